@@ -1,0 +1,3 @@
+//! The `fmam` binary.
+
+fn main() {}

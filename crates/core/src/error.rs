@@ -1,0 +1,20 @@
+use crate::ImageSize;
+
+/// A value of this crate could not be made from its parts.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CoreError {
+    /// The buffer does not hold as many elements as the size and channel count ask for.
+    #[error("a {size} image needs {expected} elements, the buffer has {actual}")]
+    BufferLength {
+        /// The size that was asked for.
+        size: ImageSize,
+        /// Elements that the size needs.
+        expected: usize,
+        /// Elements in the buffer.
+        actual: usize,
+    },
+}
+
+/// Why a sample could not be given: boxed, because each [`crate::SampleSource`] fails in its own way.
+pub type SourceError = Box<dyn std::error::Error + Send + Sync>;

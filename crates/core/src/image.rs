@@ -1,0 +1,179 @@
+use crate::{CoreError, ImageSize};
+
+/// An 8-bit RGB image, row-major with interleaved channels: `data[(y * width + x) * 3 + channel]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RgbImage {
+    size: ImageSize,
+    data: Vec<u8>,
+}
+
+impl RgbImage {
+    /// Wraps `data`, which must hold `height * width * 3` bytes.
+    ///
+    /// # Errors
+    /// [`CoreError::BufferLength`] when it does not.
+    pub fn new(size: ImageSize, data: Vec<u8>) -> Result<Self, CoreError> {
+        check_length(size, size.pixels() * 3, data.len())?;
+        Ok(Self { size, data })
+    }
+
+    /// An image of one colour.
+    pub fn filled(size: ImageSize, rgb: [u8; 3]) -> Self {
+        Self { size, data: rgb.repeat(size.pixels()) }
+    }
+
+    /// An image whose pixel (y, x) is `pixel(y, x)`.
+    pub fn from_fn(size: ImageSize, mut pixel: impl FnMut(usize, usize) -> [u8; 3]) -> Self {
+        let mut data = Vec::with_capacity(size.pixels() * 3);
+        for y in 0..size.height {
+            for x in 0..size.width {
+                data.extend_from_slice(&pixel(y, x));
+            }
+        }
+        Self { size, data }
+    }
+
+    /// Height and width.
+    pub fn size(&self) -> ImageSize {
+        self.size
+    }
+
+    /// The interleaved bytes.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// The interleaved bytes, to write to.
+    pub fn data_mut(&mut self) -> &mut [u8] {
+        &mut self.data
+    }
+
+    /// The bytes without the size.
+    pub fn into_data(self) -> Vec<u8> {
+        self.data
+    }
+
+    /// The colour at row `y`, column `x`.
+    ///
+    /// # Panics
+    /// When (y, x) lies outside the image, as slice indexing does.
+    pub fn pixel(&self, y: usize, x: usize) -> [u8; 3] {
+        let start = (y * self.size.width + x) * 3;
+        [self.data[start], self.data[start + 1], self.data[start + 2]]
+    }
+
+    /// Sets the colour at row `y`, column `x`.
+    ///
+    /// # Panics
+    /// When (y, x) lies outside the image, as slice indexing does.
+    pub fn set_pixel(&mut self, y: usize, x: usize, rgb: [u8; 3]) {
+        let start = (y * self.size.width + x) * 3;
+        self.data[start..start + 3].copy_from_slice(&rgb);
+    }
+}
+
+/// A binary defect mask, row-major: 1 where the pixel is anomalous, 0 where it is normal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mask {
+    size: ImageSize,
+    data: Vec<u8>,
+}
+
+impl Mask {
+    /// Wraps `data`, which must hold `height * width` bytes; every non-zero byte counts as anomalous.
+    ///
+    /// # Errors
+    /// [`CoreError::BufferLength`] when the length differs.
+    pub fn new(size: ImageSize, mut data: Vec<u8>) -> Result<Self, CoreError> {
+        check_length(size, size.pixels(), data.len())?;
+        for value in &mut data {
+            *value = u8::from(*value != 0);
+        }
+        Ok(Self { size, data })
+    }
+
+    /// A mask without a defect.
+    pub fn empty(size: ImageSize) -> Self {
+        Self { size, data: vec![0; size.pixels()] }
+    }
+
+    /// A mask that is anomalous where `anomalous(y, x)` holds.
+    pub fn from_fn(size: ImageSize, mut anomalous: impl FnMut(usize, usize) -> bool) -> Self {
+        let mut data = Vec::with_capacity(size.pixels());
+        for y in 0..size.height {
+            for x in 0..size.width {
+                data.push(u8::from(anomalous(y, x)));
+            }
+        }
+        Self { size, data }
+    }
+
+    /// Height and width.
+    pub fn size(&self) -> ImageSize {
+        self.size
+    }
+
+    /// The values, each 0 or 1.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// Whether the pixel at row `y`, column `x` is anomalous.
+    ///
+    /// # Panics
+    /// When (y, x) lies outside the mask, as slice indexing does.
+    pub fn at(&self, y: usize, x: usize) -> bool {
+        self.data[y * self.size.width + x] != 0
+    }
+
+    /// Marks the pixel at row `y`, column `x`.
+    ///
+    /// # Panics
+    /// When (y, x) lies outside the mask, as slice indexing does.
+    pub fn set(&mut self, y: usize, x: usize, anomalous: bool) {
+        self.data[y * self.size.width + x] = u8::from(anomalous);
+    }
+
+    /// Number of anomalous pixels.
+    pub fn area(&self) -> usize {
+        self.data.iter().map(|&v| usize::from(v)).sum()
+    }
+
+    /// Whether no pixel is anomalous.
+    pub fn is_empty(&self) -> bool {
+        self.data.iter().all(|&v| v == 0)
+    }
+}
+
+pub(crate) fn check_length(size: ImageSize, expected: usize, actual: usize) -> Result<(), CoreError> {
+    if expected == actual { Ok(()) } else { Err(CoreError::BufferLength { size, expected, actual }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_indexed_by_row_then_column() {
+        let image = RgbImage::from_fn(ImageSize::new(2, 3), |y, x| [y as u8, x as u8, 9]);
+        assert_eq!(image.pixel(1, 2), [1, 2, 9]);
+        assert_eq!(image.data()[15..18], [1, 2, 9]);
+    }
+
+    #[test]
+    fn a_buffer_of_the_wrong_length_is_refused() {
+        assert!(matches!(
+            RgbImage::new(ImageSize::new(2, 2), vec![0; 11]),
+            Err(CoreError::BufferLength { expected: 12, actual: 11, .. })
+        ));
+        assert!(Mask::new(ImageSize::new(2, 2), vec![0; 5]).is_err());
+    }
+
+    #[test]
+    fn every_nonzero_mask_byte_is_anomalous() {
+        let mask = Mask::new(ImageSize::new(1, 3), vec![0, 255, 7]).unwrap();
+        assert_eq!(mask.data(), [0, 1, 1]);
+        assert_eq!(mask.area(), 2);
+        assert!(mask.at(0, 1) && !mask.is_empty());
+    }
+}

@@ -1,0 +1,27 @@
+//! The nouns that every other crate of fmam speaks: sizes, images, masks, samples, anomaly maps, seeds,
+//! progress, and the record of a run.
+//!
+//! This crate knows no tensors and touches no files, so that data sets, synthesis, metrics and reports can be
+//! built and tested without a machine-learning framework. Modules in reading order: [`ImageSize`],
+//! [`RgbImage`], [`Mask`], [`AnomalyMap`], [`SampleSource`], [`Seed`], [`Progress`], [`ordered_map`],
+//! [`RunRecord`].
+
+mod error;
+mod image;
+mod map;
+mod ordered;
+mod progress;
+mod record;
+mod sample;
+mod seed;
+mod size;
+
+pub use error::{CoreError, SourceError};
+pub use image::{Mask, RgbImage};
+pub use map::AnomalyMap;
+pub use ordered::ordered_map;
+pub use progress::{Progress, Silent};
+pub use record::{Artefacts, CurvePoint, Metrics, OverlayRecord, RUN_RECORD_SCHEMA, RunRecord};
+pub use sample::{Label, Sample, SampleSource, Split};
+pub use seed::Seed;
+pub use size::ImageSize;

@@ -1,0 +1,111 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ImageSize, Label, Seed};
+
+/// The version of [`RunRecord`]'s and `report.json`'s layout.
+pub const RUN_RECORD_SCHEMA: u32 = 1;
+
+/// Everything that is kept of one run (one method, category, backbone and seed). All that a report shows comes
+/// out of these records; paths in them are relative to the folder that holds the record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRecord {
+    /// [`RUN_RECORD_SCHEMA`] of the program that wrote it.
+    pub schema: u32,
+    /// Registered name of the data set, `mvtec` say.
+    pub dataset: String,
+    /// Category within it, `screw` say.
+    pub category: String,
+    /// Registered name of the method, `rkd+fmam` say.
+    pub method: String,
+    /// Registered name of the backbone.
+    pub backbone: String,
+    /// The run's seed.
+    pub seed: Seed,
+    /// `cpu` or `cuda:0`.
+    pub device: String,
+    /// Size to which every image was resized.
+    pub image_size: ImageSize,
+    /// Number of training images.
+    pub n_train: usize,
+    /// Number of normal test images.
+    pub n_test_normal: usize,
+    /// Number of anomalous test images.
+    pub n_test_anomalous: usize,
+    /// The figures, at the last epoch.
+    pub metrics: Metrics,
+    /// Wall-clock seconds of fitting.
+    pub fit_seconds: f64,
+    /// Test images scored in a second, decoding included.
+    pub score_images_per_second: f64,
+    /// Largest resident memory of the process so far, in bytes, where the system tells.
+    pub peak_rss_bytes: Option<u64>,
+    /// Seconds since the Unix epoch at the start of the run.
+    pub started_at: u64,
+    /// The resolved configuration: what the run did, defaults filled in.
+    pub config: serde_json::Value,
+    /// Versions of the program and of what it is built on.
+    pub versions: BTreeMap<String, String>,
+    /// Training loss over time.
+    pub curve: Vec<CurvePoint>,
+    /// Files that the run wrote.
+    pub artefacts: Artefacts,
+}
+
+/// Figures of merit, each a fraction in 0..=1. A pixel figure is `None` where the data set has no masks.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Area under the ROC curve of the image scores.
+    pub image_auroc: f64,
+    /// Area under the ROC curve over all test pixels.
+    pub pixel_auroc: Option<f64>,
+    /// Area under the per-region-overlap curve up to a false positive rate of 0.3, normalised to 0..=1.
+    pub aupro: Option<f64>,
+    /// Average precision of the image scores.
+    pub image_ap: f64,
+    /// Average precision over all test pixels.
+    pub pixel_ap: Option<f64>,
+    /// Largest F1 over all image-score thresholds; an *oracle*, since the threshold is chosen on the test set.
+    pub image_f1_max: f64,
+}
+
+/// The training loss at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CurvePoint {
+    /// The part of the training, `feature-mapping` or `student` say.
+    pub stage: String,
+    /// Epochs completed in this stage.
+    pub epoch: usize,
+    /// Mean loss over the epoch.
+    pub loss: f64,
+}
+
+/// Files that a run wrote, relative to the folder of its record.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Artefacts {
+    /// Folder of the fitted detector.
+    pub model: Option<String>,
+    /// Image scores and paths of the overlays, one for each test image that has them.
+    pub overlays: Vec<OverlayRecord>,
+}
+
+/// One test image of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverlayRecord {
+    /// [`crate::Sample::id`].
+    pub sample: String,
+    /// Ground truth.
+    pub label: Label,
+    /// The data set's name of the defect type.
+    pub defect_type: Option<String>,
+    /// The image score.
+    pub image_score: f32,
+    /// The overlay picture, where one was written.
+    pub path: Option<String>,
+}

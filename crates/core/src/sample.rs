@@ -1,0 +1,73 @@
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Mask, RgbImage, SourceError};
+
+/// What a sample is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Defect-free images to fit on.
+    Train,
+    /// Normal and anomalous images to evaluate on.
+    Test,
+}
+
+/// Whether an image shows a defect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Label {
+    /// Defect-free.
+    Normal,
+    /// Shows at least one defect.
+    Anomalous,
+}
+
+/// One image of a data set: what is known of it without decoding it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Unique within the category and stable, `test/scratch/003` say: names artefacts and seeds synthesis.
+    pub id: String,
+    /// Train or test.
+    pub split: Split,
+    /// Normal or anomalous.
+    pub label: Label,
+    /// The data set's own name of the defect type (`scratch_neck`); `None` for normal images.
+    pub defect_type: Option<String>,
+    /// The image file; empty for generated samples.
+    pub image_path: PathBuf,
+    /// The mask file of an anomalous image, where the data set has one.
+    pub mask_path: Option<PathBuf>,
+}
+
+/// All that a method or an evaluation sees of data: a fixed list of samples, each decoded on request to one
+/// common size. Requests may come from many threads at once and in any order.
+pub trait SampleSource: Send + Sync {
+    /// Number of samples.
+    fn len(&self) -> usize;
+
+    /// Whether there is no sample.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What is known of sample `index` without decoding it.
+    ///
+    /// # Panics
+    /// When `index` is not below [`SampleSource::len`], as slice indexing does.
+    fn sample(&self, index: usize) -> &Sample;
+
+    /// Decodes sample `index`, resized to the source's common size.
+    ///
+    /// # Errors
+    /// The source's own: an unreadable or truncated file, say. The message names the file.
+    fn image(&self, index: usize) -> Result<RgbImage, SourceError>;
+
+    /// The ground-truth mask of sample `index` in the same size as its image: empty for a normal sample, `None`
+    /// for an anomalous one without a mask.
+    ///
+    /// # Errors
+    /// The source's own, as for [`SampleSource::image`].
+    fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError>;
+}

@@ -1,0 +1,1 @@
+//! Image anomaly detection data sets: index, split, decode, resize.

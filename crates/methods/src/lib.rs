@@ -1,0 +1,1 @@
+//! Anomaly detection methods: fit on normal images, score test images.

@@ -1,0 +1,1 @@
+//! AUROC, AUPRO, average precision and F1 for anomaly detection.

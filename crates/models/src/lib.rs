@@ -1,0 +1,1 @@
+//! Backbones, students, decoders and feature mapping.

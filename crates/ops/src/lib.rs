@@ -1,0 +1,1 @@
+//! CPU operators with hand-written gradients for candle.

@@ -1,0 +1,1 @@
+//! Synthetic anomalies: Perlin shapes filled with textures or shuffled structure.

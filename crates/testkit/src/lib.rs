@@ -1,0 +1,1 @@
+//! Generated scenes and reference fixtures for tests.
