@@ -1,1 +1,54 @@
-//! CPU operators with hand-written gradients for candle.
+//! Operators for convolutional networks in candle, with gradients that are right and a CPU path that is fast.
+//!
+//! Every function here takes and gives candle tensors, records itself for `backward`, and picks its path by what it
+//! is given: f32 on a CPU runs kernels of this crate; any other device or dtype runs candle's own operators where
+//! those are right, and a composed form where their gradient is wrong or missing. `FMAM_OPS=candle` in the
+//! environment forces the second path everywhere, for comparison.
+//!
+//! Inside a network, activations are [`Activation`]s: channels last on the CPU path, channels first elsewhere.
+//! Outside, tensors are `[N, C, H, W]` as everyone expects; [`Activation::from_nchw`] and [`Activation::to_nchw`]
+//! convert once at each end.
+//!
+//! This crate knows nothing of anomalies and depends on no other crate of the workspace.
+//!
+//! ```
+//! use candle_core::{Device, Tensor, Var};
+//! use fmam_ops::{Activation, Conv2dConfig, conv2d};
+//!
+//! # fn main() -> candle_core::Result<()> {
+//! let image = Tensor::ones((1, 3, 9, 8), candle_core::DType::F32, &Device::Cpu)?;
+//! let weight = Var::ones((16, 3, 3, 3), candle_core::DType::F32, &Device::Cpu)?;
+//! let config = Conv2dConfig { stride: 2, ..Conv2dConfig::same(3) };
+//! let y = conv2d(&Activation::from_nchw(&image)?, &weight, &config)?.to_nchw()?;
+//! assert_eq!(y.dims(), [1, 16, 5, 4]);
+//! let grads = y.sum_all()?.backward()?;
+//! assert_eq!(grads.get(&weight).map(|g| g.dims().to_vec()), Some(vec![16, 3, 3, 3]));
+//! # Ok(())
+//! # }
+//! ```
+
+mod activation;
+mod blur;
+mod conv;
+mod conv_kernel;
+mod cosine;
+mod depthwise_kernel;
+mod frozen_conv;
+mod gemm;
+mod host;
+mod norm;
+mod optim;
+mod pointwise;
+mod pool;
+mod resample;
+
+pub use activation::Activation;
+pub use blur::gaussian_blur;
+pub use conv::{Conv2dConfig, Padding, conv_transpose2d, conv2d};
+pub use cosine::cosine_distance;
+pub use frozen_conv::FrozenConv2d;
+pub use norm::{BatchStatistics, batch_norm, batch_norm_train};
+pub use optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
+pub use pointwise::{Nonlinearity, add_nonlinearity, nonlinearity};
+pub use pool::max_pool2d;
+pub use resample::{upsample_bilinear, upsample_nearest};

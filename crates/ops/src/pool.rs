@@ -1,0 +1,130 @@
+use std::sync::Mutex;
+
+use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape, Tensor};
+
+use crate::Activation;
+use crate::host::{Host, elements, output};
+
+/// Max pooling over square windows. Padding never wins; of equal values the first in row order gets the gradient,
+/// as in PyTorch.
+///
+/// # Shapes and units
+/// `x`: (N, C, H, W). Gives (N, C, (H + 2 padding - kernel) / stride + 1, ...).
+///
+/// # Errors
+/// When a window would be larger than the padded image, or `padding` exceeds half the kernel.
+pub fn max_pool2d(x: &Activation, kernel: usize, stride: usize, padding: usize) -> Result<Activation> {
+    let (_, _, h, w) = x.dims()?;
+    if kernel == 0
+        || stride == 0
+        || 2 * padding > kernel
+        || h + 2 * padding < kernel
+        || w + 2 * padding < kernel
+    {
+        return Err(Error::Msg(format!(
+            "max_pool2d: kernel {kernel}, stride {stride}, padding {padding} do not fit {h}x{w}"
+        ))
+        .bt());
+    }
+    if x.channels_last() {
+        let op = MaxPool { kernel, stride, padding, winners: Mutex::new(Vec::new()) };
+        return x.with(x.tensor().contiguous()?.apply_op1(op)?);
+    }
+    x.with(compose(x.tensor(), kernel, stride, padding)?)
+}
+
+/// candle's own pooling has no padding and a wrong gradient. Composed: the windows' taps are strided slices, and the
+/// maximum over them is selected by a constant mask on its first occurrence.
+fn compose(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
+    let (_, _, h, w) = x.dims4()?;
+    let (oh, ow) = ((h + 2 * padding - kernel) / stride + 1, (w + 2 * padding - kernel) / stride + 1);
+    // Padding with a value below every other keeps it from winning.
+    let low = x.detach().flatten_all()?.min(0)?.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()? - 1.0;
+    let reach = |out: usize| (out - 1) * stride + kernel;
+    let mut padded = (x - low)?;
+    for (axis, size, out) in [(2, h, oh), (3, w, ow)] {
+        padded = padded.pad_with_zeros(axis, padding, reach(out).saturating_sub(padding + size))?;
+        padded = padded.narrow(axis, 0, reach(out))?;
+    }
+    let padded = (padded + low)?;
+    let strided = |axis: usize, x: &Tensor, start: usize, out: usize| -> Result<Tensor> {
+        let index: Vec<u32> = (0..out).map(|i| (start + i * stride) as u32).collect();
+        x.index_select(&Tensor::from_vec(index, out, x.device())?, axis)
+    };
+    let mut taps = Vec::with_capacity(kernel * kernel);
+    for ky in 0..kernel {
+        let rows = strided(2, &padded, ky, oh)?;
+        for kx in 0..kernel {
+            taps.push(strided(3, &rows.contiguous()?, kx, ow)?);
+        }
+    }
+    let stacked = Tensor::stack(&taps, 0)?;
+    let best = stacked.detach().max_keepdim(0)?;
+    let mut taken = best.zeros_like()?.squeeze(0)?;
+    let mut result = taken.clone();
+    for tap in &taps {
+        let equal = tap.detach().eq(&best.squeeze(0)?)?.to_dtype(x.dtype())?;
+        let first = equal.mul(&(1.0 - &taken)?)?;
+        taken = (taken + &first)?;
+        result = (result + tap.mul(&first)?)?;
+    }
+    Ok(result)
+}
+
+struct MaxPool {
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    /// Where each maximum came from, kept from the forward pass for the backward one.
+    winners: Mutex<Vec<u32>>,
+}
+
+impl CustomOp1 for MaxPool {
+    fn name(&self) -> &'static str {
+        "max_pool2d"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = elements(storage, layout)?;
+        let (n, h, w, c) = layout.shape().dims4()?;
+        let size = |s: usize| (s + 2 * self.padding - self.kernel) / self.stride + 1;
+        let (oh, ow) = (size(h), size(w));
+        let mut y = vec![f32::NEG_INFINITY; n * oh * ow * c];
+        let mut winners = vec![0_u32; y.len()];
+        let outputs = y.chunks_exact_mut(c.max(1)).zip(winners.chunks_exact_mut(c.max(1)));
+        for (position, (y, winners)) in outputs.enumerate() {
+            let (image, oy, ox) = (position / (oh * ow), position / ow % oh, position % ow);
+            for iy in window(oy, self.stride, self.kernel, self.padding, h) {
+                for ix in window(ox, self.stride, self.kernel, self.padding, w) {
+                    let start = ((image * h + iy) * w + ix) * c;
+                    for (k, v) in x[start..start + c].iter().enumerate() {
+                        if *v > y[k] || (v.is_nan() && !y[k].is_nan()) {
+                            y[k] = *v;
+                            winners[k] = (start + k) as u32;
+                        }
+                    }
+                }
+            }
+        }
+        if let Ok(mut kept) = self.winners.lock() {
+            *kept = winners;
+        }
+        output(y, (n, oh, ow, c))
+    }
+
+    fn bwd(&self, arg: &Tensor, _res: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let grad = grad.contiguous()?;
+        let mut dx = vec![0.0_f32; arg.elem_count()];
+        if let Ok(winners) = self.winners.lock() {
+            for (winner, g) in winners.iter().zip(Host::new(&grad)?.iter()) {
+                dx[*winner as usize] += g;
+            }
+        }
+        Tensor::from_vec(dx, arg.shape(), arg.device()).map(Some)
+    }
+}
+
+fn window(out: usize, stride: usize, kernel: usize, padding: usize, size: usize) -> std::ops::Range<usize> {
+    let start = out * stride;
+    start.saturating_sub(padding)..(start + kernel).saturating_sub(padding).min(size)
+}

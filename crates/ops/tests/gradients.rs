@@ -1,0 +1,256 @@
+//! Gradients against finite differences in f64, and convolution against the definition, over random shapes. Each
+//! check runs both paths: f32 kernels and the composed f64 form.
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use fmam_ops::{
+    Activation, Conv2dConfig, Nonlinearity, Padding, add_nonlinearity, batch_norm, batch_norm_train,
+    conv_transpose2d, conv2d, cosine_distance, max_pool2d, nonlinearity, upsample_bilinear, upsample_nearest,
+};
+use proptest::prelude::*;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+fn random(rng: &mut ChaCha8Rng, shape: &[usize]) -> Tensor {
+    let data: Vec<f64> = (0..shape.iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
+    Tensor::from_vec(data, shape, &Device::Cpu).unwrap()
+}
+
+/// A fixed random projection turns the output into a scalar.
+fn projected(y: &Tensor) -> f64 {
+    let weights = random(&mut ChaCha8Rng::seed_from_u64(99), y.dims());
+    (y.to_dtype(DType::F64).unwrap() * weights).unwrap().sum_all().unwrap().to_scalar().unwrap()
+}
+
+/// Compares the gradients of every input with central differences of the f64 forward pass.
+fn check(what: &str, inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    let numeric: Vec<Vec<f64>> = (0..inputs.len())
+        .map(|k| {
+            let values = inputs[k].flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            (0..values.len())
+                .map(|i| {
+                    let at = |step: f64| {
+                        let mut moved = values.clone();
+                        moved[i] += step;
+                        let mut inputs = inputs.to_vec();
+                        inputs[k] = Tensor::from_vec(moved, inputs[k].shape(), &Device::Cpu).unwrap();
+                        projected(&f(&inputs).unwrap())
+                    };
+                    (at(1e-5) - at(-1e-5)) / 2e-5
+                })
+                .collect()
+        })
+        .collect();
+    for (dtype, tolerance) in [(DType::F64, 1e-6), (DType::F32, 1e-4)] {
+        let vars: Vec<Var> =
+            inputs.iter().map(|x| Var::from_tensor(&x.to_dtype(dtype).unwrap()).unwrap()).collect();
+        let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
+        let y = f(&tensors).unwrap();
+        let weights = random(&mut ChaCha8Rng::seed_from_u64(99), y.dims()).to_dtype(dtype).unwrap();
+        let grads = (y * weights).unwrap().sum_all().unwrap().backward().unwrap();
+        for (k, (var, numeric)) in vars.iter().zip(&numeric).enumerate() {
+            let grad = grads.get(var).unwrap_or_else(|| panic!("{what}: input {k} has no gradient"));
+            let grad = grad.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let scale = numeric.iter().fold(0.1_f64, |m, v| m.max(v.abs()));
+            for (i, (g, n)) in grad.iter().zip(numeric).enumerate() {
+                assert!(
+                    (g - n).abs() <= tolerance * scale,
+                    "{what} {dtype:?}: gradient {i} of input {k} is {g}, finite differences give {n}"
+                );
+            }
+        }
+    }
+}
+
+fn inputs(shapes: &[&[usize]]) -> Vec<Tensor> {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    shapes.iter().map(|s| random(&mut rng, s)).collect()
+}
+
+fn nhwc(x: &Tensor) -> Activation {
+    Activation::from_nchw(x).unwrap()
+}
+
+#[test]
+fn batch_norm_gradients_flow_through_the_statistics() {
+    for kind in [Nonlinearity::Identity, Nonlinearity::Relu, Nonlinearity::Relu6] {
+        check("batch_norm_train", &inputs(&[&[2, 3, 4, 5], &[3], &[3]]), |x| {
+            batch_norm_train(&nhwc(&x[0]), &x[1], &x[2], 1e-5, kind)?.0.to_nchw()
+        });
+    }
+    check("batch_norm", &inputs(&[&[2, 3, 4, 5], &[3], &[3]]), |x| {
+        let mean = Tensor::new(&[0.1, -0.2, 0.3], &Device::Cpu)?.to_dtype(x[0].dtype())?;
+        let variance = Tensor::new(&[0.5, 1.5, 0.7], &Device::Cpu)?.to_dtype(x[0].dtype())?;
+        batch_norm(&nhwc(&x[0]), [&x[1], &x[2], &mean, &variance], 1e-3, Nonlinearity::Relu)?.to_nchw()
+    });
+}
+
+#[test]
+fn pointwise_gradients() {
+    for kind in [Nonlinearity::Relu, Nonlinearity::Relu6] {
+        check("nonlinearity", &inputs(&[&[2, 3, 4, 5]]), |x| {
+            nonlinearity(&nhwc(&(&x[0] * 8.0)?), kind)?.to_nchw()
+        });
+        check("add_nonlinearity", &inputs(&[&[2, 3, 4, 5], &[2, 3, 4, 5]]), |x| {
+            add_nonlinearity(&nhwc(&x[0]), &nhwc(&(&x[1] * 8.0)?), kind)?.to_nchw()
+        });
+    }
+    check("add and cat", &inputs(&[&[1, 3, 2, 2], &[1, 3, 2, 2]]), |x| {
+        let (a, b) = (nhwc(&x[0]), nhwc(&x[1]));
+        Activation::cat(&[&a.add(&b)?, &b])?.to_nchw()
+    });
+}
+
+#[test]
+fn pooling_gradients() {
+    for (kernel, stride, padding, h, w) in [(2, 2, 0, 4, 6), (3, 2, 1, 9, 8), (3, 1, 1, 4, 5)] {
+        check("max_pool2d", &inputs(&[&[2, 2, h, w]]), |x| {
+            max_pool2d(&nhwc(&x[0]), kernel, stride, padding)?.to_nchw()
+        });
+    }
+}
+
+#[test]
+fn resampling_gradients() {
+    check("upsample_nearest", &inputs(&[&[2, 2, 3, 2]]), |x| upsample_nearest(&x[0], 3));
+    for align in [false, true] {
+        check("upsample_bilinear", &inputs(&[&[2, 2, 3, 4]]), |x| upsample_bilinear(&x[0], 7, 8, align));
+        check("downsample", &inputs(&[&[1, 2, 5, 6]]), |x| upsample_bilinear(&x[0], 3, 4, align));
+    }
+    // A second use of the input: candle's own upsampling overwrites the gradient of the first.
+    check("nearest twice", &inputs(&[&[1, 1, 2, 2]]), |x| {
+        upsample_nearest(&x[0], 2)? + upsample_nearest(&x[0].sqr()?, 2)?
+    });
+}
+
+#[test]
+fn cosine_gradients() {
+    for c in [2, 3, 8, 19] {
+        check("cosine_distance", &inputs(&[&[2, c, 3, 4], &[2, c, 3, 4]]), |x| cosine_distance(&x[0], &x[1]));
+    }
+}
+
+#[test]
+fn a_constant_input_costs_no_gradient() {
+    let x = Tensor::ones((1, 2, 4, 4), DType::F32, &Device::Cpu).unwrap();
+    let w = Var::ones((3, 2, 3, 3), DType::F32, &Device::Cpu).unwrap();
+    let y = conv2d(&nhwc(&x), &w, &Conv2dConfig::same(3)).unwrap().to_nchw().unwrap();
+    let grads = y.sum_all().unwrap().backward().unwrap();
+    assert!(grads.get(&w).is_some());
+    assert!(grads.get(&x).is_none());
+}
+
+/// The definition, in f64.
+fn naive(
+    x: &Tensor,
+    w: &Tensor,
+    config: &Conv2dConfig,
+    (top, left): (usize, usize),
+    out: &[usize],
+) -> Vec<f64> {
+    let (n, c, h, width) = x.dims4().unwrap();
+    let (co, per_group, kh, kw) = w.dims4().unwrap();
+    let xs = x.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    let ws = w.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    let mut y = Vec::new();
+    for image in 0..n {
+        for o in 0..co {
+            let group = o / (co / config.groups);
+            for oy in 0..out[2] {
+                for ox in 0..out[3] {
+                    let mut sum = 0.0;
+                    for i in 0..per_group {
+                        for ky in 0..kh {
+                            for kx in 0..kw {
+                                let iy = (oy * config.stride + ky).wrapping_sub(top);
+                                let ix = (ox * config.stride + kx).wrapping_sub(left);
+                                if iy < h && ix < width {
+                                    sum += xs[((image * c + group * per_group + i) * h + iy) * width + ix]
+                                        * ws[((o * per_group + i) * kh + ky) * kw + kx];
+                                }
+                            }
+                        }
+                    }
+                    y.push(sum);
+                }
+            }
+        }
+    }
+    y
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn convolution_follows_its_definition(
+        seed in 0_u64..1000, n in 1_usize..4, h in 1_usize..10, w in 1_usize..10, k in 1_usize..6, wide in 0_usize..2,
+        stride in 1_usize..4, kind in 0_usize..4, ci in 1_usize..20, co in 1_usize..20, tf in any::<bool>(),
+    ) {
+        // Dense, depthwise, two groups, pointwise.
+        let (groups, ci, co) = match kind { 1 => (ci, ci, ci), 2 => (2, 2 * ci, 2 * co), _ => (1, ci, co) };
+        let (kh, kw) = if kind == 3 { (1, 1) } else { (k, k + wide) };
+        let padding = if tf { Padding::TfSame } else { Padding::Symmetric(k / 2) };
+        let config = Conv2dConfig { stride, padding, groups };
+        let pad = |size: usize, kernel: usize| if tf {
+            ((size.div_ceil(stride) - 1) * stride + kernel).saturating_sub(size) / 2
+        } else { k / 2 };
+        prop_assume!(tf || (h + 2 * (k / 2) >= kh && w + 2 * (k / 2) >= kw));
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let x = random(&mut rng, &[n, ci, h, w]);
+        let weight = random(&mut rng, &[co, ci / groups, kh, kw]);
+        for (dtype, tolerance) in [(DType::F32, 2e-6), (DType::F64, 1e-12)] {
+            let input = Activation::from_nchw(&x.to_dtype(dtype).unwrap()).unwrap();
+            let y = conv2d(&input, &weight.to_dtype(dtype).unwrap(), &config).unwrap().to_nchw().unwrap();
+            let expected = naive(&x, &weight, &config, (pad(h, kh), pad(w, kw)), y.dims());
+            let actual = y.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let bound = tolerance * (ci / groups * kh * kw) as f64;
+            for (a, e) in actual.iter().zip(&expected) {
+                prop_assert!((a - e).abs() <= bound, "{a} {e} {config:?} {dtype:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn convolution_gradients_match_finite_differences(
+        seed in 0_u64..1000, n in 1_usize..3, h in 2_usize..8, w in 2_usize..8, k in 1_usize..5, stride in 1_usize..3,
+        depthwise in any::<bool>(), ci in 1_usize..4, co in 1_usize..4, tf in any::<bool>(), transposed in any::<bool>(),
+    ) {
+        prop_assume!(h + 2 * (k / 2) >= k && w + 2 * (k / 2) >= k);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let x = random(&mut rng, &[n, ci, h, w]);
+        if transposed {
+            let weight = random(&mut rng, &[ci, co, k, k]);
+            let padding = (k - 1) / 2;
+            check("conv_transpose2d", &[x, weight], |x| conv_transpose2d(&nhwc(&x[0]), &x[1], stride, padding)?.to_nchw());
+        } else {
+            let (groups, co) = if depthwise { (ci, ci) } else { (1, co) };
+            let weight = random(&mut rng, &[co, ci / groups, k, k]);
+            let padding = if tf { Padding::TfSame } else { Padding::Symmetric(k / 2) };
+            let config = Conv2dConfig { stride, padding, groups };
+            check("conv2d", &[x, weight], |x| conv2d(&nhwc(&x[0]), &x[1], &config)?.to_nchw());
+        }
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let run = |threads: usize| {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
+            let x = inputs(&[&[3, 16, 17, 19], &[24, 16, 3, 3], &[24], &[24]]);
+            let vars: Vec<Var> =
+                x.iter().map(|x| Var::from_tensor(&x.to_dtype(DType::F32).unwrap()).unwrap()).collect();
+            let y = conv2d(&nhwc(&vars[0]), &vars[1], &Conv2dConfig { stride: 2, ..Conv2dConfig::same(3) })
+                .unwrap();
+            let y = batch_norm_train(&y, &vars[2], &vars[3], 1e-5, Nonlinearity::Relu).unwrap().0;
+            let y = y.to_nchw().unwrap().contiguous().unwrap();
+            let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+            let mut bits: Vec<u32> = Vec::new();
+            for t in vars.iter().map(|v| grads.get(v).unwrap()).chain([&y]) {
+                bits.extend(t.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().map(|v| v.to_bits()));
+            }
+            bits
+        })
+    };
+    let one = run(1);
+    assert!(one == run(2) && one == run(5));
+}
