@@ -1,1 +1,49 @@
-//! AUROC, AUPRO, average precision and F1 for anomaly detection.
+//! Figures of merit for anomaly detection, on host slices: AUROC, average precision, best F1, AUPRO, and the
+//! two analyses of feature space (bias and variance, separability). Slices in, numbers out.
+//!
+//! Scores are f32, higher is more anomalous, infinities allowed. Labels and masks are u8: 0 normal, 1
+//! anomalous. Everything is exact: every distinct score is a threshold, equal scores (0.0 and -0.0 among them)
+//! form one step. A figure that is not defined for its input is an error, never an invented value.
+//!
+//! [`Ranking`] sorts the scores once and answers everything that needs their order; [`PixelRanking`] adds the
+//! ground-truth regions. The free functions serve whoever wants a single figure. This crate knows no images,
+//! tensors or files.
+//!
+//! ```
+//! use fmam_metrics::{MetricError, auroc, pixel_metrics, Ranking};
+//!
+//! // Image level: one score and one label an image.
+//! let (scores, labels) = ([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1]);
+//! assert_eq!(auroc(&scores, &labels)?, 0.75);
+//! let ranking = Ranking::new(&scores, &labels)?;
+//! assert_eq!(ranking.f1_max().threshold, 0.35);
+//!
+//! // Pixel level: one map and one mask an image, here two images of 2x3 pixels, the second without a defect.
+//! let maps = [vec![0.1, 0.2, 0.9, 0.1, 0.3, 0.8], vec![0.1, 0.1, 0.2, 0.2, 0.1, 0.4]];
+//! let masks = [vec![0, 0, 1, 0, 0, 1], vec![0; 6]];
+//! let pixels = pixel_metrics(maps.iter().zip(&masks), 2, 3, fmam_metrics::FPR_LIMIT)?;
+//! assert_eq!(pixels.auroc, 1.0);
+//!
+//! // One class only: no AUROC.
+//! assert_eq!(auroc(&[0.1, 0.2], &[0, 0]), Err(MetricError::NoAnomalous));
+//! # Ok::<(), MetricError>(())
+//! ```
+//!
+//! Modules in reading order: `radix` (order-preserving keys and their sort), `ranking`, `curve`, `region`
+//! (8-connected components), `pixel` (AUPRO), `feature`, `separability`.
+
+mod curve;
+mod error;
+mod feature;
+mod pixel;
+mod radix;
+mod ranking;
+mod region;
+mod separability;
+
+pub use curve::{PrecisionRecallPoint, RocPoint, precision_recall_curve, roc_curve};
+pub use error::MetricError;
+pub use feature::{BiasVariance, bias_variance};
+pub use pixel::{FPR_LIMIT, PixelMetrics, PixelRanking, aupro, pixel_metrics};
+pub use ranking::{BestF1, Cut, Ranking, auroc, average_precision, f1_max};
+pub use separability::{Separability, separability};

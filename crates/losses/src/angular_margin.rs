@@ -1,0 +1,99 @@
+use candle_core::{D, DType, Error, Result, Tensor};
+
+/// Distance from ±1 within which a cosine's angle is not resolved: the gradient of the angle is unbounded there.
+const ANGLE_EPSILON: f64 = 1e-6;
+
+/// Which positions of a scale are pairs of equal content and which show a synthetic defect, `[N, H, W]` each, 1 for
+/// a member and 0 for none, in any float type.
+#[derive(Debug, Clone)]
+pub struct PairMasks {
+    /// Both views show the same content.
+    pub positives: Tensor,
+    /// The defective view shows a visible defect.
+    pub negatives: Tensor,
+}
+
+/// The angular margin loss: a contrastive loss on the cosine between the mapped features of a defective view and
+/// of its normal original. Positives must be closer in angle than negatives by a margin.
+///
+/// `(1/s) softplus(log mean_N e^(s cos θ) + log mean_P e^(-s cos(θ + m)))`, with θ + m clamped at π.
+///
+/// # Source
+/// The poster names the loss ("angular margin, based on cosine similarity, for contrastive learning"); this form is
+/// ours, after the additive angular margin of Deng et al., CVPR 2019.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AngularMargin {
+    /// Inverse temperature s, above 0.
+    pub scale: f64,
+    /// Margin m in radians, in 0..=π.
+    pub margin: f64,
+}
+
+impl AngularMargin {
+    /// # Shapes and units
+    /// `defective`, `normal`: `[N, C, H, W]`, mapped features of both views at one scale. Gives a scalar, 0 where
+    /// there is no positive or no negative.
+    ///
+    /// # Errors
+    /// When shapes differ.
+    pub fn loss(&self, defective: &Tensor, normal: &Tensor, masks: &PairMasks) -> Result<Tensor> {
+        self.loss_of_distances(&fmam_ops::cosine_distance(defective, normal)?, masks)
+    }
+
+    /// The same from cosine distances `1 - cos θ`, `[N, H, W]`.
+    ///
+    /// # Errors
+    /// When shapes differ.
+    pub fn loss_of_distances(&self, distances: &Tensor, masks: &PairMasks) -> Result<Tensor> {
+        for mask in [&masks.positives, &masks.negatives] {
+            if mask.dims() != distances.dims() {
+                return Err(Error::ShapeMismatchBinaryOp {
+                    lhs: distances.shape().clone(),
+                    rhs: mask.shape().clone(),
+                    op: "angular_margin",
+                }
+                .bt());
+            }
+        }
+        // In f64: near θ = 0 the sine is the root of a difference that f32 resolves to a few per cent.
+        let distance = distances.to_dtype(DType::F64)?.flatten_all()?;
+        let mask = |m: &Tensor| m.detach().to_dtype(DType::F64)?.flatten_all();
+        let (positives, negatives) = (mask(&masks.positives)?, mask(&masks.negatives)?);
+        if count(&positives)? == 0.0 || count(&negatives)? == 0.0 {
+            return Tensor::zeros((), distances.dtype(), distances.device());
+        }
+        let cosine = (1.0 - &distance)?;
+        let far = log_mean_exp(&(&cosine * self.scale)?, &negatives)?;
+        let near = log_mean_exp(&(self.with_margin(&distance)? * -self.scale)?, &positives)?;
+        (softplus(&(far + near)?)? / self.scale)?.to_dtype(distances.dtype())
+    }
+
+    /// `cos(θ + m)`, -1 where θ + m exceeds π. The loss stops pushing there, as it does where θ is too close to 0
+    /// or π for its gradient to be finite.
+    fn with_margin(&self, distance: &Tensor) -> Result<Tensor> {
+        let distance = distance.clamp(ANGLE_EPSILON, 2.0 - ANGLE_EPSILON)?;
+        let sine = (&distance * (2.0 - &distance)?)?.sqrt()?;
+        let turned = ((1.0 - &distance)? * self.margin.cos())?.sub(&(sine * self.margin.sin())?)?;
+        // θ + m > π exactly where cos θ < -cos m.
+        let beyond = distance.detach().gt(1.0 + self.margin.cos())?.to_dtype(DType::F64)?;
+        turned.mul(&(1.0 - &beyond)?)?.sub(&beyond)
+    }
+}
+
+fn count(mask: &Tensor) -> Result<f64> {
+    mask.sum_all()?.to_scalar()
+}
+
+/// `log` of the mean of `e^x` over the members of `mask`.
+fn log_mean_exp(x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    // Far below every finite exponent, yet finite: infinity times zero would be undefined in the gradient.
+    let masked = x.mul(mask)?.add(&((mask - 1.0)? * 1e9)?)?;
+    let largest = masked.detach().max_keepdim(D::Minus1)?;
+    let sum = masked.broadcast_sub(&largest)?.exp()?.sum_all()?;
+    (sum.log()? + largest.squeeze(0)?)? - count(mask)?.ln()
+}
+
+fn softplus(x: &Tensor) -> Result<Tensor> {
+    let tail = (x.abs()?.neg()?.exp()? + 1.0)?.log()?;
+    x.relu()? + tail
+}

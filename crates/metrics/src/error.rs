@@ -1,0 +1,86 @@
+/// Why a figure is not defined for its input. Indices count from 0.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MetricError {
+    /// There are no scores.
+    #[error("there are no scores")]
+    Empty,
+    /// There is no normal sample (image, pixel or feature).
+    #[error("there is no normal sample to compare with")]
+    NoNormal,
+    /// There is no anomalous sample (image, pixel or feature), hence no defect region either.
+    #[error("there is no anomalous sample to compare with")]
+    NoAnomalous,
+    /// Scores and labels do not pair up.
+    #[error("there are {scores} scores but {labels} labels")]
+    LengthMismatch {
+        /// Number of scores.
+        scores: usize,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// A score is not a number.
+    #[error("score {index} is NaN")]
+    Nan {
+        /// Its position.
+        index: usize,
+    },
+    /// A value is NaN or infinite where distances or means are taken.
+    #[error("value {index} of the {class} samples is {value}, not a finite number")]
+    NotFinite {
+        /// `normal` or `anomalous`.
+        class: &'static str,
+        /// Its position.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
+    /// A label is neither 0 nor 1.
+    #[error("label {index} is {value}; labels are 0 (normal) or 1 (anomalous)")]
+    NotALabel {
+        /// Its position.
+        index: usize,
+        /// The label.
+        value: u8,
+    },
+    /// A map does not have the size that was announced.
+    #[error("a map of {height}x{width} was announced, but there are {actual} scores")]
+    MapLength {
+        /// Announced rows.
+        height: usize,
+        /// Announced columns.
+        width: usize,
+        /// Scores in the map.
+        actual: usize,
+    },
+    /// One map and mask of several are not usable.
+    #[error("map {map}: {source}")]
+    InMap {
+        /// Position of the map.
+        map: usize,
+        /// What is wrong with it; positions in it count within the map.
+        source: Box<MetricError>,
+    },
+    /// The false positive rate up to which AUPRO integrates must lie in (0, 1].
+    #[error("the false positive rate limit is {limit}, but must be above 0 and at most 1")]
+    FprLimit {
+        /// The limit that was asked for.
+        limit: f64,
+    },
+    /// The values are not whole feature vectors.
+    #[error("{length} {class} values do not make up feature vectors of {dim}")]
+    FeatureLength {
+        /// `normal` or `anomalous`.
+        class: &'static str,
+        /// Number of values.
+        length: usize,
+        /// Values a feature vector.
+        dim: usize,
+    },
+    /// A histogram needs at least one bin.
+    #[error("a histogram needs at least one bin")]
+    NoBins,
+    /// Neither class varies, so that Fisher's ratio divides by zero.
+    #[error("the scores vary in neither class, so that Fisher's ratio is not defined")]
+    NoVariance,
+}

@@ -1,0 +1,97 @@
+//! Ground-truth regions: the 8-connected components of a mask.
+
+/// The regions of one mask.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Regions {
+    /// For every pixel, the number of pixels of the region that it belongs to; 0 outside all regions.
+    pub(crate) areas: Vec<u32>,
+    /// Number of regions.
+    pub(crate) count: usize,
+}
+
+/// Finds the regions of a mask of `width` columns, whose length is a multiple of it: pixels that are not 0
+/// and touch, along a side or at a corner, belong together.
+pub(crate) fn regions(mask: &[u8], width: usize) -> Regions {
+    let height = mask.len().checked_div(width).unwrap_or(0);
+    let mut areas = vec![0; mask.len()];
+    let mut count = 0;
+    let mut members: Vec<(usize, usize)> = Vec::new();
+    for start in 0..mask.len() {
+        if mask[start] == 0 || areas[start] != 0 {
+            continue;
+        }
+        count += 1;
+        members.clear();
+        members.push((start / width, start % width));
+        // Any area but 0 marks a pixel as found; the true one is known when the region is complete.
+        areas[start] = 1;
+        let mut next = 0;
+        while let Some(&(y, x)) = members.get(next) {
+            next += 1;
+            for ny in y.saturating_sub(1)..height.min(y + 2) {
+                for nx in x.saturating_sub(1)..width.min(x + 2) {
+                    let index = ny * width + nx;
+                    if mask[index] != 0 && areas[index] == 0 {
+                        areas[index] = 1;
+                        members.push((ny, nx));
+                    }
+                }
+            }
+        }
+        for &(y, x) in &members {
+            areas[y * width + x] = members.len() as u32;
+        }
+    }
+    Regions { areas, count }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Draws the mask as rows of `#` and `.`, the areas as rows of hexadecimal digits.
+    fn check(mask: &[&str], areas: &[&str], count: usize) {
+        let width = mask.first().map_or(0, |row| row.len());
+        let mask: Vec<u8> = mask.concat().bytes().map(|c| u8::from(c == b'#')).collect();
+        let areas = areas.concat().chars().map(|c| c.to_digit(16).unwrap()).collect();
+        assert_eq!(regions(&mask, width), Regions { areas, count });
+    }
+
+    #[test]
+    fn corners_connect() {
+        check(&["#..", ".#.", "..#"], &["300", "030", "003"], 1);
+        check(&["..#", ".#.", "#.."], &["003", "030", "300"], 1);
+    }
+
+    #[test]
+    fn a_gap_of_one_pixel_separates() {
+        check(&["##.#", "...#", "#..."], &["2202", "0002", "1000"], 3);
+    }
+
+    #[test]
+    fn rows_do_not_wrap_around() {
+        check(&["..#", "#.."], &["001", "100"], 2);
+        check(&["..#", "...", "#.."], &["001", "000", "100"], 2);
+    }
+
+    #[test]
+    fn arms_that_meet_late_are_one_region() {
+        check(&["#.#.#", "#.#.#", "#####"], &["b0b0b", "b0b0b", "bbbbb"], 1);
+    }
+
+    #[test]
+    fn a_ring_and_what_it_surrounds_are_two() {
+        check(
+            &[".###.", "#...#", "#.#.#", "#...#", ".###."],
+            &["0ccc0", "c000c", "c010c", "c000c", "0ccc0"],
+            2,
+        );
+    }
+
+    #[test]
+    fn all_and_nothing() {
+        check(&["##", "##"], &["44", "44"], 1);
+        check(&["..", ".."], &["00", "00"], 0);
+        check(&[], &[], 0);
+    }
+}
