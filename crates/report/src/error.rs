@@ -1,0 +1,70 @@
+use std::path::PathBuf;
+
+/// A report could not be read together or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// A folder or file could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A folder or file could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A run record is not the JSON that it should be.
+    #[error("the run record {} is damaged: {source}; delete the file to repeat this run", path.display())]
+    Damaged {
+        /// The record.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A run record was written by a program with another layout.
+    #[error(
+        "the run record {} has schema {found}, this program reads schema {expected}; \
+         delete the file to repeat this run, or choose another output folder",
+        path.display()
+    )]
+    Schema {
+        /// The record.
+        path: PathBuf,
+        /// Its schema.
+        found: u64,
+        /// Ours.
+        expected: u32,
+    },
+    /// A run record lies in the folder of another run, so its pictures would not be found.
+    #[error(
+        "the run record {} belongs to another run; move its folder to {}",
+        path.display(), expected.display()
+    )]
+    Misplaced {
+        /// The record.
+        path: PathBuf,
+        /// The folder in which it should lie.
+        expected: PathBuf,
+    },
+    /// The values of a report have no JSON form.
+    #[error("cannot express the report as JSON: {source}")]
+    Json {
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A picture could not be encoded as PNG.
+    #[error("cannot encode the picture {}: {source}", path.display())]
+    Encode {
+        /// The file that it was meant for.
+        path: PathBuf,
+        /// Why.
+        source: image::ImageError,
+    },
+}

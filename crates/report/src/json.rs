@@ -1,0 +1,115 @@
+use std::collections::BTreeMap;
+
+use fmam_core::{ImageSize, Metrics, RUN_RECORD_SCHEMA, RunRecord};
+use serde::Serialize;
+
+use crate::markdown::slashes;
+use crate::{Report, ReportError, Summary, run_dir};
+
+#[derive(Serialize)]
+struct ReportFile<'a> {
+    schema: u32,
+    runs: Vec<RunEntry<'a>>,
+    summary: &'a [Summary],
+}
+
+/// A run without its training curve and list of pictures, which stay in its record.
+#[derive(Serialize)]
+struct RunEntry<'a> {
+    dataset: &'a str,
+    category: &'a str,
+    method: &'a str,
+    backbone: &'a str,
+    seed: u64,
+    #[serde(flatten)]
+    metrics: &'a Metrics,
+    fit_seconds: f64,
+    score_images_per_second: f64,
+    peak_rss_bytes: Option<u64>,
+    device: &'a str,
+    image_size: ImageSize,
+    n_train: usize,
+    n_test_normal: usize,
+    n_test_anomalous: usize,
+    started_at: u64,
+    dir: String,
+    versions: &'a BTreeMap<String, String>,
+    config: &'a serde_json::Value,
+}
+
+impl<'a> RunEntry<'a> {
+    fn new(run: &'a RunRecord) -> Self {
+        Self {
+            dataset: &run.dataset,
+            category: &run.category,
+            method: &run.method,
+            backbone: &run.backbone,
+            seed: run.seed.value(),
+            metrics: &run.metrics,
+            fit_seconds: run.fit_seconds,
+            score_images_per_second: run.score_images_per_second,
+            peak_rss_bytes: run.peak_rss_bytes,
+            device: &run.device,
+            image_size: run.image_size,
+            n_train: run.n_train,
+            n_test_normal: run.n_test_normal,
+            n_test_anomalous: run.n_test_anomalous,
+            started_at: run.started_at,
+            dir: slashes(&run_dir(run)),
+            versions: &run.versions,
+            config: &run.config,
+        }
+    }
+}
+
+impl Report {
+    /// The text of `report.json`: `{"schema", "runs": [...], "summary": [...]}`. Figures are fractions; a run's
+    /// `dir` is its folder relative to the report; a figure that does not exist is null.
+    ///
+    /// # Errors
+    /// [`ReportError::Json`] when a value has no JSON form.
+    pub fn json(&self) -> Result<String, ReportError> {
+        let file = ReportFile {
+            schema: RUN_RECORD_SCHEMA,
+            runs: self.runs().iter().map(RunEntry::new).collect(),
+            summary: self.summary(),
+        };
+        let text = serde_json::to_string_pretty(&file).map_err(|source| ReportError::Json { source })?;
+        Ok(text + "\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fixture::record;
+
+    #[test]
+    fn figures_are_flat_in_runs_and_estimates_in_the_summary() {
+        let mut runs: Vec<RunRecord> = (0..2).map(|seed| record("mvtec", "screw", "rkd", seed)).collect();
+        runs.iter_mut().for_each(|run| run.metrics.aupro = None);
+        let value: Value = serde_json::from_str(&Report::from_records(runs).json().unwrap()).unwrap();
+        assert_eq!(value["schema"], 1);
+        let run = &value["runs"][1];
+        assert_eq!(
+            (&run["seed"], &run["image_auroc"], &run["aupro"]),
+            (&json!(1), &json!(0.91), &Value::Null)
+        );
+        assert_eq!(run["dir"], "runs/mvtec/screw/rkd/resnet18/seed-1");
+        assert_eq!(run["config"]["train"]["epochs"], 10);
+        let summary = &value["summary"][0];
+        assert_eq!(summary["method"], "rkd");
+        assert_eq!(summary["image_ap"], json!({"mean": 0.96, "std": 0.0, "n": 2}));
+        assert_eq!(summary["aupro"], Value::Null);
+        assert_eq!(summary["categories"], json!(["screw"]));
+    }
+
+    #[test]
+    fn a_single_seed_has_no_standard_deviation() {
+        let report = Report::from_records(vec![record("demo", "weave", "nkd", 3)]);
+        let value: Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+        assert_eq!(value["summary"][0]["image_auroc"], json!({"mean": 0.93, "std": null, "n": 1}));
+    }
+}

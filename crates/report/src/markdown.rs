@@ -1,0 +1,352 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use fmam_core::RunRecord;
+
+use crate::paper::{dataset_title, method_title};
+use crate::settings::{distinct, epochs, image_size, versions};
+use crate::table::{Align, Table};
+use crate::{Estimate, Report, Summary, comparison, gallery};
+
+type Figure = fn(&Summary) -> Option<Estimate>;
+type RunFigure = fn(&RunRecord) -> Option<f64>;
+
+/// The columns that are fractions, higher being better.
+const FIGURES: [(&str, Figure); 6] = [
+    ("Image AUROC", |row| row.image_auroc),
+    ("Pixel AUROC", |row| row.pixel_auroc),
+    ("AUPRO", |row| row.aupro),
+    ("Image AP", |row| row.image_ap),
+    ("Pixel AP", |row| row.pixel_ap),
+    ("F1-max (oracle)", |row| row.image_f1_max),
+];
+
+const LEGEND: &str = "\
+Figures are in per cent, from the last epoch. Each is the mean over the categories, then over the seeds; ± is the \
+sample standard deviation over the seeds. The best of a column is **bold**. AUPRO is taken up to a false positive \
+rate of 0.3. F1-max is an *oracle*: its threshold is chosen on the test set. Fit is seconds of fitting for one \
+category, Images/s the test images scored in a second, decoding included.
+";
+
+const PICTURES: &str = "\
+From left to right: the input; the input with the ground truth outlined; the anomaly map over the input; the map \
+alone. One run's maps share a colour scale, from the lowest score at the foot of the bar to the highest; the ticks \
+beside the bar mark the lowest and the highest score of the map shown. Scores of different methods do not compare.
+";
+
+impl Report {
+    /// The text of `report.md`: results, the paper's figures beside them, pictures, figures by category, settings.
+    /// Links are relative to the folder that holds `runs`.
+    pub fn markdown(&self) -> String {
+        let mut text = format!("# Anomaly detection report\n\n{}\n", self.opening());
+        if self.runs().is_empty() {
+            return text;
+        }
+        text.push_str(&format!("\n## Results\n\n{LEGEND}\n"));
+        for rows in self.datasets() {
+            text.push_str(&format!("### {}\n\n{}\n", heading(rows), results(rows)));
+            for note in notes(self, rows) {
+                text.push_str(&format!("- {note}\n"));
+            }
+            text.push_str(if text.ends_with("\n\n") { "" } else { "\n" });
+        }
+        text.push_str(&format!("## The paper's figures\n\n{}\n", comparison::section(self)));
+
+        let pictures: Vec<(String, String)> = self
+            .datasets()
+            .map(|rows| (heading(rows), gallery::section(self, rows)))
+            .filter(|(_, pictures)| !pictures.is_empty())
+            .collect();
+        if !pictures.is_empty() {
+            text.push_str(&format!("## Pictures\n\n{PICTURES}\n"));
+        }
+        for (heading, pictures) in pictures {
+            text.push_str(&format!("### {heading}\n\n{pictures}"));
+        }
+
+        text.push_str("## By category\n\n");
+        for rows in self.datasets() {
+            text.push_str(&format!("### {}\n\n{}", heading(rows), by_category(self, rows)));
+        }
+        text.push_str(&format!("## Settings\n\n{}", settings(self)));
+        text
+    }
+
+    fn opening(&self) -> String {
+        let runs = self.runs();
+        let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+        let n_distinct = |of: fn(&RunRecord) -> String| runs.iter().map(of).collect::<BTreeSet<_>>().len();
+        format!(
+            "{}: {}, {}, {}, {}. Every figure stands in [report.csv](report.csv) and [report.json](report.json).",
+            count(runs.len(), "run", "runs"),
+            count(self.datasets().count(), "data set", "data sets"),
+            count(n_distinct(|run| format!("{}\n{}", run.dataset, run.category)), "category", "categories"),
+            count(n_distinct(|run| run.method.clone()), "method", "methods"),
+            count(n_distinct(|run| run.seed.value().to_string()), "seed", "seeds"),
+        )
+    }
+}
+
+fn heading(rows: &[Summary]) -> String {
+    escape(dataset_title(&rows[0].dataset))
+}
+
+fn row_title(row: &Summary) -> String {
+    format!("{} ({})", escape(method_title(&row.method)), code(&row.backbone))
+}
+
+/// Every category that a row of the data set has.
+fn all_categories(rows: &[Summary]) -> Vec<String> {
+    let all: BTreeSet<&String> = rows.iter().flat_map(|row| &row.categories).collect();
+    all.into_iter().cloned().collect()
+}
+
+fn results(rows: &[Summary]) -> String {
+    let left = ["Method", "Backbone"].map(|title| (title, Align::Left));
+    let right = FIGURES.iter().map(|&(title, _)| title).chain(["Fit", "Images/s"]);
+    let mut table = Table::new(left.into_iter().chain(right.map(|title| (title, Align::Right))));
+    let all = all_categories(rows);
+    for row in rows {
+        let figures = FIGURES.iter().map(|&(_, figure)| {
+            let text = spread_percent(figure(row));
+            if wins(row, rows, &all, figure) { format!("**{text}**") } else { text }
+        });
+        let identity = [escape(method_title(&row.method)), code(&row.backbone)];
+        let speeds = [seconds(row.fit_seconds), amount(row.score_images_per_second)];
+        table.row(identity.into_iter().chain(figures).chain(speeds));
+    }
+    table.markdown()
+}
+
+/// Whether a row has the best figure of its column. Means over other categories are other quantities and do not
+/// compete; equal as printed is equally good, and where all are equal nobody wins.
+fn wins(row: &Summary, rows: &[Summary], all: &[String], figure: Figure) -> bool {
+    let competing = |row: &Summary| {
+        let estimate = figure(row).filter(|_| row.categories == all)?;
+        Some((1000.0 * estimate.mean).round() as i64)
+    };
+    let others = || rows.iter().filter_map(competing);
+    competing(row).is_some_and(|own| Some(own) == others().max() && Some(own) != others().min())
+}
+
+/// What a reader must know of the rows: categories, gaps, mixed settings.
+fn notes(report: &Report, rows: &[Summary]) -> Vec<String> {
+    let all = all_categories(rows);
+    let n = all.len();
+    let noun = if n == 1 { "category" } else { "categories" };
+    let mut notes = vec![format!("Mean over {n} {noun}: {}.", escape(&listed(&all)))];
+    for row in rows {
+        let title = row_title(row);
+        if row.categories != all {
+            let covered = escape(&listed(&row.categories));
+            notes.push(format!(
+                "{title} has run on {covered} only; its figures do not compare with the others."
+            ));
+        }
+        for gaps in row.missing.chunk_by(|a, b| a.seed == b.seed) {
+            let lacking: Vec<&str> = gaps.iter().map(|cell| cell.category.as_str()).collect();
+            let (seed, lacking) = (gaps[0].seed, escape(&listed(&lacking)));
+            notes.push(format!("{title}: seed {seed} is left out, for it has not run on {lacking}."));
+        }
+        for (what, of) in [("image sizes", image_size as fn(&RunRecord) -> String), ("epochs", epochs)] {
+            let values = distinct(report.runs_of(row), of);
+            if values.contains(" / ") {
+                notes.push(format!("{title} mixes runs of different {what}: {values}."));
+            }
+        }
+    }
+    notes
+}
+
+/// The images of each category, then a table for each of three figures.
+fn by_category(report: &Report, rows: &[Summary]) -> String {
+    let all = all_categories(rows);
+    let images = ["Train", "Test normal", "Test anomalous"].map(|title| (title, Align::Right));
+    let mut table = Table::new([("Images", Align::Left)].into_iter().chain(images));
+    for category in &all {
+        let runs =
+            || report.runs().iter().filter(|run| run.dataset == rows[0].dataset && run.category == *category);
+        table.row([
+            escape(category),
+            distinct(runs(), |run| run.n_train.to_string()),
+            distinct(runs(), |run| run.n_test_normal.to_string()),
+            distinct(runs(), |run| run.n_test_anomalous.to_string()),
+        ]);
+    }
+    let mut text = table.markdown() + "\n";
+    if all.len() == 1 {
+        // The results already are this category's.
+        return text;
+    }
+    let figures: [(&str, RunFigure); 3] = [
+        ("Image AUROC", |run| Some(run.metrics.image_auroc)),
+        ("Pixel AUROC", |run| run.metrics.pixel_auroc),
+        ("AUPRO", |run| run.metrics.aupro),
+    ];
+    let several = rows.iter().any(|row| row.backbone != rows[0].backbone);
+    for (title, figure) in figures {
+        let methods = rows.iter().map(|row| {
+            let method = escape(method_title(&row.method));
+            if several { format!("{method} {}", code(&row.backbone)) } else { method }
+        });
+        let methods = methods.map(|method| (method, Align::Right));
+        let mut table = Table::new([(title.to_owned(), Align::Left)].into_iter().chain(methods));
+        for category in &all {
+            let cells = rows.iter().map(|row| {
+                let values: Vec<f64> =
+                    report.runs_of(row).filter(|run| run.category == *category).filter_map(figure).collect();
+                spread_percent(Estimate::of(&values))
+            });
+            table.row([escape(category)].into_iter().chain(cells));
+        }
+        text.push_str(&format!("{}\n", table.markdown()));
+    }
+    text
+}
+
+fn settings(report: &Report) -> String {
+    let titles = ["Data set", "Method", "Backbone", "Image size", "Epochs", "Seeds", "Device"];
+    let mut table = Table::new(titles.map(|title| (title, Align::Left)));
+    for row in report.summary() {
+        let of = |value: fn(&RunRecord) -> String| distinct(report.runs_of(row), value);
+        let epochs = of(epochs);
+        let seeds: BTreeSet<u64> = report.runs_of(row).map(|run| run.seed.value()).collect();
+        let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+        table.row([
+            escape(dataset_title(&row.dataset)),
+            escape(method_title(&row.method)),
+            code(&row.backbone),
+            of(image_size),
+            if epochs.is_empty() { "–".to_owned() } else { epochs },
+            seeds.join(", "),
+            of(|run| run.device.clone()),
+        ]);
+    }
+    let versions: Vec<String> = versions(report.runs()).into_iter().collect();
+    format!(
+        "{}\nVersions: {}. The resolved configuration of a run stands in its `record.json`, under \
+         `runs/<data set>/<category>/<method>/<backbone>/seed-<n>/`.\n",
+        table.markdown(),
+        escape(&versions.join(", "))
+    )
+}
+
+/// A fraction in per cent with one decimal.
+pub(crate) fn percent(fraction: f64) -> String {
+    format!("{:.1}", 100.0 * fraction)
+}
+
+/// `98.2 ± 0.3`, without the spread for a single seed; `–` for none.
+pub(crate) fn spread_percent(estimate: Option<Estimate>) -> String {
+    match estimate {
+        None => "–".to_owned(),
+        Some(Estimate { mean, std: None, .. }) => percent(mean),
+        Some(Estimate { mean, std: Some(std), .. }) => format!("{} ± {}", percent(mean), percent(std)),
+    }
+}
+
+fn seconds(estimate: Option<Estimate>) -> String {
+    estimate.map_or_else(|| "–".to_owned(), |_| format!("{} s", amount(estimate)))
+}
+
+fn amount(estimate: Option<Estimate>) -> String {
+    match estimate {
+        None => "–".to_owned(),
+        Some(Estimate { mean, .. }) if mean < 10.0 => format!("{mean:.1}"),
+        Some(Estimate { mean, .. }) => format!("{mean:.0}"),
+    }
+}
+
+/// `a, b and c`.
+pub(crate) fn listed<S: AsRef<str>>(names: &[S]) -> String {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
+}
+
+/// Text in which no character is taken for Markdown or ends a table cell. `_` within words is harmless.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '|' | '*' | '<' | '`' | '[' | ']' | '\\' => escaped.extend(['\\', c]),
+            '\n' | '\r' => escaped.push(' '),
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// A name in code type. A backtick or bar cannot stand there, so such a name is written plain.
+pub(crate) fn code(name: &str) -> String {
+    if name.is_empty() || name.contains(['`', '|', '\n', '\r']) { escape(name) } else { format!("`{name}`") }
+}
+
+/// A path as the target of a link: everything but letters, digits and `/ - _ . ~ +` percent-encoded.
+pub(crate) fn link(path: &str) -> String {
+    let mut target = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match byte {
+            b'/' | b'-' | b'_' | b'.' | b'~' | b'+' => target.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => target.push(char::from(byte)),
+            _ => target.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    target
+}
+
+/// A relative path with `/` between its parts on every system.
+pub(crate) fn slashes(path: &Path) -> String {
+    let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect_file;
+
+    use super::*;
+    use crate::fixture::{record, with_overlays};
+
+    #[test]
+    fn the_whole_report() {
+        let mut runs = Vec::new();
+        for (method, gain) in [("nkd", 0.0), ("nkd+fmam", 0.04), ("rkd+fmam", 0.02)] {
+            for (category, seeds) in [("cable", 0..2), ("metal_nut", 0..2)] {
+                for seed in seeds {
+                    let mut run = with_overlays(record("mvtec", category, method, seed), &["scratch", "cut"]);
+                    run.metrics.image_auroc += gain;
+                    runs.push(run);
+                }
+            }
+        }
+        runs.pop();
+        runs.push(record("mvtec", "cable", "spade", 0));
+        runs.push(record("demo", "weave", "nkd", 0));
+        runs.push(record("demo", "weave", "own", 0));
+        let text = Report::from_records(runs).markdown();
+        expect_file!["../tests/report.md"].assert_eq(&text);
+    }
+
+    #[test]
+    fn a_report_of_nothing_says_so() {
+        let text = Report::from_records(Vec::new()).markdown();
+        assert!(text.contains("0 runs") && !text.contains("##"), "{text}");
+    }
+
+    #[test]
+    fn names_cannot_break_the_page() {
+        assert_eq!(escape("a|b*c\n<d>"), r"a\|b\*c \<d>");
+        assert_eq!(code("a|b"), r"a\|b");
+        assert_eq!(link("runs/left side/é(1).png"), "runs/left%20side/%C3%A9%281%29.png");
+    }
+
+    #[test]
+    fn lists_end_in_and() {
+        assert_eq!(listed(&["a", "b", "c"]), "a, b and c");
+        assert_eq!(listed(&["a"]), "a");
+        assert_eq!(listed::<&str>(&[]), "");
+    }
+}

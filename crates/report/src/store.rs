@@ -1,0 +1,191 @@
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use fmam_core::{RUN_RECORD_SCHEMA, RunRecord};
+use serde::Deserialize;
+
+use crate::ReportError;
+
+/// Name of a run's record within [`run_dir`].
+pub const RECORD_FILE: &str = "record.json";
+
+/// Folders between `runs` and a record: data set, category, method, backbone, seed.
+const RUN_DEPTH: usize = 5;
+
+/// The folder of a run relative to the output folder:
+/// `runs/<dataset>/<category>/<method>/<backbone>/seed-<n>`. A separator within a name becomes `_`, so that the
+/// folder always has this depth and stays inside the output folder.
+pub fn run_dir(record: &RunRecord) -> PathBuf {
+    let mut dir = PathBuf::from("runs");
+    for name in [&record.dataset, &record.category, &record.method, &record.backbone] {
+        dir.push(folder_name(name));
+    }
+    dir.push(format!("seed-{}", record.seed.value()));
+    dir
+}
+
+fn folder_name(name: &str) -> String {
+    match name {
+        "" | "." | ".." => "_".repeat(name.len().max(1)),
+        _ => name.replace(['/', '\\'], "_"),
+    }
+}
+
+/// Reads every run record under `out_dir/runs`, in the order of their paths. No `runs` folder means no records;
+/// folders without a record (runs that did not finish) are passed over.
+///
+/// # Errors
+/// Each names the file: [`ReportError::Read`], [`ReportError::Damaged`] for a record that is not whole,
+/// [`ReportError::Schema`] for one of another version, [`ReportError::Misplaced`] for one that does not lie in
+/// its [`run_dir`].
+pub fn load_records(out_dir: &Path) -> Result<Vec<RunRecord>, ReportError> {
+    let runs = out_dir.join("runs");
+    let mut paths = Vec::new();
+    if runs.exists() {
+        find_records(&runs, RUN_DEPTH, &mut paths)?;
+    }
+    paths.sort();
+    paths.iter().map(|path| load_record(out_dir, path)).collect()
+}
+
+fn find_records(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), ReportError> {
+    let unreadable = |source| ReportError::Read { path: dir.to_owned(), source };
+    for entry in fs::read_dir(dir).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        // `is_dir` follows links, so that runs may live on another disk; the depth bounds a cycle.
+        if depth > 0 && path.is_dir() {
+            find_records(&path, depth - 1, found)?;
+        } else if path.file_name().is_some_and(|name| name == RECORD_FILE) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn load_record(out_dir: &Path, path: &Path) -> Result<RunRecord, ReportError> {
+    #[derive(Deserialize)]
+    struct Version {
+        schema: u64,
+    }
+    let damaged = |source| ReportError::Damaged { path: path.to_owned(), source };
+    let text = fs::read(path).map_err(|source| ReportError::Read { path: path.to_owned(), source })?;
+    // The version first: fields that a later version adds are not damage.
+    let Version { schema } = serde_json::from_slice(&text).map_err(damaged)?;
+    if schema != u64::from(RUN_RECORD_SCHEMA) {
+        return Err(ReportError::Schema {
+            path: path.to_owned(),
+            found: schema,
+            expected: RUN_RECORD_SCHEMA,
+        });
+    }
+    let record: RunRecord = serde_json::from_slice(&text).map_err(damaged)?;
+    let expected = out_dir.join(run_dir(&record));
+    if path.parent() != Some(&expected) {
+        return Err(ReportError::Misplaced { path: path.to_owned(), expected });
+    }
+    Ok(record)
+}
+
+/// Writes a file all or nothing: a reader sees the old content or the new, also after a crash. The folder of
+/// `path` is made where it is missing.
+///
+/// # Errors
+/// [`ReportError::Write`] naming the path; the temporary file is removed then.
+pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), ReportError> {
+    let failed = |source| ReportError::Write { path: path.to_owned(), source };
+    let name = path.file_name().ok_or_else(|| failed(std::io::ErrorKind::InvalidInput.into()))?;
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).map_err(failed)?;
+    }
+    // In the same folder, since a rename is atomic only within one file system.
+    let temporary = path.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
+    let written = fs::File::create(&temporary)
+        .and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|source| {
+        // Best effort: the write's own error is the one to tell.
+        let _ = fs::remove_file(&temporary);
+        failed(source)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use fmam_core::Seed;
+
+    use super::*;
+    use crate::fixture::record;
+
+    fn store(out: &Path, record: &RunRecord) -> PathBuf {
+        let path = out.join(run_dir(record)).join(RECORD_FILE);
+        write_atomic(&path, &serde_json::to_vec(record).unwrap()).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_run_has_one_folder_inside_the_output_folder() {
+        let mut run = record("mvtec", "screw", "rkd+fmam", 2);
+        assert_eq!(run_dir(&run), Path::new("runs/mvtec/screw/rkd+fmam/resnet18/seed-2"));
+        run.category = "..".to_owned();
+        run.backbone = "../a\\b".to_owned();
+        assert_eq!(run_dir(&run), Path::new("runs/mvtec/__/rkd+fmam/.._a_b/seed-2"));
+    }
+
+    #[test]
+    fn records_come_back_in_path_order_and_unfinished_runs_are_passed_over() {
+        let out = tempfile::tempdir().unwrap();
+        assert!(load_records(out.path()).unwrap().is_empty());
+        let (a, b) = (record("mvtec", "cable", "rkd", 1), record("mvtec", "screw", "nkd", 0));
+        store(out.path(), &b);
+        store(out.path(), &a);
+        fs::create_dir_all(out.path().join("runs/mvtec/screw/nkd/resnet18/seed-7/maps")).unwrap();
+        assert_eq!(load_records(out.path()).unwrap(), [a, b]);
+    }
+
+    #[test]
+    fn a_damaged_record_is_named() {
+        let out = tempfile::tempdir().unwrap();
+        let path = store(out.path(), &record("mvtec", "screw", "nkd", 0));
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        let error = load_records(out.path()).unwrap_err();
+        assert!(matches!(&error, ReportError::Damaged { path: named, .. } if *named == path));
+        assert!(error.to_string().contains("seed-0"), "{error}");
+    }
+
+    #[test]
+    fn a_record_of_another_version_or_in_another_folder_is_refused() {
+        let out = tempfile::tempdir().unwrap();
+        let mut run = record("mvtec", "screw", "nkd", 0);
+        let path = store(out.path(), &run);
+        fs::write(&path, r#"{"schema": 2, "new": true}"#).unwrap();
+        assert!(matches!(
+            load_records(out.path()),
+            Err(ReportError::Schema { found: 2, expected: RUN_RECORD_SCHEMA, .. })
+        ));
+        run.seed = Seed::new(5);
+        fs::write(&path, serde_json::to_vec(&run).unwrap()).unwrap();
+        let error = load_records(out.path()).unwrap_err();
+        assert!(matches!(error, ReportError::Misplaced { expected, .. } if expected.ends_with("seed-5")));
+    }
+
+    #[test]
+    fn writing_replaces_the_old_content_and_leaves_no_temporary_file() {
+        let out = tempfile::tempdir().unwrap();
+        let path = out.path().join("new/report.csv");
+        write_atomic(&path, b"old and long").unwrap();
+        write_atomic(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(out.path().join("new")).unwrap().count(), 1);
+
+        // A folder stands where the file should go: the rename fails.
+        let taken = out.path().join("taken");
+        fs::create_dir_all(taken.join("inside")).unwrap();
+        assert!(matches!(write_atomic(&taken, b"x"), Err(ReportError::Write { path, .. }) if path == taken));
+        assert_eq!(fs::read_dir(out.path()).unwrap().count(), 2);
+    }
+}

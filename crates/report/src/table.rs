@@ -1,0 +1,107 @@
+/// On which side of its column a cell stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Align {
+    Left,
+    Right,
+}
+
+/// A table of text, for Markdown or for a terminal.
+pub(crate) struct Table {
+    header: Vec<String>,
+    align: Vec<Align>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new(columns: impl IntoIterator<Item = (impl Into<String>, Align)>) -> Self {
+        let (header, align) = columns.into_iter().map(|(title, align)| (title.into(), align)).unzip();
+        Self { header, align, rows: Vec::new() }
+    }
+
+    /// Appends a row; missing cells are empty.
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
+        let mut row: Vec<String> = cells.into_iter().map(Into::into).collect();
+        row.resize(self.header.len(), String::new());
+        self.rows.push(row);
+    }
+
+    /// A Markdown table whose source is aligned too.
+    pub(crate) fn markdown(&self) -> String {
+        // The delimiter row needs three dashes.
+        let widths: Vec<usize> = self.widths().into_iter().map(|width| width.max(3)).collect();
+        let rule: Vec<String> = widths
+            .iter()
+            .zip(&self.align)
+            .map(|(&width, align)| match align {
+                Align::Left => "-".repeat(width),
+                Align::Right => format!("{}:", "-".repeat(width - 1)),
+            })
+            .collect();
+        let mut text = String::new();
+        for row in [&self.header, &rule].into_iter().chain(&self.rows) {
+            text.push_str(&format!("| {} |\n", self.padded(row, &widths).join(" | ")));
+        }
+        text
+    }
+
+    /// Columns two spaces apart under a rule. No trailing spaces.
+    pub(crate) fn terminal(&self) -> String {
+        let widths = self.widths();
+        let rule: Vec<String> = widths.iter().map(|&width| "─".repeat(width)).collect();
+        let mut text = String::new();
+        for row in [&self.header, &rule].into_iter().chain(&self.rows) {
+            text.push_str(self.padded(row, &widths).join("  ").trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let width = |column: usize| {
+            let cells = self.rows.iter().map(|row| row[column].chars().count());
+            cells.fold(self.header[column].chars().count(), usize::max)
+        };
+        (0..self.header.len()).map(width).collect()
+    }
+
+    fn padded(&self, row: &[String], widths: &[usize]) -> Vec<String> {
+        row.iter()
+            .zip(widths.iter().zip(&self.align))
+            .map(|(cell, (&width, align))| match align {
+                Align::Left => format!("{cell:<width$}"),
+                Align::Right => format!("{cell:>width$}"),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_by_characters_not_bytes() {
+        let mut table = Table::new([("name", Align::Left), ("±", Align::Right)]);
+        table.row(["a long name", "98.2 ± 0.3"]);
+        table.row(["b", "7.1"]);
+        table.row(["c"]);
+        expect![[r#"
+            | name        |          ± |
+            | ----------- | ---------: |
+            | a long name | 98.2 ± 0.3 |
+            | b           |        7.1 |
+            | c           |            |
+        "#]]
+        .assert_eq(&table.markdown());
+        expect![[r#"
+            name                  ±
+            ───────────  ──────────
+            a long name  98.2 ± 0.3
+            b                   7.1
+            c
+        "#]]
+        .assert_eq(&table.terminal());
+    }
+}

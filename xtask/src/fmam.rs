@@ -1,0 +1,76 @@
+//! Building and running the `fmam` binary.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+
+use anyhow::{Context, Result, bail};
+use cargo_metadata::Message;
+
+use crate::workspace_root;
+
+/// The path of a freshly built `fmam`.
+pub(crate) struct Fmam(PathBuf);
+
+/// Builds `fmam` in release with the given cargo features. Cargo's own progress and messages go to stderr.
+pub(crate) fn build(features: &[&str]) -> Result<Fmam> {
+    let mut command = cargo();
+    command
+        .args(["build", "--release", "--package", "fmam", "--message-format", "json-render-diagnostics"])
+        .arg("--manifest-path")
+        .arg(workspace_root()?.join("Cargo.toml"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit());
+    if !features.is_empty() {
+        command.args(["--features", &features.join(",")]);
+    }
+    let output = command.output().context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!(
+            "building fmam failed{}",
+            if features.is_empty() { "" } else { "; `--device cpu` builds without CUDA" }
+        );
+    }
+    // Cargo says where the binary is: a target folder or a target triple may be configured.
+    for message in Message::parse_stream(output.stdout.as_slice()) {
+        if let Message::CompilerArtifact(artifact) = message.context("cannot read cargo's messages")?
+            && artifact.target.name == "fmam"
+            && let Some(executable) = artifact.executable
+        {
+            return Ok(Fmam(executable.into()));
+        }
+    }
+    bail!("cargo built no binary called fmam")
+}
+
+impl Fmam {
+    /// Runs the binary in the user's own working folder and waits for it.
+    pub(crate) fn status<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Result<ExitStatus> {
+        self.command(args).status().with_context(|| format!("cannot run {}", self.0.display()))
+    }
+
+    /// Becomes the binary: Ctrl-C and the exit code are then its own.
+    #[cfg(unix)]
+    pub(crate) fn exec<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Result<ExitCode> {
+        let error = std::os::unix::process::CommandExt::exec(&mut self.command(args));
+        Err(error).with_context(|| format!("cannot run {}", self.0.display()))
+    }
+
+    /// Runs the binary and gives its exit code. Ctrl-C reaches it too, since it shares the console.
+    #[cfg(not(unix))]
+    pub(crate) fn exec<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Result<ExitCode> {
+        let code = self.status(args)?.code().and_then(|code| u8::try_from(code).ok());
+        Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+    }
+
+    fn command<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Command {
+        let mut command = Command::new(&self.0);
+        command.args(args);
+        command
+    }
+}
+
+/// The cargo that runs this task.
+pub(crate) fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}

@@ -1,0 +1,76 @@
+//! `cargo xtask reproduce`: builds `fmam` for the device asked for, then becomes `fmam reproduce`.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::fmam;
+
+/// Hands `args` to `fmam reproduce` unchanged.
+pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
+    let features: &[&str] = if wants_cuda(args, machine_has_cuda) { &["cuda"] } else { &[] };
+    fmam::build(features)?.exec([OsString::from("reproduce")].iter().chain(args))
+}
+
+/// Whether the binary must be built with CUDA: on request, and for `auto`, the default, where the machine can.
+fn wants_cuda(args: &[OsString], machine_has_cuda: impl FnOnce() -> bool) -> bool {
+    match device(args) {
+        None | Some("auto") => machine_has_cuda(),
+        Some(name) => name.starts_with("cuda"),
+    }
+}
+
+/// The value of the last `--device`.
+fn device(args: &[OsString]) -> Option<&str> {
+    let mut device = None;
+    let mut args = args.iter().filter_map(|arg| arg.to_str());
+    while let Some(arg) = args.next() {
+        if arg == "--device" {
+            device = args.next();
+        } else if let Some(value) = arg.strip_prefix("--device=") {
+            device = Some(value);
+        }
+    }
+    device
+}
+
+/// Whether both the CUDA compiler, which the build needs, and the NVIDIA driver are there.
+fn machine_has_cuda() -> bool {
+    let nvcc = format!("nvcc{}", std::env::consts::EXE_SUFFIX);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let toolkits = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(std::env::var_os);
+    let has_compiler = std::env::split_paths(&path)
+        .chain(toolkits.map(|root| Path::new(&root).join("bin")))
+        .any(|folder| folder.join(&nvcc).is_file());
+    let has_driver = Path::new("/proc/driver/nvidia/version").exists()
+        || std::env::split_paths(&path).any(|folder| folder.join("nvidia-smi.exe").is_file());
+    has_compiler && has_driver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_cuda(line: &str, machine: bool, expected: bool) {
+        let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        assert_eq!(wants_cuda(&args, || machine), expected, "`{line}` with machine_has_cuda = {machine}");
+    }
+
+    #[test]
+    fn cuda_is_built_on_request() {
+        check_cuda("--device cuda", false, true);
+        check_cuda("--preset table1 --device=cuda:0 --seeds 0", false, true);
+        check_cuda("--device cpu", true, false);
+        check_cuda("--device cuda --device cpu", true, false);
+    }
+
+    #[test]
+    fn auto_looks_at_the_machine() {
+        for line in ["", "--device auto", "--device=auto", "--help", "--device"] {
+            check_cuda(line, false, false);
+            check_cuda(line, true, true);
+        }
+    }
+}
