@@ -1,1 +1,15 @@
-//! Generated scenes and reference fixtures for tests.
+//! Generated scenes and reference fixtures for tests; a dev-dependency only.
+//!
+//! What this crate must not know: any crate of the workspace but `fmam-core`. It panics with a message that
+//! says what to do, as assertions do, because its only callers are tests. Modules in reading order:
+//! [`MemorySource`], [`striped_scene`], [`read_fixture`], [`assert_close`].
+
+mod close;
+mod fixture;
+mod memory;
+mod scene;
+
+pub use close::assert_close;
+pub use fixture::{data_root, fixture_path, read_fixture};
+pub use memory::MemorySource;
+pub use scene::{striped_scene, striped_scene_with_square, striped_test, striped_train};

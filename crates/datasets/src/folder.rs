@@ -1,0 +1,104 @@
+//! Any images in plain folders: the way to bring one's own data.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use fmam_core::{ImageSize, Sample, Split};
+
+use crate::files::{
+    by_stem, category_folders, find_category, image_files, mask_of, name_of, normal_samples, sample,
+    subfolders,
+};
+use crate::{Category, Dataset, DatasetEntry, DatasetError, DatasetOptions};
+
+pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
+    name: "folder",
+    summary: "your images: [CATEGORY/]train/normal, test/normal, test/anomalous[/TYPE], masks[/TYPE]/STEM.png",
+    open: |options| Ok(Box::new(Folder::open(options)?)),
+};
+
+struct Folder {
+    categories: Vec<PathBuf>,
+}
+
+impl Folder {
+    fn open(options: &DatasetOptions) -> Result<Self, DatasetError> {
+        let root = options.root_for(ENTRY.name)?;
+        // A category itself is named after its folder, which `.` or `..` would not tell.
+        let root = root
+            .canonicalize()
+            .map_err(|source| DatasetError::ListFolder { folder: root.to_owned(), source })?;
+        let is_category = root.join("train").is_dir() || root.join("test").is_dir();
+        let categories = if is_category { vec![root.clone()] } else { category_folders(&root)? };
+        if categories.is_empty() {
+            let expected = "train/normal or CATEGORY/train/normal";
+            return Err(DatasetError::UnrecognizedLayout { dataset: ENTRY.name, root, expected });
+        }
+        Ok(Self { categories })
+    }
+}
+
+impl Dataset for Folder {
+    fn categories(&self) -> Vec<String> {
+        self.categories.iter().map(|folder| name_of(folder)).collect()
+    }
+
+    fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError> {
+        let folder = find_category(ENTRY.name, &self.categories, name)?;
+        let train = normal_samples(&folder.join("train/normal"), Split::Train, "the normal training images")?;
+        let mut test = normal_samples(&folder.join("test/normal"), Split::Test, "the normal test images")?;
+        let anomalous = folder.join("test/anomalous");
+        if !anomalous.is_dir() {
+            let contents = "the test images with defects";
+            return Err(DatasetError::MissingSplit { folder: anomalous, contents });
+        }
+        test.extend(anomalous_samples(&anomalous, &folder.join("masks"))?);
+        Category::from_files(name, folder, train, test, size)
+    }
+}
+
+/// The samples in `folder` and, by defect type, in its sub-folders. A mask lies in the same sub-folder of
+/// `masks` or in `masks` itself; an image may have none.
+fn anomalous_samples(folder: &Path, masks: &Path) -> Result<Vec<Sample>, DatasetError> {
+    let flat_masks = image_files(masks)?;
+    let flat_masks = by_stem(&flat_masks)?;
+    let mut samples: Vec<Sample> = image_files(folder)?
+        .into_iter()
+        .map(|image| sample(Split::Test, "anomalous", image, Some("anomalous")))
+        .collect();
+    for sample in &mut samples {
+        sample.mask_path = mask_of(&flat_masks, &sample.image_path).map(Path::to_owned);
+    }
+    for type_folder in subfolders(folder)? {
+        let defect_type = name_of(&type_folder);
+        let type_masks = image_files(&masks.join(&defect_type))?;
+        let type_masks = by_stem(&type_masks)?;
+        for image in image_files(&type_folder)? {
+            let mask =
+                mask_of(&type_masks, &image).or_else(|| mask_of(&flat_masks, &image)).map(Path::to_owned);
+            let group = format!("anomalous/{defect_type}");
+            let sample = sample(Split::Test, &group, image, Some(&defect_type));
+            samples.push(Sample { mask_path: mask, ..sample });
+        }
+    }
+    refuse_shared_masks(&samples)?;
+    let without = samples.iter().filter(|sample| sample.mask_path.is_none()).count();
+    if without > 0 {
+        let (folder, of) = (folder.display(), samples.len());
+        tracing::warn!(%folder, without, of, "anomalous images without a mask");
+    }
+    Ok(samples)
+}
+
+/// `masks/001.png` fits both `hole/001.png` and `stain/001.png`: it would be wrong for one of them.
+fn refuse_shared_masks(samples: &[Sample]) -> Result<(), DatasetError> {
+    let mut users: HashMap<&Path, &Path> = HashMap::new();
+    for sample in samples {
+        let Some(mask) = &sample.mask_path else { continue };
+        if let Some(first) = users.insert(mask, &sample.image_path) {
+            let (first, second) = (first.to_owned(), sample.image_path.clone());
+            return Err(DatasetError::SharedMask { mask: mask.clone(), first, second });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! Colour types, resizing, damaged files.
+
+use std::error::Error;
+
+use fmam_core::ImageSize;
+use fmam_datasets::{DatasetError, load_image, load_mask};
+use image::{DynamicImage, GrayImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage, Rgba};
+
+use crate::miniature::Miniature;
+
+#[test]
+fn every_colour_type_becomes_8_bit_rgb() {
+    let mini = Miniature::new();
+    let files: [(&str, DynamicImage, [u8; 3]); 7] = [
+        ("l8.png", GrayImage::from_pixel(3, 2, Luma([70])).into(), [70; 3]),
+        ("la8.png", ImageBuffer::from_pixel(3, 2, LumaA([70_u8, 9])).into(), [70; 3]),
+        ("l16.png", ImageBuffer::from_pixel(3, 2, Luma([70 * 257_u16])).into(), [70; 3]),
+        ("rgb8.bmp", RgbImage::from_pixel(3, 2, Rgb([1, 2, 3])).into(), [1, 2, 3]),
+        ("rgba8.png", ImageBuffer::from_pixel(3, 2, Rgba([1_u8, 2, 3, 0])).into(), [1, 2, 3]),
+        ("rgb16.tiff", ImageBuffer::from_pixel(3, 2, Rgb([257_u16, 514, 771])).into(), [1, 2, 3]),
+        ("l8.jpg", GrayImage::from_pixel(3, 2, Luma([70])).into(), [70; 3]),
+    ];
+    for (name, image, colour) in files {
+        image.save(mini.path(name)).unwrap();
+        let loaded = load_image(&mini.path(name), None).unwrap();
+        assert_eq!(loaded.size(), ImageSize::new(2, 3), "{name}");
+        assert_eq!(loaded.pixel(1, 2), colour, "{name}");
+    }
+}
+
+#[test]
+fn the_content_counts_not_the_extension() {
+    let mini = Miniature::new();
+    mini.image("a.bmp", 5, 4, 1);
+    std::fs::rename(mini.path("a.bmp"), mini.path("a.png")).unwrap();
+    assert_eq!(load_image(&mini.path("a.png"), None).unwrap().size(), ImageSize::new(4, 5));
+}
+
+/// The image of the Pillow script below.
+fn pattern() -> RgbImage {
+    RgbImage::from_fn(7, 5, |x, y| {
+        Rgb([0, 1, 2].map(|c: u32| ((31 * y + 17 * x * x + 7 * c * x + 40 * c) % 256) as u8))
+    })
+}
+
+/// The expected values are the first of what Pillow 13.0 gives by
+/// ```python
+/// pixel = lambda y, x, c: (31*y + 17*x*x + 7*c*x + 40*c) % 256
+/// a = np.array([[[pixel(y, x, c) for c in range(3)] for x in range(7)] for y in range(5)], np.uint8)
+/// np.array(Image.fromarray(a).resize((width, height), Image.BILINEAR)).reshape(-1)
+/// ```
+#[test]
+fn resizing_is_that_of_pillow() {
+    let mini = Miniature::new();
+    pattern().save(mini.path("a.png")).unwrap();
+    let shrunk = [53, 99, 143, 124, 147, 123, 138, 140, 93, 115, 161, 167, 142, 132, 125, 125, 104, 138];
+    let enlarged = [
+        0, 40, 80, 11, 56, 101, 40, 90, 140, 87, 142, 141, 153, 214, 19, 46, 113, 122, 101, 173, 103, 146,
+        223, 45, 100, 182, 8, 14, 54, 94, 25, 70, 115, 54, 104, 154, 101, 156, 155, 167, 228, 33, 60, 127,
+        136,
+    ];
+    for (size, expected) in [(ImageSize::new(2, 3), &shrunk[..]), (ImageSize::new(8, 9), &enlarged[..])] {
+        let resized = load_image(&mini.path("a.png"), Some(size)).unwrap();
+        assert_eq!(resized.size(), size);
+        for (k, (&actual, &expected)) in resized.data().iter().zip(expected).enumerate() {
+            assert!(actual.abs_diff(expected) <= 1, "{size}, element {k}: {actual}, Pillow {expected}");
+        }
+    }
+}
+
+#[test]
+fn a_mask_counts_from_the_middle_of_its_range_and_label_masks_from_one() {
+    let mini = Miniature::new();
+    mini.image("image.png", 4, 1, 0);
+    let load = |values: [u8; 4]| {
+        GrayImage::from_vec(4, 1, values.to_vec()).unwrap().save(mini.path("mask.png")).unwrap();
+        load_mask(&mini.path("mask.png"), &mini.path("image.png"), ImageSize::new(1, 4))
+            .unwrap()
+            .data()
+            .to_vec()
+    };
+    assert_eq!(load([0, 127, 128, 255]), [0, 0, 1, 1]);
+    assert_eq!(load([0, 1, 0, 1]), [0, 1, 0, 1]);
+    assert_eq!(load([0; 4]), [0; 4]);
+    let red = RgbImage::from_fn(4, 1, |x, _| Rgb([if x == 2 { 255 } else { 0 }, 0, 0]));
+    red.save(mini.path("mask.png")).unwrap();
+    let mask = load_mask(&mini.path("mask.png"), &mini.path("image.png"), ImageSize::new(1, 4)).unwrap();
+    assert_eq!(mask.data(), [0, 0, 1, 0]);
+}
+
+#[test]
+fn load_mask_refuses_another_size() {
+    let mini = Miniature::new();
+    mini.image("image.png", 4, 3, 0);
+    mini.mask("mask.png", 4, 2);
+    let result = load_mask(&mini.path("mask.png"), &mini.path("image.png"), ImageSize::square(4));
+    assert!(matches!(result, Err(DatasetError::MaskSize { .. })));
+}
+
+#[test]
+fn a_truncated_file_of_any_format_is_an_error_that_names_it() {
+    let mini = Miniature::new();
+    // Noise, so that the files are long and a cut anywhere loses pixels.
+    let noise = RgbImage::from_fn(64, 64, |x, y| {
+        Rgb([0, 1, 2].map(|c: u32| ((x * 7919 + y * y * 104_729 + c * 31) % 251) as u8))
+    });
+    for name in ["a.png", "a.jpg", "a.bmp", "a.tiff"] {
+        noise.save(mini.path(name)).unwrap();
+        assert!(load_image(&mini.path(name), None).is_ok(), "{name}");
+        let bytes = std::fs::read(mini.path(name)).unwrap();
+        for part in [bytes.len() / 20, bytes.len() / 2, bytes.len() * 9 / 10] {
+            mini.write(name, &bytes[..part]);
+            let error = load_image(&mini.path(name), None).expect_err(name);
+            assert!(
+                matches!(error, DatasetError::Decode { .. } | DatasetError::Truncated { .. }),
+                "{error:?}"
+            );
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_no_image_is_an_error_that_names_it_and_says_why() {
+    let mini = Miniature::new();
+    mini.write("page.png", b"<html>404 Not Found</html>");
+    let error = load_image(&mini.path("page.png"), None).unwrap_err();
+    assert!(matches!(error, DatasetError::Decode { .. }), "{error:?}");
+    assert!(error.to_string().contains("page.png") && error.source().is_some());
+    let absent = load_image(&mini.path("absent.png"), None).unwrap_err();
+    assert!(matches!(absent, DatasetError::Read { .. }), "{absent:?}");
+}

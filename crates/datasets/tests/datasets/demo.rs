@@ -1,0 +1,83 @@
+//! The generated set through the public interface, and written to files and read again.
+
+use fmam_core::ImageSize;
+use fmam_datasets::demo::Weave;
+use fmam_datasets::{DatasetError, DatasetOptions, DemoConfig, dataset, write_demo};
+
+use crate::miniature::{Miniature, open};
+
+fn small() -> DemoConfig {
+    DemoConfig { n_train: 2, n_test_normal: 1, n_test_per_defect: 1, ..DemoConfig::default() }
+}
+
+#[test]
+fn it_opens_without_files_and_has_both_classes() {
+    let opened = (dataset("demo").unwrap().open)(&DatasetOptions::default()).unwrap();
+    assert_eq!(opened.categories(), ["plain", "twill"]);
+    let plain = opened.category("plain", ImageSize::new(48, 64)).unwrap();
+    assert_eq!((plain.train.len(), plain.test.len()), (64, 20 + 36));
+    assert_eq!(plain.train.image(0).unwrap().size(), ImageSize::new(48, 64));
+    assert!(plain.test.mask(0).unwrap().unwrap().is_empty());
+    assert!(!plain.test.mask(55).unwrap().unwrap().is_empty());
+}
+
+#[test]
+fn written_as_mvtec_it_reads_back_the_same() {
+    let (mini, size) = (Miniature::new(), ImageSize::new(48, 64));
+    write_demo(&mini.path("mvtec"), &small(), size).unwrap();
+    let options = DatasetOptions { root: None, demo: small() };
+    let generated = (dataset("demo").unwrap().open)(&options).unwrap();
+    for name in ["plain", "twill"] {
+        let (read, made) =
+            (open(mini.dir.path(), "mvtec", name, size).unwrap(), generated.category(name, size).unwrap());
+        for (read, made) in [(&read.train, &made.train), (&read.test, &made.test)] {
+            assert_eq!(read.len(), made.len());
+            for index in 0..read.len() {
+                assert_eq!(read.image(index).unwrap(), made.image(index).unwrap());
+                assert_eq!(read.mask(index).unwrap(), made.mask(index).unwrap());
+                assert_eq!(read.sample(index).defect_type, made.sample(index).defect_type);
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_overwritten_and_nothing_unfinished_left() {
+    let mini = Miniature::new();
+    mini.write("out/plain", b"mine");
+    let result = write_demo(&mini.path("out"), &small(), ImageSize::square(16));
+    assert!(matches!(result, Err(DatasetError::AlreadyExists { .. })));
+    assert_eq!(std::fs::read(mini.path("out/plain")).unwrap(), b"mine");
+
+    mini.write("file", b"x");
+    let result = write_demo(&mini.path("file"), &small(), ImageSize::square(16));
+    assert!(matches!(result, Err(DatasetError::Write { .. })), "{result:?}");
+
+    // No encoder takes an image without pixels.
+    let result = write_demo(&mini.path("zero"), &small(), ImageSize::square(0));
+    assert!(matches!(result, Err(DatasetError::Encode { .. })), "{result:?}");
+    assert_eq!(std::fs::read_dir(mini.path("zero")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_count_of_zero_is_refused_by_name() {
+    let zeros = [
+        ("n_train", DemoConfig { n_train: 0, ..small() }),
+        ("n_test_normal", DemoConfig { n_test_normal: 0, ..small() }),
+        ("n_test_per_defect", DemoConfig { n_test_per_defect: 0, ..small() }),
+        ("categories", DemoConfig { categories: Vec::new(), ..small() }),
+    ];
+    for (name, demo) in zeros {
+        let result = (dataset("demo").unwrap().open)(&DatasetOptions { root: None, demo });
+        assert!(matches!(result.err(), Some(DatasetError::DemoCount { field }) if field == name));
+    }
+}
+
+#[test]
+fn the_configuration_is_read_strictly_with_defaults() {
+    let read = |text| serde_json::from_str::<DemoConfig>(text);
+    let config = read(r#"{"n_train": 3, "categories": ["twill"]}"#).unwrap();
+    assert_eq!(config, DemoConfig { n_train: 3, categories: vec![Weave::Twill], ..DemoConfig::default() });
+    assert!(read(r#"{"n_trian": 3}"#).is_err());
+    assert!(read(r#"{"categories": ["satin"]}"#).is_err());
+}

@@ -1,0 +1,15 @@
+//! Data sets as a caller sees them: miniature layouts in temporary folders, damaged files, and real data.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "the functions that tests share are test code too"
+)]
+
+mod decode;
+mod demo;
+mod layouts;
+mod loader;
+mod miniature;
+mod mistakes;
+mod real_data;

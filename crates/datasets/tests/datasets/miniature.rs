@@ -1,0 +1,118 @@
+//! Writes small data sets.
+
+use std::path::{Path, PathBuf};
+
+use fmam_core::ImageSize;
+use fmam_datasets::{Category, DatasetError, DatasetOptions, dataset};
+use image::{GrayImage, Luma, Rgb, RgbImage};
+use tempfile::TempDir;
+
+pub(crate) const SIZE: ImageSize = ImageSize::square(8);
+
+pub(crate) struct Miniature {
+    pub(crate) dir: TempDir,
+}
+
+impl Miniature {
+    pub(crate) fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// One MVTec category `nut`: 2 train, 1 normal test, two defect types of 1 and 2 images.
+    pub(crate) fn mvtec(prefix: &str) -> Self {
+        let mini = Self::new();
+        for file in [
+            "train/good/000",
+            "train/good/001",
+            "test/good/000",
+            "test/bent/000",
+            "test/cut/000",
+            "test/cut/001",
+        ] {
+            mini.image(&format!("{prefix}nut/{file}.png"), 12, 10, 90);
+        }
+        for file in ["bent/000", "cut/000", "cut/001"] {
+            mini.mask(&format!("{prefix}nut/ground_truth/{file}_mask.png"), 12, 10);
+        }
+        mini
+    }
+
+    /// Six defect-free tiles and one with a crack.
+    pub(crate) fn magnetic_tile(prefix: &str) -> Self {
+        let mini = Self::new();
+        for name in ["a", "b", "c", "d", "e", "f"] {
+            mini.image(&format!("{prefix}MT_Free/Imgs/{name}.jpg"), 9, 14, 60);
+            mini.mask(&format!("{prefix}MT_Free/Imgs/{name}.png"), 9, 14);
+        }
+        mini.image(&format!("{prefix}MT_Crack/Imgs/a.jpg"), 9, 14, 60);
+        mini.mask(&format!("{prefix}MT_Crack/Imgs/a.png"), 9, 14);
+        mini
+    }
+
+    /// A category in the folder layout, two untyped anomalous images and one of type `hole`, the first with a
+    /// mask.
+    pub(crate) fn folder(prefix: &str) -> Self {
+        let mini = Self::new();
+        for file in [
+            "train/normal/x",
+            "test/normal/y",
+            "test/anomalous/p",
+            "test/anomalous/q",
+            "test/anomalous/hole/p",
+        ] {
+            mini.image(&format!("{prefix}{file}.bmp"), 6, 6, 30);
+        }
+        mini.mask(&format!("{prefix}masks/q_mask.png"), 6, 6);
+        mini.mask(&format!("{prefix}masks/hole/p.png"), 6, 6);
+        mini
+    }
+
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    /// A colour gradient; its red starts at `level`.
+    pub(crate) fn image(&self, path: &str, width: u32, height: u32, level: u8) {
+        let pixel = |x: u32, y: u32| Rgb([level + x as u8, 40 + 3 * y as u8, 120]);
+        RgbImage::from_fn(width, height, pixel).save(self.make_folder(path)).unwrap();
+    }
+
+    /// A mask whose left half is anomalous.
+    pub(crate) fn mask(&self, path: &str, width: u32, height: u32) {
+        let pixel = |x: u32, _| Luma([if 2 * x < width { 255 } else { 0 }]);
+        GrayImage::from_fn(width, height, pixel).save(self.make_folder(path)).unwrap();
+    }
+
+    pub(crate) fn write(&self, path: &str, bytes: &[u8]) {
+        std::fs::write(self.make_folder(path), bytes).unwrap();
+    }
+
+    pub(crate) fn remove(&self, path: &str) {
+        let path = self.path(path);
+        if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.unwrap();
+    }
+
+    /// Opens `category` of data set `name` at this folder.
+    pub(crate) fn open(&self, name: &str, category: &str) -> Result<Category, DatasetError> {
+        open(self.dir.path(), name, category, SIZE)
+    }
+
+    fn make_folder(&self, path: &str) -> PathBuf {
+        let path = self.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    }
+}
+
+pub(crate) fn options(root: &Path) -> DatasetOptions {
+    DatasetOptions { root: Some(root.to_owned()), ..DatasetOptions::default() }
+}
+
+pub(crate) fn open(
+    root: &Path,
+    name: &str,
+    category: &str,
+    size: ImageSize,
+) -> Result<Category, DatasetError> {
+    (dataset(name)?.open)(&options(root))?.category(category, size)
+}

@@ -1,0 +1,172 @@
+//! Every way in which a data set can be wrong gives its own error, and the message names the file.
+
+use fmam_core::{ImageSize, Label};
+use fmam_datasets::{DatasetError, DatasetOptions, dataset};
+
+use crate::miniature::{Miniature, open, options};
+
+/// Opens `category` after a mistake was made; the error's message must contain all of `names`.
+#[track_caller]
+fn error_of(mini: &Miniature, name: &str, category: &str, names: &[&str]) -> DatasetError {
+    let error = mini.open(name, category).expect_err("the mistake was not noticed");
+    let message = error.to_string();
+    for name in names {
+        assert!(message.contains(name), "`{message}` does not name {name}");
+    }
+    error
+}
+
+#[test]
+fn an_unknown_data_set_lists_the_known() {
+    let error = dataset("mvtek").unwrap_err();
+    assert!(matches!(error, DatasetError::UnknownDataset { .. }));
+    assert_eq!(error.to_string(), "unknown data set `mvtek`; known are demo, folder, magnetic-tile, mvtec");
+}
+
+#[test]
+fn an_unknown_category_lists_the_known() {
+    for (mini, name, known) in [
+        (Miniature::mvtec(""), "mvtec", "nut"),
+        (Miniature::magnetic_tile(""), "magnetic-tile", "magnetic-tile"),
+        (Miniature::folder("bolt/"), "folder", "bolt"),
+        (Miniature::new(), "demo", "plain, twill"),
+    ] {
+        let error = error_of(&mini, name, "screw", &["`screw`", known]);
+        assert!(matches!(error, DatasetError::UnknownCategory { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_root_must_be_given_exist_and_hold_the_data_set() {
+    for name in ["mvtec", "magnetic-tile", "folder"] {
+        let entry = dataset(name).unwrap();
+        let error = |options: &DatasetOptions| (entry.open)(options).err().unwrap();
+        assert!(matches!(error(&DatasetOptions::default()), DatasetError::RootNotGiven { .. }));
+        let empty = Miniature::new();
+        let missing = error(&options(&empty.path("absent")));
+        assert!(matches!(missing, DatasetError::MissingRoot { .. }));
+        assert!(missing.to_string().contains("absent"));
+        assert!(matches!(error(&options(empty.dir.path())), DatasetError::UnrecognizedLayout { .. }));
+    }
+}
+
+#[test]
+fn a_missing_split_is_named() {
+    for (mini, name, category, gone) in [
+        (Miniature::mvtec(""), "mvtec", "nut", "nut/train/good"),
+        (Miniature::mvtec(""), "mvtec", "nut", "nut/test"),
+        (Miniature::mvtec(""), "mvtec", "nut", "nut/test/good"),
+        (Miniature::magnetic_tile(""), "magnetic-tile", "magnetic-tile", "MT_Free"),
+        (Miniature::folder("bolt/"), "folder", "bolt", "bolt/train"),
+        (Miniature::folder("bolt/"), "folder", "bolt", "bolt/test/normal"),
+        (Miniature::folder("bolt/"), "folder", "bolt", "bolt/test/anomalous"),
+    ] {
+        mini.remove(gone);
+        let error = error_of(&mini, name, category, &[gone, "missing"]);
+        assert!(matches!(error, DatasetError::MissingSplit { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn an_empty_category_is_named() {
+    let mini = Miniature::mvtec("");
+    mini.remove("nut/train/good/000.png");
+    mini.remove("nut/train/good/001.png");
+    assert!(matches!(error_of(&mini, "mvtec", "nut", &["nut/train/good"]), DatasetError::NoImages { .. }));
+
+    let mini = Miniature::magnetic_tile("");
+    for name in ["b", "c", "d", "e", "f"] {
+        mini.remove(&format!("MT_Free/Imgs/{name}.jpg"));
+    }
+    // The only normal image is the first, which is for testing.
+    let error = error_of(&mini, "magnetic-tile", "magnetic-tile", &["MT_Free/Imgs"]);
+    assert!(matches!(error, DatasetError::NoImages { .. }), "{error:?}");
+}
+
+#[test]
+fn a_test_split_of_one_class_is_refused() {
+    let mini = Miniature::mvtec("");
+    mini.remove("nut/test/bent");
+    mini.remove("nut/test/cut");
+    let error = error_of(&mini, "mvtec", "nut", &["nut", "no anomalous image"]);
+    assert!(matches!(error, DatasetError::OneClassTest { missing: Label::Anomalous, .. }), "{error:?}");
+
+    let mini = Miniature::magnetic_tile("");
+    mini.remove("MT_Crack");
+    let error = error_of(&mini, "magnetic-tile", "magnetic-tile", &["no anomalous image"]);
+    assert!(matches!(error, DatasetError::OneClassTest { .. }), "{error:?}");
+}
+
+#[test]
+fn a_missing_mask_names_the_image_and_where_the_mask_belongs() {
+    let mini = Miniature::mvtec("");
+    mini.remove("nut/ground_truth/cut/001_mask.png");
+    let error = error_of(&mini, "mvtec", "nut", &["test/cut/001.png", "ground_truth/cut/001_mask.png"]);
+    assert!(matches!(error, DatasetError::MissingMask { .. }), "{error:?}");
+    mini.remove("nut/ground_truth");
+    error_of(&mini, "mvtec", "nut", &["test/bent/000.png"]);
+
+    let mini = Miniature::magnetic_tile("");
+    mini.remove("MT_Crack/Imgs/a.png");
+    let error = error_of(&mini, "magnetic-tile", "magnetic-tile", &["MT_Crack/Imgs/a.jpg"]);
+    assert!(matches!(error, DatasetError::MissingMask { .. }), "{error:?}");
+}
+
+#[test]
+fn a_mask_of_another_size_names_both_files_and_sizes() {
+    let mini = Miniature::mvtec("");
+    mini.mask("nut/ground_truth/cut/001_mask.png", 10, 12);
+    let names = ["test/cut/001.png", "cut/001_mask.png", "10x12", "12x10"];
+    let error = error_of(&mini, "mvtec", "nut", &names);
+    let DatasetError::MaskSize { mask_size, image_size, .. } = error else { panic!("{error:?}") };
+    assert_eq!((mask_size, image_size), (ImageSize::new(12, 10), ImageSize::new(10, 12)));
+}
+
+#[test]
+fn two_images_of_one_stem_are_refused() {
+    let mini = Miniature::mvtec("");
+    mini.image("nut/test/cut/000.bmp", 12, 10, 0);
+    let error = error_of(&mini, "mvtec", "nut", &["test/cut/000.bmp", "test/cut/000.png"]);
+    assert!(matches!(error, DatasetError::DuplicateStem { .. }), "{error:?}");
+}
+
+#[test]
+fn one_mask_for_two_images_is_refused() {
+    let mini = Miniature::folder("bolt/");
+    mini.remove("bolt/masks/hole");
+    mini.mask("bolt/masks/p.png", 6, 6);
+    let error = error_of(&mini, "folder", "bolt", &["masks/p.png", "anomalous/p.bmp", "hole/p.bmp"]);
+    assert!(matches!(error, DatasetError::SharedMask { .. }), "{error:?}");
+}
+
+#[test]
+fn a_mask_that_is_no_image_is_found_when_the_category_is_opened() {
+    let mini = Miniature::mvtec("");
+    mini.write("nut/ground_truth/bent/000_mask.png", b"not a picture");
+    let error = error_of(&mini, "mvtec", "nut", &["bent/000_mask.png"]);
+    assert!(matches!(error, DatasetError::Decode { .. }), "{error:?}");
+}
+
+#[test]
+fn a_damaged_image_is_found_when_it_is_decoded() {
+    let mini = Miniature::mvtec("");
+    mini.write("nut/train/good/001.png", b"");
+    let train = open(mini.dir.path(), "mvtec", "nut", ImageSize::square(8)).unwrap().train;
+    assert!(train.image(0).is_ok());
+    let error = train.image(1).unwrap_err();
+    assert!(error.to_string().contains("train/good/001.png"), "{error}");
+    // A file that vanished since.
+    mini.remove("nut/train/good/001.png");
+    assert!(matches!(
+        train.image(1).unwrap_err().downcast_ref(),
+        Some(DatasetError::Read { path, .. }) if path.ends_with("train/good/001.png")
+    ));
+}
+
+#[test]
+fn a_file_in_the_place_of_a_folder_is_an_error() {
+    let mini = Miniature::mvtec("");
+    mini.remove("nut/train/good");
+    mini.write("nut/train/good", b"x");
+    assert!(matches!(error_of(&mini, "mvtec", "nut", &["train/good"]), DatasetError::MissingSplit { .. }));
+}

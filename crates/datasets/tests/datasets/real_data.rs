@@ -1,0 +1,70 @@
+//! MVTec AD's screw, Magnetic Tile and DTD where `FMAM_DATA` points.
+
+use std::collections::BTreeMap;
+
+use fmam_core::{ImageSize, Label, SampleSource};
+use fmam_datasets::textures;
+use fmam_testkit::data_root;
+
+use crate::miniature::open;
+
+const SIZE: ImageSize = ImageSize::square(64);
+
+fn counts(source: &dyn SampleSource) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for sample in (0..source.len()).map(|index| source.sample(index)) {
+        assert_eq!(sample.label == Label::Normal, sample.defect_type.is_none());
+        *counts.entry(sample.defect_type.clone().unwrap_or("normal".into())).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn screw_has_the_published_counts_and_its_masks_are_not_empty() {
+    let Some(root) = data_root() else { return };
+    for root in [root.clone(), root.join("mvtec")] {
+        let screw = open(&root, "mvtec", "screw", SIZE).unwrap();
+        assert_eq!(screw.train.len(), 320);
+        let expected = [
+            ("manipulated_front", 24),
+            ("normal", 41),
+            ("scratch_head", 24),
+            ("scratch_neck", 25),
+            ("thread_side", 23),
+            ("thread_top", 23),
+        ];
+        assert_eq!(counts(&*screw.test), expected.map(|(name, n)| (name.to_owned(), n)).into());
+    }
+    let full = open(&root, "mvtec", "screw", ImageSize::square(256)).unwrap();
+    for index in 0..full.test.len() {
+        let mask = full.test.mask(index).unwrap().unwrap();
+        assert_eq!(mask.is_empty(), full.test.sample(index).label == Label::Normal);
+        assert!(mask.area() < 256 * 256 / 10);
+    }
+    assert_eq!(full.train.image(0).unwrap().size(), ImageSize::square(256));
+}
+
+#[test]
+fn magnetic_tile_is_split_by_the_protocol() {
+    let Some(root) = data_root() else { return };
+    let tile = open(&root, "magnetic-tile", "magnetic-tile", SIZE).unwrap();
+    assert_eq!(tile.train.len(), 761);
+    let expected =
+        [("Blowhole", 115), ("Break", 85), ("Crack", 57), ("Fray", 32), ("Uneven", 103), ("normal", 191)];
+    assert_eq!(counts(&*tile.test), expected.map(|(name, n)| (name.to_owned(), n)).into());
+    // Odd sizes and both file formats, of each type one.
+    for index in (0..tile.test.len()).step_by(40) {
+        assert_eq!(tile.test.image(index).unwrap().size(), SIZE);
+        assert_eq!(tile.test.mask(index).unwrap().unwrap().size(), SIZE);
+    }
+}
+
+#[test]
+fn dtd_is_found_as_the_texture_source() {
+    let Some(root) = data_root() else { return };
+    for root in [root.clone(), root.join("dtd")] {
+        let found = textures(&root, SIZE).unwrap().unwrap();
+        assert_eq!(found.len(), 240);
+        assert_eq!(found.image(239).unwrap().size(), SIZE);
+    }
+}
