@@ -1,1 +1,56 @@
-//! Backbones, students, decoders and feature mapping.
+//! Backbones, students, one-class embedding, decoders and feature mapping, and the loading of their weights.
+//!
+//! Every network is built from [`Params`], which decide whether it is trained or frozen. The registered [`BACKBONES`]
+//! give, each from its one architecture, the frozen teacher ([`load_backbone`]), the symmetric student
+//! ([`LoadedBackbone::symmetric_student`]) and the reverse path ([`LoadedBackbone::reverse_student`]).
+//!
+//! This crate knows nothing of data sets, losses or training loops. Networks are built on [`fmam_ops`], never on
+//! candle's own convolutions.
+//!
+//! ```
+//! use candle_core::{DType, Device, Tensor};
+//! use fmam_core::Seed;
+//! use fmam_models::{Backbone, Params, load_backbone};
+//!
+//! # fn main() -> Result<(), fmam_models::ModelError> {
+//! let teacher = load_backbone("tiny", None, &Device::Cpu)?;
+//! let images = Tensor::zeros((2, 3, 64, 32), DType::F32, &Device::Cpu)?;
+//! let features = teacher.features(&images)?;
+//! assert_eq!(features.scales[0].dims(), [2, teacher.channels()[0], 16, 8]);
+//!
+//! let params = Params::trainable(Seed::new(0).derive("student"), &Device::Cpu);
+//! let student = teacher.symmetric_student(&params)?;
+//! assert_eq!(student.forward(&images)?.scales[2].dims(), features.scales[2].dims());
+//! # Ok(())
+//! # }
+//! ```
+
+mod backbone;
+mod backbones;
+mod batch;
+mod error;
+mod init;
+mod layers;
+mod loaded;
+mod mapping;
+mod params;
+mod pickle;
+mod pickle_value;
+#[cfg(test)]
+#[path = "../tests/suite/reference.rs"]
+mod reference;
+mod state_dict;
+mod student;
+mod tensor_file;
+
+pub use backbone::{Backbone, FeaturePyramid, Preprocess};
+pub use backbones::{BACKBONES, BackboneEntry, Weights, import_lite0};
+pub use batch::to_batch;
+pub use error::ModelError;
+pub use init::Init;
+pub use loaded::{LoadedBackbone, backbone_from_tensors, load_backbone};
+pub use mapping::{FeatureMapping, FeatureMappingConfig};
+pub use params::Params;
+pub use state_dict::read_state_dict;
+pub use student::{ReverseStudent, Student};
+pub use tensor_file::{load_tensors, save_tensors};

@@ -1,0 +1,101 @@
+use std::path::PathBuf;
+
+use fmam_core::{ImageSize, SourceError};
+
+/// A method could not be configured, fitted, saved, loaded or run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MethodError {
+    /// No method has this name.
+    #[error("unknown method `{name}`; known: {}", known.join(", "))]
+    UnknownMethod {
+        /// What was asked for.
+        name: String,
+        /// All registered names.
+        known: Vec<&'static str>,
+    },
+    /// The configuration has an unknown key or a value of the wrong type.
+    #[error("configuration of `{method}` is not valid")]
+    Config {
+        /// The method.
+        method: &'static str,
+        /// What is wrong.
+        #[source]
+        source: toml::de::Error,
+    },
+    /// A configuration value lies outside its range.
+    #[error("configuration of `{method}`: `{key}` must be {expected}, got {actual}")]
+    ConfigValue {
+        /// The method.
+        method: &'static str,
+        /// The key.
+        key: &'static str,
+        /// The range.
+        expected: &'static str,
+        /// The value given.
+        actual: String,
+    },
+    /// The training source is empty.
+    #[error("there is no training image")]
+    NoTrainingImages,
+    /// A sample could not be read.
+    #[error("cannot load sample `{id}`")]
+    Sample {
+        /// The sample.
+        id: String,
+        /// Why.
+        #[source]
+        source: SourceError,
+    },
+    /// An image to score has another size than the detector was fitted for.
+    #[error("the detector was fitted for {expected} images, got {actual}")]
+    ImageSize {
+        /// Size that was fitted.
+        expected: ImageSize,
+        /// Size that was given.
+        actual: ImageSize,
+    },
+    /// The loss became infinite or undefined.
+    #[error("training of `{stage}` diverged in epoch {epoch}: the loss is {loss}; lower the learning rate")]
+    Diverged {
+        /// The part of the training.
+        stage: &'static str,
+        /// One-based epoch.
+        epoch: usize,
+        /// The loss.
+        loss: f64,
+    },
+    /// The user asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+    /// A model file could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A model file could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A prediction could not be assembled.
+    #[error(transparent)]
+    Core(#[from] fmam_core::CoreError),
+    /// A network failed.
+    #[error(transparent)]
+    Model(#[from] fmam_models::ModelError),
+    /// Synthesis failed.
+    #[error("synthesis failed")]
+    Synthesis(#[from] fmam_synthesis::SynthesisError),
+    /// A tensor operation failed.
+    #[error("tensor operation failed")]
+    Tensor(#[from] candle_core::Error),
+}

@@ -1,0 +1,234 @@
+//! Stage 1 of FMAM: the feature mapping learns, from normal images and synthetic defects, to move defective
+//! features away from normal ones and to leave normal ones where they are.
+
+use std::f64::consts::PI;
+
+use candle_core::{Device, Tensor};
+use fmam_core::{CurvePoint, Mask, SampleSource};
+use fmam_losses::{AngularMargin, PairMasks, keep};
+use fmam_models::{Backbone, FeatureMapping, FeatureMappingConfig, FeaturePyramid, Params, to_batch};
+use fmam_synthesis::{SynthesisConfig, Synthesizer};
+use serde::{Deserialize, Serialize};
+
+use crate::model_dir::Tensors;
+use crate::training::{OptimizerKind, Schedule, TrainingPlan};
+use crate::{MethodError, RunContext};
+
+/// Configuration of the feature mapping: the table `mapping` of a method with FMAM.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MappingConfig {
+    /// Epochs of stage 1; those of the student where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<usize>,
+    /// Pairs of normal and defective view in a step.
+    pub batch_size: usize,
+    /// Step size of Adam.
+    pub learning_rate: f64,
+    /// How the step size changes.
+    pub schedule: Schedule,
+    /// Inverse temperature s of the angular margin loss.
+    pub scale: f64,
+    /// Angular margin m in radians.
+    pub margin: f64,
+    /// Weight λ of the term that keeps normal features in place.
+    pub keep: f64,
+    /// Share of a position's pixels above which it is a negative.
+    pub negative_share: f64,
+    /// Share of a position's pixels below which it is a positive.
+    pub positive_share: f64,
+    /// The mapping network.
+    pub network: FeatureMappingConfig,
+    /// The synthetic defects.
+    pub synthesis: SynthesisConfig,
+}
+
+impl Default for MappingConfig {
+    fn default() -> Self {
+        Self {
+            epochs: None,
+            batch_size: 8,
+            learning_rate: 1e-3,
+            schedule: Schedule::Cosine,
+            scale: 16.0,
+            margin: 0.3,
+            keep: 0.3,
+            negative_share: 0.5,
+            positive_share: 0.01,
+            network: FeatureMappingConfig::default(),
+            synthesis: SynthesisConfig::default(),
+        }
+    }
+}
+
+impl MappingConfig {
+    pub(crate) fn check(&self, method: &'static str) -> Result<(), MethodError> {
+        let bad = |key, expected, actual: String| MethodError::ConfigValue { method, key, expected, actual };
+        if self.epochs == Some(0) || self.batch_size == 0 {
+            return Err(bad("mapping.epochs, mapping.batch_size", "at least 1", "0".into()));
+        }
+        if !(0.0..=PI).contains(&self.margin) {
+            return Err(bad("mapping.margin", "in 0..=π", self.margin.to_string()));
+        }
+        for (key, value) in [("mapping.scale", self.scale), ("mapping.learning_rate", self.learning_rate)] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(bad(key, "above 0", value.to_string()));
+            }
+        }
+        if !(self.keep >= 0.0 && self.keep.is_finite()) {
+            return Err(bad("mapping.keep", "0 or more", self.keep.to_string()));
+        }
+        for (key, value) in
+            [("mapping.negative_share", self.negative_share), ("mapping.positive_share", self.positive_share)]
+        {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(bad(key, "in 0..=1", value.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Trains a mapping and gives its tensors.
+    pub(crate) fn fit(
+        &self,
+        epochs: usize,
+        train: &dyn SampleSource,
+        run: &RunContext<'_>,
+    ) -> Result<(Tensors, Vec<CurvePoint>), MethodError> {
+        let backbone = run.backbone.as_ref();
+        let synthesizer = Synthesizer::new(self.synthesis.clone(), run.textures.clone())?;
+        let params = Params::trainable(run.seed.derive("feature-mapping"), &run.device);
+        let mapping = FeatureMapping::new(backbone.channels(), &self.network, &params)?;
+        let plan = TrainingPlan {
+            stage: "feature-mapping",
+            epochs,
+            batch_size: self.batch_size,
+            optimizer: OptimizerKind::Adam,
+            learning_rate: self.learning_rate,
+            weight_decay: 0.0,
+            schedule: self.schedule,
+        };
+        let curve = plan.run(
+            params.vars(),
+            train,
+            run,
+            |samples| {
+                let mut batch = PairBatch::default();
+                for sample in samples {
+                    let defect = synthesizer.synthesize(&sample.image, sample.seed)?;
+                    batch.normal.push(sample.image);
+                    batch.defective.push(defect.image);
+                    batch.masks.push(defect.mask);
+                    batch.visible.push(defect.visible);
+                }
+                Ok(batch)
+            },
+            |batch| self.loss(&mapping, &batch, run),
+        )?;
+        Ok((params.tensors()?, curve))
+    }
+
+    fn loss(
+        &self,
+        mapping: &FeatureMapping,
+        batch: &PairBatch,
+        run: &RunContext<'_>,
+    ) -> Result<Tensor, MethodError> {
+        // Both views in one pass, so that they share their batch statistics.
+        let images: Vec<_> = batch.normal.iter().chain(&batch.defective).cloned().collect();
+        let features = run.backbone.features(&to_batch(&images, run.backbone.preprocess(), &run.device)?)?;
+        let mapped = mapping.forward(&features)?;
+        let n = batch.normal.len();
+        let angular = AngularMargin { scale: self.scale, margin: self.margin };
+        let mut total: Option<Tensor> = None;
+        for (scale, &stride) in run.backbone.strides().iter().enumerate() {
+            let half = |pyramid: &FeaturePyramid, start| pyramid.scales[scale].narrow(0, start, n);
+            let (normal, defective) = (half(&mapped, 0)?, half(&mapped, n)?);
+            let masks = self.pair_masks(batch, stride, &run.device)?;
+            let contrast = angular.loss(&defective, &normal, &masks)?;
+            let loss = (contrast + keep(&normal, &half(&features, 0)?, self.keep)?)?;
+            total = Some(match total {
+                None => loss,
+                Some(total) => (total + loss)?,
+            });
+        }
+        total.ok_or(MethodError::NoTrainingImages)
+    }
+
+    fn pair_masks(
+        &self,
+        batch: &PairBatch,
+        stride: usize,
+        device: &Device,
+    ) -> Result<PairMasks, MethodError> {
+        let members = |masks: &[Mask], member: &dyn Fn(f64) -> bool| -> Result<Tensor, MethodError> {
+            let (mut data, mut grid) = (Vec::new(), (0, 0));
+            for mask in masks {
+                let (share, size) = average_pool(mask, stride);
+                data.extend(share.into_iter().map(|s| f32::from(u8::from(member(s)))));
+                grid = size;
+            }
+            Ok(Tensor::from_vec(data, (masks.len(), grid.0, grid.1), device)?)
+        };
+        Ok(PairMasks {
+            positives: members(&batch.masks, &|share| share < self.positive_share)?,
+            negatives: members(&batch.visible, &|share| share > self.negative_share)?,
+        })
+    }
+}
+
+/// A normal image, the same with a synthetic defect, and where; many of them.
+#[derive(Default)]
+struct PairBatch {
+    normal: Vec<fmam_core::RgbImage>,
+    defective: Vec<fmam_core::RgbImage>,
+    masks: Vec<Mask>,
+    visible: Vec<Mask>,
+}
+
+/// Share of marked pixels in each cell of `stride` by `stride`, and the grid's (height, width).
+fn average_pool(mask: &Mask, stride: usize) -> (Vec<f64>, (usize, usize)) {
+    let size = mask.size();
+    let (height, width) = (size.height.div_ceil(stride), size.width.div_ceil(stride));
+    let mut counts = vec![(0_u32, 0_u32); height * width];
+    for (y, row) in mask.data().chunks_exact(size.width).enumerate() {
+        for (x, &value) in row.iter().enumerate() {
+            let cell = &mut counts[y / stride * width + x / stride];
+            cell.0 += u32::from(value);
+            cell.1 += 1;
+        }
+    }
+    let share = counts.into_iter().map(|(marked, all)| f64::from(marked) / f64::from(all)).collect();
+    (share, (height, width))
+}
+
+#[cfg(test)]
+mod tests {
+    use fmam_core::ImageSize;
+
+    use super::*;
+
+    #[test]
+    fn a_mask_is_pooled_to_shares() {
+        let mask = Mask::from_fn(ImageSize::new(4, 6), |y, x| y < 2 && x < 3);
+        let (share, grid) = average_pool(&mask, 2);
+        assert_eq!(grid, (2, 3));
+        assert_eq!(share, [1.0, 0.5, 0.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        let refused = |change: fn(&mut MappingConfig)| {
+            let mut config = MappingConfig::default();
+            change(&mut config);
+            config.check("m").is_err()
+        };
+        assert!(MappingConfig::default().check("m").is_ok());
+        assert!(refused(|c| c.margin = 4.0));
+        assert!(refused(|c| c.scale = 0.0));
+        assert!(refused(|c| c.keep = -1.0));
+        assert!(refused(|c| c.epochs = Some(0)));
+        assert!(refused(|c| c.negative_share = 1.5));
+        assert!(refused(|c| c.learning_rate = f64::NAN));
+    }
+}

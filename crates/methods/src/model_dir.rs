@@ -1,0 +1,103 @@
+//! Saved detectors: a folder with `model.toml`, which says what it is, and one safetensors file for each network.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use candle_core::Tensor;
+use fmam_core::{ImageSize, Seed};
+use serde::{Deserialize, Serialize};
+
+use crate::MethodError;
+
+/// Version of the folder's layout.
+const SCHEMA: u32 = 1;
+
+/// Named tensors of one network.
+pub(crate) type Tensors = BTreeMap<String, Tensor>;
+
+/// The contents of `model.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ModelDir {
+    pub(crate) schema: u32,
+    pub(crate) method: String,
+    pub(crate) backbone: String,
+    pub(crate) seed: Seed,
+    pub(crate) image_size: ImageSize,
+    pub(crate) config: toml::Table,
+}
+
+impl ModelDir {
+    pub(crate) fn new(
+        method: &str,
+        backbone: &str,
+        seed: Seed,
+        image_size: ImageSize,
+        config: toml::Table,
+    ) -> Self {
+        Self { schema: SCHEMA, method: method.into(), backbone: backbone.into(), seed, image_size, config }
+    }
+
+    pub(crate) fn read(dir: &Path) -> Result<Self, MethodError> {
+        let path = dir.join("model.toml");
+        let text = fs::read_to_string(&path).map_err(|e| read_error(&path, e))?;
+        let model: Self = toml::from_str(&text).map_err(|e| read_error(&path, e))?;
+        if model.schema != SCHEMA {
+            let message = format!("layout {} is not the one of this program, {SCHEMA}", model.schema);
+            return Err(read_error(&path, message));
+        }
+        Ok(model)
+    }
+
+    /// Writes the folder beside its place and moves it there when all of it is on disk.
+    pub(crate) fn write(&self, dir: &Path, networks: &[(&str, &Tensors)]) -> Result<(), MethodError> {
+        if dir.exists() {
+            return Err(write_error(dir, std::io::Error::from(std::io::ErrorKind::AlreadyExists)));
+        }
+        let partial = partial_path(dir);
+        let written = self
+            .write_into(&partial, networks)
+            .and_then(|()| fs::rename(&partial, dir).map_err(|e| write_error(dir, e)));
+        if written.is_err() {
+            // Nothing half-written stays behind; the error that matters is the one already at hand.
+            let _ = fs::remove_dir_all(&partial);
+        }
+        written
+    }
+
+    fn write_into(&self, dir: &Path, networks: &[(&str, &Tensors)]) -> Result<(), MethodError> {
+        fs::create_dir_all(dir).map_err(|e| write_error(dir, e))?;
+        for (name, tensors) in networks {
+            fmam_models::save_tensors(&network_path(dir, name), tensors)?;
+        }
+        let path = dir.join("model.toml");
+        let text = toml::to_string_pretty(self).map_err(|e| write_error(&path, e))?;
+        let mut file = File::create(&path).map_err(|e| write_error(&path, e))?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| write_error(&path, e))
+    }
+}
+
+/// The tensors of network `name` and the file that they came from.
+pub(crate) fn read_network(dir: &Path, name: &str) -> Result<(Tensors, String), MethodError> {
+    let path = network_path(dir, name);
+    Ok((fmam_models::load_tensors(&path)?, path.display().to_string()))
+}
+
+fn network_path(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.safetensors"))
+}
+
+fn partial_path(dir: &Path) -> PathBuf {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    dir.with_file_name(format!(".{name}.partial-{}", std::process::id()))
+}
+
+fn read_error(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> MethodError {
+    MethodError::Read { path: path.to_owned(), source: source.into() }
+}
+
+fn write_error(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> MethodError {
+    MethodError::Write { path: path.to_owned(), source: source.into() }
+}

@@ -1,0 +1,52 @@
+//! NKD: a student of the teacher's own architecture learns the teacher's features of normal images from the image
+//! (Wang et al. 2021, student-teacher feature pyramid matching). Optionally with FMAM.
+
+use crate::distillation::{self, AnyStudent, DistillationConfig, DistillationLoss, Flavour};
+use crate::feature_mapping::MappingConfig;
+use crate::registry::MethodEntry;
+use crate::scoring::ScoringConfig;
+use crate::training::{OptimizerKind, Schedule};
+
+static PLAIN: Flavour = Flavour {
+    name: "nkd",
+    defaults,
+    student: |backbone, params| Ok(AnyStudent::Symmetric(backbone.symmetric_student(params)?)),
+};
+
+static FMAM: Flavour = Flavour {
+    name: "nkd+fmam",
+    defaults: || DistillationConfig { mapping: Some(MappingConfig::default()), ..defaults() },
+    student: PLAIN.student,
+};
+
+pub(crate) static ENTRY: MethodEntry = MethodEntry {
+    name: "nkd",
+    summary: "symmetric knowledge distillation: a student of the teacher's architecture",
+    paper: "Wang et al. 2021, arXiv:2103.04257",
+    build: |table| distillation::build(&PLAIN, table),
+    load: |dir, device| distillation::load(&PLAIN, dir, device),
+};
+
+pub(crate) static WITH_FMAM: MethodEntry = MethodEntry {
+    name: "nkd+fmam",
+    summary: "nkd on features mapped with the angular margin loss",
+    paper: "Zhang, Du and Wang, Adapting Generic Features to a Specific Task (poster)",
+    build: |table| distillation::build(&FMAM, table),
+    load: |dir, device| distillation::load(&FMAM, dir, device),
+};
+
+/// Deviations from the original: Adam instead of SGD with rate 0.4, batches of 8 instead of 32, and the sum instead of
+/// the product of the scales' maps.
+fn defaults() -> DistillationConfig {
+    DistillationConfig {
+        epochs: 100,
+        batch_size: 8,
+        optimizer: OptimizerKind::Adam,
+        learning_rate: 2e-3,
+        weight_decay: 0.0,
+        schedule: Schedule::Cosine,
+        loss: DistillationLoss::PerPosition,
+        scoring: ScoringConfig::default(),
+        mapping: None,
+    }
+}

@@ -1,0 +1,51 @@
+//! RKD: the student receives the teacher's features through a one-class bottleneck and restores them scale by scale
+//! (Deng and Li, CVPR 2022, reverse distillation). Optionally with FMAM.
+
+use crate::distillation::{self, AnyStudent, DistillationConfig, DistillationLoss, Flavour};
+use crate::feature_mapping::MappingConfig;
+use crate::registry::MethodEntry;
+use crate::scoring::ScoringConfig;
+use crate::training::{OptimizerKind, Schedule};
+
+static PLAIN: Flavour = Flavour {
+    name: "rkd",
+    defaults,
+    student: |backbone, params| Ok(AnyStudent::Reverse(backbone.reverse_student(params)?)),
+};
+
+static FMAM: Flavour = Flavour {
+    name: "rkd+fmam",
+    defaults: || DistillationConfig { mapping: Some(MappingConfig::default()), ..defaults() },
+    student: PLAIN.student,
+};
+
+pub(crate) static ENTRY: MethodEntry = MethodEntry {
+    name: "rkd",
+    summary: "reverse distillation: a decoder behind a one-class embedding",
+    paper: "Deng and Li, CVPR 2022, arXiv:2201.10703",
+    build: |table| distillation::build(&PLAIN, table),
+    load: |dir, device| distillation::load(&PLAIN, dir, device),
+};
+
+pub(crate) static WITH_FMAM: MethodEntry = MethodEntry {
+    name: "rkd+fmam",
+    summary: "rkd on features mapped with the angular margin loss",
+    paper: "Zhang, Du and Wang, Adapting Generic Features to a Specific Task (poster)",
+    build: |table| distillation::build(&FMAM, table),
+    load: |dir, device| distillation::load(&FMAM, dir, device),
+};
+
+/// Deviations from the original: batches of 8 instead of 16 and a falling instead of a constant step size.
+fn defaults() -> DistillationConfig {
+    DistillationConfig {
+        epochs: 100,
+        batch_size: 8,
+        optimizer: OptimizerKind::Adam,
+        learning_rate: 5e-3,
+        weight_decay: 0.0,
+        schedule: Schedule::Cosine,
+        loss: DistillationLoss::PerPosition,
+        scoring: ScoringConfig::default(),
+        mapping: None,
+    }
+}

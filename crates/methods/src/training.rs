@@ -1,0 +1,141 @@
+//! The training loop that every gradient-based method runs: batches in a seeded order, loaded and prepared ahead
+//! by other threads, one optimizer step each.
+
+use candle_core::{Tensor, Var};
+use fmam_core::{CurvePoint, RgbImage, SampleSource, Seed, ordered_map};
+use fmam_ops::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use crate::{MethodError, RunContext};
+
+/// Which optimizer trains a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// Adam with betas (0.5, 0.999), as Deng and Li 2022 train.
+    Adam,
+    /// SGD with momentum 0.9, as Wang et al. 2021 train.
+    Sgd,
+}
+
+/// How the learning rate changes over a training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// It does not.
+    Constant,
+    /// Falls along half a cosine to zero at the last step.
+    Cosine,
+}
+
+/// What the loop needs to know.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TrainingPlan {
+    pub(crate) stage: &'static str,
+    pub(crate) epochs: usize,
+    pub(crate) batch_size: usize,
+    pub(crate) optimizer: OptimizerKind,
+    pub(crate) learning_rate: f64,
+    pub(crate) weight_decay: f64,
+    pub(crate) schedule: Schedule,
+}
+
+/// One sample as it was loaded, with the seed that belongs to it in this epoch.
+pub(crate) struct Loaded {
+    pub(crate) image: RgbImage,
+    pub(crate) seed: Seed,
+}
+
+impl TrainingPlan {
+    /// Trains `vars`. `prepare` turns loaded samples into a batch on a loader thread; `loss` builds the graph of a
+    /// batch on this one.
+    pub(crate) fn run<B: Send>(
+        &self,
+        vars: Vec<Var>,
+        source: &dyn SampleSource,
+        run: &RunContext<'_>,
+        prepare: impl Fn(Vec<Loaded>) -> Result<B, MethodError> + Sync,
+        mut loss: impl FnMut(B) -> Result<Tensor, MethodError>,
+    ) -> Result<Vec<CurvePoint>, MethodError> {
+        if source.is_empty() {
+            return Err(MethodError::NoTrainingImages);
+        }
+        let batch_size = self.batch_size.min(source.len());
+        // The rest of an epoch that fills no batch is left out: batch statistics of a few images would be noise.
+        let batches = source.len() / batch_size;
+        let total = batches * self.epochs;
+        let seed = run.seed.derive(self.stage);
+        let orders: Vec<Vec<usize>> = (0..self.epochs)
+            .map(|epoch| {
+                let mut order: Vec<usize> = (0..source.len()).collect();
+                order.shuffle(&mut seed.derive("order").derive_index(epoch as u64).rng());
+                order
+            })
+            .collect();
+        let load = |step: usize| {
+            let (epoch, batch) = (step / batches, step % batches);
+            let samples = orders[epoch][batch * batch_size..(batch + 1) * batch_size]
+                .iter()
+                .map(|&index| {
+                    let image = source.image(index).map_err(|source_error| MethodError::Sample {
+                        id: source.sample(index).id.clone(),
+                        source: source_error,
+                    })?;
+                    let seed = seed.derive("sample").derive_index((epoch * source.len() + index) as u64);
+                    Ok(Loaded { image, seed })
+                })
+                .collect::<Result<Vec<_>, MethodError>>()?;
+            prepare(samples)
+        };
+        let mut optimizer = self.optimizer(vars)?;
+        let (mut curve, mut epoch_loss) = (Vec::new(), 0.0);
+        run.progress.start(self.stage, total as u64);
+        ordered_map(total, run.loader_threads, run.loader_threads + 1, load, |step, batch| {
+            if run.progress.cancelled() {
+                return Err(MethodError::Cancelled);
+            }
+            optimizer.set_learning_rate(self.learning_rate_at(step, total));
+            let loss = loss(batch?)?;
+            optimizer.step(&loss.backward()?)?;
+            let value = f64::from(loss.to_scalar::<f32>()?);
+            let epoch = step / batches + 1;
+            if !value.is_finite() {
+                return Err(MethodError::Diverged { stage: self.stage, epoch, loss: value });
+            }
+            epoch_loss += value / batches as f64;
+            if (step + 1) % batches == 0 {
+                curve.push(CurvePoint { stage: self.stage.to_owned(), epoch, loss: epoch_loss });
+                epoch_loss = 0.0;
+            }
+            let detail = format!("epoch {epoch}/{}, loss {value:.4}", self.epochs);
+            run.progress.update(step as u64 + 1, &detail);
+            Ok(())
+        })?;
+        run.progress.finish();
+        Ok(curve)
+    }
+
+    fn optimizer(&self, vars: Vec<Var>) -> Result<Box<dyn Optimizer>, MethodError> {
+        let (learning_rate, weight_decay) = (self.learning_rate, self.weight_decay);
+        Ok(match self.optimizer {
+            OptimizerKind::Adam => Box::new(Adam::new(
+                vars,
+                AdamConfig { learning_rate, betas: (0.5, 0.999), weight_decay, ..AdamConfig::default() },
+            )?),
+            OptimizerKind::Sgd => {
+                Box::new(Sgd::new(vars, SgdConfig { learning_rate, momentum: 0.9, weight_decay })?)
+            }
+        })
+    }
+
+    fn learning_rate_at(&self, step: usize, total: usize) -> f64 {
+        match self.schedule {
+            Schedule::Constant => self.learning_rate,
+            Schedule::Cosine => {
+                let done = step as f64 / total as f64;
+                self.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+            }
+        }
+    }
+}

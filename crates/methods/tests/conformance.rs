@@ -1,0 +1,179 @@
+//! Walks the table of methods: whatever is registered must fit, score, repeat itself and survive saving.
+
+use std::sync::Arc;
+
+use candle_core::Device;
+use fmam_core::{ImageSize, Mask};
+use fmam_core::{Label, Progress, RgbImage, SampleSource, Seed, Silent};
+use fmam_methods::{
+    Fitted, METHODS, Method, MethodEntry, MethodError, Prediction, RunContext, load_detector, method,
+};
+use fmam_models::load_backbone;
+use fmam_synthesis::Textures;
+use fmam_testkit::{striped_test, striped_train};
+
+const SIZE: ImageSize = ImageSize::square(64);
+
+fn quick(entry: &MethodEntry) -> Box<dyn Method> {
+    let mut table = toml::Table::new();
+    table.insert("epochs".into(), toml::Value::Integer(12));
+    (entry.build)(table).unwrap_or_else(|e| panic!("{}: {e}", entry.name))
+}
+
+fn context<'a>(seed: u64, loader_threads: usize, progress: &'a dyn Progress) -> RunContext<'a> {
+    RunContext {
+        device: Device::Cpu,
+        seed: Seed::new(seed),
+        image_size: SIZE,
+        backbone: Arc::new(load_backbone("tiny", None, &Device::Cpu).unwrap()),
+        textures: Textures::Generated,
+        loader_threads,
+        progress,
+    }
+}
+
+fn fit(entry: &MethodEntry, seed: u64, threads: usize) -> Fitted {
+    let train = striped_train(24, SIZE, Seed::new(1));
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
+        quick(entry)
+            .fit(&train, &context(seed, threads, &Silent))
+            .unwrap_or_else(|e| panic!("{}: {e}", entry.name))
+    })
+}
+
+fn test_images() -> (Vec<RgbImage>, Vec<Mask>, Vec<Label>) {
+    let test = striped_test(6, 6, SIZE, Seed::new(2));
+    let masks = (0..test.len()).map(|i| test.mask(i).unwrap().unwrap()).collect();
+    let labels = (0..test.len()).map(|i| test.sample(i).label).collect();
+    ((0..test.len()).map(|i| test.image(i).unwrap()).collect(), masks, labels)
+}
+
+fn bits(predictions: &[Prediction]) -> Vec<u32> {
+    predictions
+        .iter()
+        .flat_map(|p| p.anomaly_map.data().iter().copied().chain([p.image_score]))
+        .map(f32::to_bits)
+        .collect()
+}
+
+#[test]
+fn every_method_finds_the_defect_and_survives_saving() {
+    let (images, masks, labels) = test_images();
+    let folder = tempfile::tempdir().unwrap();
+    for entry in METHODS {
+        let name = entry.name;
+        let fitted = fit(entry, 0, 2);
+        let detector = fitted.detector;
+        let predictions = detector.score(&images).unwrap();
+        assert_eq!(predictions.len(), images.len(), "{name}");
+        let (mut inside, mut outside, mut normal, mut anomalous) = (0.0, 0.0, 0.0, 0.0);
+        for ((prediction, mask), label) in predictions.iter().zip(&masks).zip(&labels) {
+            assert_eq!(prediction.anomaly_map.size(), SIZE, "{name}");
+            assert!(prediction.anomaly_map.data().iter().all(|v| v.is_finite()), "{name}");
+            match label {
+                Label::Normal => normal += f64::from(prediction.image_score),
+                Label::Anomalous => {
+                    anomalous += f64::from(prediction.image_score);
+                    for (v, m) in prediction.anomaly_map.data().iter().zip(mask.data()) {
+                        let share = f64::from(*v)
+                            / if *m == 1 { mask.area() as f64 } else { (SIZE.pixels() - mask.area()) as f64 };
+                        if *m == 1 { inside += share } else { outside += share }
+                    }
+                }
+            }
+        }
+        assert!(inside > outside, "{name}: {inside} inside the defects, {outside} outside");
+        assert!(anomalous > normal, "{name}: anomalous {anomalous}, normal {normal}");
+
+        // One image alone gives the same bits as in company.
+        let alone = detector.score(&images[3..4]).unwrap();
+        assert_eq!(bits(&alone), bits(&predictions[3..4]), "{name}");
+
+        let dir = folder.path().join(name);
+        detector.save(&dir).unwrap();
+        let loaded = load_detector(&dir, &Device::Cpu).unwrap();
+        assert_eq!(loaded.image_size(), SIZE, "{name}");
+        assert_eq!(bits(&loaded.score(&images).unwrap()), bits(&predictions), "{name}: changed by saving");
+        assert!(matches!(detector.save(&dir), Err(MethodError::Write { .. })), "{name}: overwrote a model");
+        let left: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert!(left.iter().all(|n| !n.to_string_lossy().contains("partial")), "{left:?}");
+    }
+}
+
+#[test]
+fn one_seed_gives_one_result_for_any_number_of_threads() {
+    let (images, ..) = test_images();
+    for entry in METHODS {
+        let one = bits(&fit(entry, 5, 1).detector.score(&images).unwrap());
+        let three = bits(&fit(entry, 5, 3).detector.score(&images).unwrap());
+        assert!(one == three, "{}: depends on the number of threads", entry.name);
+        let other = bits(&fit(entry, 6, 1).detector.score(&images).unwrap());
+        assert!(one != other, "{}: the seed changes nothing", entry.name);
+    }
+}
+
+#[test]
+fn training_lowers_the_loss_in_every_stage() {
+    for entry in METHODS {
+        let curve = fit(entry, 0, 2).curve;
+        for stage in ["student", "feature-mapping"] {
+            let losses: Vec<f64> = curve.iter().filter(|p| p.stage == stage).map(|p| p.loss).collect();
+            if let (Some(first), Some(last)) = (losses.first(), losses.last()) {
+                assert_eq!(losses.len(), 12, "{} {stage}", entry.name);
+                assert!(last < first, "{} {stage}: {first} to {last}", entry.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn bad_input_is_refused_with_its_own_error() {
+    struct Stopped;
+    impl Progress for Stopped {
+        fn start(&self, _: &str, _: u64) {}
+        fn update(&self, _: u64, _: &str) {}
+        fn finish(&self) {}
+        fn cancelled(&self) -> bool {
+            true
+        }
+    }
+    for entry in METHODS {
+        let empty = striped_train(0, SIZE, Seed::new(1));
+        let result = quick(entry).fit(&empty, &context(0, 1, &Silent));
+        assert!(matches!(result, Err(MethodError::NoTrainingImages)), "{}", entry.name);
+        let train = striped_train(8, SIZE, Seed::new(1));
+        let result = quick(entry).fit(&train, &context(0, 1, &Stopped));
+        assert!(matches!(result, Err(MethodError::Cancelled)), "{}", entry.name);
+        let unknown = toml::Table::from_iter([("no_such_key".to_owned(), toml::Value::Integer(1))]);
+        assert!(matches!((entry.build)(unknown), Err(MethodError::Config { .. })), "{}", entry.name);
+    }
+    let zero = toml::Table::from_iter([("epochs".to_owned(), toml::Value::Integer(0))]);
+    assert!(matches!((METHODS[0].build)(zero), Err(MethodError::ConfigValue { key: "epochs", .. })));
+    let mapping = toml::Table::from_iter([("mapping".to_owned(), toml::Value::Table(toml::Table::new()))]);
+    assert!(matches!(
+        (method("nkd").unwrap().build)(mapping),
+        Err(MethodError::ConfigValue { key: "mapping", .. })
+    ));
+    assert!(matches!(method("none"), Err(MethodError::UnknownMethod { .. })));
+}
+
+#[test]
+fn a_damaged_model_folder_names_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = load_detector(folder.path(), &Device::Cpu).err().unwrap();
+    assert!(missing.to_string().contains("model.toml"), "{missing}");
+    let dir = folder.path().join("model");
+    let fitted = fit(method("rkd").unwrap(), 0, 2);
+    fitted.detector.save(&dir).unwrap();
+    let student = dir.join("student.safetensors");
+    let whole = std::fs::read(&student).unwrap();
+    std::fs::write(&student, &whole[..whole.len() / 2]).unwrap();
+    let error = load_detector(&dir, &Device::Cpu).err().unwrap();
+    assert!(error.to_string().contains("student.safetensors"), "{error}");
+    std::fs::copy(dir.join("teacher.safetensors"), &student).unwrap();
+    let error = load_detector(&dir, &Device::Cpu).err().unwrap();
+    assert!(error.to_string().contains("student.safetensors"), "{error}");
+    let images = [RgbImage::filled(ImageSize::square(32), [0; 3])];
+    assert!(matches!(fitted.detector.score(&images), Err(MethodError::ImageSize { .. })));
+}

@@ -1,0 +1,66 @@
+use candle_core::Tensor;
+use fmam_ops::Activation;
+
+use crate::ModelError;
+
+/// Multi-scale features of a batch, finest scale first: each `[N, C_k, H_k, W_k]`, f32.
+#[derive(Debug, Clone)]
+pub struct FeaturePyramid {
+    /// The scales, finest first.
+    pub scales: Vec<Tensor>,
+}
+
+impl FeaturePyramid {
+    /// The same features, cut from the graph of gradients.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        Self { scales: self.scales.iter().map(Tensor::detach).collect() }
+    }
+
+    pub(crate) fn from_activations(scales: &[Activation]) -> Result<Self, ModelError> {
+        Ok(Self { scales: scales.iter().map(Activation::to_nchw).collect::<Result<_, _>>()? })
+    }
+
+    pub(crate) fn shapes(&self) -> Vec<Vec<usize>> {
+        self.scales.iter().map(|scale| scale.dims().to_vec()).collect()
+    }
+}
+
+/// How pixel values are scaled before a backbone sees them: `(value / 255 - mean) / std` per channel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Preprocess {
+    /// Mean of R, G, B on the 0..=1 scale.
+    pub mean: [f32; 3],
+    /// Standard deviation of R, G, B on the 0..=1 scale.
+    pub std: [f32; 3],
+}
+
+/// A frozen feature extractor.
+pub trait Backbone: Send + Sync {
+    /// Features of preprocessed images.
+    ///
+    /// # Shapes and units
+    /// `images`: `[N, 3, H, W]` f32, scaled as [`Backbone::preprocess`] says. H and W are multiples of the coarsest
+    /// stride.
+    ///
+    /// # Errors
+    /// [`ModelError`] for an image of another rank or size, or a failing device.
+    fn features(&self, images: &Tensor) -> Result<FeaturePyramid, ModelError>;
+
+    /// Channels of each scale, finest first.
+    fn channels(&self) -> &[usize];
+
+    /// Pixels of the image per feature position at each scale, finest first.
+    fn strides(&self) -> &[usize];
+
+    /// The input scaling that the weights were trained with.
+    fn preprocess(&self) -> Preprocess;
+}
+
+/// Checks that `images` is `[N, 3, H, W]` with N at least 1 and H and W multiples of `stride`.
+pub(crate) fn check_images(images: &Tensor, stride: usize) -> Result<(), ModelError> {
+    match *images.dims() {
+        [n, 3, h, w] if n > 0 && h > 0 && w > 0 && h % stride == 0 && w % stride == 0 => Ok(()),
+        _ => Err(ModelError::InputShape { stride, actual: images.dims().to_vec() }),
+    }
+}

@@ -1,0 +1,111 @@
+use std::path::PathBuf;
+
+use fmam_core::ImageSize;
+
+/// A network could not be built, loaded or run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// A tensor operation failed.
+    #[error("tensor operation failed")]
+    Tensor(#[from] candle_core::Error),
+    /// No backbone has this name.
+    #[error("unknown backbone `{name}`; known: {}", known.join(", "))]
+    UnknownBackbone {
+        /// What was asked for.
+        name: String,
+        /// All registered names.
+        known: Vec<&'static str>,
+    },
+    /// The backbone has no embedded weights and no file was given.
+    #[error(
+        "backbone `{name}` has no embedded weights; give its state dict with --weights FILE (.pth or .safetensors)"
+    )]
+    WeightsNeeded {
+        /// The backbone.
+        name: String,
+    },
+    /// The file cannot be read.
+    #[error("cannot read weights from {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The architecture needs a tensor that the weights do not have.
+    #[error("{origin}: tensor `{key}` is missing")]
+    MissingKey {
+        /// File or name of the weights.
+        origin: String,
+        /// The missing key.
+        key: String,
+    },
+    /// The weights have tensors that the architecture does not know.
+    #[error("{origin}: {} tensor(s) do not belong to this architecture: {}", keys.len(), keys.join(", "))]
+    SurplusKeys {
+        /// File or name of the weights.
+        origin: String,
+        /// The surplus keys, sorted.
+        keys: Vec<String>,
+    },
+    /// A tensor has another shape than the architecture needs.
+    #[error("{origin}: tensor `{key}` has shape {actual:?}, expected {expected:?}")]
+    MisshapenKey {
+        /// File or name of the weights.
+        origin: String,
+        /// The key.
+        key: String,
+        /// Shape that the architecture needs.
+        expected: Vec<usize>,
+        /// Shape in the file.
+        actual: Vec<usize>,
+    },
+    /// The input image batch does not fit the network.
+    #[error("expected images of shape [N, 3, H, W] with H and W multiples of {stride}, got {actual:?}")]
+    InputShape {
+        /// Coarsest stride of the network.
+        stride: usize,
+        /// Shape that was given.
+        actual: Vec<usize>,
+    },
+    /// A feature pyramid does not fit the network.
+    #[error("expected a feature pyramid of {expected}, got scales of shape {actual:?}")]
+    PyramidShape {
+        /// What the network takes.
+        expected: String,
+        /// Shapes of the scales that were given.
+        actual: Vec<Vec<usize>>,
+    },
+    /// A value of the feature mapping's configuration lies outside its range.
+    #[error("feature mapping: `{key}` must be {expected}, got {actual}")]
+    MappingConfig {
+        /// The key.
+        key: &'static str,
+        /// The range.
+        expected: &'static str,
+        /// The value given.
+        actual: usize,
+    },
+    /// A batch has no image.
+    #[error("a batch needs at least one image")]
+    EmptyBatch,
+    /// The images of a batch differ in size.
+    #[error("the images of a batch must have one size, got {first} and {other}")]
+    MixedSizes {
+        /// Size of the first image.
+        first: ImageSize,
+        /// Another size.
+        other: ImageSize,
+    },
+    /// The file cannot be written.
+    #[error("cannot write weights to {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}

@@ -1,0 +1,270 @@
+//! A convolution with what follows it, in the two forms that [`Params`] decides between.
+
+use candle_core::{Tensor, Var};
+use fmam_ops::{
+    Activation, Conv2dConfig, FrozenConv2d, Nonlinearity, batch_norm, batch_norm_train, conv_transpose2d,
+    conv2d,
+};
+
+use crate::{Init, ModelError, Params};
+
+/// Weight of a batch in the running statistics, as in PyTorch.
+const MOMENTUM: f64 = 0.1;
+
+/// Shape and geometry of a convolution.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConvShape {
+    /// Channels in and out.
+    pub(crate) channels: (usize, usize),
+    /// Side of the square kernel.
+    pub(crate) kernel: usize,
+    /// Stride, padding and groups.
+    pub(crate) config: Conv2dConfig,
+}
+
+impl ConvShape {
+    /// A dense convolution with `kernel / 2` zeros on each side.
+    pub(crate) fn dense(input: usize, output: usize, kernel: usize, stride: usize) -> Self {
+        let config = Conv2dConfig { stride, ..Conv2dConfig::same(kernel) };
+        Self { channels: (input, output), kernel, config }
+    }
+
+    fn weight(&self, params: &Params, init: Option<Init>) -> Result<Tensor, ModelError> {
+        let groups = self.config.groups;
+        let shape = [self.channels.1, self.channels.0 / groups, self.kernel, self.kernel];
+        params.get("weight", shape.to_vec(), init.unwrap_or(Init::kaiming_fan_out(shape, groups)))
+    }
+}
+
+/// Convolution without bias.
+#[derive(Debug)]
+pub(crate) enum Conv {
+    Frozen(FrozenConv2d),
+    Trainable(Tensor, Conv2dConfig),
+}
+
+impl Conv {
+    pub(crate) fn new(params: &Params, shape: ConvShape, init: Init) -> Result<Self, ModelError> {
+        let weight = shape.weight(params, Some(init))?;
+        Ok(if params.is_frozen() {
+            Self::Frozen(FrozenConv2d::new(&weight, None, shape.config, Nonlinearity::Identity)?)
+        } else {
+            Self::Trainable(weight, shape.config)
+        })
+    }
+
+    /// (N, C_in, H, W) to (N, C_out, H', W').
+    pub(crate) fn forward(&self, x: &Activation) -> Result<Activation, ModelError> {
+        Ok(match self {
+            Self::Frozen(conv) => conv.forward(x)?,
+            Self::Trainable(weight, config) => conv2d(x, weight, config)?,
+        })
+    }
+}
+
+/// Epsilon of a batch normalisation and the nonlinearity after it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Norm {
+    pub(crate) epsilon: f64,
+    pub(crate) nonlinearity: Nonlinearity,
+}
+
+/// Batch normalisation and nonlinearity.
+#[derive(Debug)]
+struct BatchNorm {
+    weight: Tensor,
+    bias: Tensor,
+    mean: Var,
+    variance: Var,
+    norm: Norm,
+}
+
+impl BatchNorm {
+    fn new(params: &Params, channels: usize, norm: Norm) -> Result<Self, ModelError> {
+        Ok(Self {
+            weight: params.get("weight", channels, Init::Const(1.0))?,
+            bias: params.get("bias", channels, Init::Const(0.0))?,
+            mean: params.buffer("running_mean", channels, Init::Const(0.0))?,
+            variance: params.buffer("running_var", channels, Init::Const(1.0))?,
+            norm,
+        })
+    }
+
+    /// Normalises by the batch and takes its statistics into the running ones.
+    fn train(&self, x: &Activation) -> Result<Activation, ModelError> {
+        let Norm { epsilon, nonlinearity } = self.norm;
+        let (y, batch) = batch_norm_train(x, &self.weight, &self.bias, epsilon, nonlinearity)?;
+        let unbiased = batch.count as f64 / (batch.count - 1) as f64;
+        update(&self.mean, &batch.mean, 1.0)?;
+        update(&self.variance, &batch.variance, unbiased)?;
+        Ok(y)
+    }
+
+    /// Normalises by the running statistics.
+    fn evaluate(&self, x: &Activation) -> Result<Activation, ModelError> {
+        let statistics =
+            [&self.weight, &self.bias, &self.mean.as_detached_tensor(), &self.variance.as_detached_tensor()];
+        Ok(batch_norm(x, statistics, self.norm.epsilon, self.norm.nonlinearity)?)
+    }
+
+    /// `(scale, shift)`, each `[C]`, that normalise by the running statistics.
+    fn folded(&self) -> Result<(Tensor, Tensor), ModelError> {
+        let deviation = (self.variance.as_detached_tensor() + self.norm.epsilon)?.sqrt()?;
+        let scale = self.weight.div(&deviation)?;
+        let shift = self.bias.sub(&self.mean.as_detached_tensor().mul(&scale)?)?;
+        Ok((scale, shift))
+    }
+}
+
+fn update(running: &Var, batch: &Tensor, factor: f64) -> Result<(), ModelError> {
+    let kept = (running.as_detached_tensor() * (1.0 - MOMENTUM))?;
+    Ok(running.set(&(kept + (batch.detach() * (MOMENTUM * factor))?)?)?)
+}
+
+/// Convolution, batch normalisation and nonlinearity. Frozen, the three are one convolution.
+#[derive(Debug)]
+pub(crate) struct ConvBn(Form);
+
+#[derive(Debug)]
+enum Form {
+    Frozen(FrozenConv2d),
+    Trainable { weight: Tensor, config: Conv2dConfig, bn: BatchNorm },
+}
+
+impl ConvBn {
+    /// `conv` and `bn` are where the tensors of the two lie.
+    pub(crate) fn new(conv: &Params, bn: &Params, shape: ConvShape, norm: Norm) -> Result<Self, ModelError> {
+        let weight = shape.weight(conv, None)?;
+        let bn = BatchNorm::new(bn, shape.channels.1, norm)?;
+        if !conv.is_frozen() {
+            return Ok(Self(Form::Trainable { weight, config: shape.config, bn }));
+        }
+        let (scale, shift) = bn.folded()?;
+        let weight = weight.broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
+        Ok(Self(Form::Frozen(FrozenConv2d::new(&weight, Some(&shift), shape.config, norm.nonlinearity)?)))
+    }
+
+    /// (N, C_in, H, W) to (N, C_out, H', W').
+    pub(crate) fn forward(&self, x: &Activation) -> Result<Activation, ModelError> {
+        match &self.0 {
+            Form::Frozen(conv) => Ok(conv.forward(x)?),
+            Form::Trainable { weight, config, bn } => bn.train(&conv2d(x, weight, config)?),
+        }
+    }
+}
+
+/// Transposed convolution 2x2 with stride 2, which doubles height and width, then batch normalisation and
+/// nonlinearity.
+#[derive(Debug)]
+pub(crate) struct UpConvBn {
+    weight: Tensor,
+    bn: BatchNorm,
+    frozen: bool,
+}
+
+impl UpConvBn {
+    /// `conv` and `bn` are where the tensors of the two lie.
+    pub(crate) fn new(
+        conv: &Params,
+        bn: &Params,
+        (input, output): (usize, usize),
+        norm: Norm,
+    ) -> Result<Self, ModelError> {
+        // Windows do not overlap: each output is one sum over the input channels, each input feeds 4 outputs a channel.
+        let init = Init::Normal { std: (2.0 / (4 * output) as f64).sqrt() };
+        let weight = conv.get("weight", (input, output, 2, 2), init)?;
+        Ok(Self { weight, bn: BatchNorm::new(bn, output, norm)?, frozen: conv.is_frozen() })
+    }
+
+    /// (N, C_in, H, W) to (N, C_out, 2 H, 2 W).
+    pub(crate) fn forward(&self, x: &Activation) -> Result<Activation, ModelError> {
+        let y = conv_transpose2d(x, &self.weight, 2, 0)?;
+        if self.frozen { self.bn.evaluate(&y) } else { self.bn.train(&y) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use candle_core::{Device, Result};
+    use fmam_core::Seed;
+
+    use super::*;
+
+    const NORM: Norm = Norm { epsilon: 1e-3, nonlinearity: Nonlinearity::Relu };
+
+    fn normal(seed: u64, shape: &[usize]) -> Tensor {
+        let values = Init::Normal { std: 1.0 }.draw(Seed::new(seed), shape.iter().product());
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().and_then(|t| t.to_vec1()).unwrap()
+    }
+
+    /// Weights of a convolution from 3 to 2 channels (`shape` says which axis is which), and of its normalisation.
+    fn tensors(shape: &[usize]) -> BTreeMap<String, Tensor> {
+        let positive = |seed| (normal(seed, &[2]).abs()? + 0.5) as Result<Tensor>;
+        [
+            ("conv.weight", normal(1, shape)),
+            ("bn.weight", positive(2).unwrap()),
+            ("bn.bias", normal(3, &[2])),
+            ("bn.running_mean", normal(4, &[2])),
+            ("bn.running_var", positive(5).unwrap()),
+        ]
+        .map(|(name, tensor)| (name.to_owned(), tensor))
+        .into()
+    }
+
+    /// `relu((y - mean) / sqrt(variance + epsilon) * weight + bias)` for y of `[N, 2, H, W]`.
+    fn normalised(y: &Tensor, tensors: &BTreeMap<String, Tensor>) -> Result<Tensor> {
+        let [weight, bias, mean, variance] = ["weight", "bias", "running_mean", "running_var"]
+            .map(|name| tensors[&format!("bn.{name}")].reshape((1, 2, 1, 1)).unwrap());
+        let y = y.broadcast_sub(&mean)?.broadcast_div(&(variance + NORM.epsilon)?.sqrt()?)?;
+        y.broadcast_mul(&weight)?.broadcast_add(&bias)?.relu()
+    }
+
+    #[test]
+    fn a_frozen_convolution_normalises_by_the_running_statistics() {
+        let tensors = tensors(&[2, 3, 3, 3]);
+        let params = Params::frozen(tensors.clone(), "test", &Device::Cpu);
+        let shape = ConvShape::dense(3, 2, 3, 2);
+        let layer = ConvBn::new(&params.pp("conv"), &params.pp("bn"), shape, NORM).unwrap();
+        let x = Activation::from_nchw(&normal(9, &[2, 3, 6, 5])).unwrap();
+        let y = conv2d(&x, &tensors["conv.weight"], &shape.config).unwrap();
+        let expected = normalised(&y.to_nchw().unwrap(), &tensors).unwrap();
+        let actual = layer.forward(&x).unwrap().to_nchw().unwrap();
+        fmam_testkit::assert_close(&values(&actual), &values(&expected), 1e-5, 1e-5);
+    }
+
+    #[test]
+    fn a_frozen_transposed_convolution_does_too() {
+        let tensors = tensors(&[3, 2, 2, 2]);
+        let params = Params::frozen(tensors.clone(), "test", &Device::Cpu);
+        let layer = UpConvBn::new(&params.pp("conv"), &params.pp("bn"), (3, 2), NORM).unwrap();
+        let x = Activation::from_nchw(&normal(9, &[2, 3, 3, 2])).unwrap();
+        let y = conv_transpose2d(&x, &tensors["conv.weight"], 2, 0).unwrap();
+        let expected = normalised(&y.to_nchw().unwrap(), &tensors).unwrap();
+        let actual = layer.forward(&x).unwrap().to_nchw().unwrap();
+        assert_eq!(actual.dims(), [2, 2, 6, 4]);
+        fmam_testkit::assert_close(&values(&actual), &values(&expected), 1e-5, 1e-5);
+    }
+
+    #[test]
+    fn training_moves_the_running_statistics_a_tenth_of_the_way() {
+        let params = Params::trainable(Seed::new(7), &Device::Cpu);
+        let shape = ConvShape::dense(3, 2, 1, 1);
+        let layer = ConvBn::new(&params.pp("conv"), &params.pp("bn"), shape, NORM).unwrap();
+        let x = Activation::from_nchw(&normal(9, &[1, 3, 2, 2])).unwrap();
+        layer.forward(&x).unwrap();
+        let tensors = params.tensors().unwrap();
+        let y = conv2d(&x, &tensors["conv.weight"], &shape.config).unwrap().to_nchw().unwrap();
+        for (channel, y) in values(&y.contiguous().unwrap()).chunks_exact(4).enumerate() {
+            let mean = y.iter().sum::<f32>() / 4.0;
+            let unbiased = y.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / 3.0;
+            let actual = ["bn.running_mean", "bn.running_var"].map(|name| values(&tensors[name])[channel]);
+            fmam_testkit::assert_close(&actual, &[0.1 * mean, 0.9 + 0.1 * unbiased], 1e-5, 1e-6);
+        }
+    }
+}

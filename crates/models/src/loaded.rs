@@ -1,0 +1,137 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use fmam_ops::Activation;
+
+use crate::backbone::check_images;
+use crate::backbones::{BackboneEntry, Encoder, Weights};
+use crate::student::{DecodingStudent, ReverseStudent, Student, SymmetricStudent};
+use crate::{Backbone, FeaturePyramid, ModelError, Params, Preprocess, read_state_dict, tensor_file};
+
+/// A registered backbone with its weights: the frozen teacher, and the origin of its students.
+pub struct LoadedBackbone {
+    entry: &'static BackboneEntry,
+    encoder: Box<dyn Encoder>,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+/// Builds the backbone `name` with the weights in the file `weights`, or those that come with it. The file may be any
+/// that [`read_state_dict`] takes; keys of parts that features do not need are accepted, unknown ones are not.
+///
+/// # Errors
+/// [`ModelError::UnknownBackbone`], [`ModelError::WeightsNeeded`] when none were given and none come with it, and what
+/// [`read_state_dict`] and [`backbone_from_tensors`] give.
+pub fn load_backbone(
+    name: &str,
+    weights: Option<&Path>,
+    device: &Device,
+) -> Result<LoadedBackbone, ModelError> {
+    let entry = BackboneEntry::named(name)?;
+    if let Some(path) = weights {
+        return LoadedBackbone::new(entry, read_state_dict(path)?, &path.display().to_string(), device);
+    }
+    let tensors = match entry.weights {
+        Weights::Embedded(bytes) => tensor_file::from_bytes(bytes)?,
+        Weights::Seeded(seed) => {
+            let params = Params::trainable(seed, &Device::Cpu);
+            entry.architecture.encoder(&params)?;
+            params.tensors()?
+        }
+        Weights::File => return Err(ModelError::WeightsNeeded { name: name.to_owned() }),
+    };
+    LoadedBackbone::new(entry, tensors, &format!("weights of `{name}`"), device)
+}
+
+/// Builds the backbone `name` from tensors, those of [`LoadedBackbone::tensors`] or a whole state dict. `origin` is
+/// where they came from, for error messages.
+///
+/// # Errors
+/// [`ModelError::UnknownBackbone`]; [`ModelError::MissingKey`], [`ModelError::MisshapenKey`] or
+/// [`ModelError::SurplusKeys`] when the tensors are not this architecture's.
+pub fn backbone_from_tensors(
+    name: &str,
+    tensors: BTreeMap<String, Tensor>,
+    origin: &str,
+    device: &Device,
+) -> Result<LoadedBackbone, ModelError> {
+    LoadedBackbone::new(BackboneEntry::named(name)?, tensors, origin, device)
+}
+
+impl LoadedBackbone {
+    fn new(
+        entry: &'static BackboneEntry,
+        tensors: BTreeMap<String, Tensor>,
+        origin: &str,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let params = Params::frozen(tensors, origin, device);
+        let encoder = entry.architecture.encoder(&params)?;
+        params.finish(|key| entry.architecture.is_unused_key(key))?;
+        Ok(Self { entry, encoder, tensors: params.tensors()? })
+    }
+
+    /// The name it is registered by.
+    pub fn name(&self) -> &'static str {
+        self.entry.name
+    }
+
+    /// The tensors that the features need, by their checkpoint names: what a detector saves to be rebuilt with
+    /// [`backbone_from_tensors`].
+    pub fn tensors(&self) -> &BTreeMap<String, Tensor> {
+        &self.tensors
+    }
+
+    /// A student of the same architecture, from image to features.
+    ///
+    /// # Errors
+    /// As [`Params::get`].
+    pub fn symmetric_student(&self, params: &Params) -> Result<Box<dyn Student>, ModelError> {
+        Ok(Box::new(SymmetricStudent {
+            encoder: self.entry.architecture.encoder(params)?,
+            stride: self.coarsest_stride(),
+        }))
+    }
+
+    /// The reverse path of this architecture, from features to features: fusion of the scales, an embedding at half
+    /// the resolution of the coarsest, and a decoder that mirrors the encoder.
+    ///
+    /// # Errors
+    /// As [`Params::get`].
+    pub fn reverse_student(&self, params: &Params) -> Result<Box<dyn ReverseStudent>, ModelError> {
+        Ok(Box::new(DecodingStudent {
+            decoder: self.entry.architecture.decoder(params)?,
+            channels: self.channels().to_vec(),
+            strides: self.strides().to_vec(),
+        }))
+    }
+
+    fn coarsest_stride(&self) -> usize {
+        self.strides().iter().copied().max().unwrap_or(1)
+    }
+}
+
+impl Backbone for LoadedBackbone {
+    fn features(&self, images: &Tensor) -> Result<FeaturePyramid, ModelError> {
+        check_images(images, self.coarsest_stride())?;
+        FeaturePyramid::from_activations(&self.encoder.forward(&Activation::from_nchw(images)?)?)
+    }
+
+    fn channels(&self) -> &[usize] {
+        self.entry.architecture.channels()
+    }
+
+    fn strides(&self) -> &[usize] {
+        self.entry.architecture.strides()
+    }
+
+    fn preprocess(&self) -> Preprocess {
+        self.entry.architecture.preprocess()
+    }
+}
+
+impl std::fmt::Debug for LoadedBackbone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoadedBackbone").field("name", &self.name()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,202 @@
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use candle_core::{DType, Device, Shape, Tensor, Var};
+use fmam_core::Seed;
+
+use crate::{Init, ModelError};
+
+/// A place in a tree of named tensors, and what happens when a network asks for one: drawn, or looked up. Names mirror
+/// those of checkpoints: `params.pp("layer1").pp(0).get("weight", ...)` is the tensor `layer1.0.weight`.
+///
+/// The choice between [`Params::trainable`] and [`Params::frozen`] decides what the network built from it does:
+/// trainable, it normalises by the statistics of the batch and records gradients; frozen, it normalises by the
+/// running statistics, folded into the convolutions, and records none. Clones share the tensors.
+#[derive(Debug, Clone)]
+pub struct Params {
+    source: Arc<Source>,
+    device: Device,
+    prefix: String,
+}
+
+#[derive(Debug)]
+enum Source {
+    Trainable(Drawn),
+    Frozen(Given),
+}
+
+impl Params {
+    /// Parameters to train. Each is drawn when it is first asked for, from the stream of `seed` that bears its full
+    /// name, so that its value depends on nothing else.
+    pub fn trainable(seed: Seed, device: &Device) -> Self {
+        Self::new(Source::Trainable(Drawn { seed, entries: Mutex::default() }), device)
+    }
+
+    /// Parameters that are given. `origin` is where they came from, for error messages.
+    pub fn frozen(tensors: BTreeMap<String, Tensor>, origin: &str, device: &Device) -> Self {
+        let given = Given { origin: origin.to_owned(), tensors, used: Mutex::default() };
+        Self::new(Source::Frozen(given), device)
+    }
+
+    fn new(source: Source, device: &Device) -> Self {
+        Self { source: Arc::new(source), device: device.clone(), prefix: String::new() }
+    }
+
+    /// The place called `name` below this one.
+    #[must_use]
+    pub fn pp(&self, name: impl Display) -> Self {
+        Self { source: Arc::clone(&self.source), device: self.device.clone(), prefix: self.full_name(name) }
+    }
+
+    /// Whether the tensors are given and do not change.
+    pub fn is_frozen(&self) -> bool {
+        matches!(*self.source, Source::Frozen(_))
+    }
+
+    /// Where the tensors live.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The parameter `name` of this place, f32. When trainable, it is a variable's tensor: gradients are recorded.
+    ///
+    /// # Errors
+    /// [`ModelError::MissingKey`] when frozen and not given; [`ModelError::MisshapenKey`] when it has, or was asked
+    /// for with, another shape.
+    pub fn get(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Tensor, ModelError> {
+        let (name, shape) = (self.full_name(name), shape.into());
+        match &*self.source {
+            Source::Trainable(drawn) => {
+                Ok(drawn.var(name, shape, init, false, &self.device)?.as_tensor().clone())
+            }
+            Source::Frozen(given) => given.tensor(name, &shape, &self.device),
+        }
+    }
+
+    /// The running statistic `name` of this place, f32: saved with the parameters, never given to an optimizer.
+    ///
+    /// # Errors
+    /// As [`Params::get`].
+    pub fn buffer(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Var, ModelError> {
+        let (name, shape) = (self.full_name(name), shape.into());
+        match &*self.source {
+            Source::Trainable(drawn) => drawn.var(name, shape, init, true, &self.device),
+            Source::Frozen(given) => Ok(Var::from_tensor(&given.tensor(name, &shape, &self.device)?)?),
+        }
+    }
+
+    /// What an optimizer changes, in the order of the names; nothing when frozen.
+    pub fn vars(&self) -> Vec<Var> {
+        match &*self.source {
+            Source::Trainable(drawn) => {
+                let entries = lock(&drawn.entries);
+                entries.values().filter(|entry| !entry.is_buffer).map(|entry| entry.var.clone()).collect()
+            }
+            Source::Frozen(_) => Vec::new(),
+        }
+    }
+
+    /// All that was asked for so far, parameters and running statistics, by full name: detached copies when
+    /// trainable. A network built from [`Params::frozen`] of them gives what this one gives in evaluation.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] when the device fails.
+    pub fn tensors(&self) -> Result<BTreeMap<String, Tensor>, ModelError> {
+        match &*self.source {
+            Source::Trainable(drawn) => lock(&drawn.entries)
+                .iter()
+                .map(|(name, entry)| Ok((name.clone(), entry.var.as_detached_tensor().copy()?)))
+                .collect(),
+            Source::Frozen(given) => Ok(lock(&given.used).clone()),
+        }
+    }
+
+    /// Checks that every given tensor was asked for, but for those whose full name `ignorable` accepts.
+    ///
+    /// # Errors
+    /// [`ModelError::SurplusKeys`] naming the others. Never when trainable.
+    pub fn finish(&self, ignorable: impl Fn(&str) -> bool) -> Result<(), ModelError> {
+        let Source::Frozen(given) = &*self.source else { return Ok(()) };
+        let used = lock(&given.used);
+        let surplus = |name: &&String| !used.contains_key(*name) && !ignorable(name);
+        let keys: Vec<String> = given.tensors.keys().filter(surplus).cloned().collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        Err(ModelError::SurplusKeys { origin: given.origin.clone(), keys })
+    }
+
+    fn full_name(&self, name: impl Display) -> String {
+        if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) }
+    }
+}
+
+#[derive(Debug)]
+struct Drawn {
+    seed: Seed,
+    entries: Mutex<BTreeMap<String, Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    var: Var,
+    is_buffer: bool,
+}
+
+impl Drawn {
+    fn var(
+        &self,
+        name: String,
+        shape: Shape,
+        init: Init,
+        is_buffer: bool,
+        device: &Device,
+    ) -> Result<Var, ModelError> {
+        let mut entries = lock(&self.entries);
+        if let Some(entry) = entries.get(&name) {
+            check_shape("trainable parameters", &name, &shape, &entry.var)?;
+            return Ok(entry.var.clone());
+        }
+        let values = init.draw(self.seed.derive(&name), shape.elem_count());
+        let var = Var::from_vec(values, shape, device)?;
+        entries.insert(name, Entry { var: var.clone(), is_buffer });
+        Ok(var)
+    }
+}
+
+#[derive(Debug)]
+struct Given {
+    origin: String,
+    tensors: BTreeMap<String, Tensor>,
+    used: Mutex<BTreeMap<String, Tensor>>,
+}
+
+impl Given {
+    fn tensor(&self, name: String, shape: &Shape, device: &Device) -> Result<Tensor, ModelError> {
+        let Some(tensor) = self.tensors.get(&name) else {
+            return Err(ModelError::MissingKey { origin: self.origin.clone(), key: name });
+        };
+        check_shape(&self.origin, &name, shape, tensor)?;
+        let tensor = tensor.detach().to_device(device)?.to_dtype(DType::F32)?.contiguous()?;
+        lock(&self.used).insert(name, tensor.clone());
+        Ok(tensor)
+    }
+}
+
+fn check_shape(origin: &str, key: &str, expected: &Shape, actual: &Tensor) -> Result<(), ModelError> {
+    if actual.shape() == expected {
+        return Ok(());
+    }
+    Err(ModelError::MisshapenKey {
+        origin: origin.to_owned(),
+        key: key.to_owned(),
+        expected: expected.dims().to_vec(),
+        actual: actual.dims().to_vec(),
+    })
+}
+
+/// A panic elsewhere leaves the maps whole: each insertion is one call.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,11 @@
+//! What the crate promises to its users, checked against PyTorch's numbers where there are any.
+
+#![expect(clippy::unwrap_used, reason = "these are tests; clippy sees that only inside the test functions")]
+
+mod checkpoints;
+mod mapping;
+mod parameters;
+mod parity;
+mod reference;
+mod state_dicts;
+mod students;

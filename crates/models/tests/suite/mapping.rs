@@ -1,0 +1,65 @@
+use candle_core::Device;
+use fmam_core::Seed;
+use fmam_models::{FeatureMapping, FeatureMappingConfig, FeaturePyramid, ModelError, Params};
+use fmam_ops::{Optimizer, Sgd, SgdConfig};
+
+use crate::reference::image;
+use crate::students::{assert_every_var_has_a_gradient, assert_same, squares};
+
+fn pyramid() -> FeaturePyramid {
+    FeaturePyramid { scales: vec![image(&[2, 4, 8, 6]), image(&[2, 6, 4, 3])] }
+}
+
+#[test]
+fn the_mapping_starts_as_the_identity() {
+    for kernel in [1, 3] {
+        let config = FeatureMappingConfig { kernel, width: 2 };
+        let params = Params::trainable(Seed::new(1), &Device::Cpu);
+        let mapping = FeatureMapping::new(&[4, 6], &config, &params).unwrap();
+        assert_same(&mapping.forward(&pyramid()).unwrap(), &pyramid(), 0.0);
+        // Two convolutions and a normalisation for each scale.
+        assert_eq!(params.vars().len(), 8);
+    }
+}
+
+#[test]
+fn a_trained_mapping_comes_back_frozen() {
+    let params = Params::trainable(Seed::new(1), &Device::Cpu);
+    let config = FeatureMappingConfig { kernel: 3, ..Default::default() };
+    let mapping = FeatureMapping::new(&[4, 6], &config, &params).unwrap();
+    let mut sgd =
+        Sgd::new(params.vars(), SgdConfig { learning_rate: 1e-2, momentum: 0.0, weight_decay: 0.0 }).unwrap();
+    for _ in 0..150 {
+        let loss = squares(&mapping.forward(&pyramid()).unwrap());
+        let grads = loss.backward().unwrap();
+        assert_every_var_has_a_gradient(&params, &grads, "mapping");
+        sgd.step(&grads).unwrap();
+    }
+    let trained = mapping.forward(&pyramid()).unwrap();
+    let frozen = Params::frozen(params.tensors().unwrap(), "snapshot", &Device::Cpu);
+    let rebuilt = FeatureMapping::new(&[4, 6], &config, &frozen).unwrap();
+    frozen.finish(|_| false).unwrap();
+    // The running statistics have come close to those of the one batch, up to the unbiased variance.
+    assert_same(&rebuilt.forward(&pyramid()).unwrap(), &trained, 0.1);
+    let far = pyramid().scales[0].sub(&trained.scales[0]).unwrap().abs().unwrap().max_all().unwrap();
+    assert!(far.to_scalar::<f32>().unwrap() > 0.1);
+}
+
+#[test]
+fn values_out_of_range_and_other_pyramids_are_refused() {
+    let params = Params::trainable(Seed::new(1), &Device::Cpu);
+    let new = |kernel, width| FeatureMapping::new(&[4], &FeatureMappingConfig { kernel, width }, &params);
+    assert!(matches!(new(2, 2), Err(ModelError::MappingConfig { key: "kernel", actual: 2, .. })));
+    assert!(matches!(new(1, 0), Err(ModelError::MappingConfig { key: "width", .. })));
+    let mapping = new(1, 1).unwrap();
+    assert!(matches!(mapping.forward(&pyramid()), Err(ModelError::PyramidShape { .. })));
+    let other = FeaturePyramid { scales: vec![image(&[1, 5, 2, 2])] };
+    assert!(matches!(mapping.forward(&other), Err(ModelError::Tensor(_))));
+}
+
+#[test]
+fn the_configuration_takes_no_unknown_key() {
+    let parse = serde_json::from_str::<FeatureMappingConfig>;
+    assert_eq!(parse("{}").unwrap(), FeatureMappingConfig { kernel: 1, width: 2 });
+    assert!(parse(r#"{"widht": 3}"#).is_err());
+}

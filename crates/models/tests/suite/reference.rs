@@ -1,0 +1,60 @@
+//! Inputs and expected features of `tests/reference/models`; the formulas are in the docstring of its `make.py`.
+
+use candle_core::{Device, Tensor};
+use fmam_testkit::assert_close;
+use serde::Deserialize;
+
+/// One scale's features as PyTorch computed them.
+#[derive(Deserialize)]
+pub(crate) struct Features {
+    pub(crate) scale: String,
+    shape: Vec<usize>,
+    mean: f64,
+    std: f64,
+    abs_max: f64,
+    walk: Vec<f32>,
+}
+
+impl Features {
+    /// Asserts that `actual` has these features, to 1e-4 of the largest.
+    #[track_caller]
+    pub(crate) fn assert_match(&self, actual: &Tensor) {
+        assert_eq!(actual.dims(), self.shape, "{}", self.scale);
+        let values: Vec<f32> = actual.flatten_all().unwrap().to_vec1().unwrap();
+        let walk: Vec<f32> = (0..256).map(|i| values[i * 7919 % values.len()]).collect();
+        let tolerance = 1e-4 * self.abs_max as f32;
+        assert_close(&walk, &self.walk, 0.0, tolerance);
+        let n = values.len() as f64;
+        let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
+        let variance = values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n;
+        let largest = values.iter().fold(0.0_f32, |largest, v| largest.max(v.abs()));
+        assert_close(
+            &[mean as f32, variance.sqrt() as f32, largest],
+            &[self.mean as f32, self.std as f32, self.abs_max as f32],
+            0.0,
+            tolerance,
+        );
+    }
+}
+
+/// `count` values in 0..1 of the stream `key`.
+pub(crate) fn uniform(key: &str, count: usize) -> Vec<f64> {
+    let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    (1..=count as u64)
+        .map(|i| {
+            let mut z = hash.wrapping_add(i.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((z ^ (z >> 31)) >> 40) as f64 / 16_777_216.0
+        })
+        .collect()
+}
+
+/// The input image of the fixtures.
+pub(crate) fn image(shape: &[usize]) -> Tensor {
+    let values: Vec<f32> =
+        uniform("input", shape.iter().product()).into_iter().map(|u| (2.0 * u - 1.0) as f32).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}

@@ -1,0 +1,221 @@
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use fmam_models::{
+    Backbone, ModelError, backbone_from_tensors, load_backbone, load_tensors, read_state_dict, save_tensors,
+};
+use serde::Deserialize;
+
+use crate::checkpoints::torchvision;
+use crate::reference::image;
+
+#[derive(Deserialize)]
+struct Fixture {
+    tensors: Vec<Expected>,
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    name: String,
+    shape: Vec<usize>,
+    dtype: String,
+    sum: f64,
+    data: Option<serde_json::Value>,
+    walk: Option<Vec<f64>>,
+}
+
+fn flat(value: &serde_json::Value) -> Vec<f64> {
+    match value {
+        serde_json::Value::Array(items) => items.iter().filter_map(serde_json::Value::as_f64).collect(),
+        one => one.as_f64().into_iter().collect(),
+    }
+}
+
+/// Equal, but for the last bit that parsing a decimal number may cost.
+fn close(actual: &[f64], expected: &[f64]) -> bool {
+    let close = |(a, e): (&f64, &f64)| (a - e).abs() <= 1e-15 * e.abs();
+    actual.len() == expected.len() && actual.iter().zip(expected).all(close)
+}
+
+fn check(file: &str) {
+    let fixture: Fixture = fmam_testkit::read_fixture("models/tiny.json");
+    let actual = read_state_dict(&fmam_testkit::fixture_path(&format!("models/{file}"))).unwrap();
+    assert_eq!(actual.len(), fixture.tensors.len());
+    for expected in &fixture.tensors {
+        let (name, tensor) = (&expected.name, &actual[&expected.name]);
+        assert_eq!(tensor.dims(), expected.shape, "{name}");
+        let dtype = match expected.dtype.as_str() {
+            "float32" => DType::F32,
+            "float64" => DType::F64,
+            "float16" => DType::F16,
+            "bfloat16" => DType::BF16,
+            "int64" => DType::I64,
+            other => panic!("{other}"),
+        };
+        assert_eq!(tensor.dtype(), dtype, "{name}");
+        let values: Vec<f64> = tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        assert!((values.iter().sum::<f64>() - expected.sum).abs() < 1e-9, "{name}");
+        if let Some(data) = &expected.data {
+            assert!(close(&values, &flat(data)), "{name}: {values:?} instead of {data}");
+        }
+        for (i, value) in expected.walk.iter().flatten().enumerate() {
+            assert!(close(&[values[i * 7919 % values.len()]], &[*value]), "{name} {i}");
+        }
+    }
+}
+
+#[test]
+fn both_formats_of_torch_save_give_what_pytorch_saved() {
+    check("tiny.pth");
+    check("tiny_legacy.pth");
+}
+
+/// The message of an error and of all its causes.
+fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |e: &&dyn Error| (*e).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[track_caller]
+fn check_refused(path: &Path, cause: &str) {
+    let error = read_state_dict(path).unwrap_err();
+    assert!(matches!(&error, ModelError::Read { path: named, .. } if named == path), "{error:?}");
+    assert!(chain(&error).contains(cause), "{}", chain(&error));
+}
+
+#[test]
+fn a_truncated_file_is_refused_wherever_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.pth");
+    for file in ["tiny.pth", "tiny_legacy.pth"] {
+        let whole = std::fs::read(fmam_testkit::fixture_path(&format!("models/{file}"))).unwrap();
+        for length in (0..whole.len()).step_by(331).chain([1, 4, 15, whole.len() - 1]) {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            check_refused(&path, "");
+        }
+    }
+}
+
+#[test]
+fn damage_and_foreign_files_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.bin");
+    check_refused(&path, "No such file");
+    for (content, cause) in [
+        (&b"<html>404</html>"[..], "neither a safetensors file nor one of torch.save"),
+        (b"", "neither a safetensors file nor one of torch.save"),
+        (b"PK\x03\x04 nothing", "the zip archive is damaged"),
+        (b"\x80\x02\x8a\x0awrong", "the file ends too early"),
+    ] {
+        std::fs::write(&path, content).unwrap();
+        check_refused(&path, cause);
+    }
+    let mut bytes = std::fs::read(fmam_testkit::fixture_path("models/tiny.pth")).unwrap();
+    // The archive carries checksums: one flipped bit among the elements of a tensor is found.
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    check_refused(&path, "missing or incomplete");
+}
+
+#[test]
+fn a_pickle_of_something_else_is_refused_without_running_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.pth");
+    let prefix = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
+    for (object, cause) in [
+        (&b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R."[..], "`os.system`"),
+        (b"\x80\x02K\x01.\x80\x02].", "something else than tensors by name"),
+        (b"\x80\x02}X\x05\x00\x00\x00epochK\x03s.\x80\x02].", "something else than tensors by name"),
+    ] {
+        std::fs::write(&path, [prefix.as_slice(), object].concat()).unwrap();
+        check_refused(&path, cause);
+    }
+}
+
+#[test]
+fn saved_tensors_come_back_and_nothing_is_left_of_a_failed_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let tensors: BTreeMap<String, Tensor> = [("b.weight", [2, 3]), ("a.bias", [1, 4])]
+        .map(|(name, shape)| (name.to_owned(), image(&shape)))
+        .into();
+    save_tensors(&path, &tensors).unwrap();
+    for read in [load_tensors(&path).unwrap(), read_state_dict(&path).unwrap()] {
+        let values = |t: &Tensor| t.to_vec2::<f32>().unwrap();
+        assert!(read.iter().map(|(k, v)| (k, values(v))).eq(tensors.iter().map(|(k, v)| (k, values(v)))));
+    }
+    let first = std::fs::read(&path).unwrap();
+    save_tensors(&path, &tensors).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), first);
+
+    let taken = folder.path().join("folder");
+    std::fs::create_dir(&taken).unwrap();
+    assert!(matches!(save_tensors(&taken, &tensors), Err(ModelError::Write { .. })));
+    let missing = folder.path().join("no/such.safetensors");
+    assert!(matches!(save_tensors(&missing, &tensors), Err(ModelError::Write { .. })));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+
+    std::fs::write(&path, &first[..first.len() - 1]).unwrap();
+    assert!(matches!(load_tensors(&path), Err(ModelError::Read { .. })));
+}
+
+#[test]
+fn a_checkpoint_file_gives_the_backbone_its_tensors_give() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("resnet18.safetensors");
+    let from_tensors =
+        backbone_from_tensors("resnet18", torchvision("resnet18"), "formula", &Device::Cpu).unwrap();
+    save_tensors(&path, from_tensors.tensors()).unwrap();
+    let from_file = load_backbone("resnet18", Some(&path), &Device::Cpu).unwrap();
+    let x = image(&[1, 3, 32, 48]);
+    let values = |backbone: &dyn Backbone| -> Vec<f32> {
+        backbone.features(&x).unwrap().scales[2].flatten_all().unwrap().to_vec1().unwrap()
+    };
+    assert_eq!(values(&from_tensors), values(&from_file));
+}
+
+#[test]
+fn every_key_is_accounted_for() {
+    let load = |tensors| backbone_from_tensors("resnet18", tensors, "x.pth", &Device::Cpu);
+    let with = |change: &dyn Fn(&mut BTreeMap<String, Tensor>)| {
+        let mut tensors = torchvision("resnet18");
+        change(&mut tensors);
+        load(tensors).unwrap_err()
+    };
+    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+
+    let error = with(&|t| drop(t.remove("layer2.1.bn2.running_var")));
+    assert!(
+        matches!(&error, ModelError::MissingKey { key, .. } if key == "layer2.1.bn2.running_var"),
+        "{error}"
+    );
+
+    let error = with(&|t| drop(t.insert("layer3.0.conv1.weight".to_owned(), zeros(&[256, 128, 1, 1]))));
+    assert_eq!(
+        error.to_string(),
+        "x.pth: tensor `layer3.0.conv1.weight` has shape [256, 128, 1, 1], expected [256, 128, 3, 3]"
+    );
+
+    let error = with(&|t| {
+        t.insert("layer1.2.conv1.weight".to_owned(), zeros(&[64, 64, 3, 3]));
+        t.insert("head.bias".to_owned(), zeros(&[1]));
+    });
+    assert_eq!(
+        error.to_string(),
+        "x.pth: 2 tensor(s) do not belong to this architecture: head.bias, layer1.2.conv1.weight"
+    );
+
+    // Another member of the family is refused too.
+    assert!(backbone_from_tensors("resnet34", torchvision("resnet18"), "x.pth", &Device::Cpu).is_err());
+}
+
+#[test]
+fn names_and_missing_weights_are_told() {
+    let error = load_backbone("resnet19", None, &Device::Cpu).unwrap_err();
+    assert!(error.to_string().contains("efficientnet-lite0, resnet18"), "{error}");
+    let error = load_backbone("resnet18", None, &Device::Cpu).unwrap_err();
+    assert!(matches!(&error, ModelError::WeightsNeeded { name } if name == "resnet18"));
+}

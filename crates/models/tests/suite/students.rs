@@ -1,0 +1,171 @@
+use std::collections::BTreeMap;
+
+use candle_core::backprop::GradStore;
+use candle_core::{Device, Tensor};
+use fmam_core::Seed;
+use fmam_models::{
+    BACKBONES, Backbone, FeaturePyramid, LoadedBackbone, ModelError, Params, ReverseStudent, Student,
+    load_backbone,
+};
+
+use crate::checkpoints::teacher;
+use crate::reference::image;
+
+/// Sum over the scales of the mean square, a loss that every output takes part in.
+pub(crate) fn squares(pyramid: &FeaturePyramid) -> Tensor {
+    let terms: Vec<Tensor> =
+        pyramid.scales.iter().map(|s| (s - 0.1).unwrap().sqr().unwrap().mean_all().unwrap()).collect();
+    Tensor::stack(&terms, 0).unwrap().sum_all().unwrap()
+}
+
+#[track_caller]
+pub(crate) fn assert_every_var_has_a_gradient(params: &Params, grads: &GradStore, what: &str) {
+    let vars = params.vars();
+    assert!(!vars.is_empty());
+    for var in vars {
+        let grad =
+            grads.get(&var).unwrap_or_else(|| panic!("{what}: a variable {:?} has no gradient", var.dims()));
+        assert_eq!(grad.dims(), var.dims());
+        let sum: f32 = grad.abs().unwrap().sum_all().unwrap().to_scalar().unwrap();
+        assert!(sum.is_finite(), "{what}");
+    }
+}
+
+#[track_caller]
+pub(crate) fn assert_same(actual: &FeaturePyramid, expected: &FeaturePyramid, tolerance: f32) {
+    assert_eq!(actual.scales.len(), expected.scales.len());
+    for (a, e) in actual.scales.iter().zip(&expected.scales) {
+        assert_eq!(a.dims(), e.dims());
+        let values = |t: &Tensor| -> Vec<f32> { t.flatten_all().unwrap().to_vec1().unwrap() };
+        fmam_testkit::assert_close(&values(a), &values(e), 0.0, tolerance);
+    }
+}
+
+fn check_shapes(actual: &FeaturePyramid, teacher: &LoadedBackbone, [n, _, h, w]: [usize; 4]) {
+    let shapes = teacher.channels().iter().zip(teacher.strides()).map(|(&c, s)| vec![n, c, h / s, w / s]);
+    assert!(actual.scales.iter().map(|s| s.dims().to_vec()).eq(shapes), "{}", teacher.name());
+}
+
+const SHAPE: [usize; 4] = [2, 3, 32, 64];
+
+#[test]
+fn students_have_the_teachers_shapes_and_every_parameter_learns() {
+    for entry in BACKBONES {
+        let teacher = teacher(entry);
+        let images = image(&SHAPE);
+        let features = teacher.features(&images).unwrap();
+        check_shapes(&features, &teacher, SHAPE);
+        assert!(features.scales.iter().all(|scale| !scale.track_op()), "{}", entry.name);
+
+        let params = Params::trainable(Seed::new(1).derive("symmetric"), &Device::Cpu);
+        let student = teacher.symmetric_student(&params).unwrap().forward(&images).unwrap();
+        check_shapes(&student, &teacher, SHAPE);
+        assert_every_var_has_a_gradient(&params, &squares(&student).backward().unwrap(), entry.name);
+
+        let params = Params::trainable(Seed::new(1).derive("reverse"), &Device::Cpu);
+        let student = teacher.reverse_student(&params).unwrap().forward(&features).unwrap();
+        check_shapes(&student, &teacher, SHAPE);
+        assert_every_var_has_a_gradient(&params, &squares(&student).backward().unwrap(), entry.name);
+    }
+}
+
+/// A network whose running statistics have settled on one batch, its tensors, and the frozen form built from them.
+struct Settled<S: ?Sized> {
+    trained: Box<S>,
+    tensors: BTreeMap<String, Tensor>,
+    frozen: Box<S>,
+}
+
+fn settle<S: ?Sized>(build: impl Fn(&Params) -> Box<S>, forward: impl Fn(&S)) -> Settled<S> {
+    let params = Params::trainable(Seed::new(2), &Device::Cpu);
+    let trained = build(&params);
+    for _ in 0..150 {
+        forward(&trained);
+    }
+    let tensors = params.tensors().unwrap();
+    let given = Params::frozen(tensors.clone(), "snapshot", &Device::Cpu);
+    let frozen = build(&given);
+    given.finish(|_| false).unwrap();
+    Settled { trained, tensors, frozen }
+}
+
+// The running statistics become those of the one batch, but for the unbiased variance: with 8 * 4 * 4 values a channel
+// at stride 32 a factor of 128 / 127, less elsewhere.
+#[test]
+fn a_frozen_student_evaluates_as_the_trained_one() {
+    let teacher = load_backbone("tiny", None, &Device::Cpu).unwrap();
+    let images = image(&[8, 3, 128, 128]);
+    let features = teacher.features(&images).unwrap();
+
+    let symmetric: Settled<dyn Student> =
+        settle(|p| teacher.symmetric_student(p).unwrap(), |s| drop(s.forward(&images).unwrap()));
+    let evaluated = symmetric.frozen.forward(&images).unwrap();
+    assert_same(&evaluated, &symmetric.trained.forward(&images).unwrap(), 0.1);
+    assert!(evaluated.scales.iter().all(|scale| !scale.track_op()));
+
+    let reverse: Settled<dyn ReverseStudent> =
+        settle(|p| teacher.reverse_student(p).unwrap(), |s| drop(s.forward(&features).unwrap()));
+    let evaluated = reverse.frozen.forward(&features).unwrap();
+    assert_same(&evaluated, &reverse.trained.forward(&features).unwrap(), 0.1);
+    assert!(evaluated.scales.iter().all(|scale| !scale.track_op()));
+
+    // From a file the result is the same to the bit.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("student.safetensors");
+    fmam_models::save_tensors(&path, &reverse.tensors).unwrap();
+    let loaded = Params::frozen(fmam_models::load_tensors(&path).unwrap(), "file", &Device::Cpu);
+    let again = teacher.reverse_student(&loaded).unwrap().forward(&features).unwrap();
+    assert_same(&again, &evaluated, 0.0);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_student() {
+    let teacher = load_backbone("efficientnet-lite0", None, &Device::Cpu).unwrap();
+    let draw = |seed| {
+        let params = Params::trainable(Seed::new(seed), &Device::Cpu);
+        teacher.reverse_student(&params).unwrap();
+        params.tensors().unwrap()
+    };
+    let values = |t: &Tensor| -> Vec<f32> { t.flatten_all().unwrap().to_vec1().unwrap() };
+    let (a, b, c) = (draw(1), draw(1), draw(2));
+    assert!(a.iter().map(|(k, v)| (k, values(v))).eq(b.iter().map(|(k, v)| (k, values(v)))));
+    let weight = a.keys().find(|k| k.ends_with("_project_conv.weight")).unwrap();
+    assert_ne!(values(&a[weight]), values(&c[weight]));
+}
+
+#[test]
+fn images_and_pyramids_of_another_shape_are_refused() {
+    let teacher = load_backbone("tiny", None, &Device::Cpu).unwrap();
+    let params = Params::trainable(Seed::new(0), &Device::Cpu);
+    let student = teacher.symmetric_student(&params.pp("symmetric")).unwrap();
+    for shape in [&[2, 3, 32, 40][..], &[2, 3, 0, 32], &[2, 1, 32, 32], &[3, 32, 32], &[0, 3, 32, 32]] {
+        let images = Tensor::zeros(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
+        for result in [teacher.features(&images), student.forward(&images)] {
+            assert!(matches!(result, Err(ModelError::InputShape { stride: 16, actual }) if actual == shape));
+        }
+    }
+    let reverse = teacher.reverse_student(&params.pp("reverse")).unwrap();
+    let odd = teacher.features(&image(&[2, 3, 48, 32])).unwrap();
+    let result = reverse.forward(&odd);
+    assert!(matches!(result, Err(ModelError::InputShape { stride: 32, actual }) if actual == [2, 3, 48, 32]));
+    let mut short = teacher.features(&image(&[2, 3, 32, 32])).unwrap();
+    short.scales.pop();
+    assert!(matches!(reverse.forward(&short), Err(ModelError::PyramidShape { .. })));
+}
+
+// What the documentation of the networks says.
+#[test]
+fn students_have_as_many_parameters_as_documented() {
+    for (name, symmetric, reverse) in
+        [("efficientnet-lite0", 700_768, 888_088), ("resnet18", 2_782_784, 15_383_168)]
+    {
+        let entry = BACKBONES.iter().find(|entry| entry.name == name).unwrap();
+        let teacher = teacher(entry);
+        let params = Params::trainable(Seed::new(0), &Device::Cpu);
+        teacher.symmetric_student(&params.pp("symmetric")).unwrap();
+        let count = || params.vars().iter().map(|var| var.elem_count()).sum::<usize>();
+        assert_eq!(count(), symmetric, "{name}");
+        teacher.reverse_student(&params.pp("reverse")).unwrap();
+        assert_eq!(count() - symmetric, reverse, "{name}");
+    }
+}
