@@ -1,3 +1,89 @@
-//! The `fmam` binary.
+//! The `fmam` binary: arguments, device, progress bars, exit codes. What it does is in the libraries; each subcommand
+//! is one file under `commands`.
 
-fn main() {}
+mod commands;
+mod compute;
+mod data;
+mod device;
+mod eta;
+mod exit;
+mod interrupt;
+mod npy;
+mod overlays;
+mod progress;
+mod settings;
+mod stdout;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{eval, fit, list, metrics, predict, report, reproduce, synth, weights};
+
+const EXAMPLES: &str = "\
+Try it:
+  fmam reproduce                        the paper's methods on generated data, with a report; minutes on a CPU
+  fmam list                             what methods, backbones and data sets there are
+
+Your own images (DATA/train/normal/*.png, DATA/test/normal/*.png, DATA/test/anomalous/*.png):
+  fmam fit --data-root DATA --dataset folder --method rkd+fmam --out model
+  fmam eval --model model --data-root DATA --dataset folder
+  fmam predict new/*.png --model model --out verdicts
+
+Exit codes: 0 done, 1 failed, 2 wrong command line, 130 stopped with Ctrl-C.";
+
+/// Finds defects in images of industrial products after looking at good examples only
+///
+/// Reproduces NKD, RKD and FMAM, the feature mapping with an angular margin that adapts generic features to a
+/// product.
+#[derive(Parser)]
+#[command(name = "fmam", version, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train and evaluate methods on data sets, and write a report
+    Reproduce(Box<reproduce::Args>),
+    /// Fit a detector to good images and save it
+    Fit(fit::Args),
+    /// Evaluate a saved detector on a test split
+    Eval(eval::Args),
+    /// Score images with a saved detector and draw where the defects are
+    Predict(predict::Args),
+    /// Draw synthetic defects, as training uses them, on a contact sheet
+    Synth(synth::Args),
+    /// Compute AUROC, average precision, F1 or AUPRO of .npy files
+    Metrics(metrics::Args),
+    /// List methods, backbones and data sets
+    List(list::Args),
+    /// Write the report of an output folder again from its run records
+    Report(report::Args),
+    /// List backbone weights, or import published ones
+    Weights(weights::Args),
+}
+
+fn main() -> ExitCode {
+    fmam_ops::tune_process();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("FMAM_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+
+    let result = match Cli::parse().command {
+        Command::Reproduce(args) => reproduce::run(&args),
+        Command::Fit(args) => fit::run(&args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Synth(args) => synth::run(&args),
+        Command::Metrics(args) => metrics::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Weights(args) => weights::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report(&error),
+    }
+}

@@ -1,1 +1,32 @@
-//! Experiments: config, runs, evaluation, records.
+//! Experiments: a configuration, the grid of runs that it spans, evaluation on the test split, and one record a run.
+//!
+//! What this crate must not know: how results are shown (it hands pictures to a [`DrawOverlays`] and records to
+//! whoever reads them) and what a method does inside. It is the only library that knows of time and disk.
+//!
+//! Modules in reading order: [`ExperimentConfig`] and its [`PRESETS`]; [`RunKey`], which names a run; [`Experiment`],
+//! the opened data, backbones and methods; [`evaluate`]; `exhibits`, which test images are drawn; `store`, run folders
+//! that appear whole or not at all; [`Grid`], which runs what is not finished yet.
+
+mod config;
+mod error;
+mod evaluate;
+mod exhibits;
+mod experiment;
+mod grid;
+mod host;
+mod key;
+mod overrides;
+mod preset;
+mod store;
+
+pub use config::{ExperimentConfig, IMAGE_SIZE_STEP};
+pub use error::ExperimentError;
+pub use evaluate::{Evaluation, evaluate};
+pub use exhibits::{DrawOverlays, Exhibit, exhibits};
+pub use experiment::{Experiment, RunPlan};
+pub use grid::{Grid, GridObserver, GridOutcome};
+pub use host::{device_name, peak_rss_bytes};
+pub use key::RunKey;
+pub use overrides::{StageEpochs, stage_epochs};
+pub use preset::{PRESETS, Preset, preset};
+pub use store::check_writable;

@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use fmam_core::{ImageSize, RgbImage, SampleSource, Seed};
 use fmam_losses::{cosine_distillation, flattened_cosine_distillation};
 use fmam_models::{
-    Backbone, FeatureMapping, FeaturePyramid, LoadedBackbone, Params, ReverseStudent, Student,
+    Backbone, FeatureMapping, FeaturePyramid, LoadedBackbone, OutputAffine, Params, ReverseStudent, Student,
     backbone_from_tensors, to_batch,
 };
 use rayon::prelude::*;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::feature_mapping::MappingConfig;
 use crate::model_dir::{ModelDir, Tensors, read_network};
 use crate::scoring::ScoringConfig;
-use crate::training::{OptimizerKind, Schedule, TrainingPlan};
+use crate::training::{OptimizerKind, Schedule, TrainingPlan, load_sample};
 use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext};
 
 /// Which form of the cosine distance the student minimises.
@@ -68,6 +68,32 @@ pub(crate) enum AnyStudent {
     Symmetric(Box<dyn Student>),
     /// Sees the teacher's features.
     Reverse(Box<dyn ReverseStudent>),
+}
+
+/// A student with what brings its outputs to the teacher's range.
+struct ScaledStudent {
+    student: AnyStudent,
+    /// For signed features only: those behind a ReLU have no constant to learn against noise.
+    affine: Option<OutputAffine>,
+}
+
+impl ScaledStudent {
+    fn new(flavour: &Flavour, backbone: &LoadedBackbone, params: &Params) -> Result<Self, MethodError> {
+        let student = (flavour.student)(backbone, params)?;
+        let affine = backbone
+            .has_signed_features()
+            .then(|| OutputAffine::new(backbone.channels(), &params.pp("output")))
+            .transpose()?;
+        Ok(Self { student, affine })
+    }
+
+    fn forward(&self, images: &Tensor, teacher: &FeaturePyramid) -> Result<FeaturePyramid, MethodError> {
+        let output = self.student.forward(images, teacher)?;
+        Ok(match &self.affine {
+            None => output,
+            Some(affine) => affine.forward(&output)?,
+        })
+    }
 }
 
 impl AnyStudent {
@@ -161,7 +187,10 @@ impl Method for Distillation {
         let teacher =
             MappedTeacher::new(run.backbone.clone(), config, mapping, "the fitted mapping", &run.device)?;
         let params = Params::trainable(run.seed.derive("student"), &run.device);
-        let student = (self.flavour.student)(&run.backbone, &params)?;
+        let student = ScaledStudent::new(self.flavour, &run.backbone, &params)?;
+        if let Some(affine) = &student.affine {
+            affine.measure(&teacher.sample_features(train, run)?)?;
+        }
         let plan = TrainingPlan {
             stage: "student",
             epochs: config.epochs,
@@ -248,11 +277,32 @@ impl MappedTeacher {
     }
 }
 
+/// Training images from which the teacher's statistics are measured, and how many at once.
+const MEASURED_IMAGES: usize = 32;
+const MEASURED_BATCH: usize = 8;
+
+impl MappedTeacher {
+    /// Features of some training images, evenly spread over the source.
+    fn sample_features(
+        &self,
+        train: &dyn SampleSource,
+        run: &RunContext<'_>,
+    ) -> Result<Vec<FeaturePyramid>, MethodError> {
+        let count = train.len().min(MEASURED_IMAGES);
+        let images =
+            (0..count).map(|k| load_sample(train, k * train.len() / count)).collect::<Result<Vec<_>, _>>()?;
+        images
+            .chunks(MEASURED_BATCH)
+            .map(|images| self.features(&to_batch(images, self.backbone.preprocess(), &run.device)?))
+            .collect()
+    }
+}
+
 pub(crate) struct DistillationDetector {
     flavour: &'static Flavour,
     config: DistillationConfig,
     teacher: MappedTeacher,
-    student: AnyStudent,
+    student: ScaledStudent,
     student_tensors: Tensors,
     image_size: ImageSize,
     seed: Seed,
@@ -270,7 +320,7 @@ impl DistillationDetector {
         device: &Device,
     ) -> Result<Self, MethodError> {
         let params = Params::frozen(student_tensors.clone(), origin, device);
-        let student = (flavour.student)(&teacher.backbone, &params)?;
+        let student = ScaledStudent::new(flavour, &teacher.backbone, &params)?;
         params.finish(|_| false)?;
         let device = device.clone();
         Ok(Self { flavour, config, teacher, student, student_tensors, image_size, seed, device })

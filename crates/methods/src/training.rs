@@ -78,10 +78,7 @@ impl TrainingPlan {
             let samples = orders[epoch][batch * batch_size..(batch + 1) * batch_size]
                 .iter()
                 .map(|&index| {
-                    let image = source.image(index).map_err(|source_error| MethodError::Sample {
-                        id: source.sample(index).id.clone(),
-                        source: source_error,
-                    })?;
+                    let image = load_sample(source, index)?;
                     let seed = seed.derive("sample").derive_index((epoch * source.len() + index) as u64);
                     Ok(Loaded { image, seed })
                 })
@@ -138,4 +135,11 @@ impl TrainingPlan {
             }
         }
     }
+}
+
+/// Decodes sample `index`; the error names it.
+pub(crate) fn load_sample(source: &dyn SampleSource, index: usize) -> Result<RgbImage, MethodError> {
+    source
+        .image(index)
+        .map_err(|error| MethodError::Sample { id: source.sample(index).id.clone(), source: error })
 }

@@ -82,6 +82,11 @@ impl LoadedBackbone {
         &self.tensors
     }
 
+    /// Whether features are signed, because no ReLU follows them, in the teacher and so in its students.
+    pub fn has_signed_features(&self) -> bool {
+        self.entry.architecture.has_signed_features()
+    }
+
     /// A student of the same architecture, from image to features.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ impl Activation {
     /// # Errors
     /// When the shapes differ.
     pub fn add(&self, other: &Self) -> Result<Self> {
-        self.with(self.tensor.add(&other.tensor)?)
+        crate::add_nonlinearity(self, other, crate::Nonlinearity::Identity)
     }
 
     /// Joins along the channels.

@@ -40,6 +40,7 @@ mod norm;
 mod optim;
 mod pointwise;
 mod pool;
+mod process;
 mod resample;
 
 pub use activation::Activation;
@@ -49,6 +50,7 @@ pub use cosine::cosine_distance;
 pub use frozen_conv::FrozenConv2d;
 pub use norm::{BatchStatistics, batch_norm, batch_norm_train};
 pub use optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
-pub use pointwise::{Nonlinearity, add_nonlinearity, nonlinearity};
+pub use pointwise::{Nonlinearity, add_nonlinearity, channel_affine, nonlinearity};
 pub use pool::max_pool2d;
+pub use process::tune_process;
 pub use resample::{upsample_bilinear, upsample_nearest};

@@ -2,6 +2,7 @@ use candle_core::{CpuStorage, CustomOp3, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::host::{Host, elements, output, vectorized};
+use crate::pointwise::masked;
 use crate::{Activation, Nonlinearity};
 
 /// Statistics of one batch, per channel.
@@ -176,9 +177,11 @@ impl CustomOp3 for Train {
         let block = block_rows(c) * c;
         y.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(y, x)| {
             vectorized(|| {
+                let (mean, scale, bias) = (&self.mean[..c], &scale[..c], &bias[..c]);
                 for (y, x) in y.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
-                    for channel in 0..c {
-                        y[channel] = (x[channel] - self.mean[channel]) * scale[channel] + bias[channel];
+                    let (y, x) = (&mut y[..c], &x[..c]);
+                    for k in 0..c {
+                        y[k] = (x[k] - mean[k]) * scale[k] + bias[k];
                     }
                 }
                 self.kind.apply(y);
@@ -218,19 +221,22 @@ impl CustomOp3 for Train {
 impl Train {
     /// Sums over the batch of the gradient and of its product with the normalised input.
     fn parameter_gradients(&self, x: &[f32], y: &[f32], grad: &[f32], c: usize) -> (Vec<f64>, Vec<f64>) {
-        let block = block_rows(c) * c;
+        let (block, bounds) = (block_rows(c) * c, self.kind.bounds());
         let sums: Vec<(Vec<f32>, Vec<f32>)> = x
             .par_chunks(block)
             .zip(y.par_chunks(block).zip(grad.par_chunks(block)))
             .map(|(x, (y, grad))| {
                 let (mut plain, mut product) = (vec![0.0_f32; c], vec![0.0_f32; c]);
-                let mut masked = grad.to_vec();
                 vectorized(|| {
-                    self.kind.mask_gradient(&mut masked, y);
-                    for (x, g) in x.chunks_exact(c).zip(masked.chunks_exact(c)) {
-                        for channel in 0..c {
-                            plain[channel] += g[channel];
-                            product[channel] += g[channel] * (x[channel] - self.mean[channel]);
+                    let (plain, product, mean) = (&mut plain[..c], &mut product[..c], &self.mean[..c]);
+                    let rows = x.chunks_exact(c).zip(y.chunks_exact(c).zip(grad.chunks_exact(c)));
+                    for (x, (y, grad)) in rows {
+                        // Equal lengths, known to the compiler: no bounds check in the loop.
+                        let (x, y, grad) = (&x[..c], &y[..c], &grad[..c]);
+                        for k in 0..c {
+                            let g = masked(grad[k], y[k], bounds);
+                            plain[k] += g;
+                            product[k] += g * (x[k] - mean[k]);
                         }
                     }
                 });
@@ -266,20 +272,22 @@ impl Train {
                 (f64::from(scale[k]) * f64::from(self.inverse_deviation[k]) * d_weight[k] / count) as f32
             })
             .collect();
-        let mut dx = grad.to_vec();
-        let block = block_rows(c) * c;
-        dx.par_chunks_mut(block).zip(x.par_chunks(block).zip(y.par_chunks(block))).for_each(
-            |(dx, (x, y))| {
-                vectorized(|| {
-                    self.kind.mask_gradient(dx, y);
-                    for (dx, x) in dx.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
-                        for k in 0..c {
-                            dx[k] = scale[k] * dx[k] - slope[k] * (x[k] - self.mean[k]) - offset[k];
-                        }
+        let mut dx = vec![0.0; grad.len()];
+        let (block, bounds) = (block_rows(c) * c, self.kind.bounds());
+        let inputs = x.par_chunks(block).zip(y.par_chunks(block).zip(grad.par_chunks(block)));
+        dx.par_chunks_mut(block).zip(inputs).for_each(|(dx, (x, (y, grad)))| {
+            vectorized(|| {
+                let rows = x.chunks_exact(c).zip(y.chunks_exact(c).zip(grad.chunks_exact(c)));
+                let (mean, scale, slope, offset) = (&self.mean[..c], &scale[..c], &slope[..c], &offset[..c]);
+                for (dx, (x, (y, grad))) in dx.chunks_exact_mut(c).zip(rows) {
+                    let (dx, x, y, grad) = (&mut dx[..c], &x[..c], &y[..c], &grad[..c]);
+                    for k in 0..c {
+                        let g = masked(grad[k], y[k], bounds);
+                        dx[k] = scale[k] * g - slope[k] * (x[k] - mean[k]) - offset[k];
                     }
-                });
-            },
-        );
+                }
+            });
+        });
         dx
     }
 }

@@ -1,7 +1,11 @@
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
 
 use crate::Activation;
 use crate::host::{Host, elements, output, vectorized};
+
+/// Elements to a parallel piece.
+const CHUNK: usize = 1 << 14;
 
 /// What follows a normalised convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,10 +19,6 @@ pub enum Nonlinearity {
 }
 
 impl Nonlinearity {
-    pub(crate) fn upper(self) -> f32 {
-        if self == Self::Relu6 { 6.0 } else { f32::INFINITY }
-    }
-
     #[inline(always)]
     pub(crate) fn apply(self, values: &mut [f32]) {
         match self {
@@ -28,14 +28,12 @@ impl Nonlinearity {
         }
     }
 
-    /// Multiplies `grad` by the derivative, read off the result `y`.
-    #[inline(always)]
-    pub(crate) fn mask_gradient(self, grad: &mut [f32], y: &[f32]) {
-        if self != Self::Identity {
-            let upper = self.upper();
-            for (g, &y) in grad.iter_mut().zip(y) {
-                *g = if y > 0.0 && y < upper { *g } else { 0.0 };
-            }
+    /// The gradient passes where the result lies strictly between these.
+    pub(crate) fn bounds(self) -> (f32, f32) {
+        match self {
+            Self::Identity => (f32::NEG_INFINITY, f32::INFINITY),
+            Self::Relu => (0.0, f32::INFINITY),
+            Self::Relu6 => (0.0, 6.0),
         }
     }
 
@@ -73,13 +71,77 @@ pub fn nonlinearity(x: &Activation, kind: Nonlinearity) -> Result<Activation> {
 /// # Errors
 /// When the shapes differ.
 pub fn add_nonlinearity(a: &Activation, b: &Activation, kind: Nonlinearity) -> Result<Activation> {
-    if !a.channels_last() || kind == Nonlinearity::Identity {
-        return nonlinearity(&a.add(b)?, kind);
+    if !a.channels_last() {
+        return nonlinearity(&a.with(a.tensor().add(b.tensor())?)?, kind);
     }
     if a.dims()? != b.dims()? {
-        return a.add(b);
+        let (lhs, rhs) = (a.tensor().shape().clone(), b.tensor().shape().clone());
+        return Err(Error::ShapeMismatchBinaryOp { lhs, rhs, op: "add_nonlinearity" }.bt());
     }
     a.with(a.tensor().contiguous()?.apply_op2(&b.tensor().contiguous()?, AddApply(kind))?)
+}
+
+/// `x scale + shift` with constants of each channel: no gradient reaches them.
+///
+/// # Shapes and units
+/// `x`: (N, C, H, W); `scale`, `shift`: `[C]`.
+///
+/// # Errors
+/// When a constant has another length than C.
+pub fn channel_affine(x: &Activation, scale: &Tensor, shift: &Tensor) -> Result<Activation> {
+    let (_, c, ..) = x.dims()?;
+    if scale.dims() != [c] || shift.dims() != [c] {
+        let (lhs, rhs) = (x.tensor().shape().clone(), scale.shape().clone());
+        return Err(Error::ShapeMismatchBinaryOp { lhs, rhs, op: "channel_affine" }.bt());
+    }
+    let (scale, shift) = (scale.detach().contiguous()?, shift.detach().contiguous()?);
+    if !x.channels_last() {
+        let (scale, shift) = (scale.reshape((1, c, 1, 1))?, shift.reshape((1, c, 1, 1))?);
+        return x.with(x.tensor().broadcast_mul(&scale)?.broadcast_add(&shift)?);
+    }
+    let op = ChannelAffine { scale: Host::new(&scale)?.to_vec(), shift: Host::new(&shift)?.to_vec() };
+    x.with(x.tensor().contiguous()?.apply_op1(op)?)
+}
+
+struct ChannelAffine {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+impl ChannelAffine {
+    fn apply(&self, x: &[f32], shift: &[f32]) -> Vec<f32> {
+        let c = self.scale.len();
+        let mut y = vec![0.0; x.len()];
+        let chunk = CHUNK.div_ceil(c) * c;
+        y.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).for_each(|(y, x)| {
+            vectorized(|| {
+                let (scale, shift) = (&self.scale[..c], &shift[..c]);
+                for (y, x) in y.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
+                    let (y, x) = (&mut y[..c], &x[..c]);
+                    for k in 0..c {
+                        y[k] = x[k] * scale[k] + shift[k];
+                    }
+                }
+            });
+        });
+        y
+    }
+}
+
+impl CustomOp1 for ChannelAffine {
+    fn name(&self) -> &'static str {
+        "channel_affine"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        output(self.apply(elements(storage, layout)?, &self.shift), layout.shape().clone())
+    }
+
+    fn bwd(&self, arg: &Tensor, _res: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let grad = grad.contiguous()?;
+        let dx = self.apply(&Host::new(&grad)?, &vec![0.0; self.scale.len()]);
+        Tensor::from_vec(dx, arg.shape(), arg.device()).map(Some)
+    }
 }
 
 struct Apply(Nonlinearity);
@@ -90,8 +152,14 @@ impl CustomOp1 for Apply {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let mut y = elements(storage, layout)?.to_vec();
-        vectorized(|| self.0.apply(&mut y));
+        let x = elements(storage, layout)?;
+        let mut y = vec![0.0; x.len()];
+        y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
+            vectorized(|| {
+                y.copy_from_slice(x);
+                self.0.apply(y);
+            });
+        });
         output(y, layout.shape().clone())
     }
 
@@ -115,9 +183,16 @@ impl CustomOp2 for AddApply {
         l2: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (a, b) = (elements(s1, l1)?, elements(s2, l2)?);
-        let mut y = Vec::with_capacity(a.len());
-        y.extend(a.iter().zip(b).map(|(a, b)| a + b));
-        vectorized(|| self.0.apply(&mut y));
+        let mut y = vec![0.0; a.len()];
+        let inputs = a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK));
+        y.par_chunks_mut(CHUNK).zip(inputs).for_each(|(y, (a, b))| {
+            vectorized(|| {
+                for (y, (a, b)) in y.iter_mut().zip(a.iter().zip(b)) {
+                    *y = a + b;
+                }
+                self.0.apply(y);
+            });
+        });
         output(y, l1.shape().clone())
     }
 
@@ -133,9 +208,27 @@ impl CustomOp2 for AddApply {
     }
 }
 
+/// `grad` where the result `y` lies strictly inside `bounds`, 0 elsewhere; without a branch.
+#[inline(always)]
+pub(crate) fn masked(grad: f32, y: f32, (lower, upper): (f32, f32)) -> f32 {
+    if (y > lower) & (y < upper) { grad } else { 0.0 }
+}
+
 fn masked_gradient(kind: Nonlinearity, res: &Tensor, grad: &Tensor) -> Result<Tensor> {
-    let grad_tensor = grad.contiguous()?;
-    let (y, mut grad) = (Host::new(res)?, Host::new(&grad_tensor)?.to_vec());
-    vectorized(|| kind.mask_gradient(&mut grad, &y));
-    Tensor::from_vec(grad, res.shape(), res.device())
+    let grad = grad.contiguous()?;
+    if kind == Nonlinearity::Identity {
+        return Ok(grad);
+    }
+    let bounds = kind.bounds();
+    let (y, g) = (Host::new(res)?, Host::new(&grad)?);
+    let mut dx = vec![0.0; g.len()];
+    let inputs = y.par_chunks(CHUNK).zip(g.par_chunks(CHUNK));
+    dx.par_chunks_mut(CHUNK).zip(inputs).for_each(|(dx, (y, g))| {
+        vectorized(|| {
+            for (dx, (y, g)) in dx.iter_mut().zip(y.iter().zip(g)) {
+                *dx = masked(*g, *y, bounds);
+            }
+        });
+    });
+    Tensor::from_vec(dx, res.shape(), res.device())
 }

@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use fmam_ops::{
-    Activation, Conv2dConfig, Nonlinearity, Padding, add_nonlinearity, batch_norm, batch_norm_train,
+    Activation, Conv2dConfig, Nonlinearity, Padding, add_nonlinearity, batch_norm, batch_norm_train, channel_affine,
     conv_transpose2d, conv2d, cosine_distance, max_pool2d, nonlinearity, upsample_bilinear, upsample_nearest,
 };
 use proptest::prelude::*;
@@ -94,6 +94,10 @@ fn pointwise_gradients() {
             add_nonlinearity(&nhwc(&x[0]), &nhwc(&(&x[1] * 8.0)?), kind)?.to_nchw()
         });
     }
+    check("channel_affine", &inputs(&[&[2, 3, 4, 5]]), |x| {
+        let constant = |v: [f64; 3]| Tensor::new(&v, &Device::Cpu)?.to_dtype(x[0].dtype());
+        channel_affine(&nhwc(&x[0]), &constant([0.5, -2.0, 3.0])?, &constant([1.0, 0.0, -1.0])?)?.to_nchw()
+    });
     check("add and cat", &inputs(&[&[1, 3, 2, 2], &[1, 3, 2, 2]]), |x| {
         let (a, b) = (nhwc(&x[0]), nhwc(&x[1]));
         Activation::cat(&[&a.add(&b)?, &b])?.to_nchw()

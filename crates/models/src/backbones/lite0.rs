@@ -105,11 +105,15 @@ impl Architecture for Lite0 {
         Ok(Box::new(Lite0Decoder {
             finest: [reduce(0, 0, c1, c2)?, reduce(0, 1, c2, c3)?],
             middle: reduce(1, 0, c2, c3)?,
-            join: ConvBn::new(&join.pp("conv"), &join.pp("bn"), same(3 * c3, c3, 1, 1, 1), LINEAR)?,
+            join: ConvBn::new(&join.pp("conv"), &join.pp("bn"), same(3 * c3, c3, 1, 1, 1), RELU6)?,
             embedding: [embedding(0, c3, 5, 2, 6)?, embedding(1, EMBEDDED, 5, 1, 3)?],
             // The finest stage is the dearest, so it has one block only.
             stages: [stage(2, EMBEDDED, c3, 5, 2)?, stage(1, c3, c2, 5, 2)?, stage(0, c2, c1, 3, 1)?],
         }))
+    }
+
+    fn has_signed_features(&self) -> bool {
+        true
     }
 
     fn is_unused_key(&self, key: &str) -> bool {
@@ -233,7 +237,7 @@ impl DecoderStage {
         kernel: usize,
         depth: usize,
     ) -> Result<Self, ModelError> {
-        let up = UpConvBn::new(&params.pp("up"), &params.pp("bn"), (input, output), LINEAR)?;
+        let up = UpConvBn::new(&params.pp("up"), &params.pp("bn"), (input, output), RELU6)?;
         let block = |i| {
             InvertedResidual::new(&params.pp("blocks").pp(i), (output, output), kernel, 1, DECODER_EXPANSION)
         };

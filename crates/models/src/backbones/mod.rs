@@ -71,6 +71,9 @@ pub(crate) trait Architecture: Send + Sync {
     /// The network from features to features: the reverse student.
     fn decoder(&self, params: &Params) -> Result<Box<dyn Decoder>, ModelError>;
 
+    /// See [`crate::LoadedBackbone::has_signed_features`].
+    fn has_signed_features(&self) -> bool;
+
     /// Whether a full checkpoint has the tensor `key` for a part that features do not need.
     fn is_unused_key(&self, key: &str) -> bool;
 }

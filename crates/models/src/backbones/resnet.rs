@@ -169,6 +169,10 @@ impl Architecture for ResNet {
         }))
     }
 
+    fn has_signed_features(&self) -> bool {
+        false
+    }
+
     fn is_unused_key(&self, key: &str) -> bool {
         key.starts_with("layer4.") || key.starts_with("fc.") || key.ends_with(".num_batches_tracked")
     }

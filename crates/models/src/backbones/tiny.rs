@@ -68,6 +68,10 @@ impl Architecture for Tiny {
         }))
     }
 
+    fn has_signed_features(&self) -> bool {
+        true
+    }
+
     fn is_unused_key(&self, _key: &str) -> bool {
         false
     }

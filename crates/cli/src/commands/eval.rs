@@ -1,0 +1,106 @@
+use std::path::PathBuf;
+
+use anyhow::Result;
+use fmam_core::{Metrics, SampleSource};
+use fmam_experiment::{Evaluation, Exhibit, check_writable, evaluate, exhibits};
+use fmam_methods::load_detector;
+use fmam_report::write_atomic;
+use serde_json::json;
+
+use crate::compute::ComputeArgs;
+use crate::data::DataArgs;
+use crate::overlays;
+use crate::progress::Console;
+use crate::stdout::{print, print_json};
+
+const EXAMPLES: &str = "\
+Example:
+  fmam eval --model model --data-root data --dataset folder --category screws --out evaluation";
+
+/// Test images that are drawn.
+const N_OVERLAYS: usize = 12;
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Folder that `fmam fit` wrote, or `model` of a run of `fmam reproduce`
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Print JSON instead of a table; every figure is a fraction from 0 to 1
+    #[arg(long)]
+    json: bool,
+    /// Also write metrics.json, scores.jsonl and pictures here
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    args.compute.prepare()?;
+    let detector = load_detector(&args.model, &args.compute.device.unwrap_or_default().open()?)?;
+    let test = args.data.category(detector.image_size())?.test;
+    if let Some(out) = &args.out {
+        check_writable(out)?;
+    }
+    let console = Console::new(args.compute.quiet, []);
+    let evaluation = evaluate(detector.as_ref(), test.as_ref(), args.compute.loader_threads(), &console);
+    console.clear();
+    let evaluation = evaluation?;
+    if let Some(out) = &args.out {
+        write(out, test.as_ref(), &evaluation)?;
+    }
+    if args.json { print_json(&evaluation.metrics) } else { print(&table(&evaluation.metrics)) }
+}
+
+fn write(out: &std::path::Path, test: &dyn SampleSource, evaluation: &Evaluation) -> Result<()> {
+    let exhibits = exhibits(test, &evaluation.image_scores, N_OVERLAYS)
+        .into_iter()
+        .map(|index| {
+            let path = out.join("overlays").join(format!("{index:04}.png"));
+            let image = test.image(index).map_err(|error| anyhow::anyhow!(error))?;
+            Ok(Exhibit { index, image, mask: evaluation.masks[index].clone(), path })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    overlays::draw(&evaluation.maps, &exhibits).map_err(|error| anyhow::anyhow!(error))?;
+    let scores: String = evaluation
+        .image_scores
+        .iter()
+        .enumerate()
+        .map(|(index, score)| {
+            let sample = test.sample(index);
+            let overlay = exhibits.iter().any(|exhibit| exhibit.index == index);
+            let line = json!({
+                "sample": sample.id,
+                "label": sample.label,
+                "defect_type": sample.defect_type,
+                "image_score": score,
+                "overlay": overlay.then(|| format!("overlays/{index:04}.png")),
+            });
+            format!("{line}\n")
+        })
+        .collect();
+    write_atomic(&out.join("scores.jsonl"), scores.as_bytes())?;
+    let metrics = serde_json::to_string_pretty(&evaluation.metrics)?;
+    Ok(write_atomic(&out.join("metrics.json"), format!("{metrics}\n").as_bytes())?)
+}
+
+/// The figures in per cent.
+fn table(metrics: &Metrics) -> String {
+    let rows = [
+        ("image AUROC", Some(metrics.image_auroc)),
+        ("image AP", Some(metrics.image_ap)),
+        ("image F1-max (oracle)", Some(metrics.image_f1_max)),
+        ("pixel AUROC", metrics.pixel_auroc),
+        ("pixel AP", metrics.pixel_ap),
+        ("AUPRO", metrics.aupro),
+    ];
+    rows.into_iter()
+        .map(|(name, value)| {
+            let value = value.map_or_else(|| "–".to_owned(), |value| format!("{:.1}", 100.0 * value));
+            format!("{name:<22} {value:>5}\n")
+        })
+        .collect()
+}

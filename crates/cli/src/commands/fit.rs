@@ -1,0 +1,93 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use fmam_experiment::{Experiment, ExperimentConfig, check_writable};
+
+use crate::commands::reproduce::{parse_epochs, parse_weights};
+use crate::compute::ComputeArgs;
+use crate::data::DataArgs;
+use crate::progress::{Console, rough};
+use crate::settings::Setting;
+
+const EXAMPLES: &str = "\
+Examples:
+  fmam fit --data-root data --dataset folder --category screws --method rkd+fmam --out model
+  fmam fit --dataset demo --category plain --method nkd --epochs 5 --out model
+
+Then: fmam eval --model model ..., fmam predict IMAGE... --model model --out verdicts";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    data: DataArgs,
+    /// Method; `fmam list methods` names them
+    #[arg(long, value_name = "NAME")]
+    method: String,
+    /// Backbone; `fmam list backbones` names them
+    #[arg(long, value_name = "NAME", default_value = "efficientnet-lite0")]
+    backbone: String,
+    /// Weights of the backbone (.pth or .safetensors) where they are not in the binary
+    #[arg(long, value_name = "FILE")]
+    weights: Option<String>,
+    /// Origin of all randomness: the same seed gives the same detector
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Training epochs
+    #[arg(long, value_name = "N", value_parser = parse_epochs)]
+    epochs: Option<usize>,
+    /// Side in pixels to which images are resized, a multiple of 32
+    #[arg(long, value_name = "PIXELS", default_value_t = 256)]
+    image_size: usize,
+    /// A setting of the method, as often as needed; the value is TOML
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<Setting>,
+    /// Folder of the model, which must not exist yet
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    args.compute.prepare()?;
+    let category = args.data.category_name(args.data.open()?.as_ref())?;
+    let mut config = ExperimentConfig {
+        data_root: args.data.data_root.clone(),
+        categories: vec![category.clone()],
+        methods: vec![args.method.clone()],
+        backbones: vec![args.backbone.clone()],
+        seeds: vec![args.seed],
+        image_size: args.image_size,
+        loader_threads: args.compute.threads,
+        epochs: args.epochs,
+        ..ExperimentConfig::for_dataset(&args.data.dataset)
+    };
+    for setting in &args.settings {
+        setting.apply(config.method.entry(args.method.clone()).or_default());
+    }
+    if let Some(weights) = &args.weights {
+        let (backbone, file) = parse_weights(weights, &config.backbones)?;
+        config.weights.insert(backbone, file);
+    }
+    let experiment = Experiment::open(config, args.compute.device.unwrap_or_default().open()?)?;
+    // Before the training, which may be long.
+    if args.out.exists() {
+        bail!("{} exists already; remove it or choose another --out", args.out.display());
+    }
+    let parent = args.out.parent().filter(|parent| !parent.as_os_str().is_empty());
+    check_writable(parent.unwrap_or(Path::new(".")))?;
+
+    let train = experiment.category(&category)?.train;
+    let console = Console::new(args.compute.quiet, experiment.plans());
+    let start = std::time::Instant::now();
+    for plan in experiment.plans() {
+        let fitted = experiment.fit(plan, train.as_ref(), &console);
+        console.clear();
+        fitted?.detector.save(&args.out)?;
+        let seconds = rough(start.elapsed().as_secs_f64());
+        let what = format!("{} on {} images of {category}", args.method, train.len());
+        console.say(&format!("fitted {what} in {seconds}: {}", args.out.display()));
+    }
+    Ok(())
+}

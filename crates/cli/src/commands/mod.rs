@@ -1,0 +1,11 @@
+//! The subcommands, one file each: arguments, and `run`.
+
+pub(crate) mod eval;
+pub(crate) mod fit;
+pub(crate) mod list;
+pub(crate) mod metrics;
+pub(crate) mod predict;
+pub(crate) mod report;
+pub(crate) mod reproduce;
+pub(crate) mod synth;
+pub(crate) mod weights;

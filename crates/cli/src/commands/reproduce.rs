@@ -1,0 +1,336 @@
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, anyhow, bail};
+use fmam_core::{Progress, RunRecord};
+use fmam_experiment::{
+    Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver, PRESETS, RunPlan, preset,
+};
+use fmam_models::BACKBONES;
+use fmam_report::{Report, load_records};
+
+use crate::commands::report::path_lines;
+use crate::compute::ComputeArgs;
+use crate::device::DeviceChoice;
+use crate::exit::usage;
+use crate::overlays;
+use crate::progress::Console;
+use crate::settings::Setting;
+use crate::stdout::print;
+
+const EXAMPLES: &str = "\
+Examples:
+  fmam reproduce
+      the demo: four methods on generated fabrics, no data needed
+  fmam reproduce --data-root data --dataset mvtec --categories screw --seeds 0,1,2 --out runs/screw
+      the four methods on one category of MVTec AD, three seeds
+  fmam reproduce --data-root data --dataset folder --methods rkd+fmam --set rkd+fmam.mapping.epochs=5
+      one method with a setting of its own on your images
+
+Every combination of category, method, backbone and seed is a run. Stop with Ctrl-C whenever you like: the same
+command goes on where it stopped, finished runs are not repeated.";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Settings to start from: a name (demo) or a TOML file; the other options override them
+    ///
+    /// Without --preset and --dataset it is `demo`. With --dataset alone every method has its default settings, and
+    /// there are three seeds.
+    #[arg(long, value_name = "NAME|FILE")]
+    preset: Option<String>,
+    /// Folder that holds the data set, and `dtd/` where you have the Describable Textures Dataset
+    #[arg(long, value_name = "DIR")]
+    data_root: Option<PathBuf>,
+    /// Data set; `fmam list datasets` names them
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// Categories, separated by commas [default: all]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    categories: Option<Vec<String>>,
+    /// Methods, separated by commas; `fmam list methods` names them
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    methods: Option<Vec<String>>,
+    /// Backbones, separated by commas; `fmam list backbones` names them
+    #[arg(long, value_name = "A,B", value_delimiter = ',', visible_alias = "backbones")]
+    backbone: Option<Vec<String>>,
+    /// Weights of the backbone (.pth or .safetensors); NAME=FILE where there are several backbones
+    #[arg(long, value_name = "[NAME=]FILE")]
+    weights: Vec<String>,
+    /// Seeds, separated by commas
+    #[arg(long, value_name = "0,1,2", value_delimiter = ',')]
+    seeds: Option<Vec<u64>>,
+    /// Training epochs of every method
+    #[arg(long, value_name = "N", value_parser = parse_epochs)]
+    epochs: Option<usize>,
+    /// Side in pixels to which images are resized, a multiple of 32
+    #[arg(long, value_name = "PIXELS")]
+    image_size: Option<usize>,
+    /// A setting of one method, as often as needed; the value is TOML
+    #[arg(long = "set", value_name = "METHOD.KEY=VALUE")]
+    settings: Vec<Setting>,
+    /// Where runs and report go [default: runs/PRESET or runs/DATASET]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Do finished runs again
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+pub(crate) fn parse_epochs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..) => Ok(n),
+        _ => Err("a number from 1 on".to_owned()),
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let (mut config, name) = base(args)?;
+    override_config(&mut config, args)?;
+    let device = device(args, &config)?;
+    let out = config.out.clone().unwrap_or_else(|| Path::new("runs").join(&name));
+    args.compute.prepare()?;
+
+    let experiment = Experiment::open(config, device.open()?)?;
+    let grid = Grid::new(&experiment, &out, args.overwrite)?;
+    let n_runs = experiment.plans().len();
+    let n_before = n_runs - grid.pending().len();
+    let console = Console::new(args.compute.quiet, grid.pending().iter().copied());
+    if n_before > 0 {
+        console.say(&format!("{n_before} of {n_runs} runs are finished in {}", out.display()));
+    }
+    let observer = Reporting { console: &console, out: &out, failure: Mutex::new(None) };
+    let outcome = grid.run(&overlays::draw, &observer);
+    console.clear();
+    let outcome = outcome.inspect_err(|error| {
+        if error.is_cancelled() {
+            let out = out.display();
+            console.say(&format!("finished runs are kept in {out}; the same command goes on from there"));
+        }
+    })?;
+
+    if n_before + outcome.n_finished > 0 {
+        let report = Report::from_records(load_records(&out)?);
+        let paths = report.write(&out)?;
+        print(&format!("{}\n{}", report.terminal_table(), path_lines(&paths)))?;
+    }
+    if !outcome.failed.is_empty() {
+        bail!("{} of {n_runs} runs failed; the same command tries them again", outcome.failed.len());
+    }
+    match observer.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// The settings to start from, and their name.
+fn base(args: &Args) -> Result<(ExperimentConfig, String)> {
+    match (&args.preset, &args.dataset) {
+        (Some(name), _) => {
+            let path = Path::new(name);
+            if PRESETS.iter().any(|preset| preset.name == name)
+                || (!path.exists() && path.extension().is_none())
+            {
+                return Ok((preset(name)?, name.clone()));
+            }
+            let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+            Ok((ExperimentConfig::from_file(path)?, stem))
+        }
+        (None, Some(dataset)) if dataset != "demo" => {
+            Ok((ExperimentConfig::for_dataset(dataset), dataset.clone()))
+        }
+        (None, None) if args.data_root.is_some() => {
+            Err(usage(anyhow!("--data-root needs --dataset, which says what the folder holds")))
+        }
+        (None, _) => Ok((preset("demo")?, "demo".to_owned())),
+    }
+}
+
+fn override_config(config: &mut ExperimentConfig, args: &Args) -> Result<()> {
+    fn set<T: Clone>(target: &mut T, option: &Option<T>) {
+        if let Some(value) = option {
+            *target = value.clone();
+        }
+    }
+    set(&mut config.dataset, &args.dataset);
+    set(&mut config.categories, &args.categories);
+    set(&mut config.methods, &args.methods);
+    set(&mut config.backbones, &args.backbone);
+    set(&mut config.seeds, &args.seeds);
+    set(&mut config.image_size, &args.image_size);
+    config.data_root = args.data_root.clone().or(config.data_root.take());
+    config.out = args.out.clone().or(config.out.take());
+    config.loader_threads = args.compute.threads.or(config.loader_threads);
+    if args.epochs.is_some() {
+        config.epochs = args.epochs;
+        // What is typed now goes before what the preset says of single methods; --set comes after.
+        for table in config.method.values_mut() {
+            table.remove("epochs");
+        }
+    }
+    for weights in &args.weights {
+        let (backbone, file) = parse_weights(weights, &config.backbones)?;
+        config.weights.insert(backbone, file);
+    }
+    apply_settings(config, &args.settings)
+}
+
+/// Puts `METHOD.KEY=VALUE` settings into the methods' tables.
+fn apply_settings(config: &mut ExperimentConfig, settings: &[Setting]) -> Result<()> {
+    for setting in settings {
+        let (method, setting) = setting.split_first().ok_or_else(|| {
+            usage(anyhow!("--set {} names no method: write METHOD.{}=...", setting.key(), setting.key()))
+        })?;
+        setting.apply(config.method.entry(method.to_owned()).or_default());
+    }
+    Ok(())
+}
+
+/// `NAME=FILE`, or `FILE` for the only backbone.
+pub(crate) fn parse_weights(text: &str, backbones: &[String]) -> Result<(String, PathBuf)> {
+    if let Some((name, file)) = text.split_once('=')
+        && BACKBONES.iter().any(|entry| entry.name == name)
+    {
+        return Ok((name.to_owned(), file.into()));
+    }
+    match backbones {
+        [only] => Ok((only.clone(), text.into())),
+        _ => Err(usage(anyhow!("--weights {text}: there are several backbones, say whose with NAME=FILE"))),
+    }
+}
+
+fn device(args: &Args, config: &ExperimentConfig) -> Result<DeviceChoice> {
+    match (args.compute.device, &config.device) {
+        (Some(device), _) => Ok(device),
+        (None, Some(name)) => name.parse().map_err(|error: String| usage(anyhow!(error))),
+        (None, None) => Ok(DeviceChoice::default()),
+    }
+}
+
+/// Shows progress, and brings the report up to date after every run, so that an interrupted grid has one too.
+struct Reporting<'a> {
+    console: &'a Console,
+    out: &'a Path,
+    /// The first report that could not be written.
+    failure: Mutex<Option<anyhow::Error>>,
+}
+
+impl Progress for Reporting<'_> {
+    fn start(&self, stage: &str, total: u64) {
+        self.console.start(stage, total);
+    }
+
+    fn update(&self, done: u64, detail: &str) {
+        self.console.update(done, detail);
+    }
+
+    fn finish(&self) {
+        self.console.finish();
+    }
+
+    fn cancelled(&self) -> bool {
+        self.console.cancelled()
+    }
+}
+
+impl GridObserver for Reporting<'_> {
+    fn run_started(&self, plan: &RunPlan) {
+        self.console.run_started(plan);
+    }
+
+    fn run_finished(&self, plan: &RunPlan, result: Result<&RunRecord, &ExperimentError>) {
+        self.console.run_finished(plan, result);
+        match result {
+            Ok(_) => {
+                let written = write_report(self.out);
+                if let Err(error) = written {
+                    let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+                    failure.get_or_insert(error);
+                }
+            }
+            Err(error) => {
+                self.console.error(&anyhow!(run_failure(error)).context(format!("run {}", plan.key)));
+            }
+        }
+    }
+}
+
+fn write_report(out: &Path) -> Result<()> {
+    Report::from_records(load_records(out)?).write(out).context("cannot bring the report up to date")?;
+    Ok(())
+}
+
+/// The error and its causes as text: it is not ours to keep.
+fn run_failure(error: &ExperimentError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn config(line: &str) -> Result<(ExperimentConfig, String)> {
+        let args = Line::try_parse_from(["fmam"].into_iter().chain(line.split_whitespace()))?.args;
+        let (mut config, name) = base(&args)?;
+        override_config(&mut config, &args)?;
+        Ok((config, name))
+    }
+
+    #[test]
+    fn without_options_it_is_the_demo() {
+        assert_eq!(config("").unwrap(), (preset("demo").unwrap(), "demo".to_owned()));
+        assert_eq!(config("--dataset demo").unwrap().1, "demo");
+    }
+
+    #[test]
+    fn a_data_set_of_ones_own_does_not_get_the_settings_of_the_demo() {
+        let (config, name) = config("--dataset mvtec --data-root d --categories a,b").unwrap();
+        assert_eq!((config.seeds, name.as_str()), (vec![0, 1, 2], "mvtec"));
+        assert_eq!(config.categories, ["a", "b"]);
+        assert!(config.method.is_empty());
+    }
+
+    #[test]
+    fn options_override_the_preset_and_settings_override_epochs() {
+        let line = "--preset demo --methods rkd --seeds 3 --epochs 7 --set rkd.epochs=2 --set nkd+fmam.mapping.margin=0.5";
+        let config = config(line).unwrap().0;
+        assert_eq!((config.methods, config.seeds), (vec!["rkd".to_owned()], vec![3]));
+        assert_eq!(config.epochs, Some(7));
+        assert_eq!(config.method["rkd"]["epochs"].as_integer(), Some(2));
+        assert_eq!(config.method["nkd+fmam"]["mapping"]["margin"].as_float(), Some(0.5));
+    }
+
+    #[test]
+    fn weights_belong_to_a_backbone() {
+        let one = config("--backbone resnet18 --weights a=b.pth").unwrap().0;
+        assert_eq!(one.weights["resnet18"], Path::new("a=b.pth"));
+        let named = config("--backbone resnet18,resnet34 --weights resnet34=c.pth").unwrap().0;
+        assert_eq!(named.weights["resnet34"], Path::new("c.pth"));
+        assert!(config("--backbone resnet18,resnet34 --weights c.pth").is_err());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in
+            ["--data-root d", "--set epochs=3", "--preset nosuch", "--preset no/such.toml", "--epochs 0"]
+        {
+            assert!(config(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Options of every subcommand that computes.
+
+use anyhow::{Context, Result};
+
+use crate::device::DeviceChoice;
+use crate::interrupt;
+
+#[derive(clap::Args)]
+pub(crate) struct ComputeArgs {
+    /// Where to compute: auto, cpu, cuda or cuda:INDEX
+    ///
+    /// `auto` takes CUDA where this build has it and a device opens, else the CPU [default: auto]
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<DeviceChoice>,
+    /// Threads to compute and to load images with [default: one a core]; results do not depend on it
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    pub(crate) threads: Option<usize>,
+    /// No progress on stderr, only errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+fn parse_threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=1024) => Ok(n),
+        _ => Err("a number from 1 to 1024".to_owned()),
+    }
+}
+
+impl ComputeArgs {
+    /// Sets the number of threads and catches Ctrl-C. To be called once, before any work.
+    pub(crate) fn prepare(&self) -> Result<()> {
+        if let Some(threads) = self.threads {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build_global()
+                .context("cannot start the threads")?;
+        }
+        interrupt::install()
+    }
+
+    /// Threads that decode images.
+    pub(crate) fn loader_threads(&self) -> usize {
+        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |cores| cores.get()))
+    }
+}

@@ -1,0 +1,24 @@
+//! Ctrl-C: the first asks the running work to end cleanly, the second ends at once.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Catches Ctrl-C, and the request to terminate, from now on.
+pub(crate) fn install() -> Result<()> {
+    ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        let _ = writeln!(std::io::stderr(), "\nstopping; press Ctrl-C again to end at once");
+    })
+    .context("cannot catch Ctrl-C")
+}
+
+/// Whether the user asked to stop.
+pub(crate) fn requested() -> bool {
+    INTERRUPTED.load(Ordering::SeqCst)
+}

@@ -1,0 +1,80 @@
+//! The binary as a user meets it: arguments, output, files, exit codes.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
+mod detector;
+mod errors;
+mod metrics;
+mod reproduce;
+mod text;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// What a call of `fmam` gave.
+struct Call {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs `fmam` in the folder `dir`.
+fn fmam<S: AsRef<std::ffi::OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Call {
+    let Output { status, stdout, stderr } =
+        Command::new(env!("CARGO_BIN_EXE_fmam")).args(args).current_dir(dir).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Call { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// Runs a command line that is split at blanks.
+fn line(dir: &Path, args: &str) -> Call {
+    fmam(dir, args.split_whitespace())
+}
+
+/// Runs a command line that must succeed.
+#[track_caller]
+fn succeed(dir: &Path, args: &str) -> String {
+    let call = line(dir, args);
+    assert_eq!(call.code, Some(0), "fmam {args}\n{}", call.stderr);
+    call.stdout
+}
+
+/// Runs a command line that must fail with `code` and say each of `words` on the only line of stderr.
+#[track_caller]
+fn fail(dir: &Path, args: &str, code: i32, words: &[&str]) {
+    let call = line(dir, args);
+    assert_eq!(call.code, Some(code), "fmam {args}\n{}", call.stderr);
+    assert!(call.stderr.starts_with("error: "), "fmam {args}\n{}", call.stderr);
+    assert_eq!(call.stderr.lines().count(), 1, "fmam {args}\n{}", call.stderr);
+    for word in words {
+        assert!(call.stderr.contains(word), "`{word}` is missing after fmam {args}\n{}", call.stderr);
+    }
+}
+
+/// A small data set in MVTec AD's layout, its one category `plain` woven, 64 by 64 pixels.
+fn image_dataset(dir: &Path) -> PathBuf {
+    let root = dir.join("data");
+    let config = fmam_datasets::DemoConfig {
+        n_train: 4,
+        n_test_normal: 2,
+        n_test_per_defect: 1,
+        categories: fmam_datasets::DemoConfig::default().categories[..1].to_vec(),
+        ..Default::default()
+    };
+    fmam_datasets::write_demo(&root, &config, fmam_core::ImageSize::square(64)).unwrap();
+    root
+}
+
+/// Every file below `dir`.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
+}

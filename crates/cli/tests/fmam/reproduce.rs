@@ -1,0 +1,139 @@
+//! `fmam reproduce`, `fmam report`.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{fail, image_dataset, line, succeed};
+
+/// A grid of two runs that takes a moment.
+const PRESET: &str = "
+dataset = 'demo'
+methods = ['nkd', 'rkd+fmam']
+backbones = ['tiny']
+seeds = [3]
+image_size = 64
+epochs = 1
+
+[demo]
+n_train = 4
+n_test_normal = 2
+n_test_per_defect = 1
+categories = ['plain']
+";
+
+fn report(dir: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(dir.join("report.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn a_grid_leaves_a_report_and_is_done_only_once() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("mine.toml"), PRESET).unwrap();
+    let first = line(dir.path(), "reproduce --preset mine.toml");
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    assert!(
+        first.stdout.contains("RKD+FMAM") && first.stdout.contains("runs/mine/report.md"),
+        "{}",
+        first.stdout
+    );
+    assert_eq!(first.stderr.lines().count(), 2, "{}", first.stderr);
+    assert!(first.stderr.contains("left") && first.stderr.contains("2/2 plain rkd+fmam tiny seed 3"));
+
+    let out = dir.path().join("runs/mine");
+    let runs = report(&out)["runs"].as_array().unwrap().clone();
+    assert_eq!(runs.len(), 2);
+    assert_eq!((&runs[0]["seed"], &runs[0]["method"]), (&3.into(), &"nkd".into()));
+    let record = out.join("runs/demo/plain/nkd/tiny/seed-3/record.json");
+    let written = std::fs::metadata(&record).unwrap().modified().unwrap();
+
+    let again = line(dir.path(), "reproduce --preset mine.toml");
+    assert_eq!(again.code, Some(0));
+    assert_eq!(again.stdout, first.stdout);
+    assert!(again.stderr.contains("2 of 2 runs are finished"), "{}", again.stderr);
+    assert_eq!(std::fs::metadata(&record).unwrap().modified().unwrap(), written);
+
+    // More seeds: only the new one is run. Other settings: refused, and done with --overwrite.
+    let more = line(dir.path(), "reproduce --preset mine.toml --seeds 3,4 --methods nkd --quiet");
+    assert_eq!((more.code, more.stderr.as_str()), (Some(0), ""));
+    assert_eq!(std::fs::metadata(&record).unwrap().modified().unwrap(), written);
+    assert_eq!(report(&out)["runs"].as_array().unwrap().len(), 3);
+    fail(
+        dir.path(),
+        "reproduce --preset mine.toml --epochs 2",
+        1,
+        &["epochs: 1 there, 2 now", "--overwrite"],
+    );
+    succeed(dir.path(), "reproduce --preset mine.toml --epochs 2 --overwrite");
+}
+
+#[test]
+fn the_report_can_be_written_again_from_the_records() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("mine.toml"), PRESET).unwrap();
+    succeed(dir.path(), "reproduce --preset mine.toml --methods nkd --out o");
+    let before = std::fs::read(dir.path().join("o/report.md")).unwrap();
+    std::fs::remove_file(dir.path().join("o/report.md")).unwrap();
+    assert!(succeed(dir.path(), "report o").contains("NKD"));
+    assert_eq!(std::fs::read(dir.path().join("o/report.md")).unwrap(), before);
+
+    std::fs::write(dir.path().join("o/runs/demo/plain/nkd/tiny/seed-3/record.json"), "{").unwrap();
+    fail(dir.path(), "report o", 1, &["record.json"]);
+    fail(
+        dir.path(),
+        "reproduce --preset mine.toml --methods nkd --out o",
+        1,
+        &["record.json", "--overwrite"],
+    );
+    fail(dir.path(), "report absent", 1, &["absent"]);
+}
+
+#[test]
+fn files_are_read_in_their_own_layout_and_threads_do_not_change_the_figures() {
+    let dir = tempfile::tempdir().unwrap();
+    image_dataset(dir.path());
+    let figures = |threads: usize| {
+        let out = format!("o{threads}");
+        let args = "reproduce --data-root data --dataset mvtec --categories plain --methods rkd+fmam --backbone tiny \
+                    --image-size 64 --seeds 0 --epochs 1";
+        succeed(dir.path(), &format!("{args} --threads {threads} --out {out}"));
+        let report = report(&dir.path().join(out));
+        ["image_auroc", "pixel_auroc", "aupro"].map(|name| report["runs"][0][name].as_f64().unwrap())
+    };
+    assert_eq!(figures(1), figures(4));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_ends_cleanly_and_the_same_command_goes_on() {
+    use std::process::{Command, Stdio};
+
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("mine.toml"), PRESET).unwrap();
+    let args = ["reproduce", "--preset", "mine.toml", "--out", "o", "--methods", "nkd,rkd"];
+    // The second run would take hours.
+    let long = ["--set", "nkd.epochs=1", "--set", "rkd.epochs=1000000"];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_fmam"))
+        .args(args.iter().chain(&long))
+        .current_dir(dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let first = dir.path().join("o/runs/demo/plain/nkd/tiny/seed-3/record.json");
+    let second = dir.path().join("o/.partial-demo-plain-rkd-tiny-seed-3");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !(first.exists() && second.exists()) {
+        assert!(std::time::Instant::now() < deadline, "the second run did not begin");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(first.exists() && !second.exists());
+    assert!(dir.path().join("o/report.md").exists());
+    assert!(!dir.path().join("o/runs/demo/plain/rkd").exists());
+
+    let rest = line(dir.path(), &args.join(" "));
+    assert_eq!(rest.code, Some(0), "{}", rest.stderr);
+    assert!(rest.stderr.contains("1 of 2 runs are finished"), "{}", rest.stderr);
+}

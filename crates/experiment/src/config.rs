@@ -1,0 +1,209 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use fmam_core::ImageSize;
+use fmam_datasets::DemoConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::ExperimentError;
+
+/// Image sides must be multiples of this: the coarsest stride of the networks.
+pub const IMAGE_SIZE_STEP: usize = 32;
+
+/// What an experiment is: the data, and the methods, backbones and seeds whose every combination is a run. Read from
+/// TOML; an unknown key is an error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExperimentConfig {
+    /// Registered name of the data set.
+    pub dataset: String,
+    /// Folder that holds the data set, and DTD where there is one. The demo set needs none.
+    pub data_root: Option<PathBuf>,
+    /// The generated demo set; of no effect on others.
+    #[serde(default)]
+    pub demo: DemoConfig,
+    /// Categories to run; empty for all that the data set has.
+    #[serde(default)]
+    pub categories: Vec<String>,
+    /// Registered names of the methods.
+    pub methods: Vec<String>,
+    /// Registered names of the backbones.
+    pub backbones: Vec<String>,
+    /// Weight files (`.pth` or `.safetensors`) of backbones that have none embedded, or other than the embedded ones.
+    #[serde(default)]
+    pub weights: BTreeMap<String, PathBuf>,
+    /// Seeds; each makes its own run.
+    pub seeds: Vec<u64>,
+    /// Side in pixels of the square to which every image is resized; a multiple of [`IMAGE_SIZE_STEP`].
+    #[serde(default = "default_image_size")]
+    pub image_size: usize,
+    /// Where tensors live, `auto`, `cpu` or `cuda:0`; `None` leaves it to the caller.
+    pub device: Option<String>,
+    /// The output folder; `None` leaves it to the caller.
+    pub out: Option<PathBuf>,
+    /// Threads that decode and synthesise beside the training thread; `None` for one a core. The result does not
+    /// depend on it.
+    pub loader_threads: Option<usize>,
+    /// Training epochs of every method that trains; a method's own table has precedence.
+    pub epochs: Option<usize>,
+    /// Each method's own settings, `[method.rkd]` say, over that method's defaults.
+    #[serde(default)]
+    pub method: BTreeMap<String, toml::Table>,
+    /// Test images of a run of which pictures are kept.
+    #[serde(default = "default_n_overlays")]
+    pub n_overlays: usize,
+    /// Whether the fitted detector is kept with its run.
+    #[serde(default = "default_save_model")]
+    pub save_model: bool,
+}
+
+fn default_image_size() -> usize {
+    256
+}
+
+fn default_n_overlays() -> usize {
+    12
+}
+
+fn default_save_model() -> bool {
+    true
+}
+
+impl ExperimentConfig {
+    /// The protocol's experiment on a data set: the paper's four distillation methods with their default settings, the
+    /// embedded backbone, three seeds, all categories.
+    pub fn for_dataset(dataset: &str) -> Self {
+        Self {
+            dataset: dataset.to_owned(),
+            data_root: None,
+            demo: DemoConfig::default(),
+            categories: Vec::new(),
+            methods: ["nkd", "nkd+fmam", "rkd", "rkd+fmam"].map(str::to_owned).to_vec(),
+            backbones: vec!["efficientnet-lite0".to_owned()],
+            weights: BTreeMap::new(),
+            seeds: vec![0, 1, 2],
+            image_size: default_image_size(),
+            device: None,
+            out: None,
+            loader_threads: None,
+            epochs: None,
+            method: BTreeMap::new(),
+            n_overlays: default_n_overlays(),
+            save_model: default_save_model(),
+        }
+    }
+
+    /// Reads a configuration from TOML; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Parse`] for what is no TOML, an unknown or missing key, or a value of the wrong type.
+    pub fn from_toml(text: &str, origin: &Path) -> Result<Self, ExperimentError> {
+        toml::from_str(text).map_err(|source| ExperimentError::Parse {
+            path: origin.to_owned(),
+            line: source.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1),
+            source: Box::new(source),
+        })
+    }
+
+    /// Reads a configuration from a TOML file.
+    ///
+    /// # Errors
+    /// [`ExperimentError::ReadConfig`], and as [`ExperimentConfig::from_toml`].
+    pub fn from_file(path: &Path) -> Result<Self, ExperimentError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ExperimentError::ReadConfig { path: path.to_owned(), source })?;
+        Self::from_toml(&text, path)
+    }
+
+    /// The size of every image.
+    pub fn size(&self) -> ImageSize {
+        ImageSize::square(self.image_size)
+    }
+
+    /// Checks what can be checked without the data: no empty or repeated list, a usable image size.
+    ///
+    /// # Errors
+    /// [`ExperimentError::EmptyList`], [`ExperimentError::Repeated`], [`ExperimentError::ImageSize`],
+    /// [`ExperimentError::LoaderThreads`].
+    pub fn validate(&self) -> Result<(), ExperimentError> {
+        let seeds: Vec<_> = self.seeds.iter().map(u64::to_string).collect();
+        let lists = [("methods", &self.methods), ("backbones", &self.backbones), ("seeds", &seeds)];
+        if let Some((key, _)) = lists.iter().find(|(_, list)| list.is_empty()) {
+            return Err(ExperimentError::EmptyList { key });
+        }
+        for (key, list) in lists.into_iter().chain([("categories", &self.categories)]) {
+            if let Some((_, value)) = list.iter().enumerate().find(|(at, value)| list[..*at].contains(value))
+            {
+                return Err(ExperimentError::Repeated { key, value: value.clone() });
+            }
+        }
+        if self.image_size == 0 || !self.image_size.is_multiple_of(IMAGE_SIZE_STEP) {
+            return Err(ExperimentError::ImageSize { actual: self.image_size });
+        }
+        if self.loader_threads == Some(0) {
+            return Err(ExperimentError::LoaderThreads);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = "dataset = 'mvtec'\nmethods = ['rkd']\nbackbones = ['tiny']\nseeds = [0, 1]\ncategories = ['screw']\n";
+
+    fn parse(text: &str) -> Result<ExperimentConfig, ExperimentError> {
+        ExperimentConfig::from_toml(text, Path::new("x.toml"))
+    }
+
+    fn check(change: impl FnOnce(&mut ExperimentConfig), expected: fn(&ExperimentError) -> bool) {
+        let mut config = parse(MINIMAL).unwrap();
+        change(&mut config);
+        let error = config.validate().unwrap_err();
+        assert!(expected(&error), "{error:?}");
+    }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        let config = parse(MINIMAL).unwrap();
+        config.validate().unwrap();
+        assert_eq!((config.image_size, config.n_overlays, config.save_model), (256, 12, true));
+        assert_eq!(config.demo, DemoConfig::default());
+        assert_eq!((config.device, config.out, config.epochs), (None, None, None));
+    }
+
+    #[test]
+    fn method_tables_are_kept_as_they_are() {
+        let config = parse(&format!("{MINIMAL}[method.'rkd+fmam']\nepochs = 3\nmapping.width = 2")).unwrap();
+        let table = &config.method["rkd+fmam"];
+        assert_eq!(table["epochs"].as_integer(), Some(3));
+        assert_eq!(table["mapping"]["width"].as_integer(), Some(2));
+    }
+
+    #[test]
+    fn unknown_missing_and_mistyped_keys_are_refused_with_their_line() {
+        let line = |text: &str| match parse(text).unwrap_err() {
+            ExperimentError::Parse { line, .. } => line,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(line(&format!("{MINIMAL}lr = 0.1")), 6);
+        assert_eq!(line(&format!("{MINIMAL}image_size = 'large'")), 6);
+        assert_eq!(line("dataset = 'mvtec'\nmethods = [0]"), 2);
+        assert!(parse("dataset = 'mvtec'").unwrap_err().to_string().contains("x.toml"));
+        assert!(parse(&format!("{MINIMAL}[demo]\ncolour = 1")).is_err());
+    }
+
+    #[test]
+    fn each_bad_value_has_its_own_error() {
+        use ExperimentError as E;
+        check(|c| c.methods.clear(), |e| matches!(e, E::EmptyList { key: "methods" }));
+        check(|c| c.backbones.clear(), |e| matches!(e, E::EmptyList { key: "backbones" }));
+        check(|c| c.seeds.clear(), |e| matches!(e, E::EmptyList { key: "seeds" }));
+        check(|c| c.seeds.push(0), |e| matches!(e, E::Repeated { key: "seeds", value } if value == "0"));
+        check(|c| c.categories.push("screw".into()), |e| matches!(e, E::Repeated { key: "categories", .. }));
+        check(|c| c.image_size = 0, |e| matches!(e, E::ImageSize { actual: 0 }));
+        check(|c| c.image_size = 100, |e| matches!(e, E::ImageSize { actual: 100 }));
+        check(|c| c.loader_threads = Some(0), |e| matches!(e, E::LoaderThreads));
+    }
+}

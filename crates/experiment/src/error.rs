@@ -1,0 +1,184 @@
+use std::path::PathBuf;
+
+use fmam_core::SourceError;
+use fmam_datasets::DatasetError;
+use fmam_methods::MethodError;
+use fmam_metrics::MetricError;
+use fmam_models::ModelError;
+
+/// An experiment could not be set up, run or stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExperimentError {
+    /// No preset has this name.
+    #[error("unknown preset `{name}`; known: {}", known.join(", "))]
+    UnknownPreset {
+        /// What was asked for.
+        name: String,
+        /// All presets.
+        known: Vec<&'static str>,
+    },
+    /// A configuration file could not be read.
+    #[error("cannot read the configuration {}", path.display())]
+    ReadConfig {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A configuration is not what it should be.
+    #[error("configuration {}, line {line}", path.display())]
+    Parse {
+        /// The file, or the name of the preset.
+        path: PathBuf,
+        /// One-based line.
+        line: usize,
+        /// What is wrong there.
+        source: Box<toml::de::Error>,
+    },
+    /// A list of the configuration is empty, so that there would be no run.
+    #[error("`{key}` is empty; give at least one")]
+    EmptyList {
+        /// The list.
+        key: &'static str,
+    },
+    /// A list of the configuration names something twice, which would make a run twice.
+    #[error("`{key}` has `{value}` twice")]
+    Repeated {
+        /// The list.
+        key: &'static str,
+        /// The value.
+        value: String,
+    },
+    /// The networks cannot take images of this size.
+    #[error("the image size must be a multiple of {}, got {actual}", crate::IMAGE_SIZE_STEP)]
+    ImageSize {
+        /// The side that was asked for.
+        actual: usize,
+    },
+    /// Without a loader thread nothing is ever loaded.
+    #[error("`loader_threads` must be at least 1")]
+    LoaderThreads,
+    /// The data set failed.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The backbone failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The method's name or configuration is wrong.
+    #[error(transparent)]
+    Configuration(Box<MethodError>),
+    /// The method failed while it was fitted, scored or saved.
+    #[error(transparent)]
+    Method(Box<MethodError>),
+    /// A test image could not be read.
+    #[error("cannot load sample `{id}`")]
+    Sample {
+        /// The sample.
+        id: String,
+        /// Why; names the file.
+        source: SourceError,
+    },
+    /// A figure of merit is not defined for the scores.
+    #[error("cannot evaluate the image scores")]
+    Metric(#[from] MetricError),
+    /// Overlays could not be drawn.
+    #[error("cannot write the overlays")]
+    Overlays(#[source] SourceError),
+    /// A finished run lies in the output folder that was made otherwise.
+    #[error(
+        "the finished run in {} has other settings ({}); choose another --out, or repeat it with --overwrite",
+        folder.display(), differences.join("; ")
+    )]
+    ConfigDiffers {
+        /// Folder of the run.
+        folder: PathBuf,
+        /// What differs: `key: there, now`.
+        differences: Vec<String>,
+    },
+    /// The record of a finished run could not be read.
+    #[error("the run record {} is damaged; delete it, or repeat the run with --overwrite", path.display())]
+    DamagedRecord {
+        /// The record.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// The record of a finished run has another layout.
+    #[error(
+        "the run record {} has schema {found}, this program writes {}; choose another --out, or repeat the run with \
+         --overwrite",
+        path.display(), fmam_core::RUN_RECORD_SCHEMA
+    )]
+    RecordSchema {
+        /// The record.
+        path: PathBuf,
+        /// Its schema.
+        found: u64,
+    },
+    /// A file or folder could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file or folder could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The run record has no JSON form.
+    #[error("cannot express the run record as JSON")]
+    Json(#[source] serde_json::Error),
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+impl ExperimentError {
+    /// A method that could not be built as the configuration asks.
+    pub(crate) fn configuration(error: MethodError) -> Self {
+        Self::Configuration(Box::new(error))
+    }
+
+    /// Whether the user stopped it, which is no failure of a run.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
+
+    /// Whether the request itself was wrong (an unknown name, a value out of range), rather than files or a run.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::UnknownPreset { .. }
+            | Self::Parse { .. }
+            | Self::EmptyList { .. }
+            | Self::Repeated { .. }
+            | Self::ImageSize { .. }
+            | Self::LoaderThreads
+            | Self::Configuration(_)
+            | Self::Model(ModelError::UnknownBackbone { .. } | ModelError::WeightsNeeded { .. }) => true,
+            Self::Dataset(error) => matches!(
+                error,
+                DatasetError::UnknownDataset { .. }
+                    | DatasetError::UnknownCategory { .. }
+                    | DatasetError::RootNotGiven { .. }
+                    | DatasetError::DemoCount { .. }
+            ),
+            _ => false,
+        }
+    }
+}
+
+impl From<MethodError> for ExperimentError {
+    fn from(error: MethodError) -> Self {
+        match error {
+            MethodError::Cancelled => Self::Cancelled,
+            error => Self::Method(Box::new(error)),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use candle_core::Device;
+use fmam_core::{Progress, SampleSource};
+use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions};
+use fmam_methods::{Fitted, MethodEntry, RunContext};
+use fmam_models::{BACKBONES, LoadedBackbone, ModelError, load_backbone};
+use fmam_synthesis::Textures;
+use serde_json::{Value, json};
+
+use crate::overrides::method_table;
+use crate::{ExperimentConfig, ExperimentError, RunKey, StageEpochs, device_name, key, stage_epochs};
+
+/// One run of an experiment, before it is done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunPlan {
+    /// Which run.
+    pub key: RunKey,
+    /// Training images of its category.
+    pub n_train: usize,
+    /// Test images of its category.
+    pub n_test: usize,
+    /// The resolved configuration, as the record will have it.
+    pub config: Value,
+    /// The method's training stages; empty for one that does not train.
+    pub stages: Vec<StageEpochs>,
+}
+
+/// An experiment whose names are known, whose configuration is checked, whose data set is indexed and whose backbones
+/// are loaded: what can be wrong before the first training step has been found.
+pub struct Experiment {
+    config: ExperimentConfig,
+    device: Device,
+    dataset: Box<dyn Dataset>,
+    textures: Textures,
+    backbones: BTreeMap<String, Arc<LoadedBackbone>>,
+    plans: Vec<RunPlan>,
+}
+
+impl std::fmt::Debug for Experiment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Experiment").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Experiment {
+    /// Opens everything that `config` names, for `device`.
+    ///
+    /// # Errors
+    /// [`ExperimentError::is_usage`] ones for what the configuration has wrong; [`ExperimentError::Dataset`] and
+    /// [`ExperimentError::Model`] for files.
+    pub fn open(config: ExperimentConfig, device: Device) -> Result<Self, ExperimentError> {
+        config.validate()?;
+        let methods = method_configs(&config)?;
+        check_backbone_names(&config)?;
+        let options = DatasetOptions { root: config.data_root.clone(), demo: config.demo.clone() };
+        let dataset = (fmam_datasets::dataset(&config.dataset)?.open)(&options)?;
+        let (textures, textures_name) = textures(&config)?;
+
+        let known = dataset.categories();
+        let names = if config.categories.is_empty() { &known } else { &config.categories };
+        let mut sizes = BTreeMap::new();
+        for name in names {
+            let category = dataset.category(name, config.size())?;
+            sizes.insert(name.clone(), (category.train.len(), category.test.len()));
+        }
+        let mut backbones = BTreeMap::new();
+        for name in &config.backbones {
+            let weights = config.weights.get(name).map(|path| path.as_path());
+            backbones.insert(name.clone(), Arc::new(load_backbone(name, weights, &device)?));
+        }
+
+        let keys = key::keys(&config.dataset, names, &config.methods, &config.backbones, &config.seeds);
+        let plans = keys
+            .into_iter()
+            .map(|key| {
+                let (n_train, n_test) = sizes[&key.category];
+                let method = &methods[&key.method];
+                let stages = stage_epochs(method);
+                let config = run_config(&config, &key, method, &textures_name)?;
+                Ok(RunPlan { key, n_train, n_test, config, stages })
+            })
+            .collect::<Result<_, ExperimentError>>()?;
+        Ok(Self { config, device, dataset, textures, backbones, plans })
+    }
+
+    /// The runs, in the order in which they are done: by category, method, backbone and seed.
+    pub fn plans(&self) -> &[RunPlan] {
+        &self.plans
+    }
+
+    /// The configuration that was opened.
+    pub fn config(&self) -> &ExperimentConfig {
+        &self.config
+    }
+
+    /// Name of the device for records.
+    pub fn device_name(&self) -> String {
+        device_name(&self.device)
+    }
+
+    /// Threads that decode beside the computing one.
+    pub fn loader_threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.config.loader_threads.unwrap_or_else(cores)
+    }
+
+    /// Indexes a category; its images are decoded later, on request.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Dataset`].
+    pub fn category(&self, name: &str) -> Result<Category, ExperimentError> {
+        Ok(self.dataset.category(name, self.config.size())?)
+    }
+
+    /// Fits the method of `plan`, one of [`Experiment::plans`], to `train`.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Method`], [`ExperimentError::Cancelled`].
+    pub fn fit(
+        &self,
+        plan: &RunPlan,
+        train: &dyn SampleSource,
+        progress: &dyn Progress,
+    ) -> Result<Fitted, ExperimentError> {
+        let RunKey { method, backbone, seed, .. } = &plan.key;
+        let entry = method_entry(method)?;
+        let unfitted = (entry.build)(method_table(&self.config, entry)?)?;
+        let backbone = self.backbones.get(backbone).ok_or_else(|| unknown_backbone(backbone))?;
+        let context = RunContext {
+            device: self.device.clone(),
+            seed: *seed,
+            image_size: self.config.size(),
+            backbone: Arc::clone(backbone),
+            textures: self.textures.clone(),
+            loader_threads: self.loader_threads(),
+            progress,
+        };
+        Ok(unfitted.fit(train, &context)?)
+    }
+}
+
+fn method_entry(name: &str) -> Result<&'static MethodEntry, ExperimentError> {
+    fmam_methods::method(name).map_err(ExperimentError::configuration)
+}
+
+/// The resolved configuration of every method; tables of methods that do not run are checked too.
+fn method_configs(config: &ExperimentConfig) -> Result<BTreeMap<String, Value>, ExperimentError> {
+    let names = config.methods.iter().chain(config.method.keys());
+    let resolve = |name: &String| {
+        let entry = method_entry(name)?;
+        let method = (entry.build)(method_table(config, entry)?).map_err(ExperimentError::configuration)?;
+        Ok((name.clone(), method.config()))
+    };
+    names.map(resolve).collect()
+}
+
+fn check_backbone_names(config: &ExperimentConfig) -> Result<(), ExperimentError> {
+    let mut names = config.backbones.iter().chain(config.weights.keys());
+    match names.find(|name| !BACKBONES.iter().any(|entry| entry.name == name.as_str())) {
+        Some(name) => Err(unknown_backbone(name)),
+        None => Ok(()),
+    }
+}
+
+fn unknown_backbone(name: &str) -> ExperimentError {
+    let known = BACKBONES.iter().map(|entry| entry.name).collect();
+    ModelError::UnknownBackbone { name: name.to_owned(), known }.into()
+}
+
+/// The texture source, and its name for the record.
+fn textures(config: &ExperimentConfig) -> Result<(Textures, String), DatasetError> {
+    let found = match &config.data_root {
+        Some(root) => fmam_datasets::textures(root, config.size())?,
+        None => None,
+    };
+    Ok(match found {
+        Some(source) => {
+            let name = format!("DTD, {} images", source.len());
+            (Textures::Images(source), name)
+        }
+        None => (Textures::Generated, "generated".to_owned()),
+    })
+}
+
+/// Everything that decides a run's result or what it leaves, but for its key: two runs of one key and one
+/// configuration are the same run.
+fn run_config(
+    config: &ExperimentConfig,
+    key: &RunKey,
+    method: &Value,
+    textures: &str,
+) -> Result<Value, ExperimentError> {
+    // Where a path does not resolve, opening it has failed or will; the name as given is good enough then.
+    let absolute = |path: &std::path::PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+    let mut data = json!({ "image_size": config.image_size, "textures": textures });
+    if config.dataset == "demo" {
+        data["demo"] = serde_json::to_value(&config.demo).map_err(ExperimentError::Json)?;
+    } else {
+        data["root"] = json!(config.data_root.as_ref().map(absolute));
+    }
+    let value = json!({
+        "data": data,
+        "method": method,
+        "weights": config.weights.get(&key.backbone).map(absolute),
+        "artefacts": { "n_overlays": config.n_overlays, "save_model": config.save_model },
+    });
+    // Through text, as a record goes: a number that changes on the way would make a run differ from itself.
+    let text = serde_json::to_string(&value).map_err(ExperimentError::Json)?;
+    serde_json::from_str(&text).map_err(ExperimentError::Json)
+}

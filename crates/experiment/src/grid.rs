@@ -1,0 +1,196 @@
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use fmam_core::{Artefacts, Label, OverlayRecord, Progress, RUN_RECORD_SCHEMA, RunRecord, SampleSource};
+use fmam_datasets::Category;
+
+use crate::exhibits::overlay_name;
+use crate::store::{self, PartialRun};
+use crate::{
+    DrawOverlays, Evaluation, Exhibit, Experiment, ExperimentError, RunKey, RunPlan, evaluate, exhibits, host,
+};
+
+/// Folder of the fitted detector within a run's folder.
+const MODEL_DIR: &str = "model";
+/// Folder of the pictures within a run's folder.
+const OVERLAYS_DIR: &str = "overlays";
+
+/// Who follows a grid: its runs, and within a run, as [`Progress`], its stages.
+pub trait GridObserver: Progress {
+    /// A run begins.
+    fn run_started(&self, plan: &RunPlan);
+
+    /// A run is done and its record is on disk, or it failed.
+    fn run_finished(&self, plan: &RunPlan, result: Result<&RunRecord, &ExperimentError>);
+}
+
+/// How a grid came out.
+#[derive(Debug, Default)]
+pub struct GridOutcome {
+    /// Runs that finished now.
+    pub n_finished: usize,
+    /// Runs that failed now, and why.
+    pub failed: Vec<(RunKey, ExperimentError)>,
+}
+
+/// The runs of an experiment that an output folder lacks.
+#[derive(Debug)]
+pub struct Grid<'a> {
+    experiment: &'a Experiment,
+    out: PathBuf,
+    pending: Vec<&'a RunPlan>,
+}
+
+impl<'a> Grid<'a> {
+    /// Looks up in `out` which runs are finished, and removes what an interrupted process left of the others. With
+    /// `overwrite` every run is done again.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Write`] when `out` cannot be written; [`ExperimentError::ConfigDiffers`],
+    /// [`ExperimentError::DamagedRecord`] or [`ExperimentError::RecordSchema`] for a finished run that cannot be
+    /// taken for one of this experiment.
+    pub fn new(experiment: &'a Experiment, out: &Path, overwrite: bool) -> Result<Self, ExperimentError> {
+        store::check_writable(out)?;
+        let mut pending = Vec::new();
+        for plan in experiment.plans() {
+            store::remove_leftover(out, &plan.key)?;
+            if overwrite || !store::finished(out, plan)? {
+                pending.push(plan);
+            }
+        }
+        Ok(Self { experiment, out: out.to_owned(), pending })
+    }
+
+    /// The runs to do, in order.
+    pub fn pending(&self) -> &[&'a RunPlan] {
+        &self.pending
+    }
+
+    /// Does them. A run that fails is reported and does not keep the others from being done.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Cancelled`] when the user stopped it; finished runs stay.
+    pub fn run(
+        &self,
+        draw: &DrawOverlays<'_>,
+        observer: &dyn GridObserver,
+    ) -> Result<GridOutcome, ExperimentError> {
+        let mut outcome = GridOutcome::default();
+        // Neighbours share the category, and with it the images that are decoded already.
+        let mut category: Option<Category> = None;
+        for plan in &self.pending {
+            if observer.cancelled() {
+                return Err(ExperimentError::Cancelled);
+            }
+            observer.run_started(plan);
+            let result = self.run_one(plan, &mut category, draw, observer);
+            if let Err(error) = &result
+                && error.is_cancelled()
+            {
+                return Err(ExperimentError::Cancelled);
+            }
+            observer.run_finished(plan, result.as_ref());
+            match result {
+                Ok(_) => outcome.n_finished += 1,
+                Err(error) => outcome.failed.push((plan.key.clone(), error)),
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn run_one(
+        &self,
+        plan: &RunPlan,
+        open: &mut Option<Category>,
+        draw: &DrawOverlays<'_>,
+        observer: &dyn GridObserver,
+    ) -> Result<RunRecord, ExperimentError> {
+        let started_at = host::unix_seconds();
+        let category = match open.take().filter(|category| category.name == plan.key.category) {
+            Some(category) => category,
+            None => self.experiment.category(&plan.key.category)?,
+        };
+        let Category { train, test, .. } = open.insert(category);
+
+        let partial = PartialRun::begin(&self.out, &plan.key)?;
+        let start = Instant::now();
+        let fitted = self.experiment.fit(plan, train.as_ref(), observer)?;
+        let fit_seconds = start.elapsed().as_secs_f64();
+        let loader_threads = self.experiment.loader_threads();
+        let evaluation = evaluate(fitted.detector.as_ref(), test.as_ref(), loader_threads, observer)?;
+
+        let overlays = self.draw_overlays(test.as_ref(), &evaluation, partial.dir(), draw)?;
+        let config = self.experiment.config();
+        if config.save_model {
+            fitted.detector.save(&partial.dir().join(MODEL_DIR))?;
+        }
+        let count = |label| (0..test.len()).filter(|&index| test.sample(index).label == label).count();
+        let RunKey { dataset, category, method, backbone, seed } = plan.key.clone();
+        let record = RunRecord {
+            schema: RUN_RECORD_SCHEMA,
+            dataset,
+            category,
+            method,
+            backbone,
+            seed,
+            device: self.experiment.device_name(),
+            image_size: config.size(),
+            n_train: train.len(),
+            n_test_normal: count(Label::Normal),
+            n_test_anomalous: count(Label::Anomalous),
+            metrics: evaluation.metrics,
+            fit_seconds,
+            score_images_per_second: evaluation.images_per_second,
+            peak_rss_bytes: host::peak_rss_bytes(),
+            started_at,
+            config: plan.config.clone(),
+            versions: host::versions(),
+            curve: fitted.curve,
+            artefacts: Artefacts { model: config.save_model.then(|| MODEL_DIR.to_owned()), overlays },
+        };
+        partial.finish(&record)?;
+        Ok(record)
+    }
+
+    /// Draws the exhibits and lists every test image with its score.
+    fn draw_overlays(
+        &self,
+        test: &dyn SampleSource,
+        evaluation: &Evaluation,
+        dir: &Path,
+        draw: &DrawOverlays<'_>,
+    ) -> Result<Vec<OverlayRecord>, ExperimentError> {
+        let path = |index: usize| format!("{OVERLAYS_DIR}/{}", overlay_name(index, test.sample(index)));
+        let chosen = exhibits(test, &evaluation.image_scores, self.experiment.config().n_overlays);
+        let exhibits = chosen
+            .iter()
+            .map(|&index| {
+                let id = || test.sample(index).id.clone();
+                let image =
+                    test.image(index).map_err(|source| ExperimentError::Sample { id: id(), source })?;
+                Ok(Exhibit {
+                    index,
+                    image,
+                    mask: evaluation.masks[index].clone(),
+                    path: dir.join(path(index)),
+                })
+            })
+            .collect::<Result<Vec<_>, ExperimentError>>()?;
+        draw(&evaluation.maps, &exhibits).map_err(ExperimentError::Overlays)?;
+        Ok(evaluation
+            .image_scores
+            .iter()
+            .enumerate()
+            .map(|(index, &image_score)| {
+                let sample = test.sample(index);
+                OverlayRecord {
+                    sample: sample.id.clone(),
+                    label: sample.label,
+                    defect_type: sample.defect_type.clone(),
+                    image_score,
+                    path: chosen.contains(&index).then(|| path(index)),
+                }
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,88 @@
+//! What a record tells of the machine and the program.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use candle_core::{Device, DeviceLocation};
+
+/// candle's version; a test holds it to the workspace's manifest.
+const CANDLE_VERSION: &str = "0.11.1";
+
+/// The device's name in records: `cpu`, `cuda:0`.
+pub fn device_name(device: &Device) -> String {
+    match device.location() {
+        DeviceLocation::Cpu => "cpu".to_owned(),
+        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+    }
+}
+
+/// Largest resident memory of this process so far in bytes; `None` where the system does not tell (Linux does).
+pub fn peak_rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// Versions of the program and of what it is built on, and the kind of processor, which decides the kernels.
+pub(crate) fn versions() -> BTreeMap<String, String> {
+    let mut versions = BTreeMap::from([
+        ("fmam".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("candle".to_owned(), CANDLE_VERSION.to_owned()),
+        ("target".to_owned(), format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)),
+    ]);
+    // Set by whoever builds from a checkout: the program must also build without git.
+    if let Some(commit) = option_env!("FMAM_COMMIT") {
+        versions.insert("commit".to_owned(), commit.to_owned());
+    }
+    if let Some(features) = cpu_features() {
+        versions.insert("cpu".to_owned(), features);
+    }
+    versions
+}
+
+#[cfg(target_arch = "x86_64")]
+fn cpu_features() -> Option<String> {
+    let features = [
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("fma", is_x86_feature_detected!("fma")),
+        ("avx512f", is_x86_feature_detected!("avx512f")),
+    ];
+    let present: Vec<_> =
+        features.into_iter().filter(|(_, present)| *present).map(|(name, _)| name).collect();
+    Some(present.join("+")).filter(|features| !features.is_empty())
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn cpu_features() -> Option<String> {
+    None
+}
+
+/// Seconds since the Unix epoch; 0 for a clock before it.
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_candle_version_is_the_one_of_the_manifest() {
+        let manifest = include_str!("../../../Cargo.toml");
+        assert!(manifest.contains(&format!("candle-core = \"{CANDLE_VERSION}\"")));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_peak_holds_what_was_touched() {
+        let block = vec![1_u8; 64 << 20];
+        assert!(peak_rss_bytes().unwrap() > block.iter().map(|&byte| u64::from(byte)).sum());
+    }
+
+    #[test]
+    fn the_cpu_has_a_name() {
+        assert_eq!(device_name(&Device::Cpu), "cpu");
+    }
+}

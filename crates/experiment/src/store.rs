@@ -1,0 +1,299 @@
+//! Run folders on disk. A run is prepared in a folder beside them and moved into place when it is whole: what has a
+//! `record.json` under `runs/` is finished.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use fmam_core::{RUN_RECORD_SCHEMA, RunRecord};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{ExperimentError, RunKey, RunPlan};
+
+/// Name of a run's record within its folder.
+pub(crate) const RECORD_FILE: &str = "record.json";
+
+/// Makes the folder `out` and proves that files can be written there, so that a long run does not fail at its end.
+///
+/// # Errors
+/// [`ExperimentError::Write`] naming it.
+pub fn check_writable(out: &Path) -> Result<(), ExperimentError> {
+    fs::create_dir_all(out).map_err(|source| write_error(out, source))?;
+    let probe = out.join(format!(".write-probe-{}", std::process::id()));
+    File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(|source| write_error(out, source))
+}
+
+/// The record of `plan`'s run, if it is finished. Without a record the run is not finished, whatever else is there.
+///
+/// # Errors
+/// [`ExperimentError::DamagedRecord`], [`ExperimentError::RecordSchema`], [`ExperimentError::ConfigDiffers`].
+pub(crate) fn finished(out: &Path, plan: &RunPlan) -> Result<bool, ExperimentError> {
+    #[derive(Deserialize)]
+    struct Version {
+        schema: u64,
+    }
+    let folder = out.join(plan.key.dir());
+    let path = folder.join(RECORD_FILE);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(ExperimentError::Read { path, source }),
+    };
+    let damaged = |source| ExperimentError::DamagedRecord { path: path.clone(), source };
+    let Version { schema } = serde_json::from_slice(&text).map_err(damaged)?;
+    if schema != u64::from(RUN_RECORD_SCHEMA) {
+        return Err(ExperimentError::RecordSchema { path, found: schema });
+    }
+    let record: RunRecord = serde_json::from_slice(&text).map_err(damaged)?;
+    let mut differences = Vec::new();
+    compare(&record.config, &plan.config, "", &mut differences);
+    if record.seed != plan.key.seed {
+        differences.push(format!("seed: {} there, {} now", record.seed.value(), plan.key.seed.value()));
+    }
+    if differences.is_empty() {
+        Ok(true)
+    } else {
+        Err(ExperimentError::ConfigDiffers { folder, differences })
+    }
+}
+
+/// Lists where two configurations differ, as `method.epochs: 10 there, 20 now`.
+fn compare(there: &Value, now: &Value, key: &str, differences: &mut Vec<String>) {
+    if let (Value::Object(a), Value::Object(b)) = (there, now) {
+        for name in a.keys().chain(b.keys().filter(|name| !a.contains_key(*name))) {
+            let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+            let of =
+                |fields: &serde_json::Map<String, Value>| fields.get(name).cloned().unwrap_or(Value::Null);
+            compare(&of(a), &of(b), &key, differences);
+        }
+    } else if there != now {
+        differences.push(format!("{key}: {there} there, {now} now"));
+    }
+}
+
+/// A run's folder in the making; dropped without [`PartialRun::finish`] it is removed.
+pub(crate) struct PartialRun {
+    partial: PathBuf,
+    target: PathBuf,
+    finished: bool,
+}
+
+impl PartialRun {
+    /// An empty folder for the run; what an interrupted process left is removed.
+    pub(crate) fn begin(out: &Path, key: &RunKey) -> Result<Self, ExperimentError> {
+        remove_leftover(out, key)?;
+        let partial = partial_dir(out, key);
+        fs::create_dir(&partial).map_err(|source| write_error(&partial, source))?;
+        Ok(Self { partial, target: out.join(key.dir()), finished: false })
+    }
+
+    /// Where the run's files go meanwhile.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.partial
+    }
+
+    /// Writes the record and moves the folder into place; an older run there is replaced.
+    pub(crate) fn finish(mut self, record: &RunRecord) -> Result<(), ExperimentError> {
+        let path = self.partial.join(RECORD_FILE);
+        let mut text = serde_json::to_vec_pretty(record).map_err(ExperimentError::Json)?;
+        text.push(b'\n');
+        File::create(&path)
+            .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
+            .map_err(|source| write_error(&path, source))?;
+        self.replace_target().map_err(|source| write_error(&self.target, source))?;
+        self.finished = true;
+        Ok(())
+    }
+
+    fn replace_target(&self) -> std::io::Result<()> {
+        if self.target.exists() {
+            // The record first: a folder that is half removed must not look finished.
+            match fs::remove_file(self.target.join(RECORD_FILE)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => fs::remove_dir_all(&self.target)?,
+            }
+        }
+        let parent = self.target.parent().unwrap_or(&self.target);
+        fs::create_dir_all(parent)?;
+        sync_dir(&self.partial)?;
+        fs::rename(&self.partial, &self.target)?;
+        sync_dir(parent)
+    }
+}
+
+impl Drop for PartialRun {
+    fn drop(&mut self) {
+        if !self.finished {
+            // Best effort: what stays is removed at the next start.
+            let _ = fs::remove_dir_all(&self.partial);
+        }
+    }
+}
+
+/// Removes what an interrupted process left of this run.
+pub(crate) fn remove_leftover(out: &Path, key: &RunKey) -> Result<(), ExperimentError> {
+    let partial = partial_dir(out, key);
+    match fs::remove_dir_all(&partial) {
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(write_error(&partial, source)),
+        _ => Ok(()),
+    }
+}
+
+/// Directly under `out`: on the same file system as `runs`, so that moving is atomic, and outside of it, so that
+/// nobody takes it for a run.
+fn partial_dir(out: &Path, key: &RunKey) -> PathBuf {
+    out.join(format!(".partial-{}", key.flat_name()))
+}
+
+/// Makes a rename within `dir` survive a crash. Only Unix can open a folder for that.
+fn sync_dir(dir: &Path) -> std::io::Result<()> {
+    if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
+}
+
+fn write_error(path: &Path, source: std::io::Error) -> ExperimentError {
+    ExperimentError::Write { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use fmam_core::{Artefacts, ImageSize, Metrics, Seed};
+    use serde_json::json;
+
+    use super::*;
+
+    fn plan(config: Value) -> RunPlan {
+        let key = RunKey {
+            dataset: "demo".into(),
+            category: "plain".into(),
+            method: "rkd".into(),
+            backbone: "tiny".into(),
+            seed: Seed::new(1),
+        };
+        RunPlan { key, n_train: 4, n_test: 4, config, stages: Vec::new() }
+    }
+
+    fn record(plan: &RunPlan) -> RunRecord {
+        let RunKey { dataset, category, method, backbone, seed } = plan.key.clone();
+        RunRecord {
+            schema: RUN_RECORD_SCHEMA,
+            dataset,
+            category,
+            method,
+            backbone,
+            seed,
+            device: "cpu".into(),
+            image_size: ImageSize::square(64),
+            n_train: 4,
+            n_test_normal: 2,
+            n_test_anomalous: 2,
+            metrics: Metrics {
+                image_auroc: 1.0,
+                pixel_auroc: None,
+                aupro: None,
+                image_ap: 1.0,
+                pixel_ap: None,
+                image_f1_max: 1.0,
+            },
+            fit_seconds: 1.5,
+            score_images_per_second: 8.0,
+            peak_rss_bytes: None,
+            started_at: 7,
+            config: plan.config.clone(),
+            versions: Default::default(),
+            curve: Vec::new(),
+            artefacts: Artefacts::default(),
+        }
+    }
+
+    fn store(out: &Path, plan: &RunPlan) {
+        let partial = PartialRun::begin(out, &plan.key).unwrap();
+        fs::write(partial.dir().join("map.png"), "x").unwrap();
+        partial.finish(&record(plan)).unwrap();
+    }
+
+    fn entries(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_finished_run_is_known_by_its_configuration() {
+        let out = tempfile::tempdir().unwrap();
+        let done = plan(json!({"method": {"epochs": 10, "lr": 0.1}}));
+        assert!(!finished(out.path(), &done).unwrap());
+        store(out.path(), &done);
+        assert!(finished(out.path(), &done).unwrap());
+        assert_eq!(entries(&out.path().join(done.key.dir())), ["map.png", "record.json"]);
+
+        let other = plan(json!({"method": {"epochs": 20, "lr": 0.1}, "weights": "a.pth"}));
+        let Err(ExperimentError::ConfigDiffers { folder, differences }) = finished(out.path(), &other) else {
+            panic!("other settings must not count as finished");
+        };
+        assert!(folder.ends_with("seed-1"));
+        assert_eq!(differences, ["method.epochs: 10 there, 20 now", "weights: null there, \"a.pth\" now"]);
+    }
+
+    #[test]
+    fn an_unfinished_run_leaves_nothing_and_looks_like_nothing() {
+        let out = tempfile::tempdir().unwrap();
+        let plan = plan(json!({}));
+        let partial = PartialRun::begin(out.path(), &plan.key).unwrap();
+        fs::write(partial.dir().join("map.png"), "x").unwrap();
+        assert!(!finished(out.path(), &plan).unwrap());
+        assert!(!out.path().join("runs").exists());
+        drop(partial);
+        assert!(entries(out.path()).is_empty());
+    }
+
+    #[test]
+    fn leftovers_of_a_killed_process_are_removed() {
+        let out = tempfile::tempdir().unwrap();
+        let plan = plan(json!({}));
+        let partial = PartialRun::begin(out.path(), &plan.key).unwrap();
+        fs::write(partial.dir().join("record.json"), "{").unwrap();
+        std::mem::forget(partial);
+        assert!(!finished(out.path(), &plan).unwrap());
+        store(out.path(), &plan);
+        assert_eq!(entries(out.path()), ["runs"]);
+        assert!(finished(out.path(), &plan).unwrap());
+    }
+
+    #[test]
+    fn a_repeated_run_replaces_the_old_folder_whole() {
+        let out = tempfile::tempdir().unwrap();
+        let old = plan(json!({"a": 1}));
+        store(out.path(), &old);
+        fs::write(out.path().join(old.key.dir()).join("stale.png"), "x").unwrap();
+        let new = plan(json!({"a": 2}));
+        store(out.path(), &new);
+        assert!(finished(out.path(), &new).unwrap());
+        assert_eq!(entries(&out.path().join(new.key.dir())), ["map.png", "record.json"]);
+    }
+
+    #[test]
+    fn damaged_and_foreign_records_are_named() {
+        let out = tempfile::tempdir().unwrap();
+        let plan = plan(json!({}));
+        store(out.path(), &plan);
+        let path = out.path().join(plan.key.dir()).join(RECORD_FILE);
+        fs::write(&path, "{\"schema\": 99}").unwrap();
+        assert!(matches!(finished(out.path(), &plan), Err(ExperimentError::RecordSchema { found: 99, .. })));
+        fs::write(&path, "{\"schema\": 1, \"dat").unwrap();
+        let error = finished(out.path(), &plan).unwrap_err();
+        assert!(matches!(&error, ExperimentError::DamagedRecord { path: named, .. } if *named == path));
+    }
+
+    #[test]
+    fn a_file_in_the_way_makes_the_output_unwritable() {
+        let out = tempfile::tempdir().unwrap();
+        let file = out.path().join("file");
+        fs::write(&file, "x").unwrap();
+        let error = check_writable(&file.join("runs")).unwrap_err();
+        assert!(matches!(error, ExperimentError::Write { .. }));
+        check_writable(&out.path().join("new/deep")).unwrap();
+        assert!(entries(&out.path().join("new/deep")).is_empty());
+    }
+}

@@ -1,0 +1,272 @@
+//! Grids of real runs: the `tiny` backbone on a small generated data set.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use candle_core::Device;
+use fmam_core::{AnomalyMap, Progress, RunRecord, SourceError};
+use fmam_datasets::DatasetError;
+use fmam_experiment::{
+    Exhibit, Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver, GridOutcome, RunPlan,
+};
+use fmam_methods::MethodError;
+use fmam_models::ModelError;
+
+/// Small enough for a run in well under a second.
+fn config(methods: &[&str]) -> ExperimentConfig {
+    let mut config = ExperimentConfig::for_dataset("demo");
+    config.demo.n_train = 4;
+    config.demo.n_test_normal = 2;
+    config.demo.n_test_per_defect = 1;
+    config.demo.categories.truncate(1);
+    config.methods = methods.iter().map(|&name| name.to_owned()).collect();
+    config.backbones = vec!["tiny".to_owned()];
+    config.seeds = vec![0];
+    config.image_size = 64;
+    config.epochs = Some(1);
+    config.loader_threads = Some(2);
+    config.n_overlays = 3;
+    config
+}
+
+fn open(config: ExperimentConfig) -> Result<Experiment, ExperimentError> {
+    Experiment::open(config, Device::Cpu)
+}
+
+/// Remembers what it is told, and asks to stop once `stop_after` steps were made.
+struct Watcher {
+    events: Mutex<Vec<String>>,
+    steps: AtomicUsize,
+    stop_after: usize,
+}
+
+impl Watcher {
+    fn new(stop_after: usize) -> Self {
+        Self { events: Mutex::default(), steps: AtomicUsize::new(0), stop_after }
+    }
+
+    fn events(&self) -> Vec<String> {
+        self.events.lock().unwrap().clone()
+    }
+}
+
+impl Progress for Watcher {
+    fn start(&self, _stage: &str, _total: u64) {}
+    fn update(&self, _done: u64, _detail: &str) {
+        self.steps.fetch_add(1, Ordering::SeqCst);
+    }
+    fn finish(&self) {}
+    fn cancelled(&self) -> bool {
+        self.steps.load(Ordering::SeqCst) >= self.stop_after
+    }
+}
+
+impl GridObserver for Watcher {
+    fn run_started(&self, plan: &RunPlan) {
+        self.events.lock().unwrap().push(format!("start {}", plan.key));
+    }
+    fn run_finished(&self, plan: &RunPlan, result: Result<&RunRecord, &ExperimentError>) {
+        let outcome = if result.is_ok() { "done" } else { "failed" };
+        self.events.lock().unwrap().push(format!("{outcome} {}", plan.key));
+    }
+}
+
+/// Stands for the pictures.
+fn draw(maps: &[AnomalyMap], exhibits: &[Exhibit]) -> Result<(), SourceError> {
+    assert_eq!(maps.len(), 8);
+    for exhibit in exhibits {
+        std::fs::create_dir_all(exhibit.path.parent().unwrap())?;
+        std::fs::write(&exhibit.path, "picture")?;
+    }
+    Ok(())
+}
+
+fn run(experiment: &Experiment, out: &Path) -> Result<GridOutcome, ExperimentError> {
+    Grid::new(experiment, out, false)?.run(&draw, &Watcher::new(usize::MAX))
+}
+
+fn record(experiment: &Experiment, out: &Path, index: usize) -> RunRecord {
+    let path = out.join(experiment.plans()[index].key.dir()).join("record.json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// Every file and folder under `dir`, relative to it.
+fn tree(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path.clone());
+            }
+            found.push(path.strip_prefix(dir).unwrap().to_owned());
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_run_leaves_its_record_model_and_pictures_and_is_not_repeated() {
+    let out = tempfile::tempdir().unwrap();
+    let experiment = open(config(&["nkd", "rkd+fmam"])).unwrap();
+    let outcome = run(&experiment, out.path()).unwrap();
+    assert_eq!((outcome.n_finished, outcome.failed.len()), (2, 0));
+
+    let record = record(&experiment, out.path(), 1);
+    assert_eq!((record.method.as_str(), record.n_train, record.n_test_normal), ("rkd+fmam", 4, 2));
+    assert_eq!(record.n_test_anomalous, 6);
+    assert!(record.metrics.pixel_auroc.is_some() && record.fit_seconds > 0.0);
+    assert_eq!(record.config["method"]["epochs"], 1);
+    assert_eq!(record.config["data"]["textures"], "generated");
+    assert!(!record.curve.is_empty());
+    assert_eq!(record.artefacts.overlays.len(), 8);
+    let folder = out.path().join(experiment.plans()[1].key.dir());
+    let drawn: Vec<_> =
+        record.artefacts.overlays.iter().filter_map(|overlay| overlay.path.as_ref()).collect();
+    assert_eq!(drawn.len(), 3);
+    assert!(drawn.iter().all(|path| folder.join(path).is_file()));
+    let model = folder.join(record.artefacts.model.unwrap());
+    assert!(fmam_methods::load_detector(&model, &Device::Cpu).is_ok());
+
+    let before = tree(out.path());
+    assert!(Grid::new(&experiment, out.path(), false).unwrap().pending().is_empty());
+    assert_eq!(run(&experiment, out.path()).unwrap().n_finished, 0);
+    assert_eq!(tree(out.path()), before);
+}
+
+#[test]
+fn the_figures_do_not_depend_on_the_number_of_threads_nor_on_the_order_of_runs() {
+    let scores = |threads: usize, methods: &[&str]| {
+        let out = tempfile::tempdir().unwrap();
+        let experiment = open(ExperimentConfig { loader_threads: Some(threads), ..config(methods) }).unwrap();
+        run(&experiment, out.path()).unwrap();
+        let index = methods.iter().position(|&method| method == "nkd+fmam").unwrap();
+        let record = record(&experiment, out.path(), index);
+        (record.metrics, record.artefacts.overlays)
+    };
+    assert_eq!(scores(1, &["nkd+fmam"]), scores(3, &["rkd", "nkd+fmam"]));
+}
+
+#[test]
+fn an_interrupted_grid_keeps_what_is_finished_and_goes_on_there() {
+    let out = tempfile::tempdir().unwrap();
+    let experiment = open(config(&["nkd", "rkd"])).unwrap();
+    // A run of `nkd` makes one training step and one of scoring: this stops in the middle of the second run.
+    let watcher = Watcher::new(3);
+    let error = Grid::new(&experiment, out.path(), false).unwrap().run(&draw, &watcher).unwrap_err();
+    assert!(error.is_cancelled());
+    assert_eq!(
+        watcher.events(),
+        ["start plain nkd tiny seed 0", "done plain nkd tiny seed 0", "start plain rkd tiny seed 0"]
+    );
+    assert!(out.path().join(experiment.plans()[0].key.dir()).join("record.json").is_file());
+    let unfinished = out.path().join(experiment.plans()[1].key.dir());
+    assert!(!unfinished.exists());
+    assert!(tree(out.path()).iter().all(|path| !path.to_string_lossy().contains("partial")));
+
+    // A process that was killed rather than stopped leaves its folder; it is no run, and it goes at the next start.
+    let leftover = out.path().join(".partial-demo-plain-rkd-tiny-seed-0");
+    std::fs::create_dir(&leftover).unwrap();
+    std::fs::write(leftover.join("record.json"), "{}").unwrap();
+    let grid = Grid::new(&experiment, out.path(), false).unwrap();
+    assert!(!leftover.exists());
+    assert_eq!(grid.pending().len(), 1);
+    let watcher = Watcher::new(usize::MAX);
+    grid.run(&draw, &watcher).unwrap();
+    assert_eq!(watcher.events(), ["start plain rkd tiny seed 0", "done plain rkd tiny seed 0"]);
+    assert!(unfinished.join("record.json").is_file());
+}
+
+#[test]
+fn other_settings_in_the_same_folder_are_refused_unless_overwritten() {
+    let out = tempfile::tempdir().unwrap();
+    run(&open(config(&["nkd"])).unwrap(), out.path()).unwrap();
+    let other = open(ExperimentConfig { epochs: Some(2), ..config(&["nkd"]) }).unwrap();
+    let error = Grid::new(&other, out.path(), false).unwrap_err();
+    let ExperimentError::ConfigDiffers { differences, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(differences, &["method.epochs: 1 there, 2 now"]);
+    assert!(error.to_string().contains("seed-0") && error.to_string().contains("--overwrite"));
+
+    let grid = Grid::new(&other, out.path(), true).unwrap();
+    assert_eq!(grid.run(&draw, &Watcher::new(usize::MAX)).unwrap().n_finished, 1);
+    assert_eq!(record(&other, out.path(), 0).config["method"]["epochs"], 2);
+}
+
+#[test]
+fn a_failing_run_leaves_nothing_and_does_not_lose_the_others() {
+    let out = tempfile::tempdir().unwrap();
+    let experiment = open(config(&["nkd", "rkd"])).unwrap();
+    let n_drawn = Cell::new(0);
+    let fail_first = |maps: &[AnomalyMap], exhibits: &[Exhibit]| {
+        n_drawn.set(n_drawn.get() + 1);
+        if n_drawn.get() == 1 { Err("the disk is full".into()) } else { draw(maps, exhibits) }
+    };
+    let watcher = Watcher::new(usize::MAX);
+    let outcome = Grid::new(&experiment, out.path(), false).unwrap().run(&fail_first, &watcher).unwrap();
+    assert_eq!(outcome.n_finished, 1);
+    assert!(matches!(&outcome.failed[..], [(key, ExperimentError::Overlays(_))] if key.method == "nkd"));
+    assert_eq!(watcher.events()[1], "failed plain nkd tiny seed 0");
+    assert!(!out.path().join(experiment.plans()[0].key.dir()).exists());
+    assert_eq!(Grid::new(&experiment, out.path(), false).unwrap().pending().len(), 1);
+}
+
+#[test]
+fn an_unwritable_output_folder_is_found_before_training() {
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let experiment = open(config(&["nkd"])).unwrap();
+    let error = Grid::new(&experiment, &file.join("runs"), false).unwrap_err();
+    assert!(matches!(error, ExperimentError::Write { .. }));
+}
+
+#[test]
+fn wrong_names_and_settings_are_usage_errors() {
+    let check = |change: fn(&mut ExperimentConfig), expected: fn(&ExperimentError) -> bool| {
+        let mut config = config(&["nkd"]);
+        change(&mut config);
+        let error = open(config).unwrap_err();
+        assert!(expected(&error) && error.is_usage(), "{error:?}");
+    };
+    use ExperimentError as E;
+    check(
+        |c| c.methods.push("x".into()),
+        |e| matches!(e, E::Configuration(e) if matches!(**e, MethodError::UnknownMethod { .. })),
+    );
+    check(|c| c.backbones.push("x".into()), |e| matches!(e, E::Model(ModelError::UnknownBackbone { .. })));
+    check(
+        |c| c.backbones = vec!["resnet18".into()],
+        |e| matches!(e, E::Model(ModelError::WeightsNeeded { .. })),
+    );
+    check(|c| c.dataset = "x".into(), |e| matches!(e, E::Dataset(DatasetError::UnknownDataset { .. })));
+    check(|c| c.dataset = "mvtec".into(), |e| matches!(e, E::Dataset(DatasetError::RootNotGiven { .. })));
+    check(
+        |c| c.categories = vec!["x".into()],
+        |e| matches!(e, E::Dataset(DatasetError::UnknownCategory { .. })),
+    );
+    check(|c| c.image_size = 65, |e| matches!(e, E::ImageSize { actual: 65 }));
+    let table = |text: &str| toml::from_str::<toml::Table>(text).unwrap();
+    let mut bad = config(&["nkd"]);
+    bad.method.insert("nkd".into(), table("colour = 1"));
+    assert!(open(bad).unwrap_err().is_usage());
+    let mut of_no_run = config(&["nkd"]);
+    of_no_run.method.insert("rkd".into(), table("epochs = 0"));
+    assert!(open(of_no_run).unwrap_err().is_usage());
+}
+
+#[test]
+fn a_methods_own_epochs_go_before_the_general_ones() {
+    let mut config = config(&["nkd", "rkd"]);
+    config.method.insert("rkd".into(), toml::from_str("epochs = 3").unwrap());
+    let experiment = open(config).unwrap();
+    let epochs: Vec<_> =
+        experiment.plans().iter().map(|plan| plan.config["method"]["epochs"].clone()).collect();
+    assert_eq!(epochs, [1, 3]);
+    assert_eq!(experiment.plans()[1].stages[0].epochs, 3);
+}

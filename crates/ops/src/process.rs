@@ -1,0 +1,42 @@
+//! Settings of the whole process that training on a CPU profits from.
+
+/// Makes the process ready for training on a CPU; a program calls this first in `main`.
+///
+/// - candle's own elementwise operators stay on the calling thread: their pool of spinning workers competes with rayon's
+///   for the same cores and cost a quarter of a training step on two cores. Done only while the process has a single
+///   thread, where that can be told (Linux), and where the user has not set `CANDLE_NUM_THREADS`.
+/// - glibc's allocator keeps freed blocks for the next step instead of giving their pages back to the system, which
+///   would then be cleared again at every step.
+///
+/// `docs/benchmarks.md` has the figures.
+pub fn tune_process() {
+    keep_candle_on_one_thread();
+    keep_freed_memory();
+}
+
+#[allow(unsafe_code, reason = "the environment is candle's only switch; see the safety argument below")]
+fn keep_candle_on_one_thread() {
+    const SWITCH: &str = "CANDLE_NUM_THREADS";
+    let threads = std::fs::read_dir("/proc/self/task").map_or(usize::MAX, Iterator::count);
+    if threads == 1 && std::env::var_os(SWITCH).is_none() {
+        // SAFETY: setting a variable races with other threads that read the environment, and this process has no
+        // other thread: its only one is here.
+        unsafe { std::env::set_var(SWITCH, "1") }
+    }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code, reason = "mallopt is a C function; see the safety argument below")]
+fn keep_freed_memory() {
+    const LARGE: i32 = 1 << 30;
+    for (parameter, value) in
+        [(libc::M_MMAP_THRESHOLD, LARGE), (libc::M_TRIM_THRESHOLD, i32::MAX), (libc::M_TOP_PAD, 1 << 26)]
+    {
+        // SAFETY: mallopt takes two integers, may be called at any time from any thread (it locks the arena), and
+        // these parameters change when memory is requested and returned, never what has been handed out.
+        unsafe { libc::mallopt(parameter, value) };
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn keep_freed_memory() {}
