@@ -1,5 +1,7 @@
 //! Every loss against values and gradients of PyTorch, and its gradients against finite differences.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helper functions too")]
+
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
@@ -38,9 +40,7 @@ fn loss(case: &Case, input: &dyn Fn(&str) -> Tensor) -> Result<Tensor> {
         "cosine_per_position" => cosine_distillation(&input("a"), &input("b")),
         "cosine_flattened" => flattened_cosine_distillation(&input("a"), &input("b")),
         "keep" => keep(&input("z"), &input("f"), case.params["lambda"]),
-        "angular_margin_cos" => {
-            angular().loss_of_distances(&(1.0 - input("cos").squeeze(1)?)?, &masks()?)
-        }
+        "angular_margin_cos" => angular().loss_of_distances(&(1.0 - input("cos").squeeze(1)?)?, &masks()?),
         "angular_margin_features" => angular().loss(&input("z_defect"), &input("z_normal"), &masks()?),
         other => panic!("unknown loss {other}"),
     }
@@ -115,7 +115,8 @@ fn gradients_are_finite_differences() {
                         let mut moved = data.clone();
                         moved[i] += step;
                         let mut vars = vars.clone();
-                        let x = Tensor::from_vec(moved, case.inputs[name].shape.as_slice(), &Device::Cpu).unwrap();
+                        let x = Tensor::from_vec(moved, case.inputs[name].shape.as_slice(), &Device::Cpu)
+                            .unwrap();
                         vars.insert(name, Var::from_tensor(&x).unwrap());
                         scalar(&value(case, &vars))
                     };

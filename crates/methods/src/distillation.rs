@@ -129,7 +129,7 @@ fn configure(flavour: &'static Flavour, table: toml::Table) -> Result<Distillati
             actual: "a table".into(),
         });
     }
-    let config: DistillationConfig =
+    let mut config: DistillationConfig =
         merged.try_into().map_err(|source| MethodError::Config { method, source })?;
     let bad = |key, expected, actual: String| MethodError::ConfigValue { method, key, expected, actual };
     if config.epochs == 0 {
@@ -147,7 +147,8 @@ fn configure(flavour: &'static Flavour, table: toml::Table) -> Result<Distillati
     if !(config.scoring.blur_sigma >= 0.0 && config.scoring.blur_sigma.is_finite()) {
         return Err(bad("scoring.blur_sigma", "0 or more", config.scoring.blur_sigma.to_string()));
     }
-    if let Some(mapping) = &config.mapping {
+    if let Some(mapping) = &mut config.mapping {
+        mapping.epochs.get_or_insert(config.epochs);
         mapping.check(method)?;
     }
     Ok(config)

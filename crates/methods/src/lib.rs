@@ -22,6 +22,6 @@ pub use context::{Fitted, Prediction, RunContext};
 pub use distillation::{DistillationConfig, DistillationLoss};
 pub use error::MethodError;
 pub use feature_mapping::MappingConfig;
-pub use registry::{Detector, METHODS, Method, MethodEntry, load_detector, method};
+pub use registry::{Detector, LoadDetector, METHODS, Method, MethodEntry, load_detector, method};
 pub use scoring::{MapCombination, ScoringConfig};
 pub use training::{OptimizerKind, Schedule};

@@ -38,6 +38,9 @@ pub trait Detector: Send + Sync {
     fn save(&self, dir: &Path) -> Result<(), MethodError>;
 }
 
+/// Reads a saved detector onto a device.
+pub type LoadDetector = fn(&Path, &Device) -> Result<Box<dyn Detector>, MethodError>;
+
 /// A line of the method table.
 pub struct MethodEntry {
     /// The name users type.
@@ -49,7 +52,7 @@ pub struct MethodEntry {
     /// Reads and checks the method's configuration; an empty table gives the defaults.
     pub build: fn(toml::Table) -> Result<Box<dyn Method>, MethodError>,
     /// Reads a detector that [`Detector::save`] wrote.
-    pub load: fn(&Path, &Device) -> Result<Box<dyn Detector>, MethodError>,
+    pub load: LoadDetector,
 }
 
 /// Every method, in the order of the paper's table.

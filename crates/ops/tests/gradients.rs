@@ -1,10 +1,13 @@
 //! Gradients against finite differences in f64, and convolution against the definition, over random shapes. Each
 //! check runs both paths: f32 kernels and the composed f64 form.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helper functions too")]
+
 use candle_core::{DType, Device, Result, Tensor, Var};
 use fmam_ops::{
-    Activation, Conv2dConfig, Nonlinearity, Padding, add_nonlinearity, batch_norm, batch_norm_train, channel_affine,
-    conv_transpose2d, conv2d, cosine_distance, max_pool2d, nonlinearity, upsample_bilinear, upsample_nearest,
+    Activation, Conv2dConfig, Nonlinearity, Padding, add_nonlinearity, batch_norm, batch_norm_train,
+    channel_affine, conv_transpose2d, conv2d, cosine_distance, max_pool2d, nonlinearity, upsample_bilinear,
+    upsample_nearest,
 };
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
