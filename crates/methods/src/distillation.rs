@@ -132,8 +132,8 @@ fn configure(flavour: &'static Flavour, table: toml::Table) -> Result<Distillati
     let mut config: DistillationConfig =
         merged.try_into().map_err(|source| MethodError::Config { method, source })?;
     let bad = |key, expected, actual: String| MethodError::ConfigValue { method, key, expected, actual };
-    if config.epochs == 0 {
-        return Err(bad("epochs", "at least 1", "0".into()));
+    if !(1..=MAX_EPOCHS).contains(&config.epochs) {
+        return Err(bad("epochs", "from 1 to 1000000", config.epochs.to_string()));
     }
     if config.batch_size == 0 {
         return Err(bad("batch_size", "at least 1", "0".into()));
@@ -144,8 +144,8 @@ fn configure(flavour: &'static Flavour, table: toml::Table) -> Result<Distillati
     if !(config.weight_decay >= 0.0 && config.weight_decay.is_finite()) {
         return Err(bad("weight_decay", "0 or more", config.weight_decay.to_string()));
     }
-    if !(config.scoring.blur_sigma >= 0.0 && config.scoring.blur_sigma.is_finite()) {
-        return Err(bad("scoring.blur_sigma", "0 or more", config.scoring.blur_sigma.to_string()));
+    if !(0.0..=256.0).contains(&config.scoring.blur_sigma) {
+        return Err(bad("scoring.blur_sigma", "from 0 to 256", config.scoring.blur_sigma.to_string()));
     }
     if let Some(mapping) = &mut config.mapping {
         mapping.epochs.get_or_insert(config.epochs);
@@ -153,6 +153,9 @@ fn configure(flavour: &'static Flavour, table: toml::Table) -> Result<Distillati
     }
     Ok(config)
 }
+
+/// More would take years, and products of it could overflow.
+pub(crate) const MAX_EPOCHS: usize = 1_000_000;
 
 fn to_table(config: &DistillationConfig) -> toml::Table {
     // Every field has a TOML form, so this is a table; a failure would show in the tests of the defaults.
@@ -178,6 +181,9 @@ impl Method for Distillation {
 
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
         let config = &self.config;
+        if train.is_empty() {
+            return Err(MethodError::NoTrainingImages);
+        }
         let mut curve = Vec::new();
         let mut mapping = None;
         if let Some(stage) = &config.mapping {
@@ -371,6 +377,9 @@ impl Detector for DistillationDetector {
     fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
         if let Some(image) = images.iter().find(|image| image.size() != self.image_size) {
             return Err(MethodError::ImageSize { expected: self.image_size, actual: image.size() });
+        }
+        if images.is_empty() {
+            return Ok(Vec::new());
         }
         if !self.device.is_cpu() {
             return self.score_batch(images);

@@ -7,9 +7,10 @@ use candle_core::{Device, Tensor};
 use fmam_core::{CurvePoint, Mask, SampleSource};
 use fmam_losses::{AngularMargin, PairMasks, keep};
 use fmam_models::{Backbone, FeatureMapping, FeatureMappingConfig, FeaturePyramid, Params, to_batch};
-use fmam_synthesis::{SynthesisConfig, Synthesizer};
+use fmam_synthesis::{SynthesisConfig, Synthesizer, Textures};
 use serde::{Deserialize, Serialize};
 
+use crate::distillation::MAX_EPOCHS;
 use crate::model_dir::Tensors;
 use crate::training::{OptimizerKind, Schedule, TrainingPlan};
 use crate::{MethodError, RunContext};
@@ -64,9 +65,20 @@ impl Default for MappingConfig {
 impl MappingConfig {
     pub(crate) fn check(&self, method: &'static str) -> Result<(), MethodError> {
         let bad = |key, expected, actual: String| MethodError::ConfigValue { method, key, expected, actual };
-        if self.epochs == Some(0) || self.batch_size == 0 {
-            return Err(bad("mapping.epochs, mapping.batch_size", "at least 1", "0".into()));
+        if let Some(epochs) = self.epochs.filter(|epochs| !(1..=MAX_EPOCHS).contains(epochs)) {
+            return Err(bad("mapping.epochs", "from 1 to 1000000", epochs.to_string()));
         }
+        if self.batch_size == 0 {
+            return Err(bad("mapping.batch_size", "at least 1", "0".into()));
+        }
+        if !(1..=64).contains(&self.network.width) {
+            return Err(bad("mapping.network.width", "from 1 to 64", self.network.width.to_string()));
+        }
+        if !matches!(self.network.kernel, 1 | 3) {
+            return Err(bad("mapping.network.kernel", "1 or 3", self.network.kernel.to_string()));
+        }
+        // Its constructor checks the synthesis; the textures do not matter to that.
+        Synthesizer::new(self.synthesis.clone(), Textures::Generated)?;
         if !(0.0..=PI).contains(&self.margin) {
             return Err(bad("mapping.margin", "in 0..=π", self.margin.to_string()));
         }
@@ -78,12 +90,13 @@ impl MappingConfig {
         if !(self.keep >= 0.0 && self.keep.is_finite()) {
             return Err(bad("mapping.keep", "0 or more", self.keep.to_string()));
         }
-        for (key, value) in
-            [("mapping.negative_share", self.negative_share), ("mapping.positive_share", self.positive_share)]
-        {
-            if !(0.0..=1.0).contains(&value) {
-                return Err(bad(key, "in 0..=1", value.to_string()));
-            }
+        if !(self.negative_share > 0.0 && self.negative_share < 1.0) {
+            let actual = self.negative_share.to_string();
+            return Err(bad("mapping.negative_share", "above 0 and below 1", actual));
+        }
+        if !(self.positive_share > 0.0 && self.positive_share <= self.negative_share) {
+            let expected = "above 0 and at most mapping.negative_share";
+            return Err(bad("mapping.positive_share", expected, self.positive_share.to_string()));
         }
         Ok(())
     }
@@ -228,7 +241,12 @@ mod tests {
         assert!(refused(|c| c.scale = 0.0));
         assert!(refused(|c| c.keep = -1.0));
         assert!(refused(|c| c.epochs = Some(0)));
-        assert!(refused(|c| c.negative_share = 1.5));
+        assert!(refused(|c| c.negative_share = 1.0));
+        assert!(refused(|c| c.positive_share = 0.0));
+        assert!(refused(|c| c.positive_share = 0.6));
+        assert!(refused(|c| c.network.width = 0));
+        assert!(refused(|c| c.network.kernel = 2));
+        assert!(refused(|c| c.synthesis.threshold = 2.0));
         assert!(refused(|c| c.learning_rate = f64::NAN));
     }
 }

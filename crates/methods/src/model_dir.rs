@@ -14,6 +14,9 @@ use crate::MethodError;
 /// Version of the folder's layout.
 const SCHEMA: u32 = 1;
 
+/// No detector is fitted for larger images; a damaged size must not ask for all memory.
+const MAX_SIDE: usize = 1 << 14;
+
 /// Named tensors of one network.
 pub(crate) type Tensors = BTreeMap<String, Tensor>;
 
@@ -43,9 +46,18 @@ impl ModelDir {
     pub(crate) fn read(dir: &Path) -> Result<Self, MethodError> {
         let path = dir.join("model.toml");
         let text = fs::read_to_string(&path).map_err(|e| read_error(&path, e))?;
-        let model: Self = toml::from_str(&text).map_err(|e| read_error(&path, e))?;
-        if model.schema != SCHEMA {
-            let message = format!("layout {} is not the one of this program, {SCHEMA}", model.schema);
+        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| read_error(&path, e))?;
+        match table.get("schema").and_then(toml::Value::as_integer) {
+            Some(schema) if schema != i64::from(SCHEMA) => {
+                let message = format!("layout {schema} is not the one of this program, {SCHEMA}");
+                return Err(read_error(&path, message));
+            }
+            _ => {}
+        }
+        let model: Self = table.try_into().map_err(|e: toml::de::Error| read_error(&path, e))?;
+        let ImageSize { height, width } = model.image_size;
+        if ![height, width].iter().all(|side| (1..=MAX_SIDE).contains(side)) {
+            let message = format!("image size {} is not from 1 to {MAX_SIDE}", model.image_size);
             return Err(read_error(&path, message));
         }
         Ok(model)
@@ -68,9 +80,12 @@ impl ModelDir {
     }
 
     fn write_into(&self, dir: &Path, networks: &[(&str, &Tensors)]) -> Result<(), MethodError> {
+        // A killed process with the same number may have left this folder.
+        let _ = fs::remove_dir_all(dir);
         fs::create_dir_all(dir).map_err(|e| write_error(dir, e))?;
         for (name, tensors) in networks {
-            fmam_models::save_tensors(&network_path(dir, name), tensors)?;
+            let path = network_path(dir, name);
+            fmam_models::save_tensors(&path, tensors).map_err(|e| write_error(&path, e))?;
         }
         let path = dir.join("model.toml");
         let text = toml::to_string_pretty(self).map_err(|e| write_error(&path, e))?;

@@ -24,7 +24,7 @@ pub trait Detector: Send + Sync {
     /// Size that images must have.
     fn image_size(&self) -> ImageSize;
 
-    /// Scores images in the order given. One image gives the same bits in every batch.
+    /// Scores images in the order given. On a CPU one image gives the same bits in every batch.
     ///
     /// # Errors
     /// [`MethodError::ImageSize`] for an image of another size than [`Detector::image_size`].

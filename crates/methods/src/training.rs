@@ -25,7 +25,7 @@ pub enum OptimizerKind {
 pub enum Schedule {
     /// It does not.
     Constant,
-    /// Falls along half a cosine to zero at the last step.
+    /// Falls along half a cosine towards zero, which the step after the last would reach.
     Cosine,
 }
 
@@ -66,16 +66,14 @@ impl TrainingPlan {
         let batches = source.len() / batch_size;
         let total = batches * self.epochs;
         let seed = run.seed.derive(self.stage);
-        let orders: Vec<Vec<usize>> = (0..self.epochs)
-            .map(|epoch| {
-                let mut order: Vec<usize> = (0..source.len()).collect();
-                order.shuffle(&mut seed.derive("order").derive_index(epoch as u64).rng());
-                order
-            })
-            .collect();
+        let order = |epoch: usize| {
+            let mut order: Vec<usize> = (0..source.len()).collect();
+            order.shuffle(&mut seed.derive("order").derive_index(epoch as u64).rng());
+            order
+        };
         let load = |step: usize| {
             let (epoch, batch) = (step / batches, step % batches);
-            let samples = orders[epoch][batch * batch_size..(batch + 1) * batch_size]
+            let samples = order(epoch)[batch * batch_size..(batch + 1) * batch_size]
                 .iter()
                 .map(|&index| {
                     let image = load_sample(source, index)?;
@@ -85,7 +83,7 @@ impl TrainingPlan {
                 .collect::<Result<Vec<_>, MethodError>>()?;
             prepare(samples)
         };
-        let mut optimizer = self.optimizer(vars)?;
+        let mut optimizer = self.optimizer(vars.clone())?;
         let (mut curve, mut epoch_loss) = (Vec::new(), 0.0);
         run.progress.start(self.stage, total as u64);
         ordered_map(total, run.loader_threads, run.loader_threads + 1, load, |step, batch| {
@@ -110,6 +108,12 @@ impl TrainingPlan {
             Ok(())
         })?;
         run.progress.finish();
+        // The last step's effect shows in no loss.
+        for var in vars {
+            if !var.sum_all()?.to_scalar::<f32>()?.is_finite() {
+                return Err(MethodError::Diverged { stage: self.stage, epoch: self.epochs, loss: f64::NAN });
+            }
+        }
         Ok(curve)
     }
 

@@ -121,8 +121,9 @@ fn training_lowers_the_loss_in_every_stage() {
         let curve = fit(entry, 0, 2).curve;
         for stage in ["student", "feature-mapping"] {
             let losses: Vec<f64> = curve.iter().filter(|p| p.stage == stage).map(|p| p.loss).collect();
+            let trains = stage == "student" || entry.name.ends_with("+fmam");
+            assert_eq!(losses.len(), if trains { 12 } else { 0 }, "{} {stage}", entry.name);
             if let (Some(first), Some(last)) = (losses.first(), losses.last()) {
-                assert_eq!(losses.len(), 12, "{} {stage}", entry.name);
                 assert!(last < first, "{} {stage}: {first} to {last}", entry.name);
             }
         }

@@ -1,4 +1,4 @@
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use fmam_ops::{Activation, channel_affine};
 
 use crate::{FeaturePyramid, Init, ModelError, Params};
@@ -36,24 +36,35 @@ impl OutputAffine {
     /// Takes over the statistics of `features`, which stand for the teacher's on all training images.
     ///
     /// # Errors
-    /// [`ModelError::Tensor`] when the number of channels differs.
+    /// [`ModelError::EmptyBatch`] without features, [`ModelError::Tensor`] when the number of channels differs.
     pub fn measure(&self, features: &[FeaturePyramid]) -> Result<(), ModelError> {
+        // In f64 and centred first: the mean may be large beside the deviation.
         for (k, [mean, deviation]) in self.scales.iter().enumerate() {
-            let (mut count, mut sum, mut squares) = (0, mean.zeros_like()?, mean.zeros_like()?);
-            for pyramid in features {
-                let scale = &pyramid.scales[k];
-                let (n, _, h, w) = scale.dims4()?;
-                count += n * h * w;
-                sum = (sum + scale.sum((0, 2, 3))?)?;
-                squares = (squares + scale.sqr()?.sum((0, 2, 3))?)?;
-            }
-            let count = count.max(1) as f64;
-            let average = (sum / count)?;
-            let variance = ((squares / count)? - average.sqr()?)?.maximum(1e-6)?;
-            mean.set(&average)?;
-            deviation.set(&variance.sqrt()?)?;
+            let scales = features.iter().map(|pyramid| pyramid.scales[k].to_dtype(DType::F64));
+            let scales = scales.collect::<Result<Vec<_>, _>>()?;
+            let average = Self::mean(&scales)?;
+            let centre = average.reshape((1, (), 1, 1))?;
+            let squares = scales.iter().map(|x| x.broadcast_sub(&centre)?.sqr());
+            let variance = Self::mean(&squares.collect::<Result<Vec<_>, _>>()?)?.maximum(1e-12)?;
+            mean.set(&average.to_dtype(mean.dtype())?)?;
+            deviation.set(&variance.sqrt()?.to_dtype(deviation.dtype())?)?;
         }
         Ok(())
+    }
+
+    /// Mean per channel over all positions of all batches.
+    fn mean(batches: &[Tensor]) -> Result<Tensor, ModelError> {
+        let (mut count, mut total) = (0, None);
+        for batch in batches {
+            let (n, _, h, w) = batch.dims4()?;
+            count += n * h * w;
+            let sum = batch.sum((0, 2, 3))?;
+            total = Some(match total {
+                None => sum,
+                Some(total) => (total + sum)?,
+            });
+        }
+        Ok((total.ok_or(ModelError::EmptyBatch)? / count as f64)?)
     }
 
     /// # Shapes and units
@@ -68,5 +79,35 @@ impl OutputAffine {
                 .to_nchw()?)
         });
         Ok(FeaturePyramid { scales: scales.collect::<Result<_, ModelError>>()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use fmam_core::Seed;
+
+    use super::*;
+
+    #[test]
+    fn a_large_mean_costs_no_digits_of_the_deviation() {
+        let params = Params::trainable(Seed::new(0), &Device::Cpu);
+        let affine = OutputAffine::new(&[1], &params).unwrap();
+        let batch = |offset: f32| {
+            let data: Vec<f32> =
+                (0..20_000).map(|i| 50.0 + offset + if i % 2 == 0 { 0.02 } else { -0.02 }).collect();
+            let scale = Tensor::from_vec(data, (2, 1, 100, 100), &Device::Cpu).unwrap();
+            FeaturePyramid { scales: vec![scale] }
+        };
+        affine.measure(&[batch(0.01), batch(-0.01)]).unwrap();
+        let [mean, deviation] = &affine.scales[0];
+        let value = |var: &Var| var.as_detached_tensor().to_vec1::<f32>().unwrap()[0];
+        assert!((value(mean) - 50.0).abs() < 1e-4);
+        // The squares of 0.02 and 0.01 add up.
+        assert!((value(deviation) - 0.0005_f32.sqrt()).abs() < 1e-5, "{}", value(deviation));
+        let one =
+            FeaturePyramid { scales: vec![Tensor::ones((1, 1, 2, 2), DType::F32, &Device::Cpu).unwrap()] };
+        let out = affine.forward(&one).unwrap().scales[0].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert!((out[3] - 50.0 - 0.0005_f32.sqrt()).abs() < 1e-4);
     }
 }

@@ -15,12 +15,12 @@ pub fn gaussian_blur(x: &Tensor, sigma: f64) -> Result<Tensor> {
     if sigma <= 0.0 {
         return Ok(x.detach());
     }
+    let (h, w) = (x.dim(D::Minus2)?, x.dim(D::Minus1)?);
     let kernel = kernel(sigma);
     if is_native(x) {
         let kernel = kernel.into_iter().map(|weight| weight as f32).collect();
         return x.contiguous()?.apply_op1_no_bwd(&Blur { kernel });
     }
-    let (h, w) = (x.dim(D::Minus2)?, x.dim(D::Minus1)?);
     let matrix = |size: usize| -> Result<Tensor> {
         let mut matrix = vec![0.0_f64; size * size];
         for (i, row) in matrix.chunks_exact_mut(size).enumerate() {

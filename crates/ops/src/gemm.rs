@@ -1,4 +1,4 @@
-//! The one place that calls the `gemm` crate, and with it the only `unsafe` of this crate so far.
+//! The one place that calls the `gemm` crate.
 
 /// A row-major or transposed matrix view.
 #[derive(Clone, Copy)]

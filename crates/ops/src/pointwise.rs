@@ -23,7 +23,7 @@ impl Nonlinearity {
     pub(crate) fn apply(self, values: &mut [f32]) {
         match self {
             Self::Identity => {}
-            Self::Relu => values.iter_mut().for_each(|v| *v = if *v > 0.0 { *v } else { 0.0 }),
+            Self::Relu => values.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }),
             Self::Relu6 => values.iter_mut().for_each(|v| *v = v.clamp(0.0, 6.0)),
         }
     }

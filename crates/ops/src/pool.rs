@@ -38,32 +38,39 @@ pub fn max_pool2d(x: &Activation, kernel: usize, stride: usize, padding: usize) 
 fn compose(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
     let (_, _, h, w) = x.dims4()?;
     let (oh, ow) = ((h + 2 * padding - kernel) / stride + 1, (w + 2 * padding - kernel) / stride + 1);
-    // Padding with a value below every other keeps it from winning.
-    let low = x.detach().flatten_all()?.min(0)?.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()? - 1.0;
     let reach = |out: usize| (out - 1) * stride + kernel;
-    let mut padded = (x - low)?;
-    for (axis, size, out) in [(2, h, oh), (3, w, ow)] {
-        padded = padded.pad_with_zeros(axis, padding, reach(out).saturating_sub(padding + size))?;
-        padded = padded.narrow(axis, 0, reach(out))?;
-    }
-    let padded = (padded + low)?;
+    let pad = |x: &Tensor| -> Result<Tensor> {
+        let mut x = x.clone();
+        for (axis, size, out) in [(2, h, oh), (3, w, ow)] {
+            x = x.pad_with_zeros(axis, padding, reach(out).saturating_sub(padding + size))?;
+            x = x.narrow(axis, 0, reach(out))?;
+        }
+        Ok(x)
+    };
+    let padded = pad(x)?;
+    // Only the copy that picks the winner is lowered outside the image: the values themselves stay exact.
+    let outside = (1.0 - pad(&x.ones_like()?.detach())?)?;
+    let ranked = (&padded.detach() - (outside * 1e30)?)?;
     let strided = |axis: usize, x: &Tensor, start: usize, out: usize| -> Result<Tensor> {
         let index: Vec<u32> = (0..out).map(|i| (start + i * stride) as u32).collect();
         x.index_select(&Tensor::from_vec(index, out, x.device())?, axis)
     };
-    let mut taps = Vec::with_capacity(kernel * kernel);
-    for ky in 0..kernel {
-        let rows = strided(2, &padded, ky, oh)?;
-        for kx in 0..kernel {
-            taps.push(strided(3, &rows.contiguous()?, kx, ow)?);
+    let windows = |x: &Tensor| -> Result<Vec<Tensor>> {
+        let mut taps = Vec::with_capacity(kernel * kernel);
+        for ky in 0..kernel {
+            let rows = strided(2, x, ky, oh)?.contiguous()?;
+            for kx in 0..kernel {
+                taps.push(strided(3, &rows, kx, ow)?);
+            }
         }
-    }
-    let stacked = Tensor::stack(&taps, 0)?;
-    let best = stacked.detach().max_keepdim(0)?;
+        Ok(taps)
+    };
+    let (taps, ranks) = (windows(&padded)?, windows(&ranked)?);
+    let best = Tensor::stack(&ranks, 0)?.max_keepdim(0)?;
     let mut taken = best.zeros_like()?.squeeze(0)?;
     let mut result = taken.clone();
-    for tap in &taps {
-        let equal = tap.detach().eq(&best.squeeze(0)?)?.to_dtype(x.dtype())?;
+    for (tap, rank) in taps.iter().zip(&ranks) {
+        let equal = rank.eq(&best.squeeze(0)?)?.to_dtype(x.dtype())?;
         let first = equal.mul(&(1.0 - &taken)?)?;
         taken = (taken + &first)?;
         result = (result + tap.mul(&first)?)?;

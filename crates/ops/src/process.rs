@@ -28,13 +28,14 @@ fn keep_candle_on_one_thread() {
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code, reason = "mallopt is a C function; see the safety argument below")]
 fn keep_freed_memory() {
-    const LARGE: i32 = 1 << 30;
-    for (parameter, value) in
-        [(libc::M_MMAP_THRESHOLD, LARGE), (libc::M_TRIM_THRESHOLD, i32::MAX), (libc::M_TOP_PAD, 1 << 26)]
-    {
-        // SAFETY: mallopt takes two integers, may be called at any time from any thread (it locks the arena), and
-        // these parameters change when memory is requested and returned, never what has been handed out.
-        unsafe { libc::mallopt(parameter, value) };
+    // SAFETY: mallopt takes two integers, may be called at any time from any thread (it locks the arena), and these
+    // parameters change when memory is requested and returned, never what has been handed out.
+    let set = |parameter, value| unsafe { libc::mallopt(parameter, value) != 0 };
+    // Older versions of glibc refuse more than 32 MiB. Without a threshold the others would do harm: setting one of
+    // them ends glibc's own adaptation.
+    if set(libc::M_MMAP_THRESHOLD, 1 << 30) || set(libc::M_MMAP_THRESHOLD, 32 << 20) {
+        set(libc::M_TRIM_THRESHOLD, i32::MAX);
+        set(libc::M_TOP_PAD, 1 << 26);
     }
 }
 

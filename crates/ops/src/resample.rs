@@ -1,4 +1,4 @@
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::host::{Host, elements, is_native, output};
@@ -31,6 +31,9 @@ pub fn upsample_nearest(x: &Tensor, factor: usize) -> Result<Tensor> {
 /// When `x` is not of rank 4 or a size is zero.
 pub fn upsample_bilinear(x: &Tensor, height: usize, width: usize, align_corners: bool) -> Result<Tensor> {
     let (n, c, h, w) = x.dims4()?;
+    if [h, w, height, width].contains(&0) {
+        return Err(Error::Msg(format!("upsample_bilinear: from {h}x{w} to {height}x{width}")).bt());
+    }
     let (rows, cols) = (Taps::new(h, height, align_corners), Taps::new(w, width, align_corners));
     if is_native(x) {
         return x.contiguous()?.apply_op1(Bilinear { rows, cols });
