@@ -21,6 +21,9 @@ pub(crate) fn build(features: &[&str]) -> Result<Fmam> {
         .arg(workspace_root()?.join("Cargo.toml"))
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
+    if let Some(commit) = commit() {
+        command.env("FMAM_COMMIT", commit);
+    }
     if !features.is_empty() {
         command.args(["--features", &features.join(",")]);
     }
@@ -41,6 +44,19 @@ pub(crate) fn build(features: &[&str]) -> Result<Fmam> {
         }
     }
     bail!("cargo built no binary called fmam")
+}
+
+/// The checkout's commit for run records, `-dirty` where files differ from it; `None` without git.
+fn commit() -> Option<String> {
+    let root = workspace_root().ok()?;
+    let git = |args: &[&str]| {
+        let output =
+            Command::new("git").arg("-C").arg(&root).args(args).stderr(Stdio::null()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "HEAD"])?;
+    let dirty = git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty());
+    Some(if dirty { format!("{commit}-dirty") } else { commit })
 }
 
 impl Fmam {

@@ -48,18 +48,33 @@ fn is_broken_pipe(error: &std::io::Error) -> bool {
     error.kind() == ErrorKind::BrokenPipe
 }
 
+/// Tells what is wrong with the command line, on one line, and gives the exit code; help and the version are printed
+/// as they are.
+pub(crate) fn report_parse(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if !error.use_stderr() || error.kind() == DisplayHelpOnMissingArgumentOrSubcommand {
+        error.exit();
+    }
+    // What is wrong comes first; after a blank line there are tips and the usage.
+    let text = error.to_string();
+    let what: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let _ = writeln!(std::io::stderr(), "{}", what.join(" "));
+    ExitCode::from(2)
+}
+
 /// Writes `error: what: why` as one line on stderr.
 pub(crate) fn error_line(error: &anyhow::Error) {
     // Not `eprintln!`, which panics when stderr is closed.
-    let _ = writeln!(std::io::stderr(), "error: {}", one_line(error));
+    let _ = writeln!(std::io::stderr(), "error: {}", one_line(error.chain()));
 }
 
 /// The error and its causes, each said once, on one line.
-pub(crate) fn one_line(error: &anyhow::Error) -> String {
+pub(crate) fn one_line(causes: anyhow::Chain<'_>) -> String {
     let mut text = String::new();
-    for cause in error.chain() {
+    for cause in causes {
         // TOML errors draw the place over several lines; their message alone says what is wrong.
-        let message = match cause.downcast_ref::<toml::de::Error>() {
+        let boxed = || cause.downcast_ref::<Box<toml::de::Error>>().map(AsRef::as_ref);
+        let message = match cause.downcast_ref::<toml::de::Error>().or_else(boxed) {
             Some(toml) => toml.message().to_owned(),
             None => cause.to_string(),
         };
@@ -82,8 +97,14 @@ mod tests {
     #[test]
     fn causes_are_joined_on_one_line_and_said_once() {
         let error = anyhow!("no\n  space").context("cannot write x").context("cannot write x: no space");
-        assert_eq!(one_line(&error), "cannot write x: no space");
-        assert_eq!(one_line(&anyhow!("b").context("a")), "a: b");
+        assert_eq!(one_line(error.chain()), "cannot write x: no space");
+        assert_eq!(one_line(anyhow!("b").context("a").chain()), "a: b");
+        let toml = toml::from_str::<toml::Table>("a = 1\nb = ").unwrap_err();
+        let message = toml.message().to_owned();
+        let source = Box::new(toml);
+        let parse = ExperimentError::Parse { path: "x.toml".into(), line: 2, source };
+        let told = one_line(anyhow::Error::new(parse).chain());
+        assert_eq!(told, format!("configuration x.toml, line 2: {}", message.replace('\n', " ")));
     }
 
     #[test]

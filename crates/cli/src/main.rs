@@ -71,7 +71,11 @@ fn main() -> ExitCode {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
 
-    let result = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return exit::report_parse(&error),
+    };
+    let result = match cli.command {
         Command::Reproduce(args) => reproduce::run(&args),
         Command::Fit(args) => fit::run(&args),
         Command::Eval(args) => eval::run(&args),

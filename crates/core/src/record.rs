@@ -38,7 +38,7 @@ pub struct RunRecord {
     pub metrics: Metrics,
     /// Wall-clock seconds of fitting.
     pub fit_seconds: f64,
-    /// Test images scored in a second, decoding included.
+    /// Test images scored in a second; they have been decoded before, as far as the cache holds them.
     pub score_images_per_second: f64,
     /// Largest resident memory of the process so far, in bytes, where the system tells.
     pub peak_rss_bytes: Option<u64>,

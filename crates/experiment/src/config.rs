@@ -9,6 +9,8 @@ use crate::ExperimentError;
 
 /// Image sides must be multiples of this: the coarsest stride of the networks.
 pub const IMAGE_SIZE_STEP: usize = 32;
+/// Largest image side: beyond it the feature maps of one batch do not fit into memory.
+pub const MAX_IMAGE_SIZE: usize = 2048;
 
 /// What an experiment is: the data, and the methods, backbones and seeds whose every combination is a run. Read from
 /// TOML; an unknown key is an error.
@@ -34,7 +36,8 @@ pub struct ExperimentConfig {
     pub weights: BTreeMap<String, PathBuf>,
     /// Seeds; each makes its own run.
     pub seeds: Vec<u64>,
-    /// Side in pixels of the square to which every image is resized; a multiple of [`IMAGE_SIZE_STEP`].
+    /// Side in pixels of the square to which every image is resized; a multiple of [`IMAGE_SIZE_STEP`], at most
+    /// [`MAX_IMAGE_SIZE`].
     #[serde(default = "default_image_size")]
     pub image_size: usize,
     /// Where tensors live, `auto`, `cpu` or `cuda:0`; `None` leaves it to the caller.
@@ -137,7 +140,8 @@ impl ExperimentConfig {
                 return Err(ExperimentError::Repeated { key, value: value.clone() });
             }
         }
-        if self.image_size == 0 || !self.image_size.is_multiple_of(IMAGE_SIZE_STEP) {
+        let valid = (IMAGE_SIZE_STEP..=MAX_IMAGE_SIZE).contains(&self.image_size);
+        if !valid || !self.image_size.is_multiple_of(IMAGE_SIZE_STEP) {
             return Err(ExperimentError::ImageSize { actual: self.image_size });
         }
         if self.loader_threads == Some(0) {
@@ -204,6 +208,7 @@ mod tests {
         check(|c| c.categories.push("screw".into()), |e| matches!(e, E::Repeated { key: "categories", .. }));
         check(|c| c.image_size = 0, |e| matches!(e, E::ImageSize { actual: 0 }));
         check(|c| c.image_size = 100, |e| matches!(e, E::ImageSize { actual: 100 }));
+        check(|c| c.image_size = 2080, |e| matches!(e, E::ImageSize { actual: 2080 }));
         check(|c| c.loader_threads = Some(0), |e| matches!(e, E::LoaderThreads));
     }
 }

@@ -51,7 +51,11 @@ pub enum ExperimentError {
         value: String,
     },
     /// The networks cannot take images of this size.
-    #[error("the image size must be a multiple of {}, got {actual}", crate::IMAGE_SIZE_STEP)]
+    #[error(
+        "the image size must be a multiple of {} up to {}, got {actual}",
+        crate::IMAGE_SIZE_STEP,
+        crate::MAX_IMAGE_SIZE
+    )]
     ImageSize {
         /// The side that was asked for.
         actual: usize,
@@ -71,7 +75,7 @@ pub enum ExperimentError {
     /// The method failed while it was fitted, scored or saved.
     #[error(transparent)]
     Method(Box<MethodError>),
-    /// A test image could not be read.
+    /// An image, mask or texture could not be read.
     #[error("cannot load sample `{id}`")]
     Sample {
         /// The sample.

@@ -22,7 +22,7 @@ pub struct Evaluation {
     pub maps: Vec<AnomalyMap>,
     /// The ground truth; `None` for an anomalous image without a mask.
     pub masks: Vec<Option<Mask>>,
-    /// Test images scored in a second, decoding included.
+    /// Test images scored in a second. Decoding counts only as far as the source has not cached it.
     pub images_per_second: f64,
 }
 

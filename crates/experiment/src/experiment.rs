@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::Device;
-use fmam_core::{Progress, SampleSource};
+use fmam_core::{Progress, SampleSource, ordered_map};
 use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions};
 use fmam_methods::{Fitted, MethodEntry, RunContext};
 use fmam_models::{BACKBONES, LoadedBackbone, ModelError, load_backbone};
@@ -27,14 +27,16 @@ pub struct RunPlan {
     pub stages: Vec<StageEpochs>,
 }
 
-/// An experiment whose names are known, whose configuration is checked, whose data set is indexed and whose backbones
-/// are loaded: what can be wrong before the first training step has been found.
+/// An experiment whose names are known, whose configuration is checked, whose data set is indexed and decoded once, and
+/// whose backbones are loaded: what can be wrong before the first training step has been found.
 pub struct Experiment {
     config: ExperimentConfig,
     device: Device,
     dataset: Box<dyn Dataset>,
     textures: Textures,
     backbones: BTreeMap<String, Arc<LoadedBackbone>>,
+    /// The decoded category of an experiment that has only one; several might not fit into memory together.
+    only: Option<Category>,
     plans: Vec<RunPlan>,
 }
 
@@ -48,8 +50,8 @@ impl Experiment {
     /// Opens everything that `config` names, for `device`.
     ///
     /// # Errors
-    /// [`ExperimentError::is_usage`] ones for what the configuration has wrong; [`ExperimentError::Dataset`] and
-    /// [`ExperimentError::Model`] for files.
+    /// [`ExperimentError::is_usage`] ones for what the configuration has wrong; [`ExperimentError::Dataset`],
+    /// [`ExperimentError::Sample`] and [`ExperimentError::Model`] for files.
     pub fn open(config: ExperimentConfig, device: Device) -> Result<Self, ExperimentError> {
         config.validate()?;
         let methods = method_configs(&config)?;
@@ -60,15 +62,33 @@ impl Experiment {
 
         let known = dataset.categories();
         let names = if config.categories.is_empty() { &known } else { &config.categories };
-        let mut sizes = BTreeMap::new();
-        for name in names {
-            let category = dataset.category(name, config.size())?;
-            sizes.insert(name.clone(), (category.train.len(), category.test.len()));
-        }
+        let categories =
+            names.iter().map(|name| dataset.category(name, config.size())).collect::<Result<Vec<_>, _>>()?;
+        let sizes: BTreeMap<_, _> =
+            names.iter().cloned().zip(categories.iter().map(|c| (c.train.len(), c.test.len()))).collect();
         let mut backbones = BTreeMap::new();
         for name in &config.backbones {
             let weights = config.weights.get(name).map(|path| path.as_path());
             backbones.insert(name.clone(), Arc::new(load_backbone(name, weights, &device)?));
+        }
+        // Last, as it takes longest: a damaged file is found before any training.
+        let threads = loader_threads(&config);
+        let n_categories = categories.len();
+        let mut only = None;
+        for category in categories {
+            let from_files = (0..category.train.len().min(1))
+                .any(|index| !category.train.sample(index).image_path.as_os_str().is_empty());
+            // Generated images cannot be damaged, and each category is decoded again when its runs begin.
+            if n_categories == 1 || from_files {
+                decode_category(&category, threads)?;
+            }
+            only = (n_categories == 1).then_some(category);
+        }
+        let synthesizes = |name| methods.get(name).is_some_and(|config| !config["mapping"].is_null());
+        if let Textures::Images(source) = &textures
+            && config.methods.iter().any(synthesizes)
+        {
+            decode(source.as_ref(), threads)?;
         }
 
         let keys = key::keys(&config.dataset, names, &config.methods, &config.backbones, &config.seeds);
@@ -82,7 +102,7 @@ impl Experiment {
                 Ok(RunPlan { key, n_train, n_test, config, stages })
             })
             .collect::<Result<_, ExperimentError>>()?;
-        Ok(Self { config, device, dataset, textures, backbones, plans })
+        Ok(Self { config, device, dataset, textures, backbones, only, plans })
     }
 
     /// The runs, in the order in which they are done: by category, method, backbone and seed.
@@ -102,16 +122,20 @@ impl Experiment {
 
     /// Threads that decode beside the computing one.
     pub fn loader_threads(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        self.config.loader_threads.unwrap_or_else(cores)
+        loader_threads(&self.config)
     }
 
-    /// Indexes a category; its images are decoded later, on request.
+    /// A category, decoded as far as its cache holds it, so that no timing of a run has decoding in it.
     ///
     /// # Errors
-    /// [`ExperimentError::Dataset`].
+    /// [`ExperimentError::Dataset`], [`ExperimentError::Sample`].
     pub fn category(&self, name: &str) -> Result<Category, ExperimentError> {
-        Ok(self.dataset.category(name, self.config.size())?)
+        if let Some(only) = self.only.as_ref().filter(|category| category.name == name) {
+            return Ok(only.clone());
+        }
+        let category = self.dataset.category(name, self.config.size())?;
+        decode_category(&category, self.loader_threads())?;
+        Ok(category)
     }
 
     /// Fits the method of `plan`, one of [`Experiment::plans`], to `train`.
@@ -139,6 +163,27 @@ impl Experiment {
         };
         Ok(unfitted.fit(train, &context)?)
     }
+}
+
+fn loader_threads(config: &ExperimentConfig) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    config.loader_threads.unwrap_or_else(cores)
+}
+
+fn decode_category(category: &Category, threads: usize) -> Result<(), ExperimentError> {
+    decode(category.train.as_ref(), threads)?;
+    decode(category.test.as_ref(), threads)
+}
+
+/// Decodes every image and mask once: finds damaged files, and fills the source's cache.
+fn decode(source: &dyn SampleSource, threads: usize) -> Result<(), ExperimentError> {
+    let work = |index| source.image(index).and_then(|_| source.mask(index)).map(drop);
+    ordered_map(source.len(), threads, 2 * threads, work, |index, decoded| {
+        decoded.map_err(|source_error| {
+            let id = source.sample(index).id.clone();
+            ExperimentError::Sample { id, source: source_error }
+        })
+    })
 }
 
 fn method_entry(name: &str) -> Result<&'static MethodEntry, ExperimentError> {

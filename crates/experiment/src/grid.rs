@@ -5,7 +5,7 @@ use fmam_core::{Artefacts, Label, OverlayRecord, Progress, RUN_RECORD_SCHEMA, Ru
 use fmam_datasets::Category;
 
 use crate::exhibits::overlay_name;
-use crate::store::{self, PartialRun};
+use crate::store::{self, NewFolders, PartialRun};
 use crate::{
     DrawOverlays, Evaluation, Exhibit, Experiment, ExperimentError, RunKey, RunPlan, evaluate, exhibits, host,
 };
@@ -39,6 +39,8 @@ pub struct Grid<'a> {
     experiment: &'a Experiment,
     out: PathBuf,
     pending: Vec<&'a RunPlan>,
+    /// Takes `out` away again if no run came to be.
+    _new_folders: NewFolders,
 }
 
 impl<'a> Grid<'a> {
@@ -50,15 +52,16 @@ impl<'a> Grid<'a> {
     /// [`ExperimentError::DamagedRecord`] or [`ExperimentError::RecordSchema`] for a finished run that cannot be
     /// taken for one of this experiment.
     pub fn new(experiment: &'a Experiment, out: &Path, overwrite: bool) -> Result<Self, ExperimentError> {
-        store::check_writable(out)?;
+        let new_folders = store::check_writable(out)?;
+        let device = experiment.device_name();
         let mut pending = Vec::new();
         for plan in experiment.plans() {
             store::remove_leftover(out, &plan.key)?;
-            if overwrite || !store::finished(out, plan)? {
+            if overwrite || !store::finished(out, plan, &device)? {
                 pending.push(plan);
             }
         }
-        Ok(Self { experiment, out: out.to_owned(), pending })
+        Ok(Self { experiment, out: out.to_owned(), pending, _new_folders: new_folders })
     }
 
     /// The runs to do, in order.

@@ -19,7 +19,7 @@ mod overrides;
 mod preset;
 mod store;
 
-pub use config::{ExperimentConfig, IMAGE_SIZE_STEP};
+pub use config::{ExperimentConfig, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE};
 pub use error::ExperimentError;
 pub use evaluate::{Evaluation, evaluate};
 pub use exhibits::{DrawOverlays, Exhibit, exhibits};
@@ -29,4 +29,4 @@ pub use host::{device_name, peak_rss_bytes};
 pub use key::RunKey;
 pub use overrides::{StageEpochs, stage_epochs};
 pub use preset::{PRESETS, Preset, preset};
-pub use store::check_writable;
+pub use store::{NewFolders, check_writable};

@@ -14,21 +14,42 @@ use crate::{ExperimentError, RunKey, RunPlan};
 /// Name of a run's record within its folder.
 pub(crate) const RECORD_FILE: &str = "record.json";
 
+/// The folders that [`check_writable`] made. Those that are still empty are removed when it is dropped, so that what
+/// failed leaves nothing behind.
+#[must_use = "dropped, it removes the folders"]
+#[derive(Debug)]
+pub struct NewFolders {
+    /// The deepest first.
+    folders: Vec<PathBuf>,
+}
+
+impl Drop for NewFolders {
+    fn drop(&mut self) {
+        for folder in &self.folders {
+            // Only ever removes an empty folder: that it is not empty is no failure.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
 /// Makes the folder `out` and proves that files can be written there, so that a long run does not fail at its end.
 ///
 /// # Errors
 /// [`ExperimentError::Write`] naming it.
-pub fn check_writable(out: &Path) -> Result<(), ExperimentError> {
+pub fn check_writable(out: &Path) -> Result<NewFolders, ExperimentError> {
+    let missing = out.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+    let new = NewFolders { folders: missing.map(Path::to_owned).collect() };
     fs::create_dir_all(out).map_err(|source| write_error(out, source))?;
     let probe = out.join(format!(".write-probe-{}", std::process::id()));
-    File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(|source| write_error(out, source))
+    File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(|source| write_error(out, source))?;
+    Ok(new)
 }
 
-/// The record of `plan`'s run, if it is finished. Without a record the run is not finished, whatever else is there.
+/// Whether `plan`'s run is finished, on the same kind of device as `device`. Without a record the run is not finished, whatever else is there.
 ///
 /// # Errors
 /// [`ExperimentError::DamagedRecord`], [`ExperimentError::RecordSchema`], [`ExperimentError::ConfigDiffers`].
-pub(crate) fn finished(out: &Path, plan: &RunPlan) -> Result<bool, ExperimentError> {
+pub(crate) fn finished(out: &Path, plan: &RunPlan, device: &str) -> Result<bool, ExperimentError> {
     #[derive(Deserialize)]
     struct Version {
         schema: u64,
@@ -50,6 +71,18 @@ pub(crate) fn finished(out: &Path, plan: &RunPlan) -> Result<bool, ExperimentErr
     compare(&record.config, &plan.config, "", &mut differences);
     if record.seed != plan.key.seed {
         differences.push(format!("seed: {} there, {} now", record.seed.value(), plan.key.seed.value()));
+    }
+    let n_test = record.n_test_normal + record.n_test_anomalous;
+    for (split, there, now) in [("training", record.n_train, plan.n_train), ("test", n_test, plan.n_test)] {
+        if there != now {
+            differences.push(format!("data set: {there} {split} images there, {now} now"));
+        }
+    }
+    // Which of several like devices it was does not matter.
+    let kind = |name: &str| name.split(':').next().unwrap_or_default().to_owned();
+    let (there, now) = (kind(&record.device), kind(device));
+    if there != now {
+        differences.push(format!("device: {there} there, {now} now"));
     }
     if differences.is_empty() {
         Ok(true)
@@ -223,13 +256,14 @@ mod tests {
     fn a_finished_run_is_known_by_its_configuration() {
         let out = tempfile::tempdir().unwrap();
         let done = plan(json!({"method": {"epochs": 10, "lr": 0.1}}));
-        assert!(!finished(out.path(), &done).unwrap());
+        assert!(!finished(out.path(), &done, "cpu").unwrap());
         store(out.path(), &done);
-        assert!(finished(out.path(), &done).unwrap());
+        assert!(finished(out.path(), &done, "cpu").unwrap());
         assert_eq!(entries(&out.path().join(done.key.dir())), ["map.png", "record.json"]);
 
         let other = plan(json!({"method": {"epochs": 20, "lr": 0.1}, "weights": "a.pth"}));
-        let Err(ExperimentError::ConfigDiffers { folder, differences }) = finished(out.path(), &other) else {
+        let Err(ExperimentError::ConfigDiffers { folder, differences }) = finished(out.path(), &other, "cpu")
+        else {
             panic!("other settings must not count as finished");
         };
         assert!(folder.ends_with("seed-1"));
@@ -242,7 +276,7 @@ mod tests {
         let plan = plan(json!({}));
         let partial = PartialRun::begin(out.path(), &plan.key).unwrap();
         fs::write(partial.dir().join("map.png"), "x").unwrap();
-        assert!(!finished(out.path(), &plan).unwrap());
+        assert!(!finished(out.path(), &plan, "cpu").unwrap());
         assert!(!out.path().join("runs").exists());
         drop(partial);
         assert!(entries(out.path()).is_empty());
@@ -255,10 +289,10 @@ mod tests {
         let partial = PartialRun::begin(out.path(), &plan.key).unwrap();
         fs::write(partial.dir().join("record.json"), "{").unwrap();
         std::mem::forget(partial);
-        assert!(!finished(out.path(), &plan).unwrap());
+        assert!(!finished(out.path(), &plan, "cpu").unwrap());
         store(out.path(), &plan);
         assert_eq!(entries(out.path()), ["runs"]);
-        assert!(finished(out.path(), &plan).unwrap());
+        assert!(finished(out.path(), &plan, "cpu").unwrap());
     }
 
     #[test]
@@ -269,7 +303,7 @@ mod tests {
         fs::write(out.path().join(old.key.dir()).join("stale.png"), "x").unwrap();
         let new = plan(json!({"a": 2}));
         store(out.path(), &new);
-        assert!(finished(out.path(), &new).unwrap());
+        assert!(finished(out.path(), &new, "cpu").unwrap());
         assert_eq!(entries(&out.path().join(new.key.dir())), ["map.png", "record.json"]);
     }
 
@@ -280,9 +314,12 @@ mod tests {
         store(out.path(), &plan);
         let path = out.path().join(plan.key.dir()).join(RECORD_FILE);
         fs::write(&path, "{\"schema\": 99}").unwrap();
-        assert!(matches!(finished(out.path(), &plan), Err(ExperimentError::RecordSchema { found: 99, .. })));
+        assert!(matches!(
+            finished(out.path(), &plan, "cpu"),
+            Err(ExperimentError::RecordSchema { found: 99, .. })
+        ));
         fs::write(&path, "{\"schema\": 1, \"dat").unwrap();
-        let error = finished(out.path(), &plan).unwrap_err();
+        let error = finished(out.path(), &plan, "cpu").unwrap_err();
         assert!(matches!(&error, ExperimentError::DamagedRecord { path: named, .. } if *named == path));
     }
 
@@ -293,7 +330,23 @@ mod tests {
         fs::write(&file, "x").unwrap();
         let error = check_writable(&file.join("runs")).unwrap_err();
         assert!(matches!(error, ExperimentError::Write { .. }));
-        check_writable(&out.path().join("new/deep")).unwrap();
-        assert!(entries(&out.path().join("new/deep")).is_empty());
+        let new = check_writable(&out.path().join("new/deep/er")).unwrap();
+        assert!(entries(&out.path().join("new/deep/er")).is_empty());
+        fs::write(out.path().join("new/kept"), "x").unwrap();
+        drop(new);
+        assert_eq!(entries(&out.path().join("new")), ["kept"]);
+    }
+
+    #[test]
+    fn another_data_set_or_device_is_a_difference() {
+        let out = tempfile::tempdir().unwrap();
+        let mut plan = plan(json!({}));
+        store(out.path(), &plan);
+        plan.n_test = 5;
+        let Err(ExperimentError::ConfigDiffers { differences, .. }) = finished(out.path(), &plan, "cuda:1")
+        else {
+            panic!("other data must not count as finished");
+        };
+        assert_eq!(differences, ["data set: 4 test images there, 5 now", "device: cpu there, cuda now"]);
     }
 }

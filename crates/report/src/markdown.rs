@@ -25,7 +25,7 @@ const LEGEND: &str = "\
 Figures are in per cent, from the last epoch. Each is the mean over the categories, then over the seeds; ± is the \
 sample standard deviation over the seeds. The best of a column is **bold**. AUPRO is taken up to a false positive \
 rate of 0.3. F1-max is an *oracle*: its threshold is chosen on the test set. Fit is seconds of fitting for one \
-category, Images/s the test images scored in a second, decoding included.
+category, Images/s the test images scored in a second.
 ";
 
 const PICTURES: &str = "\

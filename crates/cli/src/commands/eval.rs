@@ -42,9 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     args.compute.prepare()?;
     let detector = load_detector(&args.model, &args.compute.device.unwrap_or_default().open()?)?;
     let test = args.data.category(detector.image_size())?.test;
-    if let Some(out) = &args.out {
-        check_writable(out)?;
-    }
+    let _new_folders = args.out.as_deref().map(check_writable).transpose()?;
     let console = Console::new(args.compute.quiet, []);
     let evaluation = evaluate(detector.as_ref(), test.as_ref(), args.compute.loader_threads(), &console);
     console.clear();

@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("{} exists already; remove it or choose another --out", args.out.display());
     }
     let parent = args.out.parent().filter(|parent| !parent.as_os_str().is_empty());
-    check_writable(parent.unwrap_or(Path::new(".")))?;
+    let _new_folders = check_writable(parent.unwrap_or(Path::new(".")))?;
 
     let train = experiment.category(&category)?.train;
     let console = Console::new(args.compute.quiet, experiment.plans());

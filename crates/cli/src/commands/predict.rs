@@ -1,10 +1,10 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use fmam_core::{AnomalyMap, Progress, RgbImage, ordered_map};
 use fmam_datasets::load_image;
-use fmam_experiment::{ExperimentError, check_writable};
+use fmam_experiment::{ExperimentError, NewFolders, check_writable};
 use fmam_methods::load_detector;
 use fmam_report::{map_range, overlay, write_atomic, write_png};
 use serde_json::json;
@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// Folder that `fmam fit` wrote, or `model` of a run of `fmam reproduce`
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// Where predictions and pictures go
+    /// Folder for predictions and pictures, which must be new or empty
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     #[command(flatten)]
@@ -46,12 +46,12 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     args.compute.prepare()?;
     let detector = load_detector(&args.model, &args.compute.device.unwrap_or_default().open()?)?;
-    check_writable(&args.out)?;
+    let folder = PartialFolder::begin(&args.out)?;
     let console = Console::new(args.compute.quiet, []);
     let size = detector.image_size();
     let n = args.images.len();
     let names = overlay_names(&args.images);
-    let mut pictures = Pictures { range: None, waiting: Vec::new(), out: &args.out };
+    let mut pictures = Pictures { range: None, waiting: Vec::new(), out: &folder.partial };
     let (mut batch, mut indices, mut scores) = (Vec::new(), Vec::new(), vec![None; n]);
     let mut n_failed = 0;
 
@@ -90,6 +90,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     console.clear();
     scored?;
     pictures.draw_waiting()?;
+    if n_failed == n {
+        bail!("none of the {n} images could be read");
+    }
 
     let mut lines = String::new();
     let mut table = format!("{:>10}  image\n", "score");
@@ -100,12 +103,61 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         lines.push_str(&format!("{}\n", json!({"image": image, "image_score": score, "overlay": overlay})));
         table.push_str(&format!("{score:>10.4}  {image}\n"));
     }
-    write_atomic(&args.out.join("predictions.jsonl"), lines.as_bytes())?;
+    write_atomic(&folder.partial.join("predictions.jsonl"), lines.as_bytes())?;
+    folder.finish()?;
     print(&table)?;
     if n_failed > 0 {
         bail!("{n_failed} of {n} images could not be read");
     }
     Ok(())
+}
+
+/// The output folder in the making, beside its place; dropped without [`PartialFolder::finish`] it is removed.
+struct PartialFolder {
+    partial: PathBuf,
+    target: PathBuf,
+    /// Dropped after the partial folder is gone.
+    _new_folders: NewFolders,
+}
+
+impl PartialFolder {
+    fn begin(out: &Path) -> Result<Self> {
+        let cannot_write = || format!("cannot write {}", out.display());
+        let target = if out.exists() {
+            if !out.is_dir() || std::fs::read_dir(out).with_context(cannot_write)?.next().is_some() {
+                bail!("{} exists already and is no empty folder; choose another --out", out.display());
+            }
+            // A link and `.` have no name of their own to put something beside.
+            out.canonicalize().with_context(cannot_write)?
+        } else {
+            out.to_owned()
+        };
+        let parent =
+            target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let new_folders = check_writable(parent)?;
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let partial = parent.join(format!(".partial-{name}-{}", std::process::id()));
+        std::fs::create_dir(&partial).with_context(cannot_write)?;
+        Ok(Self { partial, target, _new_folders: new_folders })
+    }
+
+    fn finish(self) -> Result<()> {
+        let moved = || {
+            if self.target.exists() {
+                // Not every system renames onto an empty folder.
+                std::fs::remove_dir(&self.target)?;
+            }
+            std::fs::rename(&self.partial, &self.target)
+        };
+        moved().with_context(|| format!("cannot write {}", self.target.display()))
+    }
+}
+
+impl Drop for PartialFolder {
+    fn drop(&mut self) {
+        // Best effort; once it was moved there is nothing of this name.
+        let _ = std::fs::remove_dir_all(&self.partial);
+    }
 }
 
 /// Draws overlays in one colour range.

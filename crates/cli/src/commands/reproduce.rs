@@ -12,7 +12,7 @@ use fmam_report::{Report, load_records};
 use crate::commands::report::path_lines;
 use crate::compute::ComputeArgs;
 use crate::device::DeviceChoice;
-use crate::exit::usage;
+use crate::exit::{self, usage};
 use crate::overlays;
 use crate::progress::Console;
 use crate::settings::Setting;
@@ -46,13 +46,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
     /// Categories, separated by commas [default: all]
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = parse_item)]
     categories: Option<Vec<String>>,
     /// Methods, separated by commas; `fmam list methods` names them
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = parse_item)]
     methods: Option<Vec<String>>,
     /// Backbones, separated by commas; `fmam list backbones` names them
-    #[arg(long, value_name = "A,B", value_delimiter = ',', visible_alias = "backbones")]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', visible_alias = "backbones", value_parser = parse_item)]
     backbone: Option<Vec<String>>,
     /// Weights of the backbone (.pth or .safetensors); NAME=FILE where there are several backbones
     #[arg(long, value_name = "[NAME=]FILE")]
@@ -79,6 +79,10 @@ pub(crate) struct Args {
     compute: ComputeArgs,
 }
 
+fn parse_item(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("an item of the list is empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 pub(crate) fn parse_epochs(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n @ 1..) => Ok(n),
@@ -101,13 +105,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if n_before > 0 {
         console.say(&format!("{n_before} of {n_runs} runs are finished in {}", out.display()));
     }
-    let observer = Reporting { console: &console, out: &out, failure: Mutex::new(None) };
+    let observer = Reporting { console: &console, out: &out, single: n_runs == 1, failure: Mutex::new(None) };
     let outcome = grid.run(&overlays::draw, &observer);
     console.clear();
-    let outcome = outcome.inspect_err(|error| {
+    let mut outcome = outcome.inspect_err(|error| {
         if error.is_cancelled() {
             let out = out.display();
-            console.say(&format!("finished runs are kept in {out}; the same command goes on from there"));
+            let how = if args.overwrite {
+                "repeat without --overwrite to go on"
+            } else {
+                "the same command goes on from there"
+            };
+            console.say(&format!("finished runs are kept in {out}; {how}"));
         }
     })?;
 
@@ -115,6 +124,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let report = Report::from_records(load_records(&out)?);
         let paths = report.write(&out)?;
         print(&format!("{}\n{}", report.terminal_table(), path_lines(&paths)))?;
+    }
+    if n_runs == 1
+        && let Some((key, error)) = outcome.failed.pop()
+    {
+        return Err(anyhow::Error::new(error).context(format!("run {key}")));
     }
     if !outcome.failed.is_empty() {
         bail!("{} of {n_runs} runs failed; the same command tries them again", outcome.failed.len());
@@ -213,6 +227,8 @@ fn device(args: &Args, config: &ExperimentConfig) -> Result<DeviceChoice> {
 struct Reporting<'a> {
     console: &'a Console,
     out: &'a Path,
+    /// Whether there is but one run, whose failure is that of the whole and is told as such.
+    single: bool,
     /// The first report that could not be written.
     failure: Mutex<Option<anyhow::Error>>,
 }
@@ -250,8 +266,10 @@ impl GridObserver for Reporting<'_> {
                     failure.get_or_insert(error);
                 }
             }
+            Err(_) if self.single => {}
             Err(error) => {
-                self.console.error(&anyhow!(run_failure(error)).context(format!("run {}", plan.key)));
+                let why = exit::one_line(anyhow::Chain::new(error));
+                self.console.error(&anyhow!("run {}: {why}", plan.key));
             }
         }
     }
@@ -260,17 +278,6 @@ impl GridObserver for Reporting<'_> {
 fn write_report(out: &Path) -> Result<()> {
     Report::from_records(load_records(out)?).write(out).context("cannot bring the report up to date")?;
     Ok(())
-}
-
-/// The error and its causes as text: it is not ours to keep.
-fn run_failure(error: &ExperimentError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -65,6 +65,14 @@ fn images_of_any_size_are_predicted_and_unreadable_ones_are_named() {
     assert!(errors[2].contains("2 of 3"), "{}", call.stderr);
     assert_eq!(jsonl(&dir.path().join("p/predictions.jsonl")).len(), 1);
     assert_eq!(files(&dir.path().join("p")).len(), 2);
+
+    fail(dir.path(), "predict wide.png --model model --out p", 1, &["p exists already"]);
+    let call = line(dir.path(), "predict cut.png --model model --out new/q");
+    assert_eq!(call.code, Some(1), "{}", call.stderr);
+    assert!(!dir.path().join("new").exists());
+    std::fs::create_dir(dir.path().join("empty")).unwrap();
+    succeed(dir.path(), "predict wide.png --model model --out empty");
+    assert_eq!(files(&dir.path().join("empty")).len(), 2);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Wrong command lines and unusable files: one line, the right exit code, nothing left behind.
 
-use crate::{fail, files, image_dataset, line};
+use crate::{fail, files, image_dataset};
 
 #[test]
 fn unknown_names_and_bad_values_are_usage_errors() {
@@ -14,6 +14,8 @@ fn unknown_names_and_bad_values_are_usage_errors() {
     check("--preset nosuch", &["nosuch", "demo"]);
     check("--categories nosuch", &["nosuch", "plain"]);
     check("--image-size 100", &["multiple of 32", "100"]);
+    check("--image-size 4096", &["2048", "4096"]);
+    check("--methods ,", &["--methods", "empty"]);
     check("--set rkd.nosuch=1", &["rkd", "nosuch"]);
     check("--set rkd.epochs=0", &["rkd", "epochs"]);
     check("--set epochs=1", &["METHOD.epochs"]);
@@ -26,7 +28,7 @@ fn unknown_names_and_bad_values_are_usage_errors() {
     for args in
         ["reproduce --device gpu", "reproduce --epochs 0", "reproduce --threads 0", "nosuch", "list x"]
     {
-        assert_eq!(line(dir.path(), args).code, Some(2), "{args}");
+        fail(dir.path(), args, 2, &[]);
     }
     assert!(files(dir.path()).is_empty());
 }
@@ -63,25 +65,25 @@ fn broken_data_is_named_before_training() {
 }
 
 #[test]
-fn an_image_that_breaks_in_training_fails_its_runs_and_leaves_nothing() {
+fn a_damaged_image_mask_or_texture_is_found_before_training() {
     let dir = tempfile::tempdir().unwrap();
     let root = image_dataset(dir.path());
-    let image = root.join("plain/train/good/000.png");
-    let whole = std::fs::read(&image).unwrap();
-    std::fs::write(&image, &whole[..whole.len() / 2]).unwrap();
-    let call = line(
-        dir.path(),
-        "reproduce --data-root data --dataset mvtec --backbone tiny --image-size 64 --methods nkd,rkd --seeds 0 \
-         --epochs 1 --out o",
-    );
-    assert_eq!(call.code, Some(1), "{}", call.stderr);
-    let lines: Vec<_> = call.stderr.lines().collect();
-    assert_eq!(lines.len(), 3, "{}", call.stderr);
-    for (line, method) in lines.iter().zip(["nkd", "rkd"]) {
-        assert!(line.starts_with("error: ") && line.contains(method) && line.contains("000.png"), "{line}");
+    let reproduce = "reproduce --data-root data --dataset mvtec --backbone tiny --image-size 64 --methods nkd,rkd+fmam \
+                     --seeds 0 --epochs 1 --out new/o";
+    let fit = "fit --data-root data --dataset mvtec --backbone tiny --image-size 64 --method rkd+fmam --out new/model";
+    let texture = root.join("dtd/images/dotted/dotted_0001.png");
+    std::fs::create_dir_all(texture.parent().unwrap()).unwrap();
+    std::fs::copy(root.join("plain/train/good/000.png"), &texture).unwrap();
+    let mask = files(&root).into_iter().find(|path| path.to_string_lossy().contains("_mask")).unwrap();
+    for file in [root.join("plain/train/good/000.png"), root.join("plain/test/good/001.png"), mask, texture] {
+        let whole = std::fs::read(&file).unwrap();
+        std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+        let name = file.file_name().unwrap().to_str().unwrap();
+        fail(dir.path(), reproduce, 1, &[name]);
+        fail(dir.path(), fit, 1, &[name]);
+        std::fs::write(&file, whole).unwrap();
     }
-    assert!(lines[2].contains("2 of 2 runs failed"));
-    assert!(files(&dir.path().join("o")).is_empty());
+    assert!(!dir.path().join("new").exists());
 }
 
 #[test]
