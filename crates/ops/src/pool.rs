@@ -45,7 +45,7 @@ fn compose(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<T
             x = x.pad_with_zeros(axis, padding, reach(out).saturating_sub(padding + size))?;
             x = x.narrow(axis, 0, reach(out))?;
         }
-        Ok(x)
+        x.contiguous()
     };
     let padded = pad(x)?;
     // Only the copy that picks the winner is lowered outside the image: the values themselves stay exact.
