@@ -1,9 +1,10 @@
 use candle_core::{CpuStorage, CustomOp2, Error, Layout, Result, Shape, Tensor};
 
 use crate::Activation;
-use crate::conv_kernel::{self as dense, Geometry};
+use crate::conv_kernel::{self as dense, DenseWeight, Geometry};
 use crate::depthwise_kernel as depthwise;
 use crate::host::{Host, elements, output};
+use crate::panels::Epilogue;
 
 /// Zeros around the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,10 +73,6 @@ impl Conv2dConfig {
         let ow = (w + left + right - kw) / self.stride + 1;
         Ok(Geometry { n, h, w, ci, oh, ow, co, kh, kw, stride: self.stride, top, left })
     }
-
-    fn is_depthwise(&self, g: &Geometry) -> bool {
-        self.groups > 1 && self.groups == g.ci && self.groups == g.co
-    }
 }
 
 /// 2-D convolution (cross-correlation) without bias.
@@ -90,13 +87,9 @@ pub fn conv2d(x: &Activation, weight: &Tensor, config: &Conv2dConfig) -> Result<
     if !x.channels_last() {
         return x.with(compose_conv2d(x.tensor(), weight, config, &g)?);
     }
-    if config.groups == 1 {
+    if let Some(convolution) = Convolution::of(g, config) {
         let (input, weight) = (x.tensor().contiguous()?, weight.contiguous()?);
-        return x.with(input.apply_op2(&weight, Dense(g))?);
-    }
-    if config.is_depthwise(&g) {
-        let (input, weight) = (x.tensor().contiguous()?, weight.contiguous()?);
-        return x.with(input.apply_op2(&weight, Depthwise(g))?);
+        return x.with(input.apply_op2(&weight, convolution)?);
     }
     // Grouped convolutions occur in none of our networks: one dense convolution a group.
     let (per_in, per_out) = (g.ci / config.groups, g.co / config.groups);
@@ -124,7 +117,20 @@ pub fn conv_transpose2d(
     stride: usize,
     padding: usize,
 ) -> Result<Activation> {
-    let (n, ci, h, w) = x.dims()?;
+    let g = transposed_geometry(x.dims()?, weight, stride, padding)?;
+    if !x.channels_last() {
+        return x.with(x.tensor().conv_transpose2d(weight, padding, 0, stride, 1)?);
+    }
+    x.with(x.tensor().contiguous()?.apply_op2(&weight.contiguous()?, Convolution::Transposed(g))?)
+}
+
+/// The geometry of the convolution whose input gradient a transposed convolution is.
+pub(crate) fn transposed_geometry(
+    (n, ci, h, w): (usize, usize, usize, usize),
+    weight: &Tensor,
+    stride: usize,
+    padding: usize,
+) -> Result<Geometry> {
     let (weight_in, co, kh, kw) = weight.dims4()?;
     let size = |s: usize, k: usize| ((s.max(1) - 1) * stride + k).checked_sub(2 * padding).filter(|&v| v > 0);
     let (Some(out_h), Some(out_w)) = (size(h, kh), size(w, kw)) else {
@@ -138,25 +144,8 @@ pub fn conv_transpose2d(
         ))
         .bt());
     }
-    if !x.channels_last() {
-        return x.with(x.tensor().conv_transpose2d(weight, padding, 0, stride, 1)?);
-    }
-    // Seen as the convolution whose input gradient this is: its input is our output.
-    let g = Geometry {
-        n,
-        h: out_h,
-        w: out_w,
-        ci: co,
-        oh: h,
-        ow: w,
-        co: ci,
-        kh,
-        kw,
-        stride,
-        top: padding,
-        left: padding,
-    };
-    x.with(x.tensor().contiguous()?.apply_op2(&weight.contiguous()?, Transposed(g))?)
+    let (top, left) = (padding, padding);
+    Ok(Geometry { n, h: out_h, w: out_w, ci: co, oh: h, ow: w, co: ci, kh, kw, stride, top, left })
 }
 
 /// candle's own convolution, asked in the way in which its gradient is right: zeros are padded beforehand and
@@ -177,11 +166,89 @@ pub(crate) fn compose_conv2d(
     x.contiguous()?.conv2d(weight, 0, config.stride, 1, config.groups)
 }
 
-struct Dense(Geometry);
+/// The three products of training, each for one of the forms that a convolution takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Convolution {
+    Dense(Geometry),
+    Depthwise(Geometry),
+    /// The geometry is that of the convolution whose input gradient this is: its input is our output.
+    Transposed(Geometry),
+}
 
-impl CustomOp2 for Dense {
+impl Convolution {
+    /// The form for `weight`, unless it has several groups of several channels.
+    pub(crate) fn of(g: Geometry, config: &Conv2dConfig) -> Option<Self> {
+        match config.groups {
+            1 => Some(Self::Dense(g)),
+            groups if groups == g.ci && groups == g.co => Some(Self::Depthwise(g)),
+            _ => None,
+        }
+    }
+
+    /// `[N, H, W, C]` of the result.
+    pub(crate) fn output_shape(&self) -> (usize, usize, usize, usize) {
+        match self {
+            Self::Dense(g) | Self::Depthwise(g) => (g.n, g.oh, g.ow, g.co),
+            Self::Transposed(g) => (g.n, g.h, g.w, g.ci),
+        }
+    }
+
+    /// `[N, H, W, C]` of the input.
+    fn input_shape(&self) -> (usize, usize, usize, usize) {
+        match self {
+            Self::Dense(g) | Self::Depthwise(g) => (g.n, g.h, g.w, g.ci),
+            Self::Transposed(g) => (g.n, g.oh, g.ow, g.co),
+        }
+    }
+
+    /// Number of elements of the result.
+    pub(crate) fn output_len(&self) -> usize {
+        let (n, h, w, c) = self.output_shape();
+        n * h * w * c
+    }
+
+    /// Number of elements of the input.
+    pub(crate) fn input_len(&self) -> usize {
+        let (n, h, w, c) = self.input_shape();
+        n * h * w * c
+    }
+
+    /// Writes every element of `y`.
+    pub(crate) fn forward(&self, x: &[f32], weight: &[f32], y: &mut [f32]) {
+        let none = &Epilogue::NONE;
+        match self {
+            Self::Dense(g) => dense::forward(x, &DenseWeight::new(weight, g), g, none, y),
+            Self::Depthwise(g) => depthwise::forward(x, &depthwise::pack(weight, g), g, none, y),
+            Self::Transposed(g) => dense::input_gradient(x, weight, g, none, y),
+        }
+    }
+
+    /// Writes every element of `dx`.
+    pub(crate) fn input_gradient(&self, grad: &[f32], weight: &[f32], dx: &mut [f32]) {
+        let none = &Epilogue::NONE;
+        match self {
+            Self::Dense(g) => dense::input_gradient(grad, weight, g, none, dx),
+            Self::Depthwise(g) => depthwise::input_gradient(grad, &depthwise::pack(weight, g), g, dx),
+            Self::Transposed(g) => dense::forward(grad, &DenseWeight::new(weight, g), g, none, dx),
+        }
+    }
+
+    pub(crate) fn weight_gradient(&self, x: &[f32], grad: &[f32]) -> Vec<f32> {
+        match self {
+            Self::Dense(g) => dense::unpack(&dense::weight_gradient(x, grad, g), g),
+            Self::Depthwise(g) => depthwise::unpack(&depthwise::weight_gradient(x, grad, g), g),
+            Self::Transposed(g) => dense::unpack(&dense::weight_gradient(grad, x, g), g),
+        }
+    }
+}
+
+impl CustomOp2 for Convolution {
     fn name(&self) -> &'static str {
-        "conv2d"
+        match self {
+            Self::Dense(_) => "conv2d",
+            Self::Depthwise(_) => "depthwise_conv2d",
+            Self::Transposed(_) => "conv_transpose2d",
+        }
     }
 
     fn cpu_fwd(
@@ -191,9 +258,9 @@ impl CustomOp2 for Dense {
         s2: &CpuStorage,
         l2: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let g = &self.0;
-        let packed = dense::pack(elements(s2, l2)?, g);
-        output(dense::forward(elements(s1, l1)?, &packed, g, &dense::NO_EPILOGUE), (g.n, g.oh, g.ow, g.co))
+        let mut y = vec![0.0; self.output_len()];
+        self.forward(elements(s1, l1)?, elements(s2, l2)?, &mut y);
+        output(y, self.output_shape())
     }
 
     fn bwd(
@@ -203,124 +270,18 @@ impl CustomOp2 for Dense {
         _res: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let g = &self.0;
         let grad = grad.contiguous()?;
-        let grad_host = Host::new(&grad)?;
-        let dx = x
-            .track_op()
-            .then(|| {
-                let packed = dense::pack(&Host::new(weight)?, g);
-                Tensor::from_vec(dense::input_gradient(&grad_host, &packed, g), x.shape(), x.device())
-            })
-            .transpose()?;
-        let dw = weight
-            .track_op()
-            .then(|| {
-                let packed = dense::weight_gradient(&Host::new(x)?, &grad_host, g);
-                Tensor::from_vec(dense::unpack(&packed, g), weight.shape(), x.device())
-            })
-            .transpose()?;
-        Ok((dx, dw))
+        let (x_host, weight_host, grad) = (Host::new(x)?, Host::new(weight)?, Host::new(&grad)?);
+        let gradient = |of: &Tensor, compute: &dyn Fn() -> Vec<f32>| {
+            of.track_op().then(|| Tensor::from_vec(compute(), of.shape(), of.device())).transpose()
+        };
+        Ok((
+            gradient(x, &|| {
+                let mut dx = vec![0.0; self.input_len()];
+                self.input_gradient(&grad, &weight_host, &mut dx);
+                dx
+            })?,
+            gradient(weight, &|| self.weight_gradient(&x_host, &grad))?,
+        ))
     }
-}
-
-struct Transposed(Geometry);
-
-impl CustomOp2 for Transposed {
-    fn name(&self) -> &'static str {
-        "conv_transpose2d"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let g = &self.0;
-        let packed = dense::pack(elements(s2, l2)?, g);
-        output(dense::input_gradient(elements(s1, l1)?, &packed, g), (g.n, g.h, g.w, g.ci))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        _res: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let g = &self.0;
-        let grad = grad.contiguous()?;
-        let grad_host = Host::new(&grad)?;
-        let dx = x
-            .track_op()
-            .then(|| {
-                let packed = dense::pack(&Host::new(weight)?, g);
-                let dx = dense::forward(&grad_host, &packed, g, &dense::NO_EPILOGUE);
-                Tensor::from_vec(dx, x.shape(), x.device())
-            })
-            .transpose()?;
-        let dw = weight
-            .track_op()
-            .then(|| {
-                let packed = dense::weight_gradient(&grad_host, &Host::new(x)?, g);
-                Tensor::from_vec(dense::unpack(&packed, g), weight.shape(), x.device())
-            })
-            .transpose()?;
-        Ok((dx, dw))
-    }
-}
-
-struct Depthwise(Geometry);
-
-impl CustomOp2 for Depthwise {
-    fn name(&self) -> &'static str {
-        "depthwise_conv2d"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let g = &self.0;
-        let packed = depthwise::pack(elements(s2, l2)?, g);
-        let y = depthwise::forward(elements(s1, l1)?, &packed, g, &dense::NO_EPILOGUE);
-        output(y, (g.n, g.oh, g.ow, g.co))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        _res: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let g = &self.0;
-        let grad = grad.contiguous()?;
-        let grad_host = Host::new(&grad)?;
-        let dx = x
-            .track_op()
-            .then(|| {
-                let packed = depthwise::pack(&Host::new(weight)?, g);
-                Tensor::from_vec(depthwise::input_gradient(&grad_host, &packed, g), x.shape(), x.device())
-            })
-            .transpose()?;
-        let dw = weight
-            .track_op()
-            .then(|| {
-                let packed = depthwise::weight_gradient(&Host::new(x)?, &grad_host, g);
-                Tensor::from_vec(depthwise::unpack(&packed, g), weight.shape(), x.device())
-            })
-            .transpose()?;
-        Ok((dx, dw))
-    }
-}
-
-pub(crate) fn is_depthwise(config: &Conv2dConfig, weight: &Tensor) -> Result<bool> {
-    let (co, ci_group, ..) = weight.dims4()?;
-    Ok(config.groups > 1 && ci_group == 1 && co == config.groups)
 }

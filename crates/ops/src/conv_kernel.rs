@@ -1,16 +1,18 @@
-//! Dense convolution over channels-last images: a tile of output rows at a time is gathered into a matrix (one
-//! row a position, `k_h k_w C_in` columns) and multiplied with the packed weight. The three products of
-//! training are the same gather around a different multiplication.
+//! Dense convolution over channels-last images, as implicit matrix products: a window's rows are multiplied with the
+//! packed weight where they lie. The input gradient of stride 1 is a convolution again; that of other strides, and the
+//! weight gradient, gather windows into a matrix, a tile of output rows at a time.
 //!
 //! Tiles and partial sums are cut by shape alone, so a result has the same bits for any number of threads.
 
 use std::cell::RefCell;
 
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::Nonlinearity;
 use crate::gemm::{Matrix, gemm};
 use crate::host::vectorized;
+use crate::panels::{Epilogue, Panels, Rows, multiply};
+use crate::winograd::{self, WinogradWeight};
 
 /// Shape of a convolution. `top` and `left` zeros stand before the image; those after it follow from the rest.
 #[derive(Debug, Clone, Copy)]
@@ -41,35 +43,176 @@ impl Geometry {
             && (self.oh, self.ow) == (self.h, self.w)
     }
 
-    /// Output rows to a tile: enough positions to keep the multiplication busy, few enough to share the work.
-    fn tile_rows(&self, positions: usize) -> usize {
-        let all = self.n * self.oh;
-        positions.div_ceil(self.ow.max(1)).min(all.div_ceil(8)).max(1)
+    /// Whether the input gradient is itself a convolution of the output's gradient. With more zeros than a kernel
+    /// reaches, its own padding would be negative.
+    pub(crate) fn has_adjoint(&self) -> bool {
+        self.stride == 1 && self.top < self.kh && self.left < self.kw
+    }
+
+    /// The convolution that gives the input gradient of one of stride 1.
+    pub(crate) fn adjoint(&self) -> Self {
+        Self {
+            h: self.oh,
+            w: self.ow,
+            ci: self.co,
+            oh: self.h,
+            ow: self.w,
+            co: self.ci,
+            top: self.kh - 1 - self.top,
+            left: self.kw - 1 - self.left,
+            ..*self
+        }
     }
 }
 
-/// What is done to a tile while it is still in the cache.
-pub(crate) struct Epilogue<'a> {
-    pub(crate) bias: Option<&'a [f32]>,
-    pub(crate) nonlinearity: Nonlinearity,
+/// A weight in the form in which [`forward`] multiplies it.
+#[derive(Debug, Clone)]
+pub(crate) enum DenseWeight {
+    /// `[k_h k_w C_in, C_out]`.
+    Direct(Panels),
+    Winograd(WinogradWeight),
 }
 
-pub(crate) const NO_EPILOGUE: Epilogue<'static> =
-    Epilogue { bias: None, nonlinearity: Nonlinearity::Identity };
+impl DenseWeight {
+    /// Packs `weight`, `[C_out][C_in][k_h][k_w]`.
+    pub(crate) fn new(weight: &[f32], g: &Geometry) -> Self {
+        let taps = g.kh * g.kw;
+        Self::pack(g, |o, i, ky, kx| weight[(o * g.ci + i) * taps + ky * g.kw + kx])
+    }
 
-impl Epilogue<'_> {
-    pub(crate) fn apply(&self, tile: &mut [f32], channels: usize) {
-        vectorized(|| {
-            if let Some(bias) = self.bias {
-                for position in tile.chunks_exact_mut(channels) {
-                    for (v, b) in position.iter_mut().zip(bias) {
-                        *v += b;
-                    }
-                }
+    /// Packs `weight`, that of the convolution `g` of stride 1, for [`Geometry::adjoint`].
+    pub(crate) fn adjoint(weight: &[f32], g: &Geometry) -> Self {
+        let taps = g.kh * g.kw;
+        // Input and output change places, and the kernel is turned by half a circle.
+        Self::pack(&g.adjoint(), |o, i, ky, kx| weight[(i * g.ci + o) * taps + (taps - 1 - ky * g.kw - kx)])
+    }
+
+    fn pack(g: &Geometry, element: impl Fn(usize, usize, usize, usize) -> f32 + Sync) -> Self {
+        if winograd::applies(g) {
+            return Self::Winograd(WinogradWeight::new(g.ci, g.co, element));
+        }
+        Self::Direct(Panels::new(g.depth(), g.co, |k, row| {
+            let (tap, i) = (k / g.ci, k % g.ci);
+            for (o, value) in row.iter_mut().enumerate() {
+                *value = element(o, i, tap / g.kw, tap % g.kw);
             }
-            self.nonlinearity.apply(tile);
-        });
+        }))
     }
+}
+
+/// `[N, H, W, C_in]` to `[N, H', W', C_out]`, every element of which is written.
+pub(crate) fn forward(x: &[f32], weight: &DenseWeight, g: &Geometry, epilogue: &Epilogue<'_>, y: &mut [f32]) {
+    match weight {
+        DenseWeight::Direct(panels) => direct(x, panels, g, epilogue, y),
+        DenseWeight::Winograd(weight) => winograd::forward(x, weight, g, epilogue, y),
+    }
+}
+
+/// Input elements to a tile: together with a panel of the weight they stay in the second-level cache.
+const TILE_ELEMENTS: usize = 1 << 15;
+
+/// Multiplies windows where they lie: an image that needs zeros around it is copied, a few rows at a time, to where
+/// they are.
+fn direct(x: &[f32], panels: &Panels, g: &Geometry, epilogue: &Epilogue<'_>, y: &mut [f32]) {
+    let (image, row) = (g.oh * g.ow * g.co, g.ow * g.co);
+    let (reach_h, reach_w) = ((g.oh - 1) * g.stride + g.kh, (g.ow - 1) * g.stride + g.kw);
+    let padded = g.top + g.left > 0 || reach_h > g.h || reach_w > g.w;
+    let width = if padded { reach_w } else { g.w };
+    let rows = TILE_ELEMENTS / (g.stride * width * g.ci).max(1);
+    let rows = rows.min((g.n * g.oh).div_ceil(8)).clamp(1, g.oh);
+    y.par_chunks_mut(image).enumerate().for_each(|(n, y)| {
+        let x = &x[n * g.h * g.w * g.ci..][..g.h * g.w * g.ci];
+        y.par_chunks_mut(rows * row).enumerate().for_each(|(tile, y)| {
+            let (first, count) = (tile * rows, y.len() / row);
+            let residual = epilogue.residual.map(|r| &r[n * image + first * row..][..y.len()]);
+            let epilogue = Epilogue { residual, ..*epilogue };
+            let mut multiply = |x: &[f32]| Arch::new().dispatch(Tile { x, panels, g, width, epilogue, y });
+            if padded {
+                with_scratch(((count - 1) * g.stride + g.kh) * width * g.ci, |lines| {
+                    pad(x, g, first * g.stride, width, lines);
+                    multiply(lines);
+                });
+            } else {
+                multiply(&x[first * g.stride * width * g.ci..]);
+            }
+        });
+    });
+}
+
+/// One tile of [`direct`]: `x` begins with the first input row of the first window.
+struct Tile<'a, 'y> {
+    x: &'a [f32],
+    panels: &'a Panels,
+    g: &'a Geometry,
+    width: usize,
+    epilogue: Epilogue<'a>,
+    y: &'y mut [f32],
+}
+
+impl WithSimd for Tile<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { x, panels, g, width, epilogue, y } = self;
+        let (count, run) = (y.len() / g.co, g.kw * g.ci);
+        if g.is_pointwise() {
+            let rows = Rows { data: x, count, base: |p| p * g.ci, runs: 1, run, run_stride: 0 };
+            multiply(simd, &rows, panels, &epilogue, y);
+        } else {
+            let base = |p| (p / g.ow * width + p % g.ow) * g.stride * g.ci;
+            let rows = Rows { data: x, count, base, runs: g.kh, run, run_stride: width * g.ci };
+            multiply(simd, &rows, panels, &epilogue, y);
+        }
+    }
+}
+
+/// Copies input rows to `lines`, the first being row `first` of the padded image, with zeros around the image.
+fn pad(x: &[f32], g: &Geometry, first: usize, width: usize, lines: &mut [f32]) {
+    let (left, line) = (g.left * g.ci, g.w * g.ci);
+    for (index, to) in lines.chunks_exact_mut(width * g.ci).enumerate() {
+        match (first + index).checked_sub(g.top).filter(|&y| y < g.h) {
+            None => to.fill(0.0),
+            Some(y) => {
+                let inside = line.min(to.len() - left);
+                to[..left].fill(0.0);
+                to[left..left + inside].copy_from_slice(&x[y * line..][..inside]);
+                to[left + inside..].fill(0.0);
+            }
+        }
+    }
+}
+
+/// Gradient of the output, `[N, H', W', C_out]`, to that of the input, `[N, H, W, C_in]`; `weight` is
+/// `[C_out][C_in][k_h][k_w]`.
+pub(crate) fn input_gradient(
+    grad: &[f32],
+    weight: &[f32],
+    g: &Geometry,
+    epilogue: &Epilogue<'_>,
+    dx: &mut [f32],
+) {
+    if g.has_adjoint() {
+        return forward(grad, &DenseWeight::adjoint(weight, g), &g.adjoint(), epilogue, dx);
+    }
+    let (depth, row, packed) = (g.depth(), g.ow * g.co, pack(weight, g));
+    let weight = Matrix::new(&packed, g.co, depth);
+    // Windows overlap, so one image is one thread's.
+    let rows = 256_usize.div_ceil(g.ow).min(g.oh);
+    let image = g.h * g.w * g.ci;
+    let images = dx.par_chunks_mut(image).zip(grad.par_chunks(g.oh * row));
+    images.enumerate().for_each(|(n, (dx, grad))| {
+        dx.fill(0.0);
+        for (tile, grad) in grad.chunks(rows * row).enumerate() {
+            let positions = grad.len() / g.co;
+            with_scratch(positions * depth, |columns| {
+                gemm(columns, Matrix::new(grad, positions, g.co), weight, false);
+                scatter_add(columns, g, tile * rows, positions / g.ow, dx);
+            });
+        }
+        let residual = epilogue.residual.map(|r| &r[n * image..][..image]);
+        Epilogue { residual, ..*epilogue }.apply(dx, g.ci);
+    });
 }
 
 /// `[C_out][C_in][k_h][k_w]` to `[C_out][k_h][k_w][C_in]`.
@@ -102,54 +245,6 @@ pub(crate) fn unpack(packed: &[f32], g: &Geometry) -> Vec<f32> {
         },
     );
     weight
-}
-
-/// `[N, H, W, C_in]` to `[N, H', W', C_out]`.
-pub(crate) fn forward(x: &[f32], packed: &[f32], g: &Geometry, epilogue: &Epilogue<'_>) -> Vec<f32> {
-    let (depth, row) = (g.depth(), g.ow * g.co);
-    let weight = Matrix::new(packed, g.co, depth).transposed();
-    let mut y = vec![0.0; g.n * g.oh * row];
-    let rows = g.tile_rows(if g.is_pointwise() { 1024 } else { 256 });
-    y.par_chunks_mut(rows * row).enumerate().for_each(|(tile, y)| {
-        let (first, count) = (tile * rows, y.len() / row);
-        if g.is_pointwise() {
-            let x = &x[first * g.w * g.ci..][..count * g.w * g.ci];
-            gemm(y, Matrix::new(x, count * g.ow, depth), weight, false);
-        } else {
-            with_scratch(count * g.ow * depth, |columns| {
-                gather(x, g, first, count, columns);
-                gemm(y, Matrix::new(columns, count * g.ow, depth), weight, false);
-            });
-        }
-        epilogue.apply(y, g.co);
-    });
-    y
-}
-
-/// Gradient of the output, `[N, H', W', C_out]`, to that of the input, `[N, H, W, C_in]`.
-pub(crate) fn input_gradient(grad: &[f32], packed: &[f32], g: &Geometry) -> Vec<f32> {
-    let (depth, row) = (g.depth(), g.ow * g.co);
-    let weight = Matrix::new(packed, g.co, depth);
-    let mut dx = vec![0.0; g.n * g.h * g.w * g.ci];
-    if g.is_pointwise() {
-        let rows = g.tile_rows(1024);
-        dx.par_chunks_mut(rows * g.w * g.ci).zip(grad.par_chunks(rows * row)).for_each(|(dx, grad)| {
-            gemm(dx, Matrix::new(grad, grad.len() / g.co, g.co), weight, false);
-        });
-        return dx;
-    }
-    // Windows overlap, so one image is one thread's.
-    let rows = 256_usize.div_ceil(g.ow).min(g.oh);
-    dx.par_chunks_mut(g.h * g.w * g.ci).zip(grad.par_chunks(g.oh * row)).for_each(|(dx, grad)| {
-        for (tile, grad) in grad.chunks(rows * row).enumerate() {
-            let positions = grad.len() / g.co;
-            with_scratch(positions * depth, |columns| {
-                gemm(columns, Matrix::new(grad, positions, g.co), weight, false);
-                scatter_add(columns, g, tile * rows, positions / g.ow, dx);
-            });
-        }
-    });
-    dx
 }
 
 /// Gradient of the packed weight, `[C_out][k_h][k_w][C_in]`.
@@ -264,7 +359,7 @@ fn horizontal_run(ox: usize, g: &Geometry) -> (usize, usize, usize) {
 }
 
 /// Lends the thread's buffer. The closure must not start parallel work, which could ask for the buffer again.
-fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     thread_local! {
         static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
     }

@@ -1,11 +1,13 @@
-//! Depthwise convolution over channels-last images: each position is a short list of (source position, tap)
-//! pairs, the same for all channels, so the inner loop runs along the channels without a branch. The input
-//! gradient is the same loop with the pairs read the other way round.
+//! Depthwise convolution over channels-last images. Within a row, where all taps lie inside the image, a few positions
+//! are computed together, vector by vector along the channels; at the edges each position goes through the list of its
+//! (source position, tap) pairs. The input gradient is the same with the kernel turned, or with the pairs read the
+//! other way round.
 
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::conv_kernel::{Epilogue, Geometry, sum_in_order};
-use crate::host::vectorized;
+use crate::conv_kernel::{Geometry, sum_in_order};
+use crate::panels::{Epilogue, load, store};
 
 /// `[C][k_h][k_w]` to `[k_h][k_w][C]`.
 pub(crate) fn pack(weight: &[f32], g: &Geometry) -> Vec<f32> {
@@ -21,48 +23,209 @@ fn transpose(data: &[f32], rows: usize, cols: usize) -> Vec<f32> {
     (0..cols).flat_map(|c| (0..rows).map(move |r| data[r * cols + c])).collect()
 }
 
-/// `[N, H, W, C]` to `[N, H', W', C]`.
-pub(crate) fn forward(x: &[f32], packed: &[f32], g: &Geometry, epilogue: &Epilogue<'_>) -> Vec<f32> {
-    let c = g.co;
-    let mut y = vec![0.0; g.n * g.oh * g.ow * c];
-    let horizontal: Vec<_> = (0..g.ow).map(|ox| taps_of_output(ox, g.kw, g.stride, g.left, g.w)).collect();
+/// `[N, H, W, C]` to `[N, H', W', C]`, every element of which is written.
+pub(crate) fn forward(x: &[f32], packed: &[f32], g: &Geometry, epilogue: &Epilogue<'_>, y: &mut [f32]) {
+    let (c, image) = (g.co, g.h * g.w * g.co);
+    let plan = Plan::of_output(g);
     y.par_chunks_mut(g.ow * c).with_min_len(2).enumerate().for_each(|(row, out)| {
-        let image = &x[row / g.oh * g.h * g.w * c..][..g.h * g.w * c];
+        let image = &x[row / g.oh * image..][..image];
         let vertical = taps_of_output(row % g.oh, g.kh, g.stride, g.top, g.h);
-        accumulate_row(out, image, packed, (c, g.w, g.kw), &vertical, &horizontal);
-        epilogue.apply(out, c);
+        let residual = epilogue.residual.map(|r| &r[row * g.ow * c..][..g.ow * c]);
+        let epilogue = Epilogue { residual, ..*epilogue };
+        Arch::new().dispatch(Row {
+            out,
+            image,
+            packed,
+            c,
+            width: g.w,
+            kw: g.kw,
+            vertical,
+            plan: &plan,
+            epilogue,
+        });
     });
-    y
 }
 
-/// Gradient of the output to that of the input.
-pub(crate) fn input_gradient(grad: &[f32], packed: &[f32], g: &Geometry) -> Vec<f32> {
-    let c = g.co;
-    let mut dx = vec![0.0; g.n * g.h * g.w * c];
-    let horizontal: Vec<_> = (0..g.w).map(|ix| taps_of_input(ix, g.kw, g.stride, g.left, g.ow)).collect();
+/// Gradient of the output to that of the input, every element of which is written.
+pub(crate) fn input_gradient(grad: &[f32], packed: &[f32], g: &Geometry, dx: &mut [f32]) {
+    if g.has_adjoint() {
+        let taps = g.kh * g.kw;
+        let turned: Vec<f32> =
+            (0..taps).rev().flat_map(|tap| &packed[tap * g.co..][..g.co]).copied().collect();
+        return forward(grad, &turned, &g.adjoint(), &Epilogue::NONE, dx);
+    }
+    let (c, image) = (g.co, g.oh * g.ow * g.co);
+    let plan = Plan::of_input(g);
     dx.par_chunks_mut(g.w * c).with_min_len(2).enumerate().for_each(|(row, out)| {
-        let image = &grad[row / g.h * g.oh * g.ow * c..][..g.oh * g.ow * c];
+        let image = &grad[row / g.h * image..][..image];
         let vertical = taps_of_input(row % g.h, g.kh, g.stride, g.top, g.oh);
-        accumulate_row(out, image, packed, (c, g.ow, g.kw), &vertical, &horizontal);
+        let (width, kw, epilogue) = (g.ow, g.kw, Epilogue::NONE);
+        Arch::new().dispatch(Row { out, image, packed, c, width, kw, vertical, plan: &plan, epilogue });
     });
-    dx
+}
+
+/// Positions that are computed together.
+const GROUP: usize = 4;
+
+/// How the positions of a row find their sources.
+struct Plan {
+    /// The (source column, tap) pairs of each position.
+    horizontal: Vec<Vec<(usize, usize)>>,
+    /// The positions that have every tap, and the distance of their sources; empty where taps are not shared so.
+    interior: std::ops::Range<usize>,
+    step: usize,
+}
+
+impl Plan {
+    fn of_output(g: &Geometry) -> Self {
+        let horizontal: Vec<_> =
+            (0..g.ow).map(|ox| taps_of_output(ox, g.kw, g.stride, g.left, g.w)).collect();
+        let full = |taps: &Vec<_>| taps.len() == g.kw;
+        let start = horizontal.iter().position(full).unwrap_or(0);
+        let end = horizontal.iter().rposition(full).map_or(start, |last| last + 1);
+        Self { horizontal, interior: start..end, step: g.stride }
+    }
+
+    fn of_input(g: &Geometry) -> Self {
+        let horizontal = (0..g.w).map(|ix| taps_of_input(ix, g.kw, g.stride, g.left, g.ow)).collect();
+        Self { horizontal, interior: 0..0, step: 0 }
+    }
+}
+
+/// One row of the result; `width` is the source's.
+struct Row<'a, 'y> {
+    out: &'y mut [f32],
+    image: &'a [f32],
+    packed: &'a [f32],
+    c: usize,
+    width: usize,
+    kw: usize,
+    vertical: Vec<(usize, usize)>,
+    plan: &'a Plan,
+    epilogue: Epilogue<'a>,
+}
+
+impl WithSimd for Row<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let mut pairs = Vec::with_capacity(self.vertical.len() * self.kw);
+        let (positions, interior) = (self.plan.horizontal.len(), &self.plan.interior);
+        let mut position = 0;
+        while position < positions {
+            pairs.clear();
+            for &(y, ky) in &self.vertical {
+                for &(x, kx) in &self.plan.horizontal[position] {
+                    pairs.push(((y * self.width + x) * self.c, (ky * self.kw + kx) * self.c));
+                }
+            }
+            if interior.contains(&position) && position + GROUP <= interior.end {
+                self.positions::<S, GROUP>(simd, &pairs, position);
+                position += GROUP;
+            } else {
+                self.positions::<S, 1>(simd, &pairs, position);
+                position += 1;
+            }
+        }
+    }
+}
+
+impl Row<'_, '_> {
+    /// `P` positions whose sources lie `step` apart.
+    #[inline(always)]
+    fn positions<S: Simd, const P: usize>(&mut self, simd: S, pairs: &[(usize, usize)], first: usize) {
+        let (c, step) = (self.c, self.plan.step * self.c);
+        let end = |at: usize| at + (P - 1) * step + c;
+        assert!(
+            pairs.iter().all(|&(x, tap)| end(x) <= self.image.len() && tap + c <= self.packed.len()),
+            "a tap lies outside of the image"
+        );
+        let whole = c - c % S::F32_LANES;
+        for channel in (0..whole).step_by(S::F32_LANES) {
+            let mut sums = [self.epilogue.bias(simd, channel); P];
+            self.accumulate(simd, pairs, channel, &mut sums);
+            for (i, sum) in sums.into_iter().enumerate() {
+                self.finish(simd, (first + i) * c + channel, S::F32_LANES, sum);
+            }
+        }
+        if whole < c {
+            let mut sums = [self.epilogue.bias(simd, whole); P];
+            for &(source, tap) in pairs {
+                let weight = load(simd, &self.packed[tap + whole..tap + c]);
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    let at = source + i * step;
+                    *sum = simd.mul_add_e_f32s(weight, load(simd, &self.image[at + whole..at + c]), *sum);
+                }
+            }
+            for (i, sum) in sums.into_iter().enumerate() {
+                self.finish(simd, (first + i) * c + whole, c - whole, sum);
+            }
+        }
+    }
+
+    /// The inner loop, for whole vectors. The caller has checked that every pair's `P` sources and its tap have `c`
+    /// channels, and that a vector from `channel` on lies inside of them.
+    #[inline(always)]
+    #[allow(
+        unsafe_code,
+        reason = "the innermost loop cannot afford bounds checks; see the safety argument below"
+    )]
+    fn accumulate<S: Simd, const P: usize>(
+        &self,
+        simd: S,
+        pairs: &[(usize, usize)],
+        channel: usize,
+        sums: &mut [S::f32s; P],
+    ) {
+        let step = self.plan.step * self.c;
+        let mut total = *sums;
+        for &(source, tap) in pairs {
+            // SAFETY: `positions` asserts `source + (P - 1) * step + c <= image.len()` and `tap + c <= packed.len()` for
+            // every pair and calls this only where `channel + F32_LANES <= c`, so each range lies inside its slice;
+            // `S::f32s` is `F32_LANES` consecutive f32 with the alignment of f32 for every `Simd` (else `as_simd_f32s`
+            // could not give slices of it), and any bits are a valid f32.
+            let vector = |slice: &[f32], at: usize| unsafe {
+                slice.as_ptr().add(at + channel).cast::<S::f32s>().read_unaligned()
+            };
+            let weight = vector(self.packed, tap);
+            for (i, sum) in total.iter_mut().enumerate() {
+                *sum = simd.mul_add_e_f32s(weight, vector(self.image, source + i * step), *sum);
+            }
+        }
+        *sums = total;
+    }
+
+    #[inline(always)]
+    fn finish<S: Simd>(&mut self, simd: S, at: usize, lanes: usize, mut sum: S::f32s) {
+        if let Some(residual) = self.epilogue.residual {
+            sum = simd.add_f32s(sum, load(simd, &residual[at..at + lanes]));
+        }
+        store(simd, &mut self.out[at..at + lanes], self.epilogue.finish(simd, sum));
+    }
 }
 
 /// Gradient of the packed weight, `[k_h][k_w][C]`.
 pub(crate) fn weight_gradient(x: &[f32], grad: &[f32], g: &Geometry) -> Vec<f32> {
     let (c, size) = (g.co, g.kh * g.kw * g.co);
-    let partials: Vec<Vec<f32>> = x
-        .par_chunks(g.h * g.w * c)
-        .zip(grad.par_chunks(g.oh * g.ow * c))
-        .map(|(image, grad)| {
+    // Partial sums over fixed ranges of rows, added in order.
+    let range = g.oh.div_ceil(if g.n < 8 { 4 } else { 1 });
+    let ranges = g.oh.div_ceil(range);
+    let partials: Vec<Vec<f32>> = (0..g.n * ranges)
+        .into_par_iter()
+        .map(|index| {
+            let (n, first) = (index / ranges, index % ranges * range);
             let mut sum = vec![0.0; size];
-            for oy in 0..g.oh {
-                let grad = &grad[oy * g.ow * c..][..g.ow * c];
+            let image = &x[n * g.h * g.w * c..][..g.h * g.w * c];
+            for oy in first..(first + range).min(g.oh) {
+                let grad = &grad[(n * g.oh + oy) * g.ow * c..][..g.ow * c];
                 for (iy, ky) in taps_of_output(oy, g.kh, g.stride, g.top, g.h) {
                     let line = &image[iy * g.w * c..][..g.w * c];
-                    for kx in 0..g.kw {
-                        let sum = &mut sum[(ky * g.kw + kx) * c..][..c];
-                        vectorized(|| correlate_row(sum, line, grad, kx, g));
+                    let sum = &mut sum[ky * g.kw * c..][..g.kw * c];
+                    match g.kw {
+                        3 => Arch::new().dispatch(Correlation::<3> { sum, line, grad, g }),
+                        5 => Arch::new().dispatch(Correlation::<5> { sum, line, grad, g }),
+                        _ => Arch::new().dispatch(Correlation::<1> { sum, line, grad, g }),
                     }
                 }
             }
@@ -70,6 +233,72 @@ pub(crate) fn weight_gradient(x: &[f32], grad: &[f32], g: &Geometry) -> Vec<f32>
         })
         .collect();
     sum_in_order(partials, size)
+}
+
+/// Adds to `sum`, `[k_w][C]`, the products of one output row's gradient with an input row, for `K` taps at a time.
+struct Correlation<'a, 's, const K: usize> {
+    sum: &'s mut [f32],
+    line: &'a [f32],
+    grad: &'a [f32],
+    g: &'a Geometry,
+}
+
+impl<const K: usize> WithSimd for Correlation<'_, '_, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        for first in (0..self.g.kw).step_by(K) {
+            self.taps(simd, first);
+        }
+    }
+}
+
+impl<const K: usize> Correlation<'_, '_, K> {
+    #[inline(always)]
+    fn taps<S: Simd>(&mut self, simd: S, tap: usize) {
+        let (g, c) = (self.g, self.g.co);
+        // Output columns for which the tap `kx` lies inside the row: 0 <= ox * stride + kx - left < w.
+        let first_of = |kx: usize| g.left.saturating_sub(kx).div_ceil(g.stride);
+        let end_of = |kx: usize| (g.w + g.left).saturating_sub(kx).div_ceil(g.stride).min(g.ow);
+        let (start, end) = (first_of(tap), end_of(tap + K - 1));
+        for kx in tap..tap + K {
+            // The columns for which some of the K taps lie outside, one by one.
+            for ox in
+                (first_of(kx)..start.min(end_of(kx))).chain(end.max(first_of(kx)).max(start)..end_of(kx))
+            {
+                let at = (ox * g.stride + kx - g.left) * c;
+                let (x, d) = (&self.line[at..at + c], &self.grad[ox * c..][..c]);
+                for ((s, x), d) in self.sum[kx * c..][..c].iter_mut().zip(x).zip(d) {
+                    *s += x * d;
+                }
+            }
+        }
+        // A few positions at a time, so that their rows stay in the first-level cache.
+        for block in (start..end).step_by(8) {
+            let block_end = (block + 8).min(end);
+            let mut channel = 0;
+            while channel < c {
+                let lanes = (c - channel).min(S::F32_LANES);
+                let mut sums = [simd.splat_f32s(0.0); K];
+                for (k, sum) in sums.iter_mut().enumerate() {
+                    *sum = load(simd, &self.sum[(tap + k) * c + channel..][..lanes]);
+                }
+                for ox in block..block_end {
+                    let d = load(simd, &self.grad[ox * c + channel..][..lanes]);
+                    let at = (ox * g.stride + tap - g.left) * c + channel;
+                    for (k, sum) in sums.iter_mut().enumerate() {
+                        let x = load(simd, &self.line[at + k * c..][..lanes]);
+                        *sum = simd.mul_add_e_f32s(x, d, *sum);
+                    }
+                }
+                for (k, sum) in sums.into_iter().enumerate() {
+                    store(simd, &mut self.sum[(tap + k) * c + channel..][..lanes], sum);
+                }
+                channel += lanes;
+            }
+        }
+    }
 }
 
 /// The input indices and taps that output index `out` reads along one axis.
@@ -99,92 +328,4 @@ fn taps_of_input(
             (shifted % stride == 0 && shifted / stride < out).then_some((shifted / stride, k))
         })
         .collect()
-}
-
-/// One row of the result; `width` is the source's, `horizontal` holds each position's pairs along the row.
-fn accumulate_row(
-    out: &mut [f32],
-    image: &[f32],
-    packed: &[f32],
-    (c, width, kw): (usize, usize, usize),
-    vertical: &[(usize, usize)],
-    horizontal: &[Vec<(usize, usize)>],
-) {
-    let mut pairs = Vec::with_capacity(vertical.len() * kw);
-    for (out, horizontal) in out.chunks_exact_mut(c).zip(horizontal) {
-        pairs.clear();
-        for &(y, ky) in vertical {
-            for &(x, kx) in horizontal {
-                pairs.push(((y * width + x) * c, (ky * kw + kx) * c));
-            }
-        }
-        vectorized(|| accumulate(out, image, packed, &pairs));
-    }
-}
-
-#[inline(always)]
-fn accumulate(out: &mut [f32], image: &[f32], packed: &[f32], pairs: &[(usize, usize)]) {
-    let mut done = 0;
-    while done + 16 <= out.len() {
-        lanes::<16>(out, image, packed, pairs, done);
-        done += 16;
-    }
-    while done + 8 <= out.len() {
-        lanes::<8>(out, image, packed, pairs, done);
-        done += 8;
-    }
-    while done < out.len() {
-        lanes::<1>(out, image, packed, pairs, done);
-        done += 1;
-    }
-}
-
-#[inline(always)]
-fn lanes<const L: usize>(
-    out: &mut [f32],
-    image: &[f32],
-    packed: &[f32],
-    pairs: &[(usize, usize)],
-    channel: usize,
-) {
-    let mut sum = [0.0_f32; L];
-    for &(source, tap) in pairs {
-        let x = &image[source + channel..][..L];
-        let w = &packed[tap + channel..][..L];
-        for lane in 0..L {
-            sum[lane] += x[lane] * w[lane];
-        }
-    }
-    out[channel..channel + L].copy_from_slice(&sum);
-}
-
-/// Adds to `sum` the products of one output row's gradient with the input row, shifted by tap `kx`.
-#[inline(always)]
-fn correlate_row(sum: &mut [f32], line: &[f32], grad: &[f32], kx: usize, g: &Geometry) {
-    let c = g.co;
-    // Output columns whose source lies inside the row: 0 <= ox * stride + kx - left < w.
-    let first = g.left.saturating_sub(kx).div_ceil(g.stride);
-    let last = (g.w + g.left).saturating_sub(kx).div_ceil(g.stride).min(g.ow);
-    let mut channel = 0;
-    while channel < c {
-        let lanes = (c - channel).min(16);
-        let mut block = [0.0_f32; 16];
-        for ox in first..last {
-            let x = &line[(ox * g.stride + kx - g.left) * c + channel..][..lanes];
-            let d = &grad[ox * c + channel..][..lanes];
-            if lanes == 16 {
-                for lane in 0..16 {
-                    block[lane] += x[lane] * d[lane];
-                }
-            } else {
-                for (b, (x, d)) in block.iter_mut().zip(x.iter().zip(d)) {
-                    *b += x * d;
-                }
-            }
-        }
-        for (s, b) in sum[channel..channel + lanes].iter_mut().zip(block) {
-            *s += b;
-        }
-        channel += lanes;
-    }
 }

@@ -1,10 +1,11 @@
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape, Tensor};
 
-use crate::conv::{compose_conv2d, is_depthwise};
-use crate::conv_kernel::{self as dense, Epilogue};
+use crate::conv::{Convolution, transposed_geometry};
+use crate::conv_kernel::{self as dense, DenseWeight};
 use crate::depthwise_kernel as depthwise;
 use crate::host::{Host, elements, is_native, output};
-use crate::{Activation, Conv2dConfig, Nonlinearity};
+use crate::panels::Epilogue;
+use crate::{Activation, Conv2dConfig, LayerKind, Nonlinearity, conv_transpose2d, conv2d};
 
 /// A convolution whose weight does not change any more: bias and nonlinearity are fused into it and its weight
 /// is packed once. It takes no part in gradients.
@@ -13,15 +14,22 @@ pub struct FrozenConv2d {
     weight: Tensor,
     bias: Option<Tensor>,
     packed: Option<Packed>,
-    config: Conv2dConfig,
+    kind: LayerKind,
     nonlinearity: Nonlinearity,
 }
 
 #[derive(Debug, Clone)]
 struct Packed {
-    weight: Vec<f32>,
+    weight: PackedWeight,
     bias: Option<Vec<f32>>,
-    depthwise: bool,
+}
+
+#[derive(Debug, Clone)]
+enum PackedWeight {
+    Dense(DenseWeight),
+    Depthwise(Vec<f32>),
+    /// As it is.
+    Transposed(Vec<f32>),
 }
 
 impl FrozenConv2d {
@@ -29,7 +37,7 @@ impl FrozenConv2d {
     /// `weight`: `[C_out, C_in / groups, k_h, k_w]`; `bias`: `[C_out]`.
     ///
     /// # Errors
-    /// When `weight` is not of rank 4 or `bias` has another length than `C_out`.
+    /// When `weight` is not of rank 4, does not fit `config`, or `bias` has another length than `C_out`.
     pub fn new(
         weight: &Tensor,
         bias: Option<&Tensor>,
@@ -38,32 +46,61 @@ impl FrozenConv2d {
     ) -> Result<Self> {
         let weight = weight.detach().contiguous()?;
         let (co, ci, kh, kw) = weight.dims4()?;
-        let bias = bias.map(|b| b.detach().contiguous()?.reshape(co)).transpose()?;
-        let depthwise = is_depthwise(&config, &weight)?;
-        let packed = if is_native(&weight) && (config.groups == 1 || depthwise) {
-            let host = Host::new(&weight)?;
-            // Only the weight's own shape matters to packing.
-            let g = dense::Geometry {
-                n: 0,
-                h: 0,
-                w: 0,
-                ci,
-                oh: 0,
-                ow: 0,
-                co,
-                kh,
-                kw,
-                stride: 1,
-                top: 0,
-                left: 0,
-            };
-            let weight = if depthwise { depthwise::pack(&host, &g) } else { dense::pack(&host, &g) };
-            let bias = bias.as_ref().map(|b| Host::new(b).map(|b| b.to_vec())).transpose()?;
-            Some(Packed { weight, bias, depthwise })
+        // Only the weight's own shape matters to packing: any image will do.
+        let g = config.geometry((1, ci * config.groups, kh, kw), &weight)?;
+        let packed = match Convolution::of(g, &config) {
+            Some(convolution) if is_native(&weight) => {
+                let host = Host::new(&weight)?;
+                Some(match convolution {
+                    Convolution::Depthwise(_) => PackedWeight::Depthwise(depthwise::pack(&host, &g)),
+                    _ => PackedWeight::Dense(DenseWeight::new(&host, &g)),
+                })
+            }
+            _ => None,
+        };
+        Self::with_packed(weight, bias, co, packed, LayerKind::Conv(config), nonlinearity)
+    }
+
+    /// A transposed convolution.
+    ///
+    /// # Shapes and units
+    /// `weight`: `[C_in, C_out, k_h, k_w]`; `bias`: `[C_out]`; see [`conv_transpose2d`].
+    ///
+    /// # Errors
+    /// When `weight` is not of rank 4 or `bias` has another length than `C_out`.
+    pub fn transposed(
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        (stride, padding): (usize, usize),
+        nonlinearity: Nonlinearity,
+    ) -> Result<Self> {
+        let weight = weight.detach().contiguous()?;
+        let (_, co, ..) = weight.dims4()?;
+        let packed = if is_native(&weight) {
+            Some(PackedWeight::Transposed(Host::new(&weight)?.to_vec()))
         } else {
             None
         };
-        Ok(Self { weight, bias, packed, config, nonlinearity })
+        Self::with_packed(weight, bias, co, packed, LayerKind::Transposed { stride, padding }, nonlinearity)
+    }
+
+    fn with_packed(
+        weight: Tensor,
+        bias: Option<&Tensor>,
+        co: usize,
+        packed: Option<PackedWeight>,
+        kind: LayerKind,
+        nonlinearity: Nonlinearity,
+    ) -> Result<Self> {
+        let bias = bias.map(|b| b.detach().contiguous()?.reshape(co)).transpose()?;
+        let packed = match packed {
+            Some(weight) => {
+                let bias = bias.as_ref().map(|b| Host::new(b).map(|b| b.to_vec())).transpose()?;
+                Some(Packed { weight, bias })
+            }
+            None => None,
+        };
+        Ok(Self { weight, bias, packed, kind, nonlinearity })
     }
 
     /// # Shapes and units
@@ -72,30 +109,98 @@ impl FrozenConv2d {
     /// # Errors
     /// When the channels of `x` do not fit the weight.
     pub fn forward(&self, x: &Activation) -> Result<Activation> {
-        let g = self.config.geometry(x.dims()?, &self.weight)?;
-        if let (Some(packed), true) = (&self.packed, x.channels_last()) {
-            let op = Fused { packed, g, nonlinearity: self.nonlinearity };
-            return x.with(x.tensor().contiguous()?.apply_op1_no_bwd(&op)?);
+        self.run(x, None, self.nonlinearity)
+    }
+
+    /// The end of a residual block in one pass: `nonlinearity(self.forward(x) + residual)`.
+    ///
+    /// # Shapes and units
+    /// As [`FrozenConv2d::forward`]; `residual` has the result's shape.
+    ///
+    /// # Errors
+    /// When a shape does not fit.
+    pub fn forward_add(
+        &self,
+        x: &Activation,
+        residual: &Activation,
+        nonlinearity: Nonlinearity,
+    ) -> Result<Activation> {
+        if self.nonlinearity == Nonlinearity::Identity {
+            self.run(x, Some(residual), nonlinearity)
+        } else {
+            crate::add_nonlinearity(&self.forward(x)?, &residual.detach(), nonlinearity)
+        }
+    }
+
+    fn run(
+        &self,
+        x: &Activation,
+        residual: Option<&Activation>,
+        nonlinearity: Nonlinearity,
+    ) -> Result<Activation> {
+        let (convolution, (n, h, w, c)) = match self.kind {
+            LayerKind::Conv(config) => {
+                let g = config.geometry(x.dims()?, &self.weight)?;
+                (Convolution::of(g, &config), (g.n, g.oh, g.ow, g.co))
+            }
+            LayerKind::Transposed { stride, padding } => {
+                let g = transposed_geometry(x.dims()?, &self.weight, stride, padding)?;
+                (Some(Convolution::Transposed(g)), (g.n, g.h, g.w, g.ci))
+            }
+        };
+        if let Some(residual) = residual
+            && residual.dims()? != (n, c, h, w)
+        {
+            let message = format!("residual {:?} is not {:?}", residual.dims()?, (n, c, h, w));
+            return Err(Error::Msg(message).bt());
+        }
+        if let (Some(packed), Some(convolution), true) = (&self.packed, convolution, x.channels_last()) {
+            let op = Fused { packed, convolution, nonlinearity };
+            let x_host = x.tensor().contiguous()?;
+            return x.with(match residual {
+                None => x_host.apply_op1_no_bwd(&op)?,
+                Some(r) => x_host.apply_op2_no_bwd(&r.tensor().contiguous()?, &op)?,
+            });
         }
         let x = x.detach();
-        let y = if x.channels_last() {
-            crate::conv2d(&x, &self.weight, &self.config)?
-        } else {
-            x.with(compose_conv2d(x.tensor(), &self.weight, &self.config, &g)?)?
+        let y = match &self.kind {
+            LayerKind::Conv(config) => conv2d(&x, &self.weight, config)?,
+            LayerKind::Transposed { stride, padding } => {
+                conv_transpose2d(&x, &self.weight, *stride, *padding)?
+            }
         };
         let y = match &self.bias {
             None => y,
             Some(b) if y.channels_last() => y.with(y.tensor().broadcast_add(b)?)?,
-            Some(b) => y.with(y.tensor().broadcast_add(&b.reshape((1, g.co, 1, 1))?)?)?,
+            Some(b) => y.with(y.tensor().broadcast_add(&b.reshape((1, c, 1, 1))?)?)?,
         };
-        crate::nonlinearity(&y, self.nonlinearity)
+        match residual {
+            None => crate::nonlinearity(&y, nonlinearity),
+            Some(r) => crate::add_nonlinearity(&y, &r.detach(), nonlinearity),
+        }
     }
 }
 
 struct Fused<'a> {
     packed: &'a Packed,
-    g: dense::Geometry,
+    convolution: Convolution,
     nonlinearity: Nonlinearity,
+}
+
+impl Fused<'_> {
+    fn compute(&self, x: &[f32], residual: Option<&[f32]>) -> Result<(CpuStorage, Shape)> {
+        let bias = self.packed.bias.as_deref();
+        let epilogue = Epilogue { bias, residual, nonlinearity: self.nonlinearity };
+        let (Convolution::Dense(g) | Convolution::Depthwise(g) | Convolution::Transposed(g)) =
+            &self.convolution;
+        let mut y = vec![0.0; self.convolution.output_len()];
+        match &self.packed.weight {
+            PackedWeight::Dense(weight) => dense::forward(x, weight, g, &epilogue, &mut y),
+            PackedWeight::Depthwise(weight) => depthwise::forward(x, weight, g, &epilogue, &mut y),
+            PackedWeight::Transposed(weight) => dense::input_gradient(x, weight, g, &epilogue, &mut y),
+        }
+        output(y, self.convolution.output_shape())
+    }
 }
 
 impl CustomOp1 for Fused<'_> {
@@ -104,14 +209,22 @@ impl CustomOp1 for Fused<'_> {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let g = &self.g;
-        let x = elements(storage, layout)?;
-        let epilogue = Epilogue { bias: self.packed.bias.as_deref(), nonlinearity: self.nonlinearity };
-        let y = if self.packed.depthwise {
-            depthwise::forward(x, &self.packed.weight, g, &epilogue)
-        } else {
-            dense::forward(x, &self.packed.weight, g, &epilogue)
-        };
-        output(y, (g.n, g.oh, g.ow, g.co))
+        self.compute(elements(storage, layout)?, None)
+    }
+}
+
+impl CustomOp2 for Fused<'_> {
+    fn name(&self) -> &'static str {
+        "frozen_conv2d_add"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.compute(elements(s1, l1)?, Some(elements(s2, l2)?))
     }
 }

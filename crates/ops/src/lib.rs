@@ -29,27 +29,33 @@
 
 mod activation;
 mod blur;
+mod buffer;
 mod conv;
 mod conv_kernel;
+mod conv_norm;
 mod cosine;
 mod depthwise_kernel;
 mod frozen_conv;
 mod gemm;
 mod host;
 mod norm;
+mod normalizer;
 mod optim;
+mod panels;
 mod pointwise;
 mod pool;
 mod process;
 mod resample;
+mod winograd;
 
 pub use activation::Activation;
 pub use blur::gaussian_blur;
 pub use conv::{Conv2dConfig, Padding, conv_transpose2d, conv2d};
+pub use conv_norm::{LayerKind, TrainLayer, train_layers};
 pub use cosine::cosine_distance;
 pub use frozen_conv::FrozenConv2d;
 pub use norm::{BatchStatistics, batch_norm, batch_norm_train};
-pub use optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
+pub use optim::{Adam, AdamConfig, Optimizer, OptimizerState, Sgd, SgdConfig};
 pub use pointwise::{Nonlinearity, add_nonlinearity, channel_affine, nonlinearity};
 pub use pool::max_pool2d;
 pub use process::tune_process;

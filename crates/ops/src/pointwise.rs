@@ -214,7 +214,7 @@ pub(crate) fn masked(grad: f32, y: f32, (lower, upper): (f32, f32)) -> f32 {
     if (y > lower) & (y < upper) { grad } else { 0.0 }
 }
 
-fn masked_gradient(kind: Nonlinearity, res: &Tensor, grad: &Tensor) -> Result<Tensor> {
+pub(crate) fn masked_gradient(kind: Nonlinearity, res: &Tensor, grad: &Tensor) -> Result<Tensor> {
     let grad = grad.contiguous()?;
     if kind == Nonlinearity::Identity {
         return Ok(grad);

@@ -1,9 +1,8 @@
-use std::sync::Mutex;
-
 use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
 
 use crate::Activation;
-use crate::host::{Host, elements, output};
+use crate::host::{Host, elements, output, vectorized};
 
 /// Max pooling over square windows. Padding never wins; of equal values the first in row order gets the gradient,
 /// as in PyTorch.
@@ -27,7 +26,7 @@ pub fn max_pool2d(x: &Activation, kernel: usize, stride: usize, padding: usize) 
         .bt());
     }
     if x.channels_last() {
-        let op = MaxPool { kernel, stride, padding, winners: Mutex::new(Vec::new()) };
+        let op = MaxPool { kernel, stride, padding };
         return x.with(x.tensor().contiguous()?.apply_op1(op)?);
     }
     x.with(compose(x.tensor(), kernel, stride, padding)?)
@@ -82,8 +81,18 @@ struct MaxPool {
     kernel: usize,
     stride: usize,
     padding: usize,
-    /// Where each maximum came from, kept from the forward pass for the backward one.
-    winners: Mutex<Vec<u32>>,
+}
+
+impl MaxPool {
+    /// Calls `tap` with the position of every element of an output position's window.
+    #[inline(always)]
+    fn taps(&self, (oy, ox): (usize, usize), (h, w): (usize, usize), mut tap: impl FnMut(usize)) {
+        for iy in window(oy, self.stride, self.kernel, self.padding, h) {
+            for ix in window(ox, self.stride, self.kernel, self.padding, w) {
+                tap(iy * w + ix);
+            }
+        }
+    }
 }
 
 impl CustomOp1 for MaxPool {
@@ -97,36 +106,48 @@ impl CustomOp1 for MaxPool {
         let size = |s: usize| (s + 2 * self.padding - self.kernel) / self.stride + 1;
         let (oh, ow) = (size(h), size(w));
         let mut y = vec![f32::NEG_INFINITY; n * oh * ow * c];
-        let mut winners = vec![0_u32; y.len()];
-        let outputs = y.chunks_exact_mut(c.max(1)).zip(winners.chunks_exact_mut(c.max(1)));
-        for (position, (y, winners)) in outputs.enumerate() {
-            let (image, oy, ox) = (position / (oh * ow), position / ow % oh, position % ow);
-            for iy in window(oy, self.stride, self.kernel, self.padding, h) {
-                for ix in window(ox, self.stride, self.kernel, self.padding, w) {
-                    let start = ((image * h + iy) * w + ix) * c;
-                    for (k, v) in x[start..start + c].iter().enumerate() {
-                        if *v > y[k] || (v.is_nan() && !y[k].is_nan()) {
-                            y[k] = *v;
-                            winners[k] = (start + k) as u32;
+        y.par_chunks_mut((ow * c).max(1)).enumerate().for_each(|(row, y)| {
+            let image = &x[row / oh * h * w * c..][..h * w * c];
+            vectorized(|| {
+                for (ox, y) in y.chunks_exact_mut(c).enumerate() {
+                    self.taps((row % oh, ox), (h, w), |position| {
+                        let x = &image[position * c..][..c];
+                        for (y, x) in y.iter_mut().zip(x) {
+                            // NaN wins, and stays.
+                            *y = if (*x > *y) | x.is_nan() { *x } else { *y };
                         }
-                    }
+                    });
                 }
-            }
-        }
-        if let Ok(mut kept) = self.winners.lock() {
-            *kept = winners;
-        }
+            });
+        });
         output(y, (n, oh, ow, c))
     }
 
-    fn bwd(&self, arg: &Tensor, _res: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+    /// The gradient goes to the first of a window's elements that has the maximum.
+    fn bwd(&self, arg: &Tensor, res: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let grad = grad.contiguous()?;
-        let mut dx = vec![0.0_f32; arg.elem_count()];
-        if let Ok(winners) = self.winners.lock() {
-            for (winner, g) in winners.iter().zip(Host::new(&grad)?.iter()) {
-                dx[*winner as usize] += g;
-            }
-        }
+        let (x, y, grad) = (Host::new(arg)?, Host::new(res)?, Host::new(&grad)?);
+        let (_, h, w, c) = arg.dims4()?;
+        let (_, oh, ow, _) = res.dims4()?;
+        let mut dx = vec![0.0_f32; x.len()];
+        let outputs = y.par_chunks((oh * ow * c).max(1)).zip(grad.par_chunks((oh * ow * c).max(1)));
+        let images = dx.par_chunks_mut((h * w * c).max(1)).zip(x.par_chunks((h * w * c).max(1)));
+        images.zip(outputs).for_each(|((dx, x), (y, grad))| {
+            let mut left = vec![0.0_f32; c];
+            vectorized(|| {
+                for (position, (y, grad)) in y.chunks_exact(c).zip(grad.chunks_exact(c)).enumerate() {
+                    left.copy_from_slice(grad);
+                    self.taps((position / ow, position % ow), (h, w), |at| {
+                        let (dx, x) = (&mut dx[at * c..][..c], &x[at * c..][..c]);
+                        for (((dx, x), y), left) in dx.iter_mut().zip(x).zip(y).zip(&mut left) {
+                            let wins = (x == y) | (x.is_nan() & y.is_nan());
+                            *dx += if wins { *left } else { 0.0 };
+                            *left = if wins { 0.0 } else { *left };
+                        }
+                    });
+                }
+            });
+        });
         Tensor::from_vec(dx, arg.shape(), arg.device()).map(Some)
     }
 }

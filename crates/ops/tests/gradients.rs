@@ -5,9 +5,9 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use fmam_ops::{
-    Activation, Conv2dConfig, Nonlinearity, Padding, add_nonlinearity, batch_norm, batch_norm_train,
-    channel_affine, conv_transpose2d, conv2d, cosine_distance, max_pool2d, nonlinearity, upsample_bilinear,
-    upsample_nearest,
+    Activation, Conv2dConfig, LayerKind, Nonlinearity, Padding, TrainLayer, add_nonlinearity, batch_norm,
+    batch_norm_train, channel_affine, conv_transpose2d, conv2d, cosine_distance, max_pool2d, nonlinearity,
+    train_layers, upsample_bilinear, upsample_nearest,
 };
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
@@ -71,6 +71,55 @@ fn inputs(shapes: &[&[usize]]) -> Vec<Tensor> {
 
 fn nhwc(x: &Tensor) -> Activation {
     Activation::from_nchw(x).unwrap()
+}
+
+/// An inverted residual: widening, depthwise and narrowing convolution, each normalised, and the sum with the input.
+#[test]
+fn gradients_flow_through_layers_that_are_one_operator() {
+    let config = Conv2dConfig::same(3);
+    let kinds = [
+        LayerKind::Conv(Conv2dConfig::same(1)),
+        LayerKind::Conv(Conv2dConfig { groups: 6, ..config }),
+        LayerKind::Conv(Conv2dConfig::same(1)),
+    ];
+    let shapes: [&[usize]; 10] =
+        [&[2, 3, 4, 5], &[6, 3, 1, 1], &[6], &[6], &[6, 1, 3, 3], &[6], &[6], &[3, 6, 1, 1], &[3], &[3]];
+    let inside = [Nonlinearity::Relu6, Nonlinearity::Relu, Nonlinearity::Identity];
+    for shortcut in [None, Some(Nonlinearity::Identity), Some(Nonlinearity::Relu)] {
+        check("train_layers", &inputs(&shapes), |x| {
+            train_layers(&nhwc(&x[0]), &layers(&x[1..], &kinds, &inside), shortcut)?.0.to_nchw()
+        });
+    }
+    let up = [LayerKind::Transposed { stride: 2, padding: 0 }];
+    check("transposed train_layers", &inputs(&[&[2, 3, 2, 3], &[3, 4, 2, 2], &[4], &[4]]), |x| {
+        train_layers(&nhwc(&x[0]), &layers(&x[1..], &up, &inside), None)?.0.to_nchw()
+    });
+}
+
+/// `tensors` holds weight, scale and shift of each layer.
+fn layers<'a>(tensors: &'a [Tensor], kinds: &[LayerKind], inside: &[Nonlinearity]) -> Vec<TrainLayer<'a>> {
+    tensors
+        .chunks_exact(3)
+        .zip(kinds.iter().zip(inside))
+        .map(|(t, (kind, nonlinearity))| TrainLayer {
+            weight: &t[0],
+            kind: *kind,
+            norm_weight: &t[1],
+            norm_bias: &t[2],
+            epsilon: 1e-3,
+            nonlinearity: *nonlinearity,
+        })
+        .collect()
+}
+
+#[test]
+fn a_shortcut_around_layers_that_change_the_shape_is_refused() {
+    let x = inputs(&[&[1, 3, 4, 4], &[5, 3, 1, 1], &[5], &[5]]);
+    let x: Vec<Tensor> = x.iter().map(|x| x.to_dtype(DType::F32).unwrap()).collect();
+    let kinds = [LayerKind::Conv(Conv2dConfig::same(1))];
+    let layers = layers(&x[1..], &kinds, &[Nonlinearity::Relu]);
+    assert!(train_layers(&nhwc(&x[0]), &layers, Some(Nonlinearity::Relu)).is_err());
+    assert!(train_layers(&nhwc(&x[0]), &[], None).is_err());
 }
 
 #[test]
@@ -191,11 +240,16 @@ proptest! {
     #[test]
     fn convolution_follows_its_definition(
         seed in 0_u64..1000, n in 1_usize..4, h in 1_usize..10, w in 1_usize..10, k in 1_usize..6, wide in 0_usize..2,
-        stride in 1_usize..4, kind in 0_usize..4, ci in 1_usize..20, co in 1_usize..20, tf in any::<bool>(),
+        stride in 1_usize..4, kind in 0_usize..5, ci in 1_usize..20, co in 1_usize..20, tf in any::<bool>(),
     ) {
-        // Dense, depthwise, two groups, pointwise.
-        let (groups, ci, co) = match kind { 1 => (ci, ci, ci), 2 => (2, 2 * ci, 2 * co), _ => (1, ci, co) };
-        let (kh, kw) = if kind == 3 { (1, 1) } else { (k, k + wide) };
+        // Dense, depthwise, two groups, pointwise, and what Winograd's method takes.
+        let (groups, ci, co) = match kind {
+            1 => (ci, ci, ci),
+            2 => (2, 2 * ci, 2 * co),
+            4 => (1, 15 + ci, 15 + co),
+            _ => (1, ci, co),
+        };
+        let (kh, kw, k, stride) = match kind { 3 => (1, 1, k, stride), 4 => (3, 3, 3, 1), _ => (k, k + wide, k, stride) };
         let padding = if tf { Padding::TfSame } else { Padding::Symmetric(k / 2) };
         let config = Conv2dConfig { stride, padding, groups };
         let pad = |size: usize, kernel: usize| if tf {

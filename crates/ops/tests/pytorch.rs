@@ -197,27 +197,35 @@ fn optimizers_walk_pytorchs_path() {
         for (dtype, tolerance) in PATHS {
             let var = Var::from_tensor(&fixture(&case["start"]).tensor(dtype)).unwrap();
             let name = case["name"].as_str().unwrap();
-            let mut optimizer: Box<dyn Optimizer> = if name.starts_with("adam") {
-                let betas: Vec<f64> = serde_json::from_value(case["params"]["betas"].clone()).unwrap();
-                let config = AdamConfig {
-                    learning_rate: p("lr"),
-                    betas: (betas[0], betas[1]),
-                    epsilon: p("eps"),
-                    weight_decay: p("weight_decay"),
-                };
-                Box::new(Adam::new(vec![var.clone()], config).unwrap())
-            } else {
-                let config = SgdConfig {
-                    learning_rate: p("lr"),
-                    momentum: p("momentum"),
-                    weight_decay: p("weight_decay"),
-                };
-                Box::new(Sgd::new(vec![var.clone()], config).unwrap())
+            let make = || -> Box<dyn Optimizer> {
+                if name.starts_with("adam") {
+                    let betas: Vec<f64> = serde_json::from_value(case["params"]["betas"].clone()).unwrap();
+                    let config = AdamConfig {
+                        learning_rate: p("lr"),
+                        betas: (betas[0], betas[1]),
+                        epsilon: p("eps"),
+                        weight_decay: p("weight_decay"),
+                    };
+                    Box::new(Adam::new(vec![var.clone()], config).unwrap())
+                } else {
+                    let config = SgdConfig {
+                        learning_rate: p("lr"),
+                        momentum: p("momentum"),
+                        weight_decay: p("weight_decay"),
+                    };
+                    Box::new(Sgd::new(vec![var.clone()], config).unwrap())
+                }
             };
+            let mut optimizer = make();
             let steps = case["gradients"].as_array().unwrap().iter().zip(case["after"].as_array().unwrap());
             for (i, (gradient, after)) in steps.enumerate() {
                 let g = fixture(gradient).tensor(dtype);
                 let store = (var.as_tensor() * g).unwrap().sum_all().unwrap().backward().unwrap();
+                // Every step by an optimizer that has just been restored: the state is all there is.
+                let state = optimizer.state().unwrap();
+                assert_eq!(state.steps, i);
+                optimizer = make();
+                optimizer.restore(&state).unwrap();
                 optimizer.step(&store).unwrap();
                 let expected: Vec<f64> = if after["param"].is_array() {
                     serde_json::from_value(after["param"].clone()).unwrap()
