@@ -4,7 +4,7 @@ use std::sync::Arc;
 use fmam_core::{ImageSize, Label, Sample, SampleSource};
 
 use crate::demo::DemoConfig;
-use crate::files::FileSource;
+use crate::files::{BlankMasks, FileSource};
 use crate::{CachedSource, DEFAULT_CACHE_BYTES, DatasetError, demo, folder, magnetic_tile, mvtec};
 
 /// Every data set that the program knows, in the order in which it lists them. A new one is a file and a line
@@ -98,14 +98,15 @@ impl Category {
         train: Vec<Sample>,
         test: Vec<Sample>,
         size: ImageSize,
+        blank_masks: BlankMasks,
     ) -> Result<Self, DatasetError> {
         for missing in [Label::Normal, Label::Anomalous] {
             if !test.iter().any(|sample| sample.label == missing) {
                 return Err(DatasetError::OneClassTest { folder: folder.to_owned(), missing });
             }
         }
-        let train = FileSource::new(train, size)?;
-        let test = FileSource::new(test, size)?;
+        let train = FileSource::new(train, size, blank_masks)?;
+        let test = FileSource::new(test, size, blank_masks)?;
         Ok(Self {
             name: name.to_owned(),
             train: Arc::new(CachedSource::new(train, DEFAULT_CACHE_BYTES)),

@@ -43,14 +43,19 @@ pub fn load_image(path: &Path, size: Option<ImageSize>) -> Result<RgbImage, Data
 /// 1 only, where it is 1.
 ///
 /// # Errors
-/// [`DatasetError::MaskSize`] when mask and image differ in size, otherwise as [`load_image`].
+/// [`DatasetError::MaskSize`] when mask and image differ in size, [`DatasetError::BlankMask`] when no pixel of the
+/// file is anomalous, otherwise as [`load_image`].
 pub fn load_mask(path: &Path, image: &Path, size: ImageSize) -> Result<Mask, DatasetError> {
     check_mask_size(path, image)?;
     let decoded = decode(path)?.into_rgb8();
     let from = ImageSize::new(decoded.height() as usize, decoded.width() as usize);
     let limit = if decoded.as_raw().iter().all(|&value| value <= 1) { 0 } else { 127 };
     let anomalous = |y, x| decoded.get_pixel(x as u32, y as u32).0.iter().any(|&value| value > limit);
-    Ok(resize_by_area(&Mask::from_fn(from, anomalous), size))
+    let mask = Mask::from_fn(from, anomalous);
+    if mask.is_empty() {
+        return Err(DatasetError::BlankMask { mask: path.to_owned() });
+    }
+    Ok(resize_by_area(&mask, size))
 }
 
 /// Compares the sizes that the headers of a mask and its image state.

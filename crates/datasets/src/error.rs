@@ -87,6 +87,40 @@ pub enum DatasetError {
         /// Where its mask should be.
         expected: PathBuf,
     },
+    /// Some of the defective images of a data set in which masks are optional have one, others have none.
+    #[error(
+        "{without} of {of} anomalous images have no mask, {} for one; give each its mask, or remove all masks",
+        .image.display()
+    )]
+    SomeMasksMissing {
+        /// The first image without a mask.
+        image: PathBuf,
+        /// How many have none.
+        without: usize,
+        /// How many anomalous images there are.
+        of: usize,
+    },
+    /// A mask belongs to no image, or a folder of masks to no folder of images.
+    #[error(
+        "{} belongs to no image: {} is missing; add it, or remove the mask",
+        .mask.display(), .expected.display()
+    )]
+    UnusedMask {
+        /// The mask or the folder of masks.
+        mask: PathBuf,
+        /// The image or the folder of images that it would belong to.
+        expected: PathBuf,
+    },
+    /// The mask of a defective image marks nothing.
+    #[error(
+        "the mask {} has no anomalous pixel (a value above 127, or 1 in a mask of 0 and 1); mark the defect, or \
+         move its image to the normal ones",
+        .mask.display()
+    )]
+    BlankMask {
+        /// The mask.
+        mask: PathBuf,
+    },
     /// One mask would serve two images.
     #[error(
         "the mask {} fits both {} and {}; put the masks into sub-folders as the images are",

@@ -11,23 +11,37 @@ use crate::decode::check_mask_size;
 use crate::{DatasetError, load_image, load_mask};
 
 /// Extensions, in lower case, of the files that are read as images.
-const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
+pub(crate) const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
 
 /// A [`SampleSource`] that decodes image files on request.
 pub(crate) struct FileSource {
     samples: Vec<Sample>,
     size: ImageSize,
+    blank_masks: BlankMasks,
+}
+
+/// What a data set makes of the mask of an anomalous image that has no anomalous pixel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BlankMasks {
+    /// [`DatasetError::BlankMask`].
+    Refused,
+    /// A warning, and no anomalous pixel: the published data set has such masks.
+    Published,
 }
 
 impl FileSource {
     /// Checks that every mask has its image's size, by the files' headers.
-    pub(crate) fn new(samples: Vec<Sample>, size: ImageSize) -> Result<Self, DatasetError> {
+    pub(crate) fn new(
+        samples: Vec<Sample>,
+        size: ImageSize,
+        blank_masks: BlankMasks,
+    ) -> Result<Self, DatasetError> {
         for sample in &samples {
             if let Some(mask) = &sample.mask_path {
                 check_mask_size(mask, &sample.image_path)?;
             }
         }
-        Ok(Self { samples, size })
+        Ok(Self { samples, size, blank_masks })
     }
 }
 
@@ -46,10 +60,17 @@ impl SampleSource for FileSource {
 
     fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {
         let sample = &self.samples[index];
-        match (sample.label, &sample.mask_path) {
-            (Label::Normal, _) => Ok(Some(Mask::empty(self.size))),
-            (Label::Anomalous, None) => Ok(None),
-            (Label::Anomalous, Some(mask)) => Ok(Some(load_mask(mask, &sample.image_path, self.size)?)),
+        let path = match (sample.label, &sample.mask_path) {
+            (Label::Normal, _) => return Ok(Some(Mask::empty(self.size))),
+            (Label::Anomalous, None) => return Ok(None),
+            (Label::Anomalous, Some(path)) => path,
+        };
+        match load_mask(path, &sample.image_path, self.size) {
+            Err(DatasetError::BlankMask { mask }) if self.blank_masks == BlankMasks::Published => {
+                tracing::warn!(mask = %mask.display(), "the mask of an anomalous image has no anomalous pixel");
+                Ok(Some(Mask::empty(self.size)))
+            }
+            loaded => Ok(Some(loaded?)),
         }
     }
 }

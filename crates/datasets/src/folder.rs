@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use fmam_core::{ImageSize, Sample, Split};
 
 use crate::files::{
-    by_stem, category_folders, find_category, image_files, mask_of, name_of, normal_samples, sample,
-    subfolders,
+    BlankMasks, EXTENSIONS, by_stem, category_folders, find_category, image_files, mask_of, name_of,
+    normal_samples, required_images, sample, subfolders,
 };
 use crate::{Category, Dataset, DatasetEntry, DatasetError, DatasetOptions};
 
@@ -53,12 +53,12 @@ impl Dataset for Folder {
             return Err(DatasetError::MissingSplit { folder: anomalous, contents });
         }
         test.extend(anomalous_samples(&anomalous, &folder.join("masks"))?);
-        Category::from_files(name, folder, train, test, size)
+        Category::from_files(name, folder, train, test, size, BlankMasks::Refused)
     }
 }
 
 /// The samples in `folder` and, by defect type, in its sub-folders. A mask lies in the same sub-folder of
-/// `masks` or in `masks` itself; an image may have none.
+/// `masks` or in `masks` itself; either every image has one or none has.
 fn anomalous_samples(folder: &Path, masks: &Path) -> Result<Vec<Sample>, DatasetError> {
     let flat_masks = image_files(masks)?;
     let flat_masks = by_stem(&flat_masks)?;
@@ -73,7 +73,7 @@ fn anomalous_samples(folder: &Path, masks: &Path) -> Result<Vec<Sample>, Dataset
         let defect_type = name_of(&type_folder);
         let type_masks = image_files(&masks.join(&defect_type))?;
         let type_masks = by_stem(&type_masks)?;
-        for image in image_files(&type_folder)? {
+        for image in required_images(&type_folder, "the test images of this defect type", &EXTENSIONS)? {
             let mask =
                 mask_of(&type_masks, &image).or_else(|| mask_of(&flat_masks, &image)).map(Path::to_owned);
             let group = format!("anomalous/{defect_type}");
@@ -82,11 +82,7 @@ fn anomalous_samples(folder: &Path, masks: &Path) -> Result<Vec<Sample>, Dataset
         }
     }
     refuse_shared_masks(&samples)?;
-    let without = samples.iter().filter(|sample| sample.mask_path.is_none()).count();
-    if without > 0 {
-        let (folder, of) = (folder.display(), samples.len());
-        tracing::warn!(%folder, without, of, "anomalous images without a mask");
-    }
+    refuse_some_without_mask(&samples)?;
     Ok(samples)
 }
 
@@ -101,4 +97,15 @@ fn refuse_shared_masks(samples: &[Sample]) -> Result<(), DatasetError> {
         }
     }
     Ok(())
+}
+
+/// Pixel figures need the masks of all anomalous images: a forgotten one would silently take them away.
+fn refuse_some_without_mask(samples: &[Sample]) -> Result<(), DatasetError> {
+    let mut without = samples.iter().filter(|sample| sample.mask_path.is_none());
+    let Some(first) = without.next() else { return Ok(()) };
+    let (without, of) = (1 + without.count(), samples.len());
+    if without == of {
+        return Ok(());
+    }
+    Err(DatasetError::SomeMasksMissing { image: first.image_path.clone(), without, of })
 }

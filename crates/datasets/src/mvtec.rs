@@ -1,12 +1,13 @@
 //! MVTec AD (Bergmann et al., CVPR 2019) and any set in its layout.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use fmam_core::{ImageSize, Split};
 
 use crate::files::{
-    by_stem, category_folders, find_category, image_files, mask_of, name_of, normal_samples, sample, stem_of,
-    subfolders,
+    BlankMasks, EXTENSIONS, by_stem, category_folders, find_category, image_files, mask_of, name_of,
+    normal_samples, required_images, sample, stem_of, subfolders,
 };
 use crate::{Category, Dataset, DatasetEntry, DatasetError, DatasetOptions};
 
@@ -60,8 +61,9 @@ impl Dataset for Mvtec {
             }
             let mask_folder = folder.join("ground_truth").join(&defect_type);
             let masks = image_files(&mask_folder)?;
+            let mut unused: BTreeSet<&Path> = masks.iter().map(PathBuf::as_path).collect();
             let masks = by_stem(&masks)?;
-            for image in image_files(&type_folder)? {
+            for image in required_images(&type_folder, "the test images of this defect type", &EXTENSIONS)? {
                 let Some(mask) = mask_of(&masks, &image) else {
                     let expected = mask_folder.join(format!("{}_mask.png", stem_of(&image)));
                     return Err(DatasetError::MissingMask { image, expected });
@@ -69,8 +71,30 @@ impl Dataset for Mvtec {
                 let mut sample = sample(Split::Test, &defect_type, image, Some(&defect_type));
                 sample.mask_path = Some(mask.to_owned());
                 test.push(sample);
+                unused.remove(mask);
+            }
+            if let Some(mask) = unused.first() {
+                let stem = stem_of(mask);
+                let image = format!("{}.png", stem.strip_suffix("_mask").unwrap_or(&stem));
+                let (mask, expected) = (mask.to_path_buf(), type_folder.join(image));
+                return Err(DatasetError::UnusedMask { mask, expected });
             }
         }
-        Category::from_files(name, folder, train, test, size)
+        refuse_masks_of_no_type(folder)?;
+        Category::from_files(name, folder, train, test, size, BlankMasks::Refused)
     }
+}
+
+/// A folder of masks without its folder of images: the images were lost, or the folder is misspelt.
+fn refuse_masks_of_no_type(category: &Path) -> Result<(), DatasetError> {
+    let truth = category.join("ground_truth");
+    // A set without masks is told by its first image.
+    let mask_folders = if truth.is_dir() { subfolders(&truth)? } else { Vec::new() };
+    for mask in mask_folders {
+        let expected = category.join("test").join(name_of(&mask));
+        if !expected.is_dir() {
+            return Err(DatasetError::UnusedMask { mask, expected });
+        }
+    }
+    Ok(())
 }

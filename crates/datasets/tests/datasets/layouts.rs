@@ -47,11 +47,18 @@ fn images_and_masks_come_in_the_size_asked_for() {
 #[test]
 fn masks_are_joined_by_stem_not_by_order() {
     let mini = Miniature::mvtec("");
-    // Were they joined by order, the surplus mask would shift the others by one.
-    mini.mask("nut/ground_truth/cut/-1_mask.png", 12, 10);
+    mini.remove("nut/test/bent");
+    mini.remove("nut/ground_truth/bent");
+    // In the order of names `a.png` stands before `a0.png`, but `a0_mask.png` before `a_mask.png`.
+    for stem in ["a", "a0"] {
+        mini.image(&format!("nut/test/bent/{stem}.png"), 12, 10, 90);
+        mini.mask(&format!("nut/ground_truth/bent/{stem}_mask.png"), 12, 10);
+    }
     let nut = mini.open("mvtec", "nut").unwrap();
-    let mask = nut.test.sample(2).mask_path.as_ref().unwrap();
-    assert!(mask.ends_with("ground_truth/cut/000_mask.png"), "{}", mask.display());
+    for (index, name) in [(1, "bent/a_mask.png"), (2, "bent/a0_mask.png")] {
+        let mask = nut.test.sample(index).mask_path.as_ref().unwrap();
+        assert!(mask.ends_with(format!("ground_truth/{name}")), "{}", mask.display());
+    }
 }
 
 #[test]
@@ -77,9 +84,27 @@ fn a_folder_is_one_category_or_holds_categories() {
         let expected = ["test/normal/y", "test/anomalous/p", "test/anomalous/q", "test/anomalous/hole/p"];
         assert_eq!(ids(&*bolt.test), expected);
         let areas: Vec<_> = (0..4).map(|i| bolt.test.mask(i).unwrap().map(|mask| mask.area())).collect();
-        assert_eq!(areas, [Some(0), None, Some(12), Some(12)]);
+        assert_eq!(areas, [Some(0), Some(12), Some(12), Some(12)]);
         assert_eq!(bolt.test.sample(3).defect_type.as_deref(), Some("hole"));
     }
+}
+
+#[test]
+fn a_folder_may_have_no_masks_at_all() {
+    let mini = Miniature::folder("bolt/");
+    mini.remove("bolt/masks");
+    let test = mini.open("folder", "bolt").unwrap().test;
+    assert!(test.mask(0).unwrap().unwrap().is_empty());
+    assert!((1..4).all(|index| test.mask(index).unwrap().is_none()));
+}
+
+#[test]
+fn a_blank_mask_of_magnetic_tile_is_taken_as_it_is_published() {
+    let mini = Miniature::magnetic_tile("");
+    mini.blank_mask("MT_Crack/Imgs/a.png", 9, 14);
+    let tile = mini.open("magnetic-tile", "magnetic-tile").unwrap();
+    assert_eq!(tile.test.sample(2).label, Label::Anomalous);
+    assert!(tile.test.mask(2).unwrap().unwrap().is_empty());
 }
 
 #[test]

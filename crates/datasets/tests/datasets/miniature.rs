@@ -49,8 +49,7 @@ impl Miniature {
         mini
     }
 
-    /// A category in the folder layout, two untyped anomalous images and one of type `hole`, the first with a
-    /// mask.
+    /// A category in the folder layout, two untyped anomalous images and one of type `hole`, with their masks.
     pub(crate) fn folder(prefix: &str) -> Self {
         let mini = Self::new();
         for file in [
@@ -62,8 +61,9 @@ impl Miniature {
         ] {
             mini.image(&format!("{prefix}{file}.bmp"), 6, 6, 30);
         }
-        mini.mask(&format!("{prefix}masks/q_mask.png"), 6, 6);
-        mini.mask(&format!("{prefix}masks/hole/p.png"), 6, 6);
+        for mask in ["p", "q_mask", "hole/p"] {
+            mini.mask(&format!("{prefix}masks/{mask}.png"), 6, 6);
+        }
         mini
     }
 
@@ -81,6 +81,11 @@ impl Miniature {
     pub(crate) fn mask(&self, path: &str, width: u32, height: u32) {
         let pixel = |x: u32, _| Luma([if 2 * x < width { 255 } else { 0 }]);
         GrayImage::from_fn(width, height, pixel).save(self.make_folder(path)).unwrap();
+    }
+
+    /// A mask without a defect.
+    pub(crate) fn blank_mask(&self, path: &str, width: u32, height: u32) {
+        GrayImage::new(width, height).save(self.make_folder(path)).unwrap();
     }
 
     pub(crate) fn write(&self, path: &str, bytes: &[u8]) {

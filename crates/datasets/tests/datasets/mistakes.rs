@@ -86,8 +86,9 @@ fn an_empty_category_is_named() {
 #[test]
 fn a_test_split_of_one_class_is_refused() {
     let mini = Miniature::mvtec("");
-    mini.remove("nut/test/bent");
-    mini.remove("nut/test/cut");
+    for gone in ["nut/test/bent", "nut/test/cut", "nut/ground_truth"] {
+        mini.remove(gone);
+    }
     let error = error_of(&mini, "mvtec", "nut", &["nut", "no anomalous image"]);
     assert!(matches!(error, DatasetError::OneClassTest { missing: Label::Anomalous, .. }), "{error:?}");
 
@@ -110,6 +111,55 @@ fn a_missing_mask_names_the_image_and_where_the_mask_belongs() {
     mini.remove("MT_Crack/Imgs/a.png");
     let error = error_of(&mini, "magnetic-tile", "magnetic-tile", &["MT_Crack/Imgs/a.jpg"]);
     assert!(matches!(error, DatasetError::MissingMask { .. }), "{error:?}");
+}
+
+#[test]
+fn a_mask_without_its_image_is_refused() {
+    let mini = Miniature::mvtec("");
+    mini.remove("nut/test/cut/001.png");
+    let error = error_of(&mini, "mvtec", "nut", &["ground_truth/cut/001_mask.png", "test/cut/001.png"]);
+    assert!(matches!(error, DatasetError::UnusedMask { .. }), "{error:?}");
+
+    let mini = Miniature::mvtec("");
+    mini.remove("nut/test/bent");
+    let error = error_of(&mini, "mvtec", "nut", &["nut/ground_truth/bent", "nut/test/bent"]);
+    assert!(matches!(error, DatasetError::UnusedMask { .. }), "{error:?}");
+}
+
+#[test]
+fn a_defect_type_without_images_is_named() {
+    let mini = Miniature::mvtec("");
+    mini.remove("nut/test/cut/000.png");
+    mini.remove("nut/test/cut/001.png");
+    assert!(matches!(error_of(&mini, "mvtec", "nut", &["nut/test/cut"]), DatasetError::NoImages { .. }));
+
+    let mini = Miniature::folder("bolt/");
+    mini.remove("bolt/test/anomalous/hole/p.bmp");
+    let error = error_of(&mini, "folder", "bolt", &["anomalous/hole"]);
+    assert!(matches!(error, DatasetError::NoImages { .. }), "{error:?}");
+}
+
+#[test]
+fn masks_for_some_images_only_are_refused() {
+    let mini = Miniature::folder("bolt/");
+    mini.remove("bolt/masks/p.png");
+    mini.remove("bolt/masks/q_mask.png");
+    let error = error_of(&mini, "folder", "bolt", &["2 of 3", "anomalous/p.bmp", "remove all masks"]);
+    assert!(matches!(error, DatasetError::SomeMasksMissing { without: 2, of: 3, .. }), "{error:?}");
+}
+
+#[test]
+fn a_mask_without_a_defect_is_found_when_it_is_decoded() {
+    for (mini, name, category, mask) in [
+        (Miniature::mvtec(""), "mvtec", "nut", "nut/ground_truth/bent/000_mask.png"),
+        (Miniature::folder("bolt/"), "folder", "bolt", "bolt/masks/p.png"),
+    ] {
+        let (width, height) = image::image_dimensions(mini.path(mask)).unwrap();
+        mini.blank_mask(mask, width, height);
+        let error = mini.open(name, category).unwrap().test.mask(1).unwrap_err();
+        assert!(error.to_string().contains(mask), "{error}");
+        assert!(matches!(error.downcast_ref(), Some(DatasetError::BlankMask { .. })), "{error:?}");
+    }
 }
 
 #[test]

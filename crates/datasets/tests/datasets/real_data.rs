@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fmam_core::{ImageSize, Label, SampleSource};
-use fmam_datasets::textures;
+use fmam_datasets::{DatasetError, load_mask, textures};
 use fmam_testkit::data_root;
 
 use crate::miniature::open;
@@ -52,6 +52,13 @@ fn magnetic_tile_is_split_by_the_protocol() {
     let expected =
         [("Blowhole", 115), ("Break", 85), ("Crack", 57), ("Fray", 32), ("Uneven", 103), ("normal", 191)];
     assert_eq!(counts(&*tile.test), expected.map(|(name, n)| (name.to_owned(), n)).into());
+    // Four photographs of uneven tiles come with a mask that is all black.
+    let blank = (0..tile.test.len()).filter(|&index| {
+        let sample = tile.test.sample(index);
+        let reloaded = sample.mask_path.as_ref().map(|mask| load_mask(mask, &sample.image_path, SIZE));
+        matches!(reloaded, Some(Err(DatasetError::BlankMask { .. })))
+    });
+    assert_eq!(blank.count(), 4);
     // Odd sizes and both file formats, of each type one.
     for index in (0..tile.test.len()).step_by(40) {
         assert_eq!(tile.test.image(index).unwrap().size(), SIZE);
