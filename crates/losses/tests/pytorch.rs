@@ -129,6 +129,30 @@ fn gradients_are_finite_differences() {
 }
 
 #[test]
+fn the_flattened_loss_of_large_maps_keeps_its_precision() {
+    let shape = [2, 24, 64, 64];
+    let wave = |period: f64| -> Vec<f64> {
+        (0..shape.iter().product()).map(|i: usize| (i as f64 / period).sin() + 0.5).collect()
+    };
+    let teacher = wave(7.3);
+    let student: Vec<f64> = teacher.iter().zip(wave(3.1)).map(|(t, w)| t + 0.05 * w).collect();
+    // In f64 it is composed of candle's operators.
+    let evaluate = |dtype| {
+        let tensor =
+            |data: &[f64]| Tensor::from_slice(data, &shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+        let student = Var::from_tensor(&tensor(&student)).unwrap();
+        let loss = flattened_cosine_distillation(&tensor(&teacher), &student).unwrap();
+        (scalar(&loss), list(loss.backward().unwrap().get(&student).unwrap()))
+    };
+    let ((value, gradient), (expected, expected_gradient)) = (evaluate(DType::F32), evaluate(DType::F64));
+    assert!((value - expected).abs() < 3e-4 * expected, "{value} instead of {expected}");
+    let largest = expected_gradient.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+    for (actual, expected) in gradient.iter().zip(&expected_gradient) {
+        assert!((actual - expected).abs() < 3e-5 * largest, "{actual} instead of {expected}");
+    }
+}
+
+#[test]
 fn masks_of_another_shape_are_refused() {
     let x = Tensor::ones((1, 2, 3, 3), DType::F32, &Device::Cpu).unwrap();
     let mask = Tensor::ones((1, 3, 2), DType::F32, &Device::Cpu).unwrap();

@@ -11,12 +11,6 @@ pub struct FeaturePyramid {
 }
 
 impl FeaturePyramid {
-    /// The same features, cut from the graph of gradients.
-    #[must_use]
-    pub fn detach(&self) -> Self {
-        Self { scales: self.scales.iter().map(Tensor::detach).collect() }
-    }
-
     pub(crate) fn from_activations(scales: &[Activation]) -> Result<Self, ModelError> {
         Ok(Self { scales: scales.iter().map(Activation::to_nchw).collect::<Result<_, _>>()? })
     }

@@ -2,8 +2,8 @@
 
 use candle_core::{Tensor, Var};
 use fmam_ops::{
-    Activation, Conv2dConfig, FrozenConv2d, Nonlinearity, batch_norm, batch_norm_train, conv_transpose2d,
-    conv2d,
+    Activation, BatchStatistics, Conv2dConfig, FrozenConv2d, LayerKind, Nonlinearity, TrainLayer,
+    add_nonlinearity, conv2d, train_layers,
 };
 
 use crate::{Init, ModelError, Params};
@@ -90,21 +90,11 @@ impl BatchNorm {
         })
     }
 
-    /// Normalises by the batch and takes its statistics into the running ones.
-    fn train(&self, x: &Activation) -> Result<Activation, ModelError> {
-        let Norm { epsilon, nonlinearity } = self.norm;
-        let (y, batch) = batch_norm_train(x, &self.weight, &self.bias, epsilon, nonlinearity)?;
+    /// Takes the statistics of a batch into the running ones.
+    fn update(&self, batch: &BatchStatistics) -> Result<(), ModelError> {
         let unbiased = batch.count as f64 / (batch.count - 1) as f64;
         update(&self.mean, &batch.mean, 1.0)?;
-        update(&self.variance, &batch.variance, unbiased)?;
-        Ok(y)
-    }
-
-    /// Normalises by the running statistics.
-    fn evaluate(&self, x: &Activation) -> Result<Activation, ModelError> {
-        let statistics =
-            [&self.weight, &self.bias, &self.mean.as_detached_tensor(), &self.variance.as_detached_tensor()];
-        Ok(batch_norm(x, statistics, self.norm.epsilon, self.norm.nonlinearity)?)
+        update(&self.variance, &batch.variance, unbiased)
     }
 
     /// `(scale, shift)`, each `[C]`, that normalise by the running statistics.
@@ -128,7 +118,7 @@ pub(crate) struct ConvBn(Form);
 #[derive(Debug)]
 enum Form {
     Frozen(FrozenConv2d),
-    Trainable { weight: Tensor, config: Conv2dConfig, bn: BatchNorm },
+    Trainable { weight: Tensor, kind: LayerKind, bn: BatchNorm },
 }
 
 impl ConvBn {
@@ -137,49 +127,101 @@ impl ConvBn {
         let weight = shape.weight(conv, None)?;
         let bn = BatchNorm::new(bn, shape.channels.1, norm)?;
         if !conv.is_frozen() {
-            return Ok(Self(Form::Trainable { weight, config: shape.config, bn }));
+            return Ok(Self(Form::Trainable { weight, kind: LayerKind::Conv(shape.config), bn }));
         }
         let (scale, shift) = bn.folded()?;
         let weight = weight.broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
         Ok(Self(Form::Frozen(FrozenConv2d::new(&weight, Some(&shift), shape.config, norm.nonlinearity)?)))
     }
 
-    /// (N, C_in, H, W) to (N, C_out, H', W').
-    pub(crate) fn forward(&self, x: &Activation) -> Result<Activation, ModelError> {
-        match &self.0 {
-            Form::Frozen(conv) => Ok(conv.forward(x)?),
-            Form::Trainable { weight, config, bn } => bn.train(&conv2d(x, weight, config)?),
-        }
-    }
-}
-
-/// Transposed convolution 2x2 with stride 2, which doubles height and width, then batch normalisation and
-/// nonlinearity.
-#[derive(Debug)]
-pub(crate) struct UpConvBn {
-    weight: Tensor,
-    bn: BatchNorm,
-    frozen: bool,
-}
-
-impl UpConvBn {
-    /// `conv` and `bn` are where the tensors of the two lie.
-    pub(crate) fn new(
+    /// The transposed convolution 2x2 with stride 2, which doubles height and width.
+    pub(crate) fn doubling(
         conv: &Params,
         bn: &Params,
         (input, output): (usize, usize),
         norm: Norm,
     ) -> Result<Self, ModelError> {
+        const STRIDE: usize = 2;
         // Windows do not overlap: each output is one sum over the input channels, each input feeds 4 outputs a channel.
         let init = Init::Normal { std: (2.0 / (4 * output) as f64).sqrt() };
-        let weight = conv.get("weight", (input, output, 2, 2), init)?;
-        Ok(Self { weight, bn: BatchNorm::new(bn, output, norm)?, frozen: conv.is_frozen() })
+        let weight = conv.get("weight", (input, output, STRIDE, STRIDE), init)?;
+        let bn = BatchNorm::new(bn, output, norm)?;
+        if !conv.is_frozen() {
+            let kind = LayerKind::Transposed { stride: STRIDE, padding: 0 };
+            return Ok(Self(Form::Trainable { weight, kind, bn }));
+        }
+        let (scale, shift) = bn.folded()?;
+        let weight = weight.broadcast_mul(&scale.reshape((1, (), 1, 1))?)?;
+        let frozen = FrozenConv2d::transposed(&weight, Some(&shift), (STRIDE, 0), norm.nonlinearity)?;
+        Ok(Self(Form::Frozen(frozen)))
     }
 
-    /// (N, C_in, H, W) to (N, C_out, 2 H, 2 W).
+    /// (N, C_in, H, W) to (N, C_out, H', W').
     pub(crate) fn forward(&self, x: &Activation) -> Result<Activation, ModelError> {
-        let y = conv_transpose2d(x, &self.weight, 2, 0)?;
-        if self.frozen { self.bn.evaluate(&y) } else { self.bn.train(&y) }
+        Self::run(std::slice::from_ref(self), x, None)
+    }
+
+    /// Layers one after the other; where `shortcut` is given, a residual block: `shortcut(layers(x) + x)`.
+    pub(crate) fn run(
+        layers: &[Self],
+        x: &Activation,
+        shortcut: Option<Nonlinearity>,
+    ) -> Result<Activation, ModelError> {
+        let trainable: Option<Vec<_>> = layers.iter().map(Self::train_layer).collect();
+        if let Some(trainable) = trainable {
+            let (y, statistics) = train_layers(x, &trainable, shortcut)?;
+            for (layer, batch) in layers.iter().zip(&statistics) {
+                if let Form::Trainable { bn, .. } = &layer.0 {
+                    bn.update(batch)?;
+                }
+            }
+            return Ok(y);
+        }
+        match shortcut {
+            None => layers.iter().try_fold(x.clone(), |y, layer| layer.frozen(&y, None)),
+            Some(kind) => Self::run_with(layers, x, x, kind),
+        }
+    }
+
+    /// A residual block with a shortcut of its own: `kind(layers(x) + shortcut)`.
+    pub(crate) fn run_with(
+        layers: &[Self],
+        x: &Activation,
+        shortcut: &Activation,
+        kind: Nonlinearity,
+    ) -> Result<Activation, ModelError> {
+        if let Some((last, first)) = layers.split_last()
+            && let Form::Frozen(_) = last.0
+        {
+            return last.frozen(&Self::run(first, x, None)?, Some((shortcut, kind)));
+        }
+        Ok(add_nonlinearity(&Self::run(layers, x, None)?, shortcut, kind)?)
+    }
+
+    fn train_layer(&self) -> Option<TrainLayer<'_>> {
+        match &self.0 {
+            Form::Frozen(_) => None,
+            Form::Trainable { weight, kind, bn } => Some(TrainLayer {
+                weight,
+                kind: *kind,
+                norm_weight: &bn.weight,
+                norm_bias: &bn.bias,
+                epsilon: bn.norm.epsilon,
+                nonlinearity: bn.norm.nonlinearity,
+            }),
+        }
+    }
+
+    fn frozen(
+        &self,
+        x: &Activation,
+        shortcut: Option<(&Activation, Nonlinearity)>,
+    ) -> Result<Activation, ModelError> {
+        match (&self.0, shortcut) {
+            (Form::Frozen(conv), None) => Ok(conv.forward(x)?),
+            (Form::Frozen(conv), Some((shortcut, kind))) => Ok(conv.forward_add(x, shortcut, kind)?),
+            (Form::Trainable { .. }, _) => self.forward(x),
+        }
     }
 }
 
@@ -189,6 +231,7 @@ mod tests {
 
     use candle_core::{Device, Result};
     use fmam_core::Seed;
+    use fmam_ops::conv_transpose2d;
 
     use super::*;
 
@@ -242,7 +285,7 @@ mod tests {
     fn a_frozen_transposed_convolution_does_too() {
         let tensors = tensors(&[3, 2, 2, 2]);
         let params = Params::frozen(tensors.clone(), "test", &Device::Cpu);
-        let layer = UpConvBn::new(&params.pp("conv"), &params.pp("bn"), (3, 2), NORM).unwrap();
+        let layer = ConvBn::doubling(&params.pp("conv"), &params.pp("bn"), (3, 2), NORM).unwrap();
         let x = Activation::from_nchw(&normal(9, &[2, 3, 3, 2])).unwrap();
         let y = conv_transpose2d(&x, &tensors["conv.weight"], 2, 0).unwrap();
         let expected = normalised(&y.to_nchw().unwrap(), &tensors).unwrap();

@@ -49,7 +49,7 @@ pub use backbones::{BACKBONES, BackboneEntry, Weights, import_lite0};
 pub use batch::to_batch;
 pub use error::ModelError;
 pub use init::Init;
-pub use loaded::{LoadedBackbone, backbone_from_tensors, load_backbone};
+pub use loaded::{LoadedBackbone, backbone_from_tensors, load_backbone, random_backbone};
 pub use mapping::{FeatureMapping, FeatureMappingConfig};
 pub use output_affine::OutputAffine;
 pub use params::Params;

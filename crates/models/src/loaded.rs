@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
+use fmam_core::Seed;
 use fmam_ops::Activation;
 
 use crate::backbone::check_images;
@@ -33,14 +34,26 @@ pub fn load_backbone(
     }
     let tensors = match entry.weights {
         Weights::Embedded(bytes) => tensor_file::from_bytes(bytes)?,
-        Weights::Seeded(seed) => {
-            let params = Params::trainable(seed, &Device::Cpu);
-            entry.architecture.encoder(&params)?;
-            params.tensors()?
-        }
+        Weights::Seeded(seed) => drawn(entry, seed)?,
         Weights::File => return Err(ModelError::WeightsNeeded { name: name.to_owned() }),
     };
     LoadedBackbone::new(entry, tensors, &format!("weights of `{name}`"), device)
+}
+
+/// Builds the backbone `name` with weights drawn from `seed`: it has the shapes and the speed of a trained one, and
+/// features without meaning.
+///
+/// # Errors
+/// [`ModelError::UnknownBackbone`].
+pub fn random_backbone(name: &str, seed: Seed, device: &Device) -> Result<LoadedBackbone, ModelError> {
+    let entry = BackboneEntry::named(name)?;
+    LoadedBackbone::new(entry, drawn(entry, seed)?, "random weights", device)
+}
+
+fn drawn(entry: &BackboneEntry, seed: Seed) -> Result<BTreeMap<String, Tensor>, ModelError> {
+    let params = Params::trainable(seed, &Device::Cpu);
+    entry.architecture.encoder(&params)?;
+    params.tensors()
 }
 
 /// Builds the backbone `name` from tensors, those of [`LoadedBackbone::tensors`] or a whole state dict. `origin` is
@@ -67,8 +80,16 @@ impl LoadedBackbone {
     ) -> Result<Self, ModelError> {
         let params = Params::frozen(tensors, origin, device);
         let encoder = entry.architecture.encoder(&params)?;
-        params.finish(|key| entry.architecture.is_unused_key(key))?;
-        Ok(Self { entry, encoder, tensors: params.tensors()? })
+        let tensors = params.tensors()?;
+        params.finish(|key| match key.strip_suffix("num_batches_tracked") {
+            // PyTorch's count of the batches in a normalisation's running statistics, of no effect here.
+            Some(norm) => {
+                let statistic = format!("{norm}running_mean");
+                tensors.contains_key(&statistic) || entry.architecture.is_unused_key(&statistic)
+            }
+            None => entry.architecture.is_unused_key(key),
+        })?;
+        Ok(Self { entry, encoder, tensors })
     }
 
     /// The name it is registered by.

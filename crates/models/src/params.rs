@@ -54,11 +54,6 @@ impl Params {
         matches!(*self.source, Source::Frozen(_))
     }
 
-    /// Where the tensors live.
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
     /// The parameter `name` of this place, f32. When trainable, it is a variable's tensor: gradients are recorded.
     ///
     /// # Errors

@@ -51,10 +51,11 @@ impl CustomOp2 for CosineDistance {
         let (a, b) = (elements(s1, l1)?, elements(s2, l2)?);
         let (n, h, w, c) = l1.shape().dims4()?;
         let mut distance = vec![0.0; n * h * w];
-        distance.par_chunks_mut(256).enumerate().for_each(|(block, distance)| {
+        let rows = block_rows(c);
+        distance.par_chunks_mut(rows).enumerate().for_each(|(block, distance)| {
             vectorized(|| {
                 for (offset, d) in distance.iter_mut().enumerate() {
-                    let start = (block * 256 + offset) * c;
+                    let start = (block * rows + offset) * c;
                     let (dot, aa, bb) = products(&a[start..start + c], &b[start..start + c]);
                     *d = 1.0 - dot / (clamped(aa) * clamped(bb));
                 }
@@ -76,10 +77,11 @@ impl CustomOp2 for CosineDistance {
         let gradient = |this: &Tensor, x: &[f32], other: &[f32]| {
             this.track_op().then(|| {
                 let mut dx = vec![0.0; x.len()];
-                dx.par_chunks_mut((256 * c).max(1)).enumerate().for_each(|(block, dx)| {
+                let rows = block_rows(c);
+                dx.par_chunks_mut((rows * c).max(1)).enumerate().for_each(|(block, dx)| {
                     vectorized(|| {
                         for (offset, dx) in dx.chunks_exact_mut(c).enumerate() {
-                            let position = block * 256 + offset;
+                            let position = block * rows + offset;
                             let range = position * c..(position + 1) * c;
                             row_gradient(dx, &x[range.clone()], &other[range], grad[position]);
                         }
@@ -109,9 +111,27 @@ fn clamped(square: f32) -> f32 {
     square.sqrt().max(EPSILON as f32)
 }
 
-/// `(a·b, a·a, b·b)`, summed in eight lanes.
+/// Positions to a parallel piece.
+fn block_rows(c: usize) -> usize {
+    (1_usize << 14).div_ceil(c.max(1))
+}
+
+/// `(a·b, a·a, b·b)`: eight lanes of f32 over a block, blocks in f64, so that a whole map may be one vector.
 #[inline(always)]
 fn products(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
+    const BLOCK: usize = 512;
+    let mut total = [0.0_f64; 3];
+    for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
+        for (total, sum) in total.iter_mut().zip(block_products(a, b)) {
+            *total += f64::from(sum);
+        }
+    }
+    let [dot, aa, bb] = total;
+    (dot as f32, aa as f32, bb as f32)
+}
+
+#[inline(always)]
+fn block_products(a: &[f32], b: &[f32]) -> [f32; 3] {
     let (mut dot, mut aa, mut bb) = ([0.0_f32; 8], [0.0_f32; 8], [0.0_f32; 8]);
     let (a_blocks, b_blocks) = (a.chunks_exact(8), b.chunks_exact(8));
     let rest = a_blocks.remainder().iter().zip(b_blocks.remainder());
@@ -122,12 +142,11 @@ fn products(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
             bb[lane] += b[lane] * b[lane];
         }
     }
-    let sum = |lanes: [f32; 8]| lanes.iter().sum::<f32>();
-    let (mut dot, mut aa, mut bb) = (sum(dot), sum(aa), sum(bb));
+    let mut sums = [dot, aa, bb].map(|lanes| lanes.iter().sum::<f32>());
     for (a, b) in rest {
-        dot += a * b;
-        aa += a * a;
-        bb += b * b;
+        for (sum, product) in sums.iter_mut().zip([a * b, a * a, b * b]) {
+            *sum += product;
+        }
     }
-    (dot, aa, bb)
+    sums
 }

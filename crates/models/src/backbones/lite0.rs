@@ -8,8 +8,8 @@ use std::path::Path;
 
 use fmam_ops::{Activation, Conv2dConfig, Nonlinearity, Padding};
 
-use super::{Architecture, BackboneEntry, Decoder, Encoder, Weights};
-use crate::layers::{ConvBn, ConvShape, Norm, UpConvBn};
+use super::{Architecture, BackboneEntry, Decoder, Encoder, Weights, is_norm_tensor, is_number_in};
+use crate::layers::{ConvBn, ConvShape, Norm};
 use crate::{ModelError, Params, Preprocess, backbone_from_tensors, read_state_dict, tensor_file};
 
 pub(super) static ENTRY: BackboneEntry = BackboneEntry {
@@ -117,17 +117,16 @@ impl Architecture for Lite0 {
     }
 
     fn is_unused_key(&self, key: &str) -> bool {
-        let rest = [
-            "_conv_head.",
-            "_bn1.",
-            "_fc.",
-            "_blocks.11.",
-            "_blocks.12.",
-            "_blocks.13.",
-            "_blocks.14.",
-            "_blocks.15.",
-        ];
-        rest.iter().any(|prefix| key.starts_with(prefix)) || key.ends_with(".num_batches_tracked")
+        match key.split('.').collect::<Vec<_>>()[..] {
+            ["_conv_head", "weight"] | ["_fc", "weight" | "bias"] => true,
+            ["_bn1", tensor] => is_norm_tensor(tensor),
+            ["_blocks", block, layer, tensor] if is_number_in(BLOCKS.len()..16, block) => match layer {
+                "_expand_conv" | "_depthwise_conv" | "_project_conv" => tensor == "weight",
+                "_bn0" | "_bn1" | "_bn2" => is_norm_tensor(tensor),
+                _ => false,
+            },
+            _ => false,
+        }
     }
 }
 
@@ -143,9 +142,7 @@ fn same(input: usize, output: usize, kernel: usize, stride: usize, groups: usize
 /// Expansion by a 1x1 convolution, depthwise convolution, linear 1x1 projection; the input is added where it has the
 /// output's shape.
 struct InvertedResidual {
-    expand: Option<ConvBn>,
-    depthwise: ConvBn,
-    project: ConvBn,
+    layers: Vec<ConvBn>,
     residual: bool,
 }
 
@@ -159,23 +156,18 @@ impl InvertedResidual {
     ) -> Result<Self, ModelError> {
         let layer = |conv, bn, shape, norm| ConvBn::new(&params.pp(conv), &params.pp(bn), shape, norm);
         let hidden = input * expansion;
-        let expand =
-            (expansion != 1).then(|| layer("_expand_conv", "_bn0", same(input, hidden, 1, 1, 1), RELU6));
-        Ok(Self {
-            expand: expand.transpose()?,
-            depthwise: layer("_depthwise_conv", "_bn1", same(hidden, hidden, kernel, stride, hidden), RELU6)?,
-            project: layer("_project_conv", "_bn2", same(hidden, output, 1, 1, 1), LINEAR)?,
-            residual: stride == 1 && input == output,
-        })
+        let mut layers = Vec::with_capacity(3);
+        if expansion != 1 {
+            layers.push(layer("_expand_conv", "_bn0", same(input, hidden, 1, 1, 1), RELU6)?);
+        }
+        let depthwise = same(hidden, hidden, kernel, stride, hidden);
+        layers.push(layer("_depthwise_conv", "_bn1", depthwise, RELU6)?);
+        layers.push(layer("_project_conv", "_bn2", same(hidden, output, 1, 1, 1), LINEAR)?);
+        Ok(Self { layers, residual: stride == 1 && input == output })
     }
 
     fn forward(&self, x: &Activation) -> Result<Activation, ModelError> {
-        let hidden = match &self.expand {
-            Some(expand) => self.depthwise.forward(&expand.forward(x)?)?,
-            None => self.depthwise.forward(x)?,
-        };
-        let y = self.project.forward(&hidden)?;
-        Ok(if self.residual { y.add(x)? } else { y })
+        ConvBn::run(&self.layers, x, self.residual.then_some(Nonlinearity::Identity))
     }
 }
 
@@ -202,28 +194,25 @@ impl Encoder for Lite0Encoder {
 const EMBEDDED: usize = 192;
 
 /// Depthwise 3x3 convolution of stride 2 and linear 1x1 convolution.
-struct Separable {
-    depthwise: ConvBn,
-    pointwise: ConvBn,
-}
+struct Separable([ConvBn; 2]);
 
 impl Separable {
     fn new(params: &Params, input: usize, output: usize) -> Result<Self, ModelError> {
         let layer = |conv, bn, shape, norm| ConvBn::new(&params.pp(conv), &params.pp(bn), shape, norm);
-        Ok(Self {
-            depthwise: layer("depthwise", "bn1", same(input, input, 3, 2, input), LINEAR)?,
-            pointwise: layer("pointwise", "bn2", same(input, output, 1, 1, 1), RELU6)?,
-        })
+        Ok(Self([
+            layer("depthwise", "bn1", same(input, input, 3, 2, input), LINEAR)?,
+            layer("pointwise", "bn2", same(input, output, 1, 1, 1), RELU6)?,
+        ]))
     }
 
     fn forward(&self, x: &Activation) -> Result<Activation, ModelError> {
-        self.pointwise.forward(&self.depthwise.forward(x)?)
+        ConvBn::run(&self.0, x, None)
     }
 }
 
 /// A transposed convolution that doubles the size, then inverted residuals.
 struct DecoderStage {
-    up: UpConvBn,
+    up: ConvBn,
     blocks: Vec<InvertedResidual>,
 }
 
@@ -237,7 +226,7 @@ impl DecoderStage {
         kernel: usize,
         depth: usize,
     ) -> Result<Self, ModelError> {
-        let up = UpConvBn::new(&params.pp("up"), &params.pp("bn"), (input, output), RELU6)?;
+        let up = ConvBn::doubling(&params.pp("up"), &params.pp("bn"), (input, output), RELU6)?;
         let block = |i| {
             InvertedResidual::new(&params.pp("blocks").pp(i), (output, output), kernel, 1, DECODER_EXPANSION)
         };

@@ -74,8 +74,19 @@ pub(crate) trait Architecture: Send + Sync {
     /// See [`crate::LoadedBackbone::has_signed_features`].
     fn has_signed_features(&self) -> bool;
 
-    /// Whether a full checkpoint has the tensor `key` for a part that features do not need.
+    /// Whether a full checkpoint has the tensor `key` for a part that features do not need. The counters
+    /// `num_batches_tracked` are told by the normalisation that they belong to.
     fn is_unused_key(&self, key: &str) -> bool;
+}
+
+/// Whether `name` is one of the tensors of a batch normalisation that take part in its result.
+fn is_norm_tensor(name: &str) -> bool {
+    matches!(name, "weight" | "bias" | "running_mean" | "running_var")
+}
+
+/// Whether `text` is one of `numbers` as checkpoints write it.
+fn is_number_in(mut numbers: std::ops::Range<usize>, text: &str) -> bool {
+    numbers.any(|number| number.to_string() == text)
 }
 
 /// From images (N, 3, H, W) to features, finest scale first.

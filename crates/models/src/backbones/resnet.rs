@@ -3,10 +3,10 @@
 //! He et al. 2016, arXiv:1512.03385; the stride of a bottleneck is on its 3x3 convolution, as in torchvision. Wide
 //! ResNet: Zagoruyko and Komodakis 2016, arXiv:1605.07146. Reverse path: Deng and Li, CVPR 2022, arXiv:2201.10703.
 
-use fmam_ops::{Activation, Nonlinearity, add_nonlinearity, max_pool2d};
+use fmam_ops::{Activation, Nonlinearity, max_pool2d};
 
-use super::{Architecture, BackboneEntry, Decoder, Encoder, Weights};
-use crate::layers::{ConvBn, ConvShape, Norm, UpConvBn};
+use super::{Architecture, BackboneEntry, Decoder, Encoder, Weights, is_norm_tensor, is_number_in};
+use crate::layers::{ConvBn, ConvShape, Norm};
 use crate::{ModelError, Params, Preprocess};
 
 pub(super) static RESNET18: BackboneEntry = BackboneEntry {
@@ -90,31 +90,26 @@ impl ResNet {
             |index: usize| (params.pp(format_args!("conv{index}")), params.pp(format_args!("bn{index}")));
         let dense = |index, (input, output), kernel, norm| {
             let (conv, bn) = at(index);
-            Ok(Layer::Conv(ConvBn::new(&conv, &bn, ConvShape::dense(input, output, kernel, 1), norm)?))
+            ConvBn::new(&conv, &bn, ConvShape::dense(input, output, kernel, 1), norm)
         };
-        let resizing = |index, channels, norm| {
+        let resized = |index, channels, norm| {
             let (conv, bn) = at(index);
-            Layer::resizing(&conv, &bn, channels, 3, resize, norm)
+            resizing(&conv, &bn, channels, 3, resize, norm)
         };
-        let branch: Result<Vec<Layer>, ModelError> = if self.bottleneck {
+        let branch = if self.bottleneck {
             let width = output / 4 * self.widening;
-            [
-                dense(1, (input, width), 1, RELU),
-                resizing(2, (width, width), RELU),
-                dense(3, (width, output), 1, LINEAR),
-            ]
-            .into_iter()
-            .collect()
+            let ends = (dense(1, (input, width), 1, RELU)?, dense(3, (width, output), 1, LINEAR)?);
+            vec![ends.0, resized(2, (width, width), RELU)?, ends.1]
         } else {
-            [resizing(1, (input, output), RELU), dense(2, (output, output), 3, LINEAR)].into_iter().collect()
+            vec![resized(1, (input, output), RELU)?, dense(2, (output, output), 3, LINEAR)?]
         };
         let shortcut = if resize == Resize::Stride(1) && input == output {
             None
         } else {
             let params = params.pp(if resize == Resize::Double { "upsample" } else { "downsample" });
-            Some(Layer::resizing(&params.pp(0), &params.pp(1), (input, output), 1, resize, LINEAR)?)
+            Some(resizing(&params.pp(0), &params.pp(1), (input, output), 1, resize, LINEAR)?)
         };
-        Ok(Block { branch: branch?, shortcut })
+        Ok(Block { branch, shortcut })
     }
 }
 
@@ -174,7 +169,19 @@ impl Architecture for ResNet {
     }
 
     fn is_unused_key(&self, key: &str) -> bool {
-        key.starts_with("layer4.") || key.starts_with("fc.") || key.ends_with(".num_batches_tracked")
+        let convolutions = if self.bottleneck { 1..4 } else { 1..3 };
+        let is_layer = |prefix, name: &str| {
+            name.strip_prefix(prefix).is_some_and(|index| is_number_in(convolutions.clone(), index))
+        };
+        match key.split('.').collect::<Vec<_>>()[..] {
+            ["fc", "weight" | "bias"] | ["layer4", "0", "downsample", "0", "weight"] => true,
+            ["layer4", "0", "downsample", "1", tensor] => is_norm_tensor(tensor),
+            ["layer4", block, layer, tensor] if is_number_in(0..self.depths[3], block) => {
+                (is_layer("conv", layer) && tensor == "weight")
+                    || (is_layer("bn", layer) && is_norm_tensor(tensor))
+            }
+            _ => false,
+        }
     }
 }
 
@@ -185,51 +192,35 @@ enum Resize {
     Double,
 }
 
-enum Layer {
-    Conv(ConvBn),
-    Up(UpConvBn),
-}
-
-impl Layer {
-    /// A convolution of side `kernel` with a stride, or the 2x2 transposed convolution that doubles the size.
-    fn resizing(
-        conv: &Params,
-        bn: &Params,
-        (input, output): (usize, usize),
-        kernel: usize,
-        resize: Resize,
-        norm: Norm,
-    ) -> Result<Self, ModelError> {
-        Ok(match resize {
-            Resize::Stride(stride) => {
-                Self::Conv(ConvBn::new(conv, bn, ConvShape::dense(input, output, kernel, stride), norm)?)
-            }
-            Resize::Double => Self::Up(UpConvBn::new(conv, bn, (input, output), norm)?),
-        })
-    }
-
-    fn forward(&self, x: &Activation) -> Result<Activation, ModelError> {
-        match self {
-            Self::Conv(conv) => conv.forward(x),
-            Self::Up(conv) => conv.forward(x),
+/// A convolution of side `kernel` with a stride, or the 2x2 transposed convolution that doubles the size.
+fn resizing(
+    conv: &Params,
+    bn: &Params,
+    (input, output): (usize, usize),
+    kernel: usize,
+    resize: Resize,
+    norm: Norm,
+) -> Result<ConvBn, ModelError> {
+    match resize {
+        Resize::Stride(stride) => {
+            ConvBn::new(conv, bn, ConvShape::dense(input, output, kernel, stride), norm)
         }
+        Resize::Double => ConvBn::doubling(conv, bn, (input, output), norm),
     }
 }
 
-/// `relu(branch(x) + shortcut(x))`.
+/// `relu(branch(x) + shortcut(x))`; without a shortcut, that is the identity.
 struct Block {
-    branch: Vec<Layer>,
-    shortcut: Option<Layer>,
+    branch: Vec<ConvBn>,
+    shortcut: Option<ConvBn>,
 }
 
 impl Block {
     fn forward(&self, x: &Activation) -> Result<Activation, ModelError> {
-        let y = self.branch.iter().try_fold(x.clone(), |y, layer| layer.forward(&y))?;
-        let shortcut = match &self.shortcut {
-            Some(layer) => layer.forward(x)?,
-            None => x.clone(),
-        };
-        Ok(add_nonlinearity(&y, &shortcut, Nonlinearity::Relu)?)
+        match &self.shortcut {
+            None => ConvBn::run(&self.branch, x, Some(Nonlinearity::Relu)),
+            Some(shortcut) => ConvBn::run_with(&self.branch, x, &shortcut.forward(x)?, Nonlinearity::Relu),
+        }
     }
 }
 

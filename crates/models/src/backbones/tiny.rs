@@ -4,7 +4,7 @@ use fmam_core::Seed;
 use fmam_ops::{Activation, Nonlinearity, nonlinearity};
 
 use super::{Architecture, BackboneEntry, Decoder, Encoder, Weights};
-use crate::layers::{ConvBn, ConvShape, Norm, UpConvBn};
+use crate::layers::{ConvBn, ConvShape, Norm};
 use crate::{ModelError, Params, Preprocess};
 
 pub(super) static ENTRY: BackboneEntry = BackboneEntry {
@@ -51,7 +51,7 @@ impl Architecture for Tiny {
         let fusion = params.pp("fusion");
         let up = |i: usize, channels| {
             let params = params.pp("up").pp(i);
-            UpConvBn::new(&params.pp("conv"), &params.pp("bn"), channels, RELU)
+            ConvBn::doubling(&params.pp("conv"), &params.pp("bn"), channels, RELU)
         };
         let out = |i: usize, channels| conv(&params.pp("out").pp(i), (channels, channels), 1, LINEAR);
         Ok(Box::new(TinyDecoder {
@@ -108,7 +108,7 @@ impl Encoder for TinyEncoder {
 /// Joins one scale after the other on the way down to stride 32, and gives one after the other on the way up.
 struct TinyDecoder {
     fusion: [ConvBn; 3],
-    stages: [(UpConvBn, ConvBn); 3],
+    stages: [(ConvBn, ConvBn); 3],
 }
 
 impl Decoder for TinyDecoder {

@@ -208,8 +208,43 @@ fn every_key_is_accounted_for() {
         "x.pth: 2 tensor(s) do not belong to this architecture: head.bias, layer1.2.conv1.weight"
     );
 
+    // Near misses of what a whole checkpoint has beyond the features: the head, layer 4 and counters.
+    let foreign = [
+        "fc.weight_g",
+        "layer1.0.bn3.num_batches_tracked",
+        "layer4.0.bn2.momentum",
+        "layer4.0.conv3.weight",
+        "layer4.1.downsample.0.weight",
+        "layer4.2.conv1.weight",
+        "num_batches_tracked",
+    ];
+    let error = with(&|t| t.extend(foreign.map(|key| (key.to_owned(), zeros(&[1])))));
+    assert!(matches!(&error, ModelError::SurplusKeys { keys, .. } if *keys == foreign), "{error}");
+
     // Another member of the family is refused too.
     assert!(backbone_from_tensors("resnet34", torchvision("resnet18"), "x.pth", &Device::Cpu).is_err());
+}
+
+#[derive(Deserialize)]
+struct Lite0 {
+    unused_keys: Vec<String>,
+}
+
+#[test]
+fn a_whole_lite0_checkpoint_is_taken_and_a_foreign_key_is_not() {
+    let zero = || Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap();
+    let fixture: Lite0 = fmam_testkit::read_fixture("models/lite0.json");
+    let embedded = load_backbone("efficientnet-lite0", None, &Device::Cpu).unwrap();
+    let mut tensors = embedded.tensors().clone();
+    tensors.extend(fixture.unused_keys.into_iter().map(|key| (key, zero())));
+    tensors.insert("_blocks.0._bn1.num_batches_tracked".to_owned(), zero());
+    let load = |tensors| backbone_from_tensors("efficientnet-lite0", tensors, "x.pth", &Device::Cpu);
+    assert!(load(tensors.clone()).unwrap().tensors().keys().eq(embedded.tensors().keys()));
+
+    let foreign = ["_blocks.11._se_reduce.weight", "_blocks.16._bn0.bias", "_fc.weight2"];
+    tensors.extend(foreign.map(|key| (key.to_owned(), zero())));
+    let error = load(tensors).unwrap_err();
+    assert!(matches!(&error, ModelError::SurplusKeys { keys, .. } if *keys == foreign), "{error}");
 }
 
 #[test]
