@@ -4,10 +4,11 @@
 //! This crate knows no tensors and touches no files, so that data sets, synthesis, metrics and reports can be
 //! built and tested without a machine-learning framework. Modules in reading order: [`ImageSize`],
 //! [`RgbImage`], [`Mask`], [`AnomalyMap`], [`SampleSource`], [`Seed`], [`Progress`], [`ordered_map`],
-//! [`RunRecord`].
+//! [`RunKey`], [`RunRecord`].
 
 mod error;
 mod image;
+mod key;
 mod map;
 mod ordered;
 mod progress;
@@ -16,8 +17,9 @@ mod sample;
 mod seed;
 mod size;
 
-pub use error::{CoreError, SourceError};
+pub use error::{CoreError, RecordError, SourceError};
 pub use image::{Mask, RgbImage};
+pub use key::{RECORD_FILE, RUNS_DIR, RunKey};
 pub use map::AnomalyMap;
 pub use ordered::ordered_map;
 pub use progress::{Progress, Silent};

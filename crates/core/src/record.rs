@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageSize, Label, Seed};
+use crate::{ImageSize, Label, RecordError, RunKey, Seed};
 
 /// The version of [`RunRecord`]'s and `report.json`'s layout.
 pub const RUN_RECORD_SCHEMA: u32 = 1;
@@ -52,6 +52,36 @@ pub struct RunRecord {
     pub curve: Vec<CurvePoint>,
     /// Files that the run wrote.
     pub artefacts: Artefacts,
+}
+
+impl RunRecord {
+    /// Reads a record from the JSON text of its file.
+    ///
+    /// # Errors
+    /// [`RecordError::Schema`] for a record of another layout, [`RecordError::Json`] for a damaged one.
+    pub fn from_json(text: &[u8]) -> Result<Self, RecordError> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema: u64,
+        }
+        // The version first: fields that a later version adds are not damage.
+        let Version { schema } = serde_json::from_slice(text)?;
+        if schema != u64::from(RUN_RECORD_SCHEMA) {
+            return Err(RecordError::Schema { found: schema });
+        }
+        Ok(serde_json::from_slice(text)?)
+    }
+
+    /// Which run it is.
+    pub fn key(&self) -> RunKey {
+        RunKey {
+            dataset: self.dataset.clone(),
+            category: self.category.clone(),
+            method: self.method.clone(),
+            backbone: self.backbone.clone(),
+            seed: self.seed,
+        }
+    }
 }
 
 /// Figures of merit, each a fraction in 0..=1. A pixel figure is `None` where the data set has no masks.
@@ -108,4 +138,18 @@ pub struct OverlayRecord {
     pub image_score: f32,
     /// The overlay picture, where one was written.
     pub path: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_layout_is_told_from_damage() {
+        let read = |text: &str| RunRecord::from_json(text.as_bytes());
+        assert!(matches!(read(r#"{"schema": 2, "new": true}"#), Err(RecordError::Schema { found: 2 })));
+        for damaged in ["", r#"{"schema": 1"#, r#"{"schema": 1}"#, r#"{"schema": -1}"#] {
+            assert!(matches!(read(damaged), Err(RecordError::Json(_))), "{damaged}");
+        }
+    }
 }

@@ -123,11 +123,11 @@ impl ExperimentConfig {
         ImageSize::square(self.image_size)
     }
 
-    /// Checks what can be checked without the data: no empty or repeated list, a usable image size.
+    /// Checks what can be checked without the data: no empty list, no empty or repeated item, a usable image size.
     ///
     /// # Errors
-    /// [`ExperimentError::EmptyList`], [`ExperimentError::Repeated`], [`ExperimentError::ImageSize`],
-    /// [`ExperimentError::LoaderThreads`].
+    /// [`ExperimentError::EmptyList`], [`ExperimentError::EmptyItem`], [`ExperimentError::Repeated`],
+    /// [`ExperimentError::ImageSize`], [`ExperimentError::LoaderThreads`].
     pub fn validate(&self) -> Result<(), ExperimentError> {
         let seeds: Vec<_> = self.seeds.iter().map(u64::to_string).collect();
         let lists = [("methods", &self.methods), ("backbones", &self.backbones), ("seeds", &seeds)];
@@ -135,6 +135,9 @@ impl ExperimentConfig {
             return Err(ExperimentError::EmptyList { key });
         }
         for (key, list) in lists.into_iter().chain([("categories", &self.categories)]) {
+            if list.iter().any(|value| value.trim().is_empty()) {
+                return Err(ExperimentError::EmptyItem { key });
+            }
             if let Some((_, value)) = list.iter().enumerate().find(|(at, value)| list[..*at].contains(value))
             {
                 return Err(ExperimentError::Repeated { key, value: value.clone() });
@@ -204,6 +207,8 @@ mod tests {
         check(|c| c.methods.clear(), |e| matches!(e, E::EmptyList { key: "methods" }));
         check(|c| c.backbones.clear(), |e| matches!(e, E::EmptyList { key: "backbones" }));
         check(|c| c.seeds.clear(), |e| matches!(e, E::EmptyList { key: "seeds" }));
+        check(|c| c.methods.push(" ".into()), |e| matches!(e, E::EmptyItem { key: "methods" }));
+        check(|c| c.categories.push("".into()), |e| matches!(e, E::EmptyItem { key: "categories" }));
         check(|c| c.seeds.push(0), |e| matches!(e, E::Repeated { key: "seeds", value } if value == "0"));
         check(|c| c.categories.push("screw".into()), |e| matches!(e, E::Repeated { key: "categories", .. }));
         check(|c| c.image_size = 0, |e| matches!(e, E::ImageSize { actual: 0 }));

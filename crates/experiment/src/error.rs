@@ -42,6 +42,12 @@ pub enum ExperimentError {
         /// The list.
         key: &'static str,
     },
+    /// An item of a list of the configuration has no text.
+    #[error("`{key}` has an empty item")]
+    EmptyItem {
+        /// The list.
+        key: &'static str,
+    },
     /// A list of the configuration names something twice, which would make a run twice.
     #[error("`{key}` has `{value}` twice")]
     Repeated {
@@ -89,6 +95,12 @@ pub enum ExperimentError {
     /// Overlays could not be drawn.
     #[error("cannot write the overlays")]
     Overlays(#[source] SourceError),
+    /// Another process does the runs of this output folder.
+    #[error("another process is at work in {}; wait until it ends, or choose another --out", folder.display())]
+    FolderInUse {
+        /// The output folder.
+        folder: PathBuf,
+    },
     /// A finished run lies in the output folder that was made otherwise.
     #[error(
         "the finished run in {} has other settings ({}); choose another --out, or repeat it with --overwrite",
@@ -161,6 +173,7 @@ impl ExperimentError {
             Self::UnknownPreset { .. }
             | Self::Parse { .. }
             | Self::EmptyList { .. }
+            | Self::EmptyItem { .. }
             | Self::Repeated { .. }
             | Self::ImageSize { .. }
             | Self::LoaderThreads

@@ -1,8 +1,8 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use candle_core::Device;
-use fmam_core::{Progress, SampleSource, ordered_map};
+use fmam_core::{Progress, RunKey, SampleSource, ordered_map};
 use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions};
 use fmam_methods::{Fitted, MethodEntry, RunContext};
 use fmam_models::{BACKBONES, LoadedBackbone, ModelError, load_backbone};
@@ -10,7 +10,10 @@ use fmam_synthesis::Textures;
 use serde_json::{Value, json};
 
 use crate::overrides::method_table;
-use crate::{ExperimentConfig, ExperimentError, RunKey, StageEpochs, device_name, key, stage_epochs};
+use crate::{ExperimentConfig, ExperimentError, StageEpochs, device_name, key, stage_epochs};
+
+/// Name of the stage, for [`Progress`], in which images are decoded before a training.
+pub const READING: &str = "reading images";
 
 /// One run of an experiment, before it is done.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,15 +30,15 @@ pub struct RunPlan {
     pub stages: Vec<StageEpochs>,
 }
 
-/// An experiment whose names are known, whose configuration is checked, whose data set is indexed and decoded once, and
-/// whose backbones are loaded: what can be wrong before the first training step has been found.
+/// An experiment whose names are known, whose configuration is checked, whose data set is indexed and whose backbones are
+/// loaded. With [`Experiment::read_images`] all that can be wrong before the first training step has been found.
 pub struct Experiment {
     config: ExperimentConfig,
     device: Device,
     dataset: Box<dyn Dataset>,
     textures: Textures,
     backbones: BTreeMap<String, Arc<LoadedBackbone>>,
-    /// The decoded category of an experiment that has only one; several might not fit into memory together.
+    /// The category of an experiment that has only one: decoded images of several might not fit into memory together.
     only: Option<Category>,
     plans: Vec<RunPlan>,
 }
@@ -50,8 +53,8 @@ impl Experiment {
     /// Opens everything that `config` names, for `device`.
     ///
     /// # Errors
-    /// [`ExperimentError::is_usage`] ones for what the configuration has wrong; [`ExperimentError::Dataset`],
-    /// [`ExperimentError::Sample`] and [`ExperimentError::Model`] for files.
+    /// [`ExperimentError::is_usage`] ones for what the configuration has wrong; [`ExperimentError::Dataset`] and
+    /// [`ExperimentError::Model`] for files.
     pub fn open(config: ExperimentConfig, device: Device) -> Result<Self, ExperimentError> {
         config.validate()?;
         let methods = method_configs(&config)?;
@@ -62,7 +65,7 @@ impl Experiment {
 
         let known = dataset.categories();
         let names = if config.categories.is_empty() { &known } else { &config.categories };
-        let categories =
+        let mut categories =
             names.iter().map(|name| dataset.category(name, config.size())).collect::<Result<Vec<_>, _>>()?;
         let sizes: BTreeMap<_, _> =
             names.iter().cloned().zip(categories.iter().map(|c| (c.train.len(), c.test.len()))).collect();
@@ -71,26 +74,6 @@ impl Experiment {
             let weights = config.weights.get(name).map(|path| path.as_path());
             backbones.insert(name.clone(), Arc::new(load_backbone(name, weights, &device)?));
         }
-        // Last, as it takes longest: a damaged file is found before any training.
-        let threads = loader_threads(&config);
-        let n_categories = categories.len();
-        let mut only = None;
-        for category in categories {
-            let from_files = (0..category.train.len().min(1))
-                .any(|index| !category.train.sample(index).image_path.as_os_str().is_empty());
-            // Generated images cannot be damaged, and each category is decoded again when its runs begin.
-            if n_categories == 1 || from_files {
-                decode_category(&category, threads)?;
-            }
-            only = (n_categories == 1).then_some(category);
-        }
-        let synthesizes = |name| methods.get(name).is_some_and(|config| !config["mapping"].is_null());
-        if let Textures::Images(source) = &textures
-            && config.methods.iter().any(synthesizes)
-        {
-            decode(source.as_ref(), threads)?;
-        }
-
         let keys = key::keys(&config.dataset, names, &config.methods, &config.backbones, &config.seeds);
         let plans = keys
             .into_iter()
@@ -102,6 +85,7 @@ impl Experiment {
                 Ok(RunPlan { key, n_train, n_test, config, stages })
             })
             .collect::<Result<_, ExperimentError>>()?;
+        let only = if categories.len() == 1 { categories.pop() } else { None };
         Ok(Self { config, device, dataset, textures, backbones, only, plans })
     }
 
@@ -122,20 +106,75 @@ impl Experiment {
 
     /// Threads that decode beside the computing one.
     pub fn loader_threads(&self) -> usize {
-        loader_threads(&self.config)
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.config.loader_threads.unwrap_or_else(cores)
     }
 
-    /// A category, decoded as far as its cache holds it, so that no timing of a run has decoding in it.
+    /// Decodes every image, mask and texture that the runs `plans`, some of [`Experiment::plans`], use: a damaged file is
+    /// found before any training. Of one category they stay in its cache.
     ///
     /// # Errors
-    /// [`ExperimentError::Dataset`], [`ExperimentError::Sample`].
-    pub fn category(&self, name: &str) -> Result<Category, ExperimentError> {
-        if let Some(only) = self.only.as_ref().filter(|category| category.name == name) {
-            return Ok(only.clone());
+    /// [`ExperimentError::Dataset`], [`ExperimentError::Sample`], [`ExperimentError::Cancelled`].
+    pub fn read_images(&self, plans: &[&RunPlan], progress: &dyn Progress) -> Result<(), ExperimentError> {
+        let names: BTreeSet<_> = plans.iter().map(|plan| plan.key.category.as_str()).collect();
+        for name in names {
+            let category = self.index(name)?;
+            let from_files = (0..category.train.len().min(1))
+                .any(|index| !category.train.sample(index).image_path.as_os_str().is_empty());
+            // Generated images cannot be damaged, and each of several categories is decoded when its runs begin.
+            if self.only.is_some() || from_files {
+                self.decode(&[category.train.as_ref(), category.test.as_ref()], progress)?;
+            }
         }
-        let category = self.dataset.category(name, self.config.size())?;
-        decode_category(&category, self.loader_threads())?;
+        if let Textures::Images(source) = &self.textures
+            && plans.iter().any(|plan| !plan.config["method"]["mapping"].is_null())
+        {
+            self.decode(&[source.as_ref()], progress)?;
+        }
+        Ok(())
+    }
+
+    /// A category, decoded as far as its cache holds it, so that no timing of a run has decoding in it. Where there is
+    /// only one, [`Experiment::read_images`] has done that.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Dataset`], [`ExperimentError::Sample`], [`ExperimentError::Cancelled`].
+    pub fn category(&self, name: &str, progress: &dyn Progress) -> Result<Category, ExperimentError> {
+        let category = self.index(name)?;
+        if self.only.is_none() {
+            self.decode(&[category.train.as_ref(), category.test.as_ref()], progress)?;
+        }
         Ok(category)
+    }
+
+    /// A category, of which nothing need be decoded yet.
+    fn index(&self, name: &str) -> Result<Category, DatasetError> {
+        match self.only.as_ref().filter(|category| category.name == name) {
+            Some(only) => Ok(only.clone()),
+            None => self.dataset.category(name, self.config.size()),
+        }
+    }
+
+    /// Decodes every image and mask once: finds damaged files, and fills the sources' caches.
+    fn decode(&self, sources: &[&dyn SampleSource], progress: &dyn Progress) -> Result<(), ExperimentError> {
+        let threads = self.loader_threads();
+        progress.start(READING, sources.iter().map(|source| source.len() as u64).sum());
+        let mut n_read = 0;
+        for source in sources {
+            let work = |index| source.image(index).and_then(|_| source.mask(index)).map(drop);
+            ordered_map(source.len(), threads, 2 * threads, work, |index, decoded| {
+                if progress.cancelled() {
+                    return Err(ExperimentError::Cancelled);
+                }
+                let id = || source.sample(index).id.clone();
+                decoded.map_err(|source| ExperimentError::Sample { id: id(), source })?;
+                n_read += 1;
+                progress.update(n_read, "");
+                Ok(())
+            })?;
+        }
+        progress.finish();
+        Ok(())
     }
 
     /// Fits the method of `plan`, one of [`Experiment::plans`], to `train`.
@@ -163,27 +202,6 @@ impl Experiment {
         };
         Ok(unfitted.fit(train, &context)?)
     }
-}
-
-fn loader_threads(config: &ExperimentConfig) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    config.loader_threads.unwrap_or_else(cores)
-}
-
-fn decode_category(category: &Category, threads: usize) -> Result<(), ExperimentError> {
-    decode(category.train.as_ref(), threads)?;
-    decode(category.test.as_ref(), threads)
-}
-
-/// Decodes every image and mask once: finds damaged files, and fills the source's cache.
-fn decode(source: &dyn SampleSource, threads: usize) -> Result<(), ExperimentError> {
-    let work = |index| source.image(index).and_then(|_| source.mask(index)).map(drop);
-    ordered_map(source.len(), threads, 2 * threads, work, |index, decoded| {
-        decoded.map_err(|source_error| {
-            let id = source.sample(index).id.clone();
-            ExperimentError::Sample { id, source: source_error }
-        })
-    })
 }
 
 fn method_entry(name: &str) -> Result<&'static MethodEntry, ExperimentError> {

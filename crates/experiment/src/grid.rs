@@ -1,13 +1,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use fmam_core::{Artefacts, Label, OverlayRecord, Progress, RUN_RECORD_SCHEMA, RunRecord, SampleSource};
+use fmam_core::{
+    Artefacts, Label, OverlayRecord, Progress, RUN_RECORD_SCHEMA, RunKey, RunRecord, SampleSource,
+};
 use fmam_datasets::Category;
 
 use crate::exhibits::overlay_name;
+use crate::lock::FolderLock;
 use crate::store::{self, NewFolders, PartialRun};
 use crate::{
-    DrawOverlays, Evaluation, Exhibit, Experiment, ExperimentError, RunKey, RunPlan, evaluate, exhibits, host,
+    DrawOverlays, Evaluation, Exhibit, Experiment, ExperimentError, RunPlan, evaluate, exhibits, host,
 };
 
 /// Folder of the fitted detector within a run's folder.
@@ -33,12 +36,14 @@ pub struct GridOutcome {
     pub failed: Vec<(RunKey, ExperimentError)>,
 }
 
-/// The runs of an experiment that an output folder lacks.
+/// The runs of an experiment that an output folder lacks. No other grid can have the folder until this one is dropped.
 #[derive(Debug)]
 pub struct Grid<'a> {
     experiment: &'a Experiment,
     out: PathBuf,
     pending: Vec<&'a RunPlan>,
+    /// Dropped before the folders, which are removed only when they are empty.
+    _lock: FolderLock,
     /// Takes `out` away again if no run came to be.
     _new_folders: NewFolders,
 }
@@ -48,11 +53,13 @@ impl<'a> Grid<'a> {
     /// `overwrite` every run is done again.
     ///
     /// # Errors
-    /// [`ExperimentError::Write`] when `out` cannot be written; [`ExperimentError::ConfigDiffers`],
-    /// [`ExperimentError::DamagedRecord`] or [`ExperimentError::RecordSchema`] for a finished run that cannot be
-    /// taken for one of this experiment.
+    /// [`ExperimentError::Write`] when `out` cannot be written, [`ExperimentError::FolderInUse`] when another grid has it;
+    /// [`ExperimentError::ConfigDiffers`], [`ExperimentError::DamagedRecord`] or [`ExperimentError::RecordSchema`] for a
+    /// finished run that cannot be taken for one of this experiment.
     pub fn new(experiment: &'a Experiment, out: &Path, overwrite: bool) -> Result<Self, ExperimentError> {
         let new_folders = store::check_writable(out)?;
+        // Before the leftovers are removed, which might be another process's run under way.
+        let lock = FolderLock::acquire(out)?;
         let device = experiment.device_name();
         let mut pending = Vec::new();
         for plan in experiment.plans() {
@@ -61,7 +68,7 @@ impl<'a> Grid<'a> {
                 pending.push(plan);
             }
         }
-        Ok(Self { experiment, out: out.to_owned(), pending, _new_folders: new_folders })
+        Ok(Self { experiment, out: out.to_owned(), pending, _lock: lock, _new_folders: new_folders })
     }
 
     /// The runs to do, in order.
@@ -69,15 +76,17 @@ impl<'a> Grid<'a> {
         &self.pending
     }
 
-    /// Does them. A run that fails is reported and does not keep the others from being done.
+    /// Reads their images, then does them. A run that fails is reported and does not keep the others from being done.
     ///
     /// # Errors
-    /// [`ExperimentError::Cancelled`] when the user stopped it; finished runs stay.
+    /// As [`Experiment::read_images`], before any run; [`ExperimentError::Cancelled`] when the user stopped it, finished
+    /// runs stay.
     pub fn run(
         &self,
         draw: &DrawOverlays<'_>,
         observer: &dyn GridObserver,
     ) -> Result<GridOutcome, ExperimentError> {
+        self.experiment.read_images(&self.pending, observer)?;
         let mut outcome = GridOutcome::default();
         // Neighbours share the category, and with it the images that are decoded already.
         let mut category: Option<Category> = None;
@@ -111,7 +120,7 @@ impl<'a> Grid<'a> {
         let started_at = host::unix_seconds();
         let category = match open.take().filter(|category| category.name == plan.key.category) {
             Some(category) => category,
-            None => self.experiment.category(&plan.key.category)?,
+            None => self.experiment.category(&plan.key.category, observer)?,
         };
         let Category { train, test, .. } = open.insert(category);
 

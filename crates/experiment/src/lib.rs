@@ -3,9 +3,9 @@
 //! What this crate must not know: how results are shown (it hands pictures to a [`DrawOverlays`] and records to
 //! whoever reads them) and what a method does inside. It is the only library that knows of time and disk.
 //!
-//! Modules in reading order: [`ExperimentConfig`] and its [`PRESETS`]; [`RunKey`], which names a run; [`Experiment`],
+//! Modules in reading order: [`ExperimentConfig`] and its [`PRESETS`]; `key`, every combination in order; [`Experiment`],
 //! the opened data, backbones and methods; [`evaluate`]; `exhibits`, which test images are drawn; `store`, run folders
-//! that appear whole or not at all; [`Grid`], which runs what is not finished yet.
+//! that appear whole or not at all; `lock`, one process a folder; [`Grid`], which runs what is not finished yet.
 
 mod config;
 mod error;
@@ -15,6 +15,7 @@ mod experiment;
 mod grid;
 mod host;
 mod key;
+mod lock;
 mod overrides;
 mod preset;
 mod store;
@@ -23,10 +24,9 @@ pub use config::{ExperimentConfig, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE};
 pub use error::ExperimentError;
 pub use evaluate::{Evaluation, evaluate};
 pub use exhibits::{DrawOverlays, Exhibit, exhibits};
-pub use experiment::{Experiment, RunPlan};
+pub use experiment::{Experiment, READING, RunPlan};
 pub use grid::{Grid, GridObserver, GridOutcome};
 pub use host::{device_name, peak_rss_bytes};
-pub use key::RunKey;
 pub use overrides::{StageEpochs, stage_epochs};
 pub use preset::{PRESETS, Preset, preset};
 pub use store::{NewFolders, check_writable};

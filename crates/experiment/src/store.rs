@@ -5,14 +5,10 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use fmam_core::{RUN_RECORD_SCHEMA, RunRecord};
-use serde::Deserialize;
+use fmam_core::{RECORD_FILE, RecordError, RunKey, RunRecord};
 use serde_json::Value;
 
-use crate::{ExperimentError, RunKey, RunPlan};
-
-/// Name of a run's record within its folder.
-pub(crate) const RECORD_FILE: &str = "record.json";
+use crate::{ExperimentError, RunPlan};
 
 /// The folders that [`check_writable`] made. Those that are still empty are removed when it is dropped, so that what
 /// failed leaves nothing behind.
@@ -45,15 +41,12 @@ pub fn check_writable(out: &Path) -> Result<NewFolders, ExperimentError> {
     Ok(new)
 }
 
-/// Whether `plan`'s run is finished, on the same kind of device as `device`. Without a record the run is not finished, whatever else is there.
+/// Whether `plan`'s run is finished, on the same kind of device as `device`. Without a record it is not, whatever else
+/// is there.
 ///
 /// # Errors
 /// [`ExperimentError::DamagedRecord`], [`ExperimentError::RecordSchema`], [`ExperimentError::ConfigDiffers`].
 pub(crate) fn finished(out: &Path, plan: &RunPlan, device: &str) -> Result<bool, ExperimentError> {
-    #[derive(Deserialize)]
-    struct Version {
-        schema: u64,
-    }
     let folder = out.join(plan.key.dir());
     let path = folder.join(RECORD_FILE);
     let text = match fs::read(&path) {
@@ -61,12 +54,10 @@ pub(crate) fn finished(out: &Path, plan: &RunPlan, device: &str) -> Result<bool,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(source) => return Err(ExperimentError::Read { path, source }),
     };
-    let damaged = |source| ExperimentError::DamagedRecord { path: path.clone(), source };
-    let Version { schema } = serde_json::from_slice(&text).map_err(damaged)?;
-    if schema != u64::from(RUN_RECORD_SCHEMA) {
-        return Err(ExperimentError::RecordSchema { path, found: schema });
-    }
-    let record: RunRecord = serde_json::from_slice(&text).map_err(damaged)?;
+    let record = RunRecord::from_json(&text).map_err(|error| match error {
+        RecordError::Json(source) => ExperimentError::DamagedRecord { path, source },
+        RecordError::Schema { found } => ExperimentError::RecordSchema { path, found },
+    })?;
     let mut differences = Vec::new();
     compare(&record.config, &plan.config, "", &mut differences);
     if record.seed != plan.key.seed {
@@ -184,13 +175,13 @@ fn sync_dir(dir: &Path) -> std::io::Result<()> {
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
 }
 
-fn write_error(path: &Path, source: std::io::Error) -> ExperimentError {
+pub(crate) fn write_error(path: &Path, source: std::io::Error) -> ExperimentError {
     ExperimentError::Write { path: path.to_owned(), source }
 }
 
 #[cfg(test)]
 mod tests {
-    use fmam_core::{Artefacts, ImageSize, Metrics, Seed};
+    use fmam_core::{Artefacts, ImageSize, Metrics, RUN_RECORD_SCHEMA, Seed};
     use serde_json::json;
 
     use super::*;

@@ -125,6 +125,7 @@ fn a_run_leaves_its_record_model_and_pictures_and_is_not_repeated() {
     assert_eq!(record.config["method"]["epochs"], 1);
     assert_eq!(record.config["data"]["textures"], "generated");
     assert!(!record.curve.is_empty());
+    assert_eq!(record.versions.get("commit").map(String::as_str), option_env!("FMAM_COMMIT"));
     assert_eq!(record.artefacts.overlays.len(), 8);
     let folder = out.path().join(experiment.plans()[1].key.dir());
     let drawn: Vec<_> =
@@ -157,8 +158,9 @@ fn the_figures_do_not_depend_on_the_number_of_threads_nor_on_the_order_of_runs()
 fn an_interrupted_grid_keeps_what_is_finished_and_goes_on_there() {
     let out = tempfile::tempdir().unwrap();
     let experiment = open(config(&["nkd", "rkd"])).unwrap();
-    // A run of `nkd` makes one training step and one of scoring: this stops in the middle of the second run.
-    let watcher = Watcher::new(3);
+    // After the reading of twelve images a run of `nkd` makes one training step and one of scoring: this stops in the
+    // middle of the second run.
+    let watcher = Watcher::new(12 + 3);
     let error = Grid::new(&experiment, out.path(), false).unwrap().run(&draw, &watcher).unwrap_err();
     assert!(error.is_cancelled());
     assert_eq!(
@@ -217,6 +219,59 @@ fn a_failing_run_leaves_nothing_and_does_not_lose_the_others() {
 }
 
 #[test]
+fn whoever_stops_during_the_reading_gets_no_run_and_no_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("new/out");
+    let experiment = open(config(&["nkd"])).unwrap();
+    for stop_after in [0, 5] {
+        let watcher = Watcher::new(stop_after);
+        let error = Grid::new(&experiment, &out, false).unwrap().run(&draw, &watcher).unwrap_err();
+        assert!(error.is_cancelled());
+        assert_eq!((watcher.steps.load(Ordering::SeqCst), watcher.events()), (stop_after, vec![]));
+    }
+    assert!(tree(dir.path()).is_empty());
+    let plans: Vec<_> = experiment.plans().iter().collect();
+    assert!(experiment.read_images(&plans, &Watcher::new(0)).unwrap_err().is_cancelled());
+}
+
+#[test]
+fn images_are_read_for_runs_that_are_not_finished_and_before_the_first_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, out) = (dir.path().join("data"), dir.path().join("out"));
+    fmam_datasets::write_demo(&root, &config(&[]).demo, fmam_core::ImageSize::square(64)).unwrap();
+    let open = |methods: &[&str]| {
+        let data_root = Some(root.clone());
+        open(ExperimentConfig { dataset: "mvtec".into(), data_root, ..config(methods) }).unwrap()
+    };
+    run(&open(&["nkd"]), &out).unwrap();
+
+    let image = root.join("plain/train/good/000.png");
+    let whole = std::fs::read(&image).unwrap();
+    std::fs::write(&image, &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(run(&open(&["nkd"]), &out).unwrap().n_finished, 0);
+    let watcher = Watcher::new(usize::MAX);
+    let experiment = open(&["nkd", "rkd"]);
+    let error = Grid::new(&experiment, &out, false).unwrap().run(&draw, &watcher).unwrap_err();
+    assert!(matches!(error, ExperimentError::Sample { .. }));
+    assert!(watcher.events().is_empty());
+}
+
+#[test]
+fn two_grids_do_not_share_an_output_folder() {
+    let out = tempfile::tempdir().unwrap();
+    let experiment = open(config(&["nkd"])).unwrap();
+    let first = Grid::new(&experiment, out.path(), false).unwrap();
+    let under_way = out.path().join(".partial-demo-plain-nkd-tiny-seed-0");
+    std::fs::create_dir(&under_way).unwrap();
+    let error = Grid::new(&experiment, out.path(), false).unwrap_err();
+    assert!(matches!(&error, ExperimentError::FolderInUse { folder } if folder == out.path()));
+    assert!(under_way.exists() && !error.is_usage());
+    drop(first);
+    assert_eq!(run(&experiment, out.path()).unwrap().n_finished, 1);
+    assert!(tree(out.path()).iter().all(|path| path.starts_with("runs")));
+}
+
+#[test]
 fn an_unwritable_output_folder_is_found_before_training() {
     let out = tempfile::tempdir().unwrap();
     let file = out.path().join("file");
@@ -250,6 +305,7 @@ fn wrong_names_and_settings_are_usage_errors() {
         |c| c.categories = vec!["x".into()],
         |e| matches!(e, E::Dataset(DatasetError::UnknownCategory { .. })),
     );
+    check(|c| c.methods.push(String::new()), |e| matches!(e, E::EmptyItem { key: "methods" }));
     check(|c| c.image_size = 65, |e| matches!(e, E::ImageSize { actual: 65 }));
     let table = |text: &str| toml::from_str::<toml::Table>(text).unwrap();
     let mut bad = config(&["nkd"]);

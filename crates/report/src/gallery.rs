@@ -7,7 +7,7 @@ use fmam_core::{Label, OverlayRecord, RunRecord};
 use crate::markdown::{code, escape, link, slashes};
 use crate::paper::method_title;
 use crate::table::{Align, Table};
-use crate::{Report, Summary, run_dir};
+use crate::{Report, Summary};
 
 /// Anomalous images shown of a data set; one normal image is shown besides.
 const N_ANOMALOUS: usize = 4;
@@ -39,7 +39,8 @@ pub(crate) fn section(report: &Report, rows: &[Summary]) -> String {
         for (run, overlay) in &exhibit.pictures {
             let method = escape(method_title(&run.method));
             let method = if several { format!("{method} {}", code(&run.backbone)) } else { method };
-            let path = format!("{}/{}", slashes(&run_dir(run)), overlay.path.as_deref().unwrap_or_default());
+            let path =
+                format!("{}/{}", slashes(&run.key().dir()), overlay.path.as_deref().unwrap_or_default());
             let alternative = format!("{} of {}", method_title(&run.method), overlay.sample);
             table.row([
                 method,

@@ -4,7 +4,7 @@ use fmam_core::{ImageSize, Metrics, RUN_RECORD_SCHEMA, RunRecord};
 use serde::Serialize;
 
 use crate::markdown::slashes;
-use crate::{Report, ReportError, Summary, run_dir};
+use crate::{Report, ReportError, Summary};
 
 #[derive(Serialize)]
 struct ReportFile<'a> {
@@ -55,7 +55,7 @@ impl<'a> RunEntry<'a> {
             n_test_normal: run.n_test_normal,
             n_test_anomalous: run.n_test_anomalous,
             started_at: run.started_at,
-            dir: slashes(&run_dir(run)),
+            dir: slashes(&run.key().dir()),
             versions: &run.versions,
             config: &run.config,
         }

@@ -27,5 +27,5 @@ pub use error::ReportError;
 pub use overlay::{map_range, overlay, write_png};
 pub use paper::{PAPER_BACKBONES, PAPER_TABLE, PaperBackbone, PaperRow, Published, PublishedIn, published};
 pub use report::Report;
-pub use store::{RECORD_FILE, load_records, run_dir, write_atomic};
+pub use store::{load_records, write_atomic};
 pub use summary::{Cell, Estimate, Summary};

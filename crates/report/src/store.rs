@@ -2,35 +2,12 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use fmam_core::{RUN_RECORD_SCHEMA, RunRecord};
-use serde::Deserialize;
+use fmam_core::{RECORD_FILE, RUN_RECORD_SCHEMA, RUNS_DIR, RecordError, RunRecord};
 
 use crate::ReportError;
 
-/// Name of a run's record within [`run_dir`].
-pub const RECORD_FILE: &str = "record.json";
-
-/// Folders between `runs` and a record: data set, category, method, backbone, seed.
+/// Folders between [`RUNS_DIR`] and a record, as [`fmam_core::RunKey::dir`] has them: data set, category, method, backbone, seed.
 const RUN_DEPTH: usize = 5;
-
-/// The folder of a run relative to the output folder:
-/// `runs/<dataset>/<category>/<method>/<backbone>/seed-<n>`. A separator within a name becomes `_`, so that the
-/// folder always has this depth and stays inside the output folder.
-pub fn run_dir(record: &RunRecord) -> PathBuf {
-    let mut dir = PathBuf::from("runs");
-    for name in [&record.dataset, &record.category, &record.method, &record.backbone] {
-        dir.push(folder_name(name));
-    }
-    dir.push(format!("seed-{}", record.seed.value()));
-    dir
-}
-
-fn folder_name(name: &str) -> String {
-    match name {
-        "" | "." | ".." => "_".repeat(name.len().max(1)),
-        _ => name.replace(['/', '\\'], "_"),
-    }
-}
 
 /// Reads every run record under `out_dir/runs`, in the order of their paths. No `runs` folder means no records;
 /// folders without a record (runs that did not finish) are passed over.
@@ -38,9 +15,9 @@ fn folder_name(name: &str) -> String {
 /// # Errors
 /// Each names the file: [`ReportError::Read`], [`ReportError::Damaged`] for a record that is not whole,
 /// [`ReportError::Schema`] for one of another version, [`ReportError::Misplaced`] for one that does not lie in
-/// its [`run_dir`].
+/// its [`fmam_core::RunKey::dir`].
 pub fn load_records(out_dir: &Path) -> Result<Vec<RunRecord>, ReportError> {
-    let runs = out_dir.join("runs");
+    let runs = out_dir.join(RUNS_DIR);
     let mut paths = Vec::new();
     if runs.exists() {
         find_records(&runs, RUN_DEPTH, &mut paths)?;
@@ -64,23 +41,14 @@ fn find_records(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()
 }
 
 fn load_record(out_dir: &Path, path: &Path) -> Result<RunRecord, ReportError> {
-    #[derive(Deserialize)]
-    struct Version {
-        schema: u64,
-    }
-    let damaged = |source| ReportError::Damaged { path: path.to_owned(), source };
     let text = fs::read(path).map_err(|source| ReportError::Read { path: path.to_owned(), source })?;
-    // The version first: fields that a later version adds are not damage.
-    let Version { schema } = serde_json::from_slice(&text).map_err(damaged)?;
-    if schema != u64::from(RUN_RECORD_SCHEMA) {
-        return Err(ReportError::Schema {
-            path: path.to_owned(),
-            found: schema,
-            expected: RUN_RECORD_SCHEMA,
-        });
-    }
-    let record: RunRecord = serde_json::from_slice(&text).map_err(damaged)?;
-    let expected = out_dir.join(run_dir(&record));
+    let record = RunRecord::from_json(&text).map_err(|error| match error {
+        RecordError::Json(source) => ReportError::Damaged { path: path.to_owned(), source },
+        RecordError::Schema { found } => {
+            ReportError::Schema { path: path.to_owned(), found, expected: RUN_RECORD_SCHEMA }
+        }
+    })?;
+    let expected = out_dir.join(record.key().dir());
     if path.parent() != Some(&expected) {
         return Err(ReportError::Misplaced { path: path.to_owned(), expected });
     }
@@ -121,18 +89,9 @@ mod tests {
     use crate::fixture::record;
 
     fn store(out: &Path, record: &RunRecord) -> PathBuf {
-        let path = out.join(run_dir(record)).join(RECORD_FILE);
+        let path = out.join(record.key().dir()).join(RECORD_FILE);
         write_atomic(&path, &serde_json::to_vec(record).unwrap()).unwrap();
         path
-    }
-
-    #[test]
-    fn a_run_has_one_folder_inside_the_output_folder() {
-        let mut run = record("mvtec", "screw", "rkd+fmam", 2);
-        assert_eq!(run_dir(&run), Path::new("runs/mvtec/screw/rkd+fmam/resnet18/seed-2"));
-        run.category = "..".to_owned();
-        run.backbone = "../a\\b".to_owned();
-        assert_eq!(run_dir(&run), Path::new("runs/mvtec/__/rkd+fmam/.._a_b/seed-2"));
     }
 
     #[test]
