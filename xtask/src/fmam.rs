@@ -1,7 +1,7 @@
 //! Building and running the `fmam` binary.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -21,7 +21,7 @@ pub(crate) fn build(features: &[&str]) -> Result<Fmam> {
         .arg(workspace_root()?.join("Cargo.toml"))
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
-    if let Some(commit) = commit() {
+    if let Some(commit) = commit(&workspace_root()?) {
         command.env("FMAM_COMMIT", commit);
     }
     if !features.is_empty() {
@@ -46,12 +46,11 @@ pub(crate) fn build(features: &[&str]) -> Result<Fmam> {
     bail!("cargo built no binary called fmam")
 }
 
-/// The checkout's commit for run records, `-dirty` where files differ from it; `None` without git.
-fn commit() -> Option<String> {
-    let root = workspace_root().ok()?;
+/// The commit of the checkout `root` for run records, `-dirty` where files differ from it; `None` without git.
+fn commit(root: &Path) -> Option<String> {
     let git = |args: &[&str]| {
         let output =
-            Command::new("git").arg("-C").arg(&root).args(args).stderr(Stdio::null()).output().ok()?;
+            Command::new("git").arg("-C").arg(root).args(args).stderr(Stdio::null()).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let commit = git(&["rev-parse", "HEAD"])?;
@@ -89,4 +88,28 @@ impl Fmam {
 /// The cargo that runs this task.
 pub(crate) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commit_is_that_of_the_checkout_and_says_when_files_differ() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let git = |line: &str| {
+            let author =
+                ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"];
+            let args = author.into_iter().chain(line.split(' '));
+            assert!(Command::new("git").arg("-C").arg(root).args(args).status().unwrap().success());
+        };
+        assert_eq!(commit(root), None);
+        git("init --quiet");
+        git("commit --quiet --allow-empty --message first");
+        let clean = commit(root).unwrap();
+        assert!(clean.len() >= 40 && clean.bytes().all(|byte| byte.is_ascii_hexdigit()), "{clean}");
+        std::fs::write(root.join("file"), "").unwrap();
+        assert_eq!(commit(root), Some(format!("{clean}-dirty")));
+    }
 }

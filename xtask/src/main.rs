@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user")]
 
+mod bench;
 mod ci;
 mod fmam;
 mod reproduce;
@@ -45,6 +46,16 @@ enum Task {
         #[arg(long, required = true)]
         list: bool,
     },
+    /// Time the networks or the operators on this machine
+    ///
+    /// `forward`, `score` and `train-step` print one JSON line (`cargo xtask bench forward --help`); `ops` runs the
+    /// Criterion benchmarks of fmam-ops.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// `ops` and Criterion's arguments, or arguments of `fmam bench`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Check the rules of the repository: imports, file lengths, names, `unsafe`
     Tidy,
     /// Run every check that a change must pass, the quick ones first
@@ -79,6 +90,7 @@ fn main() -> ExitCode {
             fmam::build(&[]).and_then(|fmam| fmam.exec(["weights", "list"]))
         }
         Task::Datasets { .. } => fmam::build(&[]).and_then(|fmam| fmam.exec(["list", "datasets"])),
+        Task::Bench { args } => bench::run(&args),
         Task::Tidy => workspace_root().and_then(|root| tidy::run(&root)),
         Task::Ci => workspace_root().and_then(|root| ci::run(&root)),
     };

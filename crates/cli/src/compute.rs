@@ -20,7 +20,18 @@ pub(crate) struct ComputeArgs {
     pub(crate) quiet: bool,
 }
 
-fn parse_threads(text: &str) -> Result<usize, String> {
+/// Sets the number of threads, or leaves it at one a core. Gives it.
+pub(crate) fn use_threads(threads: Option<usize>) -> Result<usize> {
+    if let Some(threads) = threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .context("cannot start the threads")?;
+    }
+    Ok(rayon::current_num_threads())
+}
+
+pub(crate) fn parse_threads(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n @ 1..=1024) => Ok(n),
         _ => Err("a number from 1 to 1024".to_owned()),
@@ -30,12 +41,7 @@ fn parse_threads(text: &str) -> Result<usize, String> {
 impl ComputeArgs {
     /// Sets the number of threads and catches Ctrl-C. To be called once, before any work.
     pub(crate) fn prepare(&self) -> Result<()> {
-        if let Some(threads) = self.threads {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build_global()
-                .context("cannot start the threads")?;
-        }
+        use_threads(self.threads)?;
         interrupt::install()
     }
 

@@ -3,11 +3,11 @@
 //! Work is counted in images that pass a stage: epochs times training images, and test images for scoring. A stage's
 //! seconds per image are those measured for it, of the same kind of run where one has been seen, else of a stage of
 //! the same name, else of any stage. So there is an estimate from the first step on, and it is right for a kind
-//! of run once one of it has passed.
+//! of run once one of it has passed. Reading images beforehand is left out: it is short, and no part of a run.
 
 use std::collections::HashMap;
 
-use fmam_experiment::RunPlan;
+use fmam_experiment::{READING, RunPlan};
 
 /// Name of the stage that scores the test split.
 const SCORING: &str = "scoring";
@@ -90,7 +90,7 @@ impl Eta {
     /// A stage of the current run begins.
     pub(crate) fn start_stage(&mut self, announced: &str, now: f64) {
         self.end_stage(now);
-        let Some(run) = self.runs.get(self.run) else { return };
+        let Some(run) = self.runs.get(self.run).filter(|_| announced != READING) else { return };
         let coming = |fits: &dyn Fn(&Stage) -> bool| run.stages.iter().position(|s| !s.started && fits(s));
         let planned = coming(&|stage| stage.fits(announced))
             .or_else(|| coming(&|stage| stage.name.is_empty() && announced != SCORING));
@@ -194,8 +194,8 @@ fn seconds_per_work(speeds: &HashMap<(String, String), Speed>, kind: &str, stage
 
 #[cfg(test)]
 mod tests {
-    use fmam_core::Seed;
-    use fmam_experiment::{RunKey, StageEpochs};
+    use fmam_core::{RunKey, Seed};
+    use fmam_experiment::StageEpochs;
 
     use super::*;
 
@@ -259,6 +259,17 @@ mod tests {
         eta.start_stage("student", 20.0);
         // The mapping took 0.2 s an image, the student is still thought to take 0.1 s, scoring the mean of all.
         assert!((eta.remaining().unwrap() - (10.0 + 20.0 * 20.0 / 150.0)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn reading_images_is_no_stage_of_a_run() {
+        let mut eta = Eta::new(&[plan("x", &[("", 10)])]);
+        eta.start_stage(READING, 0.0);
+        eta.update(1.0, 50.0);
+        assert_eq!((eta.remaining(), eta.images_per_second()), (None, None));
+        eta.start_stage("student", 60.0);
+        eta.update(0.5, 65.0);
+        assert!((eta.remaining().unwrap() - 7.0).abs() < 1e-9);
     }
 
     #[test]

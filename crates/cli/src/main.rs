@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{eval, fit, list, metrics, predict, report, reproduce, synth, weights};
+use crate::commands::{bench, eval, fit, list, metrics, predict, report, reproduce, synth, weights};
 
 const EXAMPLES: &str = "\
 Try it:
@@ -63,6 +63,8 @@ enum Command {
     Report(report::Args),
     /// List backbone weights, or import published ones
     Weights(weights::Args),
+    /// Time the networks on this machine; one JSON line
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -71,6 +73,10 @@ fn main() -> ExitCode {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
 
+    if let Some(value) = std::env::var_os("FMAM_OPS").filter(|value| value != "candle") {
+        let message = anyhow::anyhow!("FMAM_OPS is {value:?}: it must be `candle`, or not be set");
+        return exit::report(&exit::usage(message));
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return exit::report_parse(&error),
@@ -85,6 +91,7 @@ fn main() -> ExitCode {
         Command::List(args) => list::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Weights(args) => weights::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -127,6 +127,13 @@ impl Console {
     }
 }
 
+impl Drop for Console {
+    /// An error is told without bars too.
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 impl Progress for Console {
     fn start(&self, stage: &str, total: u64) {
         let mut state = self.state();

@@ -78,8 +78,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let parent = args.out.parent().filter(|parent| !parent.as_os_str().is_empty());
     let _new_folders = check_writable(parent.unwrap_or(Path::new(".")))?;
 
-    let train = experiment.category(&category)?.train;
     let console = Console::new(args.compute.quiet, experiment.plans());
+    experiment.read_images(&experiment.plans().iter().collect::<Vec<_>>(), &console)?;
+    let train = experiment.category(&category, &console)?.train;
     let start = std::time::Instant::now();
     for plan in experiment.plans() {
         let fitted = experiment.fit(plan, train.as_ref(), &console);

@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -105,11 +106,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if n_before > 0 {
         console.say(&format!("{n_before} of {n_runs} runs are finished in {}", out.display()));
     }
-    let observer = Reporting { console: &console, out: &out, single: n_runs == 1, failure: Mutex::new(None) };
+    let observer = Reporting {
+        console: &console,
+        out: &out,
+        single: n_runs == 1,
+        n_finished: AtomicUsize::new(0),
+        failure: Mutex::new(None),
+    };
     let outcome = grid.run(&overlays::draw, &observer);
     console.clear();
     let mut outcome = outcome.inspect_err(|error| {
-        if error.is_cancelled() {
+        if error.is_cancelled() && n_before + observer.n_finished.load(Ordering::SeqCst) > 0 {
             let out = out.display();
             let how = if args.overwrite {
                 "repeat without --overwrite to go on"
@@ -229,6 +236,8 @@ struct Reporting<'a> {
     out: &'a Path,
     /// Whether there is but one run, whose failure is that of the whole and is told as such.
     single: bool,
+    /// Runs that finished now.
+    n_finished: AtomicUsize,
     /// The first report that could not be written.
     failure: Mutex<Option<anyhow::Error>>,
 }
@@ -260,6 +269,7 @@ impl GridObserver for Reporting<'_> {
         self.console.run_finished(plan, result);
         match result {
             Ok(_) => {
+                self.n_finished.fetch_add(1, Ordering::SeqCst);
                 let written = write_report(self.out);
                 if let Err(error) = written {
                     let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);

@@ -16,6 +16,8 @@ fn unknown_names_and_bad_values_are_usage_errors() {
     check("--image-size 100", &["multiple of 32", "100"]);
     check("--image-size 4096", &["2048", "4096"]);
     check("--methods ,", &["--methods", "empty"]);
+    check("--categories plain,", &["--categories", "empty"]);
+    check("--seeds 0,", &["--seeds"]);
     check("--set rkd.nosuch=1", &["rkd", "nosuch"]);
     check("--set rkd.epochs=0", &["rkd", "epochs"]);
     check("--set epochs=1", &["METHOD.epochs"]);
@@ -39,6 +41,9 @@ fn a_preset_file_with_a_mistake_is_named_with_its_line() {
     std::fs::write(dir.path().join("mine.toml"), "dataset = 'demo'\nmethod_s = []\n").unwrap();
     fail(dir.path(), "reproduce --preset mine.toml", 2, &["mine.toml", "line 2", "method_s"]);
     fail(dir.path(), "reproduce --preset absent.toml", 1, &["absent.toml"]);
+    let empty = "dataset = 'demo'\nmethods = ['nkd', '']\nbackbones = ['tiny']\nseeds = [0]\n";
+    std::fs::write(dir.path().join("empty.toml"), empty).unwrap();
+    fail(dir.path(), "reproduce --preset empty.toml", 2, &["`methods`", "empty"]);
 }
 
 #[test]

@@ -18,12 +18,16 @@ struct Call {
     stderr: String,
 }
 
+impl Call {
+    fn of(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
 /// Runs `fmam` in the folder `dir`.
 fn fmam<S: AsRef<std::ffi::OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Call {
-    let Output { status, stdout, stderr } =
-        Command::new(env!("CARGO_BIN_EXE_fmam")).args(args).current_dir(dir).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Call { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    Call::of(Command::new(env!("CARGO_BIN_EXE_fmam")).args(args).current_dir(dir).output().unwrap())
 }
 
 /// Runs a command line that is split at blanks.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::{fail, image_dataset, line, succeed};
+use crate::{Call, fail, image_dataset, line, succeed};
 
 /// A grid of two runs that takes a moment.
 const PRESET: &str = "
@@ -106,34 +106,65 @@ fn files_are_read_in_their_own_layout_and_threads_do_not_change_the_figures() {
 #[cfg(target_os = "linux")]
 #[test]
 fn ctrl_c_ends_cleanly_and_the_same_command_goes_on() {
-    use std::process::{Command, Stdio};
-
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("mine.toml"), PRESET).unwrap();
-    let args = ["reproduce", "--preset", "mine.toml", "--out", "o", "--methods", "nkd,rkd"];
+    let args = "reproduce --preset mine.toml --out o --methods nkd,rkd";
     // The second run would take hours.
-    let long = ["--set", "nkd.epochs=1", "--set", "rkd.epochs=1000000"];
-    let mut child = Command::new(env!("CARGO_BIN_EXE_fmam"))
-        .args(args.iter().chain(&long))
-        .current_dir(dir.path())
+    let long = format!("{args} --set nkd.epochs=1 --set rkd.epochs=1000000");
+    let first = dir.path().join("o/runs/demo/plain/nkd/tiny/seed-3/record.json");
+    let second = dir.path().join("o/.partial-demo-plain-rkd-tiny-seed-3");
+    let stopped = interrupt(
+        dir.path(),
+        &long,
+        || first.exists() && second.exists(),
+        || {
+            // Meanwhile nobody else can have the folder.
+            fail(dir.path(), args, 1, &["another process", "o;"]);
+            assert!(second.exists());
+        },
+    );
+    assert_eq!(stopped.code, Some(130));
+    assert!(stopped.stderr.contains("finished runs are kept in o;"), "{}", stopped.stderr);
+    assert!(first.exists() && !second.exists() && !dir.path().join("o/.lock").exists());
+    assert!(dir.path().join("o/report.md").exists());
+    assert!(!dir.path().join("o/runs/demo/plain/rkd").exists());
+
+    let rest = line(dir.path(), args);
+    assert_eq!(rest.code, Some(0), "{}", rest.stderr);
+    assert!(rest.stderr.contains("1 of 2 runs are finished"), "{}", rest.stderr);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_in_the_first_run_promises_nothing_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("mine.toml"), PRESET).unwrap();
+    let args = "reproduce --preset mine.toml --out o --methods nkd --epochs 1000000";
+    let under_way = dir.path().join("o/.partial-demo-plain-nkd-tiny-seed-3");
+    let stopped = interrupt(dir.path(), args, || under_way.exists(), || {});
+    assert_eq!(stopped.code, Some(130));
+    assert!(!stopped.stderr.contains("kept"), "{}", stopped.stderr);
+    assert!(!dir.path().join("o").exists());
+}
+
+/// Starts `fmam`, does `meanwhile` once `ready`, then presses Ctrl-C.
+#[cfg(target_os = "linux")]
+fn interrupt(dir: &Path, args: &str, ready: impl Fn() -> bool, meanwhile: impl FnOnce()) -> Call {
+    use std::process::{Command, Stdio};
+
+    let child = Command::new(env!("CARGO_BIN_EXE_fmam"))
+        .args(args.split_whitespace())
+        .current_dir(dir)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let first = dir.path().join("o/runs/demo/plain/nkd/tiny/seed-3/record.json");
-    let second = dir.path().join("o/.partial-demo-plain-rkd-tiny-seed-3");
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !(first.exists() && second.exists()) {
-        assert!(std::time::Instant::now() < deadline, "the second run did not begin");
+    while !ready() {
+        assert!(std::time::Instant::now() < deadline, "`fmam {args}` did not come so far");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
+    meanwhile();
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(first.exists() && !second.exists());
-    assert!(dir.path().join("o/report.md").exists());
-    assert!(!dir.path().join("o/runs/demo/plain/rkd").exists());
-
-    let rest = line(dir.path(), &args.join(" "));
-    assert_eq!(rest.code, Some(0), "{}", rest.stderr);
-    assert!(rest.stderr.contains("1 of 2 runs are finished"), "{}", rest.stderr);
+    Call::of(child.wait_with_output().unwrap())
 }

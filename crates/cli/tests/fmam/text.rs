@@ -1,6 +1,6 @@
 //! What is only printed.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::{line, succeed};
 
@@ -48,14 +48,10 @@ fn no_arguments_give_help_and_a_usage_code() {
 #[test]
 fn a_closed_pipe_is_no_failure() {
     for args in [&["list"][..], &["list", "methods"], &["--help"], &["reproduce", "--help"]] {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_fmam"))
-            .args(args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        drop(child.stdout.take());
-        let output = child.wait_with_output().unwrap();
+        let (reader, writer) = std::io::pipe().unwrap();
+        // Before the program starts, so that its first write fails already.
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_fmam")).args(args).stdout(writer).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{args:?}");
         assert!(output.stderr.is_empty(), "{args:?}");
     }

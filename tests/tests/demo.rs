@@ -1,0 +1,135 @@
+//! A short demo experiment from its configuration to its report.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helper functions too")]
+
+use std::sync::OnceLock;
+
+use candle_core::Device;
+use fmam_core::{Progress, RunRecord};
+use fmam_experiment::{Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver, RunPlan, preset};
+use fmam_report::{Report, load_records};
+use serde_json::Value;
+
+const METHODS: [&str; 2] = ["nkd+fmam", "rkd+fmam"];
+
+/// The preset, cut down to what two cores do in less than a minute: one fabric, half of the training images, fewer
+/// epochs. In so few steps NKD needs a larger step size than its default.
+fn config() -> ExperimentConfig {
+    let mut config = preset("demo").unwrap();
+    config.categories = vec!["plain".to_owned()];
+    config.methods = METHODS.map(str::to_owned).to_vec();
+    config.demo.n_train = 32;
+    config.demo.n_test_normal = 12;
+    config.demo.n_test_per_defect = 3;
+    config.n_overlays = 0;
+    config.save_model = false;
+    let settings = "epochs = 12\nbatch_size = 4\nlearning_rate = 5e-3\nmapping.epochs = 6";
+    config.method =
+        METHODS.map(|method| (method.to_owned(), toml::from_str(settings).unwrap())).into_iter().collect();
+    config
+}
+
+struct Silent;
+
+impl Progress for Silent {
+    fn start(&self, _stage: &str, _total: u64) {}
+    fn update(&self, _done: u64, _detail: &str) {}
+    fn finish(&self) {}
+}
+
+impl GridObserver for Silent {
+    fn run_started(&self, _plan: &RunPlan) {}
+    fn run_finished(&self, _plan: &RunPlan, result: Result<&RunRecord, &ExperimentError>) {
+        result.unwrap();
+    }
+}
+
+/// What the experiment left on disk.
+struct Outcome {
+    records: Vec<RunRecord>,
+    json: Value,
+    markdown: String,
+}
+
+/// Runs the experiment, once for all tests.
+fn outcome() -> &'static Outcome {
+    static OUTCOME: OnceLock<Outcome> = OnceLock::new();
+    OUTCOME.get_or_init(|| {
+        let out = tempfile::tempdir().unwrap();
+        let experiment = Experiment::open(config(), Device::Cpu).unwrap();
+        Grid::new(&experiment, out.path(), false).unwrap().run(&|_, _| Ok(()), &Silent).unwrap();
+        let records = load_records(out.path()).unwrap();
+        Report::from_records(records.clone()).write(out.path()).unwrap();
+        let read = |name| std::fs::read_to_string(out.path().join(name)).unwrap();
+        Outcome {
+            records,
+            json: serde_json::from_str(&read("report.json")).unwrap(),
+            markdown: read("report.md"),
+        }
+    })
+}
+
+#[test]
+fn the_mapped_methods_find_the_defects_of_a_fabric() {
+    let outcome = outcome();
+    assert_eq!(outcome.records.len(), METHODS.len());
+    for record in &outcome.records {
+        let metrics = &record.metrics;
+        let all = [
+            Some(metrics.image_auroc),
+            metrics.pixel_auroc,
+            metrics.aupro,
+            Some(metrics.image_ap),
+            metrics.pixel_ap,
+            Some(metrics.image_f1_max),
+        ];
+        // A comparison with NaN is false.
+        assert!(all.iter().all(|m| m.is_some_and(|m| (0.0..=1.0).contains(&m))), "{metrics:?}");
+        assert!(metrics.image_auroc >= 0.90, "{}: {metrics:?}", record.method);
+        assert!(record.curve.iter().all(|point| point.loss.is_finite()));
+        let stages = ["feature-mapping", "student"]
+            .map(|stage| record.curve.iter().filter(|point| point.stage == stage).count());
+        assert_eq!(stages, [6, 12], "{}", record.method);
+    }
+}
+
+#[test]
+fn the_report_has_a_row_for_each_run_with_the_records_figures() {
+    let Outcome { records, json, markdown } = outcome();
+    assert_eq!(json["schema"], 1);
+    for (rows, key) in [("runs", ""), ("summary", "/mean")] {
+        let rows = json[rows].as_array().unwrap();
+        let methods: Vec<_> = rows.iter().map(|row| row["method"].as_str().unwrap()).collect();
+        assert_eq!(methods, METHODS);
+        for (row, record) in rows.iter().zip(records) {
+            assert_eq!((&row["dataset"], &row["backbone"]), (&"demo".into(), &"efficientnet-lite0".into()));
+            let check = |figure: &str, expected: Option<f64>| {
+                let actual = row.pointer(&format!("/{figure}{key}")).and_then(Value::as_f64).unwrap();
+                // Reading a decimal number may cost its last bit.
+                assert!((actual - expected.unwrap()).abs() < 1e-12, "{figure}: {actual}, {expected:?}");
+            };
+            check("image_auroc", Some(record.metrics.image_auroc));
+            check("pixel_auroc", record.metrics.pixel_auroc);
+            check("aupro", record.metrics.aupro);
+        }
+    }
+    assert!(markdown.contains("The paper publishes no figures for the data set demo."), "{markdown}");
+}
+
+#[test]
+fn the_papers_figures_stand_beside_ours_where_it_has_any() {
+    let mut records = outcome().records.clone();
+    records.iter_mut().for_each(|record| record.dataset = "mvtec".to_owned());
+    let report = Report::from_records(records);
+    let out = tempfile::tempdir().unwrap();
+    report.write(out.path()).unwrap();
+    let markdown = std::fs::read_to_string(out.path().join("report.md")).unwrap();
+    // Image and pixel AUROC of Table 1 on MVTec AD.
+    for (method, [image, pixel]) in [("NKD+FMAM", ["96.7", "96.9"]), ("RKD+FMAM", ["98.2", "97.3"])] {
+        let compared = |line: &str| {
+            let cells: Vec<_> = line.split('|').map(str::trim).collect();
+            cells.contains(&method) && cells.contains(&image) && cells.contains(&pixel)
+        };
+        assert!(markdown.lines().any(compared), "{method}: {markdown}");
+    }
+}
