@@ -3,7 +3,7 @@ use candle_core::{CpuStorage, CustomOp2, Error, Layout, Result, Shape, Tensor};
 use crate::Activation;
 use crate::conv_kernel::{self as dense, DenseWeight, Geometry};
 use crate::depthwise_kernel as depthwise;
-use crate::host::{Host, elements, output};
+use crate::host::{Host, elements, output, zeros};
 use crate::panels::Epilogue;
 
 /// Zeros around the image.
@@ -258,7 +258,7 @@ impl CustomOp2 for Convolution {
         s2: &CpuStorage,
         l2: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let mut y = vec![0.0; self.output_len()];
+        let mut y = zeros(self.output_len());
         self.forward(elements(s1, l1)?, elements(s2, l2)?, &mut y);
         output(y, self.output_shape())
     }
@@ -277,7 +277,7 @@ impl CustomOp2 for Convolution {
         };
         Ok((
             gradient(x, &|| {
-                let mut dx = vec![0.0; self.input_len()];
+                let mut dx = zeros(self.input_len());
                 self.input_gradient(&grad, &weight_host, &mut dx);
                 dx
             })?,

@@ -3,7 +3,7 @@ use rayon::prelude::*;
 
 use crate::buffer::Buffer;
 use crate::conv::{Convolution, transposed_geometry};
-use crate::host::{Host, elements, output, vectorized};
+use crate::host::{Host, elements, output, vectorized, zeros};
 use crate::normalizer::Normalizer;
 use crate::{
     Activation, BatchStatistics, Conv2dConfig, Nonlinearity, add_nonlinearity, batch_norm_train,
@@ -198,7 +198,7 @@ impl CustomOp3 for Chain {
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let last = &self.layers[self.layers.len() - 1];
-        let mut y = vec![0.0; last.z.len()];
+        let mut y = zeros(last.z.len());
         last.normalizer.normalize(&last.z, last.parameters(elements(s3, l3)?), &mut y);
         if let Some(kind) = self.shortcut {
             let x = elements(s1, l1)?;
@@ -254,7 +254,7 @@ impl CustomOp3 for Chain {
                 layer.convolution.input_gradient(&dz, weight, &mut below);
                 inner = Some(below);
             } else if x.track_op() {
-                let mut below = vec![0.0; layer.convolution.input_len()];
+                let mut below = zeros(layer.convolution.input_len());
                 layer.convolution.input_gradient(&dz, weight, &mut below);
                 dx = Some(below);
             }

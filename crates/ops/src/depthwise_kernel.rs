@@ -110,90 +110,133 @@ impl WithSimd for Row<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let mut pairs = Vec::with_capacity(self.vertical.len() * self.kw);
-        let (positions, interior) = (self.plan.horizontal.len(), &self.plan.interior);
-        let mut position = 0;
-        while position < positions {
-            pairs.clear();
-            for &(y, ky) in &self.vertical {
-                for &(x, kx) in &self.plan.horizontal[position] {
-                    pairs.push(((y * self.width + x) * self.c, (ky * self.kw + kx) * self.c));
-                }
-            }
-            if interior.contains(&position) && position + GROUP <= interior.end {
-                self.positions::<S, GROUP>(simd, &pairs, position);
+        let (positions, interior) = (self.plan.horizontal.len(), self.plan.interior.clone());
+        let mut pairs = Pairs::default();
+        for position in (0..interior.start).chain(interior.end..positions) {
+            pairs.fill(&self, position);
+            self.positions::<S, 1, 4>(simd, &pairs, position, 0);
+        }
+        if interior.is_empty() {
+            return;
+        }
+        // The pairs of the first one, shifted, are those of all others.
+        pairs.fill(&self, interior.start);
+        let mut position = interior.start;
+        while position < interior.end {
+            let shift = (position - interior.start) * self.plan.step * self.c;
+            if position + GROUP <= interior.end {
+                self.positions::<S, GROUP, 2>(simd, &pairs, position, shift);
                 position += GROUP;
             } else {
-                self.positions::<S, 1>(simd, &pairs, position);
+                self.positions::<S, 1, 4>(simd, &pairs, position, shift);
                 position += 1;
             }
         }
     }
 }
 
-impl Row<'_, '_> {
-    /// `P` positions whose sources lie `step` apart.
-    #[inline(always)]
-    fn positions<S: Simd, const P: usize>(&mut self, simd: S, pairs: &[(usize, usize)], first: usize) {
-        let (c, step) = (self.c, self.plan.step * self.c);
-        let end = |at: usize| at + (P - 1) * step + c;
-        assert!(
-            pairs.iter().all(|&(x, tap)| end(x) <= self.image.len() && tap + c <= self.packed.len()),
-            "a tap lies outside of the image"
-        );
-        let whole = c - c % S::F32_LANES;
-        for channel in (0..whole).step_by(S::F32_LANES) {
-            let mut sums = [self.epilogue.bias(simd, channel); P];
-            self.accumulate(simd, pairs, channel, &mut sums);
-            for (i, sum) in sums.into_iter().enumerate() {
-                self.finish(simd, (first + i) * c + channel, S::F32_LANES, sum);
+/// Where a position's sources and their taps begin.
+#[derive(Default)]
+struct Pairs {
+    list: Vec<(usize, usize)>,
+    last_source: usize,
+    last_tap: usize,
+}
+
+impl Pairs {
+    fn fill(&mut self, row: &Row<'_, '_>, position: usize) {
+        self.list.clear();
+        for &(y, ky) in &row.vertical {
+            for &(x, kx) in &row.plan.horizontal[position] {
+                self.list.push(((y * row.width + x) * row.c, (ky * row.kw + kx) * row.c));
             }
         }
-        if whole < c {
-            let mut sums = [self.epilogue.bias(simd, whole); P];
-            for &(source, tap) in pairs {
-                let weight = load(simd, &self.packed[tap + whole..tap + c]);
+        self.last_source = self.list.iter().map(|pair| pair.0).max().unwrap_or(0);
+        self.last_tap = self.list.iter().map(|pair| pair.1).max().unwrap_or(0);
+    }
+}
+
+impl Row<'_, '_> {
+    /// `P` positions whose sources lie `step` apart, `V` vectors at a time: enough sums to hide the latency of one.
+    #[inline(always)]
+    fn positions<S: Simd, const P: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        pairs: &Pairs,
+        first: usize,
+        shift: usize,
+    ) {
+        let (c, step) = (self.c, self.plan.step * self.c);
+        assert!(
+            pairs.last_source + shift + (P - 1) * step + c <= self.image.len()
+                && pairs.last_tap + c <= self.packed.len(),
+            "a tap lies outside of the image"
+        );
+        let mut channel = 0;
+        while channel + V * S::F32_LANES <= c {
+            self.vectors::<S, P, V>(simd, pairs, (first, shift, channel));
+            channel += V * S::F32_LANES;
+        }
+        while channel + S::F32_LANES <= c {
+            self.vectors::<S, P, 1>(simd, pairs, (first, shift, channel));
+            channel += S::F32_LANES;
+        }
+        if channel < c {
+            let mut sums = [self.epilogue.bias(simd, channel); P];
+            for &(source, tap) in &pairs.list {
+                let weight = load(simd, &self.packed[tap + channel..tap + c]);
                 for (i, sum) in sums.iter_mut().enumerate() {
-                    let at = source + i * step;
-                    *sum = simd.mul_add_e_f32s(weight, load(simd, &self.image[at + whole..at + c]), *sum);
+                    let at = source + shift + i * step;
+                    *sum = simd.mul_add_e_f32s(weight, load(simd, &self.image[at + channel..at + c]), *sum);
                 }
             }
             for (i, sum) in sums.into_iter().enumerate() {
-                self.finish(simd, (first + i) * c + whole, c - whole, sum);
+                self.finish(simd, (first + i) * c + channel, c - channel, sum);
             }
         }
     }
 
-    /// The inner loop, for whole vectors. The caller has checked that every pair's `P` sources and its tap have `c`
-    /// channels, and that a vector from `channel` on lies inside of them.
+    /// The inner loop, for `V` whole vectors from `channel` on. The caller has checked that every pair's `P` sources and
+    /// its tap have `c` channels, and that the vectors lie inside of them.
     #[inline(always)]
     #[allow(
         unsafe_code,
         reason = "the innermost loop cannot afford bounds checks; see the safety argument below"
     )]
-    fn accumulate<S: Simd, const P: usize>(
-        &self,
+    fn vectors<S: Simd, const P: usize, const V: usize>(
+        &mut self,
         simd: S,
-        pairs: &[(usize, usize)],
-        channel: usize,
-        sums: &mut [S::f32s; P],
+        pairs: &Pairs,
+        (first, shift, channel): (usize, usize, usize),
     ) {
-        let step = self.plan.step * self.c;
-        let mut total = *sums;
-        for &(source, tap) in pairs {
-            // SAFETY: `positions` asserts `source + (P - 1) * step + c <= image.len()` and `tap + c <= packed.len()` for
-            // every pair and calls this only where `channel + F32_LANES <= c`, so each range lies inside its slice;
-            // `S::f32s` is `F32_LANES` consecutive f32 with the alignment of f32 for every `Simd` (else `as_simd_f32s`
-            // could not give slices of it), and any bits are a valid f32.
+        let (c, step) = (self.c, self.plan.step * self.c);
+        let mut sums = [[simd.splat_f32s(0.0); V]; P];
+        for v in 0..V {
+            let bias = self.epilogue.bias(simd, channel + v * S::F32_LANES);
+            for sums in &mut sums {
+                sums[v] = bias;
+            }
+        }
+        for &(source, tap) in &pairs.list {
+            // SAFETY: `positions` asserts `source + shift + (P - 1) * step + c <= image.len()` and `tap + c <= packed.len()`
+            // for the largest source and tap, and calls this only where `channel + V * F32_LANES <= c`, so each range
+            // read lies inside its slice; `S::f32s` is `F32_LANES` consecutive f32, of which any bits are valid.
             let vector = |slice: &[f32], at: usize| unsafe {
                 slice.as_ptr().add(at + channel).cast::<S::f32s>().read_unaligned()
             };
-            let weight = vector(self.packed, tap);
-            for (i, sum) in total.iter_mut().enumerate() {
-                *sum = simd.mul_add_e_f32s(weight, vector(self.image, source + i * step), *sum);
+            for v in 0..V {
+                let weight = vector(self.packed, tap + v * S::F32_LANES);
+                for i in 0..P {
+                    let x = vector(self.image, source + shift + i * step + v * S::F32_LANES);
+                    sums[i][v] = simd.mul_add_e_f32s(weight, x, sums[i][v]);
+                }
             }
         }
-        *sums = total;
+        for (i, sums) in sums.into_iter().enumerate() {
+            for (v, sum) in sums.into_iter().enumerate() {
+                self.finish(simd, (first + i) * c + channel + v * S::F32_LANES, S::F32_LANES, sum);
+            }
+        }
     }
 
     #[inline(always)]

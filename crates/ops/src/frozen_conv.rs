@@ -3,7 +3,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape
 use crate::conv::{Convolution, transposed_geometry};
 use crate::conv_kernel::{self as dense, DenseWeight};
 use crate::depthwise_kernel as depthwise;
-use crate::host::{Host, elements, is_native, output};
+use crate::host::{Host, elements, is_native, output, zeros};
 use crate::panels::Epilogue;
 use crate::{Activation, Conv2dConfig, LayerKind, Nonlinearity, conv_transpose2d, conv2d};
 
@@ -193,7 +193,7 @@ impl Fused<'_> {
         let epilogue = Epilogue { bias, residual, nonlinearity: self.nonlinearity };
         let (Convolution::Dense(g) | Convolution::Depthwise(g) | Convolution::Transposed(g)) =
             &self.convolution;
-        let mut y = vec![0.0; self.convolution.output_len()];
+        let mut y = zeros(self.convolution.output_len());
         match &self.packed.weight {
             PackedWeight::Dense(weight) => dense::forward(x, weight, g, &epilogue, &mut y),
             PackedWeight::Depthwise(weight) => depthwise::forward(x, weight, g, &epilogue, &mut y),

@@ -1,6 +1,6 @@
 use candle_core::{CpuStorage, CustomOp3, Device, Error, Layout, Result, Shape, Tensor};
 
-use crate::host::{Host, elements, output};
+use crate::host::{Host, elements, output, zeros};
 use crate::normalizer::Normalizer;
 use crate::{Activation, Nonlinearity};
 
@@ -125,7 +125,7 @@ impl CustomOp3 for Train {
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let x = elements(s1, l1)?;
-        let mut y = vec![0.0; x.len()];
+        let mut y = zeros(x.len());
         self.0.normalize(x, (elements(s2, l2)?, elements(s3, l3)?), &mut y);
         output(y, l1.shape().clone())
     }
@@ -145,7 +145,7 @@ impl CustomOp3 for Train {
         let dx = x
             .track_op()
             .then(|| {
-                let mut dx = vec![0.0; grad.len()];
+                let mut dx = zeros(grad.len());
                 self.0.input_gradient(&x_host, &grad, (&w, &b), &sums, &mut dx);
                 Tensor::from_vec(dx, x.shape(), x.device())
             })

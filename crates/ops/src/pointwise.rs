@@ -2,7 +2,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape
 use rayon::prelude::*;
 
 use crate::Activation;
-use crate::host::{Host, elements, output, vectorized};
+use crate::host::{Host, elements, output, vectorized, zeros};
 
 /// Elements to a parallel piece.
 const CHUNK: usize = 1 << 14;
@@ -111,7 +111,7 @@ struct ChannelAffine {
 impl ChannelAffine {
     fn apply(&self, x: &[f32], shift: &[f32]) -> Vec<f32> {
         let c = self.scale.len();
-        let mut y = vec![0.0; x.len()];
+        let mut y = zeros(x.len());
         let chunk = CHUNK.div_ceil(c) * c;
         y.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).for_each(|(y, x)| {
             vectorized(|| {
@@ -153,7 +153,7 @@ impl CustomOp1 for Apply {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = elements(storage, layout)?;
-        let mut y = vec![0.0; x.len()];
+        let mut y = zeros(x.len());
         y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
             vectorized(|| {
                 y.copy_from_slice(x);
@@ -183,7 +183,7 @@ impl CustomOp2 for AddApply {
         l2: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (a, b) = (elements(s1, l1)?, elements(s2, l2)?);
-        let mut y = vec![0.0; a.len()];
+        let mut y = zeros(a.len());
         let inputs = a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK));
         y.par_chunks_mut(CHUNK).zip(inputs).for_each(|(y, (a, b))| {
             vectorized(|| {
@@ -221,7 +221,7 @@ pub(crate) fn masked_gradient(kind: Nonlinearity, res: &Tensor, grad: &Tensor) -
     }
     let bounds = kind.bounds();
     let (y, g) = (Host::new(res)?, Host::new(&grad)?);
-    let mut dx = vec![0.0; g.len()];
+    let mut dx = zeros(g.len());
     let inputs = y.par_chunks(CHUNK).zip(g.par_chunks(CHUNK));
     dx.par_chunks_mut(CHUNK).zip(inputs).for_each(|(dx, (y, g))| {
         vectorized(|| {
