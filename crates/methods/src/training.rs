@@ -3,7 +3,7 @@
 
 use candle_core::{Tensor, Var};
 use fmam_core::{CurvePoint, RgbImage, SampleSource, Seed, ordered_map};
-use fmam_ops::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
+use fmam_ops::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig, on_workers};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +56,7 @@ impl TrainingPlan {
         source: &dyn SampleSource,
         run: &RunContext<'_>,
         prepare: impl Fn(Vec<Loaded>) -> Result<B, MethodError> + Sync,
-        mut loss: impl FnMut(B) -> Result<Tensor, MethodError>,
+        mut loss: impl FnMut(B) -> Result<Tensor, MethodError> + Send,
     ) -> Result<Vec<CurvePoint>, MethodError> {
         if source.is_empty() {
             return Err(MethodError::NoTrainingImages);
@@ -91,9 +91,12 @@ impl TrainingPlan {
                 return Err(MethodError::Cancelled);
             }
             optimizer.set_learning_rate(self.learning_rate_at(step, total));
-            let loss = loss(batch?)?;
-            optimizer.step(&loss.backward()?)?;
-            let value = f64::from(loss.to_scalar::<f32>()?);
+            let batch = batch?;
+            let value = on_workers(|| -> Result<f64, MethodError> {
+                let loss = loss(batch)?;
+                optimizer.step(&loss.backward()?)?;
+                Ok(f64::from(loss.to_scalar::<f32>()?))
+            })?;
             let epoch = step / batches + 1;
             if !value.is_finite() {
                 return Err(MethodError::Diverged { stage: self.stage, epoch, loss: value });
@@ -117,7 +120,7 @@ impl TrainingPlan {
         Ok(curve)
     }
 
-    fn optimizer(&self, vars: Vec<Var>) -> Result<Box<dyn Optimizer>, MethodError> {
+    fn optimizer(&self, vars: Vec<Var>) -> Result<Box<dyn Optimizer + Send>, MethodError> {
         let (learning_rate, weight_decay) = (self.learning_rate, self.weight_decay);
         Ok(match self.optimizer {
             OptimizerKind::Adam => Box::new(Adam::new(

@@ -58,5 +58,5 @@ pub use norm::{BatchStatistics, batch_norm, batch_norm_train};
 pub use optim::{Adam, AdamConfig, Optimizer, OptimizerState, Sgd, SgdConfig};
 pub use pointwise::{Nonlinearity, add_nonlinearity, channel_affine, nonlinearity};
 pub use pool::max_pool2d;
-pub use process::tune_process;
+pub use process::{on_workers, tune_process};
 pub use resample::{upsample_bilinear, upsample_nearest};

@@ -14,6 +14,15 @@ pub fn tune_process() {
     keep_freed_memory();
 }
 
+/// Runs `work` on one of rayon's threads. Each operator of this crate shares its work among them: called from a thread
+/// that is none of theirs, it hands the work over and sleeps until it is done, and a training step does that hundreds of
+/// times. Inside of this function it happens once.
+///
+/// `work` must not wait for another thread that needs rayon itself.
+pub fn on_workers<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
+}
+
 #[allow(unsafe_code, reason = "the environment is candle's only switch; see the safety argument below")]
 fn keep_candle_on_one_thread() {
     const SWITCH: &str = "CANDLE_NUM_THREADS";

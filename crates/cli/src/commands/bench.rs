@@ -6,7 +6,7 @@ use clap::{Subcommand, ValueEnum};
 use fmam_core::Seed;
 use fmam_losses::cosine_distillation;
 use fmam_models::{Backbone, FeaturePyramid, Params, ReverseStudent, Student, random_backbone};
-use fmam_ops::{Adam, AdamConfig, Optimizer};
+use fmam_ops::{Adam, AdamConfig, Optimizer, on_workers};
 use serde_json::json;
 
 use crate::compute::{parse_threads, use_threads};
@@ -175,7 +175,11 @@ fn images(batch: usize, device: &Device) -> Result<Tensor> {
 }
 
 /// Median and minimum of `iters` runs in milliseconds, after two that warm caches and buffers.
-fn measure(iters: usize, mut work: impl FnMut() -> Result<()>) -> Result<(f64, f64)> {
+fn measure(iters: usize, work: impl FnMut() -> Result<()> + Send) -> Result<(f64, f64)> {
+    on_workers(|| measure_here(iters, work))
+}
+
+fn measure_here(iters: usize, mut work: impl FnMut() -> Result<()>) -> Result<(f64, f64)> {
     for _ in 0..2 {
         work()?;
     }
