@@ -224,11 +224,14 @@ impl Row<'_, '_> {
             let vector = |slice: &[f32], at: usize| unsafe {
                 slice.as_ptr().add(at + channel).cast::<S::f32s>().read_unaligned()
             };
-            for v in 0..V {
-                let weight = vector(self.packed, tap + v * S::F32_LANES);
-                for i in 0..P {
+            let mut weights = [simd.splat_f32s(0.0); V];
+            for (v, weight) in weights.iter_mut().enumerate() {
+                *weight = vector(self.packed, tap + v * S::F32_LANES);
+            }
+            for (i, sums) in sums.iter_mut().enumerate() {
+                for (v, (sum, weight)) in sums.iter_mut().zip(weights).enumerate() {
                     let x = vector(self.image, source + shift + i * step + v * S::F32_LANES);
-                    sums[i][v] = simd.mul_add_e_f32s(weight, x, sums[i][v]);
+                    *sum = simd.mul_add_e_f32s(weight, x, *sum);
                 }
             }
         }
