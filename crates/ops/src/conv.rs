@@ -1,7 +1,7 @@
 use candle_core::{CpuStorage, CustomOp2, Error, Layout, Result, Shape, Tensor};
 
 use crate::Activation;
-use crate::conv_kernel::{self as dense, DenseWeight, Geometry};
+use crate::conv_kernel::{self as dense, AdjointWeight, DenseWeight, Geometry};
 use crate::depthwise_kernel as depthwise;
 use crate::host::{Host, elements, output, zeros};
 use crate::panels::Epilogue;
@@ -57,8 +57,7 @@ impl Conv2dConfig {
             && self.groups > 0
             && ci_group * self.groups == ci
             && co % self.groups.max(1) == 0
-            && kh > 0
-            && kw > 0
+            && [h, w, ci, co, kh, kw].iter().all(|&size| size > 0)
             && h + top + bottom >= kh
             && w + left + right >= kw;
         if !fits {
@@ -72,6 +71,46 @@ impl Conv2dConfig {
         let oh = (h + top + bottom - kh) / self.stride + 1;
         let ow = (w + left + right - kw) / self.stride + 1;
         Ok(Geometry { n, h, w, ci, oh, ow, co, kh, kw, stride: self.stride, top, left })
+    }
+}
+
+/// (N, C, H, W).
+type Dims = (usize, usize, usize, usize);
+
+/// Either kind of convolution with its geometry.
+#[derive(Debug, Clone, Copy)]
+pub enum LayerKind {
+    /// As [`conv2d`].
+    Conv(Conv2dConfig),
+    /// As [`conv_transpose2d`].
+    Transposed {
+        /// Step in both directions.
+        stride: usize,
+        /// Zeros cut from each side of the result.
+        padding: usize,
+    },
+}
+
+impl LayerKind {
+    /// The kernels for `weight` on an input of `dims` (N, C, H, W), where there are some, and the result's dimensions.
+    pub(crate) fn convolution(&self, dims: Dims, weight: &Tensor) -> Result<(Option<Convolution>, Dims)> {
+        match *self {
+            Self::Conv(config) => {
+                let g = config.geometry(dims, weight)?;
+                Ok((Convolution::of(g, &config), (g.n, g.co, g.oh, g.ow)))
+            }
+            Self::Transposed { stride, padding } => {
+                let g = transposed_geometry(dims, weight, stride, padding)?;
+                Ok((Some(Convolution::Transposed(g)), (g.n, g.ci, g.h, g.w)))
+            }
+        }
+    }
+
+    pub(crate) fn apply(&self, x: &Activation, weight: &Tensor) -> Result<Activation> {
+        match self {
+            Self::Conv(config) => conv2d(x, weight, config),
+            Self::Transposed { stride, padding } => conv_transpose2d(x, weight, *stride, *padding),
+        }
     }
 }
 
@@ -125,7 +164,7 @@ pub fn conv_transpose2d(
 }
 
 /// The geometry of the convolution whose input gradient a transposed convolution is.
-pub(crate) fn transposed_geometry(
+fn transposed_geometry(
     (n, ci, h, w): (usize, usize, usize, usize),
     weight: &Tensor,
     stride: usize,
@@ -136,7 +175,7 @@ pub(crate) fn transposed_geometry(
     let (Some(out_h), Some(out_w)) = (size(h, kh), size(w, kw)) else {
         return Err(Error::Msg(format!("conv_transpose2d: padding {padding} leaves nothing")).bt());
     };
-    if weight_in != ci || stride == 0 {
+    if weight_in != ci || [stride, h, w, ci, co].contains(&0) {
         return Err(Error::Msg(format!(
             "conv_transpose2d: weight {:?} does not fit input {:?}",
             weight.dims(),
@@ -219,7 +258,7 @@ impl Convolution {
         match self {
             Self::Dense(g) => dense::forward(x, &DenseWeight::new(weight, g), g, none, y),
             Self::Depthwise(g) => depthwise::forward(x, &depthwise::pack(weight, g), g, none, y),
-            Self::Transposed(g) => dense::input_gradient(x, weight, g, none, y),
+            Self::Transposed(g) => dense::input_gradient(x, &AdjointWeight::new(weight, g), g, none, y),
         }
     }
 
@@ -227,7 +266,7 @@ impl Convolution {
     pub(crate) fn input_gradient(&self, grad: &[f32], weight: &[f32], dx: &mut [f32]) {
         let none = &Epilogue::NONE;
         match self {
-            Self::Dense(g) => dense::input_gradient(grad, weight, g, none, dx),
+            Self::Dense(g) => dense::input_gradient(grad, &AdjointWeight::new(weight, g), g, none, dx),
             Self::Depthwise(g) => depthwise::input_gradient(grad, &depthwise::pack(weight, g), g, dx),
             Self::Transposed(g) => dense::forward(grad, &DenseWeight::new(weight, g), g, none, dx),
         }

@@ -80,13 +80,6 @@ impl DenseWeight {
         Self::pack(g, |o, i, ky, kx| weight[(o * g.ci + i) * taps + ky * g.kw + kx])
     }
 
-    /// Packs `weight`, that of the convolution `g` of stride 1, for [`Geometry::adjoint`].
-    pub(crate) fn adjoint(weight: &[f32], g: &Geometry) -> Self {
-        let taps = g.kh * g.kw;
-        // Input and output change places, and the kernel is turned by half a circle.
-        Self::pack(&g.adjoint(), |o, i, ky, kx| weight[(i * g.ci + o) * taps + (taps - 1 - ky * g.kw - kx)])
-    }
-
     fn pack(g: &Geometry, element: impl Fn(usize, usize, usize, usize) -> f32 + Sync) -> Self {
         if winograd::applies(g) {
             return Self::Winograd(WinogradWeight::new(g.ci, g.co, element));
@@ -96,6 +89,29 @@ impl DenseWeight {
             for (o, value) in row.iter_mut().enumerate() {
                 *value = element(o, i, tap / g.kw, tap % g.kw);
             }
+        }))
+    }
+}
+
+/// A weight in the form in which [`input_gradient`] multiplies it.
+#[derive(Debug, Clone)]
+pub(crate) enum AdjointWeight {
+    /// For [`Geometry::adjoint`].
+    Convolution(DenseWeight),
+    /// As [`pack`] gives it; the products are scattered.
+    Scattered(Vec<f32>),
+}
+
+impl AdjointWeight {
+    /// Packs `weight`, `[C_out][C_in][k_h][k_w]`.
+    pub(crate) fn new(weight: &[f32], g: &Geometry) -> Self {
+        if !g.has_adjoint() {
+            return Self::Scattered(pack(weight, g));
+        }
+        let taps = g.kh * g.kw;
+        // Input and output change places, and the kernel is turned by half a circle.
+        Self::Convolution(DenseWeight::pack(&g.adjoint(), |o, i, ky, kx| {
+            weight[(i * g.ci + o) * taps + (taps - 1 - ky * g.kw - kx)]
         }))
     }
 }
@@ -174,6 +190,8 @@ fn pad(x: &[f32], g: &Geometry, first: usize, width: usize, lines: &mut [f32]) {
         match (first + index).checked_sub(g.top).filter(|&y| y < g.h) {
             None => to.fill(0.0),
             Some(y) => {
+                // A single window may end before the image begins.
+                let left = left.min(to.len());
                 let inside = line.min(to.len() - left);
                 to[..left].fill(0.0);
                 to[left..left + inside].copy_from_slice(&x[y * line..][..inside]);
@@ -183,20 +201,21 @@ fn pad(x: &[f32], g: &Geometry, first: usize, width: usize, lines: &mut [f32]) {
     }
 }
 
-/// Gradient of the output, `[N, H', W', C_out]`, to that of the input, `[N, H, W, C_in]`; `weight` is
-/// `[C_out][C_in][k_h][k_w]`.
+/// Gradient of the output, `[N, H', W', C_out]`, to that of the input, `[N, H, W, C_in]`, every element of which is
+/// written.
 pub(crate) fn input_gradient(
     grad: &[f32],
-    weight: &[f32],
+    weight: &AdjointWeight,
     g: &Geometry,
     epilogue: &Epilogue<'_>,
     dx: &mut [f32],
 ) {
-    if g.has_adjoint() {
-        return forward(grad, &DenseWeight::adjoint(weight, g), &g.adjoint(), epilogue, dx);
-    }
-    let (depth, row, packed) = (g.depth(), g.ow * g.co, pack(weight, g));
-    let weight = Matrix::new(&packed, g.co, depth);
+    let packed = match weight {
+        AdjointWeight::Convolution(weight) => return forward(grad, weight, &g.adjoint(), epilogue, dx),
+        AdjointWeight::Scattered(packed) => packed,
+    };
+    let (depth, row) = (g.depth(), g.ow * g.co);
+    let weight = Matrix::new(packed, g.co, depth);
     // Windows overlap, so one image is one thread's.
     let rows = 256_usize.div_ceil(g.ow).min(g.oh);
     let image = g.h * g.w * g.ci;
@@ -216,7 +235,7 @@ pub(crate) fn input_gradient(
 }
 
 /// `[C_out][C_in][k_h][k_w]` to `[C_out][k_h][k_w][C_in]`.
-pub(crate) fn pack(weight: &[f32], g: &Geometry) -> Vec<f32> {
+fn pack(weight: &[f32], g: &Geometry) -> Vec<f32> {
     let (taps, ci) = (g.kh * g.kw, g.ci);
     let mut packed = vec![0.0; weight.len()];
     packed.par_chunks_mut((taps * ci).max(1)).zip(weight.par_chunks((taps * ci).max(1))).for_each(

@@ -1,14 +1,11 @@
 use candle_core::{CpuStorage, CustomOp3, Error, Layout, Result, Shape, Tensor};
-use rayon::prelude::*;
 
 use crate::buffer::Buffer;
-use crate::conv::{Convolution, transposed_geometry};
-use crate::host::{Host, elements, output, vectorized, zeros};
+use crate::conv::Convolution;
+use crate::host::{Host, elements, output, zeros};
 use crate::normalizer::Normalizer;
-use crate::{
-    Activation, BatchStatistics, Conv2dConfig, Nonlinearity, add_nonlinearity, batch_norm_train,
-    conv_transpose2d, conv2d, norm,
-};
+use crate::pointwise::{accumulate, masked_gradient};
+use crate::{Activation, BatchStatistics, LayerKind, Nonlinearity, add_nonlinearity, batch_norm_train, norm};
 
 /// A convolution in training with the batch normalisation and the nonlinearity after it.
 #[derive(Debug, Clone, Copy)]
@@ -27,35 +24,9 @@ pub struct TrainLayer<'a> {
     pub nonlinearity: Nonlinearity,
 }
 
-/// Geometry of a [`TrainLayer`]'s convolution.
-#[derive(Debug, Clone, Copy)]
-pub enum LayerKind {
-    /// As [`conv2d`].
-    Conv(Conv2dConfig),
-    /// As [`conv_transpose2d`].
-    Transposed {
-        /// Step in both directions.
-        stride: usize,
-        /// Zeros cut from each side of the result.
-        padding: usize,
-    },
-}
-
 impl TrainLayer<'_> {
-    fn convolution(&self, dims: (usize, usize, usize, usize)) -> Result<Option<Convolution>> {
-        Ok(match self.kind {
-            LayerKind::Conv(config) => Convolution::of(config.geometry(dims, self.weight)?, &config),
-            LayerKind::Transposed { stride, padding } => {
-                Some(Convolution::Transposed(transposed_geometry(dims, self.weight, stride, padding)?))
-            }
-        })
-    }
-
     fn compose(&self, x: &Activation) -> Result<(Activation, BatchStatistics)> {
-        let z = match &self.kind {
-            LayerKind::Conv(config) => conv2d(x, self.weight, config)?,
-            LayerKind::Transposed { stride, padding } => conv_transpose2d(x, self.weight, *stride, *padding)?,
-        };
+        let z = self.kind.apply(x, self.weight)?;
         batch_norm_train(&z, self.norm_weight, self.norm_bias, self.epsilon, self.nonlinearity)
     }
 }
@@ -79,10 +50,10 @@ pub fn train_layers(
     let mut convolutions = Vec::with_capacity(layers.len());
     let mut dims = x.dims()?;
     for layer in layers {
-        let Some(convolution) = layer.convolution(dims)?.filter(|_| x.channels_last()) else {
+        let (convolution, (n, c, h, w)) = layer.kind.convolution(dims, layer.weight)?;
+        let Some(convolution) = convolution.filter(|_| x.channels_last()) else {
             return compose(x, layers, shortcut);
         };
-        let (n, h, w, c) = convolution.output_shape();
         norm::check(layer.norm_weight, layer.norm_bias, c, n * h * w)?;
         dims = (n, c, h, w);
         convolutions.push(convolution);
@@ -201,13 +172,7 @@ impl CustomOp3 for Chain {
         let mut y = zeros(last.z.len());
         last.normalizer.normalize(&last.z, last.parameters(elements(s3, l3)?), &mut y);
         if let Some(kind) = self.shortcut {
-            let x = elements(s1, l1)?;
-            y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
-                vectorized(|| {
-                    add(y, x);
-                    kind.apply(y);
-                });
-            });
+            accumulate(&mut y, elements(s1, l1)?, kind);
         }
         output(y, last.convolution.output_shape())
     }
@@ -221,7 +186,7 @@ impl CustomOp3 for Chain {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let grad = match self.shortcut {
-            Some(kind) => crate::pointwise::masked_gradient(kind, res, grad)?,
+            Some(kind) => masked_gradient(kind, res, grad)?,
             None => grad.contiguous()?,
         };
         let (x_host, w_host, affine_host) = (Host::new(x)?, Host::new(weights)?, Host::new(affine)?);
@@ -260,9 +225,7 @@ impl CustomOp3 for Chain {
             }
         }
         if let (Some(dx), Some(_)) = (&mut dx, self.shortcut) {
-            dx.par_chunks_mut(CHUNK).zip(grad_host.par_chunks(CHUNK)).for_each(|(dx, grad)| {
-                vectorized(|| add(dx, grad));
-            });
+            accumulate(dx, &grad_host, Nonlinearity::Identity);
         }
         let tensor = |of: &Tensor, values: Vec<f32>| Tensor::from_vec(values, of.shape(), of.device());
         Ok((
@@ -270,15 +233,5 @@ impl CustomOp3 for Chain {
             weights.track_op().then(|| tensor(weights, d_weights)).transpose()?,
             affine.track_op().then(|| tensor(affine, d_affine)).transpose()?,
         ))
-    }
-}
-
-/// Elements to a parallel piece.
-const CHUNK: usize = 1 << 14;
-
-#[inline(always)]
-fn add(to: &mut [f32], from: &[f32]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to += from;
     }
 }

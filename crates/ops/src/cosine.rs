@@ -1,7 +1,7 @@
 use candle_core::{CpuStorage, CustomOp2, D, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use crate::host::{Host, elements, is_native, output, vectorized};
+use crate::host::{Host, block_rows, elements, is_native, output, vectorized};
 
 /// Lower bound of each norm, as in PyTorch's `cosine_similarity`.
 const EPSILON: f64 = 1e-8;
@@ -109,11 +109,6 @@ fn row_gradient(dx: &mut [f32], x: &[f32], other: &[f32], grad: f32) {
 #[inline(always)]
 fn clamped(square: f32) -> f32 {
     square.sqrt().max(EPSILON as f32)
-}
-
-/// Positions to a parallel piece.
-fn block_rows(c: usize) -> usize {
-    (1_usize << 14).div_ceil(c.max(1))
 }
 
 /// `(a·b, a·a, b·b)`: eight lanes of f32 over a block, blocks in f64, so that a whole map may be one vector.

@@ -1,11 +1,11 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape, Tensor};
 
-use crate::conv::{Convolution, transposed_geometry};
-use crate::conv_kernel::{self as dense, DenseWeight};
+use crate::conv::Convolution;
+use crate::conv_kernel::{self as dense, AdjointWeight, DenseWeight};
 use crate::depthwise_kernel as depthwise;
 use crate::host::{Host, elements, is_native, output, zeros};
 use crate::panels::Epilogue;
-use crate::{Activation, Conv2dConfig, LayerKind, Nonlinearity, conv_transpose2d, conv2d};
+use crate::{Activation, Conv2dConfig, LayerKind, Nonlinearity};
 
 /// A convolution whose weight does not change any more: bias and nonlinearity are fused into it and its weight
 /// is packed once. It takes no part in gradients.
@@ -28,8 +28,7 @@ struct Packed {
 enum PackedWeight {
     Dense(DenseWeight),
     Depthwise(Vec<f32>),
-    /// As it is.
-    Transposed(Vec<f32>),
+    Transposed(AdjointWeight),
 }
 
 impl FrozenConv2d {
@@ -44,27 +43,16 @@ impl FrozenConv2d {
         config: Conv2dConfig,
         nonlinearity: Nonlinearity,
     ) -> Result<Self> {
-        let weight = weight.detach().contiguous()?;
         let (co, ci, kh, kw) = weight.dims4()?;
         // Only the weight's own shape matters to packing: any image will do.
-        let g = config.geometry((1, ci * config.groups, kh, kw), &weight)?;
-        let packed = match Convolution::of(g, &config) {
-            Some(convolution) if is_native(&weight) => {
-                let host = Host::new(&weight)?;
-                Some(match convolution {
-                    Convolution::Depthwise(_) => PackedWeight::Depthwise(depthwise::pack(&host, &g)),
-                    _ => PackedWeight::Dense(DenseWeight::new(&host, &g)),
-                })
-            }
-            _ => None,
-        };
-        Self::with_packed(weight, bias, co, packed, LayerKind::Conv(config), nonlinearity)
+        let dims = (1, ci * config.groups, kh, kw);
+        Self::pack(weight, bias.map(|b| (b, co)), LayerKind::Conv(config), dims, nonlinearity)
     }
 
     /// A transposed convolution.
     ///
     /// # Shapes and units
-    /// `weight`: `[C_in, C_out, k_h, k_w]`; `bias`: `[C_out]`; see [`conv_transpose2d`].
+    /// `weight`: `[C_in, C_out, k_h, k_w]`; `bias`: `[C_out]`; see [`crate::conv_transpose2d`].
     ///
     /// # Errors
     /// When `weight` is not of rank 4 or `bias` has another length than `C_out`.
@@ -74,31 +62,35 @@ impl FrozenConv2d {
         (stride, padding): (usize, usize),
         nonlinearity: Nonlinearity,
     ) -> Result<Self> {
-        let weight = weight.detach().contiguous()?;
-        let (_, co, ..) = weight.dims4()?;
-        let packed = if is_native(&weight) {
-            Some(PackedWeight::Transposed(Host::new(&weight)?.to_vec()))
-        } else {
-            None
-        };
-        Self::with_packed(weight, bias, co, packed, LayerKind::Transposed { stride, padding }, nonlinearity)
+        let (ci, co, ..) = weight.dims4()?;
+        // Large enough that something is left when the padding is cut.
+        let dims = (1, ci, 1 + 2 * padding, 1 + 2 * padding);
+        let kind = LayerKind::Transposed { stride, padding };
+        Self::pack(weight, bias.map(|b| (b, co)), kind, dims, nonlinearity)
     }
 
-    fn with_packed(
-        weight: Tensor,
-        bias: Option<&Tensor>,
-        co: usize,
-        packed: Option<PackedWeight>,
+    /// `dims` is an input that fits, `bias` comes with its number of channels.
+    fn pack(
+        weight: &Tensor,
+        bias: Option<(&Tensor, usize)>,
         kind: LayerKind,
+        dims: (usize, usize, usize, usize),
         nonlinearity: Nonlinearity,
     ) -> Result<Self> {
-        let bias = bias.map(|b| b.detach().contiguous()?.reshape(co)).transpose()?;
-        let packed = match packed {
-            Some(weight) => {
+        let weight = weight.detach().contiguous()?;
+        let bias = bias.map(|(b, co)| b.detach().contiguous()?.reshape(co)).transpose()?;
+        let packed = match kind.convolution(dims, &weight)?.0 {
+            Some(convolution) if is_native(&weight) => {
+                let host = Host::new(&weight)?;
+                let weight = match &convolution {
+                    Convolution::Dense(g) => PackedWeight::Dense(DenseWeight::new(&host, g)),
+                    Convolution::Depthwise(g) => PackedWeight::Depthwise(depthwise::pack(&host, g)),
+                    Convolution::Transposed(g) => PackedWeight::Transposed(AdjointWeight::new(&host, g)),
+                };
                 let bias = bias.as_ref().map(|b| Host::new(b).map(|b| b.to_vec())).transpose()?;
                 Some(Packed { weight, bias })
             }
-            None => None,
+            _ => None,
         };
         Ok(Self { weight, bias, packed, kind, nonlinearity })
     }
@@ -138,20 +130,11 @@ impl FrozenConv2d {
         residual: Option<&Activation>,
         nonlinearity: Nonlinearity,
     ) -> Result<Activation> {
-        let (convolution, (n, h, w, c)) = match self.kind {
-            LayerKind::Conv(config) => {
-                let g = config.geometry(x.dims()?, &self.weight)?;
-                (Convolution::of(g, &config), (g.n, g.oh, g.ow, g.co))
-            }
-            LayerKind::Transposed { stride, padding } => {
-                let g = transposed_geometry(x.dims()?, &self.weight, stride, padding)?;
-                (Some(Convolution::Transposed(g)), (g.n, g.h, g.w, g.ci))
-            }
-        };
+        let (convolution, dims) = self.kind.convolution(x.dims()?, &self.weight)?;
         if let Some(residual) = residual
-            && residual.dims()? != (n, c, h, w)
+            && residual.dims()? != dims
         {
-            let message = format!("residual {:?} is not {:?}", residual.dims()?, (n, c, h, w));
+            let message = format!("residual {:?} is not {dims:?}", residual.dims()?);
             return Err(Error::Msg(message).bt());
         }
         if let (Some(packed), Some(convolution), true) = (&self.packed, convolution, x.channels_last()) {
@@ -163,16 +146,11 @@ impl FrozenConv2d {
             });
         }
         let x = x.detach();
-        let y = match &self.kind {
-            LayerKind::Conv(config) => conv2d(&x, &self.weight, config)?,
-            LayerKind::Transposed { stride, padding } => {
-                conv_transpose2d(&x, &self.weight, *stride, *padding)?
-            }
-        };
+        let y = self.kind.apply(&x, &self.weight)?;
         let y = match &self.bias {
             None => y,
             Some(b) if y.channels_last() => y.with(y.tensor().broadcast_add(b)?)?,
-            Some(b) => y.with(y.tensor().broadcast_add(&b.reshape((1, c, 1, 1))?)?)?,
+            Some(b) => y.with(y.tensor().broadcast_add(&b.reshape((1, (), 1, 1))?)?)?,
         };
         match residual {
             None => crate::nonlinearity(&y, nonlinearity),

@@ -50,8 +50,8 @@ mod winograd;
 
 pub use activation::Activation;
 pub use blur::gaussian_blur;
-pub use conv::{Conv2dConfig, Padding, conv_transpose2d, conv2d};
-pub use conv_norm::{LayerKind, TrainLayer, train_layers};
+pub use conv::{Conv2dConfig, LayerKind, Padding, conv_transpose2d, conv2d};
+pub use conv_norm::{TrainLayer, train_layers};
 pub use cosine::cosine_distance;
 pub use frozen_conv::FrozenConv2d;
 pub use norm::{BatchStatistics, batch_norm, batch_norm_train};

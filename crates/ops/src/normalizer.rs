@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 
 use crate::Nonlinearity;
-use crate::host::vectorized;
+use crate::host::{block_rows, vectorized};
 use crate::pointwise::masked;
 
 /// Statistics of one batch and the nonlinearity after the normalisation.
@@ -21,11 +21,6 @@ pub(crate) struct Normalizer {
 pub(crate) struct GradientSums {
     pub(crate) bias: Vec<f64>,
     pub(crate) weight: Vec<f64>,
-}
-
-/// Rows to a block: small enough to stay in the cache between two passes over it.
-fn block_rows(c: usize) -> usize {
-    (1_usize << 14).div_ceil(c.max(1))
 }
 
 impl Normalizer {

@@ -2,7 +2,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape
 use rayon::prelude::*;
 
 use crate::Activation;
-use crate::host::{Host, elements, output, vectorized, zeros};
+use crate::host::{Host, block_rows, elements, output, vectorized, zeros};
 
 /// Elements to a parallel piece.
 const CHUNK: usize = 1 << 14;
@@ -112,7 +112,7 @@ impl ChannelAffine {
     fn apply(&self, x: &[f32], shift: &[f32]) -> Vec<f32> {
         let c = self.scale.len();
         let mut y = zeros(x.len());
-        let chunk = CHUNK.div_ceil(c) * c;
+        let chunk = block_rows(c) * c;
         y.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).for_each(|(y, x)| {
             vectorized(|| {
                 let (scale, shift) = (&self.scale[..c], &shift[..c]);
@@ -206,6 +206,18 @@ impl CustomOp2 for AddApply {
         let grad = masked_gradient(self.0, res, grad)?;
         Ok((a.track_op().then(|| grad.clone()), b.track_op().then_some(grad)))
     }
+}
+
+/// `to = kind(to + from)`.
+pub(crate) fn accumulate(to: &mut [f32], from: &[f32], kind: Nonlinearity) {
+    to.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK)).for_each(|(to, from)| {
+        vectorized(|| {
+            for (to, from) in to.iter_mut().zip(from) {
+                *to += from;
+            }
+            kind.apply(to);
+        });
+    });
 }
 
 /// `grad` where the result `y` lies strictly inside `bounds`, 0 elsewhere; without a branch.

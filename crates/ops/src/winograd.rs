@@ -53,22 +53,36 @@ impl WinogradWeight {
         co: usize,
         element: impl Fn(usize, usize, usize, usize) -> f32 + Sync,
     ) -> Self {
-        let transform = |point: usize| {
-            let (u, v) = (&G[point / WINDOW], &G[point % WINDOW]);
-            Panels::with_lanes(lanes, ci, co, |i, row| {
-                for (o, value) in row.iter_mut().enumerate() {
-                    let mut sum = 0.0;
-                    for (ky, u) in u.iter().enumerate() {
-                        for (kx, v) in v.iter().enumerate() {
-                            sum += u * v * f64::from(element(o, i, ky, kx));
-                        }
-                    }
-                    *value = sum as f32;
+        // `[C_in][36][C_out]`: each filter is read and transformed once.
+        let mut transformed = vec![0.0; ci * POINTS * co];
+        transformed.par_chunks_mut(POINTS * co).enumerate().for_each(|(i, rows)| {
+            for o in 0..co {
+                let filter = std::array::from_fn(|ky| std::array::from_fn(|kx| element(o, i, ky, kx)));
+                for (row, value) in rows.chunks_exact_mut(co).zip(transform(&filter)) {
+                    row[o] = value;
                 }
+            }
+        });
+        let panels = |point: usize| {
+            Panels::with_lanes(lanes, ci, co, |i, row| {
+                row.copy_from_slice(&transformed[(i * POINTS + point) * co..][..co]);
             })
         };
-        Self((0..POINTS).into_par_iter().map(transform).collect())
+        Self((0..POINTS).into_par_iter().map(panels).collect())
     }
+}
+
+/// `G g G^T`, row by row.
+fn transform(filter: &[[f32; 3]; 3]) -> [f32; POINTS] {
+    let mut points = [0.0; POINTS];
+    for (row, u) in points.chunks_exact_mut(WINDOW).zip(&G) {
+        let half: [f64; 3] =
+            std::array::from_fn(|kx| (0..3).map(|ky| u[ky] * f64::from(filter[ky][kx])).sum());
+        for (point, v) in row.iter_mut().zip(&G) {
+            *point = (half[0] * v[0] + half[1] * v[1] + half[2] * v[2]) as f32;
+        }
+    }
+    points
 }
 
 /// `[N, H, W, C_in]` to `[N, H', W', C_out]`, every element of which is written.
@@ -300,13 +314,7 @@ mod tests {
         Geometry { n, h, w, ci, oh, ow, co, kh: 3, kw: 3, stride: 1, top: padding, left: padding }
     }
 
-    /// Every vector width that `pulp` can emulate, so that those of other machines are checked here.
-    fn on_all_widths(run: impl Fn(usize)) {
-        for lanes in [1, 4, 8, 16] {
-            run(lanes);
-        }
-    }
-
+    /// With each vector width that `pulp` can emulate, so that those of other machines are checked here.
     fn strip(lanes: usize, strip: Strip<'_>) {
         match lanes {
             1 => strip.with_simd(pulp::Scalar::new()),
@@ -322,7 +330,7 @@ mod tests {
         let (x, w) = (values(7 * 10 * 19, 1), values(21 * 19 * 9, 2));
         let (bias, residual) = (values(21, 3), values(7 * 10 * 21, 4));
         let expected = naive(&x, &w, &g);
-        on_all_widths(|lanes| {
+        for lanes in [1, 4, 8, 16] {
             let weight =
                 WinogradWeight::with_lanes(lanes, 19, 21, |o, i, ky, kx| w[(o * 19 + i) * 9 + ky * 3 + kx]);
             let (across, tiles) = (3, 6);
@@ -350,7 +358,7 @@ mod tests {
                     "{lanes} lanes, {i}: {actual} {expected}"
                 );
             }
-        });
+        }
     }
 
     /// The bound that the documentation states: 5e-5 of the root of the sum of squares of products, the size of a

@@ -294,6 +294,30 @@ proptest! {
 }
 
 #[test]
+fn padding_may_be_wider_than_the_windows_reach() {
+    let x = inputs(&[&[1, 3, 1, 2], &[4, 3, 1, 1]]);
+    for stride in [1, 4, 11] {
+        let config = Conv2dConfig { stride, padding: Padding::Symmetric(5), groups: 1 };
+        check("wide padding", &x, |x| conv2d(&nhwc(&x[0]), &x[1], &config)?.to_nchw());
+    }
+}
+
+#[test]
+fn nothing_to_convolve_is_an_error() {
+    for (image, weight) in
+        [([1, 3, 0, 4], [2, 3, 3, 3]), ([1, 3, 4, 4], [0, 3, 3, 3]), ([1, 0, 4, 4], [2, 0, 3, 3])]
+    {
+        for dtype in [DType::F32, DType::F64] {
+            let zeros = |shape: [usize; 4]| Tensor::zeros(&shape, dtype, &Device::Cpu).unwrap();
+            let x = nhwc(&zeros(image));
+            assert!(conv2d(&x, &zeros(weight), &Conv2dConfig::same(3)).is_err(), "{image:?} {weight:?}");
+            let [co, ci, kh, kw] = weight;
+            assert!(conv_transpose2d(&x, &zeros([ci, co, kh, kw]), 1, 0).is_err(), "{image:?} {weight:?}");
+        }
+    }
+}
+
+#[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     let run = |threads: usize| {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
