@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use fmam_core::{ImageSize, RgbImage, SampleSource, Seed};
 use fmam_losses::{cosine_distillation, flattened_cosine_distillation};
 use fmam_models::{
-    Backbone, FeatureMapping, FeaturePyramid, LoadedBackbone, OutputAffine, Params, ReverseStudent, Student,
+    AnyStudent, Backbone, FeatureMapping, FeaturePyramid, LoadedBackbone, OutputAffine, Params,
     backbone_from_tensors, to_batch,
 };
 use rayon::prelude::*;
@@ -62,14 +62,6 @@ pub(crate) struct Flavour {
     pub(crate) student: fn(&LoadedBackbone, &Params) -> Result<AnyStudent, MethodError>,
 }
 
-/// A student of either kind.
-pub(crate) enum AnyStudent {
-    /// Sees the image, as the teacher does.
-    Symmetric(Box<dyn Student>),
-    /// Sees the teacher's features.
-    Reverse(Box<dyn ReverseStudent>),
-}
-
 /// A student with what brings its outputs to the teacher's range.
 struct ScaledStudent {
     student: AnyStudent,
@@ -92,15 +84,6 @@ impl ScaledStudent {
         Ok(match &self.affine {
             None => output,
             Some(affine) => affine.forward(&output)?,
-        })
-    }
-}
-
-impl AnyStudent {
-    fn forward(&self, images: &Tensor, teacher: &FeaturePyramid) -> Result<FeaturePyramid, MethodError> {
-        Ok(match self {
-            Self::Symmetric(student) => student.forward(images)?,
-            Self::Reverse(student) => student.forward(teacher)?,
         })
     }
 }

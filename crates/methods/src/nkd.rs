@@ -1,7 +1,9 @@
 //! NKD: a student of the teacher's own architecture learns the teacher's features of normal images from the image
 //! (Wang et al. 2021, student-teacher feature pyramid matching). Optionally with FMAM.
 
-use crate::distillation::{self, AnyStudent, DistillationConfig, DistillationLoss, Flavour};
+use fmam_models::AnyStudent;
+
+use crate::distillation::{self, DistillationConfig, DistillationLoss, Flavour};
 use crate::feature_mapping::MappingConfig;
 use crate::registry::MethodEntry;
 use crate::scoring::ScoringConfig;

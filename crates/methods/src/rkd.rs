@@ -1,7 +1,9 @@
 //! RKD: the student receives the teacher's features through a one-class bottleneck and restores them scale by scale
 //! (Deng and Li, CVPR 2022, reverse distillation). Optionally with FMAM.
 
-use crate::distillation::{self, AnyStudent, DistillationConfig, DistillationLoss, Flavour};
+use fmam_models::AnyStudent;
+
+use crate::distillation::{self, DistillationConfig, DistillationLoss, Flavour};
 use crate::feature_mapping::MappingConfig;
 use crate::registry::MethodEntry;
 use crate::scoring::ScoringConfig;

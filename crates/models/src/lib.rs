@@ -54,5 +54,5 @@ pub use mapping::{FeatureMapping, FeatureMappingConfig};
 pub use output_affine::OutputAffine;
 pub use params::Params;
 pub use state_dict::read_state_dict;
-pub use student::{ReverseStudent, Student};
+pub use student::{AnyStudent, ReverseStudent, Student};
 pub use tensor_file::{load_tensors, save_tensors};

@@ -28,6 +28,29 @@ pub trait ReverseStudent: Send + Sync {
     fn forward(&self, teacher: &FeaturePyramid) -> Result<FeaturePyramid, ModelError>;
 }
 
+/// A student of either kind.
+pub enum AnyStudent {
+    /// Sees the image, as the teacher does.
+    Symmetric(Box<dyn Student>),
+    /// Sees the teacher's features.
+    Reverse(Box<dyn ReverseStudent>),
+}
+
+impl AnyStudent {
+    /// # Shapes and units
+    /// `images` as [`Student::forward`], `teacher` as [`ReverseStudent::forward`]: what the student does not see is not
+    /// looked at.
+    ///
+    /// # Errors
+    /// As the two.
+    pub fn forward(&self, images: &Tensor, teacher: &FeaturePyramid) -> Result<FeaturePyramid, ModelError> {
+        match self {
+            Self::Symmetric(student) => student.forward(images),
+            Self::Reverse(student) => student.forward(teacher),
+        }
+    }
+}
+
 pub(crate) struct SymmetricStudent {
     pub(crate) encoder: Box<dyn Encoder>,
     pub(crate) stride: usize,

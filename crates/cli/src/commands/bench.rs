@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor, Var};
 use clap::{Subcommand, ValueEnum};
 use fmam_core::Seed;
 use fmam_losses::cosine_distillation;
-use fmam_models::{Backbone, FeaturePyramid, Params, ReverseStudent, Student, random_backbone};
+use fmam_models::{AnyStudent, Backbone, LoadedBackbone, Params, random_backbone};
 use fmam_ops::{Adam, AdamConfig, Optimizer, on_workers};
 use serde_json::json;
 
@@ -33,27 +33,22 @@ enum What {
         run: Run,
     },
     /// Scoring: teacher, student and the anomaly map's distances
-    Score {
-        /// Student of the method
-        #[arg(long)]
-        method: Kind,
-        /// Backbone; its weights are drawn at random
-        #[arg(long)]
-        backbone: String,
-        #[command(flatten)]
-        run: Run,
-    },
+    Score(Pair),
     /// A training step: teacher, student, loss, gradients and Adam
-    TrainStep {
-        /// Student of the method
-        #[arg(long)]
-        method: Kind,
-        /// Backbone; its weights are drawn at random
-        #[arg(long)]
-        backbone: String,
-        #[command(flatten)]
-        run: Run,
-    },
+    TrainStep(Pair),
+}
+
+/// A teacher and its student.
+#[derive(clap::Args)]
+struct Pair {
+    /// Student of the method
+    #[arg(long)]
+    method: Kind,
+    /// Backbone; its weights are drawn at random
+    #[arg(long)]
+    backbone: String,
+    #[command(flatten)]
+    run: Run,
 }
 
 #[derive(clap::Args)]
@@ -75,24 +70,11 @@ enum Kind {
     Rkd,
 }
 
-/// A student of either kind, with random weights.
-enum AnyStudent {
-    Symmetric(Box<dyn Student>),
-    Reverse(Box<dyn ReverseStudent>),
-}
-
-impl AnyStudent {
-    fn new(kind: Kind, teacher: &fmam_models::LoadedBackbone, params: &Params) -> Result<Self> {
-        Ok(match kind {
-            Kind::Nkd => Self::Symmetric(teacher.symmetric_student(params)?),
-            Kind::Rkd => Self::Reverse(teacher.reverse_student(params)?),
-        })
-    }
-
-    fn forward(&self, images: &Tensor, teacher: &FeaturePyramid) -> Result<FeaturePyramid> {
+impl Kind {
+    fn student(self, teacher: &LoadedBackbone, params: &Params) -> Result<AnyStudent> {
         Ok(match self {
-            Self::Symmetric(student) => student.forward(images)?,
-            Self::Reverse(student) => student.forward(teacher)?,
+            Self::Nkd => AnyStudent::Symmetric(teacher.symmetric_student(params)?),
+            Self::Rkd => AnyStudent::Reverse(teacher.reverse_student(params)?),
         })
     }
 }
@@ -102,7 +84,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let device = Device::Cpu;
     let (run, kind, name) = match &args.what {
         What::Forward { network, run } => (run, None, network),
-        What::Score { method, backbone, run } | What::TrainStep { method, backbone, run } => {
+        What::Score(Pair { method, backbone, run }) | What::TrainStep(Pair { method, backbone, run }) => {
             (run, Some(*method), backbone)
         }
     };
@@ -117,9 +99,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Kind::Rkd => "rkd",
     });
     let (median, min) = match (&args.what, kind) {
-        (What::TrainStep { .. }, Some(kind)) => {
+        (What::TrainStep(_), Some(kind)) => {
             let params = Params::trainable(Seed::new(1), &device);
-            let student = AnyStudent::new(kind, &teacher, &params)?;
+            let student = kind.student(&teacher, &params)?;
             let mut optimizer = Adam::new(params.vars(), AdamConfig::default())?;
             measure(run.iters, || {
                 let features = teacher.features(&images)?;
@@ -132,9 +114,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         (_, Some(kind)) => {
             let params = Params::trainable(Seed::new(1), &device);
-            AnyStudent::new(kind, &teacher, &params)?;
+            kind.student(&teacher, &params)?;
             let params = Params::frozen(params.tensors()?, "random weights", &device);
-            let student = AnyStudent::new(kind, &teacher, &params)?;
+            let student = kind.student(&teacher, &params)?;
             measure(run.iters, || {
                 let features = teacher.features(&images)?;
                 let output = student.forward(&images, &features)?;
