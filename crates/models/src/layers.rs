@@ -3,7 +3,7 @@
 use candle_core::{Tensor, Var};
 use fmam_ops::{
     Activation, BatchStatistics, Conv2dConfig, FrozenConv2d, LayerKind, Nonlinearity, TrainLayer,
-    add_nonlinearity, conv2d, train_layers,
+    add_nonlinearity, conv2d, frozen_layers, train_layers,
 };
 
 use crate::{Init, ModelError, Params};
@@ -178,7 +178,7 @@ impl ConvBn {
             return Ok(y);
         }
         match shortcut {
-            None => layers.iter().try_fold(x.clone(), |y, layer| layer.frozen(&y, None)),
+            None => Self::run_frozen(layers, x, None),
             Some(kind) => Self::run_with(layers, x, x, kind),
         }
     }
@@ -190,12 +190,22 @@ impl ConvBn {
         shortcut: &Activation,
         kind: Nonlinearity,
     ) -> Result<Activation, ModelError> {
-        if let Some((last, first)) = layers.split_last()
-            && let Form::Frozen(_) = last.0
-        {
-            return last.frozen(&Self::run(first, x, None)?, Some((shortcut, kind)));
+        if layers.iter().any(|layer| layer.train_layer().is_some()) {
+            return Ok(add_nonlinearity(&Self::run(layers, x, None)?, shortcut, kind)?);
         }
-        Ok(add_nonlinearity(&Self::run(layers, x, None)?, shortcut, kind)?)
+        Self::run_frozen(layers, x, Some((shortcut, kind)))
+    }
+
+    fn run_frozen(
+        layers: &[Self],
+        x: &Activation,
+        shortcut: Option<(&Activation, Nonlinearity)>,
+    ) -> Result<Activation, ModelError> {
+        let frozen = layers.iter().map(|layer| match &layer.0 {
+            Form::Frozen(conv) => Ok(conv),
+            Form::Trainable { .. } => Err(mixed()),
+        });
+        Ok(frozen_layers(x, &frozen.collect::<Result<Vec<_>, _>>()?, shortcut)?)
     }
 
     fn train_layer(&self) -> Option<TrainLayer<'_>> {
@@ -211,18 +221,11 @@ impl ConvBn {
             }),
         }
     }
+}
 
-    fn frozen(
-        &self,
-        x: &Activation,
-        shortcut: Option<(&Activation, Nonlinearity)>,
-    ) -> Result<Activation, ModelError> {
-        match (&self.0, shortcut) {
-            (Form::Frozen(conv), None) => Ok(conv.forward(x)?),
-            (Form::Frozen(conv), Some((shortcut, kind))) => Ok(conv.forward_add(x, shortcut, kind)?),
-            (Form::Trainable { .. }, _) => self.forward(x),
-        }
-    }
+/// A block whose layers come from different [`Params`].
+fn mixed() -> ModelError {
+    candle_core::Error::Msg("a block has frozen and trainable layers".into()).into()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fmam_ops::{
     Activation, Conv2dConfig, FrozenConv2d, LayerKind, Nonlinearity, TrainLayer, cosine_distance,
-    gaussian_blur, max_pool2d, train_layers, upsample_bilinear,
+    frozen_layers, gaussian_blur, max_pool2d, train_layers, upsample_bilinear,
 };
 
 /// Values without a pattern, as a variable.
@@ -33,6 +33,42 @@ const CONVOLUTIONS: [Shape; 9] = [
 
 fn config(kernel: usize, stride: usize, groups: usize) -> Conv2dConfig {
     Conv2dConfig { stride, groups, ..Conv2dConfig::same(kernel) }
+}
+
+/// The matrix product of the `gemm` crate, called by candle: what the other figures' multiply-accumulates compare with.
+fn peak(c: &mut Criterion) {
+    const SIDE: usize = 1024;
+    let [a, b] = [1, 2].map(|seed| values(&[SIDE, SIDE], seed).as_detached_tensor());
+    let mut group = c.benchmark_group("matrix product");
+    group.throughput(Throughput::Elements((SIDE * SIDE * SIDE) as u64));
+    group.bench_function("1024x1024x1024", |bench| bench.iter(|| a.matmul(&b).unwrap()));
+    group.finish();
+}
+
+/// An inverted residual of EfficientNet-Lite0, its layers together and one by one.
+fn inverted_residual(c: &mut Criterion) {
+    let layer = |ci, co, k, groups, nonlinearity| {
+        let (weight, bias) = (values(&[co, ci / groups, k, k], 1), values(&[co], 2));
+        FrozenConv2d::new(&weight, Some(&bias), config(k, 1, groups), nonlinearity).unwrap()
+    };
+    let layers = [
+        layer(24, 144, 1, 1, Nonlinearity::Relu6),
+        layer(144, 144, 3, 144, Nonlinearity::Relu6),
+        layer(144, 24, 1, 1, Nonlinearity::Identity),
+    ];
+    let layers: Vec<_> = layers.iter().collect();
+    let mut group = c.benchmark_group("inverted residual 24 to 144 to 24");
+    for n in [1, 8] {
+        let x = Activation::from_nchw(&values(&[n, 24, 64, 64], 3).as_detached_tensor()).unwrap();
+        group.throughput(Throughput::Elements((n * 64 * 64 * 144 * (24 + 9 + 24)) as u64));
+        group.bench_function(BenchmarkId::new("together", n), |bench| {
+            bench.iter(|| frozen_layers(&x, &layers, None).unwrap());
+        });
+        group.bench_function(BenchmarkId::new("one by one", n), |bench| {
+            bench.iter(|| layers.iter().try_fold(x.clone(), |y, layer| layer.forward(&y)).unwrap());
+        });
+    }
+    group.finish();
 }
 
 /// Bias and ReLU included; in multiply-accumulates a second.
@@ -102,5 +138,5 @@ fn maps(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, frozen, training, maps);
+criterion_group!(benches, peak, frozen, inverted_residual, training, maps);
 criterion_main!(benches);

@@ -1,9 +1,10 @@
 use candle_core::{CpuStorage, CustomOp2, Error, Layout, Result, Shape, Tensor};
 
 use crate::Activation;
-use crate::conv_kernel::{self as dense, AdjointWeight, DenseWeight, Geometry};
+use crate::conv_kernel::{self as dense, DenseWeight, Geometry};
 use crate::depthwise_kernel as depthwise;
 use crate::host::{Host, elements, output, zeros};
+use crate::input_gradient::{AdjointWeight, input_gradient};
 use crate::panels::Epilogue;
 
 /// Zeros around the image.
@@ -258,7 +259,7 @@ impl Convolution {
         match self {
             Self::Dense(g) => dense::forward(x, &DenseWeight::new(weight, g), g, none, y),
             Self::Depthwise(g) => depthwise::forward(x, &depthwise::pack(weight, g), g, none, y),
-            Self::Transposed(g) => dense::input_gradient(x, &AdjointWeight::new(weight, g), g, none, y),
+            Self::Transposed(g) => input_gradient(x, &AdjointWeight::new(weight, g), g, none, y),
         }
     }
 
@@ -266,7 +267,7 @@ impl Convolution {
     pub(crate) fn input_gradient(&self, grad: &[f32], weight: &[f32], dx: &mut [f32]) {
         let none = &Epilogue::NONE;
         match self {
-            Self::Dense(g) => dense::input_gradient(grad, &AdjointWeight::new(weight, g), g, none, dx),
+            Self::Dense(g) => input_gradient(grad, &AdjointWeight::new(weight, g), g, none, dx),
             Self::Depthwise(g) => depthwise::input_gradient(grad, &depthwise::pack(weight, g), g, dx),
             Self::Transposed(g) => dense::forward(grad, &DenseWeight::new(weight, g), g, none, dx),
         }

@@ -1,6 +1,6 @@
 //! Dense convolution over channels-last images, as implicit matrix products: a window's rows are multiplied with the
-//! packed weight where they lie. The input gradient of stride 1 is a convolution again; that of other strides, and the
-//! weight gradient, gather windows into a matrix, a tile of output rows at a time.
+//! packed weight where they lie. The weight gradient, where Winograd's method does not apply, gathers windows into a
+//! matrix, a tile of output rows at a time.
 //!
 //! Tiles and partial sums are cut by shape alone, so a result has the same bits for any number of threads.
 
@@ -10,9 +10,9 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::gemm::{Matrix, gemm};
-use crate::host::vectorized;
 use crate::panels::{Epilogue, Panels, Rows, multiply};
 use crate::winograd::{self, WinogradWeight};
+use crate::winograd_gradient;
 
 /// Shape of a convolution. `top` and `left` zeros stand before the image; those after it follow from the rest.
 #[derive(Debug, Clone, Copy)]
@@ -33,14 +33,21 @@ pub(crate) struct Geometry {
 
 impl Geometry {
     /// Columns of the gathered matrix.
-    fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         self.kh * self.kw * self.ci
     }
 
     /// Whether the image itself is the gathered matrix.
-    fn is_pointwise(&self) -> bool {
+    pub(crate) fn is_pointwise(&self) -> bool {
         (self.kh, self.kw, self.stride, self.top, self.left) == (1, 1, 1, 0, 0)
             && (self.oh, self.ow) == (self.h, self.w)
+    }
+
+    /// Whether the windows cover the image without a gap or an overlap, and are larger than a pixel.
+    pub(crate) fn is_disjoint(&self) -> bool {
+        self.stride > 1
+            && (self.kh, self.kw, self.top, self.left) == (self.stride, self.stride, 0, 0)
+            && (self.oh * self.stride, self.ow * self.stride) == (self.h, self.w)
     }
 
     /// Whether the input gradient is itself a convolution of the output's gradient. With more zeros than a kernel
@@ -80,7 +87,7 @@ impl DenseWeight {
         Self::pack(g, |o, i, ky, kx| weight[(o * g.ci + i) * taps + ky * g.kw + kx])
     }
 
-    fn pack(g: &Geometry, element: impl Fn(usize, usize, usize, usize) -> f32 + Sync) -> Self {
+    pub(crate) fn pack(g: &Geometry, element: impl Fn(usize, usize, usize, usize) -> f32 + Sync) -> Self {
         if winograd::applies(g) {
             return Self::Winograd(WinogradWeight::new(g.ci, g.co, element));
         }
@@ -89,29 +96,6 @@ impl DenseWeight {
             for (o, value) in row.iter_mut().enumerate() {
                 *value = element(o, i, tap / g.kw, tap % g.kw);
             }
-        }))
-    }
-}
-
-/// A weight in the form in which [`input_gradient`] multiplies it.
-#[derive(Debug, Clone)]
-pub(crate) enum AdjointWeight {
-    /// For [`Geometry::adjoint`].
-    Convolution(DenseWeight),
-    /// As [`pack`] gives it; the products are scattered.
-    Scattered(Vec<f32>),
-}
-
-impl AdjointWeight {
-    /// Packs `weight`, `[C_out][C_in][k_h][k_w]`.
-    pub(crate) fn new(weight: &[f32], g: &Geometry) -> Self {
-        if !g.has_adjoint() {
-            return Self::Scattered(pack(weight, g));
-        }
-        let taps = g.kh * g.kw;
-        // Input and output change places, and the kernel is turned by half a circle.
-        Self::Convolution(DenseWeight::pack(&g.adjoint(), |o, i, ky, kx| {
-            weight[(i * g.ci + o) * taps + (taps - 1 - ky * g.kw - kx)]
         }))
     }
 }
@@ -201,41 +185,8 @@ fn pad(x: &[f32], g: &Geometry, first: usize, width: usize, lines: &mut [f32]) {
     }
 }
 
-/// Gradient of the output, `[N, H', W', C_out]`, to that of the input, `[N, H, W, C_in]`, every element of which is
-/// written.
-pub(crate) fn input_gradient(
-    grad: &[f32],
-    weight: &AdjointWeight,
-    g: &Geometry,
-    epilogue: &Epilogue<'_>,
-    dx: &mut [f32],
-) {
-    let packed = match weight {
-        AdjointWeight::Convolution(weight) => return forward(grad, weight, &g.adjoint(), epilogue, dx),
-        AdjointWeight::Scattered(packed) => packed,
-    };
-    let (depth, row) = (g.depth(), g.ow * g.co);
-    let weight = Matrix::new(packed, g.co, depth);
-    // Windows overlap, so one image is one thread's.
-    let rows = 256_usize.div_ceil(g.ow).min(g.oh);
-    let image = g.h * g.w * g.ci;
-    let images = dx.par_chunks_mut(image).zip(grad.par_chunks(g.oh * row));
-    images.enumerate().for_each(|(n, (dx, grad))| {
-        dx.fill(0.0);
-        for (tile, grad) in grad.chunks(rows * row).enumerate() {
-            let positions = grad.len() / g.co;
-            with_scratch(positions * depth, |columns| {
-                gemm(columns, Matrix::new(grad, positions, g.co), weight, false);
-                scatter_add(columns, g, tile * rows, positions / g.ow, dx);
-            });
-        }
-        let residual = epilogue.residual.map(|r| &r[n * image..][..image]);
-        Epilogue { residual, ..*epilogue }.apply(dx, g.ci);
-    });
-}
-
 /// `[C_out][C_in][k_h][k_w]` to `[C_out][k_h][k_w][C_in]`.
-fn pack(weight: &[f32], g: &Geometry) -> Vec<f32> {
+pub(crate) fn pack(weight: &[f32], g: &Geometry) -> Vec<f32> {
     let (taps, ci) = (g.kh * g.kw, g.ci);
     let mut packed = vec![0.0; weight.len()];
     packed.par_chunks_mut((taps * ci).max(1)).zip(weight.par_chunks((taps * ci).max(1))).for_each(
@@ -269,6 +220,9 @@ pub(crate) fn unpack(packed: &[f32], g: &Geometry) -> Vec<f32> {
 /// Gradient of the packed weight, `[C_out][k_h][k_w][C_in]`.
 pub(crate) fn weight_gradient(x: &[f32], grad: &[f32], g: &Geometry) -> Vec<f32> {
     const PARTIAL_ELEMENTS: usize = 1 << 24;
+    if winograd::applies(g) {
+        return winograd_gradient::weight_gradient(x, grad, g);
+    }
     let (depth, row, size) = (g.depth(), g.ow * g.co, g.co * g.depth());
     let rows = g.n * g.oh;
     // Partial sums over fixed ranges of rows, added in order.
@@ -341,35 +295,10 @@ fn gather(x: &[f32], g: &Geometry, first: usize, count: usize, columns: &mut [f3
     }
 }
 
-/// The transpose of [`gather`] for rows of one image: adds each window's columns back to where they came from.
-fn scatter_add(columns: &[f32], g: &Geometry, first: usize, count: usize, image: &mut [f32]) {
-    let (ci, run) = (g.ci, g.kw * g.ci);
-    let mut windows = columns.chunks_exact(g.depth());
-    vectorized(|| {
-        for row in first..first + count {
-            let y0 = (row * g.stride) as isize - g.top as isize;
-            for ox in 0..g.ow {
-                let Some(window) = windows.next() else { return };
-                let (inside, skip, x0) = horizontal_run(ox, g);
-                for (ky, from) in window.chunks_exact(run).enumerate() {
-                    let iy = y0 + ky as isize;
-                    if iy < 0 || iy >= g.h as isize || inside == 0 {
-                        continue;
-                    }
-                    let to = &mut image[(iy as usize * g.w + x0) * ci..][..inside * ci];
-                    for (t, f) in to.iter_mut().zip(&from[skip * ci..]) {
-                        *t += f;
-                    }
-                }
-            }
-        }
-    });
-}
-
 /// Of the window at output column `ox`: how many columns lie inside the image, how many before it, and the image
 /// column of the first inside.
 #[inline(always)]
-fn horizontal_run(ox: usize, g: &Geometry) -> (usize, usize, usize) {
+pub(crate) fn horizontal_run(ox: usize, g: &Geometry) -> (usize, usize, usize) {
     let start = (ox * g.stride) as isize - g.left as isize;
     let skip = (-start).clamp(0, g.kw as isize) as usize;
     let end = (start + g.kw as isize).clamp(0, g.w as isize) as usize;

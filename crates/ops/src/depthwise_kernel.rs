@@ -68,7 +68,7 @@ pub(crate) fn input_gradient(grad: &[f32], packed: &[f32], g: &Geometry, dx: &mu
 const GROUP: usize = 4;
 
 /// How the positions of a row find their sources.
-struct Plan {
+pub(crate) struct Plan {
     /// The (source column, tap) pairs of each position.
     horizontal: Vec<Vec<(usize, usize)>>,
     /// The positions that have every tap, and the distance of their sources; empty where taps are not shared so.
@@ -77,7 +77,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn of_output(g: &Geometry) -> Self {
+    pub(crate) fn of_output(g: &Geometry) -> Self {
         let horizontal: Vec<_> =
             (0..g.ow).map(|ox| taps_of_output(ox, g.kw, g.stride, g.left, g.w)).collect();
         let full = |taps: &Vec<_>| taps.len() == g.kw;
@@ -93,16 +93,17 @@ impl Plan {
 }
 
 /// One row of the result; `width` is the source's.
-struct Row<'a, 'y> {
-    out: &'y mut [f32],
-    image: &'a [f32],
-    packed: &'a [f32],
-    c: usize,
-    width: usize,
-    kw: usize,
-    vertical: Vec<(usize, usize)>,
-    plan: &'a Plan,
-    epilogue: Epilogue<'a>,
+pub(crate) struct Row<'a, 'y> {
+    pub(crate) out: &'y mut [f32],
+    pub(crate) image: &'a [f32],
+    pub(crate) packed: &'a [f32],
+    pub(crate) c: usize,
+    pub(crate) width: usize,
+    pub(crate) kw: usize,
+    /// The (source row, tap) pairs.
+    pub(crate) vertical: Vec<(usize, usize)>,
+    pub(crate) plan: &'a Plan,
+    pub(crate) epilogue: Epilogue<'a>,
 }
 
 impl WithSimd for Row<'_, '_> {
@@ -348,7 +349,7 @@ impl<const K: usize> Correlation<'_, '_, K> {
 }
 
 /// The input indices and taps that output index `out` reads along one axis.
-fn taps_of_output(
+pub(crate) fn taps_of_output(
     out: usize,
     kernel: usize,
     stride: usize,

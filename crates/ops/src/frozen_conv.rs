@@ -1,9 +1,11 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape, Tensor};
 
 use crate::conv::Convolution;
-use crate::conv_kernel::{self as dense, AdjointWeight, DenseWeight};
+use crate::conv_kernel::{self as dense, DenseWeight, Geometry};
 use crate::depthwise_kernel as depthwise;
+use crate::frozen_chain::RowKernel;
 use crate::host::{Host, elements, is_native, output, zeros};
+use crate::input_gradient::{AdjointWeight, input_gradient};
 use crate::panels::Epilogue;
 use crate::{Activation, Conv2dConfig, LayerKind, Nonlinearity};
 
@@ -124,6 +126,27 @@ impl FrozenConv2d {
         }
     }
 
+    pub(crate) fn nonlinearity(&self) -> Nonlinearity {
+        self.nonlinearity
+    }
+
+    /// Kernel, geometry and bias for an input of `dims` (N, C, H, W), where rows can be computed alone.
+    pub(crate) fn row_kernel(
+        &self,
+        dims: (usize, usize, usize, usize),
+    ) -> Result<Option<(RowKernel<'_>, Geometry, Option<&[f32]>)>> {
+        let (Some(convolution), _) = self.kind.convolution(dims, &self.weight)? else { return Ok(None) };
+        let Some(packed) = &self.packed else { return Ok(None) };
+        let (kernel, geometry) = match (&packed.weight, convolution) {
+            (PackedWeight::Dense(DenseWeight::Direct(panels)), Convolution::Dense(g)) if g.is_pointwise() => {
+                (RowKernel::Pointwise(panels), g)
+            }
+            (PackedWeight::Depthwise(packed), Convolution::Depthwise(g)) => (RowKernel::Depthwise(packed), g),
+            _ => return Ok(None),
+        };
+        Ok(Some((kernel, geometry, packed.bias.as_deref())))
+    }
+
     fn run(
         &self,
         x: &Activation,
@@ -175,7 +198,7 @@ impl Fused<'_> {
         match &self.packed.weight {
             PackedWeight::Dense(weight) => dense::forward(x, weight, g, &epilogue, &mut y),
             PackedWeight::Depthwise(weight) => depthwise::forward(x, weight, g, &epilogue, &mut y),
-            PackedWeight::Transposed(weight) => dense::input_gradient(x, weight, g, &epilogue, &mut y),
+            PackedWeight::Transposed(weight) => input_gradient(x, weight, g, &epilogue, &mut y),
         }
         output(y, self.convolution.output_shape())
     }

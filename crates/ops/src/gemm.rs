@@ -16,6 +16,11 @@ impl<'a> Matrix<'a> {
         Self { data, rows, cols, row_stride: cols, col_stride: 1 }
     }
 
+    /// `rows` rows of `cols` contiguous elements, each `stride` after the one before.
+    pub(crate) fn strided(data: &'a [f32], rows: usize, cols: usize, stride: usize) -> Self {
+        Self { data, rows, cols, row_stride: stride, col_stride: 1 }
+    }
+
     /// The same elements with rows and columns exchanged.
     pub(crate) fn transposed(self) -> Self {
         Self {

@@ -11,11 +11,11 @@ use crate::conv_kernel::{Geometry, with_scratch};
 use crate::panels::{Epilogue, Panels, Rows, load, multiply, store};
 
 /// Side of an output tile.
-const TILE: usize = 4;
+pub(crate) const TILE: usize = 4;
 /// Side of the input that a tile reads.
-const WINDOW: usize = TILE + 2;
+pub(crate) const WINDOW: usize = TILE + 2;
 /// Products a tile and pair of channels.
-const POINTS: usize = WINDOW * WINDOW;
+pub(crate) const POINTS: usize = WINDOW * WINDOW;
 
 /// The filter transform `G`, 6x3.
 const G: [[f64; 3]; WINDOW] = [
@@ -144,10 +144,11 @@ impl WithSimd for Strip<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        for tile in 0..self.tiles {
-            self.transform_input(simd, tile);
-        }
         let (ci, co) = (self.g.ci, self.g.co);
+        for tile in 0..self.tiles {
+            let at = (self.first + tile / self.across * TILE, tile % self.across * TILE);
+            transform_input(simd, self.x, self.g, at, &mut self.v[tile * ci..], self.tiles * ci);
+        }
         let products = self.v.chunks_exact(self.tiles * ci).zip(self.m.chunks_exact_mut(self.tiles * co));
         for (panels, (v, m)) in self.weight.0.iter().zip(products) {
             let rows = Rows { data: v, count: self.tiles, base: |p| p * ci, runs: 1, run: ci, run_stride: 0 };
@@ -160,45 +161,6 @@ impl WithSimd for Strip<'_> {
 }
 
 impl Strip<'_> {
-    /// `V = B^T d B` for each channel of one tile.
-    #[inline(always)]
-    fn transform_input<S: Simd>(&mut self, simd: S, tile: usize) {
-        let (g, ci) = (self.g, self.g.ci);
-        let y0 = (self.first + tile / self.across * TILE) as isize - g.top as isize;
-        let x0 = (tile % self.across * TILE) as isize - g.left as isize;
-        let zero = simd.splat_f32s(0.0);
-        // Offsets of the window's pixels; `None` outside of the image.
-        let inside = |start: isize, k: usize, size: usize| {
-            usize::try_from(start + k as isize).ok().filter(|&at| at < size)
-        };
-        let rows: [Option<usize>; WINDOW] = std::array::from_fn(|k| inside(y0, k, g.h).map(|y| y * g.w));
-        let cols: [Option<usize>; WINDOW] = std::array::from_fn(|k| inside(x0, k, g.w));
-        let mut channel = 0;
-        while channel < ci {
-            let width = (ci - channel).min(S::F32_LANES);
-            let mut half = [[zero; WINDOW]; WINDOW];
-            for (j, col) in cols.iter().enumerate() {
-                let mut column = [zero; WINDOW];
-                for (value, row) in column.iter_mut().zip(rows) {
-                    if let (Some(row), Some(col)) = (row, *col) {
-                        *value = load(simd, &self.x[(row + col) * ci + channel..][..width]);
-                    }
-                }
-                let transformed = input_transform(simd, column);
-                for (half, value) in half.iter_mut().zip(transformed) {
-                    half[j] = value;
-                }
-            }
-            for (i, row) in half.into_iter().enumerate() {
-                for (j, value) in input_transform(simd, row).into_iter().enumerate() {
-                    let at = ((i * WINDOW + j) * self.tiles + tile) * ci + channel;
-                    store(simd, &mut self.v[at..at + width], value);
-                }
-            }
-            channel += width;
-        }
-    }
-
     /// `Y = A^T m A`, bias, residual and nonlinearity for each channel of one tile; what lies beyond the image is not
     /// written.
     #[inline(always)]
@@ -234,6 +196,51 @@ impl Strip<'_> {
             }
             channel += lanes;
         }
+    }
+}
+
+/// `V = B^T d B` for each channel of the tile whose output begins at row `y` and column `x`; the values of a point lie
+/// `stride` after those of the one before.
+#[inline(always)]
+pub(crate) fn transform_input<S: Simd>(
+    simd: S,
+    image: &[f32],
+    g: &Geometry,
+    (y, x): (usize, usize),
+    v: &mut [f32],
+    stride: usize,
+) {
+    let ci = g.ci;
+    let zero = simd.splat_f32s(0.0);
+    // Offsets of the window's pixels; `None` outside of the image.
+    let inside = |start: usize, k: usize, before: usize, size: usize| {
+        (start + k).checked_sub(before).filter(|&at| at < size)
+    };
+    let rows: [Option<usize>; WINDOW] = std::array::from_fn(|k| inside(y, k, g.top, g.h).map(|y| y * g.w));
+    let cols: [Option<usize>; WINDOW] = std::array::from_fn(|k| inside(x, k, g.left, g.w));
+    let mut channel = 0;
+    while channel < ci {
+        let width = (ci - channel).min(S::F32_LANES);
+        let mut half = [[zero; WINDOW]; WINDOW];
+        for (j, col) in cols.iter().enumerate() {
+            let mut column = [zero; WINDOW];
+            for (value, row) in column.iter_mut().zip(rows) {
+                if let (Some(row), Some(col)) = (row, *col) {
+                    *value = load(simd, &image[(row + col) * ci + channel..][..width]);
+                }
+            }
+            let transformed = input_transform(simd, column);
+            for (half, value) in half.iter_mut().zip(transformed) {
+                half[j] = value;
+            }
+        }
+        for (i, row) in half.into_iter().enumerate() {
+            for (j, value) in input_transform(simd, row).into_iter().enumerate() {
+                let at = (i * WINDOW + j) * stride + channel;
+                store(simd, &mut v[at..at + width], value);
+            }
+        }
+        channel += width;
     }
 }
 
