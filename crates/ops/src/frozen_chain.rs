@@ -48,14 +48,14 @@ pub fn frozen_layers(
 }
 
 /// A layer as the chain runs it.
-struct Stage<'a> {
-    kernel: Kernel<'a>,
-    geometry: Geometry,
-    bias: Option<&'a [f32]>,
-    nonlinearity: Nonlinearity,
+pub(crate) struct Stage<'a> {
+    pub(crate) kernel: Kernel<'a>,
+    pub(crate) geometry: Geometry,
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) nonlinearity: Nonlinearity,
 }
 
-enum Kernel<'a> {
+pub(crate) enum Kernel<'a> {
     Pointwise(&'a Panels),
     Depthwise(&'a [f32], Plan),
 }
@@ -101,20 +101,18 @@ impl<'a> Chain<'a> {
     fn of(x: &Activation, layers: &[&'a FrozenConv2d], last: Option<Nonlinearity>) -> Result<Option<Self>> {
         let mut dims = x.dims()?;
         let mut stages = Vec::with_capacity(layers.len());
-        for (index, layer) in layers.iter().enumerate() {
-            let nonlinearity = match last.filter(|_| index + 1 == layers.len()) {
-                // `forward_add` knows what to do with two nonlinearities.
-                Some(_) if layer.nonlinearity() != Nonlinearity::Identity => return Ok(None),
-                Some(kind) => kind,
-                None => layer.nonlinearity(),
-            };
-            let Some((kernel, geometry, bias)) = layer.row_kernel(dims)? else { return Ok(None) };
-            dims = (geometry.n, geometry.co, geometry.oh, geometry.ow);
-            let kernel = match kernel {
-                RowKernel::Pointwise(panels) => Kernel::Pointwise(panels),
-                RowKernel::Depthwise(packed) => Kernel::Depthwise(packed, Plan::of_output(&geometry)),
-            };
-            stages.push(Stage { kernel, geometry, bias, nonlinearity });
+        for layer in layers {
+            let Some(stage) = layer.stage(dims)? else { return Ok(None) };
+            let g = &stage.geometry;
+            dims = (g.n, g.co, g.oh, g.ow);
+            stages.push(stage);
+        }
+        if let (Some(kind), Some(last)) = (last, stages.last_mut()) {
+            // `forward_add` knows what to do with two nonlinearities.
+            if last.nonlinearity != Nonlinearity::Identity {
+                return Ok(None);
+            }
+            last.nonlinearity = kind;
         }
         let overlap: usize = stages.iter().map(Stage::overlap).sum();
         if !x.channels_last() || stages.len() < 2 || overlap == 0 {
@@ -209,12 +207,6 @@ impl CustomOp2 for Chain<'_> {
     ) -> Result<(CpuStorage, Shape)> {
         self.compute(elements(s1, l1)?, Some(elements(s2, l2)?))
     }
-}
-
-/// What [`FrozenConv2d::row_kernel`] gives: a layer whose result can be computed by rows.
-pub(crate) enum RowKernel<'a> {
-    Pointwise(&'a Panels),
-    Depthwise(&'a [f32]),
 }
 
 /// Rows of one image's result, computed by one thread.

@@ -1,9 +1,9 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape, Tensor};
 
 use crate::conv::Convolution;
-use crate::conv_kernel::{self as dense, DenseWeight, Geometry};
-use crate::depthwise_kernel as depthwise;
-use crate::frozen_chain::RowKernel;
+use crate::conv_kernel::{self as dense, DenseWeight};
+use crate::depthwise_kernel::{self as depthwise, Plan};
+use crate::frozen_chain::{Kernel, Stage};
 use crate::host::{Host, elements, is_native, output, zeros};
 use crate::input_gradient::{AdjointWeight, input_gradient};
 use crate::panels::Epilogue;
@@ -126,25 +126,21 @@ impl FrozenConv2d {
         }
     }
 
-    pub(crate) fn nonlinearity(&self) -> Nonlinearity {
-        self.nonlinearity
-    }
-
-    /// Kernel, geometry and bias for an input of `dims` (N, C, H, W), where rows can be computed alone.
-    pub(crate) fn row_kernel(
-        &self,
-        dims: (usize, usize, usize, usize),
-    ) -> Result<Option<(RowKernel<'_>, Geometry, Option<&[f32]>)>> {
+    /// The layer for an input of `dims` (N, C, H, W) as a stage of a chain, where its rows can be computed alone.
+    pub(crate) fn stage(&self, dims: (usize, usize, usize, usize)) -> Result<Option<Stage<'_>>> {
         let (Some(convolution), _) = self.kind.convolution(dims, &self.weight)? else { return Ok(None) };
         let Some(packed) = &self.packed else { return Ok(None) };
         let (kernel, geometry) = match (&packed.weight, convolution) {
             (PackedWeight::Dense(DenseWeight::Direct(panels)), Convolution::Dense(g)) if g.is_pointwise() => {
-                (RowKernel::Pointwise(panels), g)
+                (Kernel::Pointwise(panels), g)
             }
-            (PackedWeight::Depthwise(packed), Convolution::Depthwise(g)) => (RowKernel::Depthwise(packed), g),
+            (PackedWeight::Depthwise(packed), Convolution::Depthwise(g)) => {
+                (Kernel::Depthwise(packed, Plan::of_output(&g)), g)
+            }
             _ => return Ok(None),
         };
-        Ok(Some((kernel, geometry, packed.bias.as_deref())))
+        let (bias, nonlinearity) = (packed.bias.as_deref(), self.nonlinearity);
+        Ok(Some(Stage { kernel, geometry, bias, nonlinearity }))
     }
 
     fn run(
