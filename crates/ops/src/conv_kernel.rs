@@ -10,7 +10,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::gemm::{Matrix, gemm};
-use crate::panels::{Epilogue, Panels, Rows, multiply};
+use crate::panels::{Epilogue, Panels, Rows, multiply, multiply_matrix};
 use crate::winograd::{self, WinogradWeight};
 use crate::winograd_gradient;
 
@@ -157,8 +157,7 @@ impl WithSimd for Tile<'_, '_> {
         let Self { x, panels, g, width, epilogue, y } = self;
         let (count, run) = (y.len() / g.co, g.kw * g.ci);
         if g.is_pointwise() {
-            let rows = Rows { data: x, count, base: |p| p * g.ci, runs: 1, run, run_stride: 0 };
-            multiply(simd, &rows, panels, &epilogue, y);
+            multiply_matrix(simd, x, panels, &epilogue, y);
         } else {
             let base = |p| (p / g.ow * width + p % g.ow) * g.stride * g.ci;
             let rows = Rows { data: x, count, base, runs: g.kh, run, run_stride: width * g.ci };

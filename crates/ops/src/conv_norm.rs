@@ -33,9 +33,9 @@ impl TrainLayer<'_> {
 
 /// Layers one after the other, and a shortcut around them where `shortcut` is given: `shortcut(layers(x) + x)`.
 ///
-/// It is [`conv2d`](crate::conv2d) (or [`conv_transpose2d`](crate::conv_transpose2d)), [`batch_norm_train`] and [`add_nonlinearity`] as one operator: inside,
-/// no gradient is cleared, added up and read again, as between candle's operators, and memory is reused from step to
-/// step.
+/// It is [`conv2d`](crate::conv2d) (or [`conv_transpose2d`](crate::conv_transpose2d)), [`batch_norm_train`] and
+/// [`add_nonlinearity`] as one operator: inside, no gradient is cleared, added up and read again, as between candle's
+/// operators, and memory is reused from step to step.
 ///
 /// # Shapes and units
 /// `x`: (N, C, H, W). Gives the result and the statistics of each layer's convolution.

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::conv_kernel::{Geometry, with_scratch};
 use crate::depthwise_kernel::{Plan, Row, taps_of_output};
 use crate::host::{elements, output, zeros};
-use crate::panels::{Epilogue, Panels, Rows, multiply};
+use crate::panels::{Epilogue, Panels, multiply_matrix};
 use crate::{Activation, FrozenConv2d, Nonlinearity};
 
 /// Frozen layers one after the other, and what `shortcut` gives added to the result:
@@ -70,6 +70,9 @@ impl Stage<'_> {
     /// The input rows that the output rows `rows` read.
     fn sources(&self, rows: &std::ops::Range<usize>) -> std::ops::Range<usize> {
         let g = &self.geometry;
+        if rows.is_empty() {
+            return 0..0;
+        }
         let start = (rows.start * g.stride).saturating_sub(g.top).min(g.h);
         let end = ((rows.end - 1) * g.stride + g.kh).saturating_sub(g.top).min(g.h);
         start..end.max(start)
@@ -314,9 +317,7 @@ impl Stage<'_> {
             match &self.kernel {
                 Kernel::Pointwise(panels) => {
                     let data = &from.data[from.place(rows.start) * from.row_len..];
-                    let count = count * g.ow;
-                    let rows = Rows { data, count, base: |p| p * g.ci, runs: 1, run: g.ci, run_stride: 0 };
-                    multiply(simd, &rows, panels, &epilogue, out);
+                    multiply_matrix(simd, data, panels, &epilogue, out);
                 }
                 Kernel::Depthwise(packed, plan) => {
                     let taps = taps_of_output(rows.start, g.kh, g.stride, g.top, g.h);
@@ -337,14 +338,8 @@ mod tests {
     use super::*;
     use crate::{Conv2dConfig, Padding};
 
-    /// Values in -1..1 without a pattern.
     fn values(shape: &[usize], seed: u64) -> Tensor {
-        let mut state = seed;
-        let mut next = || {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
-        };
-        let values: Vec<f32> = (0..shape.iter().product()).map(|_| next()).collect();
+        let values = crate::winograd::tests::values(shape.iter().product(), seed);
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
     }
 
@@ -401,6 +396,8 @@ mod tests {
             (5, 2, Padding::Symmetric(2)),
             (5, 1, Padding::Symmetric(0)),
             (4, 3, Padding::Symmetric(1)),
+            // Whole strips lie in the zeros.
+            (3, 1, Padding::Symmetric(30)),
         ] {
             let layers =
                 [pointwise(7, 150, 1), depthwise(150, kernel, stride, padding, 3), pointwise(150, 9, 5)];

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::conv_kernel::{DenseWeight, Geometry, forward, horizontal_run, pack, with_scratch};
 use crate::gemm::{Matrix, gemm};
 use crate::host::vectorized;
-use crate::panels::{Epilogue, Panels, Rows, multiply};
+use crate::panels::{Epilogue, Panels, multiply_matrix};
 
 /// A weight in the form in which [`input_gradient`] multiplies it.
 #[derive(Debug, Clone)]
@@ -92,7 +92,7 @@ fn disjoint_gradient(grad: &[f32], panels: &[Panels], g: &Geometry, epilogue: &E
         let count = grad.len() / g.co;
         with_scratch(count * g.kw * g.ci, |products| {
             for (ky, panels) in panels.iter().enumerate() {
-                Arch::new().dispatch(Products { grad, panels, depth: g.co, out: &mut *products });
+                Arch::new().dispatch(Products { grad, panels, out: &mut *products });
                 for (from, to) in products.chunks_exact(line).zip(dx.chunks_exact_mut(g.stride * line)) {
                     to[ky * line..][..line].copy_from_slice(from);
                 }
@@ -103,11 +103,10 @@ fn disjoint_gradient(grad: &[f32], panels: &[Panels], g: &Geometry, epilogue: &E
     });
 }
 
-/// `out = grad x panels` for rows of `depth` elements.
+/// `out = grad x panels`.
 struct Products<'a, 'y> {
     grad: &'a [f32],
     panels: &'a Panels,
-    depth: usize,
     out: &'y mut [f32],
 }
 
@@ -116,9 +115,7 @@ impl WithSimd for Products<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let (data, run) = (self.grad, self.depth);
-        let rows = Rows { data, count: data.len() / run, base: |p| p * run, runs: 1, run, run_stride: 0 };
-        multiply(simd, &rows, self.panels, &Epilogue::NONE, self.out);
+        multiply_matrix(simd, self.grad, self.panels, &Epilogue::NONE, self.out);
     }
 }
 

@@ -175,6 +175,20 @@ pub(crate) fn multiply<S: Simd, F: Fn(usize) -> usize>(
     }
 }
 
+/// [`multiply`] for as many rows as `out` has, which lie one after the other in `data`.
+#[inline(always)]
+pub(crate) fn multiply_matrix<S: Simd>(
+    simd: S,
+    data: &[f32],
+    panels: &Panels,
+    epilogue: &Epilogue<'_>,
+    out: &mut [f32],
+) {
+    let (run, count) = (panels.depth, out.len() / panels.columns);
+    let rows = Rows { data, count, base: |p| p * run, runs: 1, run, run_stride: 0 };
+    multiply(simd, &rows, panels, epilogue, out);
+}
+
 /// The block of `R` rows from row `p` on and `V` vectors from column `first` on. Gives `R`.
 #[inline(always)]
 #[allow(

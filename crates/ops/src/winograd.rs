@@ -8,7 +8,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::conv_kernel::{Geometry, with_scratch};
-use crate::panels::{Epilogue, Panels, Rows, load, multiply, store};
+use crate::panels::{Epilogue, Panels, load, multiply_matrix, store};
 
 /// Side of an output tile.
 pub(crate) const TILE: usize = 4;
@@ -151,8 +151,7 @@ impl WithSimd for Strip<'_> {
         }
         let products = self.v.chunks_exact(self.tiles * ci).zip(self.m.chunks_exact_mut(self.tiles * co));
         for (panels, (v, m)) in self.weight.0.iter().zip(products) {
-            let rows = Rows { data: v, count: self.tiles, base: |p| p * ci, runs: 1, run: ci, run_stride: 0 };
-            multiply(simd, &rows, panels, &Epilogue::NONE, m);
+            multiply_matrix(simd, v, panels, &Epilogue::NONE, m);
         }
         for tile in 0..self.tiles {
             self.transform_output(simd, tile);
@@ -277,12 +276,12 @@ fn output_transform<S: Simd>(simd: S, [m0, m1, m2, m3, m4, m5]: [S::f32s; WINDOW
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::Nonlinearity;
 
     /// Values in -1..1 without a pattern.
-    fn values(count: usize, seed: u64) -> Vec<f32> {
+    pub(crate) fn values(count: usize, seed: u64) -> Vec<f32> {
         let mut state = seed;
         let mut next = || {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -316,7 +315,13 @@ mod tests {
         y
     }
 
-    fn geometry(n: usize, (h, w): (usize, usize), ci: usize, co: usize, padding: usize) -> Geometry {
+    pub(crate) fn geometry(
+        n: usize,
+        (h, w): (usize, usize),
+        ci: usize,
+        co: usize,
+        padding: usize,
+    ) -> Geometry {
         let (oh, ow) = (h + 2 * padding - 2, w + 2 * padding - 2);
         Geometry { n, h, w, ci, oh, ow, co, kh: 3, kw: 3, stride: 1, top: padding, left: padding }
     }

@@ -172,16 +172,7 @@ fn filter_transform<S: Simd>(simd: S, [m0, m1, m2, m3, m4, m5]: [S::f32s; WINDOW
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Values in -1..1 without a pattern.
-    fn values(count: usize, seed: u64) -> Vec<f32> {
-        let mut state = seed;
-        let mut next = || {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
-        };
-        (0..count).map(|_| next()).collect()
-    }
+    use crate::winograd::tests::{geometry, values};
 
     /// By the definition, in f64.
     fn naive(x: &[f32], grad: &[f32], g: &Geometry) -> Vec<f64> {
@@ -209,11 +200,10 @@ mod tests {
     fn the_error_stays_within_the_stated_bound() {
         let shapes = [((1, 2), 16, 17, 1), ((13, 9), 19, 32, 1), ((6, 7), 16, 16, 0), ((70, 66), 128, 64, 1)];
         for ((h, w), ci, co, padding) in shapes {
-            let (oh, ow) = (h + 2 * padding - 2, w + 2 * padding - 2);
-            let (n, kh, kw, stride, top, left) = (2, 3, 3, 1, padding, padding);
-            let g = Geometry { n, h, w, ci, oh, ow, co, kh, kw, stride, top, left };
-            let (x, grad) = (values(n * h * w * ci, 1), values(n * oh * ow * co, 2));
-            let typical = ((n * oh * ow) as f64).sqrt() / 3.0;
+            let g = geometry(2, (h, w), ci, co, padding);
+            let positions = g.n * g.oh * g.ow;
+            let (x, grad) = (values(g.n * h * w * ci, 1), values(positions * co, 2));
+            let typical = (positions as f64).sqrt() / 3.0;
             let worst = weight_gradient(&x, &grad, &g)
                 .iter()
                 .zip(naive(&x, &grad, &g))
