@@ -1,10 +1,10 @@
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape};
+use candle_core::{Error, Result};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::conv_kernel::{Geometry, with_scratch};
 use crate::depthwise_kernel::{Plan, Row, taps_of_output};
-use crate::host::{elements, output, zeros};
+use crate::inference::infer;
 use crate::panels::{Epilogue, Panels, multiply_matrix};
 use crate::{Activation, FrozenConv2d, Nonlinearity};
 
@@ -29,16 +29,9 @@ pub fn frozen_layers(
         return Err(Error::Msg("frozen_layers: no layer".into()).bt());
     };
     if let Some(chain) = Chain::of(x, layers, shortcut.map(|(_, kind)| kind))? {
-        let input = x.tensor().contiguous()?;
-        let Some((shortcut, _)) = shortcut else {
-            return x.with(input.apply_op1_no_bwd(&chain)?);
-        };
         let g = &chain.last().geometry;
-        if shortcut.dims()? != (g.n, g.co, g.oh, g.ow) {
-            let message = format!("shortcut {:?} is not {:?}", shortcut.dims()?, (g.n, g.co, g.oh, g.ow));
-            return Err(Error::Msg(message).bt());
-        }
-        return x.with(input.apply_op2_no_bwd(&shortcut.tensor().contiguous()?, &chain)?);
+        let (residual, dims) = (shortcut.map(|(residual, _)| residual), (g.n, g.co, g.oh, g.ow));
+        return infer("frozen_layers", x, residual, dims, |x, residual, y| chain.compute(x, residual, y));
     }
     let y = first.iter().try_fold(x.clone(), |y, layer| layer.forward(&y))?;
     match shortcut {
@@ -151,12 +144,12 @@ impl<'a> Chain<'a> {
         &self.stages[self.stages.len() - 1]
     }
 
-    fn compute(&self, x: &[f32], residual: Option<&[f32]>) -> Result<(CpuStorage, Shape)> {
+    /// Writes every element of `y`.
+    fn compute(&self, x: &[f32], residual: Option<&[f32]>, y: &mut [f32]) {
         let (first, last) = (&self.stages[0].geometry, &self.last().geometry);
         let (input, image) = (first.h * first.w * first.ci, last.oh * self.last().row_len());
         let block = self.segment * self.last().row_len();
         let scratch = self.kept.iter().zip(&self.stages).map(|(rows, stage)| rows * stage.row_len()).sum();
-        let mut y = zeros(last.n * image);
         y.par_chunks_mut(image).enumerate().for_each(|(n, y)| {
             let x = &x[n * input..][..input];
             y.par_chunks_mut(block).enumerate().for_each(|(index, y)| {
@@ -167,7 +160,6 @@ impl<'a> Chain<'a> {
                 });
             });
         });
-        output(y, (last.n, last.oh, last.ow, last.co))
     }
 }
 
@@ -184,32 +176,6 @@ fn segment_rows(stages: &[Stage<'_>], overlap: usize) -> Option<usize> {
     let fewest = (SHARED_PART * overlap).div_ceil(stride).min(last.oh);
     let segments = (last.oh / fewest).min((4 * threads).div_ceil(last.n.max(1))).max(1);
     (last.n * segments >= threads).then(|| last.oh.div_ceil(segments))
-}
-
-impl CustomOp1 for Chain<'_> {
-    fn name(&self) -> &'static str {
-        "frozen_layers"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.compute(elements(storage, layout)?, None)
-    }
-}
-
-impl CustomOp2 for Chain<'_> {
-    fn name(&self) -> &'static str {
-        "frozen_layers_add"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.compute(elements(s1, l1)?, Some(elements(s2, l2)?))
-    }
 }
 
 /// Rows of one image's result, computed by one thread.

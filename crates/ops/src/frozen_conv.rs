@@ -1,10 +1,11 @@
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Tensor};
 
 use crate::conv::Convolution;
 use crate::conv_kernel::{self as dense, DenseWeight};
 use crate::depthwise_kernel::{self as depthwise, Plan};
 use crate::frozen_chain::{Kernel, Stage};
-use crate::host::{Host, elements, is_native, output, zeros};
+use crate::host::{Host, is_native};
+use crate::inference::{check_residual, infer};
 use crate::input_gradient::{AdjointWeight, input_gradient};
 use crate::panels::Epilogue;
 use crate::{Activation, Conv2dConfig, LayerKind, Nonlinearity};
@@ -150,20 +151,13 @@ impl FrozenConv2d {
         nonlinearity: Nonlinearity,
     ) -> Result<Activation> {
         let (convolution, dims) = self.kind.convolution(x.dims()?, &self.weight)?;
-        if let Some(residual) = residual
-            && residual.dims()? != dims
-        {
-            let message = format!("residual {:?} is not {dims:?}", residual.dims()?);
-            return Err(Error::Msg(message).bt());
-        }
         if let (Some(packed), Some(convolution), true) = (&self.packed, convolution, x.channels_last()) {
-            let op = Fused { packed, convolution, nonlinearity };
-            let x_host = x.tensor().contiguous()?;
-            return x.with(match residual {
-                None => x_host.apply_op1_no_bwd(&op)?,
-                Some(r) => x_host.apply_op2_no_bwd(&r.tensor().contiguous()?, &op)?,
+            return infer("frozen_conv2d", x, residual, dims, |x, residual, y| {
+                let epilogue = Epilogue { bias: packed.bias.as_deref(), residual, nonlinearity };
+                packed.weight.run(x, &convolution, &epilogue, y);
             });
         }
+        check_residual(residual, dims)?;
         let x = x.detach();
         let y = self.kind.apply(&x, &self.weight)?;
         let y = match &self.bias {
@@ -178,50 +172,14 @@ impl FrozenConv2d {
     }
 }
 
-struct Fused<'a> {
-    packed: &'a Packed,
-    convolution: Convolution,
-    nonlinearity: Nonlinearity,
-}
-
-impl Fused<'_> {
-    fn compute(&self, x: &[f32], residual: Option<&[f32]>) -> Result<(CpuStorage, Shape)> {
-        let bias = self.packed.bias.as_deref();
-        let epilogue = Epilogue { bias, residual, nonlinearity: self.nonlinearity };
-        let (Convolution::Dense(g) | Convolution::Depthwise(g) | Convolution::Transposed(g)) =
-            &self.convolution;
-        let mut y = zeros(self.convolution.output_len());
-        match &self.packed.weight {
-            PackedWeight::Dense(weight) => dense::forward(x, weight, g, &epilogue, &mut y),
-            PackedWeight::Depthwise(weight) => depthwise::forward(x, weight, g, &epilogue, &mut y),
-            PackedWeight::Transposed(weight) => input_gradient(x, weight, g, &epilogue, &mut y),
+impl PackedWeight {
+    /// Writes every element of `y`.
+    fn run(&self, x: &[f32], convolution: &Convolution, epilogue: &Epilogue<'_>, y: &mut [f32]) {
+        let (Convolution::Dense(g) | Convolution::Depthwise(g) | Convolution::Transposed(g)) = convolution;
+        match self {
+            Self::Dense(weight) => dense::forward(x, weight, g, epilogue, y),
+            Self::Depthwise(weight) => depthwise::forward(x, weight, g, epilogue, y),
+            Self::Transposed(weight) => input_gradient(x, weight, g, epilogue, y),
         }
-        output(y, self.convolution.output_shape())
-    }
-}
-
-impl CustomOp1 for Fused<'_> {
-    fn name(&self) -> &'static str {
-        "frozen_conv2d"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.compute(elements(storage, layout)?, None)
-    }
-}
-
-impl CustomOp2 for Fused<'_> {
-    fn name(&self) -> &'static str {
-        "frozen_conv2d_add"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.compute(elements(s1, l1)?, Some(elements(s2, l2)?))
     }
 }

@@ -39,6 +39,7 @@ mod frozen_chain;
 mod frozen_conv;
 mod gemm;
 mod host;
+mod inference;
 mod input_gradient;
 mod norm;
 mod normalizer;
