@@ -57,7 +57,7 @@ impl DatasetOptions {
 
 /// An opened data set.
 pub trait Dataset: Send + Sync {
-    /// Names of the categories, sorted.
+    /// Names of the categories that are used where none are asked for, sorted.
     fn categories(&self) -> Vec<String>;
 
     /// Indexes category `name` and checks its layout: both splits, both test classes, the masks and their

@@ -26,6 +26,6 @@ mod textures;
 pub use cache::{CachedSource, DEFAULT_CACHE_BYTES};
 pub use dataset::{Category, DATASETS, Dataset, DatasetEntry, DatasetOptions, dataset};
 pub use decode::{load_image, load_mask};
-pub use demo::{DemoConfig, write_demo};
+pub use demo::{DemoCategory, DemoConfig, write_demo};
 pub use error::DatasetError;
 pub use textures::textures;

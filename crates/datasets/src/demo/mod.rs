@@ -1,33 +1,40 @@
-//! The generated data set: woven fabrics in the spirit of ZJU-Leaper, with defects and exact masks.
+//! The generated data set: woven fabrics in the spirit of ZJU-Leaper, a machined part and a perforated sheet,
+//! with defects and exact masks.
 //!
 //! It needs no files, so a fresh clone can train and evaluate. Every image is a function of seed, category,
 //! split, type, index and size alone: asking for more images, or on more threads, does not change those there
 //! were.
+//!
+//! A category is a module that says what is photographed and what can go wrong with it, and a line in
+//! `category.rs`; the camera, the light and the masks are the same for all.
 
-mod defect;
+mod category;
+mod flange;
+mod metal;
 mod noise;
+mod perforated;
 mod render;
+mod shapes;
+mod source;
 mod weave;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use fmam_core::{ImageSize, Label, Mask, RgbImage, Sample, SampleSource, Seed, SourceError, Split};
+use fmam_core::{ImageSize, Split};
 use serde::{Deserialize, Serialize};
 
-use self::defect::DefectType;
-use self::render::Scene;
-pub use self::weave::Weave;
+pub use self::category::DemoCategory;
+use self::source::DemoSource;
 pub use self::write::write_demo;
 use crate::{CachedSource, Category, DEFAULT_CACHE_BYTES, Dataset, DatasetEntry, DatasetError};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     name: "demo",
-    summary: "generated woven fabrics with six defect types and exact masks; needs no files",
+    summary: "generated fabrics, on request a flange and a perforated sheet, with exact masks; needs no files",
     open: |options| Ok(Box::new(Demo::new(&options.demo)?)),
 };
 
@@ -43,8 +50,8 @@ pub struct DemoConfig {
     pub n_test_normal: usize,
     /// Anomalous test images of each of the six defect types of a category.
     pub n_test_per_defect: usize,
-    /// The categories.
-    pub categories: Vec<Weave>,
+    /// The categories that are used where none are asked for by name; each of [`DemoCategory::ALL`] can be.
+    pub categories: Vec<DemoCategory>,
 }
 
 impl Default for DemoConfig {
@@ -55,7 +62,7 @@ impl Default for DemoConfig {
             n_train: 64,
             n_test_normal: 20,
             n_test_per_defect: 6,
-            categories: vec![Weave::Plain, Weave::Twill],
+            categories: vec![DemoCategory::Plain, DemoCategory::Twill],
         }
     }
 }
@@ -88,19 +95,19 @@ impl Demo {
 
 impl Dataset for Demo {
     fn categories(&self) -> Vec<String> {
-        let mut names: Vec<_> = self.config.categories.iter().map(|weave| weave.name().to_owned()).collect();
+        let mut names = names(&self.config.categories);
         names.sort();
         names.dedup();
         names
     }
 
     fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError> {
-        let Some(&weave) = self.config.categories.iter().find(|weave| weave.name() == name) else {
-            let (name, known) = (name.to_owned(), self.categories());
+        let Some(&category) = DemoCategory::ALL.iter().find(|category| category.name() == name) else {
+            let (name, known) = (name.to_owned(), names(DemoCategory::ALL));
             return Err(DatasetError::UnknownCategory { dataset: ENTRY.name, name, known });
         };
-        let train = DemoSource::new(&self.config, weave, Split::Train, size);
-        let test = DemoSource::new(&self.config, weave, Split::Test, size);
+        let train = DemoSource::new(&self.config, category, Split::Train, size);
+        let test = DemoSource::new(&self.config, category, Split::Test, size);
         Ok(Category {
             name: name.to_owned(),
             train: Arc::new(CachedSource::new(train, DEFAULT_CACHE_BYTES)),
@@ -109,66 +116,6 @@ impl Dataset for Demo {
     }
 }
 
-/// One split of one category, rendered on request.
-struct DemoSource {
-    weave: Weave,
-    size: ImageSize,
-    samples: Vec<Sample>,
-    /// Of each sample: its defect and the seed of all else.
-    scenes: Vec<(Option<DefectType>, Seed)>,
-}
-
-impl DemoSource {
-    fn new(config: &DemoConfig, weave: Weave, split: Split, size: ImageSize) -> Self {
-        let mut source = Self { weave, size, samples: Vec::new(), scenes: Vec::new() };
-        let split_name = if split == Split::Train { "train" } else { "test" };
-        let seed = Seed::new(config.seed).derive("demo").derive(weave.name()).derive(split_name);
-        let mut add = |n: usize, kind: Option<DefectType>| {
-            let group = kind.map_or("normal", DefectType::name);
-            for index in 0..n {
-                source.samples.push(Sample {
-                    id: format!("{split_name}/{group}/{index:03}"),
-                    split,
-                    label: if kind.is_some() { Label::Anomalous } else { Label::Normal },
-                    defect_type: kind.map(|kind| kind.name().to_owned()),
-                    image_path: PathBuf::new(),
-                    mask_path: None,
-                });
-                source.scenes.push((kind, seed.derive(group).derive_index(index as u64)));
-            }
-        };
-        match split {
-            Split::Train => add(config.n_train, None),
-            Split::Test => {
-                add(config.n_test_normal, None);
-                for kind in DefectType::ALL {
-                    add(config.n_test_per_defect, Some(kind));
-                }
-            }
-        }
-        source
-    }
-
-    fn scene(&self, index: usize) -> Scene {
-        let (kind, seed) = self.scenes[index];
-        Scene::new(self.weave, kind, self.size, seed)
-    }
-}
-
-impl SampleSource for DemoSource {
-    fn len(&self) -> usize {
-        self.samples.len()
-    }
-
-    fn sample(&self, index: usize) -> &Sample {
-        &self.samples[index]
-    }
-
-    fn image(&self, index: usize) -> Result<RgbImage, SourceError> {
-        Ok(self.scene(index).image())
-    }
-
-    fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {
-        Ok(Some(self.scene(index).mask()))
-    }
+fn names(categories: &[DemoCategory]) -> Vec<String> {
+    categories.iter().map(|category| category.name().to_owned()).collect()
 }

@@ -1,34 +1,60 @@
-//! The camera: from a cloth to an 8-bit image, and the mask of what a defect visibly changed.
+//! The camera: from a subject to an 8-bit image, and the mask of what a defect visibly changed.
 
 use fmam_core::{ImageSize, Mask, RgbImage, Seed};
 use rand::Rng;
+use rand_chacha::ChaCha8Rng;
 
-use super::defect::{Defect, DefectType};
+use super::DemoCategory;
+use super::category::Subject;
 use super::noise::gaussian;
-use super::weave::{Cloth, Weave};
+use super::shapes::turn;
 
-/// Threads along the shorter side of an image, where the pitch this gives is above [`MIN_PITCH`].
-const THREADS: f32 = 34.0;
-/// Pixels from thread to thread below which a weave could not be told from noise.
-const MIN_PITCH: f32 = 4.0;
-/// Positions of the samples within a pixel, in each direction.
-const SUBPIXELS: [f32; 2] = [0.25, 0.75];
+/// Positions of the samples within a pixel: rows first.
+const SUBPIXELS: [[f32; 2]; 4] = [[0.25, 0.25], [0.25, 0.75], [0.75, 0.25], [0.75, 0.75]];
 /// Standard deviation of the sensor noise, in levels of 255.
 const SENSOR_NOISE: f32 = 2.2;
 /// A change is visible where it is above this many levels of 255 on the mean of the channels and of the
 /// neighbourhood.
 const VISIBLE: f32 = 7.0;
 
-/// A photograph of a cloth: everything about it is drawn from its seed when it is set up.
-pub(super) struct Scene {
-    size: ImageSize,
-    cloth: Cloth,
-    defect: Option<Defect>,
-    /// Cloth coordinates of the image's centre.
+/// How the camera looks at a subject: from above, on coordinates of the subject's own.
+pub(super) struct View {
+    pub(super) size: ImageSize,
+    /// Coordinates of the image's centre.
     origin: [f32; 2],
-    /// Threads per pixel along the image's rows: the first column of a rotation matrix, scaled.
+    /// Units per pixel along the image's rows: the first column of a rotation matrix, scaled.
     axis: [f32; 2],
-    pitch: f32,
+    /// Pixels from one element of the subject's texture to the next, the scale at which an eye takes the
+    /// neighbourhood of a change for changed.
+    grain: f32,
+}
+
+impl View {
+    /// With `unit` pixels to the unit, turned by twice the angle whose tangent is `half`.
+    pub(super) fn new(size: ImageSize, unit: f32, half: f32, origin: [f32; 2], grain: f32) -> Self {
+        let [cos, sin] = turn(half);
+        Self { size, origin, axis: [cos / unit, sin / unit], grain }
+    }
+
+    /// Coordinates of a point in the image, pixels from its upper left corner.
+    pub(super) fn point(&self, y: f32, x: f32) -> [f32; 2] {
+        let (y, x) = (y - self.size.height as f32 / 2.0, x - self.size.width as f32 / 2.0);
+        let [cos, sin] = self.axis;
+        [self.origin[0] + cos * x - sin * y, self.origin[1] + sin * x + cos * y]
+    }
+
+    /// A point in sight, not near the image's border.
+    pub(super) fn somewhere(&self, rng: &mut ChaCha8Rng) -> [f32; 2] {
+        let mut place = |side: usize| rng.random_range(0.15_f32..0.85) * side as f32;
+        self.point(place(self.size.height), place(self.size.width))
+    }
+}
+
+/// A photograph of a subject: everything about it is drawn from its seed when it is set up.
+pub(super) struct Scene {
+    view: View,
+    subject: Box<dyn Subject>,
+    anomalous: bool,
     exposure: f32,
     /// Change of the light from the centre to the right and lower edge, and to the corners.
     gradient: [f32; 2],
@@ -37,50 +63,39 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// The scene of `seed`.
-    pub(super) fn new(weave: Weave, defect: Option<DefectType>, size: ImageSize, seed: Seed) -> Self {
+    /// The scene of `seed`, with a defect of the category's `defect`th type.
+    pub(super) fn new(category: DemoCategory, defect: Option<usize>, size: ImageSize, seed: Seed) -> Self {
         let mut rng = seed.rng();
-        let shorter = size.height.min(size.width) as f32;
-        let pitch = (shorter / THREADS).max(MIN_PITCH) * rng.random_range(0.97_f32..1.03);
-        // A rotation by up to two degrees either way, its cosine and sine from the tangent of the half angle.
-        let half = rng.random_range(-0.0175_f32..0.0175);
-        let (cos, sin) = ((1.0 - half * half) / (1.0 + half * half), 2.0 * half / (1.0 + half * half));
-        let origin = [rng.random_range(-8.0_f32..8.0), rng.random_range(-8.0_f32..8.0)];
-        let reach = (size.height + size.width) as f32 / (2.0 * pitch) + 10.0;
+        let (view, subject) = (category.entry().set_up)(size, &mut rng);
         let mut scene = Self {
-            size,
-            cloth: Cloth::new(weave, reach, &mut rng),
-            defect: None,
-            origin,
-            axis: [cos / pitch, sin / pitch],
-            pitch,
+            view,
+            subject,
+            anomalous: defect.is_some(),
             exposure: rng.random_range(0.96..1.04),
             gradient: [rng.random_range(-0.06..0.06), rng.random_range(-0.06..0.06)],
             vignette: rng.random_range(0.0..0.05),
             noise_seed: rng.random(),
         };
         if let Some(kind) = defect {
-            let mut place = |side: usize| rng.random_range(0.15_f32..0.85) * side as f32;
-            let at = scene.cloth_point(place(size.height), place(size.width));
-            scene.defect = Some(Defect::draw(kind, at, &mut rng));
+            scene.subject.damage(kind, &scene.view, &mut rng);
         }
         scene
     }
 
     /// The photograph.
     pub(super) fn image(&self) -> RgbImage {
-        self.photograph(self.defect.as_ref())
+        self.photograph(true)
     }
 
     /// The photograph as it would be without the defect, the sensor noise being the same.
     #[cfg(test)]
     pub(super) fn without_defect(&self) -> RgbImage {
-        self.photograph(None)
+        self.photograph(false)
     }
 
-    fn photograph(&self, defect: Option<&Defect>) -> RgbImage {
-        RgbImage::from_fn(self.size, |y, x| {
-            let levels = self.levels(y, x, defect);
+    fn photograph(&self, damaged: bool) -> RgbImage {
+        RgbImage::from_fn(self.view.size, |y, x| {
+            let levels = self.levels(y, x, damaged);
             std::array::from_fn(|c| {
                 let noise = gaussian(self.noise_seed.wrapping_add(c as u32), x as i32, y as i32);
                 (levels[c] + SENSOR_NOISE * noise + 0.5).clamp(0.0, 255.0) as u8
@@ -88,53 +103,43 @@ impl Scene {
         })
     }
 
-    /// What the defect changed visibly: the noise-free photographs of the same cloth with and without it are
+    /// What the defect changed visibly: the noise-free photographs of the same subject with and without it are
     /// compared.
     pub(super) fn mask(&self) -> Mask {
-        let Some(defect) = &self.defect else { return Mask::empty(self.size) };
-        let mut change = vec![0.0_f32; self.size.pixels()];
-        for y in 0..self.size.height {
-            for x in 0..self.size.width {
-                let [u, v] = self.cloth_point(y as f32 + 0.5, x as f32 + 0.5);
-                if defect.reaches(u, v) {
-                    let (with, without) = (self.levels(y, x, Some(defect)), self.levels(y, x, None));
+        let size = self.view.size;
+        if !self.anomalous {
+            return Mask::empty(size);
+        }
+        let mut change = vec![0.0_f32; size.pixels()];
+        for y in 0..size.height {
+            for x in 0..size.width {
+                if self.subject.reaches(self.view.point(y as f32 + 0.5, x as f32 + 0.5)) {
+                    let (with, without) = (self.levels(y, x, true), self.levels(y, x, false));
                     let sum: f32 = with.iter().zip(without).map(|(a, b)| (a - b).abs()).sum();
-                    change[y * self.size.width + x] = sum / 3.0;
+                    change[y * size.width + x] = sum / 3.0;
                 }
             }
         }
-        // Where threads moved, single pixels keep their colour by chance; the eye sees the neighbourhood.
-        let radius = (self.pitch / 5.0).round().max(1.0) as usize;
-        let change = box_blur(&box_blur(&change, self.size, radius), self.size, radius);
-        let visible = Mask::from_fn(self.size, |y, x| change[y * self.size.width + x] > VISIBLE);
+        // Where a texture moved, single pixels keep their colour by chance; the eye sees the neighbourhood.
+        let radius = (self.view.grain / 5.0).round().max(1.0) as usize;
+        let change = box_blur(&box_blur(&change, size, radius), size, radius);
+        let visible = Mask::from_fn(size, |y, x| change[y * size.width + x] > VISIBLE);
         // A missing thread shows only where it would lie on top; it is one defect all the same.
-        close_gaps(&visible, (self.pitch / 2.0) as usize + 1)
+        close_gaps(&visible, (self.view.grain / 2.0) as usize + 1)
     }
 
-    /// Cloth coordinates of a point in the image, pixels from its upper left corner.
-    fn cloth_point(&self, y: f32, x: f32) -> [f32; 2] {
-        let (y, x) = (y - self.size.height as f32 / 2.0, x - self.size.width as f32 / 2.0);
-        let [cos, sin] = self.axis;
-        [self.origin[0] + cos * x - sin * y, self.origin[1] + sin * x + cos * y]
-    }
-
-    /// The levels of pixel (y, x), about 0..255 and free of noise, with `defect` in the cloth.
-    fn levels(&self, y: usize, x: usize, defect: Option<&Defect>) -> [f32; 3] {
+    /// The levels of pixel (y, x), about 0..255 and free of noise.
+    fn levels(&self, y: usize, x: usize, damaged: bool) -> [f32; 3] {
         let (left, top) = (x as f32, y as f32);
-        let [u, v] = self.cloth_point(top + 0.5, left + 0.5);
-        let wave = self.cloth.waviness(u, v);
+        let points = SUBPIXELS.map(|[down, right]| self.view.point(top + down, left + right));
         let mut sum = [0.0_f32; 3];
-        for sub_y in SUBPIXELS {
-            for sub_x in SUBPIXELS {
-                let [u, v] = self.cloth_point(top + sub_y, left + sub_x);
-                let colour = self.cloth.colour(u, v, wave, defect);
-                for (sum, channel) in sum.iter_mut().zip(colour) {
-                    *sum += channel;
-                }
+        for colour in self.subject.colours(self.view.point(top + 0.5, left + 0.5), points, damaged) {
+            for (sum, channel) in sum.iter_mut().zip(colour) {
+                *sum += channel;
             }
         }
-        let right = 2.0 * (left + 0.5) / self.size.width as f32 - 1.0;
-        let down = 2.0 * (top + 0.5) / self.size.height as f32 - 1.0;
+        let right = 2.0 * (left + 0.5) / self.view.size.width as f32 - 1.0;
+        let down = 2.0 * (top + 0.5) / self.view.size.height as f32 - 1.0;
         let light = self.exposure + self.gradient[0] * right + self.gradient[1] * down
             - self.vignette * (right * right + down * down);
         sum.map(|channel| channel * light * 255.0 / 4.0)

@@ -4,7 +4,8 @@ use fmam_core::{ImageSize, Label, Split};
 use image::ExtendedColorType::{L8, Rgb8};
 use image::ImageFormat::Png;
 
-use super::{DemoConfig, DemoSource};
+use super::DemoConfig;
+use super::source::DemoSource;
 use crate::DatasetError;
 
 /// Writes the demo set into `dir` as PNG files in MVTec AD's layout, one folder for each category; `dir` is
@@ -16,16 +17,16 @@ use crate::DatasetError;
 /// written.
 pub fn write_demo(dir: &Path, config: &DemoConfig, size: ImageSize) -> Result<(), DatasetError> {
     config.check()?;
-    for &weave in &config.categories {
-        let target = dir.join(weave.name());
+    for &category in &config.categories {
+        let target = dir.join(category.name());
         if target.exists() {
             return Err(DatasetError::AlreadyExists { path: target });
         }
-        let unfinished = dir.join(format!(".{}.unfinished", weave.name()));
+        let unfinished = dir.join(format!(".{}.unfinished", category.name()));
         if unfinished.exists() {
             std::fs::remove_dir_all(&unfinished).map_err(|source| write_error(&unfinished, source))?;
         }
-        let sources = [Split::Train, Split::Test].map(|split| DemoSource::new(config, weave, split, size));
+        let sources = [Split::Train, Split::Test].map(|split| DemoSource::new(config, category, split, size));
         let written =
             sources.iter().try_for_each(|source| write_source(&unfinished, source)).and_then(|()| {
                 std::fs::rename(&unfinished, &target).map_err(|source| write_error(&target, source))

@@ -1,8 +1,7 @@
 //! The generated set through the public interface, and written to files and read again.
 
 use fmam_core::ImageSize;
-use fmam_datasets::demo::Weave;
-use fmam_datasets::{DatasetError, DatasetOptions, DemoConfig, dataset, write_demo};
+use fmam_datasets::{DatasetError, DatasetOptions, DemoCategory, DemoConfig, dataset, write_demo};
 
 use crate::miniature::{Miniature, open};
 
@@ -22,12 +21,23 @@ fn it_opens_without_files_and_has_both_classes() {
 }
 
 #[test]
+fn a_category_that_is_not_configured_opens_by_name() {
+    let opened = (dataset("demo").unwrap().open)(&DatasetOptions { root: None, demo: small() }).unwrap();
+    assert_eq!(opened.categories(), ["plain", "twill"]);
+    for category in DemoCategory::ALL {
+        let opened = opened.category(category.name(), ImageSize::square(32)).unwrap();
+        assert_eq!((opened.train.len(), opened.test.len()), (2, 1 + 6));
+    }
+}
+
+#[test]
 fn written_as_mvtec_it_reads_back_the_same() {
     let (mini, size) = (Miniature::new(), ImageSize::new(48, 64));
-    write_demo(&mini.path("mvtec"), &small(), size).unwrap();
-    let options = DatasetOptions { root: None, demo: small() };
-    let generated = (dataset("demo").unwrap().open)(&options).unwrap();
-    for name in ["plain", "twill"] {
+    let demo = DemoConfig { categories: DemoCategory::ALL.to_vec(), ..small() };
+    write_demo(&mini.path("mvtec"), &demo, size).unwrap();
+    let generated = (dataset("demo").unwrap().open)(&DatasetOptions { root: None, demo }).unwrap();
+    for category in DemoCategory::ALL {
+        let name = category.name();
         let (read, made) =
             (open(mini.dir.path(), "mvtec", name, size).unwrap(), generated.category(name, size).unwrap());
         for (read, made) in [(&read.train, &made.train), (&read.test, &made.test)] {
@@ -76,8 +86,9 @@ fn a_count_of_zero_is_refused_by_name() {
 #[test]
 fn the_configuration_is_read_strictly_with_defaults() {
     let read = |text| serde_json::from_str::<DemoConfig>(text);
-    let config = read(r#"{"n_train": 3, "categories": ["twill"]}"#).unwrap();
-    assert_eq!(config, DemoConfig { n_train: 3, categories: vec![Weave::Twill], ..DemoConfig::default() });
+    let config = read(r#"{"n_train": 3, "categories": ["twill", "flange"]}"#).unwrap();
+    let categories = vec![DemoCategory::Twill, DemoCategory::Flange];
+    assert_eq!(config, DemoConfig { n_train: 3, categories, ..DemoConfig::default() });
     assert!(read(r#"{"n_trian": 3}"#).is_err());
     assert!(read(r#"{"categories": ["satin"]}"#).is_err());
 }

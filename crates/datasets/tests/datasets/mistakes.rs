@@ -29,7 +29,7 @@ fn an_unknown_category_lists_the_known() {
         (Miniature::mvtec(""), "mvtec", "nut"),
         (Miniature::magnetic_tile(""), "magnetic-tile", "magnetic-tile"),
         (Miniature::folder("bolt/"), "folder", "bolt"),
-        (Miniature::new(), "demo", "plain, twill"),
+        (Miniature::new(), "demo", "flange, perforated, plain, twill"),
     ] {
         let error = error_of(&mini, name, "screw", &["`screw`", known]);
         assert!(matches!(error, DatasetError::UnknownCategory { .. }), "{error:?}");

@@ -1,33 +1,45 @@
-//! A piece of woven cloth: which thread is on top, how thick it is, how the light falls on it.
+//! Woven fabrics: which thread is on top, how thick it is, how the light falls on it.
 
+mod defect;
+
+use fmam_core::ImageSize;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 
-use super::defect::Defect;
+use self::defect::{DEFECT_TYPES, Defect};
+use super::category::{CategoryEntry, Subject};
 use super::noise::{hash, noise1, noise2};
+use super::render::View;
 
-/// How warp and weft interlace, which names a category of the demo set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Weave {
-    /// Each thread goes over one and under one: undyed linen.
+pub(super) static PLAIN: CategoryEntry = CategoryEntry {
+    name: "plain",
+    defect_types: || DEFECT_TYPES.map(|(name, _)| name).to_vec(),
+    set_up: |size, rng| Cloth::set_up(Weave::Plain, size, rng),
+};
+
+pub(super) static TWILL: CategoryEntry = CategoryEntry {
+    name: "twill",
+    defect_types: || DEFECT_TYPES.map(|(name, _)| name).to_vec(),
+    set_up: |size, rng| Cloth::set_up(Weave::Twill, size, rng),
+};
+
+/// Threads along the shorter side of an image, where the pitch this gives is above [`MIN_PITCH`].
+const THREADS: f32 = 34.0;
+/// Pixels from thread to thread below which a weave could not be told from noise.
+const MIN_PITCH: f32 = 4.0;
+
+/// How warp and weft interlace.
+#[derive(Clone, Copy)]
+enum Weave {
+    /// Each thread goes over one and under one.
     Plain,
-    /// Each thread goes over two and under two, one further in every row: blue warp, pale weft.
+    /// Each thread goes over two and under two, one further in every row.
     Twill,
 }
 
 impl Weave {
-    /// The category's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Weave::Plain => "plain",
-            Weave::Twill => "twill",
-        }
-    }
-
     /// Whether warp thread `i` lies over weft thread `j`.
-    pub(super) fn warp_on_top(self, i: i32, j: i32) -> bool {
+    fn warp_on_top(self, i: i32, j: i32) -> bool {
         match self {
             Weave::Plain => (i + j).rem_euclid(2) == 0,
             Weave::Twill => (i + j).rem_euclid(4) < 2,
@@ -90,12 +102,13 @@ impl Threads {
 
 /// A cloth in its own coordinates: `u` counts warp threads from left to right, `v` weft threads from top to
 /// bottom.
-pub(super) struct Cloth {
+struct Cloth {
     weave: Weave,
     warp: Threads,
     weft: Threads,
     waviness: u32,
     fibres: u32,
+    defect: Option<Defect>,
 }
 
 /// Where one thread is at a point.
@@ -110,29 +123,51 @@ struct Crossing {
     along: f32,
 }
 
+impl Subject for Cloth {
+    fn damage(&mut self, kind: usize, view: &View, rng: &mut ChaCha8Rng) {
+        let at = view.somewhere(rng);
+        self.defect = Some(DEFECT_TYPES[kind].1(at, rng));
+    }
+
+    fn reaches(&self, point: [f32; 2]) -> bool {
+        self.defect.as_ref().is_some_and(|defect| defect.reach.holds(point))
+    }
+
+    fn colours(&self, centre: [f32; 2], points: [[f32; 2]; 4], damaged: bool) -> [[f32; 3]; 4] {
+        let wave = self.waviness(centre[0], centre[1]);
+        let defect = self.defect.as_ref().filter(|_| damaged);
+        points.map(|[u, v]| self.colour(u, v, wave, defect.filter(|defect| defect.reach.holds([u, v]))))
+    }
+}
+
 impl Cloth {
-    /// A cloth whose threads are drawn from `rng`, for `u` and `v` within `reach` of zero.
-    pub(super) fn new(weave: Weave, reach: f32, rng: &mut ChaCha8Rng) -> Self {
+    fn set_up(weave: Weave, size: ImageSize, rng: &mut ChaCha8Rng) -> (View, Box<dyn Subject>) {
+        let shorter = size.height.min(size.width) as f32;
+        let pitch = (shorter / THREADS).max(MIN_PITCH) * rng.random_range(0.97_f32..1.03);
+        // A rotation by up to two degrees either way.
+        let half = rng.random_range(-0.0175_f32..0.0175);
+        let origin = [rng.random_range(-8.0_f32..8.0), rng.random_range(-8.0_f32..8.0)];
+        let reach = (size.height + size.width) as f32 / (2.0 * pitch) + 10.0;
         let last = reach.ceil() as i32 + 2;
-        Self {
+        let cloth = Self {
             weave,
             warp: Threads::new(rng.random(), -last, last),
             weft: Threads::new(rng.random(), -last, last),
             waviness: rng.random(),
             fibres: rng.random(),
-        }
+            defect: None,
+        };
+        (View::new(size, pitch, half, origin, pitch), Box::new(cloth))
     }
 
     /// How far the threads around (u, v) lie from where straight ones would; changes slowly.
-    pub(super) fn waviness(&self, u: f32, v: f32) -> [f32; 2] {
+    fn waviness(&self, u: f32, v: f32) -> [f32; 2] {
         let wave = |seed, u, v| 0.12 * noise2(seed, u, v);
         [wave(self.waviness, u * 0.11, v * 0.06), wave(self.waviness ^ 1, u * 0.06, v * 0.11)]
     }
 
-    /// The colour at (u, v) under even light, each channel around 0..1, with `defect` in the cloth. `wave` is
-    /// the [`Cloth::waviness`] there.
-    pub(super) fn colour(&self, u: f32, v: f32, wave: [f32; 2], defect: Option<&Defect>) -> [f32; 3] {
-        let defect = defect.filter(|defect| defect.reaches(u, v));
+    /// The colour at (u, v) with a `defect` that reaches there; `wave` is the [`Cloth::waviness`].
+    fn colour(&self, u: f32, v: f32, wave: [f32; 2], defect: Option<&Defect>) -> [f32; 3] {
         let (flat_u, flat_v) = (u, v);
         let (u, v) = defect.map_or((u, v), |defect| defect.displace(u, v));
         let (u, v) = (u + wave[0], v + wave[1]);
