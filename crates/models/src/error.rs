@@ -86,8 +86,11 @@ pub enum ModelError {
         /// The range.
         expected: &'static str,
         /// The value given.
-        actual: usize,
+        actual: f64,
     },
+    /// The covariance of the features has no finite inverse root.
+    #[error("the covariance of the features is not finite: are the backbone's weights damaged?")]
+    Covariance,
     /// A batch has no image.
     #[error("a batch needs at least one image")]
     EmptyBatch,

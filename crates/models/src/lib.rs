@@ -43,6 +43,7 @@ mod reference;
 mod state_dict;
 mod student;
 mod tensor_file;
+mod whitening;
 
 pub use backbone::{Backbone, FeaturePyramid, Preprocess};
 pub use backbones::{BACKBONES, BackboneEntry, Weights, import_lite0};
@@ -56,3 +57,4 @@ pub use params::Params;
 pub use state_dict::read_state_dict;
 pub use student::{AnyStudent, ReverseStudent, Student};
 pub use tensor_file::{load_tensors, save_tensors};
+pub use whitening::FeatureMoments;

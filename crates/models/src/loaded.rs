@@ -108,6 +108,23 @@ impl LoadedBackbone {
         self.entry.architecture.has_signed_features()
     }
 
+    /// A copy whose last block is trained further while the rest stays frozen, and its parameters: those of the block to
+    /// give to an optimizer, and all to build a frozen one from, with [`backbone_from_tensors`].
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] when the device fails.
+    pub fn with_trainable_last_block(
+        &self,
+        device: &Device,
+    ) -> Result<(Box<dyn Student>, Params), ModelError> {
+        let architecture = self.entry.architecture;
+        let origin = format!("backbone `{}`", self.name());
+        let params =
+            Params::partly_trainable(self.tensors.clone(), &origin, &architecture.last_block(), device);
+        let encoder = architecture.encoder(&params)?;
+        Ok((Box::new(SymmetricStudent { encoder, stride: self.coarsest_stride() }), params))
+    }
+
     /// A student of the same architecture, from image to features.
     ///
     /// # Errors

@@ -2,62 +2,111 @@ use fmam_ops::{Activation, Nonlinearity};
 use serde::{Deserialize, Serialize};
 
 use crate::layers::{Conv, ConvBn, ConvShape, Norm};
-use crate::{FeaturePyramid, Init, ModelError, Params};
+use crate::whitening::Whitening;
+use crate::{FeatureMoments, FeaturePyramid, Init, ModelError, Params};
 
 /// Shape of a [`FeatureMapping`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FeatureMappingConfig {
     /// Side of the first convolution's kernel: 1 maps each position by itself, 3 sees its neighbours.
     pub kernel: usize,
     /// Hidden channels per channel of the scale, at least 1.
     pub width: usize,
+    /// Whether features are whitened by the statistics of normal images first.
+    pub whiten: bool,
+    /// Share of the mean variance that is added to every variance before it is inverted, above 0.
+    pub shrinkage: f64,
+    /// The constant that whitened features get in every channel, 0 or more. Without it only the direction of a feature's
+    /// deviation from the normal mean would be left; the larger it is, the more a cosine distance behaves like a squared
+    /// Euclidean one.
+    pub offset: f64,
 }
 
 impl Default for FeatureMappingConfig {
     fn default() -> Self {
-        Self { kernel: 1, width: 2 }
+        Self { kernel: 1, width: 2, whiten: true, shrinkage: 0.01, offset: 1.0 }
     }
 }
 
-/// Adapts the teacher's features to the task: at each scale `z = f + h(f)` with `h` convolution, batch
+impl FeatureMappingConfig {
+    /// # Errors
+    /// [`ModelError::MappingConfig`] naming the first value out of its range.
+    pub fn check(&self) -> Result<(), ModelError> {
+        let ranges = [
+            ("kernel", "1 or 3", self.kernel as f64, matches!(self.kernel, 1 | 3)),
+            ("width", "from 1 to 64", self.width as f64, (1..=64).contains(&self.width)),
+            (
+                "shrinkage",
+                "above 0 and at most 1",
+                self.shrinkage,
+                self.shrinkage > 0.0 && self.shrinkage <= 1.0,
+            ),
+            ("offset", "from 0 to 1000", self.offset, (0.0..=1000.0).contains(&self.offset)),
+        ];
+        match ranges.into_iter().find(|(.., fits)| !fits) {
+            Some((key, expected, actual, _)) => Err(ModelError::MappingConfig { key, expected, actual }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Adapts the teacher's features to the task. At each scale features are first whitened (mean zero and unit covariance on
+/// normal images, then a constant offset), which gives `f`, and then mapped: `z = f + h(f)` with `h` convolution, batch
 /// normalisation, ReLU, 1x1 convolution. The last convolution starts at zero, so that `z` starts at `f`.
 ///
 /// # Source
-/// Feature mapping of the FMAM poster; that it is residual, and its shape, is our decision (`docs/src/method.md`).
+/// Feature mapping of the FMAM poster; the whitening, that it is residual, and its shape, are our decisions
+/// (`docs/src/method.md`).
 #[derive(Debug)]
 pub struct FeatureMapping {
+    whitening: Option<Whitening>,
     scales: Vec<(ConvBn, Conv)>,
 }
 
 impl FeatureMapping {
-    /// A mapping of a pyramid whose scales have `channels`.
+    /// A mapping of a pyramid whose scales have `channels`. One with whitening and trainable `params` must be
+    /// [`FeatureMapping::measure`]d before it is used.
     ///
     /// # Errors
-    /// [`ModelError::MappingConfig`] for a value out of its range, and as [`Params::get`].
+    /// As [`FeatureMappingConfig::check`] and [`Params::get`].
     pub fn new(
         channels: &[usize],
         config: &FeatureMappingConfig,
         params: &Params,
     ) -> Result<Self, ModelError> {
-        let FeatureMappingConfig { kernel, width } = *config;
-        if !matches!(kernel, 1 | 3) {
-            return Err(ModelError::MappingConfig { key: "kernel", expected: "1 or 3", actual: kernel });
-        }
-        if width == 0 {
-            return Err(ModelError::MappingConfig { key: "width", expected: "at least 1", actual: width });
-        }
+        config.check()?;
+        let whitening =
+            config.whiten.then(|| Whitening::new(channels, &params.pp("whitening"))).transpose()?;
         let norm = Norm { epsilon: 1e-5, nonlinearity: Nonlinearity::Relu };
         let scales = channels.iter().enumerate().map(|(k, &c)| {
             let params = params.pp(k);
-            let widen = ConvShape::dense(c, width * c, kernel, 1);
-            let narrow = ConvShape::dense(width * c, c, 1, 1);
+            let widen = ConvShape::dense(c, config.width * c, config.kernel, 1);
+            let narrow = ConvShape::dense(config.width * c, c, 1, 1);
             Ok((
                 ConvBn::new(&params.pp("conv1"), &params.pp("bn1"), widen, norm)?,
                 Conv::new(&params.pp("conv2"), narrow, Init::Const(0.0))?,
             ))
         });
-        Ok(Self { scales: scales.collect::<Result<_, ModelError>>()? })
+        Ok(Self { whitening, scales: scales.collect::<Result<_, ModelError>>()? })
+    }
+
+    /// Takes the whitening from the statistics of normal images; of no effect without whitening.
+    ///
+    /// # Errors
+    /// [`ModelError::Covariance`] when they are not finite.
+    ///
+    /// # Panics
+    /// When `moments` has fewer scales than the mapping.
+    pub fn measure(
+        &mut self,
+        moments: &FeatureMoments,
+        config: &FeatureMappingConfig,
+    ) -> Result<(), ModelError> {
+        match &mut self.whitening {
+            Some(whitening) => whitening.measure(moments, config.shrinkage, config.offset),
+            None => Ok(()),
+        }
     }
 
     /// # Shapes and units
@@ -67,15 +116,43 @@ impl FeatureMapping {
     /// [`ModelError::PyramidShape`] when the number of scales differs, [`ModelError::Tensor`] when a scale has other
     /// channels.
     pub fn forward(&self, pyramid: &FeaturePyramid) -> Result<FeaturePyramid, ModelError> {
+        let stages = self.stages(pyramid)?;
+        let mapped = stages.iter().map(|[_, mapped]| mapped.to_nchw());
+        Ok(FeaturePyramid { scales: mapped.collect::<Result<_, _>>()? })
+    }
+
+    /// As [`FeatureMapping::forward`], and before it what the trained part starts from: the whitened features, or the
+    /// teacher's own without whitening. No gradient reaches `pyramid` through the whitening.
+    ///
+    /// # Errors
+    /// As [`FeatureMapping::forward`].
+    pub fn forward_with_start(
+        &self,
+        pyramid: &FeaturePyramid,
+    ) -> Result<(FeaturePyramid, FeaturePyramid), ModelError> {
+        let (mut start, mut end) = (Vec::new(), Vec::new());
+        for [whitened, mapped] in self.stages(pyramid)? {
+            start.push(whitened.to_nchw()?);
+            end.push(mapped.to_nchw()?);
+        }
+        Ok((FeaturePyramid { scales: start }, FeaturePyramid { scales: end }))
+    }
+
+    /// Each scale before and after the trained part.
+    fn stages(&self, pyramid: &FeaturePyramid) -> Result<Vec<[Activation; 2]>, ModelError> {
         if pyramid.scales.len() != self.scales.len() {
             let expected = format!("{} scales", self.scales.len());
             return Err(ModelError::PyramidShape { expected, actual: pyramid.shapes() });
         }
-        let scales = self.scales.iter().zip(&pyramid.scales).map(|((widen, narrow), scale)| {
-            let f = Activation::from_nchw(scale)?;
+        let stage = |(k, ((widen, narrow), scale)): (usize, (&(ConvBn, Conv), &candle_core::Tensor))| {
+            let mut f = Activation::from_nchw(scale)?;
+            if let Some(whitening) = &self.whitening {
+                f = whitening.forward(k, &f)?;
+            }
             let h = narrow.forward(&widen.forward(&f)?)?;
-            Ok(f.add(&h)?.to_nchw()?)
-        });
-        Ok(FeaturePyramid { scales: scales.collect::<Result<_, ModelError>>()? })
+            let mapped = f.add(&h)?;
+            Ok([f, mapped])
+        };
+        self.scales.iter().zip(&pyramid.scales).enumerate().map(stage).collect()
     }
 }

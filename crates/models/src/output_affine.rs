@@ -1,6 +1,7 @@
 use candle_core::{DType, Tensor, Var};
 use fmam_ops::{Activation, channel_affine};
 
+use crate::layers::{Conv, ConvShape};
 use crate::{FeaturePyramid, Init, ModelError, Params};
 
 /// Gives a student's outputs the teacher's mean and deviation per channel: `mean + deviation * output`.
@@ -13,6 +14,8 @@ use crate::{FeaturePyramid, Init, ModelError, Params};
 /// Ours; Batzner et al. 2023 (arXiv:2303.14535) scale the teacher's features instead.
 #[derive(Debug)]
 pub struct OutputAffine {
+    /// Turns the outputs of each scale first, where they cannot be negative and the teacher's can.
+    projection: Option<Vec<Conv>>,
     /// Mean and deviation of each scale, `[C]`.
     scales: Vec<[Var; 2]>,
 }
@@ -30,7 +33,21 @@ impl OutputAffine {
                 params.buffer("deviation", c, Init::Const(1.0))?,
             ])
         });
-        Ok(Self { scales: scales.collect::<Result<_, ModelError>>()? })
+        Ok(Self { projection: None, scales: scales.collect::<Result<_, ModelError>>()? })
+    }
+
+    /// With a trained 1x1 convolution before it at each scale: for a student that ends in a ReLU and has to learn
+    /// features of either sign.
+    ///
+    /// # Errors
+    /// As [`Params::get`].
+    pub fn projected(channels: &[usize], params: &Params) -> Result<Self, ModelError> {
+        let projection = channels.iter().enumerate().map(|(k, &c)| {
+            let shape = ConvShape::dense(c, c, 1, 1);
+            Conv::new(&params.pp("projection").pp(k), shape, Init::kaiming_fan_out([c, c, 1, 1], 1))
+        });
+        let projection = Some(projection.collect::<Result<_, ModelError>>()?);
+        Ok(Self { projection, ..Self::new(channels, params)? })
     }
 
     /// Takes over the statistics of `features`, which stand for the teacher's on all training images.
@@ -73,11 +90,15 @@ impl OutputAffine {
     /// # Errors
     /// [`ModelError::Tensor`] when the number of channels differs.
     pub fn forward(&self, pyramid: &FeaturePyramid) -> Result<FeaturePyramid, ModelError> {
-        let scales = pyramid.scales.iter().zip(&self.scales).map(|(scale, [mean, deviation])| {
-            let constant = |var: &Var| -> Tensor { var.as_detached_tensor() };
-            Ok(channel_affine(&Activation::from_nchw(scale)?, &constant(deviation), &constant(mean))?
-                .to_nchw()?)
-        });
+        let scales =
+            pyramid.scales.iter().zip(&self.scales).enumerate().map(|(k, (scale, [mean, deviation]))| {
+                let constant = |var: &Var| -> Tensor { var.as_detached_tensor() };
+                let mut x = Activation::from_nchw(scale)?;
+                if let Some(projection) = self.projection.as_ref().and_then(|scales| scales.get(k)) {
+                    x = projection.forward(&x)?;
+                }
+                Ok(channel_affine(&x, &constant(deviation), &constant(mean))?.to_nchw()?)
+            });
         Ok(FeaturePyramid { scales: scales.collect::<Result<_, ModelError>>()? })
     }
 }

@@ -24,6 +24,12 @@ pub struct Params {
 enum Source {
     Trainable(Drawn),
     Frozen(Given),
+    /// Frozen but for the places below `trained`, whose parameters start from the given ones.
+    Partly {
+        given: Given,
+        drawn: Drawn,
+        trained: String,
+    },
 }
 
 impl Params {
@@ -39,6 +45,18 @@ impl Params {
         Self::new(Source::Frozen(given), device)
     }
 
+    /// Parameters that are given, of which those below the place `trained` start there and are trained.
+    pub(crate) fn partly_trainable(
+        tensors: BTreeMap<String, Tensor>,
+        origin: &str,
+        trained: &str,
+        device: &Device,
+    ) -> Self {
+        let given = Given { origin: origin.to_owned(), tensors, used: Mutex::default() };
+        let drawn = Drawn { seed: Seed::new(0), entries: Mutex::default() };
+        Self::new(Source::Partly { given, drawn, trained: trained.to_owned() }, device)
+    }
+
     fn new(source: Source, device: &Device) -> Self {
         Self { source: Arc::new(source), device: device.clone(), prefix: String::new() }
     }
@@ -49,9 +67,16 @@ impl Params {
         Self { source: Arc::clone(&self.source), device: self.device.clone(), prefix: self.full_name(name) }
     }
 
-    /// Whether the tensors are given and do not change.
+    /// Whether the tensors of this place are given and do not change.
     pub fn is_frozen(&self) -> bool {
-        matches!(*self.source, Source::Frozen(_))
+        match &*self.source {
+            Source::Trainable(_) => false,
+            Source::Frozen(_) => true,
+            Source::Partly { trained, .. } => {
+                let below = self.prefix.strip_prefix(trained.as_str());
+                !below.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            }
+        }
     }
 
     /// The parameter `name` of this place, f32. When trainable, it is a variable's tensor: gradients are recorded.
@@ -65,7 +90,11 @@ impl Params {
             Source::Trainable(drawn) => {
                 Ok(drawn.var(name, shape, init, false, &self.device)?.as_tensor().clone())
             }
-            Source::Frozen(given) => given.tensor(name, &shape, &self.device),
+            Source::Partly { given, drawn, .. } if !self.is_frozen() => {
+                let start = given.tensor(name.clone(), &shape, &self.device)?;
+                Ok(drawn.var_from(name, &start, false)?.as_tensor().clone())
+            }
+            Source::Frozen(given) | Source::Partly { given, .. } => given.tensor(name, &shape, &self.device),
         }
     }
 
@@ -77,14 +106,19 @@ impl Params {
         let (name, shape) = (self.full_name(name), shape.into());
         match &*self.source {
             Source::Trainable(drawn) => drawn.var(name, shape, init, true, &self.device),
-            Source::Frozen(given) => Ok(Var::from_tensor(&given.tensor(name, &shape, &self.device)?)?),
+            Source::Partly { given, drawn, .. } if !self.is_frozen() => {
+                drawn.var_from(name.clone(), &given.tensor(name, &shape, &self.device)?, true)
+            }
+            Source::Frozen(given) | Source::Partly { given, .. } => {
+                Ok(Var::from_tensor(&given.tensor(name, &shape, &self.device)?)?)
+            }
         }
     }
 
     /// What an optimizer changes, in the order of the names; nothing when frozen.
     pub fn vars(&self) -> Vec<Var> {
         match &*self.source {
-            Source::Trainable(drawn) => {
+            Source::Trainable(drawn) | Source::Partly { drawn, .. } => {
                 let entries = lock(&drawn.entries);
                 entries.values().filter(|entry| !entry.is_buffer).map(|entry| entry.var.clone()).collect()
             }
@@ -99,11 +133,13 @@ impl Params {
     /// [`ModelError::Tensor`] when the device fails.
     pub fn tensors(&self) -> Result<BTreeMap<String, Tensor>, ModelError> {
         match &*self.source {
-            Source::Trainable(drawn) => lock(&drawn.entries)
-                .iter()
-                .map(|(name, entry)| Ok((name.clone(), entry.var.as_detached_tensor().copy()?)))
-                .collect(),
+            Source::Trainable(drawn) => drawn.tensors(),
             Source::Frozen(given) => Ok(lock(&given.used).clone()),
+            Source::Partly { given, drawn, .. } => {
+                let mut tensors = lock(&given.used).clone();
+                tensors.extend(drawn.tensors()?);
+                Ok(tensors)
+            }
         }
     }
 
@@ -112,7 +148,7 @@ impl Params {
     /// # Errors
     /// [`ModelError::SurplusKeys`] naming the others. Never when trainable.
     pub fn finish(&self, ignorable: impl Fn(&str) -> bool) -> Result<(), ModelError> {
-        let Source::Frozen(given) = &*self.source else { return Ok(()) };
+        let (Source::Frozen(given) | Source::Partly { given, .. }) = &*self.source else { return Ok(()) };
         let used = lock(&given.used);
         let surplus = |name: &&String| !used.contains_key(*name) && !ignorable(name);
         let keys: Vec<String> = given.tensors.keys().filter(surplus).cloned().collect();
@@ -157,6 +193,24 @@ impl Drawn {
         let var = Var::from_vec(values, shape, device)?;
         entries.insert(name, Entry { var: var.clone(), is_buffer });
         Ok(var)
+    }
+
+    /// The variable `name`, which starts as a copy of `start`.
+    fn var_from(&self, name: String, start: &Tensor, is_buffer: bool) -> Result<Var, ModelError> {
+        let mut entries = lock(&self.entries);
+        if let Some(entry) = entries.get(&name) {
+            return Ok(entry.var.clone());
+        }
+        let var = Var::from_tensor(&start.copy()?)?;
+        entries.insert(name, Entry { var: var.clone(), is_buffer });
+        Ok(var)
+    }
+
+    fn tensors(&self) -> Result<BTreeMap<String, Tensor>, ModelError> {
+        lock(&self.entries)
+            .iter()
+            .map(|(name, entry)| Ok((name.clone(), entry.var.as_detached_tensor().copy()?)))
+            .collect()
     }
 }
 

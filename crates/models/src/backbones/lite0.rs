@@ -112,6 +112,10 @@ impl Architecture for Lite0 {
         }))
     }
 
+    fn last_block(&self) -> String {
+        format!("_blocks.{}", BLOCKS.len() - 1)
+    }
+
     fn has_signed_features(&self) -> bool {
         true
     }

@@ -71,6 +71,9 @@ pub(crate) trait Architecture: Send + Sync {
     /// The network from features to features: the reverse student.
     fn decoder(&self, params: &Params) -> Result<Box<dyn Decoder>, ModelError>;
 
+    /// The place of the encoder's last block among its [`Params`]: what gives the coarsest scale from its own size.
+    fn last_block(&self) -> String;
+
     /// See [`crate::LoadedBackbone::has_signed_features`].
     fn has_signed_features(&self) -> bool;
 

@@ -164,6 +164,10 @@ impl Architecture for ResNet {
         }))
     }
 
+    fn last_block(&self) -> String {
+        format!("layer3.{}", self.depths[2] - 1)
+    }
+
     fn has_signed_features(&self) -> bool {
         false
     }

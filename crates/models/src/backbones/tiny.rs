@@ -68,6 +68,10 @@ impl Architecture for Tiny {
         }))
     }
 
+    fn last_block(&self) -> String {
+        "stages.2".to_owned()
+    }
+
     fn has_signed_features(&self) -> bool {
         true
     }

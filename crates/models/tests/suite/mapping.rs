@@ -13,7 +13,7 @@ fn pyramid() -> FeaturePyramid {
 #[test]
 fn the_mapping_starts_as_the_identity() {
     for kernel in [1, 3] {
-        let config = FeatureMappingConfig { kernel, width: 2 };
+        let config = FeatureMappingConfig { kernel, whiten: false, ..Default::default() };
         let params = Params::trainable(Seed::new(1), &Device::Cpu);
         let mapping = FeatureMapping::new(&[4, 6], &config, &params).unwrap();
         assert_same(&mapping.forward(&pyramid()).unwrap(), &pyramid(), 0.0);
@@ -25,7 +25,7 @@ fn the_mapping_starts_as_the_identity() {
 #[test]
 fn a_trained_mapping_comes_back_frozen() {
     let params = Params::trainable(Seed::new(1), &Device::Cpu);
-    let config = FeatureMappingConfig { kernel: 3, ..Default::default() };
+    let config = FeatureMappingConfig { kernel: 3, whiten: false, ..Default::default() };
     let mapping = FeatureMapping::new(&[4, 6], &config, &params).unwrap();
     let mut sgd =
         Sgd::new(params.vars(), SgdConfig { learning_rate: 1e-2, momentum: 0.0, weight_decay: 0.0 }).unwrap();
@@ -55,8 +55,11 @@ fn a_trained_mapping_comes_back_frozen() {
 #[test]
 fn values_out_of_range_and_other_pyramids_are_refused() {
     let params = Params::trainable(Seed::new(1), &Device::Cpu);
-    let new = |kernel, width| FeatureMapping::new(&[4], &FeatureMappingConfig { kernel, width }, &params);
-    assert!(matches!(new(2, 2), Err(ModelError::MappingConfig { key: "kernel", actual: 2, .. })));
+    let new = |kernel, width| {
+        let config = FeatureMappingConfig { kernel, width, whiten: false, ..Default::default() };
+        FeatureMapping::new(&[4], &config, &params)
+    };
+    assert!(matches!(new(2, 2), Err(ModelError::MappingConfig { key: "kernel", .. })));
     assert!(matches!(new(1, 0), Err(ModelError::MappingConfig { key: "width", .. })));
     let mapping = new(1, 1).unwrap();
     assert!(matches!(mapping.forward(&pyramid()), Err(ModelError::PyramidShape { .. })));
@@ -67,6 +70,6 @@ fn values_out_of_range_and_other_pyramids_are_refused() {
 #[test]
 fn the_configuration_takes_no_unknown_key() {
     let parse = serde_json::from_str::<FeatureMappingConfig>;
-    assert_eq!(parse("{}").unwrap(), FeatureMappingConfig { kernel: 1, width: 2 });
+    assert_eq!(parse("{}").unwrap(), FeatureMappingConfig::default());
     assert!(parse(r#"{"widht": 3}"#).is_err());
 }
