@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use fmam_core::{AnomalyMap, CurvePoint, ImageSize, Progress, Seed};
-use fmam_models::LoadedBackbone;
+use fmam_models::{FeaturePyramid, LoadedBackbone};
 use fmam_synthesis::Textures;
 
 use crate::Detector;
@@ -31,6 +31,15 @@ pub struct Fitted {
     pub detector: Box<dyn Detector>,
     /// Mean training loss after each epoch of each stage; empty for methods without a training loop.
     pub curve: Vec<CurvePoint>,
+}
+
+/// The features of images that a detector compares with what it has learnt, for analysis.
+#[derive(Debug)]
+pub struct AdaptedFeatures {
+    /// As the backbone gives them.
+    pub teacher: FeaturePyramid,
+    /// After adaptation to the task, of the same shapes; `None` for a detector that uses them as they are.
+    pub adapted: Option<FeaturePyramid>,
 }
 
 /// The verdict on one image.

@@ -1,24 +1,22 @@
-//! What the distillation methods share: configuration, the training of a student, and the fitted detector. A
+//! What the distillation methods share: configuration and the training of a student. A
 //! method is a choice of student; FMAM puts a feature mapping between the teacher and what the student learns.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use candle_core::{Device, Tensor};
-use fmam_core::{ImageSize, RgbImage, SampleSource, Seed};
+use candle_core::Tensor;
+use fmam_core::{RgbImage, SampleSource};
 use fmam_losses::{cosine_distillation, flattened_cosine_distillation};
 use fmam_models::{
-    AnyStudent, Backbone, FeatureMapping, FeaturePyramid, LoadedBackbone, OutputAffine, Params,
-    backbone_from_tensors, to_batch,
+    AnyStudent, Backbone, FeaturePyramid, LoadedBackbone, Params, backbone_from_tensors, to_batch,
 };
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
-use crate::feature_mapping::MappingConfig;
-use crate::model_dir::{ModelDir, Tensors, read_network};
-use crate::scoring::ScoringConfig;
-use crate::training::{OptimizerKind, Schedule, TrainingPlan, load_sample};
-use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext};
+use crate::distilled::{DistillationDetector, MappedTeacher, ScaledStudent};
+use crate::feature_mapping::{Adaptation, MappingConfig};
+use crate::sample_features::{FeatureSource, spread_features};
+use crate::scoring::{DistanceReference, MapCombination, ScoringConfig};
+use crate::settings::overlay_settings;
+use crate::training::{OptimizerKind, Schedule, TrainingPlan};
+use crate::{Fitted, Method, MethodError, RunContext};
 
 /// Which form of the cosine distance the student minimises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,37 +53,18 @@ pub struct DistillationConfig {
     pub mapping: Option<MappingConfig>,
 }
 
+impl DistillationConfig {
+    /// Whether a feature mapping stands between the teacher and the student.
+    pub(crate) fn has_mapping(&self) -> bool {
+        self.mapping.as_ref().is_some_and(|stage| stage.adaptation == Adaptation::Mapping)
+    }
+}
+
 /// What tells one distillation method from another.
 pub(crate) struct Flavour {
     pub(crate) name: &'static str,
     pub(crate) defaults: fn() -> DistillationConfig,
     pub(crate) student: fn(&LoadedBackbone, &Params) -> Result<AnyStudent, MethodError>,
-}
-
-/// A student with what brings its outputs to the teacher's range.
-struct ScaledStudent {
-    student: AnyStudent,
-    /// For signed features only: those behind a ReLU have no constant to learn against noise.
-    affine: Option<OutputAffine>,
-}
-
-impl ScaledStudent {
-    fn new(flavour: &Flavour, backbone: &LoadedBackbone, params: &Params) -> Result<Self, MethodError> {
-        let student = (flavour.student)(backbone, params)?;
-        let affine = backbone
-            .has_signed_features()
-            .then(|| OutputAffine::new(backbone.channels(), &params.pp("output")))
-            .transpose()?;
-        Ok(Self { student, affine })
-    }
-
-    fn forward(&self, images: &Tensor, teacher: &FeaturePyramid) -> Result<FeaturePyramid, MethodError> {
-        let output = self.student.forward(images, teacher)?;
-        Ok(match &self.affine {
-            None => output,
-            Some(affine) => affine.forward(&output)?,
-        })
-    }
 }
 
 pub(crate) struct Distillation {
@@ -98,12 +77,16 @@ pub(crate) fn build(flavour: &'static Flavour, table: toml::Table) -> Result<Box
     Ok(Box::new(Distillation { flavour, config: configure(flavour, table)? }))
 }
 
-fn configure(flavour: &'static Flavour, table: toml::Table) -> Result<DistillationConfig, MethodError> {
+/// The checked configuration of `flavour`: its defaults, overlaid with `table`.
+pub(crate) fn configure(
+    flavour: &'static Flavour,
+    table: toml::Table,
+) -> Result<DistillationConfig, MethodError> {
     let method = flavour.name;
     let defaults = (flavour.defaults)();
     let has_mapping = defaults.mapping.is_some();
     let mut merged = to_table(&defaults);
-    overlay(&mut merged, table);
+    overlay_settings(&mut merged, table);
     if !has_mapping && merged.contains_key("mapping") {
         return Err(MethodError::ConfigValue {
             method,
@@ -130,6 +113,12 @@ fn configure(flavour: &'static Flavour, table: toml::Table) -> Result<Distillati
     if !(0.0..=256.0).contains(&config.scoring.blur_sigma) {
         return Err(bad("scoring.blur_sigma", "from 0 to 256", config.scoring.blur_sigma.to_string()));
     }
+    if config.scoring.reference != DistanceReference::None
+        && config.scoring.combination == MapCombination::Product
+    {
+        let expected = "none where maps are multiplied: in deviations they may be negative";
+        return Err(bad("scoring.reference", expected, "position".into()));
+    }
     if let Some(mapping) = &mut config.mapping {
         mapping.epochs.get_or_insert(config.epochs);
         mapping.check(method)?;
@@ -137,24 +126,15 @@ fn configure(flavour: &'static Flavour, table: toml::Table) -> Result<Distillati
     Ok(config)
 }
 
+/// Training images from which the range of the teacher's features is measured.
+const MEASURED_IMAGES: usize = 32;
+
 /// More would take years, and products of it could overflow.
 pub(crate) const MAX_EPOCHS: usize = 1_000_000;
 
-fn to_table(config: &DistillationConfig) -> toml::Table {
+pub(crate) fn to_table(config: &DistillationConfig) -> toml::Table {
     // Every field has a TOML form, so this is a table; a failure would show in the tests of the defaults.
     toml::Table::try_from(config).unwrap_or_default()
-}
-
-/// Puts the values of `over` in place of those of `base`, table by table.
-fn overlay(base: &mut toml::Table, over: toml::Table) {
-    for (key, value) in over {
-        match (base.get_mut(&key), value) {
-            (Some(toml::Value::Table(inner)), toml::Value::Table(table)) => overlay(inner, table),
-            (_, value) => {
-                base.insert(key, value);
-            }
-        }
-    }
 }
 
 impl Method for Distillation {
@@ -168,18 +148,35 @@ impl Method for Distillation {
             return Err(MethodError::NoTrainingImages);
         }
         let mut curve = Vec::new();
-        let mut mapping = None;
+        let (mut backbone, mut mapping) = (run.backbone.clone(), None);
         if let Some(stage) = &config.mapping {
-            let (tensors, points) = stage.fit(stage.epochs.unwrap_or(config.epochs), train, run)?;
+            let epochs = stage.epochs.unwrap_or(config.epochs);
+            let points = match stage.adaptation {
+                Adaptation::Mapping => {
+                    let (tensors, points) = stage.fit(epochs, train, run)?;
+                    mapping = Some(tensors);
+                    points
+                }
+                Adaptation::LastBlock => {
+                    let (tensors, points) = stage.fit_last_block(epochs, train, run)?;
+                    let origin = "the adapted backbone";
+                    backbone =
+                        Arc::new(backbone_from_tensors(backbone.name(), tensors, origin, &run.device)?);
+                    points
+                }
+            };
             curve.extend(points);
-            mapping = Some(tensors);
         }
-        let teacher =
-            MappedTeacher::new(run.backbone.clone(), config, mapping, "the fitted mapping", &run.device)?;
+        let teacher = MappedTeacher::new(backbone, config, mapping, "the fitted mapping", &run.device)?;
         let params = Params::trainable(run.seed.derive("student"), &run.device);
-        let student = ScaledStudent::new(self.flavour, &run.backbone, &params)?;
-        if let Some(affine) = &student.affine {
-            affine.measure(&teacher.sample_features(train, run)?)?;
+        let student = ScaledStudent::new(self.flavour, &run.backbone, config.has_mapping(), &params)?;
+        if let Some(affine) = student.affine() {
+            let mut sample = Vec::new();
+            spread_features(&teacher, train, MEASURED_IMAGES, run, |features| {
+                sample.push(features);
+                Ok(())
+            })?;
+            affine.measure(&sample)?;
         }
         let plan = TrainingPlan {
             stage: "student",
@@ -196,11 +193,11 @@ impl Method for Distillation {
             Ok(to_batch(&images, preprocess, &run.device)?)
         };
         curve.extend(plan.run(params.vars(), train, run, prepare, |images| {
-            let target = teacher.features(&images)?;
+            let target = teacher.pyramid(&images)?;
             let output = student.forward(&images, &target)?;
             loss(config.loss, &target, &output)
         })?);
-        let detector = DistillationDetector::new(
+        let mut detector = DistillationDetector::new(
             self.flavour,
             self.config,
             teacher,
@@ -209,6 +206,7 @@ impl Method for Distillation {
             run.seed,
             &run.device,
         )?;
+        detector.measure_reference(train, run)?;
         Ok(Fitted { detector: Box::new(detector), curve })
     }
 }
@@ -230,162 +228,4 @@ fn loss(
         });
     }
     total.ok_or(MethodError::NoTrainingImages)
-}
-
-/// The teacher as the student sees it: the frozen backbone, with the mapping behind it under FMAM.
-struct MappedTeacher {
-    backbone: Arc<LoadedBackbone>,
-    mapping: Option<(FeatureMapping, Tensors)>,
-}
-
-impl MappedTeacher {
-    fn new(
-        backbone: Arc<LoadedBackbone>,
-        config: &DistillationConfig,
-        mapping: Option<Tensors>,
-        origin: &str,
-        device: &Device,
-    ) -> Result<Self, MethodError> {
-        let mapping = match (mapping, &config.mapping) {
-            (Some(tensors), Some(settings)) => {
-                let params = Params::frozen(tensors.clone(), origin, device);
-                let network = FeatureMapping::new(backbone.channels(), &settings.network, &params)?;
-                params.finish(|_| false)?;
-                Some((network, tensors))
-            }
-            _ => None,
-        };
-        Ok(Self { backbone, mapping })
-    }
-
-    fn features(&self, images: &Tensor) -> Result<FeaturePyramid, MethodError> {
-        let features = self.backbone.features(images)?;
-        Ok(match &self.mapping {
-            None => features,
-            Some((mapping, _)) => mapping.forward(&features)?,
-        })
-    }
-}
-
-/// Training images from which the teacher's statistics are measured, and how many at once.
-const MEASURED_IMAGES: usize = 32;
-const MEASURED_BATCH: usize = 8;
-
-impl MappedTeacher {
-    /// Features of some training images, evenly spread over the source.
-    fn sample_features(
-        &self,
-        train: &dyn SampleSource,
-        run: &RunContext<'_>,
-    ) -> Result<Vec<FeaturePyramid>, MethodError> {
-        let count = train.len().min(MEASURED_IMAGES);
-        let images =
-            (0..count).map(|k| load_sample(train, k * train.len() / count)).collect::<Result<Vec<_>, _>>()?;
-        images
-            .chunks(MEASURED_BATCH)
-            .map(|images| self.features(&to_batch(images, self.backbone.preprocess(), &run.device)?))
-            .collect()
-    }
-}
-
-pub(crate) struct DistillationDetector {
-    flavour: &'static Flavour,
-    config: DistillationConfig,
-    teacher: MappedTeacher,
-    student: ScaledStudent,
-    student_tensors: Tensors,
-    image_size: ImageSize,
-    seed: Seed,
-    device: Device,
-}
-
-impl DistillationDetector {
-    fn new(
-        flavour: &'static Flavour,
-        config: DistillationConfig,
-        teacher: MappedTeacher,
-        (student_tensors, origin): (Tensors, &str),
-        image_size: ImageSize,
-        seed: Seed,
-        device: &Device,
-    ) -> Result<Self, MethodError> {
-        let params = Params::frozen(student_tensors.clone(), origin, device);
-        let student = ScaledStudent::new(flavour, &teacher.backbone, &params)?;
-        params.finish(|_| false)?;
-        let device = device.clone();
-        Ok(Self { flavour, config, teacher, student, student_tensors, image_size, seed, device })
-    }
-
-    fn score_batch(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
-        let batch = to_batch(images, self.teacher.backbone.preprocess(), &self.device)?;
-        let target = self.teacher.features(&batch)?;
-        let output = self.student.forward(&batch, &target)?;
-        self.config.scoring.predict(&target, &output, self.image_size)
-    }
-}
-
-/// Reads what [`Detector::save`] of a distillation detector wrote.
-pub(crate) fn load(
-    flavour: &'static Flavour,
-    dir: &Path,
-    device: &Device,
-) -> Result<Box<dyn Detector>, MethodError> {
-    let model = ModelDir::read(dir)?;
-    let config = configure(flavour, model.config)?;
-    let (tensors, origin) = read_network(dir, "teacher")?;
-    let backbone = Arc::new(backbone_from_tensors(&model.backbone, tensors, &origin, device)?);
-    let (mapping, origin) = match &config.mapping {
-        Some(_) => read_network(dir, "mapping").map(|(tensors, origin)| (Some(tensors), origin))?,
-        None => (None, String::new()),
-    };
-    let teacher = MappedTeacher::new(backbone, &config, mapping, &origin, device)?;
-    let (student, origin) = read_network(dir, "student")?;
-    let detector = DistillationDetector::new(
-        flavour,
-        config,
-        teacher,
-        (student, &origin),
-        model.image_size,
-        model.seed,
-        device,
-    )?;
-    Ok(Box::new(detector))
-}
-
-impl Detector for DistillationDetector {
-    fn image_size(&self) -> ImageSize {
-        self.image_size
-    }
-
-    fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
-        if let Some(image) = images.iter().find(|image| image.size() != self.image_size) {
-            return Err(MethodError::ImageSize { expected: self.image_size, actual: image.size() });
-        }
-        if images.is_empty() {
-            return Ok(Vec::new());
-        }
-        if !self.device.is_cpu() {
-            return self.score_batch(images);
-        }
-        // One image at a time, so that its bits do not depend on its neighbours; several at once on the cores.
-        let single: Result<Vec<_>, _> =
-            images.par_iter().map(|image| self.score_batch(std::slice::from_ref(image))).collect();
-        Ok(single?.into_iter().flatten().collect())
-    }
-
-    fn save(&self, dir: &Path) -> Result<(), MethodError> {
-        let model = ModelDir::new(
-            self.flavour.name,
-            self.teacher.backbone.name(),
-            self.seed,
-            self.image_size,
-            to_table(&self.config),
-        );
-        let mut networks =
-            vec![("teacher", self.teacher.backbone.tensors()), ("student", &self.student_tensors)];
-        if let Some((_, tensors)) = &self.teacher.mapping {
-            networks.push(("mapping", tensors));
-        }
-        model.write(dir, &networks)
-    }
 }

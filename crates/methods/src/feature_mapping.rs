@@ -6,20 +6,35 @@ use std::f64::consts::PI;
 use candle_core::{Device, Tensor};
 use fmam_core::{CurvePoint, Mask, SampleSource};
 use fmam_losses::{AngularMargin, PairMasks, keep};
-use fmam_models::{Backbone, FeatureMapping, FeatureMappingConfig, FeaturePyramid, Params, to_batch};
+use fmam_models::{
+    Backbone, FeatureMapping, FeatureMappingConfig, FeatureMoments, FeaturePyramid, Params, to_batch,
+};
 use fmam_synthesis::{SynthesisConfig, Synthesizer, Textures};
 use serde::{Deserialize, Serialize};
 
 use crate::distillation::MAX_EPOCHS;
 use crate::model_dir::Tensors;
+use crate::sample_features::spread_features;
 use crate::training::{OptimizerKind, Schedule, TrainingPlan};
 use crate::{MethodError, RunContext};
+
+/// What stage 1 trains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Adaptation {
+    /// A feature mapping behind the frozen backbone.
+    Mapping,
+    /// The backbone's own last block, and no mapping: for ablations. Only the coarsest scale changes.
+    LastBlock,
+}
 
 /// Configuration of the feature mapping: the table `mapping` of a method with FMAM.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MappingConfig {
-    /// Epochs of stage 1; those of the student where not given.
+    /// What is trained.
+    pub adaptation: Adaptation,
+    /// Epochs of stage 1; those of the student where not given. With 0 nothing is trained: features are whitened only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<usize>,
     /// Pairs of normal and defective view in a step.
@@ -47,6 +62,7 @@ pub struct MappingConfig {
 impl Default for MappingConfig {
     fn default() -> Self {
         Self {
+            adaptation: Adaptation::Mapping,
             epochs: None,
             batch_size: 8,
             learning_rate: 1e-3,
@@ -65,18 +81,13 @@ impl Default for MappingConfig {
 impl MappingConfig {
     pub(crate) fn check(&self, method: &'static str) -> Result<(), MethodError> {
         let bad = |key, expected, actual: String| MethodError::ConfigValue { method, key, expected, actual };
-        if let Some(epochs) = self.epochs.filter(|epochs| !(1..=MAX_EPOCHS).contains(epochs)) {
-            return Err(bad("mapping.epochs", "from 1 to 1000000", epochs.to_string()));
+        if let Some(epochs) = self.epochs.filter(|&epochs| epochs > MAX_EPOCHS) {
+            return Err(bad("mapping.epochs", "from 0 to 1000000", epochs.to_string()));
         }
         if self.batch_size == 0 {
             return Err(bad("mapping.batch_size", "at least 1", "0".into()));
         }
-        if !(1..=64).contains(&self.network.width) {
-            return Err(bad("mapping.network.width", "from 1 to 64", self.network.width.to_string()));
-        }
-        if !matches!(self.network.kernel, 1 | 3) {
-            return Err(bad("mapping.network.kernel", "1 or 3", self.network.kernel.to_string()));
-        }
+        self.network.check()?;
         // Its constructor checks the synthesis; the textures do not matter to that.
         Synthesizer::new(self.synthesis.clone(), Textures::Generated)?;
         if !(0.0..=PI).contains(&self.margin) {
@@ -109,9 +120,46 @@ impl MappingConfig {
         run: &RunContext<'_>,
     ) -> Result<(Tensors, Vec<CurvePoint>), MethodError> {
         let backbone = run.backbone.as_ref();
-        let synthesizer = Synthesizer::new(self.synthesis.clone(), run.textures.clone())?;
         let params = Params::trainable(run.seed.derive("feature-mapping"), &run.device);
-        let mapping = FeatureMapping::new(backbone.channels(), &self.network, &params)?;
+        let mut mapping = FeatureMapping::new(backbone.channels(), &self.network, &params)?;
+        if self.network.whiten {
+            let mut moments = FeatureMoments::default();
+            spread_features(backbone, train, MOMENT_IMAGES, run, |features| Ok(moments.add(&features)?))?;
+            mapping.measure(&moments, &self.network)?;
+        }
+        let curve = self.train(&params, epochs, train, run, |images| {
+            Ok(mapping.forward_with_start(&backbone.features(images)?)?)
+        })?;
+        Ok((params.tensors()?, curve))
+    }
+
+    /// Trains the last block of the backbone further and gives the tensors of the whole backbone.
+    pub(crate) fn fit_last_block(
+        &self,
+        epochs: usize,
+        train: &dyn SampleSource,
+        run: &RunContext<'_>,
+    ) -> Result<(Tensors, Vec<CurvePoint>), MethodError> {
+        let (network, params) = run.backbone.with_trainable_last_block(&run.device)?;
+        let curve = self.train(&params, epochs, train, run, |images| {
+            Ok((run.backbone.features(images)?, network.forward(images)?))
+        })?;
+        Ok((params.tensors()?, curve))
+    }
+
+    /// Trains `params` by the features before and after adaptation, which `adapt` gives for a batch of images.
+    fn train(
+        &self,
+        params: &Params,
+        epochs: usize,
+        train: &dyn SampleSource,
+        run: &RunContext<'_>,
+        adapt: impl Fn(&Tensor) -> Result<(FeaturePyramid, FeaturePyramid), MethodError> + Send + Sync,
+    ) -> Result<Vec<CurvePoint>, MethodError> {
+        if epochs == 0 {
+            return Ok(Vec::new());
+        }
+        let synthesizer = Synthesizer::new(self.synthesis.clone(), run.textures.clone())?;
         let plan = TrainingPlan {
             stage: "feature-mapping",
             epochs,
@@ -121,7 +169,7 @@ impl MappingConfig {
             weight_decay: 0.0,
             schedule: self.schedule,
         };
-        let curve = plan.run(
+        plan.run(
             params.vars(),
             train,
             run,
@@ -136,21 +184,19 @@ impl MappingConfig {
                 }
                 Ok(batch)
             },
-            |batch| self.loss(&mapping, &batch, run),
-        )?;
-        Ok((params.tensors()?, curve))
+            |batch| self.loss(&adapt, &batch, run),
+        )
     }
 
     fn loss(
         &self,
-        mapping: &FeatureMapping,
+        adapt: impl Fn(&Tensor) -> Result<(FeaturePyramid, FeaturePyramid), MethodError>,
         batch: &PairBatch,
         run: &RunContext<'_>,
     ) -> Result<Tensor, MethodError> {
         // Both views in one pass, so that they share their batch statistics.
         let images: Vec<_> = batch.normal.iter().chain(&batch.defective).cloned().collect();
-        let features = run.backbone.features(&to_batch(&images, run.backbone.preprocess(), &run.device)?)?;
-        let mapped = mapping.forward(&features)?;
+        let (start, mapped) = adapt(&to_batch(&images, run.backbone.preprocess(), &run.device)?)?;
         let n = batch.normal.len();
         let angular = AngularMargin { scale: self.scale, margin: self.margin };
         let mut total: Option<Tensor> = None;
@@ -159,7 +205,7 @@ impl MappingConfig {
             let (normal, defective) = (half(&mapped, 0)?, half(&mapped, n)?);
             let masks = self.pair_masks(batch, stride, &run.device)?;
             let contrast = angular.loss(&defective, &normal, &masks)?;
-            let loss = (contrast + keep(&normal, &half(&features, 0)?, self.keep)?)?;
+            let loss = (contrast + keep(&normal, &half(&start, 0)?, self.keep)?)?;
             total = Some(match total {
                 None => loss,
                 Some(total) => (total + loss)?,
@@ -189,6 +235,9 @@ impl MappingConfig {
         })
     }
 }
+
+/// Training images from which the mean and covariance of features are taken, at most.
+const MOMENT_IMAGES: usize = 256;
 
 /// A normal image, the same with a synthetic defect, and where; many of them.
 #[derive(Default)]
@@ -240,12 +289,14 @@ mod tests {
         assert!(refused(|c| c.margin = 4.0));
         assert!(refused(|c| c.scale = 0.0));
         assert!(refused(|c| c.keep = -1.0));
-        assert!(refused(|c| c.epochs = Some(0)));
+        assert!(refused(|c| c.epochs = Some(2_000_000)));
         assert!(refused(|c| c.negative_share = 1.0));
         assert!(refused(|c| c.positive_share = 0.0));
         assert!(refused(|c| c.positive_share = 0.6));
         assert!(refused(|c| c.network.width = 0));
         assert!(refused(|c| c.network.kernel = 2));
+        assert!(refused(|c| c.network.shrinkage = 0.0));
+        assert!(refused(|c| c.network.offset = -1.0));
         assert!(refused(|c| c.synthesis.threshold = 2.0));
         assert!(refused(|c| c.learning_rate = f64::NAN));
     }

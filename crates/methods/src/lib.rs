@@ -4,24 +4,29 @@
 //! This crate sees data only as [`fmam_core::SampleSource`]; it knows no data set, no metric and no report.
 //!
 //! Modules in reading order: `registry` (the traits and the table), `context` (what fitting is given and gives),
-//! `nkd` and `rkd` (the methods, each plain and with FMAM), `distillation` (what they share), `feature_mapping` (stage 1 of
-//! FMAM), `training` (the loop), `scoring` (maps from feature distances), `model_dir` (saved detectors).
+//! `nkd` and `rkd` (the methods, each plain and with FMAM), `distillation` (what they share), `distilled` (the detector), `feature_mapping` (stage 1 of
+//! FMAM), `training` (the loop), `sample_features` (for statistics), `scoring` (maps from feature distances), `map_reference` (what is usual at a position), `settings` (tables of settings), `model_dir` (saved detectors).
 
 mod context;
 mod distillation;
+mod distilled;
 mod error;
 mod feature_mapping;
+mod map_reference;
 mod model_dir;
 mod nkd;
 mod registry;
 mod rkd;
+mod sample_features;
 mod scoring;
+mod settings;
 mod training;
 
-pub use context::{Fitted, Prediction, RunContext};
+pub use context::{AdaptedFeatures, Fitted, Prediction, RunContext};
 pub use distillation::{DistillationConfig, DistillationLoss};
 pub use error::MethodError;
-pub use feature_mapping::MappingConfig;
+pub use feature_mapping::{Adaptation, MappingConfig};
 pub use registry::{Detector, LoadDetector, METHODS, Method, MethodEntry, load_detector, method};
-pub use scoring::{MapCombination, ScoringConfig};
+pub use scoring::{DistanceReference, MapCombination, ScoringConfig};
+pub use settings::overlay_settings;
 pub use training::{OptimizerKind, Schedule};

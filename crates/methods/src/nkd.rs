@@ -4,6 +4,7 @@
 use fmam_models::AnyStudent;
 
 use crate::distillation::{self, DistillationConfig, DistillationLoss, Flavour};
+use crate::distilled;
 use crate::feature_mapping::MappingConfig;
 use crate::registry::MethodEntry;
 use crate::scoring::ScoringConfig;
@@ -26,7 +27,7 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     summary: "symmetric knowledge distillation: a student of the teacher's architecture",
     paper: "Wang et al. 2021, arXiv:2103.04257",
     build: |table| distillation::build(&PLAIN, table),
-    load: |dir, device| distillation::load(&PLAIN, dir, device),
+    load: |dir, device| distilled::load(&PLAIN, dir, device),
 };
 
 pub(crate) static WITH_FMAM: MethodEntry = MethodEntry {
@@ -34,7 +35,7 @@ pub(crate) static WITH_FMAM: MethodEntry = MethodEntry {
     summary: "nkd on features mapped with the angular margin loss",
     paper: "Zhang, Du and Wang, Adapting Generic Features to a Specific Task (poster)",
     build: |table| distillation::build(&FMAM, table),
-    load: |dir, device| distillation::load(&FMAM, dir, device),
+    load: |dir, device| distilled::load(&FMAM, dir, device),
 };
 
 /// Deviations from the original: Adam instead of SGD with rate 0.4, batches of 8 instead of 32, and the sum instead of
@@ -44,7 +45,7 @@ fn defaults() -> DistillationConfig {
         epochs: 100,
         batch_size: 8,
         optimizer: OptimizerKind::Adam,
-        learning_rate: 2e-3,
+        learning_rate: 5e-3,
         weight_decay: 0.0,
         schedule: Schedule::Cosine,
         loss: DistillationLoss::PerPosition,

@@ -4,7 +4,7 @@ use candle_core::Device;
 use fmam_core::{ImageSize, RgbImage, SampleSource};
 
 use crate::model_dir::ModelDir;
-use crate::{Fitted, MethodError, Prediction, RunContext, nkd, rkd};
+use crate::{AdaptedFeatures, Fitted, MethodError, Prediction, RunContext, nkd, rkd};
 
 /// An unfitted method: its checked configuration.
 pub trait Method: Send + Sync {
@@ -29,6 +29,15 @@ pub trait Detector: Send + Sync {
     /// # Errors
     /// [`MethodError::ImageSize`] for an image of another size than [`Detector::image_size`].
     fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError>;
+
+    /// The features of images that the detector compares with what it has learnt; `None` where it compares none.
+    ///
+    /// # Errors
+    /// As [`Detector::score`].
+    fn features(&self, images: &[RgbImage]) -> Result<Option<AdaptedFeatures>, MethodError> {
+        let _ = images;
+        Ok(None)
+    }
 
     /// Writes the detector to the folder `dir`, which must not exist yet, all or nothing. [`load_detector`] reads
     /// it back and the copy scores bit-identically.

@@ -4,6 +4,7 @@
 use fmam_models::AnyStudent;
 
 use crate::distillation::{self, DistillationConfig, DistillationLoss, Flavour};
+use crate::distilled;
 use crate::feature_mapping::MappingConfig;
 use crate::registry::MethodEntry;
 use crate::scoring::ScoringConfig;
@@ -26,7 +27,7 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     summary: "reverse distillation: a decoder behind a one-class embedding",
     paper: "Deng and Li, CVPR 2022, arXiv:2201.10703",
     build: |table| distillation::build(&PLAIN, table),
-    load: |dir, device| distillation::load(&PLAIN, dir, device),
+    load: |dir, device| distilled::load(&PLAIN, dir, device),
 };
 
 pub(crate) static WITH_FMAM: MethodEntry = MethodEntry {
@@ -34,7 +35,7 @@ pub(crate) static WITH_FMAM: MethodEntry = MethodEntry {
     summary: "rkd on features mapped with the angular margin loss",
     paper: "Zhang, Du and Wang, Adapting Generic Features to a Specific Task (poster)",
     build: |table| distillation::build(&FMAM, table),
-    load: |dir, device| distillation::load(&FMAM, dir, device),
+    load: |dir, device| distilled::load(&FMAM, dir, device),
 };
 
 /// Deviations from the original: 100 epochs instead of 200, batches of 8 instead of 16, a falling instead of a constant

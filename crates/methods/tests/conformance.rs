@@ -10,7 +10,7 @@ use fmam_core::{Label, Progress, RgbImage, SampleSource, Seed, Silent};
 use fmam_methods::{
     Fitted, METHODS, Method, MethodEntry, MethodError, Prediction, RunContext, load_detector, method,
 };
-use fmam_models::load_backbone;
+use fmam_models::{load_backbone, random_backbone};
 use fmam_synthesis::Textures;
 use fmam_testkit::{striped_test, striped_train};
 
@@ -127,6 +127,75 @@ fn training_lowers_the_loss_in_every_stage() {
                 assert!(last < first, "{} {stage}: {first} to {last}", entry.name);
             }
         }
+    }
+}
+
+#[test]
+fn an_untrained_mapping_whitens_and_adapted_features_can_be_seen() {
+    let (images, ..) = test_images();
+    let table = toml::from_str("epochs = 1\nmapping.epochs = 0").unwrap();
+    let train = striped_train(8, SIZE, Seed::new(1));
+    let fitted =
+        (method("rkd+fmam").unwrap().build)(table).unwrap().fit(&train, &context(0, 1, &Silent)).unwrap();
+    assert!(fitted.curve.iter().all(|point| point.stage == "student"));
+    let features = fitted.detector.features(&images).unwrap().unwrap();
+    let adapted = features.adapted.unwrap();
+    for (before, after) in features.teacher.scales.iter().zip(&adapted.scales) {
+        assert_eq!(before.dims(), after.dims());
+        // On normal training images each channel has the offset as its mean.
+        let normal: Vec<_> = (0..8).map(|i| train.image(i).unwrap()).collect();
+        let normal = fitted.detector.features(&normal).unwrap().unwrap().adapted.unwrap();
+        for scale in &normal.scales {
+            let means = scale.mean((0, 2, 3)).unwrap().to_vec1::<f32>().unwrap();
+            assert!(means.iter().all(|mean| (mean - 1.0).abs() < 1e-2), "{means:?}");
+        }
+    }
+    let plain = fit(method("rkd").unwrap(), 0, 1).detector.features(&images[..1]).unwrap().unwrap();
+    assert!(plain.adapted.is_none());
+}
+
+#[test]
+fn the_last_block_can_be_trained_instead_of_a_mapping() {
+    let (images, ..) = test_images();
+    let table =
+        toml::from_str("epochs = 4\nmapping.adaptation = 'last-block'\nscoring.reference = 'position'");
+    let train = striped_train(8, SIZE, Seed::new(1));
+    let run = context(0, 1, &Silent);
+    let fitted = (method("rkd+fmam").unwrap().build)(table.unwrap()).unwrap().fit(&train, &run).unwrap();
+    let losses: Vec<f64> =
+        fitted.curve.iter().filter(|p| p.stage == "feature-mapping").map(|p| p.loss).collect();
+    assert!(losses.len() == 4 && losses[3] < losses[0], "{losses:?}");
+    let folder = tempfile::tempdir().unwrap();
+    fitted.detector.save(&folder.path().join("model")).unwrap();
+    let loaded = load_detector(&folder.path().join("model"), &Device::Cpu).unwrap();
+    assert_eq!(bits(&loaded.score(&images).unwrap()), bits(&fitted.detector.score(&images).unwrap()));
+    // The finer scales are the teacher's own, the coarsest is not.
+    let tuned = loaded.features(&images[..1]).unwrap().unwrap().teacher;
+    let plain = fit(method("rkd").unwrap(), 0, 1).detector.features(&images[..1]).unwrap().unwrap().teacher;
+    let values = |tensor: &candle_core::Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert!((0..2).all(|k| values(&tuned.scales[k]) == values(&plain.scales[k])));
+    assert!(values(&tuned.scales[2]) != values(&plain.scales[2]));
+}
+
+#[test]
+fn students_that_end_in_a_relu_learn_mapped_features_of_either_sign() {
+    let train = striped_train(4, SIZE, Seed::new(1));
+    let backbone = random_backbone("resnet18", Seed::new(3), &Device::Cpu).unwrap();
+    let run = RunContext { backbone: Arc::new(backbone), ..context(0, 1, &Silent) };
+    for name in ["nkd+fmam", "rkd+fmam"] {
+        let table = toml::from_str("epochs = 6\nbatch_size = 4\nmapping.epochs = 0").unwrap();
+        let fitted = (method(name).unwrap().build)(table).unwrap().fit(&train, &run).unwrap();
+        let losses: Vec<f64> = fitted.curve.iter().map(|point| point.loss).collect();
+        // Whitened features have as much below zero as an output of one sign cannot give.
+        assert!(losses[5] < 0.9 * losses[0], "{name}: {losses:?}");
+        let folder = tempfile::tempdir().unwrap();
+        let images = test_images().0;
+        fitted.detector.save(&folder.path().join("model")).unwrap();
+        let loaded = load_detector(&folder.path().join("model"), &Device::Cpu).unwrap();
+        assert_eq!(
+            bits(&loaded.score(&images[..2]).unwrap()),
+            bits(&fitted.detector.score(&images[..2]).unwrap())
+        );
     }
 }
 

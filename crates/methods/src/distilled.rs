@@ -1,0 +1,266 @@
+//! What distillation leaves: the teacher and the student, and the detector that compares them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use fmam_core::{ImageSize, RgbImage, SampleSource, Seed};
+use fmam_models::{
+    AnyStudent, Backbone, FeatureMapping, FeaturePyramid, LoadedBackbone, OutputAffine, Params,
+    backbone_from_tensors, to_batch,
+};
+use rayon::prelude::*;
+
+use crate::distillation::{DistillationConfig, Flavour, configure, to_table};
+use crate::map_reference::{MapMoments, MapReference};
+use crate::model_dir::{ModelDir, Tensors, read_network};
+use crate::sample_features::{FeatureSource, spread_indices};
+use crate::scoring::{DistanceReference, distances};
+use crate::training::load_sample;
+use crate::{AdaptedFeatures, Detector, MethodError, Prediction, RunContext};
+
+/// A student with what brings its outputs to the teacher's range.
+pub(crate) struct ScaledStudent {
+    student: AnyStudent,
+    /// For signed features only, as mapped ones are: those behind a ReLU have no constant to learn against noise.
+    affine: Option<OutputAffine>,
+}
+
+impl ScaledStudent {
+    pub(crate) fn new(
+        flavour: &Flavour,
+        backbone: &LoadedBackbone,
+        is_mapped: bool,
+        params: &Params,
+    ) -> Result<Self, MethodError> {
+        let student = (flavour.student)(backbone, params)?;
+        let (channels, output) = (backbone.channels(), params.pp("output"));
+        let affine = match (backbone.has_signed_features(), is_mapped) {
+            (true, _) => Some(OutputAffine::new(channels, &output)?),
+            (false, true) => Some(OutputAffine::projected(channels, &output)?),
+            (false, false) => None,
+        };
+        Ok(Self { student, affine })
+    }
+
+    /// The fixed range of the outputs, to be measured before training.
+    pub(crate) fn affine(&self) -> Option<&OutputAffine> {
+        self.affine.as_ref()
+    }
+
+    pub(crate) fn forward(
+        &self,
+        images: &Tensor,
+        teacher: &FeaturePyramid,
+    ) -> Result<FeaturePyramid, MethodError> {
+        let output = self.student.forward(images, teacher)?;
+        Ok(match &self.affine {
+            None => output,
+            Some(affine) => affine.forward(&output)?,
+        })
+    }
+}
+
+/// The teacher as the student sees it: the frozen backbone, with the mapping behind it under FMAM.
+pub(crate) struct MappedTeacher {
+    backbone: Arc<LoadedBackbone>,
+    mapping: Option<(FeatureMapping, Tensors)>,
+}
+
+impl MappedTeacher {
+    pub(crate) fn new(
+        backbone: Arc<LoadedBackbone>,
+        config: &DistillationConfig,
+        mapping: Option<Tensors>,
+        origin: &str,
+        device: &Device,
+    ) -> Result<Self, MethodError> {
+        let mapping = match (mapping, &config.mapping) {
+            (Some(tensors), Some(settings)) => {
+                let params = Params::frozen(tensors.clone(), origin, device);
+                let network = FeatureMapping::new(backbone.channels(), &settings.network, &params)?;
+                params.finish(|_| false)?;
+                Some((network, tensors))
+            }
+            _ => None,
+        };
+        Ok(Self { backbone, mapping })
+    }
+}
+
+impl FeatureSource for MappedTeacher {
+    fn pyramid(&self, images: &Tensor) -> Result<FeaturePyramid, MethodError> {
+        let features = self.backbone.features(images)?;
+        Ok(match &self.mapping {
+            None => features,
+            Some((mapping, _)) => mapping.forward(&features)?,
+        })
+    }
+}
+
+pub(crate) struct DistillationDetector {
+    flavour: &'static Flavour,
+    config: DistillationConfig,
+    teacher: MappedTeacher,
+    student: ScaledStudent,
+    student_tensors: Tensors,
+    reference: Option<MapReference>,
+    image_size: ImageSize,
+    seed: Seed,
+    device: Device,
+}
+
+impl DistillationDetector {
+    pub(crate) fn new(
+        flavour: &'static Flavour,
+        config: DistillationConfig,
+        teacher: MappedTeacher,
+        (student_tensors, origin): (Tensors, &str),
+        image_size: ImageSize,
+        seed: Seed,
+        device: &Device,
+    ) -> Result<Self, MethodError> {
+        let params = Params::frozen(student_tensors.clone(), origin, device);
+        let student = ScaledStudent::new(flavour, &teacher.backbone, config.has_mapping(), &params)?;
+        params.finish(|_| false)?;
+        let device = device.clone();
+        let reference = None;
+        Ok(Self { flavour, config, teacher, student, student_tensors, reference, image_size, seed, device })
+    }
+
+    fn check_size(&self, images: &[RgbImage]) -> Result<(), MethodError> {
+        match images.iter().find(|image| image.size() != self.image_size) {
+            Some(image) => Err(MethodError::ImageSize { expected: self.image_size, actual: image.size() }),
+            None => Ok(()),
+        }
+    }
+
+    fn distances(&self, images: &[RgbImage]) -> Result<Vec<Tensor>, MethodError> {
+        let batch = to_batch(images, self.teacher.backbone.preprocess(), &self.device)?;
+        let target = self.teacher.pyramid(&batch)?;
+        distances(&target, &self.student.forward(&batch, &target)?)
+    }
+
+    fn score_batch(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
+        self.config.scoring.predict(self.distances(images)?, self.reference.as_ref(), self.image_size)
+    }
+
+    /// Measures the distance maps of training images, where the configuration asks for it.
+    pub(crate) fn measure_reference(
+        &mut self,
+        train: &dyn SampleSource,
+        run: &RunContext<'_>,
+    ) -> Result<(), MethodError> {
+        if self.config.scoring.reference == DistanceReference::None {
+            return Ok(());
+        }
+        let indices = spread_indices(train, REFERENCE_IMAGES);
+        let mut moments = MapMoments::default();
+        run.progress.start("measuring maps", indices.len() as u64);
+        for (chunk, indices) in indices.chunks(REFERENCE_BATCH).enumerate() {
+            if run.progress.cancelled() {
+                return Err(MethodError::Cancelled);
+            }
+            let images =
+                indices.iter().map(|&index| load_sample(train, index)).collect::<Result<Vec<_>, _>>()?;
+            // As in scoring: one image at a time, several at once on the cores.
+            let maps: Vec<_> =
+                images.par_iter().map(|image| self.distances(std::slice::from_ref(image))).collect();
+            maps.into_iter().try_for_each(|maps| moments.add(&maps?))?;
+            run.progress.update((chunk * REFERENCE_BATCH + indices.len()) as u64, "");
+        }
+        run.progress.finish();
+        self.reference = Some(moments.reference(&self.device)?);
+        Ok(())
+    }
+}
+
+/// Training images whose distance maps are measured, at most, and how many at once.
+const REFERENCE_IMAGES: usize = 512;
+const REFERENCE_BATCH: usize = 8;
+
+/// Reads what [`Detector::save`] of a distillation detector wrote.
+pub(crate) fn load(
+    flavour: &'static Flavour,
+    dir: &Path,
+    device: &Device,
+) -> Result<Box<dyn Detector>, MethodError> {
+    let model = ModelDir::read(dir)?;
+    let config = configure(flavour, model.config)?;
+    let (tensors, origin) = read_network(dir, "teacher")?;
+    let backbone = Arc::new(backbone_from_tensors(&model.backbone, tensors, &origin, device)?);
+    let (mapping, origin) = if config.has_mapping() {
+        read_network(dir, "mapping").map(|(tensors, origin)| (Some(tensors), origin))?
+    } else {
+        (None, String::new())
+    };
+    let teacher = MappedTeacher::new(backbone, &config, mapping, &origin, device)?;
+    let (student, origin) = read_network(dir, "student")?;
+    let mut detector = DistillationDetector::new(
+        flavour,
+        config,
+        teacher,
+        (student, &origin),
+        model.image_size,
+        model.seed,
+        device,
+    )?;
+    if detector.config.scoring.reference != DistanceReference::None {
+        let (tensors, origin) = read_network(dir, "reference")?;
+        let n_scales = detector.teacher.backbone.channels().len();
+        detector.reference = Some(MapReference::from_tensors(&tensors, n_scales, &origin, device)?);
+    }
+    Ok(Box::new(detector))
+}
+
+impl Detector for DistillationDetector {
+    fn image_size(&self) -> ImageSize {
+        self.image_size
+    }
+
+    fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
+        self.check_size(images)?;
+        if images.is_empty() {
+            return Ok(Vec::new());
+        }
+        if !self.device.is_cpu() {
+            return self.score_batch(images);
+        }
+        // One image at a time, so that its bits do not depend on its neighbours; several at once on the cores.
+        let single: Result<Vec<_>, _> =
+            images.par_iter().map(|image| self.score_batch(std::slice::from_ref(image))).collect();
+        Ok(single?.into_iter().flatten().collect())
+    }
+
+    fn features(&self, images: &[RgbImage]) -> Result<Option<AdaptedFeatures>, MethodError> {
+        self.check_size(images)?;
+        if images.is_empty() {
+            return Ok(None);
+        }
+        let batch = to_batch(images, self.teacher.backbone.preprocess(), &self.device)?;
+        let teacher = self.teacher.backbone.features(&batch)?;
+        let adapted =
+            self.teacher.mapping.as_ref().map(|(mapping, _)| mapping.forward(&teacher)).transpose()?;
+        Ok(Some(AdaptedFeatures { teacher, adapted }))
+    }
+
+    fn save(&self, dir: &Path) -> Result<(), MethodError> {
+        let model = ModelDir::new(
+            self.flavour.name,
+            self.teacher.backbone.name(),
+            self.seed,
+            self.image_size,
+            to_table(&self.config),
+        );
+        let mut networks =
+            vec![("teacher", self.teacher.backbone.tensors()), ("student", &self.student_tensors)];
+        if let Some((_, tensors)) = &self.teacher.mapping {
+            networks.push(("mapping", tensors));
+        }
+        let reference = self.reference.as_ref().map(MapReference::tensors);
+        if let Some(tensors) = &reference {
+            networks.push(("reference", tensors));
+        }
+        model.write(dir, &networks)
+    }
+}
