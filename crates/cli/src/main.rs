@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, eval, fit, list, metrics, predict, report, reproduce, synth, weights};
+use crate::commands::{analyze, bench, eval, fit, list, metrics, predict, report, reproduce, synth, weights};
 
 const EXAMPLES: &str = "\
 Try it:
@@ -53,6 +53,8 @@ enum Command {
     Eval(eval::Args),
     /// Score images with a saved detector and draw where the defects are
     Predict(predict::Args),
+    /// Measure what feature mapping does to features, and how far apart the scores of the classes lie
+    Analyze(analyze::Args),
     /// Draw synthetic defects, as training uses them, on a contact sheet
     Synth(synth::Args),
     /// Compute AUROC, average precision, F1 or AUPRO of .npy files
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         Command::Fit(args) => fit::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Analyze(args) => analyze::run(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Metrics(args) => metrics::run(&args),
         Command::List(args) => list::run(&args),

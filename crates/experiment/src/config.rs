@@ -27,7 +27,7 @@ pub struct ExperimentConfig {
     /// Categories to run; empty for all that the data set has.
     #[serde(default)]
     pub categories: Vec<String>,
-    /// Registered names of the methods.
+    /// Registered names of the methods; `rkd+fmam@no-margin` is a variant of one, with the settings of `[variant.no-margin]`.
     pub methods: Vec<String>,
     /// Registered names of the backbones.
     pub backbones: Vec<String>,
@@ -52,6 +52,10 @@ pub struct ExperimentConfig {
     /// Each method's own settings, `[method.rkd]` say, over that method's defaults.
     #[serde(default)]
     pub method: BTreeMap<String, toml::Table>,
+    /// Named changes of a method's settings, over `method`. A run of `rkd+fmam@NAME` has those of `[variant.NAME]`, which
+    /// may be empty.
+    #[serde(default)]
+    pub variant: BTreeMap<String, toml::Table>,
     /// Test images of a run of which pictures are kept.
     #[serde(default = "default_n_overlays")]
     pub n_overlays: usize,
@@ -91,6 +95,7 @@ impl ExperimentConfig {
             loader_threads: None,
             epochs: None,
             method: BTreeMap::new(),
+            variant: BTreeMap::new(),
             n_overlays: default_n_overlays(),
             save_model: default_save_model(),
         }

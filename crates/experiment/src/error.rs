@@ -18,6 +18,19 @@ pub enum ExperimentError {
         /// All presets.
         known: Vec<&'static str>,
     },
+    /// No variant of that name.
+    #[error(
+        "method `{method}` asks for the variant `{variant}`, which has no table `[variant.{variant}]`; there are: {}",
+        known.join(", ")
+    )]
+    UnknownVariant {
+        /// The method with its variant.
+        method: String,
+        /// The variant.
+        variant: String,
+        /// All variants of the configuration.
+        known: Vec<String>,
+    },
     /// A configuration file could not be read.
     #[error("cannot read the configuration {}", path.display())]
     ReadConfig {
@@ -171,6 +184,7 @@ impl ExperimentError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::UnknownPreset { .. }
+            | Self::UnknownVariant { .. }
             | Self::Parse { .. }
             | Self::EmptyList { .. }
             | Self::EmptyItem { .. }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use candle_core::Device;
 use fmam_core::{Progress, RunKey, SampleSource, ordered_map};
 use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions};
-use fmam_methods::{Fitted, MethodEntry, RunContext};
+use fmam_methods::{Fitted, RunContext};
 use fmam_models::{BACKBONES, LoadedBackbone, ModelError, load_backbone};
 use fmam_synthesis::Textures;
 use serde_json::{Value, json};
 
-use crate::overrides::method_table;
+use crate::overrides::{method_entry, method_table};
 use crate::{ExperimentConfig, ExperimentError, StageEpochs, device_name, key, stage_epochs};
 
 /// Name of the stage, for [`Progress`], in which images are decoded before a training.
@@ -189,7 +189,7 @@ impl Experiment {
     ) -> Result<Fitted, ExperimentError> {
         let RunKey { method, backbone, seed, .. } = &plan.key;
         let entry = method_entry(method)?;
-        let unfitted = (entry.build)(method_table(&self.config, entry)?)?;
+        let unfitted = (entry.build)(method_table(&self.config, method)?)?;
         let backbone = self.backbones.get(backbone).ok_or_else(|| unknown_backbone(backbone))?;
         let context = RunContext {
             device: self.device.clone(),
@@ -204,16 +204,12 @@ impl Experiment {
     }
 }
 
-fn method_entry(name: &str) -> Result<&'static MethodEntry, ExperimentError> {
-    fmam_methods::method(name).map_err(ExperimentError::configuration)
-}
-
 /// The resolved configuration of every method; tables of methods that do not run are checked too.
 fn method_configs(config: &ExperimentConfig) -> Result<BTreeMap<String, Value>, ExperimentError> {
     let names = config.methods.iter().chain(config.method.keys());
     let resolve = |name: &String| {
         let entry = method_entry(name)?;
-        let method = (entry.build)(method_table(config, entry)?).map_err(ExperimentError::configuration)?;
+        let method = (entry.build)(method_table(config, name)?).map_err(ExperimentError::configuration)?;
         Ok((name.clone(), method.config()))
     };
     names.map(resolve).collect()

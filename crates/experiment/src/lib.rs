@@ -4,9 +4,10 @@
 //! whoever reads them) and what a method does inside. It is the only library that knows of time and disk.
 //!
 //! Modules in reading order: [`ExperimentConfig`] and its [`PRESETS`]; `key`, every combination in order; [`Experiment`],
-//! the opened data, backbones and methods; [`evaluate`]; `exhibits`, which test images are drawn; `store`, run folders
+//! the opened data, backbones and methods; [`evaluate`] and [`analyze`]; `exhibits`, which test images are drawn; `store`, run folders
 //! that appear whole or not at all; `lock`, one process a folder; [`Grid`], which runs what is not finished yet.
 
+mod analysis;
 mod config;
 mod error;
 mod evaluate;
@@ -20,6 +21,7 @@ mod overrides;
 mod preset;
 mod store;
 
+pub use analysis::{Analysis, DefectAnalysis, FeatureScatter, ScaleAnalysis, ScoreSeparability, analyze};
 pub use config::{ExperimentConfig, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE};
 pub use error::ExperimentError;
 pub use evaluate::{Evaluation, evaluate};

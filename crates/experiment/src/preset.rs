@@ -10,8 +10,10 @@ pub struct Preset {
 }
 
 /// Every preset, the default first.
-pub static PRESETS: &[Preset] =
-    &[Preset { name: "demo", toml: include_str!("../../../data/presets/demo.toml") }];
+pub static PRESETS: &[Preset] = &[
+    Preset { name: "demo", toml: include_str!("../../../data/presets/demo.toml") },
+    Preset { name: "ablation", toml: include_str!("../../../data/presets/ablation.toml") },
+];
 
 /// The configuration of the preset called `name`.
 ///
@@ -42,6 +44,19 @@ mod tests {
         assert_eq!(demo.dataset, "demo");
         assert_eq!(demo.methods, ["nkd", "nkd+fmam", "rkd", "rkd+fmam"]);
         assert!(demo.weights.is_empty() && demo.data_root.is_none());
+    }
+
+    #[test]
+    fn every_method_of_the_ablation_has_its_variant() {
+        let ablation = preset("ablation").unwrap();
+        for name in &ablation.methods {
+            let table = crate::overrides::method_table(&ablation, name).unwrap();
+            let entry = crate::overrides::method_entry(name).unwrap();
+            (entry.build)(table).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        assert!(
+            ablation.variant.keys().all(|v| ablation.methods.iter().any(|m| m.ends_with(&format!("@{v}"))))
+        );
     }
 
     #[test]

@@ -121,7 +121,9 @@ fn row(run: &RunRecord) -> (&str, (usize, &str), &str) {
 }
 
 fn method_order(run: &RunRecord) -> (usize, &str) {
-    (paper_position(&run.method).unwrap_or(usize::MAX), &run.method)
+    // Variants, `rkd+fmam@no-margin` say, follow their method.
+    let base = run.method.split_once('@').map_or(run.method.as_str(), |(base, _)| base);
+    (paper_position(base).unwrap_or(usize::MAX), &run.method)
 }
 
 #[cfg(test)]
@@ -133,7 +135,7 @@ mod tests {
 
     #[test]
     fn runs_are_sorted_with_methods_as_the_paper_has_them() {
-        let names = ["zeta", "rkd+fmam", "alpha", "rkd", "nkd", "padim"];
+        let names = ["zeta", "rkd+fmam@wide", "rkd+fmam", "alpha", "rkd", "nkd", "padim"];
         let mut runs: Vec<_> = names.iter().map(|name| record("mvtec", "screw", name, 0)).collect();
         runs.push(record("mvtec", "cable", "zeta", 10));
         runs.push(record("mvtec", "cable", "zeta", 9));
@@ -152,13 +154,14 @@ mod tests {
                 "screw nkd 0",
                 "screw rkd 0",
                 "screw rkd+fmam 0",
+                "screw rkd+fmam@wide 0",
                 "screw alpha 0",
                 "screw zeta 0"
             ]
         );
         let methods: Vec<_> = report.summary().iter().map(|row| row.method.as_str()).collect();
-        assert_eq!(methods, ["padim", "nkd", "rkd", "rkd+fmam", "alpha", "zeta"]);
-        assert_eq!(report.summary()[5].missing.len(), 3);
+        assert_eq!(methods, ["padim", "nkd", "rkd", "rkd+fmam", "rkd+fmam@wide", "alpha", "zeta"]);
+        assert_eq!(report.summary()[6].missing.len(), 3);
     }
 
     #[test]
