@@ -13,8 +13,11 @@ use crate::{ExperimentError, evaluate};
 const POSITIONS: usize = 256;
 /// Share of a position's pixels from which on it is defective.
 const DEFECTIVE: f64 = 0.5;
-/// Bins of the histograms whose overlap is taken.
-const BINS: usize = 200;
+/// Bins of the histograms whose overlap is taken, for `n` scores: with more of them than scores, no two classes overlap.
+fn n_bins(n: usize) -> usize {
+    (n as f64).sqrt().ceil().clamp(10.0, 200.0) as usize
+}
+
 /// Scored pixels of which the pixel separability is computed, at most; they are spread evenly.
 const PIXELS: usize = 4_000_000;
 
@@ -103,7 +106,7 @@ pub fn analyze(
     for (index, &score) in evaluation.image_scores.iter().enumerate() {
         if test.sample(index).label == Label::Normal { &mut normal } else { &mut anomalous }.push(score);
     }
-    let image_scores = separability(&normal, &anomalous, BINS)?.into();
+    let image_scores = separability(&normal, &anomalous, n_bins(normal.len() + anomalous.len()))?.into();
 
     let (mut normal, mut anomalous) = (Vec::new(), Vec::new());
     let total: usize = evaluation.maps.iter().map(|map| map.data().len()).sum();
@@ -117,7 +120,11 @@ pub fn analyze(
         if defective == 0 { &mut normal } else { &mut anomalous }.push(score);
     }
     let has_both = !normal.is_empty() && !anomalous.is_empty();
-    let pixel_scores = if has_both { Some(separability(&normal, &anomalous, BINS)?.into()) } else { None };
+    let pixel_scores = if has_both {
+        Some(separability(&normal, &anomalous, n_bins(normal.len() + anomalous.len()))?.into())
+    } else {
+        None
+    };
 
     let scales = feature_scales(detector, test, synthesizer, seed, loader_threads, progress)?;
     Ok(Analysis { scales, image_scores, pixel_scores })
