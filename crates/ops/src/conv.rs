@@ -39,8 +39,10 @@ impl Conv2dConfig {
         match self.padding {
             Padding::Symmetric(p) => (p, p),
             Padding::TfSame => {
-                let out = size.div_ceil(self.stride);
-                let total = ((out.max(1) - 1) * self.stride + kernel).saturating_sub(size);
+                // A stride of 0 is refused where the geometry is checked, after this.
+                let stride = self.stride.max(1);
+                let out = size.div_ceil(stride);
+                let total = ((out.max(1) - 1) * stride + kernel).saturating_sub(size);
                 (total / 2, total - total / 2)
             }
         }
@@ -176,7 +178,7 @@ fn transposed_geometry(
     let (Some(out_h), Some(out_w)) = (size(h, kh), size(w, kw)) else {
         return Err(Error::Msg(format!("conv_transpose2d: padding {padding} leaves nothing")).bt());
     };
-    if weight_in != ci || [stride, h, w, ci, co].contains(&0) {
+    if weight_in != ci || [stride, h, w, ci, co, kh, kw].contains(&0) {
         return Err(Error::Msg(format!(
             "conv_transpose2d: weight {:?} does not fit input {:?}",
             weight.dims(),

@@ -112,6 +112,21 @@ fn layers<'a>(tensors: &'a [Tensor], kinds: &[LayerKind], inside: &[Nonlinearity
         .collect()
 }
 
+/// Found by the fuzz target `shapes`.
+#[test]
+fn a_stride_or_a_kernel_of_zero_is_refused() {
+    let tensor =
+        |shape: (usize, usize, usize, usize)| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+    let x = Activation::from_nchw(&tensor((1, 2, 5, 4))).unwrap();
+    for padding in [Padding::TfSame, Padding::Symmetric(1)] {
+        let config = Conv2dConfig { stride: 0, padding, groups: 1 };
+        assert!(conv2d(&x, &tensor((3, 2, 3, 3)), &config).is_err());
+    }
+    assert!(conv_transpose2d(&x, &tensor((2, 3, 2, 2)), 0, 0).is_err());
+    assert!(conv_transpose2d(&x, &tensor((2, 3, 2, 0)), 2, 0).is_err());
+    assert!(conv_transpose2d(&x, &tensor((2, 3, 0, 2)), 2, 0).is_err());
+}
+
 #[test]
 fn a_shortcut_around_layers_that_change_the_shape_is_refused() {
     let x = inputs(&[&[1, 3, 4, 4], &[5, 3, 1, 1], &[5], &[5]]);
