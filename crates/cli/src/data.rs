@@ -1,11 +1,12 @@
 //! Options that name a category of a data set.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use fmam_core::ImageSize;
 use fmam_datasets::{Category, Dataset, DatasetOptions};
 use fmam_experiment::ExperimentError;
+use fmam_synthesis::Textures;
 
 use crate::exit::usage;
 
@@ -46,6 +47,13 @@ pub(crate) fn open(name: &str, root: Option<PathBuf>) -> Result<Box<dyn Dataset>
     let entry = fmam_datasets::dataset(name).map_err(ExperimentError::from)?;
     let options = DatasetOptions { root, ..DatasetOptions::default() };
     Ok((entry.open)(&options).map_err(ExperimentError::from)?)
+}
+
+/// The textures of synthetic defects: DTD's where `root` has them, generated ones otherwise.
+pub(crate) fn textures(root: Option<&Path>, size: ImageSize) -> Result<Textures> {
+    let found =
+        root.map(|root| fmam_datasets::textures(root, size)).transpose().map_err(ExperimentError::from)?;
+    Ok(found.flatten().map_or(Textures::Generated, Textures::Images))
 }
 
 /// `asked`, or the only category of `dataset`.

@@ -139,6 +139,22 @@ impl Mask {
         self.data.iter().map(|&v| usize::from(v)).sum()
     }
 
+    /// Share of anomalous pixels in each cell of `stride` by `stride`, row by row, and the grid's (height, width); cells
+    /// at the far edges may be smaller.
+    pub fn shares(&self, stride: usize) -> (Vec<f64>, (usize, usize)) {
+        let (height, width) = (self.size.height.div_ceil(stride), self.size.width.div_ceil(stride));
+        let mut counts = vec![(0_u32, 0_u32); height * width];
+        for (y, row) in self.data.chunks_exact(self.size.width).enumerate() {
+            for (x, &value) in row.iter().enumerate() {
+                let cell = &mut counts[y / stride * width + x / stride];
+                cell.0 += u32::from(value);
+                cell.1 += 1;
+            }
+        }
+        let share = counts.into_iter().map(|(marked, all)| f64::from(marked) / f64::from(all)).collect();
+        (share, (height, width))
+    }
+
     /// Whether no pixel is anomalous.
     pub fn is_empty(&self) -> bool {
         self.data.iter().all(|&v| v == 0)
@@ -158,6 +174,14 @@ mod tests {
         let image = RgbImage::from_fn(ImageSize::new(2, 3), |y, x| [y as u8, x as u8, 9]);
         assert_eq!(image.pixel(1, 2), [1, 2, 9]);
         assert_eq!(image.data()[15..18], [1, 2, 9]);
+    }
+
+    #[test]
+    fn a_mask_is_pooled_to_shares() {
+        let mask = Mask::from_fn(ImageSize::new(4, 6), |y, x| y < 2 && x < 3);
+        let (share, grid) = mask.shares(2);
+        assert_eq!(grid, (2, 3));
+        assert_eq!(share, [1.0, 0.5, 0.0, 0.0, 0.0, 0.0]);
     }
 
     #[test]

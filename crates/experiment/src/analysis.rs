@@ -13,11 +13,6 @@ use crate::{ExperimentError, evaluate};
 const POSITIONS: usize = 256;
 /// Share of a position's pixels from which on it is defective.
 const DEFECTIVE: f64 = 0.5;
-/// Bins of the histograms whose overlap is taken, for `n` scores: with more of them than scores, no two classes overlap.
-fn n_bins(n: usize) -> usize {
-    (n as f64).sqrt().ceil().clamp(10.0, 200.0) as usize
-}
-
 /// Scored pixels of which the pixel separability is computed, at most; they are spread evenly.
 const PIXELS: usize = 4_000_000;
 
@@ -130,6 +125,11 @@ pub fn analyze(
     Ok(Analysis { scales, image_scores, pixel_scores })
 }
 
+/// Bins of the histograms whose overlap is taken, for `n` scores: with more of them than scores, no two classes overlap.
+fn n_bins(n: usize) -> usize {
+    (n as f64).sqrt().ceil().clamp(10.0, 200.0) as usize
+}
+
 /// Normalised features of one class, before and after adaptation, row by row.
 #[derive(Default)]
 struct Features {
@@ -221,7 +221,7 @@ fn collect(
         scale.stride = image.size().height / height.max(1);
         let mut chosen: Vec<usize> = match mask {
             None => (0..height * width).collect(),
-            Some(mask) => covered(mask, (height, width)),
+            Some(mask) => covered(mask, scale.stride),
         };
         // In the order of the image afterwards, so that memory is read forwards.
         chosen.shuffle(&mut seed.derive_index(k as u64).rng());
@@ -236,19 +236,10 @@ fn collect(
     Ok(())
 }
 
-/// The positions of a grid of `height` by `width` of whose pixels at least [`DEFECTIVE`] are marked.
-fn covered(mask: &Mask, (height, width): (usize, usize)) -> Vec<usize> {
-    let size = mask.size();
-    let mut counts = vec![(0_u32, 0_u32); height * width];
-    for (y, row) in mask.data().chunks_exact(size.width).enumerate() {
-        for (x, &value) in row.iter().enumerate() {
-            let cell = &mut counts[y * height / size.height * width + x * width / size.width];
-            cell.0 += u32::from(value);
-            cell.1 += 1;
-        }
-    }
-    let is_covered = |&(marked, all): &(u32, u32)| f64::from(marked) >= DEFECTIVE * f64::from(all.max(1));
-    (0..counts.len()).filter(|&cell| is_covered(&counts[cell])).collect()
+/// The positions, `stride` pixels apart, of whose pixels at least [`DEFECTIVE`] are marked.
+fn covered(mask: &Mask, stride: usize) -> Vec<usize> {
+    let (shares, _) = mask.shares(stride);
+    (0..shares.len()).filter(|&cell| shares[cell] >= DEFECTIVE).collect()
 }
 
 /// Appends the features at `positions` of `[1, C, H, W]`, each scaled to length 1.
@@ -375,7 +366,7 @@ mod tests {
     #[test]
     fn a_position_counts_as_defective_from_half_of_its_pixels_on() {
         let mask = Mask::from_fn(ImageSize::new(4, 6), |y, x| y < 2 && x < 3);
-        assert_eq!(covered(&mask, (2, 3)), [0, 1]);
-        assert_eq!(covered(&mask, (1, 1)), [0; 0]);
+        assert_eq!(covered(&mask, 2), [0, 1]);
+        assert_eq!(covered(&mask, 6), [0; 0]);
     }
 }

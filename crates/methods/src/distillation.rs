@@ -1,5 +1,7 @@
-//! What the distillation methods share: configuration and the training of a student. A
-//! method is a choice of student; FMAM puts a feature mapping between the teacher and what the student learns.
+//! What the distillation methods share: configuration and the training of a student. A method is a choice of student;
+//! FMAM puts a feature mapping between the teacher and what the student learns.
+
+use std::sync::Arc;
 
 use candle_core::Tensor;
 use fmam_core::{RgbImage, SampleSource};
@@ -8,7 +10,6 @@ use fmam_models::{
     AnyStudent, Backbone, FeaturePyramid, LoadedBackbone, Params, backbone_from_tensors, to_batch,
 };
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 use crate::distilled::{DistillationDetector, MappedTeacher, ScaledStudent};
 use crate::feature_mapping::{Adaptation, MappingConfig};

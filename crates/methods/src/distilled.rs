@@ -14,9 +14,8 @@ use rayon::prelude::*;
 use crate::distillation::{DistillationConfig, Flavour, configure, to_table};
 use crate::map_reference::{MapMoments, MapReference};
 use crate::model_dir::{ModelDir, Tensors, read_network};
-use crate::sample_features::{FeatureSource, spread_indices};
+use crate::sample_features::{FeatureSource, spread_images};
 use crate::scoring::{DistanceReference, distances};
-use crate::training::load_sample;
 use crate::{AdaptedFeatures, Detector, MethodError, Prediction, RunContext};
 
 /// A student with what brings its outputs to the teacher's range.
@@ -154,30 +153,25 @@ impl DistillationDetector {
         if self.config.scoring.reference == DistanceReference::None {
             return Ok(());
         }
-        let indices = spread_indices(train, REFERENCE_IMAGES);
-        let mut moments = MapMoments::default();
-        run.progress.start("measuring maps", indices.len() as u64);
-        for (chunk, indices) in indices.chunks(REFERENCE_BATCH).enumerate() {
-            if run.progress.cancelled() {
-                return Err(MethodError::Cancelled);
-            }
-            let images =
-                indices.iter().map(|&index| load_sample(train, index)).collect::<Result<Vec<_>, _>>()?;
+        let (mut moments, mut n_measured) = (MapMoments::default(), 0);
+        run.progress.start("measuring maps", train.len().min(REFERENCE_IMAGES) as u64);
+        spread_images(train, REFERENCE_IMAGES, run, |images| {
             // As in scoring: one image at a time, several at once on the cores.
             let maps: Vec<_> =
                 images.par_iter().map(|image| self.distances(std::slice::from_ref(image))).collect();
             maps.into_iter().try_for_each(|maps| moments.add(&maps?))?;
-            run.progress.update((chunk * REFERENCE_BATCH + indices.len()) as u64, "");
-        }
+            n_measured += images.len() as u64;
+            run.progress.update(n_measured, "");
+            Ok(())
+        })?;
         run.progress.finish();
         self.reference = Some(moments.reference(&self.device)?);
         Ok(())
     }
 }
 
-/// Training images whose distance maps are measured, at most, and how many at once.
+/// Training images whose distance maps are measured, at most.
 const REFERENCE_IMAGES: usize = 512;
-const REFERENCE_BATCH: usize = 8;
 
 /// Reads what [`Detector::save`] of a distillation detector wrote.
 pub(crate) fn load(

@@ -223,7 +223,7 @@ impl MappingConfig {
         let members = |masks: &[Mask], member: &dyn Fn(f64) -> bool| -> Result<Tensor, MethodError> {
             let (mut data, mut grid) = (Vec::new(), (0, 0));
             for mask in masks {
-                let (share, size) = average_pool(mask, stride);
+                let (share, size) = mask.shares(stride);
                 data.extend(share.into_iter().map(|s| f32::from(u8::from(member(s)))));
                 grid = size;
             }
@@ -248,35 +248,9 @@ struct PairBatch {
     visible: Vec<Mask>,
 }
 
-/// Share of marked pixels in each cell of `stride` by `stride`, and the grid's (height, width).
-fn average_pool(mask: &Mask, stride: usize) -> (Vec<f64>, (usize, usize)) {
-    let size = mask.size();
-    let (height, width) = (size.height.div_ceil(stride), size.width.div_ceil(stride));
-    let mut counts = vec![(0_u32, 0_u32); height * width];
-    for (y, row) in mask.data().chunks_exact(size.width).enumerate() {
-        for (x, &value) in row.iter().enumerate() {
-            let cell = &mut counts[y / stride * width + x / stride];
-            cell.0 += u32::from(value);
-            cell.1 += 1;
-        }
-    }
-    let share = counts.into_iter().map(|(marked, all)| f64::from(marked) / f64::from(all)).collect();
-    (share, (height, width))
-}
-
 #[cfg(test)]
 mod tests {
-    use fmam_core::ImageSize;
-
     use super::*;
-
-    #[test]
-    fn a_mask_is_pooled_to_shares() {
-        let mask = Mask::from_fn(ImageSize::new(4, 6), |y, x| y < 2 && x < 3);
-        let (share, grid) = average_pool(&mask, 2);
-        assert_eq!(grid, (2, 3));
-        assert_eq!(share, [1.0, 0.5, 0.0, 0.0, 0.0, 0.0]);
-    }
 
     #[test]
     fn values_out_of_range_are_refused() {

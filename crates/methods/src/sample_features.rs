@@ -1,7 +1,7 @@
-//! Features of some of the training images, for statistics.
+//! Some of the training images and their features, for statistics.
 
 use candle_core::Tensor;
-use fmam_core::SampleSource;
+use fmam_core::{RgbImage, SampleSource};
 use fmam_models::{Backbone, FeaturePyramid, LoadedBackbone, to_batch};
 
 use crate::training::load_sample;
@@ -21,13 +21,26 @@ impl FeatureSource for LoadedBackbone {
     }
 }
 
-/// At most `count` samples of `train`, evenly spread over it.
-pub(crate) fn spread_indices(train: &dyn SampleSource, count: usize) -> Vec<usize> {
+/// Hands at most `count` training images, evenly spread over `train`, to `take`, some at a time.
+pub(crate) fn spread_images(
+    train: &dyn SampleSource,
+    count: usize,
+    run: &RunContext<'_>,
+    mut take: impl FnMut(&[RgbImage]) -> Result<(), MethodError>,
+) -> Result<(), MethodError> {
     let count = train.len().min(count);
-    (0..count).map(|k| k * train.len() / count).collect()
+    let indices: Vec<usize> = (0..count).map(|k| k * train.len() / count).collect();
+    for indices in indices.chunks(BATCH) {
+        if run.progress.cancelled() {
+            return Err(MethodError::Cancelled);
+        }
+        let images = indices.iter().map(|&index| load_sample(train, index)).collect::<Result<Vec<_>, _>>()?;
+        take(&images)?;
+    }
+    Ok(())
 }
 
-/// Hands the features of at most `count` training images, evenly spread over `train`, to `take`, some at a time.
+/// As [`spread_images`], with their features from `source`.
 pub(crate) fn spread_features(
     source: &dyn FeatureSource,
     train: &dyn SampleSource,
@@ -35,13 +48,7 @@ pub(crate) fn spread_features(
     run: &RunContext<'_>,
     mut take: impl FnMut(FeaturePyramid) -> Result<(), MethodError>,
 ) -> Result<(), MethodError> {
-    for indices in spread_indices(train, count).chunks(BATCH) {
-        if run.progress.cancelled() {
-            return Err(MethodError::Cancelled);
-        }
-        let images = indices.iter().map(|&index| load_sample(train, index)).collect::<Result<Vec<_>, _>>()?;
-        let batch = to_batch(&images, run.backbone.preprocess(), &run.device)?;
-        take(source.pyramid(&batch)?)?;
-    }
-    Ok(())
+    spread_images(train, count, run, |images| {
+        take(source.pyramid(&to_batch(images, run.backbone.preprocess(), &run.device)?)?)
+    })
 }

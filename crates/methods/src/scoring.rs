@@ -69,8 +69,7 @@ impl ScoringConfig {
             if let Some(reference) = reference {
                 distance = reference.apply(k, &distance)?;
             }
-            let map =
-                fmam_ops::upsample_bilinear(&distance.unsqueeze(1)?, size.height, size.width, true)?.detach();
+            let map = fmam_ops::upsample_bilinear(&distance.unsqueeze(1)?, size.height, size.width, true)?;
             combined = Some(match (combined, self.combination) {
                 (None, _) => map,
                 (Some(sum), MapCombination::Sum) => (sum + map)?,

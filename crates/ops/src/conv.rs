@@ -34,15 +34,13 @@ impl Conv2dConfig {
         Self { stride: 1, padding: Padding::Symmetric(kernel / 2), groups: 1 }
     }
 
-    /// `(before, after)` zeros along one axis.
+    /// `(before, after)` zeros along one axis; stride and `size` are above 0.
     fn pad(&self, size: usize, kernel: usize) -> (usize, usize) {
         match self.padding {
             Padding::Symmetric(p) => (p, p),
             Padding::TfSame => {
-                // A stride of 0 is refused where the geometry is checked, after this.
-                let stride = self.stride.max(1);
-                let out = size.div_ceil(stride);
-                let total = ((out.max(1) - 1) * stride + kernel).saturating_sub(size);
+                let out = size.div_ceil(self.stride);
+                let total = ((out - 1) * self.stride + kernel).saturating_sub(size);
                 (total / 2, total - total / 2)
             }
         }
@@ -55,22 +53,22 @@ impl Conv2dConfig {
         weight: &Tensor,
     ) -> Result<Geometry> {
         let (co, ci_group, kh, kw) = weight.dims4()?;
-        let ((top, bottom), (left, right)) = (self.pad(h, kh), self.pad(w, kw));
-        let fits = self.stride > 0
+        let matches = self.stride > 0
             && self.groups > 0
             && ci_group * self.groups == ci
-            && co % self.groups.max(1) == 0
-            && [h, w, ci, co, kh, kw].iter().all(|&size| size > 0)
-            && h + top + bottom >= kh
-            && w + left + right >= kw;
-        if !fits {
+            && co % self.groups == 0
+            && [h, w, ci, co, kh, kw].iter().all(|&size| size > 0);
+        let padding = matches
+            .then(|| (self.pad(h, kh), self.pad(w, kw)))
+            .filter(|((top, bottom), (left, right))| h + top + bottom >= kh && w + left + right >= kw);
+        let Some(((top, bottom), (left, right))) = padding else {
             return Err(Error::Msg(format!(
                 "conv2d: weight {:?} does not fit input {:?} with {self:?}",
                 weight.dims(),
                 [n, ci, h, w]
             ))
             .bt());
-        }
+        };
         let oh = (h + top + bottom - kh) / self.stride + 1;
         let ow = (w + left + right - kw) / self.stride + 1;
         Ok(Geometry { n, h, w, ci, oh, ow, co, kh, kw, stride: self.stride, top, left })

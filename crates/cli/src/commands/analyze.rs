@@ -2,13 +2,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use fmam_core::Seed;
-use fmam_experiment::{Analysis, DefectAnalysis, ExperimentError, FeatureScatter, analyze};
+use fmam_experiment::{Analysis, DefectAnalysis, FeatureScatter, analyze};
 use fmam_methods::load_detector;
-use fmam_synthesis::{SynthesisConfig, Synthesizer, Textures};
+use fmam_synthesis::{SynthesisConfig, Synthesizer};
 use serde_json::{Map, Value};
 
 use crate::compute::ComputeArgs;
-use crate::data::DataArgs;
+use crate::data::{self, DataArgs};
 use crate::progress::Console;
 use crate::stdout::{print, print_json};
 
@@ -47,11 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let detector = load_detector(model, &device)?;
         let size = detector.image_size();
         let test = args.data.category(size)?.test;
-        let textures = match &args.data.data_root {
-            Some(root) => fmam_datasets::textures(root, size).map_err(ExperimentError::from)?,
-            None => None,
-        };
-        let textures = textures.map_or(Textures::Generated, Textures::Images);
+        let textures = data::textures(args.data.data_root.as_deref(), size)?;
         let synthesizer = Synthesizer::new(SynthesisConfig::default(), textures)?;
         let (seed, threads) = (Seed::new(args.seed).derive("analysis"), args.compute.loader_threads());
         let analysis = analyze(detector.as_ref(), test.as_ref(), &synthesizer, seed, threads, &console);
@@ -59,11 +55,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         found.push((model.display().to_string(), analysis?));
     }
     if args.json {
-        let json: Result<Map<String, Value>, _> = found
-            .iter()
-            .map(|(model, analysis)| Ok((model.clone(), serde_json::to_value(analysis)?)))
-            .collect();
-        return print_json(&json.map_err(|error: serde_json::Error| error)?);
+        let entry =
+            |(model, analysis): &(String, Analysis)| Ok((model.clone(), serde_json::to_value(analysis)?));
+        return print_json(&found.iter().map(entry).collect::<Result<Map<String, Value>>>()?);
     }
     for (model, analysis) in &found {
         print(&table(model, analysis))?;

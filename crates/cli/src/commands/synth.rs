@@ -2,10 +2,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use fmam_core::{ImageSize, RgbImage, Seed};
-use fmam_datasets::{load_image, textures};
+use fmam_datasets::load_image;
 use fmam_experiment::ExperimentError;
 use fmam_report::write_png;
-use fmam_synthesis::{SynthesisConfig, Synthesizer, Textures, contact_sheet};
+use fmam_synthesis::{SynthesisConfig, Synthesizer, contact_sheet};
 
 use crate::data;
 use crate::exit::usage;
@@ -60,11 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     args.settings.iter().for_each(|setting| setting.apply(&mut settings));
     let config: SynthesisConfig =
         settings.try_into().context("synthesis settings are not valid").map_err(usage)?;
-    let found = match &args.data_root {
-        Some(root) => textures(root, size)?,
-        None => None,
-    };
-    let textures = found.map_or(Textures::Generated, Textures::Images);
+    let textures = data::textures(args.data_root.as_deref(), size)?;
     let synthesizer = Synthesizer::new(config, textures).map_err(usage)?;
 
     let seed = Seed::new(args.seed).derive("contact-sheet");
