@@ -3,18 +3,19 @@ use candle_core::{D, DType, Error, Result, Tensor};
 /// Distance from ±1 within which a cosine's angle is not resolved: the gradient of the angle is unbounded there.
 const ANGLE_EPSILON: f64 = 1e-6;
 
-/// Which positions of a scale are pairs of equal content and which show a synthetic defect, `[N, H, W]` each, 1 for
-/// a member and 0 for none, in any float type.
+/// Which positions of a scale show normal content and which a synthetic defect, `[N, H, W]` each, 1 for a member and 0
+/// for none, in any float type.
 #[derive(Debug, Clone)]
 pub struct PairMasks {
-    /// Both views show the same content.
+    /// The content is normal: the two features of the pair should agree.
     pub positives: Tensor,
-    /// The defective view shows a visible defect.
+    /// A visible defect: they should not.
     pub negatives: Tensor,
 }
 
-/// The angular margin loss: a contrastive loss on the cosine between the mapped features of a defective view and
-/// of its normal original. Positives must be closer in angle than negatives by a margin.
+/// The angular margin loss: a contrastive loss on the cosine between mapped features and what they should equal where an
+/// image is normal: those of a student, or of the image without its defect. Positives must be closer in angle than
+/// negatives by a margin.
 ///
 /// `(1/s) softplus(log mean_N e^(s cos θ) + log mean_P e^(-s cos(θ + m)))`, with θ + m clamped at π.
 ///
@@ -31,13 +32,13 @@ pub struct AngularMargin {
 
 impl AngularMargin {
     /// # Shapes and units
-    /// `defective`, `normal`: `[N, C, H, W]`, mapped features of both views at one scale. Gives a scalar, 0 where
-    /// there is no positive or no negative.
+    /// `compared`, `reference`: `[N, C, H, W]`, mapped features at one scale. Gives a scalar, 0 where there is no positive
+    /// or no negative.
     ///
     /// # Errors
     /// When shapes differ.
-    pub fn loss(&self, defective: &Tensor, normal: &Tensor, masks: &PairMasks) -> Result<Tensor> {
-        self.loss_of_distances(&fmam_ops::cosine_distance(defective, normal)?, masks)
+    pub fn loss(&self, compared: &Tensor, reference: &Tensor, masks: &PairMasks) -> Result<Tensor> {
+        self.loss_of_distances(&fmam_ops::cosine_distance(compared, reference)?, masks)
     }
 
     /// The same from cosine distances `1 - cos θ`, `[N, H, W]`.

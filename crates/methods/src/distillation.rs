@@ -13,9 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::distilled::{DistillationDetector, MappedTeacher, ScaledStudent};
 use crate::feature_mapping::{Adaptation, MappingConfig};
-use crate::sample_features::{FeatureSource, spread_features};
+use crate::mapping_training::MappingTraining;
+use crate::sample_features::spread_features;
 use crate::scoring::{DistanceReference, MapCombination, ScoringConfig};
 use crate::settings::overlay_settings;
+use crate::teacher_cache::TeacherCache;
 use crate::training::{OptimizerKind, Schedule, TrainingPlan};
 use crate::{Fitted, Method, MethodError, RunContext};
 
@@ -55,9 +57,14 @@ pub struct DistillationConfig {
 }
 
 impl DistillationConfig {
+    /// What FMAM trains; `None` in the plain method.
+    pub(crate) fn adaptation(&self) -> Option<Adaptation> {
+        self.mapping.as_ref().map(|mapping| mapping.adaptation)
+    }
+
     /// Whether a feature mapping stands between the teacher and the student.
     pub(crate) fn has_mapping(&self) -> bool {
-        self.mapping.as_ref().is_some_and(|stage| stage.adaptation == Adaptation::Mapping)
+        matches!(self.adaptation(), Some(Adaptation::Mapping | Adaptation::TargetMapping))
     }
 }
 
@@ -96,7 +103,7 @@ pub(crate) fn configure(
             actual: "a table".into(),
         });
     }
-    let mut config: DistillationConfig =
+    let config: DistillationConfig =
         merged.try_into().map_err(|source| MethodError::Config { method, source })?;
     let bad = |key, expected, actual: String| MethodError::ConfigValue { method, key, expected, actual };
     if !(1..=MAX_EPOCHS).contains(&config.epochs) {
@@ -120,8 +127,7 @@ pub(crate) fn configure(
         let expected = "none where maps are multiplied: in deviations they may be negative";
         return Err(bad("scoring.reference", expected, "position".into()));
     }
-    if let Some(mapping) = &mut config.mapping {
-        mapping.epochs.get_or_insert(config.epochs);
+    if let Some(mapping) = &config.mapping {
         mapping.check(method)?;
     }
     Ok(config)
@@ -129,6 +135,10 @@ pub(crate) fn configure(
 
 /// Training images from which the range of the teacher's features is measured.
 const MEASURED_IMAGES: usize = 32;
+
+/// Memory for the teacher's features of training images, which do not change while the student learns. On a GPU the
+/// teacher is quick and memory is short.
+const CACHE_BYTES: usize = 1 << 30;
 
 /// More would take years, and products of it could overflow.
 pub(crate) const MAX_EPOCHS: usize = 1_000_000;
@@ -150,23 +160,24 @@ impl Method for Distillation {
         }
         let mut curve = Vec::new();
         let (mut backbone, mut mapping) = (run.backbone.clone(), None);
-        if let Some(stage) = &config.mapping {
-            let epochs = stage.epochs.unwrap_or(config.epochs);
-            let points = match stage.adaptation {
-                Adaptation::Mapping => {
-                    let (tensors, points) = stage.fit(epochs, train, run)?;
-                    mapping = Some(tensors);
-                    points
+        let student_epochs = config.epochs;
+        let training =
+            config.mapping.as_ref().map(|config| MappingTraining { config, student_epochs, train, run });
+        if let Some(training) = &training {
+            match training.config.adaptation {
+                Adaptation::Mapping => mapping = Some(training.whitening()?),
+                Adaptation::TargetMapping => {
+                    let (tensors, points) = training.fit_target()?;
+                    (mapping, curve) = (Some(tensors), points);
                 }
                 Adaptation::LastBlock => {
-                    let (tensors, points) = stage.fit_last_block(epochs, train, run)?;
+                    let (tensors, points) = training.fit_last_block()?;
                     let origin = "the adapted backbone";
                     backbone =
                         Arc::new(backbone_from_tensors(backbone.name(), tensors, origin, &run.device)?);
-                    points
+                    curve = points;
                 }
-            };
-            curve.extend(points);
+            }
         }
         let teacher = MappedTeacher::new(backbone, config, mapping, "the fitted mapping", &run.device)?;
         let params = Params::trainable(run.seed.derive("student"), &run.device);
@@ -190,23 +201,30 @@ impl Method for Distillation {
         };
         let preprocess = run.backbone.preprocess();
         let prepare = |samples: Vec<crate::training::Loaded>| {
-            let images: Vec<RgbImage> = samples.into_iter().map(|sample| sample.image).collect();
-            Ok(to_batch(&images, preprocess, &run.device)?)
+            let (indices, images): (Vec<usize>, Vec<RgbImage>) =
+                samples.into_iter().map(|sample| (sample.index, sample.image)).unzip();
+            Ok((indices, to_batch(&images, preprocess, &run.device)?))
         };
-        curve.extend(plan.run(params.vars(), train, run, prepare, |images| {
-            let target = teacher.pyramid(&images)?;
+        let limit = if run.device.is_cpu() { CACHE_BYTES } else { 0 };
+        let mut targets = TeacherCache::new(&teacher, train.len(), limit);
+        curve.extend(plan.run(params.vars(), train, run, prepare, |(indices, images)| {
+            let target = targets.pyramid(&indices, &images)?;
             let output = student.forward(&images, &target)?;
             loss(config.loss, &target, &output)
         })?);
         let mut detector = DistillationDetector::new(
             self.flavour,
-            self.config,
+            self.config.clone(),
             teacher,
             (params.tensors()?, "the fitted student"),
             run.image_size,
             run.seed,
             &run.device,
         )?;
+        if let Some(training) = training.filter(|training| training.config.adaptation == Adaptation::Mapping)
+        {
+            curve.extend(detector.adapt(&training)?);
+        }
         detector.measure_reference(train, run)?;
         Ok(Fitted { detector: Box::new(detector), curve })
     }

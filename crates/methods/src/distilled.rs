@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use fmam_core::{ImageSize, RgbImage, SampleSource, Seed};
+use fmam_core::{CurvePoint, ImageSize, RgbImage, SampleSource, Seed};
 use fmam_models::{
     AnyStudent, Backbone, FeatureMapping, FeaturePyramid, LoadedBackbone, OutputAffine, Params,
     backbone_from_tensors, to_batch,
@@ -12,7 +12,9 @@ use fmam_models::{
 use rayon::prelude::*;
 
 use crate::distillation::{DistillationConfig, Flavour, configure, to_table};
+use crate::feature_mapping::Adaptation;
 use crate::map_reference::{MapMoments, MapReference};
+use crate::mapping_training::MappingTraining;
 use crate::model_dir::{ModelDir, Tensors, read_network};
 use crate::sample_features::{FeatureSource, spread_images};
 use crate::scoring::{DistanceReference, distances};
@@ -60,10 +62,12 @@ impl ScaledStudent {
     }
 }
 
-/// The teacher as the student sees it: the frozen backbone, with the mapping behind it under FMAM.
+/// The teacher as the student sees it: the frozen backbone, with what FMAM puts behind it.
 pub(crate) struct MappedTeacher {
     backbone: Arc<LoadedBackbone>,
     mapping: Option<(FeatureMapping, Tensors)>,
+    /// Whether the student learns whitened features, and the trained part of the mapping stands behind it too.
+    is_shared: bool,
 }
 
 impl MappedTeacher {
@@ -83,7 +87,16 @@ impl MappedTeacher {
             }
             _ => None,
         };
-        Ok(Self { backbone, mapping })
+        let is_shared = config.adaptation() == Some(Adaptation::Mapping);
+        Ok(Self { backbone, mapping, is_shared })
+    }
+
+    /// Brings features, which the student learns or gives, to where the two are compared.
+    fn to_compare(&self, features: FeaturePyramid) -> Result<FeaturePyramid, MethodError> {
+        match &self.mapping {
+            Some((mapping, _)) if self.is_shared => Ok(mapping.adapt(&features)?),
+            _ => Ok(features),
+        }
     }
 }
 
@@ -92,6 +105,7 @@ impl FeatureSource for MappedTeacher {
         let features = self.backbone.features(images)?;
         Ok(match &self.mapping {
             None => features,
+            Some((mapping, _)) if self.is_shared => mapping.whiten(&features)?,
             Some((mapping, _)) => mapping.forward(&features)?,
         })
     }
@@ -137,7 +151,19 @@ impl DistillationDetector {
     fn distances(&self, images: &[RgbImage]) -> Result<Vec<Tensor>, MethodError> {
         let batch = to_batch(images, self.teacher.backbone.preprocess(), &self.device)?;
         let target = self.teacher.pyramid(&batch)?;
-        distances(&target, &self.student.forward(&batch, &target)?)
+        let output = self.student.forward(&batch, &target)?;
+        distances(&self.teacher.to_compare(target)?, &self.teacher.to_compare(output)?)
+    }
+
+    /// Trains the mapping behind teacher and student, which until then only whitens.
+    pub(crate) fn adapt(&mut self, training: &MappingTraining<'_>) -> Result<Vec<CurvePoint>, MethodError> {
+        let Some((whitening, _)) = &self.teacher.mapping else { return Ok(Vec::new()) };
+        let student = |images: &Tensor, features: &FeaturePyramid| self.student.forward(images, features);
+        let (tensors, curve) = training.fit_behind_student(whitening, student)?;
+        let backbone = Arc::clone(&self.teacher.backbone);
+        self.teacher =
+            MappedTeacher::new(backbone, &self.config, Some(tensors), "the fitted mapping", &self.device)?;
+        Ok(curve)
     }
 
     fn score_batch(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {

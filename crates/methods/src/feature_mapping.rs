@@ -1,30 +1,26 @@
-//! Stage 1 of FMAM: the feature mapping learns, from normal images and synthetic defects, to move defective
-//! features away from normal ones and to leave normal ones where they are.
+//! Settings of FMAM: how features are adapted to the task.
 
 use std::f64::consts::PI;
 
-use candle_core::{Device, Tensor};
-use fmam_core::{CurvePoint, Mask, SampleSource};
-use fmam_losses::{AngularMargin, PairMasks, keep};
-use fmam_models::{
-    Backbone, FeatureMapping, FeatureMappingConfig, FeatureMoments, FeaturePyramid, Params, to_batch,
-};
+use fmam_models::FeatureMappingConfig;
 use fmam_synthesis::{SynthesisConfig, Synthesizer, Textures};
 use serde::{Deserialize, Serialize};
 
+use crate::MethodError;
 use crate::distillation::MAX_EPOCHS;
-use crate::model_dir::Tensors;
-use crate::sample_features::spread_features;
-use crate::training::{OptimizerKind, Schedule, TrainingPlan};
-use crate::{MethodError, RunContext};
+use crate::training::Schedule;
 
-/// What stage 1 trains.
+/// What the angular margin loss trains, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Adaptation {
-    /// A feature mapping behind the frozen backbone.
+    /// A feature mapping behind both the teacher and the student, after the student has learnt the whitened features. The
+    /// loss contrasts the teacher with the student: the two must agree where an image is normal and differ on a defect.
     Mapping,
-    /// The backbone's own last block, and no mapping: for ablations. Only the coarsest scale changes.
+    /// A feature mapping behind the teacher, before the student, which then learns mapped features. The loss contrasts the
+    /// defective view of an image with its normal original.
+    TargetMapping,
+    /// The backbone's own last block, before the student, and no mapping: for ablations. Only the coarsest scale changes.
     LastBlock,
 }
 
@@ -34,7 +30,8 @@ pub enum Adaptation {
 pub struct MappingConfig {
     /// What is trained.
     pub adaptation: Adaptation,
-    /// Epochs of stage 1; those of the student where not given. With 0 nothing is trained: features are whitened only.
+    /// Epochs of this training; where not given, those of the student, but no more than make
+    /// [`MappingConfig::DEFAULT_STEPS`] steps. With 0 nothing is trained: features are whitened only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<usize>,
     /// Pairs of normal and defective view in a step.
@@ -79,6 +76,15 @@ impl Default for MappingConfig {
 }
 
 impl MappingConfig {
+    /// Steps after which the training ends where no number of epochs is given, up to the end of an epoch.
+    pub const DEFAULT_STEPS: usize = 600;
+
+    /// Epochs of the training on `n_images`, where the student takes `student_epochs`.
+    pub(crate) fn epochs_on(&self, n_images: usize, student_epochs: usize) -> usize {
+        let steps_an_epoch = (n_images / self.batch_size).max(1);
+        self.epochs.unwrap_or_else(|| student_epochs.min(Self::DEFAULT_STEPS.div_ceil(steps_an_epoch)))
+    }
+
     pub(crate) fn check(&self, method: &'static str) -> Result<(), MethodError> {
         let bad = |key, expected, actual: String| MethodError::ConfigValue { method, key, expected, actual };
         if let Some(epochs) = self.epochs.filter(|&epochs| epochs > MAX_EPOCHS) {
@@ -111,146 +117,25 @@ impl MappingConfig {
         }
         Ok(())
     }
-
-    /// Trains a mapping and gives its tensors.
-    pub(crate) fn fit(
-        &self,
-        epochs: usize,
-        train: &dyn SampleSource,
-        run: &RunContext<'_>,
-    ) -> Result<(Tensors, Vec<CurvePoint>), MethodError> {
-        let backbone = run.backbone.as_ref();
-        let params = Params::trainable(run.seed.derive("feature-mapping"), &run.device);
-        let mut mapping = FeatureMapping::new(backbone.channels(), &self.network, &params)?;
-        if self.network.whiten {
-            let mut moments = FeatureMoments::default();
-            spread_features(backbone, train, MOMENT_IMAGES, run, |features| Ok(moments.add(&features)?))?;
-            mapping.measure(&moments, &self.network)?;
-        }
-        let curve = self.train(&params, epochs, train, run, |images| {
-            Ok(mapping.forward_with_start(&backbone.features(images)?)?)
-        })?;
-        Ok((params.tensors()?, curve))
-    }
-
-    /// Trains the last block of the backbone further and gives the tensors of the whole backbone.
-    pub(crate) fn fit_last_block(
-        &self,
-        epochs: usize,
-        train: &dyn SampleSource,
-        run: &RunContext<'_>,
-    ) -> Result<(Tensors, Vec<CurvePoint>), MethodError> {
-        let (network, params) = run.backbone.with_trainable_last_block(&run.device)?;
-        let curve = self.train(&params, epochs, train, run, |images| {
-            Ok((run.backbone.features(images)?, network.forward(images)?))
-        })?;
-        Ok((params.tensors()?, curve))
-    }
-
-    /// Trains `params` by the features before and after adaptation, which `adapt` gives for a batch of images.
-    fn train(
-        &self,
-        params: &Params,
-        epochs: usize,
-        train: &dyn SampleSource,
-        run: &RunContext<'_>,
-        adapt: impl Fn(&Tensor) -> Result<(FeaturePyramid, FeaturePyramid), MethodError> + Send + Sync,
-    ) -> Result<Vec<CurvePoint>, MethodError> {
-        if epochs == 0 {
-            return Ok(Vec::new());
-        }
-        let synthesizer = Synthesizer::new(self.synthesis.clone(), run.textures.clone())?;
-        let plan = TrainingPlan {
-            stage: "feature-mapping",
-            epochs,
-            batch_size: self.batch_size,
-            optimizer: OptimizerKind::Adam,
-            learning_rate: self.learning_rate,
-            weight_decay: 0.0,
-            schedule: self.schedule,
-        };
-        plan.run(
-            params.vars(),
-            train,
-            run,
-            |samples| {
-                let mut batch = PairBatch::default();
-                for sample in samples {
-                    let defect = synthesizer.synthesize(&sample.image, sample.seed)?;
-                    batch.normal.push(sample.image);
-                    batch.defective.push(defect.image);
-                    batch.masks.push(defect.mask);
-                    batch.visible.push(defect.visible);
-                }
-                Ok(batch)
-            },
-            |batch| self.loss(&adapt, &batch, run),
-        )
-    }
-
-    fn loss(
-        &self,
-        adapt: impl Fn(&Tensor) -> Result<(FeaturePyramid, FeaturePyramid), MethodError>,
-        batch: &PairBatch,
-        run: &RunContext<'_>,
-    ) -> Result<Tensor, MethodError> {
-        // Both views in one pass, so that they share their batch statistics.
-        let images: Vec<_> = batch.normal.iter().chain(&batch.defective).cloned().collect();
-        let (start, mapped) = adapt(&to_batch(&images, run.backbone.preprocess(), &run.device)?)?;
-        let n = batch.normal.len();
-        let angular = AngularMargin { scale: self.scale, margin: self.margin };
-        let mut total: Option<Tensor> = None;
-        for (scale, &stride) in run.backbone.strides().iter().enumerate() {
-            let half = |pyramid: &FeaturePyramid, start| pyramid.scales[scale].narrow(0, start, n);
-            let (normal, defective) = (half(&mapped, 0)?, half(&mapped, n)?);
-            let masks = self.pair_masks(batch, stride, &run.device)?;
-            let contrast = angular.loss(&defective, &normal, &masks)?;
-            let loss = (contrast + keep(&normal, &half(&start, 0)?, self.keep)?)?;
-            total = Some(match total {
-                None => loss,
-                Some(total) => (total + loss)?,
-            });
-        }
-        total.ok_or(MethodError::NoTrainingImages)
-    }
-
-    fn pair_masks(
-        &self,
-        batch: &PairBatch,
-        stride: usize,
-        device: &Device,
-    ) -> Result<PairMasks, MethodError> {
-        let members = |masks: &[Mask], member: &dyn Fn(f64) -> bool| -> Result<Tensor, MethodError> {
-            let (mut data, mut grid) = (Vec::new(), (0, 0));
-            for mask in masks {
-                let (share, size) = mask.shares(stride);
-                data.extend(share.into_iter().map(|s| f32::from(u8::from(member(s)))));
-                grid = size;
-            }
-            Ok(Tensor::from_vec(data, (masks.len(), grid.0, grid.1), device)?)
-        };
-        Ok(PairMasks {
-            positives: members(&batch.masks, &|share| share < self.positive_share)?,
-            negatives: members(&batch.visible, &|share| share > self.negative_share)?,
-        })
-    }
-}
-
-/// Training images from which the mean and covariance of features are taken, at most.
-const MOMENT_IMAGES: usize = 256;
-
-/// A normal image, the same with a synthetic defect, and where; many of them.
-#[derive(Default)]
-struct PairBatch {
-    normal: Vec<fmam_core::RgbImage>,
-    defective: Vec<fmam_core::RgbImage>,
-    masks: Vec<Mask>,
-    visible: Vec<Mask>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn epochs_not_given_are_the_students_up_to_the_default_number_of_steps() {
+        let config = MappingConfig::default();
+        assert_eq!(config.epochs_on(320, 100), 15);
+        assert_eq!(config.epochs_on(330, 100), 15);
+        assert_eq!(config.epochs_on(320, 7), 7);
+        assert_eq!(config.epochs_on(64, 20), 20);
+        assert_eq!(config.epochs_on(100_000, 20), 1);
+        // Fewer images than a batch still make a step.
+        assert_eq!(config.epochs_on(3, 1000), 600);
+        assert_eq!(MappingConfig { epochs: Some(0), ..config.clone() }.epochs_on(64, 20), 0);
+        assert_eq!(MappingConfig { epochs: Some(30), ..config }.epochs_on(64, 20), 30);
+    }
 
     #[test]
     fn values_out_of_range_are_refused() {

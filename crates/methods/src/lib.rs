@@ -4,8 +4,10 @@
 //! This crate sees data only as [`fmam_core::SampleSource`]; it knows no data set, no metric and no report.
 //!
 //! Modules in reading order: `registry` (the traits and the table), `context` (what fitting is given and gives),
-//! `nkd` and `rkd` (the methods, each plain and with FMAM), `distillation` (what they share), `distilled` (the detector), `feature_mapping` (stage 1 of
-//! FMAM), `training` (the loop), `sample_features` (for statistics), `scoring` (maps from feature distances), `map_reference` (what is usual at a position), `settings` (tables of settings), `model_dir` (saved detectors).
+//! `nkd` and `rkd` (the methods, each plain and with FMAM), `distillation` (what they share), `distilled` (the
+//! detector), `feature_mapping` and `mapping_training` (FMAM), `training` (the loop), `teacher_cache` and
+//! `sample_features` (features of training images), `scoring` (maps from feature distances), `map_reference` (what is
+//! usual at a position), `settings` (tables of settings), `model_dir` (saved detectors).
 
 mod context;
 mod distillation;
@@ -13,6 +15,7 @@ mod distilled;
 mod error;
 mod feature_mapping;
 mod map_reference;
+mod mapping_training;
 mod model_dir;
 mod nkd;
 mod registry;
@@ -20,6 +23,7 @@ mod rkd;
 mod sample_features;
 mod scoring;
 mod settings;
+mod teacher_cache;
 mod training;
 
 pub use context::{AdaptedFeatures, Fitted, Prediction, RunContext};

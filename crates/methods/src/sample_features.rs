@@ -11,7 +11,7 @@ use crate::{MethodError, RunContext};
 const BATCH: usize = 8;
 
 /// What gives features of a batch of images.
-pub(crate) trait FeatureSource {
+pub(crate) trait FeatureSource: Sync {
     fn pyramid(&self, images: &Tensor) -> Result<FeaturePyramid, MethodError>;
 }
 

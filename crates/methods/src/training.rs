@@ -41,8 +41,9 @@ pub(crate) struct TrainingPlan {
     pub(crate) schedule: Schedule,
 }
 
-/// One sample as it was loaded, with the seed that belongs to it in this epoch.
+/// One sample as it was loaded, with its index and the seed that belongs to it in this epoch.
 pub(crate) struct Loaded {
+    pub(crate) index: usize,
     pub(crate) image: RgbImage,
     pub(crate) seed: Seed,
 }
@@ -78,7 +79,7 @@ impl TrainingPlan {
                 .map(|&index| {
                     let image = load_sample(source, index)?;
                     let seed = seed.derive("sample").derive_index((epoch * source.len() + index) as u64);
-                    Ok(Loaded { image, seed })
+                    Ok(Loaded { index, image, seed })
                 })
                 .collect::<Result<Vec<_>, MethodError>>()?;
             prepare(samples)

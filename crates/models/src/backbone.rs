@@ -15,6 +15,39 @@ impl FeaturePyramid {
         Ok(Self { scales: scales.iter().map(Activation::to_nchw).collect::<Result<_, _>>()? })
     }
 
+    /// The images of all `parts`, which have the same scales, one after the other.
+    ///
+    /// # Errors
+    /// [`ModelError::EmptyBatch`] without a part, [`ModelError::PyramidShape`] for parts with other numbers of scales,
+    /// [`ModelError::Tensor`] for scales of other shapes.
+    pub fn concat(parts: &[&Self]) -> Result<Self, ModelError> {
+        let first = parts.first().ok_or(ModelError::EmptyBatch)?;
+        if let Some(other) = parts.iter().find(|part| part.scales.len() != first.scales.len()) {
+            let expected = format!("{} scales", first.scales.len());
+            return Err(ModelError::PyramidShape { expected, actual: other.shapes() });
+        }
+        // Channels last, as the operators leave them, so that each part is copied once, as it lies.
+        let scale = |k: usize| -> Result<Tensor, ModelError> {
+            let parts = parts.iter().map(|part| part.scales[k].permute((0, 2, 3, 1)));
+            Ok(Tensor::cat(&parts.collect::<Result<Vec<_>, _>>()?, 0)?.permute((0, 3, 1, 2))?)
+        };
+        Ok(Self { scales: (0..first.scales.len()).map(scale).collect::<Result<_, _>>()? })
+    }
+
+    /// Image `n` of the batch, without gradient: a view of the same memory.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] when there is no such image.
+    pub fn image(&self, n: usize) -> Result<Self, ModelError> {
+        let scales = self.scales.iter().map(|scale| Ok(scale.detach().narrow(0, n, 1)?));
+        Ok(Self { scales: scales.collect::<Result<_, ModelError>>()? })
+    }
+
+    /// The same values without gradient.
+    pub fn detach(&self) -> Self {
+        Self { scales: self.scales.iter().map(Tensor::detach).collect() }
+    }
+
     pub(crate) fn shapes(&self) -> Vec<Vec<usize>> {
         self.scales.iter().map(|scale| scale.dims().to_vec()).collect()
     }

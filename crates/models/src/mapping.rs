@@ -109,6 +109,19 @@ impl FeatureMapping {
         }
     }
 
+    /// Takes over the whitening that `other`, a mapping of the same channels and configuration, has.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] when its channels differ.
+    pub fn copy_whitening(&mut self, other: &Self) -> Result<(), ModelError> {
+        match (&mut self.whitening, &other.whitening) {
+            (Some(whitening), Some(other)) => whitening.copy_from(other),
+            _ => Ok(()),
+        }
+    }
+
+    /// Both parts, one after the other: `z`.
+    ///
     /// # Shapes and units
     /// `pyramid`: the scales of [`FeatureMapping::new`]; gives as many of the same shapes.
     ///
@@ -116,43 +129,42 @@ impl FeatureMapping {
     /// [`ModelError::PyramidShape`] when the number of scales differs, [`ModelError::Tensor`] when a scale has other
     /// channels.
     pub fn forward(&self, pyramid: &FeaturePyramid) -> Result<FeaturePyramid, ModelError> {
-        let stages = self.stages(pyramid)?;
-        let mapped = stages.iter().map(|[_, mapped]| mapped.to_nchw());
-        Ok(FeaturePyramid { scales: mapped.collect::<Result<_, _>>()? })
+        self.adapt(&self.whiten(pyramid)?)
     }
 
-    /// As [`FeatureMapping::forward`], and before it what the trained part starts from: the whitened features, or the
-    /// teacher's own without whitening. No gradient reaches `pyramid` through the whitening.
+    /// The fixed part alone: whitened features `f`, or `pyramid` itself without whitening. No gradient reaches `pyramid`
+    /// through the whitening.
     ///
     /// # Errors
     /// As [`FeatureMapping::forward`].
-    pub fn forward_with_start(
-        &self,
-        pyramid: &FeaturePyramid,
-    ) -> Result<(FeaturePyramid, FeaturePyramid), ModelError> {
-        let (mut start, mut end) = (Vec::new(), Vec::new());
-        for [whitened, mapped] in self.stages(pyramid)? {
-            start.push(whitened.to_nchw()?);
-            end.push(mapped.to_nchw()?);
-        }
-        Ok((FeaturePyramid { scales: start }, FeaturePyramid { scales: end }))
+    pub fn whiten(&self, pyramid: &FeaturePyramid) -> Result<FeaturePyramid, ModelError> {
+        let Some(whitening) = &self.whitening else { return Ok(pyramid.clone()) };
+        self.each_scale(pyramid, |k, scale| whitening.forward(k, &scale))
     }
 
-    /// Each scale before and after the trained part.
-    fn stages(&self, pyramid: &FeaturePyramid) -> Result<Vec<[Activation; 2]>, ModelError> {
+    /// The trained part alone, `f + h(f)`, of features that [`FeatureMapping::whiten`] gave, or of a student's that
+    /// imitate them.
+    ///
+    /// # Errors
+    /// As [`FeatureMapping::forward`].
+    pub fn adapt(&self, whitened: &FeaturePyramid) -> Result<FeaturePyramid, ModelError> {
+        self.each_scale(whitened, |k, f| {
+            let (widen, narrow) = &self.scales[k];
+            Ok(f.add(&narrow.forward(&widen.forward(&f)?)?)?)
+        })
+    }
+
+    fn each_scale(
+        &self,
+        pyramid: &FeaturePyramid,
+        part: impl Fn(usize, Activation) -> Result<Activation, ModelError>,
+    ) -> Result<FeaturePyramid, ModelError> {
         if pyramid.scales.len() != self.scales.len() {
             let expected = format!("{} scales", self.scales.len());
             return Err(ModelError::PyramidShape { expected, actual: pyramid.shapes() });
         }
-        let stage = |(k, ((widen, narrow), scale)): (usize, (&(ConvBn, Conv), &candle_core::Tensor))| {
-            let mut f = Activation::from_nchw(scale)?;
-            if let Some(whitening) = &self.whitening {
-                f = whitening.forward(k, &f)?;
-            }
-            let h = narrow.forward(&widen.forward(&f)?)?;
-            let mapped = f.add(&h)?;
-            Ok([f, mapped])
-        };
-        self.scales.iter().zip(&pyramid.scales).enumerate().map(stage).collect()
+        let scales = pyramid.scales.iter().enumerate();
+        let scales = scales.map(|(k, scale)| Ok(part(k, Activation::from_nchw(scale)?)?.to_nchw()?));
+        Ok(FeaturePyramid { scales: scales.collect::<Result<_, ModelError>>()? })
     }
 }

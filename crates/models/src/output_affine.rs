@@ -6,7 +6,7 @@ use crate::{FeaturePyramid, Init, ModelError, Params};
 
 /// Gives a student's outputs the teacher's mean and deviation per channel: `mean + deviation * output`.
 ///
-/// A student whose last layers are linear and normalised starts out with channels of mean 0 and deviation 1, while
+/// A student whose last layers are linear and normalised starts out with channels of mean and deviation near 0 and 1, while
 /// the features of a homogeneous surface are a large constant with little around it. Learning that constant against
 /// the student's own noise took hundreds of steps (`docs/src/method.md`); here it is measured once instead.
 ///

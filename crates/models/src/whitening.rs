@@ -167,6 +167,16 @@ impl Whitening {
         Ok(())
     }
 
+    /// Takes over what `other`, of the same channels, has measured.
+    pub(crate) fn copy_from(&mut self, other: &Self) -> Result<(), ModelError> {
+        for (scale, other) in self.scales.iter_mut().zip(&other.scales) {
+            scale.weight.set(&other.weight.as_detached_tensor())?;
+            scale.bias.set(&other.bias.as_detached_tensor())?;
+            *scale = Scale::new(scale.weight.clone(), scale.bias.clone())?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn forward(&self, k: usize, x: &Activation) -> Result<Activation, ModelError> {
         Ok(self.scales[k].conv.forward(x)?)
     }

@@ -6,6 +6,7 @@ mod checkpoints;
 mod mapping;
 mod parameters;
 mod parity;
+mod pyramid;
 mod reference;
 mod state_dicts;
 mod students;

@@ -1,6 +1,6 @@
 use candle_core::Device;
 use fmam_core::Seed;
-use fmam_models::{FeatureMapping, FeatureMappingConfig, FeaturePyramid, ModelError, Params};
+use fmam_models::{FeatureMapping, FeatureMappingConfig, FeatureMoments, FeaturePyramid, ModelError, Params};
 use fmam_ops::{Optimizer, Sgd, SgdConfig};
 
 use crate::reference::image;
@@ -50,6 +50,39 @@ fn a_trained_mapping_comes_back_frozen() {
     assert_same(&rebuilt.forward(&pyramid()).unwrap(), &trained, 0.1);
     let far = pyramid().scales[0].sub(&trained.scales[0]).unwrap().abs().unwrap().max_all().unwrap();
     assert!(far.to_scalar::<f32>().unwrap() > 0.1);
+}
+
+#[test]
+fn whitening_alone_can_be_taken_over_and_stands_before_the_trained_part() {
+    let config = FeatureMappingConfig::default();
+    let new = |seed| {
+        let params = Params::trainable(Seed::new(seed), &Device::Cpu);
+        FeatureMapping::new(&[4, 6], &config, &params).map(|mapping| (mapping, params)).unwrap()
+    };
+    let mut moments = FeatureMoments::default();
+    moments.add(&pyramid()).unwrap();
+    let (mut measured, _) = new(1);
+    measured.measure(&moments, &config).unwrap();
+    let (mut mapping, params) = new(2);
+    mapping.copy_whitening(&measured).unwrap();
+    let whitened = measured.whiten(&pyramid()).unwrap();
+    assert_same(&mapping.whiten(&pyramid()).unwrap(), &whitened, 0.0);
+    // What was taken over is saved with the mapping.
+    let frozen = Params::frozen(params.tensors().unwrap(), "snapshot", &Device::Cpu);
+    let rebuilt = FeatureMapping::new(&[4, 6], &config, &frozen).unwrap();
+    assert_same(&rebuilt.whiten(&pyramid()).unwrap(), &whitened, 0.0);
+    for scale in &whitened.scales {
+        let mean = scale.mean_all().unwrap().to_scalar::<f32>().unwrap();
+        assert!((mean - 1.0).abs() < 1e-3, "{mean} is not the offset");
+    }
+    // The trained part does something once its last convolution is not zero.
+    for var in params.vars() {
+        var.set(&(var.as_tensor() + 0.05).unwrap().detach()).unwrap();
+    }
+    let mapped = mapping.adapt(&whitened).unwrap();
+    assert_same(&mapping.forward(&pyramid()).unwrap(), &mapped, 0.0);
+    let moved = mapped.scales[0].sub(&whitened.scales[0]).unwrap().abs().unwrap().max_all().unwrap();
+    assert!(moved.to_scalar::<f32>().unwrap() > 1e-2);
 }
 
 #[test]

@@ -1,0 +1,104 @@
+//! What the frozen teacher says about each training image, computed once.
+
+use candle_core::Tensor;
+use fmam_models::FeaturePyramid;
+
+use crate::MethodError;
+use crate::sample_features::FeatureSource;
+
+/// Features of training images by their index, as far as memory for them goes; what does not fit is computed each time.
+pub(crate) struct TeacherCache<'a> {
+    teacher: &'a dyn FeatureSource,
+    images: Vec<Option<FeaturePyramid>>,
+    /// Bytes that may still be taken.
+    room: usize,
+}
+
+impl<'a> TeacherCache<'a> {
+    /// A cache for `n_images` that takes at most `limit` bytes.
+    pub(crate) fn new(teacher: &'a dyn FeatureSource, n_images: usize, limit: usize) -> Self {
+        Self { teacher, images: vec![None; n_images], room: limit }
+    }
+
+    /// Features of `batch`, `[N, 3, H, W]`, which are the training images `indices`.
+    pub(crate) fn pyramid(
+        &mut self,
+        indices: &[usize],
+        batch: &Tensor,
+    ) -> Result<FeaturePyramid, MethodError> {
+        let known: Option<Vec<&FeaturePyramid>> =
+            indices.iter().map(|&at| self.images[at].as_ref()).collect();
+        if let Some(known) = known.filter(|known| !known.is_empty()) {
+            return Ok(FeaturePyramid::concat(&known)?);
+        }
+        let features = self.teacher.pyramid(batch)?;
+        let bytes = features.scales.iter().map(|x| x.elem_count() * x.dtype().size_in_bytes()).sum();
+        if let Some(room) = self.room.checked_sub(bytes) {
+            self.room = room;
+            for (n, &at) in indices.iter().enumerate() {
+                // A view: an image holds its batch, whose other images are held as well.
+                self.images[at] = Some(features.image(n)?);
+            }
+        }
+        Ok(features)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use candle_core::Device;
+
+    use super::*;
+
+    /// Gives the images themselves, and counts.
+    #[derive(Default)]
+    struct Echo(AtomicUsize);
+
+    impl FeatureSource for Echo {
+        fn pyramid(&self, images: &Tensor) -> Result<FeaturePyramid, MethodError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(FeaturePyramid { scales: vec![images.clone(), (images * 2.0)?] })
+        }
+    }
+
+    fn batch(indices: &[usize]) -> Tensor {
+        let images = indices.iter().map(|&at| {
+            let data: Vec<f32> = (0..12).map(|k| (100 * at + k) as f32).collect();
+            Tensor::from_vec(data, (1, 3, 2, 2), &Device::Cpu).unwrap()
+        });
+        Tensor::cat(&images.collect::<Vec<_>>(), 0).unwrap()
+    }
+
+    fn values(features: &FeaturePyramid) -> Vec<Vec<f32>> {
+        features.scales.iter().map(|x| x.flatten_all().unwrap().to_vec1().unwrap()).collect()
+    }
+
+    #[test]
+    fn an_image_is_computed_once_and_given_in_any_company() {
+        let echo = Echo::default();
+        let mut cache = TeacherCache::new(&echo, 5, 1 << 20);
+        for indices in [[0, 1], [2, 3], [3, 0], [1, 2]] {
+            let (given, batch) = (cache.pyramid(&indices, &batch(&indices)).unwrap(), batch(&indices));
+            let expected = Echo::default().pyramid(&batch).unwrap();
+            assert_eq!(values(&given), values(&expected), "{indices:?}");
+        }
+        assert_eq!(echo.0.load(Ordering::Relaxed), 2);
+        // One of the two is new.
+        let given = cache.pyramid(&[4, 1], &batch(&[4, 1])).unwrap();
+        assert_eq!(values(&given), values(&Echo::default().pyramid(&batch(&[4, 1])).unwrap()));
+        assert_eq!(echo.0.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_computed_each_time() {
+        let echo = Echo::default();
+        // A batch of two takes 192 bytes.
+        let mut cache = TeacherCache::new(&echo, 4, 300);
+        for indices in [[0, 1], [2, 3], [2, 3], [0, 1]] {
+            cache.pyramid(&indices, &batch(&indices)).unwrap();
+        }
+        assert_eq!(echo.0.load(Ordering::Relaxed), 3);
+    }
+}
