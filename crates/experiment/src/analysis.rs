@@ -1,18 +1,12 @@
-use candle_core::Tensor;
-use fmam_core::{Label, Mask, Progress, RgbImage, SampleSource, Seed, ordered_map};
-use fmam_methods::{AdaptedFeatures, Detector, MethodError};
-use fmam_metrics::{Separability, bias_variance, separability};
+use fmam_core::{Label, Progress, SampleSource, Seed};
+use fmam_methods::Detector;
+use fmam_metrics::{Separability, separability};
 use fmam_synthesis::Synthesizer;
-use rand::seq::SliceRandom;
 use serde::Serialize;
 
+use crate::scatter::feature_scales;
 use crate::{ExperimentError, evaluate};
 
-/// Positions of one class that are taken from one image at one scale, at most. Neighbours see nearly the same pixels:
-/// more would cost memory and tell little.
-const POSITIONS: usize = 256;
-/// Share of a position's pixels from which on it is defective.
-const DEFECTIVE: f64 = 0.5;
 /// Scored pixels of which the pixel separability is computed, at most; they are spread evenly.
 const PIXELS: usize = 4_000_000;
 
@@ -51,17 +45,26 @@ pub struct DefectAnalysis {
     pub before: FeatureScatter,
     /// Of the adapted ones; `None` for a detector that uses the teacher's as they are.
     pub after: Option<FeatureScatter>,
+    /// Of the adapted ones, or the teacher's, about what the student expects at the same position instead of about the mean
+    /// normal feature: the discrepancy that is scored. `None` for a detector without a student.
+    pub discrepancy: Option<FeatureScatter>,
 }
 
 /// The poster's two statistics, and their quotient.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct FeatureScatter {
-    /// Mean distance of anomalous features to the mean normal feature, in 0..=2.
+    /// Mean distance of anomalous features to the mean normal feature, or to the one expected, in 0..=2.
     pub bias: f64,
-    /// Mean squared distance of normal features to their mean, in 0..=1.
+    /// Mean squared distance of normal features to the same: in 0..=1 to their mean, in 0..=4 to those expected.
     pub variance: f64,
     /// Bias in units of the normal features' root mean square distance.
     pub bias_per_deviation: f64,
+}
+
+impl FeatureScatter {
+    pub(crate) fn new(bias: f64, variance: f64) -> Self {
+        Self { bias, variance, bias_per_deviation: bias / variance.sqrt().max(1e-12) }
+    }
 }
 
 /// How far apart two score distributions lie; see [`fmam_metrics::Separability`].
@@ -130,172 +133,20 @@ fn n_bins(n: usize) -> usize {
     (n as f64).sqrt().ceil().clamp(10.0, 200.0) as usize
 }
 
-/// Normalised features of one class, before and after adaptation, row by row.
-#[derive(Default)]
-struct Features {
-    before: Vec<f32>,
-    after: Vec<f32>,
-}
-
-/// The features of one scale.
-#[derive(Default)]
-struct Scale {
-    channels: usize,
-    stride: usize,
-    normal: Features,
-    real: Features,
-    synthetic: Features,
-}
-
-/// A test image with what belongs to it.
-struct Case {
-    image: RgbImage,
-    mask: Option<Mask>,
-    /// A normal image with a defect, and where that is visible.
-    synthetic: Option<(RgbImage, Mask)>,
-}
-
-fn feature_scales(
-    detector: &dyn Detector,
-    test: &dyn SampleSource,
-    synthesizer: &Synthesizer,
-    seed: Seed,
-    loader_threads: usize,
-    progress: &dyn Progress,
-) -> Result<Vec<ScaleAnalysis>, ExperimentError> {
-    let mut scales: Vec<Scale> = Vec::new();
-    let load = |index: usize| -> Result<Case, ExperimentError> {
-        let id = || test.sample(index).id.clone();
-        let sample_error = |source| ExperimentError::Sample { id: id(), source };
-        let image = test.image(index).map_err(sample_error)?;
-        let mask = test.mask(index).map_err(sample_error)?;
-        let normal = test.sample(index).label == Label::Normal;
-        let defect = || synthesizer.synthesize(&image, seed.derive("defect").derive_index(index as u64));
-        let synthetic = if normal {
-            let defect = defect().map_err(MethodError::from)?;
-            Some((defect.image, defect.visible))
-        } else {
-            None
-        };
-        Ok(Case { image, mask, synthetic })
-    };
-    progress.start("analysing features", test.len() as u64);
-    ordered_map(test.len(), loader_threads, loader_threads + 1, load, |index, case| {
-        if progress.cancelled() {
-            return Err(ExperimentError::Cancelled);
-        }
-        let case = case?;
-        let positions = seed.derive("positions").derive_index(index as u64);
-        let mut add = |image: &RgbImage, mask: Option<&Mask>, class: fn(&mut Scale) -> &mut Features| {
-            let Some(features) = detector.features(std::slice::from_ref(image))? else { return Ok(()) };
-            collect(&mut scales, &features, image, mask, positions, class).map_err(ExperimentError::from)
-        };
-        match (&case.synthetic, &case.mask) {
-            (Some((image, visible)), _) => {
-                add(&case.image, None, |scale| &mut scale.normal)?;
-                add(image, Some(visible), |scale| &mut scale.synthetic)?;
-            }
-            (None, Some(mask)) => add(&case.image, Some(mask), |scale| &mut scale.real)?,
-            (None, None) => {}
-        }
-        progress.update(index as u64 + 1, "");
-        Ok(())
-    })?;
-    progress.finish();
-    scales.iter().map(Scale::analysis).collect()
-}
-
-/// Adds the features of one image at the positions that `mask` covers, or at any without a mask.
-fn collect(
-    scales: &mut Vec<Scale>,
-    features: &AdaptedFeatures,
-    image: &RgbImage,
-    mask: Option<&Mask>,
-    seed: Seed,
-    class: fn(&mut Scale) -> &mut Features,
-) -> Result<(), MethodError> {
-    scales.resize_with(features.teacher.scales.len(), Scale::default);
-    for (k, scale) in scales.iter_mut().enumerate() {
-        let (_, channels, height, width) = features.teacher.scales[k].dims4()?;
-        scale.channels = channels;
-        scale.stride = image.size().height / height.max(1);
-        let mut chosen: Vec<usize> = match mask {
-            None => (0..height * width).collect(),
-            Some(mask) => covered(mask, scale.stride),
-        };
-        // In the order of the image afterwards, so that memory is read forwards.
-        chosen.shuffle(&mut seed.derive_index(k as u64).rng());
-        chosen.truncate(POSITIONS);
-        chosen.sort_unstable();
-        let class = class(scale);
-        append(&mut class.before, &features.teacher.scales[k], &chosen)?;
-        if let Some(adapted) = &features.adapted {
-            append(&mut class.after, &adapted.scales[k], &chosen)?;
-        }
-    }
-    Ok(())
-}
-
-/// The positions, `stride` pixels apart, of whose pixels at least [`DEFECTIVE`] are marked.
-fn covered(mask: &Mask, stride: usize) -> Vec<usize> {
-    let (shares, _) = mask.shares(stride);
-    (0..shares.len()).filter(|&cell| shares[cell] >= DEFECTIVE).collect()
-}
-
-/// Appends the features at `positions` of `[1, C, H, W]`, each scaled to length 1.
-fn append(rows: &mut Vec<f32>, scale: &Tensor, positions: &[usize]) -> Result<(), MethodError> {
-    let (_, channels, height, width) = scale.dims4()?;
-    let values = scale.flatten_all()?.to_vec1::<f32>()?;
-    for &position in positions {
-        let feature = (0..channels).map(|c| values[c * height * width + position]);
-        let norm = feature.clone().map(|v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt().max(1e-12);
-        rows.extend(feature.map(|v| (f64::from(v) / norm) as f32));
-    }
-    Ok(())
-}
-
-impl Scale {
-    fn analysis(&self) -> Result<ScaleAnalysis, ExperimentError> {
-        let defects = |anomalous: &Features| -> Result<Option<DefectAnalysis>, ExperimentError> {
-            if anomalous.before.is_empty() {
-                return Ok(None);
-            }
-            let scatter = |normal: &[f32], anomalous: &[f32]| -> Result<FeatureScatter, ExperimentError> {
-                let found = bias_variance(normal, anomalous, self.channels)?;
-                let (bias, variance) = (found.bias, found.variance);
-                Ok(FeatureScatter { bias, variance, bias_per_deviation: bias / variance.sqrt().max(1e-12) })
-            };
-            let adapted = !anomalous.after.is_empty();
-            Ok(Some(DefectAnalysis {
-                n_anomalous: anomalous.before.len() / self.channels,
-                before: scatter(&self.normal.before, &anomalous.before)?,
-                after: adapted.then(|| scatter(&self.normal.after, &anomalous.after)).transpose()?,
-            }))
-        };
-        Ok(ScaleAnalysis {
-            channels: self.channels,
-            stride: self.stride,
-            n_normal: self.normal.before.len() / self.channels.max(1),
-            real: defects(&self.real)?,
-            synthetic: defects(&self.synthetic)?,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use candle_core::Device;
-    use fmam_core::{AnomalyMap, ImageSize, Silent};
-    use fmam_methods::Prediction;
+    use candle_core::{DType, Device, Tensor};
+    use fmam_core::{AnomalyMap, ImageSize, RgbImage, Silent};
+    use fmam_methods::{AdaptedFeatures, MethodError, Prediction};
     use fmam_models::FeaturePyramid;
     use fmam_synthesis::{SynthesisConfig, Textures};
     use fmam_testkit::striped_test;
 
     use super::*;
 
-    /// Its features are the colours of 4 by 4 pixels; adaptation turns every colour towards red.
+    /// Its features are the colours of 4 by 4 pixels; adaptation turns every colour towards red. It expects grey.
     struct Colours;
 
     impl Detector for Colours {
@@ -329,7 +180,12 @@ mod tests {
                     scales: vec![Tensor::from_vec(pixels(gain), (1, 3, 8, 8), &Device::Cpu)?],
                 })
             };
-            Ok(Some(AdaptedFeatures { teacher: pyramid(1.0)?, adapted: Some(pyramid(1e6)?) }))
+            let grey = FeaturePyramid { scales: vec![Tensor::ones((1, 3, 8, 8), DType::F32, &Device::Cpu)?] };
+            Ok(Some(AdaptedFeatures {
+                teacher: pyramid(1.0)?,
+                adapted: Some(pyramid(1e6)?),
+                expected: Some(grey),
+            }))
         }
 
         fn save(&self, _dir: &Path) -> Result<(), MethodError> {
@@ -353,6 +209,13 @@ mod tests {
         assert!(real.before.bias > 0.3 && real.before.bias_per_deviation > 2.0, "{real:?}");
         let after = real.after.unwrap();
         assert!(after.bias < 1e-3 && after.variance < 1e-6, "{after:?}");
+        // Red lies this far from grey, for every feature: the squared distance of (1, 0, 0) and (1, 1, 1) / sqrt 3.
+        let (about, squared) = (real.discrepancy.unwrap(), 2.0 - 2.0 / 3.0_f64.sqrt());
+        assert!(
+            (about.variance - squared).abs() < 1e-4 && (about.bias - squared.sqrt()).abs() < 1e-4,
+            "{about:?}"
+        );
+        assert!((about.bias_per_deviation - 1.0).abs() < 1e-4, "{about:?}");
         assert!(scale.synthetic.as_ref().is_some_and(|defects| defects.n_anomalous > 0));
         assert_eq!(found.image_scores.ks_distance, 1.0);
         assert!(found.pixel_scores.unwrap().overlap < 0.1);
@@ -361,12 +224,5 @@ mod tests {
     #[test]
     fn threads_change_nothing() {
         assert_eq!(run(1), run(3));
-    }
-
-    #[test]
-    fn a_position_counts_as_defective_from_half_of_its_pixels_on() {
-        let mask = Mask::from_fn(ImageSize::new(4, 6), |y, x| y < 2 && x < 3);
-        assert_eq!(covered(&mask, 2), [0, 1]);
-        assert_eq!(covered(&mask, 6), [0; 0]);
     }
 }

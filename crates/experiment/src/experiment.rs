@@ -4,7 +4,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use fmam_core::{Progress, RunKey, SampleSource, ordered_map};
 use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions};
-use fmam_methods::{Fitted, RunContext};
+use fmam_methods::{Fitted, Method, RunContext};
 use fmam_models::{BACKBONES, LoadedBackbone, ModelError, load_backbone};
 use fmam_synthesis::Textures;
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ impl Experiment {
     /// [`ExperimentError::Model`] for files.
     pub fn open(config: ExperimentConfig, device: Device) -> Result<Self, ExperimentError> {
         config.validate()?;
-        let methods = method_configs(&config)?;
+        let methods = methods(&config)?;
         check_backbone_names(&config)?;
         let options = DatasetOptions { root: config.data_root.clone(), demo: config.demo.clone() };
         let dataset = (fmam_datasets::dataset(&config.dataset)?.open)(&options)?;
@@ -79,9 +79,9 @@ impl Experiment {
             .into_iter()
             .map(|key| {
                 let (n_train, n_test) = sizes[&key.category];
-                let method = &methods[&key.method];
-                let stages = stage_epochs(method);
-                let config = run_config(&config, &key, method, &textures_name)?;
+                let method = methods[&key.method].config(n_train);
+                let stages = stage_epochs(&method);
+                let config = run_config(&config, &key, &method, &textures_name)?;
                 Ok(RunPlan { key, n_train, n_test, config, stages })
             })
             .collect::<Result<_, ExperimentError>>()?;
@@ -205,14 +205,15 @@ impl Experiment {
 }
 
 /// The resolved configuration of every method; tables of methods that do not run are checked too.
-fn method_configs(config: &ExperimentConfig) -> Result<BTreeMap<String, Value>, ExperimentError> {
+/// Each method that is named, with its settings, which are checked.
+fn methods(config: &ExperimentConfig) -> Result<BTreeMap<String, Box<dyn Method>>, ExperimentError> {
     let names = config.methods.iter().chain(config.method.keys());
-    let resolve = |name: &String| {
+    let build = |name: &String| {
         let entry = method_entry(name)?;
         let method = (entry.build)(method_table(config, name)?).map_err(ExperimentError::configuration)?;
-        Ok((name.clone(), method.config()))
+        Ok((name.clone(), method))
     };
-    names.map(resolve).collect()
+    names.map(build).collect()
 }
 
 fn check_backbone_names(config: &ExperimentConfig) -> Result<(), ExperimentError> {

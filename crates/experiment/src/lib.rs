@@ -4,7 +4,7 @@
 //! whoever reads them) and what a method does inside. It is the only library that knows of time and disk.
 //!
 //! Modules in reading order: [`ExperimentConfig`] and its [`PRESETS`]; `key`, every combination in order; [`Experiment`],
-//! the opened data, backbones and methods; [`evaluate`] and [`analyze`]; `exhibits`, which test images are drawn; `store`, run folders
+//! the opened data, backbones and methods; [`evaluate`]; [`analyze`] and its `scatter` of features; `exhibits`, which test images are drawn; `store`, run folders
 //! that appear whole or not at all; `lock`, one process a folder; [`Grid`], which runs what is not finished yet.
 
 mod analysis;
@@ -19,6 +19,7 @@ mod key;
 mod lock;
 mod overrides;
 mod preset;
+mod scatter;
 mod store;
 
 pub use analysis::{Analysis, DefectAnalysis, FeatureScatter, ScaleAnalysis, ScoreSeparability, analyze};

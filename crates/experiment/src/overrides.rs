@@ -57,7 +57,7 @@ pub(crate) fn method_table(config: &ExperimentConfig, name: &str) -> Result<toml
     if let Some(epochs) = config.epochs
         && !table.contains_key("epochs")
     {
-        let defaults = (entry.build)(toml::Table::new()).map_err(ExperimentError::configuration)?.config();
+        let defaults = (entry.build)(toml::Table::new()).map_err(ExperimentError::configuration)?.config(0);
         if defaults.get("epochs").is_some() {
             // Saturating: a number of epochs that no TOML integer holds is refused by no method and never ends.
             table

@@ -40,6 +40,9 @@ pub struct AdaptedFeatures {
     pub teacher: FeaturePyramid,
     /// After adaptation to the task, of the same shapes; `None` for a detector that uses them as they are.
     pub adapted: Option<FeaturePyramid>,
+    /// What the detector expects in their place, as a student gives it, of the same shapes; `None` where it expects no
+    /// feature of its own for each position.
+    pub expected: Option<FeaturePyramid>,
 }
 
 /// The verdict on one image.

@@ -57,6 +57,14 @@ pub struct DistillationConfig {
 }
 
 impl DistillationConfig {
+    /// With what depends on the number of training images.
+    fn resolved(mut self, n_images: usize) -> Self {
+        if let Some(mapping) = &mut self.mapping {
+            mapping.epochs = Some(mapping.epochs_on(n_images, self.epochs));
+        }
+        self
+    }
+
     /// What FMAM trains; `None` in the plain method.
     pub(crate) fn adaptation(&self) -> Option<Adaptation> {
         self.mapping.as_ref().map(|mapping| mapping.adaptation)
@@ -149,20 +157,18 @@ pub(crate) fn to_table(config: &DistillationConfig) -> toml::Table {
 }
 
 impl Method for Distillation {
-    fn config(&self) -> serde_json::Value {
-        serde_json::to_value(&self.config).unwrap_or_default()
+    fn config(&self, n_images: usize) -> serde_json::Value {
+        serde_json::to_value(self.config.clone().resolved(n_images)).unwrap_or_default()
     }
 
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
-        let config = &self.config;
         if train.is_empty() {
             return Err(MethodError::NoTrainingImages);
         }
+        let config = &self.config.resolved(train.len());
         let mut curve = Vec::new();
         let (mut backbone, mut mapping) = (run.backbone.clone(), None);
-        let student_epochs = config.epochs;
-        let training =
-            config.mapping.as_ref().map(|config| MappingTraining { config, student_epochs, train, run });
+        let training = config.mapping.as_ref().map(|config| MappingTraining { config, train, run });
         if let Some(training) = &training {
             match training.config.adaptation {
                 Adaptation::Mapping => mapping = Some(training.whitening()?),
@@ -214,7 +220,7 @@ impl Method for Distillation {
         })?);
         let mut detector = DistillationDetector::new(
             self.flavour,
-            self.config.clone(),
+            config.clone(),
             teacher,
             (params.tensors()?, "the fitted student"),
             run.image_size,

@@ -91,6 +91,15 @@ impl MappedTeacher {
         Ok(Self { backbone, mapping, is_shared })
     }
 
+    /// What the student learns, from the backbone's features.
+    fn target(&self, features: &FeaturePyramid) -> Result<FeaturePyramid, MethodError> {
+        Ok(match &self.mapping {
+            None => features.clone(),
+            Some((mapping, _)) if self.is_shared => mapping.whiten(features)?,
+            Some((mapping, _)) => mapping.forward(features)?,
+        })
+    }
+
     /// Brings features, which the student learns or gives, to where the two are compared.
     fn to_compare(&self, features: FeaturePyramid) -> Result<FeaturePyramid, MethodError> {
         match &self.mapping {
@@ -102,12 +111,7 @@ impl MappedTeacher {
 
 impl FeatureSource for MappedTeacher {
     fn pyramid(&self, images: &Tensor) -> Result<FeaturePyramid, MethodError> {
-        let features = self.backbone.features(images)?;
-        Ok(match &self.mapping {
-            None => features,
-            Some((mapping, _)) if self.is_shared => mapping.whiten(&features)?,
-            Some((mapping, _)) => mapping.forward(&features)?,
-        })
+        self.target(&self.backbone.features(images)?)
     }
 }
 
@@ -259,9 +263,10 @@ impl Detector for DistillationDetector {
         }
         let batch = to_batch(images, self.teacher.backbone.preprocess(), &self.device)?;
         let teacher = self.teacher.backbone.features(&batch)?;
-        let adapted =
-            self.teacher.mapping.as_ref().map(|(mapping, _)| mapping.forward(&teacher)).transpose()?;
-        Ok(Some(AdaptedFeatures { teacher, adapted }))
+        let target = self.teacher.target(&teacher)?;
+        let expected = self.teacher.to_compare(self.student.forward(&batch, &target)?)?;
+        let adapted = self.teacher.mapping.is_some().then(|| self.teacher.to_compare(target)).transpose()?;
+        Ok(Some(AdaptedFeatures { teacher, adapted, expected: Some(expected) }))
     }
 
     fn save(&self, dir: &Path) -> Result<(), MethodError> {

@@ -18,9 +18,8 @@ const MOMENT_IMAGES: usize = 256;
 
 /// A training of features, with what it is given.
 pub(crate) struct MappingTraining<'a> {
+    /// With its number of epochs.
     pub(crate) config: &'a MappingConfig,
-    /// What the student takes, for where the configuration gives no epochs.
-    pub(crate) student_epochs: usize,
     pub(crate) train: &'a dyn SampleSource,
     pub(crate) run: &'a RunContext<'a>,
 }
@@ -105,7 +104,7 @@ impl MappingTraining<'_> {
         let (config, run) = (self.config, self.run);
         let plan = TrainingPlan {
             stage: "feature-mapping",
-            epochs: config.epochs_on(self.train.len(), self.student_epochs),
+            epochs: config.epochs.unwrap_or(0),
             batch_size: config.batch_size,
             optimizer: OptimizerKind::Adam,
             learning_rate: config.learning_rate,

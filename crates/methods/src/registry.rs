@@ -8,8 +8,9 @@ use crate::{AdaptedFeatures, Fitted, MethodError, Prediction, RunContext, nkd, r
 
 /// An unfitted method: its checked configuration.
 pub trait Method: Send + Sync {
-    /// The resolved configuration, defaults filled in, for the run record.
-    fn config(&self) -> serde_json::Value;
+    /// The resolved configuration for training on `n_images`, defaults filled in, for the run record. The number of passes
+    /// over the images in each training stage stands under a key that ends in `epochs`.
+    fn config(&self, n_images: usize) -> serde_json::Value;
 
     /// Fits a detector to normal images.
     ///

@@ -158,6 +158,20 @@ fn an_untrained_mapping_whitens_and_adapted_features_can_be_seen() {
 }
 
 #[test]
+fn the_resolved_configuration_tells_how_long_each_stage_lasts() {
+    let epochs = |name: &str, settings: &str, n_images: usize| {
+        let method = (method(name).unwrap().build)(toml::from_str(settings).unwrap()).unwrap();
+        let config = method.config(n_images);
+        (config["epochs"].as_u64(), config["mapping"]["epochs"].as_u64())
+    };
+    assert_eq!(epochs("rkd", "", 320), (Some(100), None));
+    // 600 steps of 8 images.
+    assert_eq!(epochs("rkd+fmam", "", 320), (Some(100), Some(15)));
+    assert_eq!(epochs("rkd+fmam", "epochs = 3", 320), (Some(3), Some(3)));
+    assert_eq!(epochs("nkd+fmam", "epochs = 3\nmapping.epochs = 9", 320), (Some(3), Some(9)));
+}
+
+#[test]
 fn a_mapping_is_trained_behind_the_student_or_before_it() {
     let (images, ..) = test_images();
     let train = striped_train(8, SIZE, Seed::new(1));

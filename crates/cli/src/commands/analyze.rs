@@ -18,6 +18,7 @@ Example:
 
 Features are scaled to length 1. Bias is the mean distance of defective features to the mean normal one, variance the mean
 squared distance of normal features to it, both at positions of test images; bias/dev is the bias in normal deviations.
+In the rows `student` they are distances to what the student expects at the same position: the discrepancy that is scored.
 Defects are the test images' own (real) and synthetic ones in normal test images.";
 
 #[derive(clap::Args)]
@@ -73,7 +74,11 @@ fn table(model: &str, analysis: &Analysis) -> String {
             [("real", &scale.real), ("synthetic", &scale.synthetic)];
         for (kind, defects) in kinds.into_iter().filter_map(|(kind, defects)| Some((kind, defects.as_ref()?)))
         {
-            let rows = [("teacher", Some(defects.before)), ("adapted", defects.after)];
+            let rows = [
+                ("teacher", Some(defects.before)),
+                ("adapted", defects.after),
+                ("student", defects.discrepancy),
+            ];
             for (name, scatter) in rows.into_iter().filter_map(|(name, scatter)| Some((name, scatter?))) {
                 let FeatureScatter { bias, variance, bias_per_deviation } = scatter;
                 text += &format!(
