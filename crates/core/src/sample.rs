@@ -58,7 +58,7 @@ pub trait SampleSource: Send + Sync {
     /// When `index` is not below [`SampleSource::len`], as slice indexing does.
     fn sample(&self, index: usize) -> &Sample;
 
-    /// Decodes sample `index`, resized to the source's common size.
+    /// Decodes sample `index`, resized to the source's common size: the same pixels at every call.
     ///
     /// # Errors
     /// The source's own: an unreadable or truncated file, say. The message names the file.

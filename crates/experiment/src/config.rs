@@ -47,7 +47,7 @@ pub struct ExperimentConfig {
     /// Threads that decode and synthesise beside the training thread; `None` for one a core. The result does not
     /// depend on it.
     pub loader_threads: Option<usize>,
-    /// Training epochs of every method that trains; a method's own table has precedence.
+    /// Training epochs of every method that trains, with FMAM those of the student; a method's own table has precedence.
     pub epochs: Option<usize>,
     /// Each method's own settings, `[method.rkd]` say, over that method's defaults.
     #[serde(default)]

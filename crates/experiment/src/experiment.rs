@@ -204,8 +204,7 @@ impl Experiment {
     }
 }
 
-/// The resolved configuration of every method; tables of methods that do not run are checked too.
-/// Each method that is named, with its settings, which are checked.
+/// Every method with its settings; tables of methods that do not run are checked too.
 fn methods(config: &ExperimentConfig) -> Result<BTreeMap<String, Box<dyn Method>>, ExperimentError> {
     let names = config.methods.iter().chain(config.method.keys());
     let build = |name: &String| {

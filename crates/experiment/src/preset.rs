@@ -13,6 +13,8 @@ pub struct Preset {
 pub static PRESETS: &[Preset] = &[
     Preset { name: "demo", toml: include_str!("../../../data/presets/demo.toml") },
     Preset { name: "ablation", toml: include_str!("../../../data/presets/ablation.toml") },
+    Preset { name: "screw", toml: include_str!("../../../data/presets/screw.toml") },
+    Preset { name: "magnetic-tile", toml: include_str!("../../../data/presets/magnetic-tile.toml") },
 ];
 
 /// The configuration of the preset called `name`.
@@ -47,13 +49,20 @@ mod tests {
     }
 
     #[test]
-    fn every_method_of_the_ablation_has_its_variant() {
-        let ablation = preset("ablation").unwrap();
-        for name in &ablation.methods {
-            let table = crate::overrides::method_table(&ablation, name).unwrap();
-            let entry = crate::overrides::method_entry(name).unwrap();
-            (entry.build)(table).unwrap_or_else(|error| panic!("{name}: {error}"));
+    fn every_method_of_every_preset_takes_its_settings() {
+        for entry in PRESETS {
+            let config = preset(entry.name).unwrap();
+            for name in config.methods.iter().chain(config.method.keys()) {
+                let table = crate::overrides::method_table(&config, name).unwrap();
+                let method = crate::overrides::method_entry(name).unwrap();
+                (method.build)(table).unwrap_or_else(|error| panic!("{}, {name}: {error}", entry.name));
+            }
         }
+    }
+
+    #[test]
+    fn every_variant_of_the_ablation_is_run() {
+        let ablation = preset("ablation").unwrap();
         assert!(
             ablation.variant.keys().all(|v| ablation.methods.iter().any(|m| m.ends_with(&format!("@{v}"))))
         );

@@ -191,6 +191,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn bias_is_of_the_defects_and_variance_of_the_normal_features() {
+        let features = |discrepancy: &[f64]| Features {
+            before: vec![1.0; discrepancy.len()],
+            after: Vec::new(),
+            discrepancy: discrepancy.to_vec(),
+        };
+        let scale = Scale {
+            channels: 1,
+            stride: 4,
+            normal: features(&[1.0, 2.0]),
+            real: features(&[3.0]),
+            synthetic: features(&[4.0, 6.0]),
+        };
+        let found = scale.analysis().unwrap();
+        let real = found.real.unwrap().discrepancy.unwrap();
+        assert_eq!((real.bias, real.variance), (3.0, 2.5));
+        assert!((real.bias_per_deviation - 3.0 / 2.5_f64.sqrt()).abs() < 1e-12);
+        let synthetic = found.synthetic.unwrap();
+        assert_eq!(synthetic.discrepancy.map(|s| (s.bias, s.variance)), Some((5.0, 2.5)));
+        assert_eq!(synthetic.after, None);
+    }
+
+    #[test]
     fn a_position_counts_as_defective_from_half_of_its_pixels_on() {
         let mask = Mask::from_fn(ImageSize::new(4, 6), |y, x| y < 2 && x < 3);
         assert_eq!(covered(&mask, 2), [0, 1]);

@@ -1,5 +1,5 @@
 //! What the distillation methods share: configuration and the training of a student. A method is a choice of student;
-//! FMAM puts a feature mapping between the teacher and what the student learns.
+//! FMAM whitens what the student learns and trains a feature mapping behind teacher and student.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::distilled::{DistillationDetector, MappedTeacher, ScaledStudent};
 use crate::feature_mapping::{Adaptation, MappingConfig};
-use crate::mapping_training::MappingTraining;
+use crate::mapping_training::{MappingTraining, Trained};
 use crate::sample_features::spread_features;
 use crate::scoring::{DistanceReference, MapCombination, ScoringConfig};
 use crate::settings::overlay_settings;
 use crate::teacher_cache::TeacherCache;
-use crate::training::{OptimizerKind, Schedule, TrainingPlan};
+use crate::training::{Loaded, OptimizerKind, Schedule, TrainingPlan};
 use crate::{Fitted, Method, MethodError, RunContext};
 
 /// Which form of the cosine distance the student minimises.
@@ -70,9 +70,18 @@ impl DistillationConfig {
         self.mapping.as_ref().map(|mapping| mapping.adaptation)
     }
 
-    /// Whether a feature mapping stands between the teacher and the student.
+    /// Whether there is a feature mapping, trained or not.
     pub(crate) fn has_mapping(&self) -> bool {
         matches!(self.adaptation(), Some(Adaptation::Mapping | Adaptation::TargetMapping))
+    }
+
+    /// Whether what the student learns may be negative although the backbone's features are not.
+    pub(crate) fn has_signed_targets(&self) -> bool {
+        self.mapping.as_ref().is_some_and(|mapping| match mapping.adaptation {
+            Adaptation::Mapping => mapping.network.whiten,
+            Adaptation::TargetMapping => true,
+            Adaptation::LastBlock => false,
+        })
     }
 }
 
@@ -165,10 +174,13 @@ impl Method for Distillation {
         if train.is_empty() {
             return Err(MethodError::NoTrainingImages);
         }
-        let config = &self.config.resolved(train.len());
+        let config = self.config.clone().resolved(train.len());
+        let training = config.mapping.as_ref().map(|settings| {
+            let epochs = settings.epochs_on(train.len(), config.epochs);
+            MappingTraining { config: settings, epochs, train, run }
+        });
         let mut curve = Vec::new();
         let (mut backbone, mut mapping) = (run.backbone.clone(), None);
-        let training = config.mapping.as_ref().map(|config| MappingTraining { config, train, run });
         if let Some(training) = &training {
             match training.config.adaptation {
                 Adaptation::Mapping => mapping = Some(training.whitening()?),
@@ -185,12 +197,49 @@ impl Method for Distillation {
                 }
             }
         }
-        let teacher = MappedTeacher::new(backbone, config, mapping, "the fitted mapping", &run.device)?;
+        let (mapping_origin, student_origin) = ("the fitted mapping", "the fitted student");
+        let mut teacher =
+            MappedTeacher::new(Arc::clone(&backbone), &config, mapping, mapping_origin, &run.device)?;
+        let (student, points) = self.train_student(&config, &teacher, train, run)?;
+        curve.extend(points);
+        if let (Some(training), Some(whitening)) = (&training, teacher.shared_mapping()) {
+            let student = student.clone();
+            let frozen = ScaledStudent::frozen(
+                self.flavour,
+                &config,
+                &backbone,
+                student,
+                student_origin,
+                &run.device,
+            )?;
+            let (tensors, points) = training
+                .fit_behind_student(whitening, |images, features| frozen.forward(images, features))?;
+            curve.extend(points);
+            teacher = MappedTeacher::new(backbone, &config, Some(tensors), mapping_origin, &run.device)?;
+        }
+        let (size, seed) = (run.image_size, run.seed);
+        let student = (student, student_origin);
+        let mut detector =
+            DistillationDetector::new(self.flavour, config, teacher, student, size, seed, &run.device)?;
+        detector.measure_reference(train, run)?;
+        Ok(Fitted { detector: Box::new(detector), curve })
+    }
+}
+
+impl Distillation {
+    /// Trains a student to imitate `teacher`.
+    fn train_student(
+        &self,
+        config: &DistillationConfig,
+        teacher: &MappedTeacher,
+        train: &dyn SampleSource,
+        run: &RunContext<'_>,
+    ) -> Result<Trained, MethodError> {
         let params = Params::trainable(run.seed.derive("student"), &run.device);
-        let student = ScaledStudent::new(self.flavour, &run.backbone, config.has_mapping(), &params)?;
+        let student = ScaledStudent::new(self.flavour, config, &run.backbone, &params)?;
         if let Some(affine) = student.affine() {
             let mut sample = Vec::new();
-            spread_features(&teacher, train, MEASURED_IMAGES, run, |features| {
+            spread_features(teacher, train, MEASURED_IMAGES, run, |features| {
                 sample.push(features);
                 Ok(())
             })?;
@@ -206,33 +255,19 @@ impl Method for Distillation {
             schedule: config.schedule,
         };
         let preprocess = run.backbone.preprocess();
-        let prepare = |samples: Vec<crate::training::Loaded>| {
+        let prepare = |samples: Vec<Loaded>| {
             let (indices, images): (Vec<usize>, Vec<RgbImage>) =
                 samples.into_iter().map(|sample| (sample.index, sample.image)).unzip();
             Ok((indices, to_batch(&images, preprocess, &run.device)?))
         };
         let limit = if run.device.is_cpu() { CACHE_BYTES } else { 0 };
-        let mut targets = TeacherCache::new(&teacher, train.len(), limit);
-        curve.extend(plan.run(params.vars(), train, run, prepare, |(indices, images)| {
+        let mut targets = TeacherCache::new(teacher, train.len(), limit);
+        let curve = plan.run(params.vars(), train, run, prepare, |(indices, images)| {
             let target = targets.pyramid(&indices, &images)?;
             let output = student.forward(&images, &target)?;
             loss(config.loss, &target, &output)
-        })?);
-        let mut detector = DistillationDetector::new(
-            self.flavour,
-            config.clone(),
-            teacher,
-            (params.tensors()?, "the fitted student"),
-            run.image_size,
-            run.seed,
-            &run.device,
-        )?;
-        if let Some(training) = training.filter(|training| training.config.adaptation == Adaptation::Mapping)
-        {
-            curve.extend(detector.adapt(&training)?);
-        }
-        detector.measure_reference(train, run)?;
-        Ok(Fitted { detector: Box::new(detector), curve })
+        })?;
+        Ok((params.tensors()?, curve))
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use fmam_core::{CurvePoint, ImageSize, RgbImage, SampleSource, Seed};
+use fmam_core::{ImageSize, RgbImage, SampleSource, Seed};
 use fmam_models::{
     AnyStudent, Backbone, FeatureMapping, FeaturePyramid, LoadedBackbone, OutputAffine, Params,
     backbone_from_tensors, to_batch,
@@ -14,7 +14,6 @@ use rayon::prelude::*;
 use crate::distillation::{DistillationConfig, Flavour, configure, to_table};
 use crate::feature_mapping::Adaptation;
 use crate::map_reference::{MapMoments, MapReference};
-use crate::mapping_training::MappingTraining;
 use crate::model_dir::{ModelDir, Tensors, read_network};
 use crate::sample_features::{FeatureSource, spread_images};
 use crate::scoring::{DistanceReference, distances};
@@ -23,25 +22,40 @@ use crate::{AdaptedFeatures, Detector, MethodError, Prediction, RunContext};
 /// A student with what brings its outputs to the teacher's range.
 pub(crate) struct ScaledStudent {
     student: AnyStudent,
-    /// For signed features only, as mapped ones are: those behind a ReLU have no constant to learn against noise.
+    /// For signed features only, as whitened ones are: those behind a ReLU have no constant to learn against noise.
     affine: Option<OutputAffine>,
 }
 
 impl ScaledStudent {
     pub(crate) fn new(
         flavour: &Flavour,
+        config: &DistillationConfig,
         backbone: &LoadedBackbone,
-        is_mapped: bool,
         params: &Params,
     ) -> Result<Self, MethodError> {
         let student = (flavour.student)(backbone, params)?;
         let (channels, output) = (backbone.channels(), params.pp("output"));
-        let affine = match (backbone.has_signed_features(), is_mapped) {
+        let affine = match (backbone.has_signed_features(), config.has_signed_targets()) {
             (true, _) => Some(OutputAffine::new(channels, &output)?),
             (false, true) => Some(OutputAffine::projected(channels, &output)?),
             (false, false) => None,
         };
         Ok(Self { student, affine })
+    }
+
+    /// With given tensors, which are all that it needs.
+    pub(crate) fn frozen(
+        flavour: &Flavour,
+        config: &DistillationConfig,
+        backbone: &LoadedBackbone,
+        tensors: Tensors,
+        origin: &str,
+        device: &Device,
+    ) -> Result<Self, MethodError> {
+        let params = Params::frozen(tensors, origin, device);
+        let student = Self::new(flavour, config, backbone, &params)?;
+        params.finish(|_| false)?;
+        Ok(student)
     }
 
     /// The fixed range of the outputs, to be measured before training.
@@ -91,20 +105,25 @@ impl MappedTeacher {
         Ok(Self { backbone, mapping, is_shared })
     }
 
+    /// The mapping that stands behind the student too.
+    pub(crate) fn shared_mapping(&self) -> Option<&FeatureMapping> {
+        self.mapping.as_ref().filter(|_| self.is_shared).map(|(mapping, _)| mapping)
+    }
+
     /// What the student learns, from the backbone's features.
     fn target(&self, features: &FeaturePyramid) -> Result<FeaturePyramid, MethodError> {
-        Ok(match &self.mapping {
-            None => features.clone(),
-            Some((mapping, _)) if self.is_shared => mapping.whiten(features)?,
-            Some((mapping, _)) => mapping.forward(features)?,
+        Ok(match (&self.mapping, self.shared_mapping()) {
+            (None, _) => features.clone(),
+            (_, Some(shared)) => shared.whiten(features)?,
+            (Some((mapping, _)), None) => mapping.forward(features)?,
         })
     }
 
     /// Brings features, which the student learns or gives, to where the two are compared.
     fn to_compare(&self, features: FeaturePyramid) -> Result<FeaturePyramid, MethodError> {
-        match &self.mapping {
-            Some((mapping, _)) if self.is_shared => Ok(mapping.adapt(&features)?),
-            _ => Ok(features),
+        match self.shared_mapping() {
+            Some(mapping) => Ok(mapping.adapt(&features)?),
+            None => Ok(features),
         }
     }
 }
@@ -137,9 +156,8 @@ impl DistillationDetector {
         seed: Seed,
         device: &Device,
     ) -> Result<Self, MethodError> {
-        let params = Params::frozen(student_tensors.clone(), origin, device);
-        let student = ScaledStudent::new(flavour, &teacher.backbone, config.has_mapping(), &params)?;
-        params.finish(|_| false)?;
+        let tensors = student_tensors.clone();
+        let student = ScaledStudent::frozen(flavour, &config, &teacher.backbone, tensors, origin, device)?;
         let device = device.clone();
         let reference = None;
         Ok(Self { flavour, config, teacher, student, student_tensors, reference, image_size, seed, device })
@@ -157,17 +175,6 @@ impl DistillationDetector {
         let target = self.teacher.pyramid(&batch)?;
         let output = self.student.forward(&batch, &target)?;
         distances(&self.teacher.to_compare(target)?, &self.teacher.to_compare(output)?)
-    }
-
-    /// Trains the mapping behind teacher and student, which until then only whitens.
-    pub(crate) fn adapt(&mut self, training: &MappingTraining<'_>) -> Result<Vec<CurvePoint>, MethodError> {
-        let Some((whitening, _)) = &self.teacher.mapping else { return Ok(Vec::new()) };
-        let student = |images: &Tensor, features: &FeaturePyramid| self.student.forward(images, features);
-        let (tensors, curve) = training.fit_behind_student(whitening, student)?;
-        let backbone = Arc::clone(&self.teacher.backbone);
-        self.teacher =
-            MappedTeacher::new(backbone, &self.config, Some(tensors), "the fitted mapping", &self.device)?;
-        Ok(curve)
     }
 
     fn score_batch(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {

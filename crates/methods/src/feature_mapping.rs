@@ -30,7 +30,7 @@ pub enum Adaptation {
 pub struct MappingConfig {
     /// What is trained.
     pub adaptation: Adaptation,
-    /// Epochs of this training; where not given, those of the student, but no more than make
+    /// Epochs of this training; where not given, those of the student, but no more than reach
     /// [`MappingConfig::DEFAULT_STEPS`] steps. With 0 nothing is trained: features are whitened only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<usize>,

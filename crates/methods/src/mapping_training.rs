@@ -1,7 +1,7 @@
 //! The training of FMAM: the feature mapping learns, from normal images and synthetic defects, to set defects apart and to
 //! leave normal features where they are.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use fmam_core::{CurvePoint, Mask, RgbImage, SampleSource};
 use fmam_losses::{AngularMargin, PairMasks, keep};
 use fmam_models::{Backbone, FeatureMapping, FeatureMoments, FeaturePyramid, Params, to_batch};
@@ -18,8 +18,9 @@ const MOMENT_IMAGES: usize = 256;
 
 /// A training of features, with what it is given.
 pub(crate) struct MappingTraining<'a> {
-    /// With its number of epochs.
     pub(crate) config: &'a MappingConfig,
+    /// Passes over the images; with 0 nothing is trained.
+    pub(crate) epochs: usize,
     pub(crate) train: &'a dyn SampleSource,
     pub(crate) run: &'a RunContext<'a>,
 }
@@ -99,12 +100,12 @@ impl MappingTraining<'_> {
     fn train(
         &self,
         params: &Params,
-        contrast: impl Fn(&Tensor) -> Result<Contrast, MethodError> + Send + Sync,
+        contrast: impl Fn(&Tensor) -> Result<Vec<Contrast>, MethodError> + Send + Sync,
     ) -> Result<Vec<CurvePoint>, MethodError> {
         let (config, run) = (self.config, self.run);
         let plan = TrainingPlan {
             stage: "feature-mapping",
-            epochs: config.epochs.unwrap_or(0),
+            epochs: self.epochs,
             batch_size: config.batch_size,
             optimizer: OptimizerKind::Adam,
             learning_rate: config.learning_rate,
@@ -127,20 +128,23 @@ impl MappingTraining<'_> {
                     normal.push(sample.image, nowhere.clone(), nowhere);
                     defective.push(defect.image, defect.mask, defect.visible);
                 }
-                normal.append(defective);
-                let images = to_batch(&normal.images, run.backbone.preprocess(), &run.device)?;
-                Ok((images, normal))
+                let images: Vec<RgbImage> = normal.images.into_iter().chain(defective.images).collect();
+                let images = to_batch(&images, run.backbone.preprocess(), &run.device)?;
+                normal.masks.append(&mut defective.masks);
+                Ok((images, normal.masks))
             },
-            |(images, views)| self.loss(&contrast(&images)?, &views),
+            |(images, masks)| self.loss(&contrast(&images)?, &masks),
         )
     }
 
-    fn loss(&self, contrast: &Contrast, views: &Views) -> Result<Tensor, MethodError> {
+    /// `masks`: those of all views of the batch.
+    fn loss(&self, contrasts: &[Contrast], masks: &[DefectMasks]) -> Result<Tensor, MethodError> {
         let angular = AngularMargin { scale: self.config.scale, margin: self.config.margin };
         let mut total: Option<Tensor> = None;
-        for (scale, &stride) in contrast.scales.iter().zip(self.run.backbone.strides()) {
-            let masks = self.pair_masks(views, scale.compared.dim(0)?, stride)?;
-            let apart = angular.loss(&scale.compared, &scale.reference, &masks)?;
+        for (scale, &stride) in contrasts.iter().zip(self.run.backbone.strides()) {
+            let compared = &masks[masks.len() - scale.compared.dim(0)?..];
+            let pairs = self.config.pair_masks(compared, stride, &self.run.device)?;
+            let apart = angular.loss(&scale.compared, &scale.reference, &pairs)?;
             let loss = (apart + keep(&scale.normal, &scale.start, self.config.keep)?)?;
             total = Some(match total {
                 None => loss,
@@ -149,33 +153,32 @@ impl MappingTraining<'_> {
         }
         total.ok_or(MethodError::NoTrainingImages)
     }
+}
 
-    /// Which positions of the last `count` views are pairs, at one scale.
-    fn pair_masks(&self, views: &Views, count: usize, stride: usize) -> Result<PairMasks, MethodError> {
-        let members = |masks: &[Mask], member: &dyn Fn(f64) -> bool| -> Result<Tensor, MethodError> {
-            let masks = &masks[masks.len() - count..];
-            let (mut data, mut grid) = (Vec::new(), (0, 0));
-            for mask in masks {
-                let (share, size) = mask.shares(stride);
-                data.extend(share.into_iter().map(|s| f32::from(u8::from(member(s)))));
-                grid = size;
-            }
-            Ok(Tensor::from_vec(data, (count, grid.0, grid.1), &self.run.device)?)
-        };
-        Ok(PairMasks {
-            positives: members(&views.masks, &|share| share < self.config.positive_share)?,
-            negatives: members(&views.visible, &|share| share > self.config.negative_share)?,
-        })
+impl MappingConfig {
+    /// Which positions of the views that `masks` belong to are pairs, at one scale.
+    fn pair_masks(
+        &self,
+        masks: &[DefectMasks],
+        stride: usize,
+        device: &Device,
+    ) -> Result<PairMasks, MethodError> {
+        let (mut positives, mut negatives, mut grid) = (Vec::new(), Vec::new(), (0, 0));
+        let member = |yes: bool| f32::from(u8::from(yes));
+        for masks in masks {
+            let (share, size) = masks.whole.shares(stride);
+            positives.extend(share.into_iter().map(|share| member(share < self.positive_share)));
+            let (share, _) = masks.visible.shares(stride);
+            negatives.extend(share.into_iter().map(|share| member(share > self.negative_share)));
+            grid = size;
+        }
+        let tensor = |members| Tensor::from_vec(members, (masks.len(), grid.0, grid.1), device);
+        Ok(PairMasks { positives: tensor(positives)?, negatives: tensor(negatives)? })
     }
 }
 
-/// What the loss sees of a batch of n normal and n defective views.
+/// What the loss sees at one scale of a batch of n normal and then n defective views; all `[_, C, H, W]`.
 struct Contrast {
-    scales: Vec<ContrastScale>,
-}
-
-/// All `[_, C, H, W]` at one scale.
-struct ContrastScale {
     /// Features of the last views: of the n defective ones or of all 2n.
     compared: Tensor,
     /// What they should equal where the image is normal, and nowhere else.
@@ -188,54 +191,100 @@ struct ContrastScale {
 
 impl Contrast {
     /// The defective views against the normal ones: `start` and `adapted` hold features of all 2n views.
-    fn of_views(start: &FeaturePyramid, adapted: &FeaturePyramid) -> Result<Self, MethodError> {
-        let scales = start.scales.iter().zip(&adapted.scales).map(|(start, adapted)| {
-            let n = start.dim(0)? / 2;
-            let normal = adapted.narrow(0, 0, n)?;
-            Ok(ContrastScale {
-                compared: adapted.narrow(0, n, n)?,
-                reference: normal.clone(),
-                normal,
-                start: start.narrow(0, 0, n)?,
-            })
-        });
-        Ok(Self { scales: scales.collect::<Result<_, MethodError>>()? })
+    fn of_views(start: &FeaturePyramid, adapted: &FeaturePyramid) -> Result<Vec<Self>, MethodError> {
+        Self::new(start, adapted, |n| ((n, n), (0, n)))
     }
 
     /// The teacher against the student: `start` holds the teacher's features of all 2n views, `adapted` the teacher's and
     /// then the student's.
-    fn of_networks(start: &FeaturePyramid, adapted: &FeaturePyramid) -> Result<Self, MethodError> {
-        let scales = start.scales.iter().zip(&adapted.scales).map(|(start, adapted)| {
-            let views = start.dim(0)?;
-            Ok(ContrastScale {
-                compared: adapted.narrow(0, 0, views)?,
-                reference: adapted.narrow(0, views, views)?,
-                normal: adapted.narrow(0, 0, views / 2)?,
-                start: start.narrow(0, 0, views / 2)?,
+    fn of_networks(start: &FeaturePyramid, adapted: &FeaturePyramid) -> Result<Vec<Self>, MethodError> {
+        Self::new(start, adapted, |n| ((0, 2 * n), (2 * n, 2 * n)))
+    }
+
+    /// `ranges` gives, from n, the start and length of what is compared and of its reference in `adapted`.
+    fn new(
+        start: &FeaturePyramid,
+        adapted: &FeaturePyramid,
+        ranges: impl Fn(usize) -> ((usize, usize), (usize, usize)),
+    ) -> Result<Vec<Self>, MethodError> {
+        let scale = |(start, adapted): (&Tensor, &Tensor)| {
+            let n = start.dim(0)? / 2;
+            let (compared, reference) = ranges(n);
+            Ok(Self {
+                compared: adapted.narrow(0, compared.0, compared.1)?,
+                reference: adapted.narrow(0, reference.0, reference.1)?,
+                normal: adapted.narrow(0, 0, n)?,
+                start: start.narrow(0, 0, n)?,
             })
-        });
-        Ok(Self { scales: scales.collect::<Result<_, MethodError>>()? })
+        };
+        start.scales.iter().zip(&adapted.scales).map(scale).collect()
     }
 }
 
-/// Images, where each has a synthetic defect, and where that shows.
+/// Where a view has a synthetic defect, and where that shows.
+struct DefectMasks {
+    whole: Mask,
+    visible: Mask,
+}
+
+/// Images with their masks.
 #[derive(Default)]
 struct Views {
     images: Vec<RgbImage>,
-    masks: Vec<Mask>,
-    visible: Vec<Mask>,
+    masks: Vec<DefectMasks>,
 }
 
 impl Views {
-    fn push(&mut self, image: RgbImage, mask: Mask, visible: Mask) {
+    fn push(&mut self, image: RgbImage, whole: Mask, visible: Mask) {
         self.images.push(image);
-        self.masks.push(mask);
-        self.visible.push(visible);
+        self.masks.push(DefectMasks { whole, visible });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fmam_core::ImageSize;
+
+    use super::*;
+
+    fn pyramid(values: &[f32]) -> FeaturePyramid {
+        let scale = Tensor::from_slice(values, (values.len(), 1, 1, 1), &Device::Cpu).unwrap();
+        FeaturePyramid { scales: vec![scale] }
     }
 
-    fn append(&mut self, mut other: Self) {
-        self.images.append(&mut other.images);
-        self.masks.append(&mut other.masks);
-        self.visible.append(&mut other.visible);
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn each_view_is_compared_with_what_it_should_equal() {
+        // Two normal views, two defective ones.
+        let start = pyramid(&[1.0, 2.0, 3.0, 4.0]);
+        let views = Contrast::of_views(&start, &pyramid(&[10.0, 20.0, 30.0, 40.0])).unwrap().remove(0);
+        assert_eq!(values(&views.compared), [30.0, 40.0]);
+        assert_eq!(values(&views.reference), [10.0, 20.0]);
+        assert_eq!((values(&views.normal), values(&views.start)), (vec![10.0, 20.0], vec![1.0, 2.0]));
+        // The teacher's four, then the student's four.
+        let both = pyramid(&[10.0, 20.0, 30.0, 40.0, 11.0, 21.0, 31.0, 41.0]);
+        let networks = Contrast::of_networks(&start, &both).unwrap().remove(0);
+        assert_eq!(values(&networks.compared), [10.0, 20.0, 30.0, 40.0]);
+        assert_eq!(values(&networks.reference), [11.0, 21.0, 31.0, 41.0]);
+        assert_eq!((values(&networks.normal), values(&networks.start)), (vec![10.0, 20.0], vec![1.0, 2.0]));
+    }
+
+    #[test]
+    fn masked_positions_are_no_positives_and_visible_ones_are_negatives() {
+        let size = ImageSize::new(4, 4);
+        let columns = |n: usize| Mask::from_fn(size, |_, x| x < n);
+        // Four cells of 2 by 2 pixels: the left two are masked, of the right two a corner; only the upper left shows.
+        let defect = DefectMasks {
+            whole: Mask::from_fn(size, |y, x| x < 2 || (y == 0 && x == 2)),
+            visible: Mask::from_fn(size, |y, x| x < 2 && y < 2),
+        };
+        let normal = DefectMasks { whole: columns(0), visible: columns(0) };
+        let pairs = MappingConfig::default().pair_masks(&[normal, defect], 2, &Device::Cpu).unwrap();
+        assert_eq!(pairs.positives.dims(), [2, 2, 2]);
+        assert_eq!(values(&pairs.positives), [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
+        assert_eq!(values(&pairs.negatives), [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::MethodError;
 
 /// Version of the folder's layout.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// No detector is fitted for larger images; a damaged size must not ask for all memory.
 const MAX_SIDE: usize = 1 << 14;

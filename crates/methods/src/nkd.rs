@@ -32,7 +32,7 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
 
 pub(crate) static WITH_FMAM: MethodEntry = MethodEntry {
     name: "nkd+fmam",
-    summary: "nkd on features mapped with the angular margin loss",
+    summary: "nkd on whitened features, with a mapping trained by the angular margin loss",
     paper: "Zhang, Du and Wang, Adapting Generic Features to a Specific Task (poster)",
     build: |table| distillation::build(&FMAM, table),
     load: |dir, device| distilled::load(&FMAM, dir, device),

@@ -6,18 +6,19 @@ use fmam_models::FeaturePyramid;
 use crate::MethodError;
 use crate::sample_features::FeatureSource;
 
-/// Features of training images by their index, as far as memory for them goes; what does not fit is computed each time.
+/// Features of training images by their index, where memory is enough for those of all: batches are drawn anew in each
+/// epoch, so that a part of them would hardly ever fill one.
 pub(crate) struct TeacherCache<'a> {
     teacher: &'a dyn FeatureSource,
-    images: Vec<Option<FeaturePyramid>>,
-    /// Bytes that may still be taken.
-    room: usize,
+    features: Vec<Option<FeaturePyramid>>,
+    /// Bytes that all may take together.
+    limit: usize,
 }
 
 impl<'a> TeacherCache<'a> {
     /// A cache for `n_images` that takes at most `limit` bytes.
     pub(crate) fn new(teacher: &'a dyn FeatureSource, n_images: usize, limit: usize) -> Self {
-        Self { teacher, images: vec![None; n_images], room: limit }
+        Self { teacher, features: vec![None; n_images], limit }
     }
 
     /// Features of `batch`, `[N, 3, H, W]`, which are the training images `indices`.
@@ -27,17 +28,18 @@ impl<'a> TeacherCache<'a> {
         batch: &Tensor,
     ) -> Result<FeaturePyramid, MethodError> {
         let known: Option<Vec<&FeaturePyramid>> =
-            indices.iter().map(|&at| self.images[at].as_ref()).collect();
+            indices.iter().map(|&index| self.features[index].as_ref()).collect();
         if let Some(known) = known.filter(|known| !known.is_empty()) {
             return Ok(FeaturePyramid::concat(&known)?);
         }
         let features = self.teacher.pyramid(batch)?;
-        let bytes = features.scales.iter().map(|x| x.elem_count() * x.dtype().size_in_bytes()).sum();
-        if let Some(room) = self.room.checked_sub(bytes) {
-            self.room = room;
-            for (n, &at) in indices.iter().enumerate() {
-                // A view: an image holds its batch, whose other images are held as well.
-                self.images[at] = Some(features.image(n)?);
+        let bytes: usize = features.scales.iter().map(|x| x.elem_count() * x.dtype().size_in_bytes()).sum();
+        let of_all = (bytes / indices.len().max(1)).saturating_mul(self.features.len());
+        if of_all <= self.limit {
+            for (n, &index) in indices.iter().enumerate() {
+                if self.features[index].is_none() {
+                    self.features[index] = Some(features.image(n)?);
+                }
             }
         }
         Ok(features)
@@ -93,12 +95,14 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_computed_each_time() {
-        let echo = Echo::default();
-        // A batch of two takes 192 bytes.
-        let mut cache = TeacherCache::new(&echo, 4, 300);
-        for indices in [[0, 1], [2, 3], [2, 3], [0, 1]] {
-            cache.pyramid(&indices, &batch(&indices)).unwrap();
+        // An image takes 96 bytes.
+        for (limit, computed) in [(4 * 96 - 1, 4), (4 * 96, 2)] {
+            let echo = Echo::default();
+            let mut cache = TeacherCache::new(&echo, 4, limit);
+            for indices in [[0, 1], [2, 3], [2, 3], [0, 1]] {
+                cache.pyramid(&indices, &batch(&indices)).unwrap();
+            }
+            assert_eq!(echo.0.load(Ordering::Relaxed), computed, "{limit}");
         }
-        assert_eq!(echo.0.load(Ordering::Relaxed), 3);
     }
 }

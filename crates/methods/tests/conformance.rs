@@ -155,6 +155,27 @@ fn an_untrained_mapping_whitens_and_adapted_features_can_be_seen() {
     }
     let plain = fit(method("rkd").unwrap(), 0, 1).detector.features(&images[..1]).unwrap().unwrap();
     assert!(plain.adapted.is_none());
+    assert_eq!(plain.expected.unwrap().scales[0].dims(), plain.teacher.scales[0].dims());
+}
+
+#[test]
+fn features_disagree_with_what_is_expected_where_the_map_is_high() {
+    let (images, ..) = test_images();
+    for entry in METHODS {
+        let detector = fit(entry, 0, 1).detector;
+        let Some(features) = detector.features(&images[..1]).unwrap() else { continue };
+        let Some(expected) = features.expected else { continue };
+        let given = features.adapted.unwrap_or(features.teacher);
+        // The sum of the distances of the scales is the map before it is blurred: its mean differs by little.
+        let mut mean = 0.0;
+        for (given, expected) in given.scales.iter().zip(&expected.scales) {
+            let distance = fmam_ops::cosine_distance(given, expected).unwrap();
+            mean += distance.mean_all().unwrap().to_scalar::<f32>().unwrap();
+        }
+        let map = &detector.score(&images[..1]).unwrap()[0].anomaly_map;
+        let of_map = map.data().iter().sum::<f32>() / map.data().len() as f32;
+        assert!((mean - of_map).abs() < 0.2 * of_map, "{}: {mean} and {of_map}", entry.name);
+    }
 }
 
 #[test]
@@ -226,7 +247,7 @@ fn the_last_block_can_be_trained_instead_of_a_mapping() {
 }
 
 #[test]
-fn students_that_end_in_a_relu_learn_mapped_features_of_either_sign() {
+fn students_that_end_in_a_relu_learn_whitened_features_of_either_sign() {
     let train = striped_train(4, SIZE, Seed::new(1));
     let backbone = random_backbone("resnet18", Seed::new(3), &Device::Cpu).unwrap();
     let run = RunContext { backbone: Arc::new(backbone), ..context(0, 1, &Silent) };

@@ -34,12 +34,16 @@ impl FeaturePyramid {
         Ok(Self { scales: (0..first.scales.len()).map(scale).collect::<Result<_, _>>()? })
     }
 
-    /// Image `n` of the batch, without gradient: a view of the same memory.
+    /// A copy of image `n` of the batch, without gradient.
     ///
     /// # Errors
     /// [`ModelError::Tensor`] when there is no such image.
     pub fn image(&self, n: usize) -> Result<Self, ModelError> {
-        let scales = self.scales.iter().map(|scale| Ok(scale.detach().narrow(0, n, 1)?));
+        // In the order in memory that the operators leave.
+        let scales = self.scales.iter().map(|scale| {
+            let image = scale.detach().permute((0, 2, 3, 1))?.narrow(0, n, 1)?;
+            Ok(image.force_contiguous()?.permute((0, 3, 1, 2))?)
+        });
         Ok(Self { scales: scales.collect::<Result<_, ModelError>>()? })
     }
 

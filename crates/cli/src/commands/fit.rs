@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// Origin of all randomness: the same seed gives the same detector
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Training epochs
+    /// Training epochs; with FMAM those of the student
     #[arg(long, value_name = "N", value_parser = parse_epochs)]
     epochs: Option<usize>,
     /// Side in pixels to which images are resized, a multiple of 32

@@ -34,7 +34,7 @@ command goes on where it stopped, finished runs are not repeated.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Settings to start from: a name (demo) or a TOML file; the other options override them
+    /// Settings to start from: a name (demo, ablation, screw, magnetic-tile) or a TOML file; the other options override them
     ///
     /// Without --preset and --dataset it is `demo`. With --dataset alone every method has its default settings, and
     /// there are three seeds.
@@ -61,7 +61,7 @@ pub(crate) struct Args {
     /// Seeds, separated by commas
     #[arg(long, value_name = "0,1,2", value_delimiter = ',')]
     seeds: Option<Vec<u64>>,
-    /// Training epochs of every method
+    /// Training epochs of every method; with FMAM those of the student
     #[arg(long, value_name = "N", value_parser = parse_epochs)]
     epochs: Option<usize>,
     /// Side in pixels to which images are resized, a multiple of 32

@@ -1,4 +1,4 @@
-use candle_core::Device;
+use candle_core::{Device, Var};
 use fmam_core::Seed;
 use fmam_models::{FeatureMapping, FeatureMappingConfig, FeatureMoments, FeaturePyramid, ModelError, Params};
 use fmam_ops::{Optimizer, Sgd, SgdConfig};
@@ -80,7 +80,14 @@ fn whitening_alone_can_be_taken_over_and_stands_before_the_trained_part() {
         var.set(&(var.as_tensor() + 0.05).unwrap().detach()).unwrap();
     }
     let mapped = mapping.adapt(&whitened).unwrap();
-    assert_same(&mapping.forward(&pyramid()).unwrap(), &mapped, 0.0);
+    // Features get a gradient from the trained part and none through the whitening.
+    let features = Var::from_tensor(&pyramid().scales[0]).unwrap();
+    let given = FeaturePyramid { scales: vec![features.as_tensor().clone(), pyramid().scales[1].clone()] };
+    let reaches = |output: FeaturePyramid| {
+        squares(&output).backward().is_ok_and(|grads| grads.get(features.as_tensor()).is_some())
+    };
+    assert!(reaches(mapping.adapt(&given).unwrap()));
+    assert!(!reaches(mapping.forward(&given).unwrap()));
     let moved = mapped.scales[0].sub(&whitened.scales[0]).unwrap().abs().unwrap().max_all().unwrap();
     assert!(moved.to_scalar::<f32>().unwrap() > 1e-2);
 }
