@@ -121,8 +121,10 @@ fn collect(
             append(&mut class.after, &adapted.scales[k], &chosen)?;
         }
         if let Some(expected) = &features.expected {
-            let (mut given, mut wanted) = (Vec::new(), Vec::new());
-            append(&mut given, &features.adapted.as_ref().unwrap_or(&features.teacher).scales[k], &chosen)?;
+            let compared = if features.adapted.is_some() { &class.after } else { &class.before };
+            // The rows that were just appended.
+            let given = &compared[compared.len() - chosen.len() * channels..];
+            let mut wanted = Vec::new();
             append(&mut wanted, &expected.scales[k], &chosen)?;
             let pairs = given.chunks_exact(channels).zip(wanted.chunks_exact(channels));
             class.discrepancy.extend(pairs.map(|(given, wanted)| {

@@ -18,7 +18,7 @@ use crate::sample_features::spread_features;
 use crate::scoring::{DistanceReference, MapCombination, ScoringConfig};
 use crate::settings::overlay_settings;
 use crate::teacher_cache::TeacherCache;
-use crate::training::{Loaded, OptimizerKind, Schedule, TrainingPlan};
+use crate::training::{Loaded, OptimizerKind, Schedule, TrainingPlan, sum_of_scales};
 use crate::{Fitted, Method, MethodError, RunContext};
 
 /// Which form of the cosine distance the student minimises.
@@ -276,16 +276,11 @@ fn loss(
     teacher: &FeaturePyramid,
     student: &FeaturePyramid,
 ) -> Result<Tensor, MethodError> {
-    let mut total: Option<Tensor> = None;
-    for (t, s) in teacher.scales.iter().zip(&student.scales) {
-        let loss = match kind {
+    let scales = teacher.scales.iter().zip(&student.scales);
+    sum_of_scales(scales.map(|(t, s)| {
+        Ok(match kind {
             DistillationLoss::PerPosition => cosine_distillation(t, s)?,
             DistillationLoss::Flattened => flattened_cosine_distillation(t, s)?,
-        };
-        total = Some(match total {
-            None => loss,
-            Some(total) => (total + loss)?,
-        });
-    }
-    total.ok_or(MethodError::NoTrainingImages)
+        })
+    }))
 }

@@ -10,7 +10,7 @@ use fmam_synthesis::Synthesizer;
 use crate::feature_mapping::MappingConfig;
 use crate::model_dir::Tensors;
 use crate::sample_features::spread_features;
-use crate::training::{OptimizerKind, TrainingPlan};
+use crate::training::{OptimizerKind, TrainingPlan, sum_of_scales};
 use crate::{MethodError, RunContext};
 
 /// Training images from which the mean and covariance of features are taken, at most.
@@ -140,18 +140,13 @@ impl MappingTraining<'_> {
     /// `masks`: those of all views of the batch.
     fn loss(&self, contrasts: &[Contrast], masks: &[DefectMasks]) -> Result<Tensor, MethodError> {
         let angular = AngularMargin { scale: self.config.scale, margin: self.config.margin };
-        let mut total: Option<Tensor> = None;
-        for (scale, &stride) in contrasts.iter().zip(self.run.backbone.strides()) {
+        let scales = contrasts.iter().zip(self.run.backbone.strides());
+        sum_of_scales(scales.map(|(scale, &stride)| {
             let compared = &masks[masks.len() - scale.compared.dim(0)?..];
             let pairs = self.config.pair_masks(compared, stride, &self.run.device)?;
             let apart = angular.loss(&scale.compared, &scale.reference, &pairs)?;
-            let loss = (apart + keep(&scale.normal, &scale.start, self.config.keep)?)?;
-            total = Some(match total {
-                None => loss,
-                Some(total) => (total + loss)?,
-            });
-        }
-        total.ok_or(MethodError::NoTrainingImages)
+            Ok((apart + keep(&scale.normal, &scale.start, self.config.keep)?)?)
+        }))
     }
 }
 

@@ -151,3 +151,11 @@ pub(crate) fn load_sample(source: &dyn SampleSource, index: usize) -> Result<Rgb
         .image(index)
         .map_err(|error| MethodError::Sample { id: source.sample(index).id.clone(), source: error })
 }
+
+/// The loss of a pyramid: the sum of those of its scales, of which there is at least one.
+pub(crate) fn sum_of_scales(
+    losses: impl Iterator<Item = Result<Tensor, MethodError>>,
+) -> Result<Tensor, MethodError> {
+    let sum = |total: Result<Tensor, MethodError>, loss: Result<Tensor, MethodError>| Ok((total? + loss?)?);
+    losses.reduce(sum).ok_or(MethodError::NoTrainingImages)?
+}

@@ -131,6 +131,14 @@ impl Scale {
         let conv = FrozenConv2d::new(&w, Some(&b), Conv2dConfig::same(1), Nonlinearity::Identity)?;
         Ok(Self { weight, bias, conv })
     }
+
+    /// Takes other values, in the variables that the parameters hold.
+    fn set(&mut self, weight: &Tensor, bias: &Tensor) -> Result<(), ModelError> {
+        self.weight.set(weight)?;
+        self.bias.set(bias)?;
+        *self = Self::new(self.weight.clone(), self.bias.clone())?;
+        Ok(())
+    }
 }
 
 impl Whitening {
@@ -160,9 +168,8 @@ impl Whitening {
                 (0..c).map(|i| offset - (0..c).map(|j| inverse[i * c + j] * mean[j]).sum::<f64>()).collect();
             let device = scale.weight.device().clone();
             let single = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect::<Vec<_>>();
-            scale.weight.set(&Tensor::from_vec(single(inverse), (c, c, 1, 1), &device)?)?;
-            scale.bias.set(&Tensor::from_vec(single(bias), c, &device)?)?;
-            *scale = Scale::new(scale.weight.clone(), scale.bias.clone())?;
+            let weight = Tensor::from_vec(single(inverse), (c, c, 1, 1), &device)?;
+            scale.set(&weight, &Tensor::from_vec(single(bias), c, &device)?)?;
         }
         Ok(())
     }
@@ -170,9 +177,7 @@ impl Whitening {
     /// Takes over what `other`, of the same channels, has measured.
     pub(crate) fn copy_from(&mut self, other: &Self) -> Result<(), ModelError> {
         for (scale, other) in self.scales.iter_mut().zip(&other.scales) {
-            scale.weight.set(&other.weight.as_detached_tensor())?;
-            scale.bias.set(&other.bias.as_detached_tensor())?;
-            *scale = Scale::new(scale.weight.clone(), scale.bias.clone())?;
+            scale.set(&other.weight.as_detached_tensor(), &other.bias.as_detached_tensor())?;
         }
         Ok(())
     }
