@@ -5,11 +5,14 @@ use fmam_core::{ImageSize, Label, Sample, SampleSource};
 
 use crate::demo::DemoConfig;
 use crate::files::{BlankMasks, FileSource};
-use crate::{CachedSource, DEFAULT_CACHE_BYTES, DatasetError, demo, folder, magnetic_tile, mvtec};
+use crate::{
+    CachedSource, DEFAULT_CACHE_BYTES, DatasetError, demo, folder, magnetic_tile, mvtec, zju_leaper,
+};
 
 /// Every data set that the program knows, in the order in which it lists them. A new one is a file and a line
 /// here.
-pub static DATASETS: &[&DatasetEntry] = &[&demo::ENTRY, &folder::ENTRY, &magnetic_tile::ENTRY, &mvtec::ENTRY];
+pub static DATASETS: &[&DatasetEntry] =
+    &[&demo::ENTRY, &folder::ENTRY, &magnetic_tile::ENTRY, &mvtec::ENTRY, &zju_leaper::ENTRY];
 
 /// A registered data set.
 pub struct DatasetEntry {

@@ -134,6 +134,30 @@ pub enum DatasetError {
         /// The other.
         second: PathBuf,
     },
+    /// A list of images is not what the data set publishes.
+    #[error("{} is no image set: {{\"normal\": {{\"train\": [...], \"test\": [...]}}, \"defect\": ...}}", .path.display())]
+    ImageSet {
+        /// The list.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A list of images names no normal image to train on.
+    #[error("{} names no normal image to train on", .path.display())]
+    EmptyImageSet {
+        /// The list.
+        path: PathBuf,
+    },
+    /// A list names an image that is not there.
+    #[error("{} names image {id}, which {} does not hold", .list.display(), .folder.display())]
+    MissingImage {
+        /// The image's name without leading zeros.
+        id: String,
+        /// The list.
+        list: PathBuf,
+        /// Where the image should be.
+        folder: PathBuf,
+    },
     /// A mask does not have its image's size.
     #[error(
         "mask {} is {mask_size} (height x width) but its image {} is {image_size}",

@@ -22,6 +22,7 @@ mod jpeg;
 mod magnetic_tile;
 mod mvtec;
 mod textures;
+mod zju_leaper;
 
 pub use cache::{CachedSource, DEFAULT_CACHE_BYTES};
 pub use dataset::{Category, DATASETS, Dataset, DatasetEntry, DatasetOptions, dataset};

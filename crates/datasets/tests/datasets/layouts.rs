@@ -12,7 +12,7 @@ fn ids(source: &dyn SampleSource) -> Vec<&str> {
 #[test]
 fn the_table_is_sorted_and_found_by_name() {
     let names: Vec<_> = DATASETS.iter().map(|entry| entry.name).collect();
-    assert_eq!(names, ["demo", "folder", "magnetic-tile", "mvtec"]);
+    assert_eq!(names, ["demo", "folder", "magnetic-tile", "mvtec", "zju-leaper"]);
     for name in names {
         assert_eq!(dataset(name).unwrap().name, name);
     }
@@ -70,6 +70,22 @@ fn magnetic_tile_tests_on_every_fifth_normal_image() {
         assert_eq!(ids(&*tile.test), ["test/Free/a", "test/Free/f", "test/Crack/a"]);
         assert_eq!(tile.test.mask(2).unwrap().unwrap().area(), 32);
         assert!(tile.test.mask(0).unwrap().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn zju_leaper_trains_on_the_normal_images_of_a_pattern() {
+    for prefix in ["", "ZJU-Leaper/"] {
+        let mini = Miniature::zju_leaper(prefix);
+        let opened = (dataset("zju-leaper").unwrap().open)(&options(mini.dir.path())).unwrap();
+        assert_eq!(opened.categories(), ["pattern2", "pattern10"]);
+        for name in ["pattern2", "pattern10", "group1", "total"] {
+            let fabric = opened.category(name, SIZE).unwrap();
+            assert_eq!(ids(&*fabric.train), ["train/normal/00001", "train/normal/00002"], "{name}");
+            assert_eq!(ids(&*fabric.test), ["test/normal/00003", "test/defect/00010"], "{name}");
+            assert_eq!(fabric.test.mask(1).unwrap().unwrap().area(), 32);
+            assert!(fabric.test.mask(0).unwrap().unwrap().is_empty());
+        }
     }
 }
 

@@ -49,6 +49,23 @@ impl Miniature {
         mini
     }
 
+    /// Three normal fabrics and one with a defect. Two patterns, one group and the total list them all, by numbers or by names.
+    pub(crate) fn zju_leaper(prefix: &str) -> Self {
+        let mini = Self::new();
+        for (name, extension) in [("00001", "jpg"), ("00002", "jpg"), ("00003", "png"), ("00010", "jpg")] {
+            mini.image(&format!("{prefix}Images/{name}.{extension}"), 12, 12, 90);
+        }
+        mini.mask(&format!("{prefix}Annotations/masks/00010.png"), 12, 12);
+        let numbers = r#"{"normal": {"train": [1, 2], "test": [3]}, "defect": {"train": [], "test": [10]}}"#;
+        let names =
+            r#"{"normal": {"train": ["00001", "0002"], "test": ["00003"]}, "defect": {"test": ["00010"]}}"#;
+        mini.write(&format!("{prefix}ImageSets/Patterns/pattern10.json"), numbers.as_bytes());
+        mini.write(&format!("{prefix}ImageSets/Patterns/pattern2.json"), names.as_bytes());
+        mini.write(&format!("{prefix}ImageSets/Groups/group1.json"), names.as_bytes());
+        mini.write(&format!("{prefix}ImageSets/total.json"), numbers.as_bytes());
+        mini
+    }
+
     /// A category in the folder layout, two untyped anomalous images and one of type `hole`, with their masks.
     pub(crate) fn folder(prefix: &str) -> Self {
         let mini = Self::new();

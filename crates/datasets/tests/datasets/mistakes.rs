@@ -20,7 +20,10 @@ fn error_of(mini: &Miniature, name: &str, category: &str, names: &[&str]) -> Dat
 fn an_unknown_data_set_lists_the_known() {
     let error = dataset("mvtek").unwrap_err();
     assert!(matches!(error, DatasetError::UnknownDataset { .. }));
-    assert_eq!(error.to_string(), "unknown data set `mvtek`; known are demo, folder, magnetic-tile, mvtec");
+    assert_eq!(
+        error.to_string(),
+        "unknown data set `mvtek`; known are demo, folder, magnetic-tile, mvtec, zju-leaper"
+    );
 }
 
 #[test]
@@ -30,6 +33,7 @@ fn an_unknown_category_lists_the_known() {
         (Miniature::magnetic_tile(""), "magnetic-tile", "magnetic-tile"),
         (Miniature::folder("bolt/"), "folder", "bolt"),
         (Miniature::new(), "demo", "flange, perforated, plain, twill"),
+        (Miniature::zju_leaper(""), "zju-leaper", "pattern2, pattern10, group1, total"),
     ] {
         let error = error_of(&mini, name, "screw", &["`screw`", known]);
         assert!(matches!(error, DatasetError::UnknownCategory { .. }), "{error:?}");
@@ -38,7 +42,7 @@ fn an_unknown_category_lists_the_known() {
 
 #[test]
 fn a_root_must_be_given_exist_and_hold_the_data_set() {
-    for name in ["mvtec", "magnetic-tile", "folder"] {
+    for name in ["mvtec", "magnetic-tile", "folder", "zju-leaper"] {
         let entry = dataset(name).unwrap();
         let error = |options: &DatasetOptions| (entry.open)(options).err().unwrap();
         assert!(matches!(error(&DatasetOptions::default()), DatasetError::RootNotGiven { .. }));
@@ -219,4 +223,31 @@ fn a_file_in_the_place_of_a_folder_is_an_error() {
     mini.remove("nut/train/good");
     mini.write("nut/train/good", b"x");
     assert!(matches!(error_of(&mini, "mvtec", "nut", &["train/good"]), DatasetError::MissingSplit { .. }));
+}
+
+#[test]
+fn an_image_set_must_name_images_that_are_there() {
+    const LIST: &str = "ImageSets/Patterns/pattern2.json";
+    let broken = |text: &str| {
+        let mini = Miniature::zju_leaper("");
+        mini.write(LIST, text.as_bytes());
+        mini
+    };
+    let error = error_of(&broken("{\"normal\": 3}"), "zju-leaper", "pattern2", &["pattern2.json"]);
+    assert!(matches!(error, DatasetError::ImageSet { .. }), "{error:?}");
+    let unknown = r#"{"normal": {"train": [77], "test": [3]}, "defect": {"test": [10]}}"#;
+    let error = error_of(&broken(unknown), "zju-leaper", "pattern2", &["pattern2.json", "77", "Images"]);
+    assert!(matches!(error, DatasetError::MissingImage { .. }), "{error:?}");
+    let untrained = r#"{"normal": {"test": [3]}, "defect": {"test": [10]}}"#;
+    let error = error_of(&broken(untrained), "zju-leaper", "pattern2", &["pattern2.json"]);
+    assert!(matches!(error, DatasetError::EmptyImageSet { .. }), "{error:?}");
+
+    let mini = Miniature::zju_leaper("");
+    mini.remove("Annotations/masks/00010.png");
+    let error = error_of(&mini, "zju-leaper", "total", &["00010.jpg", "00010.png"]);
+    assert!(matches!(error, DatasetError::MissingMask { .. }), "{error:?}");
+    let mini = Miniature::zju_leaper("");
+    mini.image("Images/1.png", 12, 12, 90);
+    let error = error_of(&mini, "zju-leaper", "total", &["00001.jpg", "1.png"]);
+    assert!(matches!(error, DatasetError::DuplicateStem { .. }), "{error:?}");
 }
