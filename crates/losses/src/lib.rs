@@ -1,12 +1,16 @@
-//! Losses of distillation and of feature mapping: tensors in, a scalar tensor out, one loss a file.
+//! Losses of distillation, feature mapping and one-class description: tensors in, a scalar tensor out, one loss a file.
 //!
 //! This crate knows no networks and no training loop. Every loss is checked against PyTorch, values and
 //! gradients.
 
 mod angular_margin;
 mod cosine;
+mod hypersphere;
 mod keep;
+mod multiresolution;
 
 pub use angular_margin::{AngularMargin, PairMasks};
 pub use cosine::{cosine_distillation, flattened_cosine_distillation};
+pub use hypersphere::{hypersphere_classifier, pseudo_huber};
 pub use keep::keep;
+pub use multiresolution::multiresolution_distillation;

@@ -5,7 +5,10 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use fmam_losses::{AngularMargin, PairMasks, cosine_distillation, flattened_cosine_distillation, keep};
+use fmam_losses::{
+    AngularMargin, PairMasks, cosine_distillation, flattened_cosine_distillation, hypersphere_classifier,
+    keep, multiresolution_distillation,
+};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -39,6 +42,13 @@ fn loss(case: &Case, input: &dyn Fn(&str) -> Tensor) -> Result<Tensor> {
     match case.loss.as_str() {
         "cosine_per_position" => cosine_distillation(&input("a"), &input("b")),
         "cosine_flattened" => flattened_cosine_distillation(&input("a"), &input("b")),
+        "hypersphere_classifier" => {
+            let labels: Vec<bool> = case.inputs["y"].data.iter().map(|&y| y > 0.5).collect();
+            hypersphere_classifier(&input("outputs"), &labels)
+        }
+        "multiresolution" => {
+            multiresolution_distillation(&input("teacher"), &input("cloner"), case.params["lambda"])
+        }
         "keep" => keep(&input("z"), &input("f"), case.params["lambda"]),
         "angular_margin_cos" => angular().loss_of_distances(&(1.0 - input("cos").squeeze(1)?)?, &masks()?),
         "angular_margin_features" => angular().loss(&input("z_defect"), &input("z_normal"), &masks()?),

@@ -24,7 +24,7 @@ impl Init {
     }
 
     /// `count` values of the stream of `seed`.
-    pub(crate) fn draw(self, seed: Seed, count: usize) -> Vec<f32> {
+    pub fn draw(self, seed: Seed, count: usize) -> Vec<f32> {
         let std = match self {
             Self::Const(value) => return vec![value as f32; count],
             Self::Normal { std } => std,

@@ -3,7 +3,7 @@
 use candle_core::{Tensor, Var};
 use fmam_ops::{
     Activation, BatchStatistics, Conv2dConfig, FrozenConv2d, LayerKind, Nonlinearity, TrainLayer,
-    add_nonlinearity, conv2d, frozen_layers, train_layers,
+    add_nonlinearity, channel_affine, conv_transpose2d, conv2d, frozen_layers, nonlinearity, train_layers,
 };
 
 use crate::{Init, ModelError, Params};
@@ -40,13 +40,14 @@ impl ConvShape {
 #[derive(Debug)]
 pub(crate) enum Conv {
     Frozen(FrozenConv2d),
+    /// With gradients, those of its input at least.
     Trainable(Tensor, Conv2dConfig),
 }
 
 impl Conv {
     pub(crate) fn new(params: &Params, shape: ConvShape, init: Init) -> Result<Self, ModelError> {
         let weight = shape.weight(params, Some(init))?;
-        Ok(if params.is_frozen() {
+        Ok(if params.is_frozen() && !params.passes_gradients() {
             Self::Frozen(FrozenConv2d::new(&weight, None, shape.config, Nonlinearity::Identity)?)
         } else {
             Self::Trainable(weight, shape.config)
@@ -118,7 +119,40 @@ pub(crate) struct ConvBn(Form);
 #[derive(Debug)]
 enum Form {
     Frozen(FrozenConv2d),
-    Trainable { weight: Tensor, kind: LayerKind, bn: BatchNorm },
+    /// Without a normalisation, or with a folded one, and with gradients.
+    Plain(PlainConv),
+    Trainable {
+        weight: Tensor,
+        kind: LayerKind,
+        bn: BatchNorm,
+    },
+}
+
+/// Convolution, bias and nonlinearity through which gradients pass.
+#[derive(Debug)]
+struct PlainConv {
+    weight: Tensor,
+    bias: Tensor,
+    kind: LayerKind,
+    nonlinearity: Nonlinearity,
+}
+
+impl PlainConv {
+    fn forward(&self, x: &Activation) -> Result<Activation, ModelError> {
+        let y = match self.kind {
+            LayerKind::Conv(config) => conv2d(x, &self.weight, &config)?,
+            LayerKind::Transposed { stride, padding } => conv_transpose2d(x, &self.weight, stride, padding)?,
+        };
+        let y = if self.bias.track_op() {
+            // Channels last, as the values lie.
+            let sum =
+                y.to_nchw()?.permute((0, 2, 3, 1))?.broadcast_add(&self.bias.reshape((1, 1, 1, ()))?)?;
+            Activation::from_nchw(&sum.permute((0, 3, 1, 2))?)?
+        } else {
+            channel_affine(&y, &self.bias.ones_like()?, &self.bias)?
+        };
+        Ok(nonlinearity(&y, self.nonlinearity)?)
+    }
 }
 
 impl ConvBn {
@@ -131,6 +165,10 @@ impl ConvBn {
         }
         let (scale, shift) = bn.folded()?;
         let weight = weight.broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
+        if conv.passes_gradients() {
+            let (kind, nonlinearity) = (LayerKind::Conv(shape.config), norm.nonlinearity);
+            return Ok(Self(Form::Plain(PlainConv { weight, bias: shift, kind, nonlinearity })));
+        }
         Ok(Self(Form::Frozen(FrozenConv2d::new(&weight, Some(&shift), shape.config, norm.nonlinearity)?)))
     }
 
@@ -146,14 +184,37 @@ impl ConvBn {
         let init = Init::Normal { std: (2.0 / (4 * output) as f64).sqrt() };
         let weight = conv.get("weight", (input, output, STRIDE, STRIDE), init)?;
         let bn = BatchNorm::new(bn, output, norm)?;
+        let kind = LayerKind::Transposed { stride: STRIDE, padding: 0 };
         if !conv.is_frozen() {
-            let kind = LayerKind::Transposed { stride: STRIDE, padding: 0 };
             return Ok(Self(Form::Trainable { weight, kind, bn }));
         }
         let (scale, shift) = bn.folded()?;
         let weight = weight.broadcast_mul(&scale.reshape((1, (), 1, 1))?)?;
+        if conv.passes_gradients() {
+            let nonlinearity = norm.nonlinearity;
+            return Ok(Self(Form::Plain(PlainConv { weight, bias: shift, kind, nonlinearity })));
+        }
         let frozen = FrozenConv2d::transposed(&weight, Some(&shift), (STRIDE, 0), norm.nonlinearity)?;
         Ok(Self(Form::Frozen(frozen)))
+    }
+
+    /// A convolution with bias and without normalisation, both tensors at `conv`.
+    pub(crate) fn biased(
+        conv: &Params,
+        shape: ConvShape,
+        nonlinearity: Nonlinearity,
+    ) -> Result<Self, ModelError> {
+        let weight = shape.weight(conv, None)?;
+        let bias = conv.get("bias", shape.channels.1, Init::Const(0.0))?;
+        if conv.is_frozen() && !conv.passes_gradients() {
+            return Ok(Self(Form::Frozen(FrozenConv2d::new(
+                &weight,
+                Some(&bias),
+                shape.config,
+                nonlinearity,
+            )?)));
+        }
+        Ok(Self(Form::Plain(PlainConv { weight, bias, kind: LayerKind::Conv(shape.config), nonlinearity })))
     }
 
     /// (N, C_in, H, W) to (N, C_out, H', W').
@@ -201,16 +262,43 @@ impl ConvBn {
         x: &Activation,
         shortcut: Option<(&Activation, Nonlinearity)>,
     ) -> Result<Activation, ModelError> {
-        let frozen = layers.iter().map(|layer| match &layer.0 {
-            Form::Frozen(conv) => Ok(conv),
-            Form::Trainable { .. } => Err(mixed()),
-        });
-        Ok(frozen_layers(x, &frozen.collect::<Result<Vec<_>, _>>()?, shortcut)?)
+        let plain: Option<Vec<_>> = layers.iter().map(Self::plain).collect();
+        if let Some(plain) = plain {
+            let y = plain.into_iter().try_fold(x.clone(), |x, layer| layer.forward(&x))?;
+            return match shortcut {
+                None => Ok(y),
+                Some((shortcut, kind)) => Ok(add_nonlinearity(&y, shortcut, kind)?),
+            };
+        }
+        let frozen: Option<Vec<_>> = layers.iter().map(Self::frozen).collect();
+        if let Some(frozen) = frozen {
+            return Ok(frozen_layers(x, &frozen, shortcut)?);
+        }
+        // Of several kinds, as where only the last layer is trained: one after the other.
+        let y = layers.iter().try_fold(x.clone(), |x, layer| layer.forward(&x))?;
+        match shortcut {
+            None => Ok(y),
+            Some((shortcut, kind)) => Ok(add_nonlinearity(&y, shortcut, kind)?),
+        }
+    }
+
+    fn frozen(&self) -> Option<&FrozenConv2d> {
+        match &self.0 {
+            Form::Frozen(conv) => Some(conv),
+            Form::Plain(_) | Form::Trainable { .. } => None,
+        }
+    }
+
+    fn plain(&self) -> Option<&PlainConv> {
+        match &self.0 {
+            Form::Plain(layer) => Some(layer),
+            Form::Frozen(_) | Form::Trainable { .. } => None,
+        }
     }
 
     fn train_layer(&self) -> Option<TrainLayer<'_>> {
         match &self.0 {
-            Form::Frozen(_) => None,
+            Form::Frozen(_) | Form::Plain(_) => None,
             Form::Trainable { weight, kind, bn } => Some(TrainLayer {
                 weight,
                 kind: *kind,
@@ -223,20 +311,13 @@ impl ConvBn {
     }
 }
 
-/// A block whose layers come from different [`Params`].
-fn mixed() -> ModelError {
-    candle_core::Error::Msg("a block has frozen and trainable layers".into()).into()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::*;
     use candle_core::{Device, Result};
     use fmam_core::Seed;
-    use fmam_ops::conv_transpose2d;
-
-    use super::*;
 
     const NORM: Norm = Norm { epsilon: 1e-3, nonlinearity: Nonlinearity::Relu };
 

@@ -25,9 +25,11 @@
 //! # }
 //! ```
 
+mod anomaly_head;
 mod backbone;
 mod backbones;
 mod batch;
+mod cloner;
 mod error;
 mod init;
 mod layers;
@@ -43,8 +45,10 @@ mod reference;
 mod state_dict;
 mod student;
 mod tensor_file;
+mod unet;
 mod whitening;
 
+pub use anomaly_head::AnomalyHead;
 pub use backbone::{Backbone, FeaturePyramid, Preprocess};
 pub use backbones::{BACKBONES, BackboneEntry, Weights, import_lite0};
 pub use batch::to_batch;
@@ -57,4 +61,5 @@ pub use params::Params;
 pub use state_dict::read_state_dict;
 pub use student::{AnyStudent, ReverseStudent, Student};
 pub use tensor_file::{load_tensors, save_tensors};
+pub use unet::UNet;
 pub use whitening::FeatureMoments;

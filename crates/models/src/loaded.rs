@@ -7,6 +7,7 @@ use fmam_ops::Activation;
 
 use crate::backbone::check_images;
 use crate::backbones::{BackboneEntry, Encoder, Weights};
+use crate::cloner::Cloner;
 use crate::student::{DecodingStudent, ReverseStudent, Student, SymmetricStudent};
 use crate::{Backbone, FeaturePyramid, ModelError, Params, Preprocess, read_state_dict, tensor_file};
 
@@ -125,6 +126,16 @@ impl LoadedBackbone {
         Ok((Box::new(SymmetricStudent { encoder, stride: self.coarsest_stride() }), params))
     }
 
+    /// This backbone as a network through which gradients reach the image, slower than [`Backbone::features`].
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] when the device fails.
+    pub fn passing_gradients(&self, device: &Device) -> Result<Box<dyn Student>, ModelError> {
+        let origin = format!("backbone `{}`", self.name());
+        let params = Params::frozen(self.tensors.clone(), &origin, device).passing_gradients();
+        self.symmetric_student(&params)
+    }
+
     /// A student of the same architecture, from image to features.
     ///
     /// # Errors
@@ -147,6 +158,14 @@ impl LoadedBackbone {
             channels: self.channels().to_vec(),
             strides: self.strides().to_vec(),
         }))
+    }
+
+    /// A small network from image to features of this backbone's shapes: the cloner.
+    ///
+    /// # Errors
+    /// As [`Params::get`].
+    pub fn cloner(&self, params: &Params) -> Result<Box<dyn Student>, ModelError> {
+        Ok(Box::new(Cloner::new(self.channels(), self.strides(), params)?))
     }
 
     fn coarsest_stride(&self) -> usize {

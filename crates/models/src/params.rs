@@ -18,6 +18,7 @@ pub struct Params {
     source: Arc<Source>,
     device: Device,
     prefix: String,
+    passes_gradients: bool,
 }
 
 #[derive(Debug)]
@@ -58,13 +59,30 @@ impl Params {
     }
 
     fn new(source: Source, device: &Device) -> Self {
-        Self { source: Arc::new(source), device: device.clone(), prefix: String::new() }
+        Self {
+            source: Arc::new(source),
+            device: device.clone(),
+            prefix: String::new(),
+            passes_gradients: false,
+        }
+    }
+
+    /// The same, for frozen networks through which gradients reach their input, as some methods need to tell what in an
+    /// image makes a difference. Their layers are slower: none are joined, and each keeps its result.
+    #[must_use]
+    pub fn passing_gradients(self) -> Self {
+        Self { passes_gradients: true, ..self }
+    }
+
+    /// Whether the tensors of this place are given and gradients pass to the input of what is built from them.
+    pub(crate) fn passes_gradients(&self) -> bool {
+        self.passes_gradients && self.is_frozen()
     }
 
     /// The place called `name` below this one.
     #[must_use]
     pub fn pp(&self, name: impl Display) -> Self {
-        Self { source: Arc::clone(&self.source), device: self.device.clone(), prefix: self.full_name(name) }
+        Self { prefix: self.full_name(name), ..self.clone() }
     }
 
     /// Whether the tensors of this place are given and do not change.

@@ -3,11 +3,11 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
 use crate::ModelError;
 
-/// Writes `tensors` as a safetensors file, f32. The file appears whole or not at all; the same tensors give the same
+/// Writes `tensors` as a safetensors file, each in its own type. The file appears whole or not at all; the same tensors give the same
 /// bytes.
 ///
 /// # Errors
@@ -39,7 +39,7 @@ pub(crate) fn save(
 ) -> Result<(), ModelError> {
     let tensors = tensors
         .iter()
-        .map(|(name, tensor)| Ok((name, tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?)))
+        .map(|(name, tensor)| Ok((name, tensor.to_device(&Device::Cpu)?)))
         .collect::<candle_core::Result<Vec<_>>>()?;
     let error = |source| ModelError::Write { path: path.to_owned(), source };
     let bytes = safetensors::serialize(tensors, metadata).map_err(|e| error(e.into()))?;

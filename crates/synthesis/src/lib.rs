@@ -36,6 +36,7 @@
 //! field, [`contact_sheet()`].
 
 mod blend;
+mod confetti;
 mod config;
 mod contact_sheet;
 mod error;
@@ -46,6 +47,7 @@ mod generated;
 mod shape;
 mod synthesizer;
 
+pub use confetti::confetti;
 pub use config::{Foreground, Source, SynthesisConfig};
 pub use contact_sheet::contact_sheet;
 pub use error::SynthesisError;

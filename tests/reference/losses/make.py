@@ -9,6 +9,11 @@ keep(z, f, lambda)          lambda * cosine_per_position(z, f)
   cos is torch.nn.functional.cosine_similarity with eps = 1e-8. PyTorch clamps each norm separately,
   sum(x1 / max(|x1|, eps) * x2 / max(|x2|, eps)), not the product of the norms; checked below.
 
+hypersphere_classifier(outputs, y)   FCDD (Liznerski et al. 2021): outputs (N, H, W), y (N) in {0, 1}; with
+  a = mean over an image's positions of sqrt(o^2 + 1) - 1: mean over the batch of a where y = 0, -log(1 - exp(-a)) where y = 1
+multiresolution(teacher, cloner, lambda)   MRKD (Salehi et al. 2021) at one layer, inputs (N, C, H, W):
+  mean squared difference of all values + lambda * cosine_flattened
+
 angular_margin (design.md section 3) at one scale over the whole batch, from c = cos(z', z) over channels
 (features) or from c itself (cos), with the pooled masks m and v of shape (N, 1, H, W), N x H x W values each:
   m = average pool of the synthesis mask M; v = average pool of (M and visibly changed), so v <= m
@@ -42,6 +47,15 @@ def cosine_flattened(a, b):
 
 def keep(z, f, lam):
     return lam * cosine_per_position(z, f)
+
+
+def hypersphere_classifier(outputs, y):
+    norms = (torch.sqrt(outputs**2 + 1) - 1).mean((1, 2))
+    return torch.stack([-torch.log(-torch.expm1(-a)) if label else a for a, label in zip(norms, y.tolist())]).mean()
+
+
+def multiresolution(teacher, cloner, lam):
+    return F.mse_loss(cloner, teacher) + lam * cosine_flattened(teacher, cloner)
 
 
 def angular_margin_cos(cos, m, v, s, margin):
@@ -188,6 +202,16 @@ def make():
     feature_case("features_identical", z, z, masks(rng, 2, 3, 4), note="cos = 1 up to rounding, gradients about 0")
     feature_case("features_opposite", -z, z, masks(rng, 2, 3, 4), note="cos = -1 up to rounding, gradients about 0")
     feature_case("features_no_negatives", near, z, {k: torch.zeros(2, 1, 3, 4).double() for k in ("m", "v")})
+
+    # Later additions, with numbers of their own so that those above stay as they are.
+    rng = np.random.default_rng(20261)
+    for name, scale, y in (("basic", 1.0, [0, 1, 1, 0]), ("small", 2.0**-6, [1, 0, 1, 0]), ("large", 32.0, [0, 1, 0, 1]),
+                           ("normal_only", 1.0, [0, 0, 0, 0]), ("anomalous_only", 1.0, [1, 1, 1, 1])):
+        case(f"hypersphere_classifier/{name}", "hypersphere_classifier", hypersphere_classifier,
+             {"outputs": grid(rng, 4, 3, 5, scale=scale)}, {"y": torch.tensor(y).double()})
+    for name, lam in (("basic", 0.5), ("values_only", 0.0), ("directions_above_all", 100.0)):
+        case(f"multiresolution/{name}", "multiresolution", multiresolution,
+             {"teacher": grid(rng, 2, 5, 3, 4), "cloner": grid(rng, 2, 5, 3, 4)}, params={"lambda": lam})
 
     rows = ",\n  ".join(json.dumps(row) for row in CASES)
     text = f'{{\n "made_with": {json.dumps(MADE_WITH)},\n "cases": [\n  {rows}\n ]\n}}\n'

@@ -1,7 +1,7 @@
 """Backbone features and state dicts as PyTorch computes them; fixtures for fmam-models.
 
 Writes, next to this file:
-  <arch>.json        features of a torchvision ResNet whose weights come from the formula below
+  <arch>.json        features of a torchvision ResNet, or of its VGG-16, whose weights come from the formula below
   keys_<arch>.json   every key of torchvision's state dict: name, shape, dtype
   lite0.json         features of EfficientNet-Lite0 with its published ImageNet weights
   tiny.pth, tiny_legacy.pth, tiny.json   one small state dict in both torch.save formats, and what it holds
@@ -171,6 +171,39 @@ def make_resnet(arch, branch_convs):
         print(arch, k, tuple(exact[k].shape), f"std {exact[k].std():.3f} abs_max {exact[k].abs().max():.2f}")
 
 
+def vgg_features(layers, x):
+    """Behind the second, third and fourth pooling."""
+    out, n = OrderedDict(), 0
+    for layer in layers:
+        x = layer(x)
+        if isinstance(layer, torch.nn.MaxPool2d):
+            n += 1
+            if n in (2, 3, 4):
+                out[f"pool{n}"] = x
+    return out
+
+
+def make_vgg16():
+    # The classifier's weights are left as they are: features do not need them.
+    net = torchvision.models.vgg16(weights=None, init_weights=False).eval()
+    inventory_rows = inventory(net.state_dict())
+    layers = net.features
+    state = OrderedDict((k, formula(f"features.{k}", tuple(v.shape), 2)) for k, v in layers.state_dict().items())
+    layers.load_state_dict(state)
+    x = image((2, 3, 64, 96))
+    single = vgg_features(layers, x)
+    exact = vgg_features(layers.double(), x.double())
+    write("vgg16.json", {
+        "made_with": MADE_WITH,
+        "arch": "vgg16",
+        "input_shape": list(x.shape),
+        "features": [summary(k, exact[k], single[k]) for k in exact],
+    })
+    write("keys_vgg16.json", {"made_with": MADE_WITH, "arch": "vgg16", "keys": inventory_rows})
+    for k in exact:
+        print("vgg16", k, tuple(exact[k].shape), f"std {exact[k].std():.3f} abs_max {exact[k].abs().max():.2f}")
+
+
 # EfficientNet-Lite0: (kernel, stride, expansion, output channels) of blocks 0..10, and the blocks that are tapped.
 LITE0_BLOCKS = [(3, 1, 1, 16), (3, 2, 6, 24), (3, 1, 6, 24), (5, 2, 6, 40), (5, 1, 6, 40), (3, 2, 6, 80), (3, 1, 6, 80),
                 (3, 1, 6, 80), (5, 1, 6, 112), (5, 1, 6, 112), (5, 1, 6, 112)]
@@ -299,5 +332,6 @@ if __name__ == "__main__":
     torch.set_grad_enabled(False)
     for arch, branch_convs in ARCHS.items():
         make_resnet(arch, branch_convs)
+    make_vgg16()
     make_lite0()
     make_tiny()

@@ -3,6 +3,7 @@
 mod lite0;
 mod resnet;
 mod tiny;
+mod vgg;
 
 pub use lite0::import_lite0;
 
@@ -18,6 +19,7 @@ pub static BACKBONES: &[&BackboneEntry] = &[
     &resnet::RESNET34,
     &resnet::RESNET50,
     &resnet::WIDE_RESNET50_2,
+    &vgg::VGG16,
     &tiny::ENTRY,
 ];
 

@@ -1,8 +1,8 @@
-use candle_core::Device;
+use candle_core::{DType, Device, Tensor, Var};
 use fmam_models::{Backbone, backbone_from_tensors, load_backbone};
 use serde::Deserialize;
 
-use crate::checkpoints::{arch, torchvision};
+use crate::checkpoints::{arch, teacher, torchvision};
 use crate::reference::{Features, image};
 
 #[derive(Deserialize)]
@@ -41,6 +41,50 @@ fn resnet50_gives_torchvisions_features() {
 #[test]
 fn wide_resnet50_2_gives_torchvisions_features() {
     check_resnet("wide-resnet50-2");
+}
+
+#[test]
+fn vgg16_gives_torchvisions_features() {
+    let fixture: ResNetFixture = fmam_testkit::read_fixture("models/vgg16.json");
+    let backbone = backbone_from_tensors("vgg16", torchvision("vgg16"), "formula", &Device::Cpu).unwrap();
+    let pyramid = backbone.features(&image(&fixture.input_shape)).unwrap();
+    assert_eq!(fixture.features.len(), pyramid.scales.len());
+    fixture.features.iter().zip(&pyramid.scales).for_each(|(expected, actual)| expected.assert_match(actual));
+}
+
+#[test]
+fn features_are_the_same_where_gradients_pass() {
+    for entry in fmam_models::BACKBONES {
+        let backbone = teacher(entry);
+        let images = Var::from_tensor(&image(&[1, 3, 64, 32])).unwrap();
+        let passing = backbone.passing_gradients(&Device::Cpu).unwrap().forward(&images).unwrap();
+        let expected = backbone.features(&images).unwrap();
+        let mut sum = Tensor::zeros((), DType::F32, &Device::Cpu).unwrap();
+        for (actual, expected) in passing.scales.iter().zip(&expected.scales) {
+            let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let largest = values(expected).iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+            fmam_testkit::assert_close(&values(actual), &values(expected), 1e-3, 1e-4 * largest);
+            sum = (sum + actual.sqr().unwrap().mean_all().unwrap()).unwrap();
+        }
+        let gradients = sum.backward().unwrap();
+        let gradient = gradients.get(&images).unwrap().abs().unwrap().sum_all().unwrap();
+        assert!(gradient.to_scalar::<f32>().unwrap() > 0.0, "{}", entry.name);
+    }
+}
+
+#[test]
+fn the_last_block_of_every_backbone_can_be_trained() {
+    for entry in fmam_models::BACKBONES {
+        let backbone = teacher(entry);
+        let (network, params) = backbone.with_trainable_last_block(&Device::Cpu).unwrap();
+        let pyramid = network.forward(&image(&[2, 3, 64, 32])).unwrap();
+        let loss = pyramid.scales[2].sqr().unwrap().mean_all().unwrap();
+        let gradients = loss.backward().unwrap();
+        let vars = params.vars();
+        assert!(!vars.is_empty(), "{}", entry.name);
+        let moved = vars.iter().filter(|var| gradients.get(var).is_some()).count();
+        assert_eq!(moved, vars.len(), "{}", entry.name);
+    }
 }
 
 #[derive(Deserialize)]

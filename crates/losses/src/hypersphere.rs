@@ -1,0 +1,40 @@
+use candle_core::{DType, Error, Result, Tensor};
+
+/// Mean pseudo-Huber norm below which the loss of an anomalous image stops pushing: its gradient has no bound at 0.
+const SMALLEST_NORM: f64 = 1e-9;
+
+/// `sqrt(x² + 1) - 1`, element by element: half the square near 0, the absolute value less 1 far from it. Computed without
+/// the difference, which would leave nothing of a small `x` in f32.
+///
+/// # Errors
+/// None in practice; candle's signature.
+pub fn pseudo_huber(x: &Tensor) -> Result<Tensor> {
+    let square = x.sqr()?;
+    square.div(&((&square + 1.0)?.sqrt()? + 1.0)?)
+}
+
+/// The loss of a fully convolutional data description: the outputs of normal images are drawn to 0, those of anomalous ones
+/// away from it. With `a` the mean of [`pseudo_huber`] over an image's positions it is `a` for a normal and
+/// `-log(1 - e^-a)` for an anomalous image, averaged over the batch.
+///
+/// # Shapes and units
+/// `outputs`: `[N, H, W]`; `anomalous`: one value an image. Gives a scalar.
+///
+/// # Errors
+/// When `anomalous` has another length than the batch.
+///
+/// # Source
+/// Liznerski et al., ICLR 2021, equation 3, after the hypersphere classifier of Ruff et al. 2020.
+pub fn hypersphere_classifier(outputs: &Tensor, anomalous: &[bool]) -> Result<Tensor> {
+    let (n, _, _) = outputs.dims3()?;
+    if anomalous.len() != n {
+        return Err(Error::Msg(format!("{} labels for a batch of {n}", anomalous.len())).bt());
+    }
+    let labels: Vec<f64> = anomalous.iter().map(|&anomalous| f64::from(u8::from(anomalous))).collect();
+    let labels = Tensor::from_vec(labels, n, outputs.device())?;
+    // In f64: 1 - e^-a of a small a has few digits left in f32.
+    let norms = pseudo_huber(&outputs.to_dtype(DType::F64)?)?.mean((1, 2))?;
+    let away = (1.0 - norms.clamp(SMALLEST_NORM, f64::INFINITY)?.neg()?.exp()?)?.log()?.neg()?;
+    let normal = norms.mul(&(1.0 - &labels)?)?;
+    (normal + away.mul(&labels)?)?.mean_all()?.to_dtype(outputs.dtype())
+}
