@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: networks through `fmam bench`, operators through Criterion.
+//! `cargo xtask bench`: networks through `fmam bench`, operators and methods through Criterion.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -11,9 +11,13 @@ use crate::workspace_root;
 /// Hands `args` on unchanged.
 pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     match args.split_first() {
-        Some((what, rest)) if what == "ops" => {
+        Some((what, rest)) if what == "ops" || what == "methods" => {
             let mut command = cargo();
-            command.args(["bench", "--package", "fmam-ops", "--bench", "ops"]).current_dir(workspace_root()?);
+            let package = format!("fmam-{}", what.to_string_lossy());
+            command
+                .args(["bench", "--package", &package, "--bench"])
+                .arg(what)
+                .current_dir(workspace_root()?);
             if !rest.is_empty() {
                 command.arg("--").args(rest);
             }

@@ -46,13 +46,13 @@ enum Task {
         #[arg(long, required = true)]
         list: bool,
     },
-    /// Time the networks or the operators on this machine
+    /// Time the networks, the operators or the methods on this machine
     ///
-    /// `forward`, `score` and `train-step` print one JSON line (`cargo xtask bench forward --help`); `ops` runs the
-    /// Criterion benchmarks of fmam-ops.
+    /// `forward`, `score` and `train-step` print one JSON line (`cargo xtask bench forward --help`); `ops` and `methods` run
+    /// the Criterion benchmarks of fmam-ops and fmam-methods.
     #[command(disable_help_flag = true)]
     Bench {
-        /// `ops` and Criterion's arguments, or arguments of `fmam bench`
+        /// `ops` or `methods` and Criterion's arguments, or arguments of `fmam bench`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },

@@ -15,8 +15,8 @@ use crate::distilled::{DistillationDetector, MappedTeacher, ScaledStudent};
 use crate::feature_mapping::{Adaptation, MappingConfig};
 use crate::mapping_training::{MappingTraining, Trained};
 use crate::sample_features::spread_features;
-use crate::scoring::{DistanceReference, MapCombination, ScoringConfig};
-use crate::settings::overlay_settings;
+use crate::scoring::{DistanceReference, MapCombination, ScoringConfig, check_blur};
+use crate::settings::{overlay_settings, parse_settings, settings_table};
 use crate::teacher_cache::TeacherCache;
 use crate::training::{Loaded, OptimizerKind, Schedule, TrainingPlan, sum_of_scales};
 use crate::{Fitted, Method, MethodError, RunContext};
@@ -65,6 +65,19 @@ impl DistillationConfig {
         self
     }
 
+    /// How the student is trained.
+    fn plan(&self) -> TrainingPlan {
+        TrainingPlan {
+            stage: "student",
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            optimizer: self.optimizer,
+            learning_rate: self.learning_rate,
+            weight_decay: self.weight_decay,
+            schedule: self.schedule,
+        }
+    }
+
     /// What FMAM trains; `None` in the plain method.
     pub(crate) fn adaptation(&self) -> Option<Adaptation> {
         self.mapping.as_ref().map(|mapping| mapping.adaptation)
@@ -110,7 +123,7 @@ pub(crate) fn configure(
     let method = flavour.name;
     let defaults = (flavour.defaults)();
     let has_mapping = defaults.mapping.is_some();
-    let mut merged = to_table(&defaults);
+    let mut merged = settings_table(&defaults);
     overlay_settings(&mut merged, table);
     if !has_mapping && merged.contains_key("mapping") {
         return Err(MethodError::ConfigValue {
@@ -120,24 +133,10 @@ pub(crate) fn configure(
             actual: "a table".into(),
         });
     }
-    let config: DistillationConfig =
-        merged.try_into().map_err(|source| MethodError::Config { method, source })?;
+    let config: DistillationConfig = parse_settings(method, merged)?;
     let bad = |key, expected, actual: String| MethodError::ConfigValue { method, key, expected, actual };
-    if !(1..=MAX_EPOCHS).contains(&config.epochs) {
-        return Err(bad("epochs", "from 1 to 1000000", config.epochs.to_string()));
-    }
-    if config.batch_size == 0 {
-        return Err(bad("batch_size", "at least 1", "0".into()));
-    }
-    if !(config.learning_rate > 0.0 && config.learning_rate.is_finite()) {
-        return Err(bad("learning_rate", "above 0", config.learning_rate.to_string()));
-    }
-    if !(config.weight_decay >= 0.0 && config.weight_decay.is_finite()) {
-        return Err(bad("weight_decay", "0 or more", config.weight_decay.to_string()));
-    }
-    if !(0.0..=256.0).contains(&config.scoring.blur_sigma) {
-        return Err(bad("scoring.blur_sigma", "from 0 to 256", config.scoring.blur_sigma.to_string()));
-    }
+    config.plan().check(method)?;
+    check_blur(method, "scoring.blur_sigma", config.scoring.blur_sigma)?;
     if config.scoring.reference != DistanceReference::None
         && config.scoring.combination == MapCombination::Product
     {
@@ -152,18 +151,6 @@ pub(crate) fn configure(
 
 /// Training images from which the range of the teacher's features is measured.
 const MEASURED_IMAGES: usize = 32;
-
-/// Memory for the teacher's features of training images, which do not change while the student learns. On a GPU the
-/// teacher is quick and memory is short.
-const CACHE_BYTES: usize = 1 << 30;
-
-/// More would take years, and products of it could overflow.
-pub(crate) const MAX_EPOCHS: usize = 1_000_000;
-
-pub(crate) fn to_table(config: &DistillationConfig) -> toml::Table {
-    // Every field has a TOML form, so this is a table; a failure would show in the tests of the defaults.
-    toml::Table::try_from(config).unwrap_or_default()
-}
 
 impl Method for Distillation {
     fn config(&self, n_images: usize) -> serde_json::Value {
@@ -245,23 +232,14 @@ impl Distillation {
             })?;
             affine.measure(&sample)?;
         }
-        let plan = TrainingPlan {
-            stage: "student",
-            epochs: config.epochs,
-            batch_size: config.batch_size,
-            optimizer: config.optimizer,
-            learning_rate: config.learning_rate,
-            weight_decay: config.weight_decay,
-            schedule: config.schedule,
-        };
+        let plan = config.plan();
         let preprocess = run.backbone.preprocess();
         let prepare = |samples: Vec<Loaded>| {
             let (indices, images): (Vec<usize>, Vec<RgbImage>) =
                 samples.into_iter().map(|sample| (sample.index, sample.image)).unzip();
             Ok((indices, to_batch(&images, preprocess, &run.device)?))
         };
-        let limit = if run.device.is_cpu() { CACHE_BYTES } else { 0 };
-        let mut targets = TeacherCache::new(teacher, train.len(), limit);
+        let mut targets = TeacherCache::for_run(teacher, train.len(), run);
         let curve = plan.run(params.vars(), train, run, prepare, |(indices, images)| {
             let target = targets.pyramid(&indices, &images)?;
             let output = student.forward(&images, &target)?;

@@ -11,12 +11,13 @@ use fmam_models::{
 };
 use rayon::prelude::*;
 
-use crate::distillation::{DistillationConfig, Flavour, configure, to_table};
+use crate::distillation::{DistillationConfig, Flavour, configure};
 use crate::feature_mapping::Adaptation;
 use crate::map_reference::{MapMoments, MapReference};
 use crate::model_dir::{ModelDir, Tensors, read_network};
 use crate::sample_features::{FeatureSource, spread_images};
-use crate::scoring::{DistanceReference, distances};
+use crate::scoring::{DistanceReference, check_size, distances, score_each};
+use crate::settings::settings_table;
 use crate::{AdaptedFeatures, Detector, MethodError, Prediction, RunContext};
 
 /// A student with what brings its outputs to the teacher's range.
@@ -163,13 +164,6 @@ impl DistillationDetector {
         Ok(Self { flavour, config, teacher, student, student_tensors, reference, image_size, seed, device })
     }
 
-    fn check_size(&self, images: &[RgbImage]) -> Result<(), MethodError> {
-        match images.iter().find(|image| image.size() != self.image_size) {
-            Some(image) => Err(MethodError::ImageSize { expected: self.image_size, actual: image.size() }),
-            None => Ok(()),
-        }
-    }
-
     fn distances(&self, images: &[RgbImage]) -> Result<Vec<Tensor>, MethodError> {
         let batch = to_batch(images, self.teacher.backbone.preprocess(), &self.device)?;
         let target = self.teacher.pyramid(&batch)?;
@@ -250,21 +244,18 @@ impl Detector for DistillationDetector {
     }
 
     fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
-        self.check_size(images)?;
+        check_size(images, self.image_size)?;
         if images.is_empty() {
             return Ok(Vec::new());
         }
         if !self.device.is_cpu() {
             return self.score_batch(images);
         }
-        // One image at a time, so that its bits do not depend on its neighbours; several at once on the cores.
-        let single: Result<Vec<_>, _> =
-            images.par_iter().map(|image| self.score_batch(std::slice::from_ref(image))).collect();
-        Ok(single?.into_iter().flatten().collect())
+        score_each(images, |image| self.score_batch(image))
     }
 
     fn features(&self, images: &[RgbImage]) -> Result<Option<AdaptedFeatures>, MethodError> {
-        self.check_size(images)?;
+        check_size(images, self.image_size)?;
         if images.is_empty() {
             return Ok(None);
         }
@@ -282,7 +273,7 @@ impl Detector for DistillationDetector {
             self.teacher.backbone.name(),
             self.seed,
             self.image_size,
-            to_table(&self.config),
+            settings_table(&self.config),
         );
         let mut networks =
             vec![("teacher", self.teacher.backbone.tensors()), ("student", &self.student_tensors)];

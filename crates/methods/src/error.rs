@@ -65,6 +65,9 @@ pub enum MethodError {
         /// The loss.
         loss: f64,
     },
+    /// A backbone gave infinite or undefined features.
+    #[error("the features of an image are not finite: the backbone's weights are damaged")]
+    UndefinedFeatures,
     /// The user asked to stop.
     #[error("cancelled")]
     Cancelled,

@@ -7,7 +7,7 @@ use fmam_synthesis::{SynthesisConfig, Synthesizer, Textures};
 use serde::{Deserialize, Serialize};
 
 use crate::MethodError;
-use crate::distillation::MAX_EPOCHS;
+use crate::training::MAX_EPOCHS;
 use crate::training::Schedule;
 
 /// What the angular margin loss trains, and when.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use fmam_core::{ImageSize, Seed};
+use fmam_models::ModelError;
 use serde::{Deserialize, Serialize};
 
 use crate::MethodError;
@@ -98,6 +99,28 @@ impl ModelDir {
 pub(crate) fn read_network(dir: &Path, name: &str) -> Result<(Tensors, String), MethodError> {
     let path = network_path(dir, name);
     Ok((fmam_models::load_tensors(&path)?, path.display().to_string()))
+}
+
+/// The tensor `key` of those that came from `origin`, if it has the sizes that `shape` names.
+pub(crate) fn saved_tensor<'a>(
+    tensors: &'a Tensors,
+    key: &str,
+    shape: &[Option<usize>],
+    origin: &str,
+) -> Result<&'a Tensor, MethodError> {
+    let (origin, key) = (|| origin.to_owned(), key.to_owned());
+    let Some(tensor) = tensors.get(&key) else {
+        return Err(ModelError::MissingKey { origin: origin(), key }.into());
+    };
+    let actual = tensor.dims().to_vec();
+    let fits = |(size, wanted): (&usize, &Option<usize>)| wanted.is_none_or(|wanted| wanted == *size);
+    if actual.len() == shape.len() && actual.iter().zip(shape).all(fits) {
+        return Ok(tensor);
+    }
+    // Sizes that nothing was said about are those found, or 0 where there is none.
+    let found = |axis| actual.get(axis).copied().unwrap_or(0);
+    let expected = shape.iter().enumerate().map(|(axis, size)| size.unwrap_or_else(|| found(axis))).collect();
+    Err(ModelError::MisshapenKey { origin: origin(), key, expected, actual }.into())
 }
 
 fn network_path(dir: &Path, name: &str) -> PathBuf {

@@ -26,6 +26,7 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     name: "nkd",
     summary: "symmetric knowledge distillation: a student of the teacher's architecture",
     paper: "Wang et al. 2021, arXiv:2103.04257",
+    is_seeded: true,
     build: |table| distillation::build(&PLAIN, table),
     load: |dir, device| distilled::load(&PLAIN, dir, device),
 };
@@ -34,6 +35,7 @@ pub(crate) static WITH_FMAM: MethodEntry = MethodEntry {
     name: "nkd+fmam",
     summary: "nkd on whitened features, with a mapping trained by the angular margin loss",
     paper: "Zhang, Du and Wang, Adapting Generic Features to a Specific Task (poster)",
+    is_seeded: true,
     build: |table| distillation::build(&FMAM, table),
     load: |dir, device| distilled::load(&FMAM, dir, device),
 };

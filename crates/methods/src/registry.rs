@@ -4,7 +4,10 @@ use candle_core::Device;
 use fmam_core::{ImageSize, RgbImage, SampleSource};
 
 use crate::model_dir::ModelDir;
-use crate::{AdaptedFeatures, Fitted, MethodError, Prediction, RunContext, nkd, rkd};
+use crate::{
+    AdaptedFeatures, Fitted, MethodError, Prediction, RunContext, fcdd, mrkd, nkd, padim, patchcore,
+    puzzle_ae, rkd, spade,
+};
 
 /// An unfitted method: its checked configuration.
 pub trait Method: Send + Sync {
@@ -59,14 +62,27 @@ pub struct MethodEntry {
     pub summary: &'static str,
     /// Where the method comes from.
     pub paper: &'static str,
+    /// Whether the seed of a run makes a difference: a method that draws nothing gives one result for all.
+    pub is_seeded: bool,
     /// Reads and checks the method's configuration; an empty table gives the defaults.
     pub build: fn(toml::Table) -> Result<Box<dyn Method>, MethodError>,
     /// Reads a detector that [`Detector::save`] wrote.
     pub load: LoadDetector,
 }
 
-/// Every method, in the order of the paper's table.
-pub static METHODS: &[&MethodEntry] = &[&nkd::ENTRY, &nkd::WITH_FMAM, &rkd::ENTRY, &rkd::WITH_FMAM];
+/// Every method, in the order of the paper's table, then those that it does not have.
+pub static METHODS: &[&MethodEntry] = &[
+    &puzzle_ae::ENTRY,
+    &fcdd::ENTRY,
+    &spade::ENTRY,
+    &padim::ENTRY,
+    &mrkd::ENTRY,
+    &nkd::ENTRY,
+    &nkd::WITH_FMAM,
+    &rkd::ENTRY,
+    &rkd::WITH_FMAM,
+    &patchcore::ENTRY,
+];
 
 /// The method called `name`.
 ///

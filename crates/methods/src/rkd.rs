@@ -26,6 +26,7 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     name: "rkd",
     summary: "reverse distillation: a decoder behind a one-class embedding",
     paper: "Deng and Li, CVPR 2022, arXiv:2201.10703",
+    is_seeded: true,
     build: |table| distillation::build(&PLAIN, table),
     load: |dir, device| distilled::load(&PLAIN, dir, device),
 };
@@ -34,6 +35,7 @@ pub(crate) static WITH_FMAM: MethodEntry = MethodEntry {
     name: "rkd+fmam",
     summary: "rkd on whitened features, with a mapping trained by the angular margin loss",
     paper: "Zhang, Du and Wang, Adapting Generic Features to a Specific Task (poster)",
+    is_seeded: true,
     build: |table| distillation::build(&FMAM, table),
     load: |dir, device| distilled::load(&FMAM, dir, device),
 };

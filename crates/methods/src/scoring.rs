@@ -1,8 +1,9 @@
 //! From feature distances to anomaly maps.
 
-use candle_core::Tensor;
-use fmam_core::{AnomalyMap, ImageSize};
+use candle_core::{Device, Tensor};
+use fmam_core::{AnomalyMap, ImageSize, RgbImage};
 use fmam_models::FeaturePyramid;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::map_reference::MapReference;
@@ -77,8 +78,7 @@ impl ScoringConfig {
             });
         }
         let Some(map) = combined else { return Ok(Vec::new()) };
-        let sigma = self.blur_sigma * size.height.min(size.width) as f64 / 256.0;
-        let maps = fmam_ops::gaussian_blur(&map.squeeze(1)?, sigma)?;
+        let maps = blurred(&map.squeeze(1)?, self.blur_sigma, size)?;
         let pixels = maps.flatten_from(1)?.to_vec2::<f32>()?;
         pixels
             .into_iter()
@@ -87,5 +87,156 @@ impl ScoringConfig {
                 Ok(Prediction { image_score: anomaly_map.max(), anomaly_map })
             })
             .collect()
+    }
+}
+
+/// `maps`, `[N, H, W]`, blurred by `sigma` pixels of a 256-pixel image.
+pub(crate) fn blurred(maps: &Tensor, sigma: f64, size: ImageSize) -> Result<Tensor, MethodError> {
+    Ok(fmam_ops::gaussian_blur(maps, sigma * size.height.min(size.width) as f64 / 256.0)?)
+}
+
+/// The map of an image of `size` from a score for each cell of a grid over it, row by row: interpolated between the cells'
+/// centres and blurred by `sigma` pixels of a 256-pixel image.
+pub(crate) fn grid_map(
+    scores: Vec<f32>,
+    grid: ImageSize,
+    size: ImageSize,
+    sigma: f64,
+) -> Result<AnomalyMap, MethodError> {
+    let scores = Tensor::from_vec(scores, (1, 1, grid.height, grid.width), &Device::Cpu)?;
+    let map = fmam_ops::upsample_bilinear(&scores, size.height, size.width, false)?;
+    let map = blurred(&map.squeeze(1)?, sigma, size)?;
+    Ok(AnomalyMap::new(size, map.flatten_all()?.to_vec1()?)?)
+}
+
+/// Checks a blur that a user gave under `key`.
+pub(crate) fn check_blur(method: &'static str, key: &'static str, sigma: f64) -> Result<(), MethodError> {
+    if (0.0..=256.0).contains(&sigma) {
+        return Ok(());
+    }
+    Err(MethodError::ConfigValue { method, key, expected: "from 0 to 256", actual: sigma.to_string() })
+}
+
+/// Checks that all `images` have the size that a detector was fitted for.
+pub(crate) fn check_size(images: &[RgbImage], expected: ImageSize) -> Result<(), MethodError> {
+    match images.iter().find(|image| image.size() != expected) {
+        Some(image) => Err(MethodError::ImageSize { expected, actual: image.size() }),
+        None => Ok(()),
+    }
+}
+
+/// Scores images one at a time, so that the bits of one do not depend on its neighbours; several at once on the cores.
+pub(crate) fn score_each(
+    images: &[RgbImage],
+    score: impl Fn(&[RgbImage]) -> Result<Vec<Prediction>, MethodError> + Sync + Send,
+) -> Result<Vec<Prediction>, MethodError> {
+    let single: Result<Vec<_>, _> = images.par_chunks(1).map(score).collect();
+    Ok(single?.into_iter().flatten().collect())
+}
+
+/// Morphological opening of a map of `size` by a square of `side` pixels: the least value of each square, then the greatest
+/// of those around a pixel. What no square fits into is taken away, the rest stays in its place.
+pub(crate) fn opened(map: &[f32], size: ImageSize, side: usize) -> Vec<f32> {
+    // The second window is the first one mirrored, so that squares of an even side move nothing.
+    let (before, after) = ((side - 1) / 2, side / 2);
+    let eroded = windowed(map, size, (before, after), f32::min);
+    windowed(&eroded, size, (after, before), f32::max)
+}
+
+/// `pick` over the pixels from `before` before each to `after` after it, along columns and then along rows, as far as there
+/// are any.
+fn windowed(
+    map: &[f32],
+    size: ImageSize,
+    (before, after): (usize, usize),
+    pick: fn(f32, f32) -> f32,
+) -> Vec<f32> {
+    let ImageSize { height, width } = size;
+    let range = |at: usize, end: usize| at.saturating_sub(before)..(at + after + 1).min(end);
+    let along = |map: &[f32], of: &dyn Fn(usize, usize) -> f32| -> Vec<f32> {
+        (0..map.len()).map(|at| of(at / width, at % width)).collect()
+    };
+    let columns = along(map, &|y, x| {
+        let values = range(y, height).map(|y| map[y * width + x]);
+        values.reduce(pick).unwrap_or_default()
+    });
+    along(&columns, &|y, x| {
+        let values = range(x, width).map(|x| columns[y * width + x]);
+        values.reduce(pick).unwrap_or_default()
+    })
+}
+
+/// The map of an image of `size` from a score for each cell of a grid over it, row by row: each score spread as a Gaussian of
+/// `sigma` pixels of a 256-pixel image about the centre of its cell, where it looks. The weights at a pixel sum to 1.
+pub(crate) fn receptive_map(
+    scores: Vec<f32>,
+    grid: ImageSize,
+    size: ImageSize,
+    sigma: f64,
+) -> Result<AnomalyMap, MethodError> {
+    let sigma = sigma * size.height.min(size.width) as f64 / 256.0;
+    let rows = receptive_weights(grid.height, size.height, sigma)?;
+    let columns = receptive_weights(grid.width, size.width, sigma)?;
+    let scores = Tensor::from_vec(scores, (grid.height, grid.width), &Device::Cpu)?;
+    let map = rows.matmul(&scores)?.matmul(&columns.t()?)?;
+    Ok(AnomalyMap::new(size, map.flatten_all()?.to_vec1()?)?)
+}
+
+/// `[pixels, cells]`: how much of each cell of one axis a pixel takes.
+fn receptive_weights(cells: usize, pixels: usize, sigma: f64) -> Result<Tensor, MethodError> {
+    let stride = pixels as f64 / cells as f64;
+    let exponent = |pixel: usize, cell: usize| {
+        let away = (pixel as f64 + 0.5) - (cell as f64 + 0.5) * stride;
+        0.5 * (away / sigma).powi(2)
+    };
+    let mut weights = Vec::with_capacity(pixels * cells);
+    for pixel in 0..pixels {
+        // Relative to the nearest cell, whose weight is then 1 however narrow the Gaussian is.
+        let least = (0..cells).map(|cell| exponent(pixel, cell)).fold(f64::INFINITY, f64::min);
+        let weight = |cell| (least - exponent(pixel, cell)).exp();
+        let sum: f64 = (0..cells).map(weight).sum();
+        weights.extend((0..cells).map(|cell| (weight(cell) / sum) as f32));
+    }
+    Ok(Tensor::from_vec(weights, (pixels, cells), &Device::Cpu)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_score_spreads_about_the_centre_of_its_cell() {
+        let (grid, size) = (ImageSize::new(2, 4), ImageSize::new(16, 32));
+        let constant = receptive_map(vec![3.0; 8], grid, size, 40.0).unwrap();
+        assert!(constant.data().iter().all(|v| (v - 3.0).abs() < 1e-5));
+        let mut scores = vec![0.0; 8];
+        scores[5] = 1.0;
+        // Row 1, column 1: its centre lies between the pixels 11 and 12 of either axis.
+        let map = receptive_map(scores, grid, size, 40.0).unwrap();
+        assert!((map.at(11, 11) - map.at(11, 12)).abs() < 1e-6 && map.at(11, 11) > 0.9);
+        assert!(map.at(11, 20) < map.at(11, 14) && map.at(3, 11) < map.at(9, 11));
+        let narrow = receptive_map((0..8).map(|v| v as f32).collect(), grid, size, 0.01).unwrap();
+        assert_eq!((narrow.at(0, 0), narrow.at(15, 31), narrow.at(2, 9)), (0.0, 7.0, 1.0));
+    }
+
+    #[test]
+    fn opening_removes_what_is_smaller_than_its_square_and_moves_nothing() {
+        let size = ImageSize::new(7, 9);
+        for side in [2, 3] {
+            let square = |y: usize, x: usize| (2..2 + side).contains(&y) && (4..4 + side).contains(&x);
+            let value = |at: usize| f32::from(u8::from(square(at / 9, at % 9)));
+            let mut map: Vec<f32> = (0..63).map(value).collect();
+            let kept = map.clone();
+            map[9] = 5.0;
+            assert_eq!(opened(&map, size, side), kept, "side {side}");
+        }
+        assert_eq!(opened(&[1.0, 2.0], ImageSize::new(1, 2), 1), [1.0, 2.0]);
+    }
+
+    #[test]
+    fn cells_are_areas_and_interpolated_between_their_centres() {
+        let (grid, size) = (ImageSize::new(1, 2), ImageSize::new(1, 4));
+        let map = grid_map(vec![0.0, 4.0], grid, size, 0.0).unwrap();
+        assert_eq!(map.data(), [0.0, 1.0, 3.0, 4.0]);
     }
 }

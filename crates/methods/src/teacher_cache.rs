@@ -3,8 +3,11 @@
 use candle_core::Tensor;
 use fmam_models::FeaturePyramid;
 
-use crate::MethodError;
 use crate::sample_features::FeatureSource;
+use crate::{MethodError, RunContext};
+
+/// Memory for the features of all training images.
+const CACHE_BYTES: usize = 1 << 30;
 
 /// Features of training images by their index, where memory is enough for those of all: batches are drawn anew in each
 /// epoch, so that a part of them would hardly ever fill one.
@@ -16,8 +19,13 @@ pub(crate) struct TeacherCache<'a> {
 }
 
 impl<'a> TeacherCache<'a> {
+    /// A cache for the `n_images` of `run`. On a GPU the teacher is quick and memory is short: nothing is kept.
+    pub(crate) fn for_run(teacher: &'a dyn FeatureSource, n_images: usize, run: &RunContext<'_>) -> Self {
+        Self::new(teacher, n_images, if run.device.is_cpu() { CACHE_BYTES } else { 0 })
+    }
+
     /// A cache for `n_images` that takes at most `limit` bytes.
-    pub(crate) fn new(teacher: &'a dyn FeatureSource, n_images: usize, limit: usize) -> Self {
+    fn new(teacher: &'a dyn FeatureSource, n_images: usize, limit: usize) -> Self {
         Self { teacher, features: vec![None; n_images], limit }
     }
 

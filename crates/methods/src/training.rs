@@ -48,7 +48,28 @@ pub(crate) struct Loaded {
     pub(crate) seed: Seed,
 }
 
+/// More epochs would take years, and products of them could overflow.
+pub(crate) const MAX_EPOCHS: usize = 1_000_000;
+
 impl TrainingPlan {
+    /// Checks what a user gave for `method`.
+    pub(crate) fn check(&self, method: &'static str) -> Result<(), MethodError> {
+        let bad = |key, expected, actual: String| MethodError::ConfigValue { method, key, expected, actual };
+        if !(1..=MAX_EPOCHS).contains(&self.epochs) {
+            return Err(bad("epochs", "from 1 to 1000000", self.epochs.to_string()));
+        }
+        if self.batch_size == 0 {
+            return Err(bad("batch_size", "at least 1", "0".into()));
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return Err(bad("learning_rate", "above 0", self.learning_rate.to_string()));
+        }
+        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
+            return Err(bad("weight_decay", "0 or more", self.weight_decay.to_string()));
+        }
+        Ok(())
+    }
+
     /// Trains `vars`. `prepare` turns loaded samples into a batch on a loader thread; `loss` builds the graph of a
     /// batch on this one.
     pub(crate) fn run<B: Send>(

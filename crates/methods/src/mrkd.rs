@@ -1,0 +1,279 @@
+//! MRKD: a small cloner learns the values and the directions of a teacher's features on normal images; an image is scored by
+//! their difference, and what in it makes the difference by its gradient (Salehi et al., CVPR 2021, arXiv:2011.11108).
+
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor, Var};
+use fmam_core::{AnomalyMap, ImageSize, RgbImage, SampleSource, Seed};
+use fmam_losses::{flattened_cosine_distillation, multiresolution_distillation};
+use fmam_models::{
+    Backbone, FeaturePyramid, LoadedBackbone, OutputAffine, Params, Student, backbone_from_tensors, to_batch,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::model_dir::{ModelDir, Tensors, read_network};
+use crate::registry::MethodEntry;
+use crate::sample_features::spread_features;
+use crate::scoring::{blurred, check_blur, check_size, opened, score_each};
+use crate::settings::{parse_settings, settings_table};
+use crate::teacher_cache::TeacherCache;
+use crate::training::{Loaded, OptimizerKind, Schedule, TrainingPlan, sum_of_scales};
+use crate::{AdaptedFeatures, Detector, Fitted, Method, MethodError, Prediction, RunContext};
+
+const NAME: &str = "mrkd";
+
+/// Training images from which the range of the teacher's features and the first error of the cloner are measured.
+const MEASURED_IMAGES: usize = 32;
+
+/// The largest weight of the directions.
+const MAX_WEIGHT: f64 = 1e6;
+
+pub(crate) static ENTRY: MethodEntry = MethodEntry {
+    name: NAME,
+    summary: "a small cloner of the teacher, and the gradient of their difference",
+    paper: "Salehi et al., CVPR 2021, arXiv:2011.11108",
+    is_seeded: true,
+    build: |table| Ok(Box::new(Mrkd { config: configure(table)? })),
+    load,
+};
+
+/// Configuration of MRKD. Deviations from the original: any backbone as the teacher, its scales as the critical layers, a
+/// cloner that fits it, whose outputs start at the teacher's mean and deviation; the plain gradient for the map.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MrkdConfig {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images in a step.
+    pub batch_size: usize,
+    /// The optimizer of the cloner.
+    pub optimizer: OptimizerKind,
+    /// Step size.
+    pub learning_rate: f64,
+    /// L2 penalty.
+    pub weight_decay: f64,
+    /// How the step size changes.
+    pub schedule: Schedule,
+    /// Weight of the directions against the values; absent, as in the original, it makes both equal at the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction_weight: Option<f64>,
+    /// Standard deviation of the Gaussian blur in pixels of a 256-pixel image.
+    pub blur_sigma: f64,
+    /// Side in pixels of the square of the morphological opening after the blur, which takes away smaller spots; 1 for none.
+    pub opening: usize,
+}
+
+impl Default for MrkdConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 100,
+            batch_size: 8,
+            optimizer: OptimizerKind::Adam,
+            learning_rate: 1e-3,
+            weight_decay: 0.0,
+            schedule: Schedule::Cosine,
+            direction_weight: None,
+            blur_sigma: 4.0,
+            opening: 4,
+        }
+    }
+}
+
+fn configure(table: toml::Table) -> Result<MrkdConfig, MethodError> {
+    let config: MrkdConfig = parse_settings(NAME, table)?;
+    config.plan().check(NAME)?;
+    check_blur(NAME, "blur_sigma", config.blur_sigma)?;
+    let bad =
+        |key, expected, actual: String| MethodError::ConfigValue { method: NAME, key, expected, actual };
+    if let Some(weight) = config.direction_weight.filter(|weight| !(0.0..=MAX_WEIGHT).contains(weight)) {
+        return Err(bad("direction_weight", "from 0 to 1000000", weight.to_string()));
+    }
+    if !(1..=64).contains(&config.opening) {
+        return Err(bad("opening", "from 1 to 64", config.opening.to_string()));
+    }
+    Ok(config)
+}
+
+impl MrkdConfig {
+    fn plan(&self) -> TrainingPlan {
+        TrainingPlan {
+            stage: "cloner",
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            optimizer: self.optimizer,
+            learning_rate: self.learning_rate,
+            weight_decay: self.weight_decay,
+            schedule: self.schedule,
+        }
+    }
+}
+
+/// The cloner with what brings its outputs to the teacher's range.
+struct ScaledCloner {
+    network: Box<dyn Student>,
+    affine: OutputAffine,
+}
+
+impl ScaledCloner {
+    fn new(backbone: &LoadedBackbone, params: &Params) -> Result<Self, MethodError> {
+        let affine = OutputAffine::new(backbone.channels(), &params.pp("output"))?;
+        Ok(Self { network: backbone.cloner(&params.pp("cloner"))?, affine })
+    }
+
+    fn forward(&self, images: &Tensor) -> Result<FeaturePyramid, MethodError> {
+        Ok(self.affine.forward(&self.network.forward(images)?)?)
+    }
+}
+
+/// The loss of all scales.
+fn loss(
+    teacher: &FeaturePyramid,
+    cloner: &FeaturePyramid,
+    direction_weight: f64,
+) -> Result<Tensor, MethodError> {
+    let scales = teacher.scales.iter().zip(&cloner.scales);
+    sum_of_scales(scales.map(|(t, c)| Ok(multiresolution_distillation(t, c, direction_weight)?)))
+}
+
+/// The weight with which the directions' error is as large as the values'.
+fn balancing_weight(teacher: &FeaturePyramid, cloner: &FeaturePyramid) -> Result<f64, MethodError> {
+    let values = loss(teacher, cloner, 0.0)?.to_scalar::<f32>()?;
+    let scales = teacher.scales.iter().zip(&cloner.scales);
+    let directions = sum_of_scales(scales.map(|(t, c)| Ok(flattened_cosine_distillation(t, c)?)))?;
+    let ratio = f64::from(values) / f64::from(directions.to_scalar::<f32>()?);
+    Ok(if ratio.is_finite() { ratio.min(MAX_WEIGHT) } else { 1.0 })
+}
+
+struct Mrkd {
+    config: MrkdConfig,
+}
+
+impl Method for Mrkd {
+    fn config(&self, _n_images: usize) -> serde_json::Value {
+        serde_json::to_value(&self.config).unwrap_or_default()
+    }
+
+    fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
+        if train.is_empty() {
+            return Err(MethodError::NoTrainingImages);
+        }
+        let mut config = self.config;
+        let params = Params::trainable(run.seed.derive(NAME), &run.device);
+        let cloner = ScaledCloner::new(&run.backbone, &params)?;
+        let teacher = run.backbone.as_ref();
+        let mut sample = Vec::new();
+        spread_features(teacher, train, MEASURED_IMAGES, run, |features| {
+            sample.push(features);
+            Ok(())
+        })?;
+        cloner.affine.measure(&sample)?;
+        drop(sample);
+        let preprocess = teacher.preprocess();
+        let prepare = |samples: Vec<Loaded>| {
+            let (indices, images): (Vec<usize>, Vec<RgbImage>) =
+                samples.into_iter().map(|sample| (sample.index, sample.image)).unzip();
+            Ok((indices, to_batch(&images, preprocess, &run.device)?))
+        };
+        let mut targets = TeacherCache::for_run(teacher, train.len(), run);
+        let mut weight = config.direction_weight;
+        let curve = config.plan().run(params.vars(), train, run, prepare, |(indices, images)| {
+            let target = targets.pyramid(&indices, &images)?;
+            let output = cloner.forward(&images)?;
+            let weight = match weight {
+                Some(weight) => weight,
+                // The first step: the values' error over that of the directions, which are the weight's coefficient.
+                None => *weight.insert(balancing_weight(&target, &output.detach())?),
+            };
+            loss(&target, &output, weight)
+        })?;
+        config.direction_weight = weight;
+        let tensors = params.tensors()?;
+        let origin = "the fitted cloner";
+        let (backbone, size) = (run.backbone.clone(), run.image_size);
+        let detector = CloneDetector::new(config, backbone, tensors, origin, (size, run.seed), &run.device)?;
+        Ok(Fitted { detector: Box::new(detector), curve })
+    }
+}
+
+/// Teacher and cloner, both open to gradients.
+struct CloneDetector {
+    config: MrkdConfig,
+    backbone: Arc<LoadedBackbone>,
+    teacher: Box<dyn Student>,
+    cloner: ScaledCloner,
+    tensors: Tensors,
+    image_size: ImageSize,
+    seed: Seed,
+    device: Device,
+}
+
+impl CloneDetector {
+    fn new(
+        config: MrkdConfig,
+        backbone: Arc<LoadedBackbone>,
+        tensors: Tensors,
+        origin: &str,
+        (image_size, seed): (ImageSize, Seed),
+        device: &Device,
+    ) -> Result<Self, MethodError> {
+        let params = Params::frozen(tensors.clone(), origin, device).passing_gradients();
+        let cloner = ScaledCloner::new(&backbone, &params)?;
+        params.finish(|_| false)?;
+        let teacher = backbone.passing_gradients(device)?;
+        Ok(Self { config, backbone, teacher, cloner, tensors, image_size, seed, device: device.clone() })
+    }
+
+    fn score_image(&self, image: &RgbImage) -> Result<Prediction, MethodError> {
+        let images = std::slice::from_ref(image);
+        let image = Var::from_tensor(&to_batch(images, self.backbone.preprocess(), &self.device)?)?;
+        let weight = self.config.direction_weight.unwrap_or(1.0);
+        let loss = loss(&self.teacher.forward(&image)?, &self.cloner.forward(&image)?, weight)?;
+        let gradients = loss.backward()?;
+        let gradient = match gradients.get(&image) {
+            Some(gradient) => gradient.abs()?.sum(1)?,
+            None => image.zeros_like()?.sum(1)?,
+        };
+        let map = blurred(&gradient.to_device(&Device::Cpu)?, self.config.blur_sigma, self.image_size)?;
+        let map = opened(&map.flatten_all()?.to_vec1()?, self.image_size, self.config.opening);
+        let anomaly_map = AnomalyMap::new(self.image_size, map)?;
+        Ok(Prediction { image_score: loss.to_scalar::<f32>()?, anomaly_map })
+    }
+}
+
+impl Detector for CloneDetector {
+    fn image_size(&self) -> ImageSize {
+        self.image_size
+    }
+
+    fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
+        check_size(images, self.image_size)?;
+        score_each(images, |images| images.iter().map(|image| self.score_image(image)).collect())
+    }
+
+    fn features(&self, images: &[RgbImage]) -> Result<Option<AdaptedFeatures>, MethodError> {
+        check_size(images, self.image_size)?;
+        if images.is_empty() {
+            return Ok(None);
+        }
+        let batch = to_batch(images, self.backbone.preprocess(), &self.device)?;
+        let (teacher, expected) = (self.backbone.features(&batch)?, self.cloner.forward(&batch)?);
+        Ok(Some(AdaptedFeatures { teacher, adapted: None, expected: Some(expected) }))
+    }
+
+    fn save(&self, dir: &Path) -> Result<(), MethodError> {
+        let (name, config) = (self.backbone.name(), settings_table(&self.config));
+        let model = ModelDir::new(NAME, name, self.seed, self.image_size, config);
+        model.write(dir, &[("teacher", self.backbone.tensors()), ("cloner", &self.tensors)])
+    }
+}
+
+fn load(dir: &Path, device: &Device) -> Result<Box<dyn Detector>, MethodError> {
+    let model = ModelDir::read(dir)?;
+    let config = configure(model.config)?;
+    let (tensors, origin) = read_network(dir, "teacher")?;
+    let backbone = Arc::new(backbone_from_tensors(&model.backbone, tensors, &origin, device)?);
+    let (tensors, origin) = read_network(dir, "cloner")?;
+    let size = (model.image_size, model.seed);
+    Ok(Box::new(CloneDetector::new(config, backbone, tensors, &origin, size, device)?))
+}
