@@ -15,7 +15,7 @@ const METHODS: [&str; 2] = ["nkd+fmam", "rkd+fmam"];
 /// The preset, cut down to what two cores do in less than a minute: one fabric, half of the training images, fewer
 /// epochs. In so few steps NKD needs a larger step size than its default.
 fn config() -> ExperimentConfig {
-    let mut config = preset("demo").unwrap();
+    let mut config = preset("demo").unwrap().remove(0);
     config.categories = vec!["plain".to_owned()];
     config.methods = METHODS.map(str::to_owned).to_vec();
     config.demo.n_train = 32;
@@ -57,7 +57,10 @@ fn outcome() -> &'static Outcome {
     OUTCOME.get_or_init(|| {
         let out = tempfile::tempdir().unwrap();
         let experiment = Experiment::open(config(), Device::Cpu).unwrap();
-        Grid::new(&experiment, out.path(), false).unwrap().run(&|_, _| Ok(()), &Silent).unwrap();
+        Grid::new(std::slice::from_ref(&experiment), out.path(), false)
+            .unwrap()
+            .run(&|_, _| Ok(()), &Silent)
+            .unwrap();
         let records = load_records(out.path()).unwrap();
         Report::from_records(records.clone()).write(out.path()).unwrap();
         let read = |name| std::fs::read_to_string(out.path().join(name)).unwrap();

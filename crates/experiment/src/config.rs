@@ -108,19 +108,48 @@ impl ExperimentConfig {
     pub fn from_toml(text: &str, origin: &Path) -> Result<Self, ExperimentError> {
         toml::from_str(text).map_err(|source| ExperimentError::Parse {
             path: origin.to_owned(),
-            line: source.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1),
+            line: line_of(text, &source),
             source: Box::new(source),
         })
     }
 
-    /// Reads a configuration from a TOML file.
+    /// Reads several configurations, for one report, from TOML that has a table `[[part]]` for each: its settings go before
+    /// those outside of the parts. Without a part it is one configuration.
     ///
     /// # Errors
-    /// [`ExperimentError::ReadConfig`], and as [`ExperimentConfig::from_toml`].
-    pub fn from_file(path: &Path) -> Result<Self, ExperimentError> {
+    /// As [`ExperimentConfig::from_toml`]; [`ExperimentError::ParsePart`], [`ExperimentError::EmptyList`].
+    pub fn parts_from_toml(text: &str, origin: &Path) -> Result<Vec<Self>, ExperimentError> {
+        let parse_error = |source: toml::de::Error| ExperimentError::Parse {
+            path: origin.to_owned(),
+            line: line_of(text, &source),
+            source: Box::new(source),
+        };
+        let mut common: toml::Table = toml::from_str(text).map_err(parse_error)?;
+        let Some(parts) = common.remove("part") else { return Ok(vec![Self::from_toml(text, origin)?]) };
+        let parts: Vec<toml::Table> = parts.try_into().map_err(parse_error)?;
+        if parts.is_empty() {
+            return Err(ExperimentError::EmptyList { key: "part" });
+        }
+        let whole = |(index, part)| {
+            let mut table = common.clone();
+            fmam_methods::overlay_settings(&mut table, part);
+            table.try_into().map_err(|source| ExperimentError::ParsePart {
+                path: origin.to_owned(),
+                part: index + 1,
+                source: Box::new(source),
+            })
+        };
+        parts.into_iter().enumerate().map(whole).collect()
+    }
+
+    /// Reads configurations from a TOML file.
+    ///
+    /// # Errors
+    /// [`ExperimentError::ReadConfig`], and as [`ExperimentConfig::parts_from_toml`].
+    pub fn parts_from_file(path: &Path) -> Result<Vec<Self>, ExperimentError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ExperimentError::ReadConfig { path: path.to_owned(), source })?;
-        Self::from_toml(&text, path)
+        Self::parts_from_toml(&text, path)
     }
 
     /// The size of every image.
@@ -159,6 +188,11 @@ impl ExperimentConfig {
     }
 }
 
+/// The line, counted from 1, that `error` is about; the first where it does not say.
+fn line_of(text: &str, error: &toml::de::Error) -> usize {
+    error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +217,32 @@ mod tests {
         assert_eq!((config.image_size, config.n_overlays, config.save_model), (256, 12, true));
         assert_eq!(config.demo, DemoConfig::default());
         assert_eq!((config.device, config.out, config.epochs), (None, None, None));
+    }
+
+    #[test]
+    fn parts_have_what_is_common_and_their_own() {
+        let parts = |text: &str| ExperimentConfig::parts_from_toml(text, Path::new("x.toml"));
+        let common = "methods = ['rkd']\nbackbones = ['tiny']\nseeds = [0]\nepochs = 3\n[method.rkd]\nbatch_size = 4\n";
+        let text = format!(
+            "{common}[[part]]\ndataset = 'mvtec'\ncategories = ['screw']\n[[part]]\ndataset = 'demo'\nepochs = 5\n\
+             [part.method.rkd]\nlearning_rate = 0.1"
+        );
+        let [first, second] = &parts(&text).unwrap()[..] else { panic!("two parts") };
+        assert_eq!((first.dataset.as_str(), first.epochs, first.categories.len()), ("mvtec", Some(3), 1));
+        assert_eq!((second.dataset.as_str(), second.epochs, second.categories.len()), ("demo", Some(5), 0));
+        assert_eq!(second.method["rkd"]["batch_size"].as_integer(), Some(4));
+        assert!(
+            second.method["rkd"].contains_key("learning_rate")
+                && !first.method["rkd"].contains_key("learning_rate")
+        );
+        assert_eq!(parts(MINIMAL).unwrap(), [parse(MINIMAL).unwrap()]);
+        let bad = |text: &str| parts(&format!("{common}{text}")).unwrap_err();
+        let second = "[[part]]\ndataset = 'demo'\n[[part]]\ndataset = 'demo'\nlr = 1";
+        assert!(matches!(bad(second), ExperimentError::ParsePart { part: 2, .. }));
+        assert!(matches!(bad("[[part]]\nepochs = 1"), ExperimentError::ParsePart { part: 1, .. }));
+        let first = |text: &str| parts(&format!("{text}\n{common}")).unwrap_err();
+        assert!(matches!(first("part = 3"), ExperimentError::Parse { .. }));
+        assert!(matches!(first("part = []"), ExperimentError::EmptyList { key: "part" }));
     }
 
     #[test]

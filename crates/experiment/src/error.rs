@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use fmam_core::SourceError;
+use fmam_core::{RunKey, SourceError};
 use fmam_datasets::DatasetError;
 use fmam_methods::MethodError;
 use fmam_metrics::MetricError;
@@ -48,6 +48,22 @@ pub enum ExperimentError {
         line: usize,
         /// What is wrong there.
         source: Box<toml::de::Error>,
+    },
+    /// A part of a configuration, together with what is common to all, is not what it should be.
+    #[error("configuration {}, [[part]] number {part} with the settings outside of the parts", path.display())]
+    ParsePart {
+        /// The file, or the name of the preset.
+        path: PathBuf,
+        /// One-based number of the part.
+        part: usize,
+        /// What is wrong there.
+        source: Box<toml::de::Error>,
+    },
+    /// Two parts of a configuration ask for the same run.
+    #[error("two parts of the configuration have the run {key}: give it in one of them only")]
+    RepeatedRun {
+        /// The run.
+        key: RunKey,
     },
     /// A list of the configuration is empty, so that there would be no run.
     #[error("`{key}` is empty; give at least one")]
@@ -186,6 +202,8 @@ impl ExperimentError {
             Self::UnknownPreset { .. }
             | Self::UnknownVariant { .. }
             | Self::Parse { .. }
+            | Self::ParsePart { .. }
+            | Self::RepeatedRun { .. }
             | Self::EmptyList { .. }
             | Self::EmptyItem { .. }
             | Self::Repeated { .. }

@@ -74,7 +74,13 @@ impl Experiment {
             let weights = config.weights.get(name).map(|path| path.as_path());
             backbones.insert(name.clone(), Arc::new(load_backbone(name, weights, &device)?));
         }
-        let keys = key::keys(&config.dataset, names, &config.methods, &config.backbones, &config.seeds);
+        let mut seeds = BTreeMap::new();
+        for name in &config.methods {
+            // All seeds give the same result where nothing is drawn.
+            let count = if method_entry(name)?.is_seeded { config.seeds.len() } else { 1 };
+            seeds.insert(name.as_str(), &config.seeds[..count]);
+        }
+        let keys = key::keys(&config.dataset, names, &config.methods, &config.backbones, |name| seeds[name]);
         let plans = keys
             .into_iter()
             .map(|key| {
@@ -127,7 +133,7 @@ impl Experiment {
             }
         }
         if let Textures::Images(source) = &self.textures
-            && plans.iter().any(|plan| !plan.config["method"]["mapping"].is_null())
+            && plans.iter().any(|plan| synthesises(&plan.config["method"]))
         {
             self.decode(&[source.as_ref()], progress)?;
         }
@@ -213,6 +219,12 @@ fn methods(config: &ExperimentConfig) -> Result<BTreeMap<String, Box<dyn Method>
         Ok((name.clone(), method))
     };
     names.map(build).collect()
+}
+
+/// Whether a method's resolved configuration says anywhere how defects are synthesised.
+fn synthesises(config: &Value) -> bool {
+    let Value::Object(fields) = config else { return false };
+    fields.iter().any(|(key, value)| key == "synthesis" || synthesises(value))
 }
 
 fn check_backbone_names(config: &ExperimentConfig) -> Result<(), ExperimentError> {

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -36,12 +37,12 @@ pub struct GridOutcome {
     pub failed: Vec<(RunKey, ExperimentError)>,
 }
 
-/// The runs of an experiment that an output folder lacks. No other grid can have the folder until this one is dropped.
+/// The runs of some experiments that an output folder lacks. No other grid can have the folder until this one is dropped.
 #[derive(Debug)]
 pub struct Grid<'a> {
-    experiment: &'a Experiment,
     out: PathBuf,
-    pending: Vec<&'a RunPlan>,
+    /// Each experiment with those of its runs that are to do.
+    pending: Vec<(&'a Experiment, Vec<&'a RunPlan>)>,
     /// Dropped before the folders, which are removed only when they are empty.
     _lock: FolderLock,
     /// Takes `out` away again if no run came to be.
@@ -53,27 +54,37 @@ impl<'a> Grid<'a> {
     /// `overwrite` every run is done again.
     ///
     /// # Errors
+    /// [`ExperimentError::RepeatedRun`] when two experiments have the same run;
     /// [`ExperimentError::Write`] when `out` cannot be written, [`ExperimentError::FolderInUse`] when another grid has it;
     /// [`ExperimentError::ConfigDiffers`], [`ExperimentError::DamagedRecord`] or [`ExperimentError::RecordSchema`] for a
     /// finished run that cannot be taken for one of this experiment.
-    pub fn new(experiment: &'a Experiment, out: &Path, overwrite: bool) -> Result<Self, ExperimentError> {
+    pub fn new(experiments: &'a [Experiment], out: &Path, overwrite: bool) -> Result<Self, ExperimentError> {
         let new_folders = store::check_writable(out)?;
         // Before the leftovers are removed, which might be another process's run under way.
         let lock = FolderLock::acquire(out)?;
-        let device = experiment.device_name();
-        let mut pending = Vec::new();
-        for plan in experiment.plans() {
-            store::remove_leftover(out, &plan.key)?;
-            if overwrite || !store::finished(out, plan, &device)? {
-                pending.push(plan);
-            }
+        let mut keys = HashSet::new();
+        let mut plans = experiments.iter().flat_map(Experiment::plans);
+        if let Some(plan) = plans.find(|plan| !keys.insert(&plan.key)) {
+            return Err(ExperimentError::RepeatedRun { key: plan.key.clone() });
         }
-        Ok(Self { experiment, out: out.to_owned(), pending, _lock: lock, _new_folders: new_folders })
+        let mut pending = Vec::with_capacity(experiments.len());
+        for experiment in experiments {
+            let device = experiment.device_name();
+            let mut plans = Vec::new();
+            for plan in experiment.plans() {
+                store::remove_leftover(out, &plan.key)?;
+                if overwrite || !store::finished(out, plan, &device)? {
+                    plans.push(plan);
+                }
+            }
+            pending.push((experiment, plans));
+        }
+        Ok(Self { out: out.to_owned(), pending, _lock: lock, _new_folders: new_folders })
     }
 
     /// The runs to do, in order.
-    pub fn pending(&self) -> &[&'a RunPlan] {
-        &self.pending
+    pub fn pending(&self) -> Vec<&'a RunPlan> {
+        self.pending.iter().flat_map(|(_, plans)| plans).copied().collect()
     }
 
     /// Reads their images, then does them. A run that fails is reported and does not keep the others from being done.
@@ -86,25 +97,29 @@ impl<'a> Grid<'a> {
         draw: &DrawOverlays<'_>,
         observer: &dyn GridObserver,
     ) -> Result<GridOutcome, ExperimentError> {
-        self.experiment.read_images(&self.pending, observer)?;
+        for (experiment, plans) in &self.pending {
+            experiment.read_images(plans, observer)?;
+        }
         let mut outcome = GridOutcome::default();
-        // Neighbours share the category, and with it the images that are decoded already.
-        let mut category: Option<Category> = None;
-        for plan in &self.pending {
-            if observer.cancelled() {
-                return Err(ExperimentError::Cancelled);
-            }
-            observer.run_started(plan);
-            let result = self.run_one(plan, &mut category, draw, observer);
-            if let Err(error) = &result
-                && error.is_cancelled()
-            {
-                return Err(ExperimentError::Cancelled);
-            }
-            observer.run_finished(plan, result.as_ref());
-            match result {
-                Ok(_) => outcome.n_finished += 1,
-                Err(error) => outcome.failed.push((plan.key.clone(), error)),
+        for (experiment, plans) in &self.pending {
+            // Neighbours share the category, and with it the images that are decoded already.
+            let mut category: Option<Category> = None;
+            for plan in plans {
+                if observer.cancelled() {
+                    return Err(ExperimentError::Cancelled);
+                }
+                observer.run_started(plan);
+                let result = self.run_one(experiment, plan, &mut category, draw, observer);
+                if let Err(error) = &result
+                    && error.is_cancelled()
+                {
+                    return Err(ExperimentError::Cancelled);
+                }
+                observer.run_finished(plan, result.as_ref());
+                match result {
+                    Ok(_) => outcome.n_finished += 1,
+                    Err(error) => outcome.failed.push((plan.key.clone(), error)),
+                }
             }
         }
         Ok(outcome)
@@ -112,6 +127,7 @@ impl<'a> Grid<'a> {
 
     fn run_one(
         &self,
+        experiment: &Experiment,
         plan: &RunPlan,
         open: &mut Option<Category>,
         draw: &DrawOverlays<'_>,
@@ -120,19 +136,20 @@ impl<'a> Grid<'a> {
         let started_at = host::unix_seconds();
         let category = match open.take().filter(|category| category.name == plan.key.category) {
             Some(category) => category,
-            None => self.experiment.category(&plan.key.category, observer)?,
+            None => experiment.category(&plan.key.category, observer)?,
         };
         let Category { train, test, .. } = open.insert(category);
 
         let partial = PartialRun::begin(&self.out, &plan.key)?;
+        host::reset_peak_rss();
         let start = Instant::now();
-        let fitted = self.experiment.fit(plan, train.as_ref(), observer)?;
+        let fitted = experiment.fit(plan, train.as_ref(), observer)?;
         let fit_seconds = start.elapsed().as_secs_f64();
-        let loader_threads = self.experiment.loader_threads();
+        let loader_threads = experiment.loader_threads();
         let evaluation = evaluate(fitted.detector.as_ref(), test.as_ref(), loader_threads, observer)?;
 
-        let overlays = self.draw_overlays(test.as_ref(), &evaluation, partial.dir(), draw)?;
-        let config = self.experiment.config();
+        let config = experiment.config();
+        let overlays = draw_overlays(config.n_overlays, test.as_ref(), &evaluation, partial.dir(), draw)?;
         if config.save_model {
             fitted.detector.save(&partial.dir().join(MODEL_DIR))?;
         }
@@ -145,7 +162,7 @@ impl<'a> Grid<'a> {
             method,
             backbone,
             seed,
-            device: self.experiment.device_name(),
+            device: experiment.device_name(),
             image_size: config.size(),
             n_train: train.len(),
             n_test_normal: count(Label::Normal),
@@ -163,46 +180,40 @@ impl<'a> Grid<'a> {
         partial.finish(&record)?;
         Ok(record)
     }
+}
 
-    /// Draws the exhibits and lists every test image with its score.
-    fn draw_overlays(
-        &self,
-        test: &dyn SampleSource,
-        evaluation: &Evaluation,
-        dir: &Path,
-        draw: &DrawOverlays<'_>,
-    ) -> Result<Vec<OverlayRecord>, ExperimentError> {
-        let path = |index: usize| format!("{OVERLAYS_DIR}/{}", overlay_name(index, test.sample(index)));
-        let chosen = exhibits(test, &evaluation.image_scores, self.experiment.config().n_overlays);
-        let exhibits = chosen
-            .iter()
-            .map(|&index| {
-                let id = || test.sample(index).id.clone();
-                let image =
-                    test.image(index).map_err(|source| ExperimentError::Sample { id: id(), source })?;
-                Ok(Exhibit {
-                    index,
-                    image,
-                    mask: evaluation.masks[index].clone(),
-                    path: dir.join(path(index)),
-                })
-            })
-            .collect::<Result<Vec<_>, ExperimentError>>()?;
-        draw(&evaluation.maps, &exhibits).map_err(ExperimentError::Overlays)?;
-        Ok(evaluation
-            .image_scores
-            .iter()
-            .enumerate()
-            .map(|(index, &image_score)| {
-                let sample = test.sample(index);
-                OverlayRecord {
-                    sample: sample.id.clone(),
-                    label: sample.label,
-                    defect_type: sample.defect_type.clone(),
-                    image_score,
-                    path: chosen.contains(&index).then(|| path(index)),
-                }
-            })
-            .collect())
-    }
+/// Draws the exhibits and lists every test image with its score.
+fn draw_overlays(
+    n_overlays: usize,
+    test: &dyn SampleSource,
+    evaluation: &Evaluation,
+    dir: &Path,
+    draw: &DrawOverlays<'_>,
+) -> Result<Vec<OverlayRecord>, ExperimentError> {
+    let path = |index: usize| format!("{OVERLAYS_DIR}/{}", overlay_name(index, test.sample(index)));
+    let chosen = exhibits(test, &evaluation.image_scores, n_overlays);
+    let exhibits = chosen
+        .iter()
+        .map(|&index| {
+            let id = || test.sample(index).id.clone();
+            let image = test.image(index).map_err(|source| ExperimentError::Sample { id: id(), source })?;
+            Ok(Exhibit { index, image, mask: evaluation.masks[index].clone(), path: dir.join(path(index)) })
+        })
+        .collect::<Result<Vec<_>, ExperimentError>>()?;
+    draw(&evaluation.maps, &exhibits).map_err(ExperimentError::Overlays)?;
+    Ok(evaluation
+        .image_scores
+        .iter()
+        .enumerate()
+        .map(|(index, &image_score)| {
+            let sample = test.sample(index);
+            OverlayRecord {
+                sample: sample.id.clone(),
+                label: sample.label,
+                defect_type: sample.defect_type.clone(),
+                image_score,
+                path: chosen.contains(&index).then(|| path(index)),
+            }
+        })
+        .collect())
 }

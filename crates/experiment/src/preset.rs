@@ -15,18 +15,20 @@ pub static PRESETS: &[Preset] = &[
     Preset { name: "ablation", toml: include_str!("../../../data/presets/ablation.toml") },
     Preset { name: "screw", toml: include_str!("../../../data/presets/screw.toml") },
     Preset { name: "magnetic-tile", toml: include_str!("../../../data/presets/magnetic-tile.toml") },
+    Preset { name: "table1", toml: include_str!("../../../data/presets/table1.toml") },
+    Preset { name: "table1-mini", toml: include_str!("../../../data/presets/table1-mini.toml") },
 ];
 
-/// The configuration of the preset called `name`.
+/// The configurations of the preset called `name`, mostly one.
 ///
 /// # Errors
 /// [`ExperimentError::UnknownPreset`], which lists the known; [`ExperimentError::Parse`] for a damaged build.
-pub fn preset(name: &str) -> Result<ExperimentConfig, ExperimentError> {
+pub fn preset(name: &str) -> Result<Vec<ExperimentConfig>, ExperimentError> {
     let preset = PRESETS.iter().find(|preset| preset.name == name).ok_or_else(|| {
         let known = PRESETS.iter().map(|preset| preset.name).collect();
         ExperimentError::UnknownPreset { name: name.to_owned(), known }
     })?;
-    ExperimentConfig::from_toml(preset.toml, name.as_ref())
+    ExperimentConfig::parts_from_toml(preset.toml, name.as_ref())
 }
 
 #[cfg(test)]
@@ -36,13 +38,13 @@ mod tests {
     #[test]
     fn every_preset_is_a_valid_configuration() {
         for entry in PRESETS {
-            preset(entry.name).unwrap().validate().unwrap();
+            preset(entry.name).unwrap().iter().for_each(|part| part.validate().unwrap());
         }
     }
 
     #[test]
     fn the_demo_preset_runs_the_papers_distillation_methods_on_embedded_weights() {
-        let demo = preset("demo").unwrap();
+        let demo = &preset("demo").unwrap()[0];
         assert_eq!(demo.dataset, "demo");
         assert_eq!(demo.methods, ["nkd", "nkd+fmam", "rkd", "rkd+fmam"]);
         assert!(demo.weights.is_empty() && demo.data_root.is_none());
@@ -50,8 +52,10 @@ mod tests {
 
     #[test]
     fn every_method_of_every_preset_takes_its_settings() {
-        for entry in PRESETS {
-            let config = preset(entry.name).unwrap();
+        for (entry, config) in PRESETS
+            .iter()
+            .flat_map(|entry| preset(entry.name).unwrap().into_iter().map(move |part| (entry, part)))
+        {
             for name in config.methods.iter().chain(config.method.keys()) {
                 let table = crate::overrides::method_table(&config, name).unwrap();
                 let method = crate::overrides::method_entry(name).unwrap();
@@ -62,10 +66,27 @@ mod tests {
 
     #[test]
     fn every_variant_of_the_ablation_is_run() {
-        let ablation = preset("ablation").unwrap();
+        let ablation = &preset("ablation").unwrap()[0];
         assert!(
             ablation.variant.keys().all(|v| ablation.methods.iter().any(|m| m.ends_with(&format!("@{v}"))))
         );
+    }
+
+    #[test]
+    fn both_tables_have_every_method_on_both_data_sets() {
+        for (name, datasets) in
+            [("table1", ["mvtec", "zju-leaper"]), ("table1-mini", ["mvtec", "magnetic-tile"])]
+        {
+            let parts = preset(name).unwrap();
+            for dataset in datasets {
+                let of_dataset = parts.iter().filter(|part| part.dataset == dataset);
+                let mut methods: Vec<_> = of_dataset.flat_map(|part| &part.methods).collect();
+                methods.sort();
+                let mut all: Vec<_> = fmam_methods::METHODS.iter().map(|entry| entry.name).collect();
+                all.sort_unstable();
+                assert_eq!(methods, all, "{name} {dataset}");
+            }
+        }
     }
 
     #[test]

@@ -86,7 +86,7 @@ fn draw(maps: &[AnomalyMap], exhibits: &[Exhibit]) -> Result<(), SourceError> {
 }
 
 fn run(experiment: &Experiment, out: &Path) -> Result<GridOutcome, ExperimentError> {
-    Grid::new(experiment, out, false)?.run(&draw, &Watcher::new(usize::MAX))
+    Grid::new(std::slice::from_ref(experiment), out, false)?.run(&draw, &Watcher::new(usize::MAX))
 }
 
 fn record(experiment: &Experiment, out: &Path, index: usize) -> RunRecord {
@@ -136,7 +136,7 @@ fn a_run_leaves_its_record_model_and_pictures_and_is_not_repeated() {
     assert!(fmam_methods::load_detector(&model, &Device::Cpu).is_ok());
 
     let before = tree(out.path());
-    assert!(Grid::new(&experiment, out.path(), false).unwrap().pending().is_empty());
+    assert!(Grid::new(std::slice::from_ref(&experiment), out.path(), false).unwrap().pending().is_empty());
     assert_eq!(run(&experiment, out.path()).unwrap().n_finished, 0);
     assert_eq!(tree(out.path()), before);
 }
@@ -161,7 +161,10 @@ fn an_interrupted_grid_keeps_what_is_finished_and_goes_on_there() {
     // After the reading of twelve images a run of `nkd` makes one training step and one of scoring: this stops in the
     // middle of the second run.
     let watcher = Watcher::new(12 + 3);
-    let error = Grid::new(&experiment, out.path(), false).unwrap().run(&draw, &watcher).unwrap_err();
+    let error = Grid::new(std::slice::from_ref(&experiment), out.path(), false)
+        .unwrap()
+        .run(&draw, &watcher)
+        .unwrap_err();
     assert!(error.is_cancelled());
     assert_eq!(
         watcher.events(),
@@ -176,7 +179,7 @@ fn an_interrupted_grid_keeps_what_is_finished_and_goes_on_there() {
     let leftover = out.path().join(".partial-demo-plain-rkd-tiny-seed-0");
     std::fs::create_dir(&leftover).unwrap();
     std::fs::write(leftover.join("record.json"), "{}").unwrap();
-    let grid = Grid::new(&experiment, out.path(), false).unwrap();
+    let grid = Grid::new(std::slice::from_ref(&experiment), out.path(), false).unwrap();
     assert!(!leftover.exists());
     assert_eq!(grid.pending().len(), 1);
     let watcher = Watcher::new(usize::MAX);
@@ -190,12 +193,12 @@ fn other_settings_in_the_same_folder_are_refused_unless_overwritten() {
     let out = tempfile::tempdir().unwrap();
     run(&open(config(&["nkd"])).unwrap(), out.path()).unwrap();
     let other = open(ExperimentConfig { epochs: Some(2), ..config(&["nkd"]) }).unwrap();
-    let error = Grid::new(&other, out.path(), false).unwrap_err();
+    let error = Grid::new(std::slice::from_ref(&other), out.path(), false).unwrap_err();
     let ExperimentError::ConfigDiffers { differences, .. } = &error else { panic!("{error:?}") };
     assert_eq!(differences, &["method.epochs: 1 there, 2 now"]);
     assert!(error.to_string().contains("seed-0") && error.to_string().contains("--overwrite"));
 
-    let grid = Grid::new(&other, out.path(), true).unwrap();
+    let grid = Grid::new(std::slice::from_ref(&other), out.path(), true).unwrap();
     assert_eq!(grid.run(&draw, &Watcher::new(usize::MAX)).unwrap().n_finished, 1);
     assert_eq!(record(&other, out.path(), 0).config["method"]["epochs"], 2);
 }
@@ -210,12 +213,15 @@ fn a_failing_run_leaves_nothing_and_does_not_lose_the_others() {
         if n_drawn.get() == 1 { Err("the disk is full".into()) } else { draw(maps, exhibits) }
     };
     let watcher = Watcher::new(usize::MAX);
-    let outcome = Grid::new(&experiment, out.path(), false).unwrap().run(&fail_first, &watcher).unwrap();
+    let outcome = Grid::new(std::slice::from_ref(&experiment), out.path(), false)
+        .unwrap()
+        .run(&fail_first, &watcher)
+        .unwrap();
     assert_eq!(outcome.n_finished, 1);
     assert!(matches!(&outcome.failed[..], [(key, ExperimentError::Overlays(_))] if key.method == "nkd"));
     assert_eq!(watcher.events()[1], "failed plain nkd tiny seed 0");
     assert!(!out.path().join(experiment.plans()[0].key.dir()).exists());
-    assert_eq!(Grid::new(&experiment, out.path(), false).unwrap().pending().len(), 1);
+    assert_eq!(Grid::new(std::slice::from_ref(&experiment), out.path(), false).unwrap().pending().len(), 1);
 }
 
 #[test]
@@ -225,7 +231,10 @@ fn whoever_stops_during_the_reading_gets_no_run_and_no_folder() {
     let experiment = open(config(&["nkd"])).unwrap();
     for stop_after in [0, 5] {
         let watcher = Watcher::new(stop_after);
-        let error = Grid::new(&experiment, &out, false).unwrap().run(&draw, &watcher).unwrap_err();
+        let error = Grid::new(std::slice::from_ref(&experiment), &out, false)
+            .unwrap()
+            .run(&draw, &watcher)
+            .unwrap_err();
         assert!(error.is_cancelled());
         assert_eq!((watcher.steps.load(Ordering::SeqCst), watcher.events()), (stop_after, vec![]));
     }
@@ -251,19 +260,38 @@ fn images_are_read_for_runs_that_are_not_finished_and_before_the_first_of_them()
     assert_eq!(run(&open(&["nkd"]), &out).unwrap().n_finished, 0);
     let watcher = Watcher::new(usize::MAX);
     let experiment = open(&["nkd", "rkd"]);
-    let error = Grid::new(&experiment, &out, false).unwrap().run(&draw, &watcher).unwrap_err();
+    let error =
+        Grid::new(std::slice::from_ref(&experiment), &out, false).unwrap().run(&draw, &watcher).unwrap_err();
     assert!(matches!(error, ExperimentError::Sample { .. }));
     assert!(watcher.events().is_empty());
+}
+
+#[test]
+fn several_experiments_make_one_grid_unless_they_share_a_run() {
+    let out = tempfile::tempdir().unwrap();
+    // No seed makes a difference to spade: it is run once.
+    let drawless = ExperimentConfig { seeds: vec![0, 1], ..config(&["spade"]) };
+    let experiments = [open(config(&["nkd"])).unwrap(), open(drawless).unwrap()];
+    assert_eq!(experiments[1].plans().len(), 1);
+    let n_plans: usize = experiments.iter().map(|experiment| experiment.plans().len()).sum();
+    let outcome =
+        Grid::new(&experiments, out.path(), false).unwrap().run(&draw, &Watcher::new(usize::MAX)).unwrap();
+    assert_eq!((outcome.n_finished, outcome.failed.len()), (n_plans, 0));
+    assert!(Grid::new(&experiments, out.path(), false).unwrap().pending().is_empty());
+    let twice = [open(config(&["nkd"])).unwrap(), open(config(&["rkd", "nkd"])).unwrap()];
+    let error = Grid::new(&twice, out.path(), false).unwrap_err();
+    assert!(matches!(&error, ExperimentError::RepeatedRun { key } if key.method == "nkd"), "{error:?}");
+    assert!(error.is_usage());
 }
 
 #[test]
 fn two_grids_do_not_share_an_output_folder() {
     let out = tempfile::tempdir().unwrap();
     let experiment = open(config(&["nkd"])).unwrap();
-    let first = Grid::new(&experiment, out.path(), false).unwrap();
+    let first = Grid::new(std::slice::from_ref(&experiment), out.path(), false).unwrap();
     let under_way = out.path().join(".partial-demo-plain-nkd-tiny-seed-0");
     std::fs::create_dir(&under_way).unwrap();
-    let error = Grid::new(&experiment, out.path(), false).unwrap_err();
+    let error = Grid::new(std::slice::from_ref(&experiment), out.path(), false).unwrap_err();
     assert!(matches!(&error, ExperimentError::FolderInUse { folder } if folder == out.path()));
     assert!(under_way.exists() && !error.is_usage());
     drop(first);
@@ -277,7 +305,7 @@ fn an_unwritable_output_folder_is_found_before_training() {
     let file = out.path().join("file");
     std::fs::write(&file, "").unwrap();
     let experiment = open(config(&["nkd"])).unwrap();
-    let error = Grid::new(&experiment, &file.join("runs"), false).unwrap_err();
+    let error = Grid::new(std::slice::from_ref(&experiment), &file.join("runs"), false).unwrap_err();
     assert!(matches!(error, ExperimentError::Write { .. }));
 }
 

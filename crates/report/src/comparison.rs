@@ -188,7 +188,7 @@ mod tests {
             5. We train for 10 epochs; the poster states no training length.
             6. 2 seeds of ours; the poster does not state how many it averages.
 
-            The paper publishes no figures for the data set demo and patchcore on MVTec AD.
+            The paper publishes no figures for the data set demo and PatchCore on MVTec AD.
         "#]]
         .assert_eq(&section(&Report::from_records(runs)));
     }

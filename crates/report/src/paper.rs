@@ -23,7 +23,7 @@ pub enum PublishedIn {
 /// A row of Table 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PaperRow {
-    /// The method as the paper spells it; its registered name is this in lower case.
+    /// The method as the paper spells it; its registered name is this in lower case, parts of it joined by a hyphen.
     pub method: &'static str,
     /// (image, pixel) AUROC on MVTec AD.
     pub mvtec: (f64, f64),
@@ -83,12 +83,17 @@ pub fn published(dataset: &str, method: &str, backbone: &str) -> Option<Publishe
 
 /// The row of Table 1 that has this method (registered name), `None` for a method of our own.
 pub(crate) fn paper_position(method: &str) -> Option<usize> {
-    PAPER_TABLE.iter().position(|row| row.method.eq_ignore_ascii_case(method))
+    let spelled = method.replace('-', "");
+    PAPER_TABLE.iter().position(|row| row.method.eq_ignore_ascii_case(&spelled))
 }
 
 /// The method as the paper spells it, or its registered name.
 pub(crate) fn method_title(method: &str) -> &str {
-    paper_position(method).map_or(method, |position| PAPER_TABLE[position].method)
+    match paper_position(method) {
+        Some(position) => PAPER_TABLE[position].method,
+        None if method == "patchcore" => "PatchCore",
+        None => method,
+    }
 }
 
 /// The data set's proper name, or its registered one.
@@ -133,5 +138,6 @@ mod tests {
         assert_eq!(figure("zju-leaper", "rkd", "resnet50"), Some((89.8, 93.8, PublishedIn::Table1)));
         assert_eq!(figure("magnetic-tile", "rkd", "resnet50"), None);
         assert_eq!(figure("mvtec", "patchcore", "resnet50"), None);
+        assert_eq!(figure("mvtec", "puzzle-ae", "resnet50"), Some((71.1, 80.7, PublishedIn::Table1)));
     }
 }

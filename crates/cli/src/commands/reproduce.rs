@@ -34,7 +34,7 @@ command goes on where it stopped, finished runs are not repeated.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Settings to start from: a name (demo, ablation, screw, magnetic-tile) or a TOML file; the other options override them
+    /// Settings to start from: a name (demo, ablation, screw, magnetic-tile, table1, table1-mini) or a TOML file; the other options override them
     ///
     /// Without --preset and --dataset it is `demo`. With --dataset alone every method has its default settings, and
     /// there are three seeds.
@@ -92,17 +92,20 @@ pub(crate) fn parse_epochs(text: &str) -> Result<usize, String> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let (mut config, name) = base(args)?;
-    override_config(&mut config, args)?;
-    let device = device(args, &config)?;
-    let out = config.out.clone().unwrap_or_else(|| Path::new("runs").join(&name));
+    let (configs, name) = configs(args)?;
+    let device = device(args, &configs)?;
+    let out = configs.iter().find_map(|config| config.out.clone());
+    let out = out.unwrap_or_else(|| Path::new("runs").join(&name));
     args.compute.prepare()?;
 
-    let experiment = Experiment::open(config, device.open()?)?;
-    let grid = Grid::new(&experiment, &out, args.overwrite)?;
-    let n_runs = experiment.plans().len();
-    let n_before = n_runs - grid.pending().len();
-    let console = Console::new(args.compute.quiet, grid.pending().iter().copied());
+    let device = device.open()?;
+    let experiments = configs.into_iter().map(|config| Experiment::open(config, device.clone()));
+    let experiments = experiments.collect::<Result<Vec<_>, _>>()?;
+    let grid = Grid::new(&experiments, &out, args.overwrite)?;
+    let pending = grid.pending();
+    let n_runs = experiments.iter().map(|experiment| experiment.plans().len()).sum::<usize>();
+    let n_before = n_runs - pending.len();
+    let console = Console::new(args.compute.quiet, pending.iter().copied());
     if n_before > 0 {
         console.say(&format!("{n_before} of {n_runs} runs are finished in {}", out.display()));
     }
@@ -146,8 +149,44 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
+/// The experiments to do, and their name.
+fn configs(args: &Args) -> Result<(Vec<ExperimentConfig>, String)> {
+    let (mut configs, name) = base(args)?;
+    let parts = configs.len();
+    if parts > 1 {
+        // Several data sets: what is said of one must be said of which.
+        if let Some(dataset) = &args.dataset {
+            let known: Vec<_> = configs.iter().map(|config| config.dataset.clone()).collect();
+            configs.retain(|config| config.dataset == *dataset);
+            if configs.is_empty() {
+                let known = known.join(", ");
+                return Err(usage(anyhow!("--dataset {dataset}: {name} has {known}")));
+            }
+        } else if args.categories.is_some() {
+            return Err(usage(anyhow!("--categories needs --dataset, because {name} has several data sets")));
+        }
+    }
+    if let Some(methods) = args.methods.as_ref().filter(|_| parts > 1) {
+        // Each part has its own methods, with what suits them: the list says which of those.
+        let is_known = |method: &&String| configs.iter().any(|config| config.methods.contains(method));
+        if let Some(unknown) = methods.iter().find(|method| !is_known(method)) {
+            return Err(usage(anyhow!("--methods {unknown}: no part of {name} has it")));
+        }
+        configs.iter_mut().for_each(|config| config.methods.retain(|method| methods.contains(method)));
+        configs.retain(|config| !config.methods.is_empty());
+    }
+    for config in &mut configs {
+        let methods = config.methods.clone();
+        override_config(config, args)?;
+        if parts > 1 {
+            config.methods = methods;
+        }
+    }
+    Ok((configs, name))
+}
+
 /// The settings to start from, and their name.
-fn base(args: &Args) -> Result<(ExperimentConfig, String)> {
+fn base(args: &Args) -> Result<(Vec<ExperimentConfig>, String)> {
     match (&args.preset, &args.dataset) {
         (Some(name), _) => {
             let path = Path::new(name);
@@ -157,10 +196,10 @@ fn base(args: &Args) -> Result<(ExperimentConfig, String)> {
                 return Ok((preset(name)?, name.clone()));
             }
             let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-            Ok((ExperimentConfig::from_file(path)?, stem))
+            Ok((ExperimentConfig::parts_from_file(path)?, stem))
         }
         (None, Some(dataset)) if dataset != "demo" => {
-            Ok((ExperimentConfig::for_dataset(dataset), dataset.clone()))
+            Ok((vec![ExperimentConfig::for_dataset(dataset)], dataset.clone()))
         }
         (None, None) if args.data_root.is_some() => {
             Err(usage(anyhow!("--data-root needs --dataset, which says what the folder holds")))
@@ -222,8 +261,8 @@ pub(crate) fn parse_weights(text: &str, backbones: &[String]) -> Result<(String,
     }
 }
 
-fn device(args: &Args, config: &ExperimentConfig) -> Result<DeviceChoice> {
-    match (args.compute.device, &config.device) {
+fn device(args: &Args, configs: &[ExperimentConfig]) -> Result<DeviceChoice> {
+    match (args.compute.device, configs.iter().find_map(|config| config.device.as_ref())) {
         (Some(device), _) => Ok(device),
         (None, Some(name)) => name.parse().map_err(|error: String| usage(anyhow!(error))),
         (None, None) => Ok(DeviceChoice::default()),
@@ -302,16 +341,18 @@ mod tests {
         args: Args,
     }
 
+    fn parts(line: &str) -> Result<(Vec<ExperimentConfig>, String)> {
+        configs(&Line::try_parse_from(["fmam"].into_iter().chain(line.split_whitespace()))?.args)
+    }
+
     fn config(line: &str) -> Result<(ExperimentConfig, String)> {
-        let args = Line::try_parse_from(["fmam"].into_iter().chain(line.split_whitespace()))?.args;
-        let (mut config, name) = base(&args)?;
-        override_config(&mut config, &args)?;
-        Ok((config, name))
+        let (mut configs, name) = parts(line)?;
+        Ok((configs.remove(0), name))
     }
 
     #[test]
     fn without_options_it_is_the_demo() {
-        assert_eq!(config("").unwrap(), (preset("demo").unwrap(), "demo".to_owned()));
+        assert_eq!(config("").unwrap(), (preset("demo").unwrap().remove(0), "demo".to_owned()));
         assert_eq!(config("--dataset demo").unwrap().1, "demo");
     }
 
@@ -331,6 +372,28 @@ mod tests {
         assert_eq!(config.epochs, Some(7));
         assert_eq!(config.method["rkd"]["epochs"].as_integer(), Some(2));
         assert_eq!(config.method["nkd+fmam"]["mapping"]["margin"].as_float(), Some(0.5));
+    }
+
+    #[test]
+    fn options_hold_for_every_part_and_a_data_set_picks_one() {
+        let (both, _) = parts("--preset table1-mini --seeds 5").unwrap();
+        assert_eq!(
+            both.iter().map(|part| part.dataset.as_str()).collect::<Vec<_>>(),
+            ["mvtec", "magnetic-tile"]
+        );
+        assert!(both.iter().all(|part| part.seeds == [5]));
+        let (one, _) = parts("--preset table1-mini --dataset magnetic-tile").unwrap();
+        assert_eq!((one.len(), one[0].dataset.as_str()), (1, "magnetic-tile"));
+        assert!(parts("--preset table1-mini --dataset demo").is_err());
+        // MRKD has a part of its own, with another backbone.
+        let (narrow, _) = parts("--preset table1 --methods padim,rkd").unwrap();
+        assert!(narrow.len() == 2 && narrow.iter().all(|part| part.methods == ["padim", "rkd"]));
+        assert!(narrow.iter().all(|part| part.backbones == ["resnet18"]));
+        let (mrkd, _) = parts("--preset table1 --methods mrkd --dataset mvtec").unwrap();
+        assert!(mrkd.len() == 1 && mrkd[0].backbones == ["vgg16"]);
+        assert!(parts("--preset table1 --methods nosuch").is_err());
+        assert!(parts("--preset table1-mini --categories screw").is_err());
+        assert!(parts("--preset table1-mini --dataset mvtec --categories screw").is_ok());
     }
 
     #[test]

@@ -8,7 +8,8 @@ use crate::{line, succeed};
 fn list_gives_one_name_a_line_or_everything() {
     let dir = tempfile::tempdir().unwrap();
     let names = succeed(dir.path(), "list methods");
-    assert_eq!(names.lines().take(4).collect::<Vec<_>>(), ["nkd", "nkd+fmam", "rkd", "rkd+fmam"]);
+    let papers = ["puzzle-ae", "fcdd", "spade", "padim", "mrkd", "nkd", "nkd+fmam", "rkd", "rkd+fmam"];
+    assert_eq!(names.lines().take(9).collect::<Vec<_>>(), papers);
     assert!(succeed(dir.path(), "list backbones").lines().any(|name| name == "efficientnet-lite0"));
     assert!(succeed(dir.path(), "list datasets").lines().any(|name| name == "magnetic-tile"));
     let all = succeed(dir.path(), "list");
