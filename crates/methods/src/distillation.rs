@@ -4,11 +4,9 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use fmam_core::{RgbImage, SampleSource};
+use fmam_core::SampleSource;
 use fmam_losses::{cosine_distillation, flattened_cosine_distillation};
-use fmam_models::{
-    AnyStudent, Backbone, FeaturePyramid, LoadedBackbone, Params, backbone_from_tensors, to_batch,
-};
+use fmam_models::{AnyStudent, FeaturePyramid, LoadedBackbone, Params, backbone_from_tensors};
 use serde::{Deserialize, Serialize};
 
 use crate::distilled::{DistillationDetector, MappedTeacher, ScaledStudent};
@@ -18,7 +16,7 @@ use crate::sample_features::spread_features;
 use crate::scoring::{DistanceReference, MapCombination, ScoringConfig, check_blur};
 use crate::settings::{overlay_settings, parse_settings, settings_table};
 use crate::teacher_cache::TeacherCache;
-use crate::training::{Loaded, OptimizerKind, Schedule, TrainingPlan, sum_of_scales};
+use crate::training::{OptimizerKind, Schedule, TrainingPlan, indexed_batch, sum_of_scales};
 use crate::{Fitted, Method, MethodError, RunContext};
 
 /// Which form of the cosine distance the student minimises.
@@ -233,12 +231,7 @@ impl Distillation {
             affine.measure(&sample)?;
         }
         let plan = config.plan();
-        let preprocess = run.backbone.preprocess();
-        let prepare = |samples: Vec<Loaded>| {
-            let (indices, images): (Vec<usize>, Vec<RgbImage>) =
-                samples.into_iter().map(|sample| (sample.index, sample.image)).unzip();
-            Ok((indices, to_batch(&images, preprocess, &run.device)?))
-        };
+        let prepare = |samples| indexed_batch(samples, run);
         let mut targets = TeacherCache::for_run(teacher, train.len(), run);
         let curve = plan.run(params.vars(), train, run, prepare, |(indices, images)| {
             let target = targets.pyramid(&indices, &images)?;

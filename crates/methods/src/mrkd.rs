@@ -18,7 +18,7 @@ use crate::sample_features::spread_features;
 use crate::scoring::{blurred, check_blur, check_size, opened, score_each};
 use crate::settings::{parse_settings, settings_table};
 use crate::teacher_cache::TeacherCache;
-use crate::training::{Loaded, OptimizerKind, Schedule, TrainingPlan, sum_of_scales};
+use crate::training::{OptimizerKind, Schedule, TrainingPlan, indexed_batch, sum_of_scales};
 use crate::{AdaptedFeatures, Detector, Fitted, Method, MethodError, Prediction, RunContext};
 
 const NAME: &str = "mrkd";
@@ -169,12 +169,7 @@ impl Method for Mrkd {
         })?;
         cloner.affine.measure(&sample)?;
         drop(sample);
-        let preprocess = teacher.preprocess();
-        let prepare = |samples: Vec<Loaded>| {
-            let (indices, images): (Vec<usize>, Vec<RgbImage>) =
-                samples.into_iter().map(|sample| (sample.index, sample.image)).unzip();
-            Ok((indices, to_batch(&images, preprocess, &run.device)?))
-        };
+        let prepare = |samples| indexed_batch(samples, run);
         let mut targets = TeacherCache::for_run(teacher, train.len(), run);
         let mut weight = config.direction_weight;
         let curve = config.plan().run(params.vars(), train, run, prepare, |(indices, images)| {

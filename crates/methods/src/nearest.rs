@@ -6,8 +6,8 @@
 
 use candle_core::{Device, Tensor};
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
-use fmam_models::{FeatureMoments, FeaturePyramid, ModelError};
+use faer::{Accum, Mat, MatMut, MatRef, Par};
+use fmam_models::{FeatureMoments, FeaturePyramid};
 use rayon::prelude::*;
 
 use crate::MethodError;
@@ -59,19 +59,12 @@ impl Nearest {
 impl Basis {
     /// The basis of vectors of `width` values, all of whose parts are gathered in `moments`.
     pub(crate) fn new(moments: &FeatureMoments, width: usize) -> Result<Self, MethodError> {
-        let covariance = moments.covariance(0);
-        if covariance.iter().any(|value| !value.is_finite()) {
-            return Err(ModelError::Covariance.into());
-        }
-        let matrix = Mat::from_fn(width, width, |i, j| covariance[i * width + j]);
-        let eigen = matrix.self_adjoint_eigen(Side::Lower).map_err(|_| ModelError::Covariance)?;
-        let (vectors, variances) = (eigen.U(), eigen.S().column_vector());
-        // Eigenvalues rise; the largest is to come first.
-        let axes = Mat::from_fn(width, width, |i, j| vectors[(i, width - 1 - j)] as f32);
-        let total: f64 = (0..width).map(|k| variances[k].max(0.0)).sum();
+        let (variances, axes) = moments.principal_axes(0)?;
+        let axes = Mat::from_fn(width, width, |i, j| axes[j][i] as f32);
+        let total: f64 = variances.iter().map(|variance| variance.max(0.0)).sum();
         let (mut head, mut sum) = (0, 0.0);
         while head < width && sum < HEAD_VARIANCE * total {
-            sum += variances[width - 1 - head].max(0.0);
+            sum += variances[head].max(0.0);
             head += 1;
         }
         let head = head.next_multiple_of(HEAD_STEP).clamp(1, width);
@@ -96,17 +89,7 @@ impl Basis {
         let width = self.width();
         let centred: Vec<f32> =
             rows.chunks_exact(width).flat_map(|row| row.iter().zip(&self.mean).map(|(v, m)| v - m)).collect();
-        let n = rows.len() / width;
-        let mut values = vec![0.0; rows.len()];
-        matmul(
-            MatMut::from_row_major_slice_mut(&mut values, n, width),
-            Accum::Replace,
-            MatRef::from_row_major_slice(&centred, n, width),
-            self.axes.as_ref(),
-            1.0,
-            Par::Seq,
-        );
-        self.rotated(values)
+        self.rotated(mapped(&centred, self.axes.as_ref()))
     }
 
     /// Takes rows that are in this basis already.
@@ -202,6 +185,21 @@ impl Rotated {
     pub(crate) fn into_values(self) -> Vec<f32> {
         self.values
     }
+}
+
+/// Vectors, one a row, times a matrix.
+pub(crate) fn mapped(rows: &[f32], matrix: MatRef<'_, f32>) -> Vec<f32> {
+    let n = rows.len() / matrix.nrows();
+    let mut values = vec![0.0; n * matrix.ncols()];
+    matmul(
+        MatMut::from_row_major_slice_mut(&mut values, n, matrix.ncols()),
+        Accum::Replace,
+        MatRef::from_row_major_slice(rows, n, matrix.nrows()),
+        matrix,
+        1.0,
+        Par::Seq,
+    );
+    values
 }
 
 /// Adds vectors to `moments` as a pyramid of one scale.

@@ -4,8 +4,7 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::MatRef;
 use fmam_core::{ImageSize, SampleSource, Seed};
 use fmam_models::{Backbone, FeaturePyramid, Init, LoadedBackbone};
 use rand::Rng;
@@ -14,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::coreset::greedy_k_centres;
 use crate::feature_detector::{FeatureDetector, NormalFeatures, SavedDetector, each_training_image};
 use crate::model_dir::{Tensors, saved_tensor};
-use crate::nearest::{Basis, Nearest, Rotated, nearest_rows, squared_distance};
+use crate::nearest::{Basis, Nearest, Rotated, mapped, nearest_rows, squared_distance};
 use crate::patch_embedding::{Alignment, PatchEmbedding, neighbourhood_mean};
 use crate::registry::MethodEntry;
 use crate::scoring::{check_blur, grid_map};
@@ -157,17 +156,7 @@ impl Projection {
 
     fn apply(&self, rows: &[f32]) -> Vec<f32> {
         let input = self.matrix.len() / self.width;
-        let n = rows.len() / input;
-        let mut projected = vec![0.0; n * self.width];
-        matmul(
-            MatMut::from_row_major_slice_mut(&mut projected, n, self.width),
-            Accum::Replace,
-            MatRef::from_row_major_slice(rows, n, input),
-            MatRef::from_row_major_slice(&self.matrix, input, self.width),
-            1.0,
-            Par::Seq,
-        );
-        projected
+        mapped(rows, MatRef::from_row_major_slice(&self.matrix, input, self.width))
     }
 }
 

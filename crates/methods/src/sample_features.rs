@@ -21,6 +21,12 @@ impl FeatureSource for LoadedBackbone {
     }
 }
 
+/// At most `count` of `n` indices, evenly spread.
+pub(crate) fn spread(n: usize, count: usize) -> Vec<usize> {
+    let count = n.min(count);
+    (0..count).map(|k| k * n / count).collect()
+}
+
 /// Hands at most `count` training images, evenly spread over `train`, to `take`, some at a time.
 pub(crate) fn spread_images(
     train: &dyn SampleSource,
@@ -28,9 +34,7 @@ pub(crate) fn spread_images(
     run: &RunContext<'_>,
     mut take: impl FnMut(&[RgbImage]) -> Result<(), MethodError>,
 ) -> Result<(), MethodError> {
-    let count = train.len().min(count);
-    let indices: Vec<usize> = (0..count).map(|k| k * train.len() / count).collect();
-    for indices in indices.chunks(BATCH) {
+    for indices in spread(train.len(), count).chunks(BATCH) {
         if run.progress.cancelled() {
             return Err(MethodError::Cancelled);
         }

@@ -13,6 +13,7 @@ use crate::model_dir::{Tensors, saved_tensor};
 use crate::nearest::{Basis, Nearest, add_rows, nearest_rows};
 use crate::patch_embedding::{Alignment, PatchEmbedding};
 use crate::registry::MethodEntry;
+use crate::sample_features::spread;
 use crate::scoring::{check_blur, grid_map};
 use crate::settings::parse_settings;
 use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext};
@@ -116,12 +117,6 @@ impl Method for Spade {
         let detector = FeatureDetector::fitted(NAME, &config, run, None, normal);
         Ok(Fitted { detector, curve: Vec::new() })
     }
-}
-
-/// At most `count` of `n` indices, evenly spread.
-fn spread(n: usize, count: usize) -> Vec<usize> {
-    let count = n.min(count);
-    (0..count).map(|k| k * n / count).collect()
 }
 
 /// The mean over the positions of the coarsest scale of one image.

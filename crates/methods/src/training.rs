@@ -3,6 +3,7 @@
 
 use candle_core::{Tensor, Var};
 use fmam_core::{CurvePoint, RgbImage, SampleSource, Seed, ordered_map};
+use fmam_models::{Backbone, to_batch};
 use fmam_ops::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig, on_workers};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -164,6 +165,16 @@ impl TrainingPlan {
             }
         }
     }
+}
+
+/// The indices of `samples` and their images as one batch.
+pub(crate) fn indexed_batch(
+    samples: Vec<Loaded>,
+    run: &RunContext<'_>,
+) -> Result<(Vec<usize>, Tensor), MethodError> {
+    let (indices, images): (Vec<usize>, Vec<RgbImage>) =
+        samples.into_iter().map(|sample| (sample.index, sample.image)).unzip();
+    Ok((indices, to_batch(&images, run.backbone.preprocess(), &run.device)?))
 }
 
 /// Decodes sample `index`; the error names it.

@@ -23,7 +23,7 @@ impl AnomalyHead {
     pub fn new(channels: usize, width: usize, params: &Params) -> Result<Self, ModelError> {
         let layer = |k: usize, input| {
             let params = params.pp("layers").pp(k);
-            ConvBn::new(&params.pp("conv"), &params.pp("bn"), ConvShape::dense(input, width, 3, 1), NORM)
+            ConvBn::below(&params, ConvShape::dense(input, width, 3, 1), NORM)
         };
         let init = Init::kaiming_fan_out([1, width, 1, 1], 1);
         let output = Conv::new(&params.pp("output"), ConvShape::dense(width, 1, 1, 1), init)?;

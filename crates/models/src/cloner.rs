@@ -35,7 +35,7 @@ impl Cloner {
             let mut layer = |input: &mut usize, stride| {
                 let params = params.pp("layers").pp(layers.len());
                 let shape = ConvShape::dense(*input, width, 3, stride);
-                layers.push(ConvBn::new(&params.pp("conv"), &params.pp("bn"), shape, NORM)?);
+                layers.push(ConvBn::below(&params, shape, NORM)?);
                 *input = width;
                 Ok::<(), ModelError>(())
             };

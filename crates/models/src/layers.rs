@@ -172,6 +172,11 @@ impl ConvBn {
         Ok(Self(Form::Frozen(FrozenConv2d::new(&weight, Some(&shift), shape.config, norm.nonlinearity)?)))
     }
 
+    /// As [`ConvBn::new`], the two at `conv` and `bn` below `params`.
+    pub(crate) fn below(params: &Params, shape: ConvShape, norm: Norm) -> Result<Self, ModelError> {
+        Self::new(&params.pp("conv"), &params.pp("bn"), shape, norm)
+    }
+
     /// The transposed convolution 2x2 with stride 2, which doubles height and width.
     pub(crate) fn doubling(
         conv: &Params,

@@ -34,12 +34,7 @@ impl UNet {
     /// As [`Params::get`].
     pub fn new(width: usize, params: &Params) -> Result<Self, ModelError> {
         let conv = |params: &Params, input, output, stride| {
-            ConvBn::new(
-                &params.pp("conv"),
-                &params.pp("bn"),
-                ConvShape::dense(input, output, 3, stride),
-                NORM,
-            )
+            ConvBn::below(params, ConvShape::dense(input, output, 3, stride), NORM)
         };
         let pair = |params: &Params, input, output, stride| {
             Ok::<_, ModelError>([

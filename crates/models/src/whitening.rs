@@ -78,6 +78,23 @@ impl FeatureMoments {
     }
 }
 
+impl FeatureMoments {
+    /// Variances of scale `k` along its principal axes, the largest first, and those axes as unit vectors, one after the other.
+    ///
+    /// # Errors
+    /// [`ModelError::Covariance`] when the covariance is not finite.
+    ///
+    /// # Panics
+    /// When no batch had a scale `k`.
+    pub fn principal_axes(&self, k: usize) -> Result<(Vec<f64>, Vec<Vec<f64>>), ModelError> {
+        let c = self.mean(k).len();
+        let (mut variances, vectors) = eigen(&self.covariance(k), c)?;
+        variances.reverse();
+        let axis = |j| (0..c).map(|i| vectors[(i, j)]).collect();
+        Ok((variances, (0..c).rev().map(axis).collect()))
+    }
+}
+
 /// `[N, C, H, W]` to one row a position, f64.
 fn rows(scale: &Tensor) -> Result<Tensor, ModelError> {
     let (n, c, h, w) = scale.dims4()?;
@@ -187,14 +204,20 @@ impl Whitening {
     }
 }
 
-/// `(S + shrinkage · mean variance · I)^(-1/2)` of a symmetric `S`, row by row.
-fn inverse_root(covariance: &[f64], c: usize, shrinkage: f64) -> Result<Vec<f64>, ModelError> {
+/// Eigenvalues of a symmetric matrix of side `c`, in rising order, and its orthonormal eigenvectors in columns.
+fn eigen(covariance: &[f64], c: usize) -> Result<(Vec<f64>, Mat<f64>), ModelError> {
     if covariance.iter().any(|value| !value.is_finite()) {
         return Err(ModelError::Covariance);
     }
     let matrix = Mat::from_fn(c, c, |i, j| covariance[i * c + j]);
     let eigen = matrix.self_adjoint_eigen(Side::Lower).map_err(|_| ModelError::Covariance)?;
-    let (vectors, values) = (eigen.U(), eigen.S().column_vector());
+    let values = eigen.S().column_vector();
+    Ok(((0..c).map(|k| values[k]).collect(), eigen.U().to_owned()))
+}
+
+/// `(S + shrinkage · mean variance · I)^(-1/2)` of a symmetric `S`, row by row.
+fn inverse_root(covariance: &[f64], c: usize, shrinkage: f64) -> Result<Vec<f64>, ModelError> {
+    let (values, vectors) = eigen(covariance, c)?;
     let mean_variance = (0..c).map(|k| covariance[k * c + k]).sum::<f64>() / c as f64;
     // A scale without any variance is left as it is but for its mean.
     let floor = if mean_variance > 0.0 { shrinkage * mean_variance } else { 1.0 };

@@ -174,14 +174,10 @@ fn configs(args: &Args) -> Result<(Vec<ExperimentConfig>, String)> {
         }
         configs.iter_mut().for_each(|config| config.methods.retain(|method| methods.contains(method)));
         configs.retain(|config| !config.methods.is_empty());
+    } else if let Some(methods) = &args.methods {
+        configs.iter_mut().for_each(|config| config.methods.clone_from(methods));
     }
-    for config in &mut configs {
-        let methods = config.methods.clone();
-        override_config(config, args)?;
-        if parts > 1 {
-            config.methods = methods;
-        }
-    }
+    configs.iter_mut().try_for_each(|config| override_config(config, args))?;
     Ok((configs, name))
 }
 
@@ -216,7 +212,6 @@ fn override_config(config: &mut ExperimentConfig, args: &Args) -> Result<()> {
     }
     set(&mut config.dataset, &args.dataset);
     set(&mut config.categories, &args.categories);
-    set(&mut config.methods, &args.methods);
     set(&mut config.backbones, &args.backbone);
     set(&mut config.seeds, &args.seeds);
     set(&mut config.image_size, &args.image_size);

@@ -145,7 +145,7 @@ impl Architecture for ResNet {
         let embedded = self.embedding_channels();
         let reduce = |scale: usize, step: usize, input, output| {
             let params = params.pp("fusion").pp(scale).pp(step);
-            ConvBn::new(&params.pp("conv"), &params.pp("bn"), ConvShape::dense(input, output, 3, 2), RELU)
+            ConvBn::below(&params, ConvShape::dense(input, output, 3, 2), RELU)
         };
         let up = |index: usize, channels| {
             let params = params.pp(format_args!("layer{index}"));

@@ -87,7 +87,7 @@ fn conv(
     stride: usize,
     norm: Norm,
 ) -> Result<ConvBn, ModelError> {
-    ConvBn::new(&params.pp("conv"), &params.pp("bn"), ConvShape::dense(input, output, 3, stride), norm)
+    ConvBn::below(params, ConvShape::dense(input, output, 3, stride), norm)
 }
 
 /// Features are taken before the nonlinearity: they are signed, as those of EfficientNet-Lite0.

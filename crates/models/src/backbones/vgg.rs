@@ -59,12 +59,7 @@ impl Architecture for Vgg16 {
     fn decoder(&self, params: &Params) -> Result<Box<dyn Decoder>, ModelError> {
         let [c1, c2, c3] = CHANNELS;
         let conv = |params: &Params, input, output, stride| {
-            ConvBn::new(
-                &params.pp("conv"),
-                &params.pp("bn"),
-                ConvShape::dense(input, output, 3, stride),
-                RELU,
-            )
+            ConvBn::below(params, ConvShape::dense(input, output, 3, stride), RELU)
         };
         let fusion = params.pp("fusion");
         let embedding = params.pp("embedding");
