@@ -1,18 +1,26 @@
 //! A subset of vectors that lies close to all of them: the greedy solution of the k-centre problem (Gonzalez 1985; Sener and
 //! Savarese 2018), as PatchCore thins its memory.
 
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
 use rayon::prelude::*;
 
-use crate::nearest::squared_distance;
+use crate::distance::{nearer, squared_distance};
 
-/// Members of a cluster above which its distances are computed by several threads.
+/// Distances above which several threads compute them.
 const PARALLEL: usize = 4096;
+
+/// Candidates that are brought up to date at once, at most.
+const MAX_BLOCK: usize = 1024;
 
 /// Picks `count` of `rows` of `width` values: `start` first, then again and again the one whose distance to those picked is
 /// largest, the earliest of several. `tick` is told how many are picked, and stops the search by an error.
 ///
-/// Exact, yet most distances are never computed: a vector that lies nearer to its centre than half the distance between that
-/// and a new centre cannot be nearer to the new one.
+/// Exact, yet most distances are never computed. The distance of a vector to those picked only falls, so what it was a while
+/// ago is a bound, and only vectors whose bound is above the largest true distance are brought up to date: one in a dense
+/// region is soon nearer than any that will be picked, and is never looked at again. A single distance is given up as soon
+/// as its first coordinates alone exceed the bound, so let those be the ones that differ most.
 pub(crate) fn greedy_k_centres<E>(
     rows: &[f32],
     width: usize,
@@ -22,97 +30,82 @@ pub(crate) fn greedy_k_centres<E>(
 ) -> Result<Vec<usize>, E> {
     let n = rows.len() / width;
     let row = |index: usize| &rows[index * width..(index + 1) * width];
-    let mut centres = vec![start];
-    let mut clusters = vec![Cluster::new((0..n).collect(), rows, row(start))];
+    let mut picked = vec![start];
+    // The picked vectors one behind the other.
+    let mut centres = row(start).to_vec();
+    let first = |index| Candidate { squared: squared_distance(row(index), row(start)), index, seen: 1 };
+    let mut queue: BinaryHeap<Candidate> = (0..n).into_par_iter().map(first).collect::<Vec<_>>().into();
+    let (mut block, mut current) = (Vec::new(), Vec::new());
     tick(1)?;
-    while centres.len() < count.min(n) {
-        // The farthest of all; the lowest index where several are as far.
-        let farthest = clusters.iter().filter_map(|cluster| cluster.farthest);
-        let next = farthest.fold(None, |best: Option<Member>, member| match best {
-            Some(best) if (best.squared, member.index) >= (member.squared, best.index) => Some(best),
-            _ => Some(member),
-        });
-        let Some(next) = next else { break };
-        let centre = row(next.index);
-        let mut members = Vec::new();
-        for (cluster, &other) in clusters.iter_mut().zip(&centres) {
-            // A member can only be nearer to the new centre if it lies farther from its own than half the distance between
-            // the two. Rounding of sums of this many terms errs on the safe side.
-            let slack = 1.0 - 4.0 * (width + 16) as f32 * f32::EPSILON;
-            let quarter = 0.25 * squared_distance(centre, row(other)) * slack;
-            if cluster.farthest.is_some_and(|member| member.squared > quarter) {
-                cluster.give(quarter, |index| squared_distance(centre, row(index)), &mut members);
+    while picked.len() < count.min(n) {
+        let mut farthest: Option<Candidate> = None;
+        let mut size = 1;
+        loop {
+            while block.len() < size
+                && let Some(top) = queue.peek()
+                && farthest.is_none_or(|farthest| *top > farthest)
+            {
+                block.extend(queue.pop());
             }
+            if block.is_empty() {
+                break;
+            }
+            let update = |candidate: &mut Candidate| candidate.see(row(candidate.index), &centres);
+            if block.iter().map(|candidate| picked.len() - candidate.seen).sum::<usize>() > PARALLEL {
+                block.par_iter_mut().for_each(update);
+            } else {
+                block.iter_mut().for_each(update);
+            }
+            farthest = farthest.max(block.iter().max().copied());
+            current.append(&mut block);
+            size = MAX_BLOCK.min(2 * size);
         }
-        centres.push(next.index);
-        clusters.push(Cluster::of(members));
-        tick(centres.len())?;
+        let Some(farthest) = farthest.filter(|farthest| farthest.squared > 0.0) else { break };
+        queue.extend(current.drain(..).filter(|candidate| candidate.index != farthest.index));
+        picked.push(farthest.index);
+        centres.extend(row(farthest.index));
+        tick(picked.len())?;
     }
-    Ok(centres)
+    Ok(picked)
 }
 
-/// A vector with its squared distance to the centre of its cluster.
+/// A vector with its squared distance to the nearest of the first `seen` centres, a bound for that to all centres. The
+/// greatest is the farthest, the earliest of several.
 #[derive(Debug, Clone, Copy)]
-struct Member {
-    index: usize,
+struct Candidate {
     squared: f32,
+    index: usize,
+    seen: usize,
 }
 
-/// The vectors that lie nearest to one centre.
-struct Cluster {
-    members: Vec<Member>,
-    /// The one farthest from the centre, the earliest of several; `None` when all are at the centre itself.
-    farthest: Option<Member>,
-}
-
-impl Cluster {
-    fn new(indices: Vec<usize>, rows: &[f32], centre: &[f32]) -> Self {
-        let width = centre.len();
-        let member = |index: usize| Member {
-            index,
-            squared: squared_distance(centre, &rows[index * width..(index + 1) * width]),
-        };
-        Self::of(indices.into_par_iter().map(member).collect())
-    }
-
-    fn of(members: Vec<Member>) -> Self {
-        let mut cluster = Self { members, farthest: None };
-        cluster.find_farthest();
-        cluster
-    }
-
-    fn find_farthest(&mut self) {
-        let beyond = self.members.iter().filter(|member| member.squared > 0.0).copied();
-        self.farthest = beyond.reduce(|best, member| {
-            let is_farther =
-                member.squared > best.squared || member.squared == best.squared && member.index < best.index;
-            if is_farther { member } else { best }
-        });
-    }
-
-    /// Moves the members that are nearer to a new centre, at `distance` from it, to `taken`. Those whose squared distance is
-    /// not above `quarter` stay.
-    fn give(&mut self, quarter: f32, distance: impl Fn(usize) -> f32 + Sync, taken: &mut Vec<Member>) {
-        let to_new = |member: &Member| {
-            if member.squared > quarter { distance(member.index) } else { f32::INFINITY }
-        };
-        let distances: Vec<f32> = if self.members.len() > PARALLEL {
-            self.members.par_iter().map(to_new).collect()
-        } else {
-            self.members.iter().map(to_new).collect()
-        };
-        let mut distances = distances.into_iter();
-        self.members.retain(|member| {
-            let squared = distances.next().unwrap_or(f32::INFINITY);
-            let stays = squared >= member.squared;
-            if !stays {
-                taken.push(Member { index: member.index, squared });
-            }
-            stays
-        });
-        self.find_farthest();
+impl Candidate {
+    /// Brings the distance of this candidate, whose values are `row`, up to date with all `centres`.
+    fn see(&mut self, row: &[f32], centres: &[f32]) {
+        let width = row.len();
+        self.squared = nearer(row, &centres[self.seen * width..], self.squared);
+        self.seen = centres.len() / width;
     }
 }
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.squared.total_cmp(&other.squared).then(other.index.cmp(&self.index))
+    }
+}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Candidate {}
 
 #[cfg(test)]
 mod tests {

@@ -14,9 +14,9 @@ use crate::feature_mapping::{Adaptation, MappingConfig};
 use crate::mapping_training::{MappingTraining, Trained};
 use crate::sample_features::spread_features;
 use crate::scoring::{DistanceReference, MapCombination, ScoringConfig, check_blur};
-use crate::settings::{overlay_settings, parse_settings, settings_table};
+use crate::settings::parse_settings;
 use crate::teacher_cache::TeacherCache;
-use crate::training::{OptimizerKind, Schedule, TrainingPlan, indexed_batch, sum_of_scales};
+use crate::training::{TrainingConfig, indexed_batch, sum_of_scales};
 use crate::{Fitted, Method, MethodError, RunContext};
 
 /// Which form of the cosine distance the student minimises.
@@ -31,20 +31,10 @@ pub enum DistillationLoss {
 
 /// Configuration of a distillation method.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct DistillationConfig {
-    /// Passes over the training images.
-    pub epochs: usize,
-    /// Images in a step.
-    pub batch_size: usize,
-    /// The optimizer of the student.
-    pub optimizer: OptimizerKind,
-    /// Step size.
-    pub learning_rate: f64,
-    /// L2 penalty.
-    pub weight_decay: f64,
-    /// How the step size changes.
-    pub schedule: Schedule,
+    /// The training of the network.
+    #[serde(flatten)]
+    pub training: TrainingConfig,
     /// What the student minimises.
     pub loss: DistillationLoss,
     /// How images are scored.
@@ -58,22 +48,9 @@ impl DistillationConfig {
     /// With what depends on the number of training images.
     fn resolved(mut self, n_images: usize) -> Self {
         if let Some(mapping) = &mut self.mapping {
-            mapping.epochs = Some(mapping.epochs_on(n_images, self.epochs));
+            mapping.epochs = Some(mapping.epochs_on(n_images, self.training.epochs));
         }
         self
-    }
-
-    /// How the student is trained.
-    fn plan(&self) -> TrainingPlan {
-        TrainingPlan {
-            stage: "student",
-            epochs: self.epochs,
-            batch_size: self.batch_size,
-            optimizer: self.optimizer,
-            learning_rate: self.learning_rate,
-            weight_decay: self.weight_decay,
-            schedule: self.schedule,
-        }
     }
 
     /// What FMAM trains; `None` in the plain method.
@@ -120,10 +97,7 @@ pub(crate) fn configure(
 ) -> Result<DistillationConfig, MethodError> {
     let method = flavour.name;
     let defaults = (flavour.defaults)();
-    let has_mapping = defaults.mapping.is_some();
-    let mut merged = settings_table(&defaults);
-    overlay_settings(&mut merged, table);
-    if !has_mapping && merged.contains_key("mapping") {
+    if defaults.mapping.is_none() && table.contains_key("mapping") {
         return Err(MethodError::ConfigValue {
             method,
             key: "mapping",
@@ -131,9 +105,9 @@ pub(crate) fn configure(
             actual: "a table".into(),
         });
     }
-    let config: DistillationConfig = parse_settings(method, merged)?;
+    let config = parse_settings(method, &defaults, &[], table)?;
     let bad = |key, expected, actual: String| MethodError::ConfigValue { method, key, expected, actual };
-    config.plan().check(method)?;
+    config.training.check(method)?;
     check_blur(method, "scoring.blur_sigma", config.scoring.blur_sigma)?;
     if config.scoring.reference != DistanceReference::None
         && config.scoring.combination == MapCombination::Product
@@ -161,7 +135,7 @@ impl Method for Distillation {
         }
         let config = self.config.clone().resolved(train.len());
         let training = config.mapping.as_ref().map(|settings| {
-            let epochs = settings.epochs_on(train.len(), config.epochs);
+            let epochs = settings.epochs_on(train.len(), config.training.epochs);
             MappingTraining { config: settings, epochs, train, run }
         });
         let mut curve = Vec::new();
@@ -230,7 +204,7 @@ impl Distillation {
             })?;
             affine.measure(&sample)?;
         }
-        let plan = config.plan();
+        let plan = config.training.plan("student");
         let prepare = |samples| indexed_batch(samples, run);
         let mut targets = TeacherCache::for_run(teacher, train.len(), run);
         let curve = plan.run(params.vars(), train, run, prepare, |(indices, images)| {

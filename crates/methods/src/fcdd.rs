@@ -15,7 +15,7 @@ use crate::model_dir::Tensors;
 use crate::registry::MethodEntry;
 use crate::scoring::receptive_map;
 use crate::settings::parse_settings;
-use crate::training::{Loaded, OptimizerKind, Schedule, TrainingPlan};
+use crate::training::{Loaded, OptimizerKind, Schedule, TrainingConfig};
 use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext};
 
 const NAME: &str = "fcdd";
@@ -43,20 +43,10 @@ pub enum Exposure {
 /// VGG-11; our synthesis instead of confetti; Adam with a falling step size and 100 epochs instead of SGD and 200; the
 /// Gaussians of the map are weighed so that borders are not darker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
 pub struct FcddConfig {
-    /// Passes over the training images.
-    pub epochs: usize,
-    /// Normal images in a step; as many anomalous ones join them.
-    pub batch_size: usize,
-    /// The optimizer.
-    pub optimizer: OptimizerKind,
-    /// Step size.
-    pub learning_rate: f64,
-    /// L2 penalty.
-    pub weight_decay: f64,
-    /// How the step size changes.
-    pub schedule: Schedule,
+    /// The training of the network.
+    #[serde(flatten)]
+    pub training: TrainingConfig,
     /// The backbone's scale that the network stands on, from the finest, 0, on.
     pub scale: usize,
     /// Hidden channels of the trained layers.
@@ -72,12 +62,14 @@ pub struct FcddConfig {
 impl Default for FcddConfig {
     fn default() -> Self {
         Self {
-            epochs: 100,
-            batch_size: 8,
-            optimizer: OptimizerKind::Adam,
-            learning_rate: 1e-3,
-            weight_decay: 1e-4,
-            schedule: Schedule::Cosine,
+            training: TrainingConfig {
+                epochs: 100,
+                batch_size: 8,
+                optimizer: OptimizerKind::Adam,
+                learning_rate: 1e-3,
+                weight_decay: 1e-4,
+                schedule: Schedule::Cosine,
+            },
             scale: 1,
             width: 128,
             exposure: Exposure::Synthesis,
@@ -88,8 +80,8 @@ impl Default for FcddConfig {
 }
 
 fn configure(table: toml::Table) -> Result<FcddConfig, MethodError> {
-    let config: FcddConfig = parse_settings(NAME, table)?;
-    config.plan().check(NAME)?;
+    let config = parse_settings(NAME, &FcddConfig::default(), &[], table)?;
+    config.training.check(NAME)?;
     let bad =
         |key, expected, actual: String| MethodError::ConfigValue { method: NAME, key, expected, actual };
     if !(1..=4096).contains(&config.width) {
@@ -102,18 +94,6 @@ fn configure(table: toml::Table) -> Result<FcddConfig, MethodError> {
 }
 
 impl FcddConfig {
-    fn plan(&self) -> TrainingPlan {
-        TrainingPlan {
-            stage: "fcdd",
-            epochs: self.epochs,
-            batch_size: self.batch_size,
-            optimizer: self.optimizer,
-            learning_rate: self.learning_rate,
-            weight_decay: self.weight_decay,
-            schedule: self.schedule,
-        }
-    }
-
     /// The network behind `backbone`.
     fn head(&self, backbone: &LoadedBackbone, params: &Params) -> Result<AnomalyHead, MethodError> {
         let Some(&channels) = backbone.channels().get(self.scale) else {
@@ -156,10 +136,11 @@ impl Method for Fcdd {
             let labels: Vec<bool> = (0..2 * n).map(|k| k >= n).collect();
             Ok((to_batch(&images, run.backbone.preprocess(), &run.device)?, labels))
         };
-        let curve = config.plan().run(params.vars(), train, run, prepare, |(images, labels)| {
-            let features = run.backbone.features(&images)?;
-            Ok(hypersphere_classifier(&head.forward(&features.scales[config.scale])?, &labels)?)
-        })?;
+        let curve =
+            config.training.plan("fcdd").run(params.vars(), train, run, prepare, |(images, labels)| {
+                let features = run.backbone.features(&images)?;
+                Ok(hypersphere_classifier(&head.forward(&features.scales[config.scale])?, &labels)?)
+            })?;
         let tensors = params.tensors()?;
         let normal = Outputs::new(config.clone(), &run.backbone, tensors, "the fitted network", &run.device)?;
         let detector = FeatureDetector::fitted(NAME, &config, run, None, normal);

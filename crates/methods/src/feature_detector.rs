@@ -126,8 +126,8 @@ impl SavedDetector {
     }
 }
 
-/// Images whose features are taken together: several a core, so that none waits long for the others.
-const CHUNK: usize = 16;
+/// Images whose features are taken together by each thread, so that none waits long for the others.
+const IMAGES_PER_THREAD: usize = 4;
 
 /// Hands what `embed` makes of the features of each training image to `take`, in order and some at a time.
 pub(crate) fn each_training_image<T: Send>(
@@ -143,7 +143,7 @@ pub(crate) fn each_training_image<T: Send>(
     }
     run.progress.start("features", indices.len() as u64);
     let mut n_done = 0;
-    for indices in indices.chunks(CHUNK) {
+    for indices in indices.chunks(IMAGES_PER_THREAD * rayon::current_num_threads()) {
         if run.progress.cancelled() {
             return Err(MethodError::Cancelled);
         }

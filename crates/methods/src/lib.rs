@@ -17,6 +17,7 @@
 
 mod context;
 mod coreset;
+mod distance;
 mod distillation;
 mod distilled;
 mod error;
@@ -42,6 +43,7 @@ mod sample_features;
 mod scoring;
 mod settings;
 mod spade;
+mod standard;
 mod teacher_cache;
 mod training;
 
@@ -58,4 +60,4 @@ pub use registry::{Detector, LoadDetector, METHODS, Method, MethodEntry, load_de
 pub use scoring::{DistanceReference, MapCombination, ScoringConfig};
 pub use settings::overlay_settings;
 pub use spade::SpadeConfig;
-pub use training::{OptimizerKind, Schedule};
+pub use training::{OptimizerKind, Schedule, TrainingConfig};

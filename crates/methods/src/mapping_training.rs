@@ -10,7 +10,7 @@ use fmam_synthesis::Synthesizer;
 use crate::feature_mapping::MappingConfig;
 use crate::model_dir::Tensors;
 use crate::sample_features::spread_features;
-use crate::training::{OptimizerKind, TrainingPlan, sum_of_scales};
+use crate::training::{OptimizerKind, TrainingConfig, sum_of_scales};
 use crate::{MethodError, RunContext};
 
 /// Training images from which the mean and covariance of features are taken, at most.
@@ -103,8 +103,7 @@ impl MappingTraining<'_> {
         contrast: impl Fn(&Tensor) -> Result<Vec<Contrast>, MethodError> + Send + Sync,
     ) -> Result<Vec<CurvePoint>, MethodError> {
         let (config, run) = (self.config, self.run);
-        let plan = TrainingPlan {
-            stage: "feature-mapping",
+        let training = TrainingConfig {
             epochs: self.epochs,
             batch_size: config.batch_size,
             optimizer: OptimizerKind::Adam,
@@ -112,11 +111,11 @@ impl MappingTraining<'_> {
             weight_decay: 0.0,
             schedule: config.schedule,
         };
-        if plan.epochs == 0 {
+        if training.epochs == 0 {
             return Ok(Vec::new());
         }
         let synthesizer = Synthesizer::new(config.synthesis.clone(), run.textures.clone())?;
-        plan.run(
+        training.plan("feature-mapping").run(
             params.vars(),
             self.train,
             run,

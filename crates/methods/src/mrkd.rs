@@ -8,7 +8,8 @@ use candle_core::{Device, Tensor, Var};
 use fmam_core::{AnomalyMap, ImageSize, RgbImage, SampleSource, Seed};
 use fmam_losses::{flattened_cosine_distillation, multiresolution_distillation};
 use fmam_models::{
-    Backbone, FeaturePyramid, LoadedBackbone, OutputAffine, Params, Student, backbone_from_tensors, to_batch,
+    Backbone, FeatureMoments, FeaturePyramid, LoadedBackbone, Params, Student, backbone_from_tensors,
+    to_batch,
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,13 +18,14 @@ use crate::registry::MethodEntry;
 use crate::sample_features::spread_features;
 use crate::scoring::{blurred, check_blur, check_size, opened, score_each};
 use crate::settings::{parse_settings, settings_table};
+use crate::standard::Standard;
 use crate::teacher_cache::TeacherCache;
-use crate::training::{OptimizerKind, Schedule, TrainingPlan, indexed_batch, sum_of_scales};
+use crate::training::{OptimizerKind, Schedule, TrainingConfig, indexed_batch, sum_of_scales};
 use crate::{AdaptedFeatures, Detector, Fitted, Method, MethodError, Prediction, RunContext};
 
 const NAME: &str = "mrkd";
 
-/// Training images from which the range of the teacher's features and the first error of the cloner are measured.
+/// Training images from which mean and deviation of the teacher's features are measured.
 const MEASURED_IMAGES: usize = 32;
 
 /// The largest weight of the directions.
@@ -38,23 +40,13 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     load,
 };
 
-/// Configuration of MRKD. Deviations from the original: any backbone as the teacher, its scales as the critical layers, a
-/// cloner that fits it, whose outputs start at the teacher's mean and deviation; the plain gradient for the map.
+/// Configuration of MRKD. Deviations from the original: any backbone as the teacher, its scales as the critical layers,
+/// their channels in deviations from their mean on normal images, a cloner that fits it; the plain gradient for the map.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
 pub struct MrkdConfig {
-    /// Passes over the training images.
-    pub epochs: usize,
-    /// Images in a step.
-    pub batch_size: usize,
-    /// The optimizer of the cloner.
-    pub optimizer: OptimizerKind,
-    /// Step size.
-    pub learning_rate: f64,
-    /// L2 penalty.
-    pub weight_decay: f64,
-    /// How the step size changes.
-    pub schedule: Schedule,
+    /// The training of the network.
+    #[serde(flatten)]
+    pub training: TrainingConfig,
     /// Weight of the directions against the values; absent, as in the original, it makes both equal at the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub direction_weight: Option<f64>,
@@ -67,12 +59,14 @@ pub struct MrkdConfig {
 impl Default for MrkdConfig {
     fn default() -> Self {
         Self {
-            epochs: 100,
-            batch_size: 8,
-            optimizer: OptimizerKind::Adam,
-            learning_rate: 1e-3,
-            weight_decay: 0.0,
-            schedule: Schedule::Cosine,
+            training: TrainingConfig {
+                epochs: 100,
+                batch_size: 8,
+                optimizer: OptimizerKind::Adam,
+                learning_rate: 1e-3,
+                weight_decay: 0.0,
+                schedule: Schedule::Cosine,
+            },
             direction_weight: None,
             blur_sigma: 4.0,
             opening: 4,
@@ -81,8 +75,8 @@ impl Default for MrkdConfig {
 }
 
 fn configure(table: toml::Table) -> Result<MrkdConfig, MethodError> {
-    let config: MrkdConfig = parse_settings(NAME, table)?;
-    config.plan().check(NAME)?;
+    let config = parse_settings(NAME, &MrkdConfig::default(), &["direction_weight"], table)?;
+    config.training.check(NAME)?;
     check_blur(NAME, "blur_sigma", config.blur_sigma)?;
     let bad =
         |key, expected, actual: String| MethodError::ConfigValue { method: NAME, key, expected, actual };
@@ -93,37 +87,6 @@ fn configure(table: toml::Table) -> Result<MrkdConfig, MethodError> {
         return Err(bad("opening", "from 1 to 64", config.opening.to_string()));
     }
     Ok(config)
-}
-
-impl MrkdConfig {
-    fn plan(&self) -> TrainingPlan {
-        TrainingPlan {
-            stage: "cloner",
-            epochs: self.epochs,
-            batch_size: self.batch_size,
-            optimizer: self.optimizer,
-            learning_rate: self.learning_rate,
-            weight_decay: self.weight_decay,
-            schedule: self.schedule,
-        }
-    }
-}
-
-/// The cloner with what brings its outputs to the teacher's range.
-struct ScaledCloner {
-    network: Box<dyn Student>,
-    affine: OutputAffine,
-}
-
-impl ScaledCloner {
-    fn new(backbone: &LoadedBackbone, params: &Params) -> Result<Self, MethodError> {
-        let affine = OutputAffine::new(backbone.channels(), &params.pp("output"))?;
-        Ok(Self { network: backbone.cloner(&params.pp("cloner"))?, affine })
-    }
-
-    fn forward(&self, images: &Tensor) -> Result<FeaturePyramid, MethodError> {
-        Ok(self.affine.forward(&self.network.forward(images)?)?)
-    }
 }
 
 /// The loss of all scales.
@@ -159,31 +122,29 @@ impl Method for Mrkd {
             return Err(MethodError::NoTrainingImages);
         }
         let mut config = self.config;
-        let params = Params::trainable(run.seed.derive(NAME), &run.device);
-        let cloner = ScaledCloner::new(&run.backbone, &params)?;
         let teacher = run.backbone.as_ref();
-        let mut sample = Vec::new();
-        spread_features(teacher, train, MEASURED_IMAGES, run, |features| {
-            sample.push(features);
-            Ok(())
-        })?;
-        cloner.affine.measure(&sample)?;
-        drop(sample);
+        let mut moments = FeatureMoments::default();
+        spread_features(teacher, train, MEASURED_IMAGES, run, |features| Ok(moments.add(&features)?))?;
+        let standard = Standard::new(&moments, teacher.channels(), &run.device)?;
+        let params = Params::trainable(run.seed.derive(NAME), &run.device);
+        let cloner = teacher.cloner(&params)?;
         let prepare = |samples| indexed_batch(samples, run);
         let mut targets = TeacherCache::for_run(teacher, train.len(), run);
         let mut weight = config.direction_weight;
-        let curve = config.plan().run(params.vars(), train, run, prepare, |(indices, images)| {
-            let target = targets.pyramid(&indices, &images)?;
-            let output = cloner.forward(&images)?;
-            let weight = match weight {
-                Some(weight) => weight,
-                // The first step: the values' error over that of the directions, which are the weight's coefficient.
-                None => *weight.insert(balancing_weight(&target, &output.detach())?),
-            };
-            loss(&target, &output, weight)
-        })?;
+        let curve =
+            config.training.plan("cloner").run(params.vars(), train, run, prepare, |(indices, images)| {
+                let target = standard.apply(&targets.pyramid(&indices, &images)?)?;
+                let output = cloner.forward(&images)?;
+                let weight = match weight {
+                    Some(weight) => weight,
+                    // The first step: the values' error over that of the directions, which are the weight's coefficient.
+                    None => *weight.insert(balancing_weight(&target, &output.detach())?),
+                };
+                loss(&target, &output, weight)
+            })?;
         config.direction_weight = weight;
-        let tensors = params.tensors()?;
+        let mut tensors = params.tensors()?;
+        tensors.extend(standard.tensors());
         let origin = "the fitted cloner";
         let (backbone, size) = (run.backbone.clone(), run.image_size);
         let detector = CloneDetector::new(config, backbone, tensors, origin, (size, run.seed), &run.device)?;
@@ -196,7 +157,8 @@ struct CloneDetector {
     config: MrkdConfig,
     backbone: Arc<LoadedBackbone>,
     teacher: Box<dyn Student>,
-    cloner: ScaledCloner,
+    cloner: Box<dyn Student>,
+    standard: Standard,
     tensors: Tensors,
     image_size: ImageSize,
     seed: Seed,
@@ -212,18 +174,31 @@ impl CloneDetector {
         (image_size, seed): (ImageSize, Seed),
         device: &Device,
     ) -> Result<Self, MethodError> {
-        let params = Params::frozen(tensors.clone(), origin, device).passing_gradients();
-        let cloner = ScaledCloner::new(&backbone, &params)?;
+        let mut network = tensors.clone();
+        let standard = Standard::from_tensors(&mut network, backbone.channels(), origin, device)?;
+        let params = Params::frozen(network, origin, device).passing_gradients();
+        let cloner = backbone.cloner(&params)?;
         params.finish(|_| false)?;
         let teacher = backbone.passing_gradients(device)?;
-        Ok(Self { config, backbone, teacher, cloner, tensors, image_size, seed, device: device.clone() })
+        Ok(Self {
+            config,
+            backbone,
+            teacher,
+            cloner,
+            standard,
+            tensors,
+            image_size,
+            seed,
+            device: device.clone(),
+        })
     }
 
     fn score_image(&self, image: &RgbImage) -> Result<Prediction, MethodError> {
         let images = std::slice::from_ref(image);
         let image = Var::from_tensor(&to_batch(images, self.backbone.preprocess(), &self.device)?)?;
         let weight = self.config.direction_weight.unwrap_or(1.0);
-        let loss = loss(&self.teacher.forward(&image)?, &self.cloner.forward(&image)?, weight)?;
+        let target = self.standard.apply(&self.teacher.forward(&image)?)?;
+        let loss = loss(&target, &self.cloner.forward(&image)?, weight)?;
         let gradients = loss.backward()?;
         let gradient = match gradients.get(&image) {
             Some(gradient) => gradient.abs()?.sum(1)?,
@@ -252,7 +227,8 @@ impl Detector for CloneDetector {
             return Ok(None);
         }
         let batch = to_batch(images, self.backbone.preprocess(), &self.device)?;
-        let (teacher, expected) = (self.backbone.features(&batch)?, self.cloner.forward(&batch)?);
+        let teacher = self.backbone.features(&batch)?;
+        let expected = self.standard.invert(&self.cloner.forward(&batch)?)?;
         Ok(Some(AdaptedFeatures { teacher, adapted: None, expected: Some(expected) }))
     }
 

@@ -11,6 +11,7 @@ use fmam_models::{FeatureMoments, FeaturePyramid};
 use rayon::prelude::*;
 
 use crate::MethodError;
+use crate::distance::{LANES, sum_of_squares};
 use crate::model_dir::{Tensors, saved_tensor};
 
 /// Share of the variance that the first coordinates hold.
@@ -24,9 +25,6 @@ const QUERY_BLOCK: usize = 64;
 
 /// Candidates of one matrix product: its result stays in the cache.
 const CANDIDATE_BLOCK: usize = 512;
-
-/// Lanes of the sums and minima, a whole number of the widest vectors.
-const LANES: usize = 16;
 
 /// An orthonormal basis about the mean of some vectors.
 pub(crate) struct Basis {
@@ -265,41 +263,13 @@ fn minimum(values: &[f32]) -> f32 {
     lanes.iter().chain(chunks.remainder()).copied().fold(f32::INFINITY, f32::min)
 }
 
-/// Squared Euclidean distance, with the widest vectors that the machine has. The same bits on any.
-pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
-    pulp::Arch::new().dispatch(|| sum_of_squares(a, b))
-}
-
-/// Sum of the squared differences, in a fixed order.
-#[inline(always)]
-fn sum_of_squares(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0_f32; LANES];
-    let (mut left, mut right) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    for (a, b) in (&mut left).zip(&mut right) {
-        for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
-            *lane += (a - b) * (a - b);
-        }
-    }
-    let rest = left.remainder().iter().zip(right.remainder()).map(|(a, b)| (a - b) * (a - b));
-    lanes.iter().copied().chain(rest).sum()
-}
-
-/// The `count` of `rows` that are nearest to `query`, nearest first, with their squared distances; the earlier of two that
-/// are equally near.
-pub(crate) fn nearest_rows(rows: &[f32], query: &[f32], count: usize) -> Vec<Nearest> {
-    let distance = |(row, values)| Nearest { squared: squared_distance(query, values), row };
-    let mut all: Vec<Nearest> = rows.chunks_exact(query.len()).enumerate().map(distance).collect();
-    all.sort_by(|a, b| a.squared.total_cmp(&b.squared).then(a.row.cmp(&b.row)));
-    all.truncate(count);
-    all
-}
-
 #[cfg(test)]
 mod tests {
     use fmam_core::Seed;
     use rand::Rng;
 
     use super::*;
+    use crate::distance::{nearest_rows, squared_distance};
 
     /// Vectors whose coordinates differ in size, about a mean far from zero.
     fn rows(n: usize, width: usize, seed: u64) -> Vec<f32> {
@@ -339,12 +309,6 @@ mod tests {
         for (row, found) in best.iter().enumerate() {
             assert_eq!(*found, Nearest { squared: 0.0, row });
         }
-    }
-
-    #[test]
-    fn equal_rows_come_in_their_order() {
-        let found = nearest_rows(&[5.0, 1.0, 3.0, 1.0], &[2.0], 3);
-        assert_eq!(found.iter().map(|nearest| nearest.row).collect::<Vec<_>>(), [1, 2, 3]);
     }
 
     #[test]

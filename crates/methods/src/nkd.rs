@@ -8,7 +8,7 @@ use crate::distilled;
 use crate::feature_mapping::MappingConfig;
 use crate::registry::MethodEntry;
 use crate::scoring::ScoringConfig;
-use crate::training::{OptimizerKind, Schedule};
+use crate::training::{OptimizerKind, Schedule, TrainingConfig};
 
 static PLAIN: Flavour = Flavour {
     name: "nkd",
@@ -44,12 +44,14 @@ pub(crate) static WITH_FMAM: MethodEntry = MethodEntry {
 /// the product of the scales' maps.
 fn defaults() -> DistillationConfig {
     DistillationConfig {
-        epochs: 100,
-        batch_size: 8,
-        optimizer: OptimizerKind::Adam,
-        learning_rate: 5e-3,
-        weight_decay: 0.0,
-        schedule: Schedule::Cosine,
+        training: TrainingConfig {
+            epochs: 100,
+            batch_size: 8,
+            optimizer: OptimizerKind::Adam,
+            learning_rate: 5e-3,
+            weight_decay: 0.0,
+            schedule: Schedule::Cosine,
+        },
         loss: DistillationLoss::PerPosition,
         scoring: ScoringConfig::default(),
         mapping: None,

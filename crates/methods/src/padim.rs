@@ -53,7 +53,7 @@ impl Default for PadimConfig {
 }
 
 fn configure(table: toml::Table) -> Result<PadimConfig, MethodError> {
-    let config: PadimConfig = parse_settings(NAME, table)?;
+    let config = parse_settings(NAME, &PadimConfig::default(), &[], table)?;
     let bad =
         |key, expected, actual: String| MethodError::ConfigValue { method: NAME, key, expected, actual };
     if config.channels == 0 {

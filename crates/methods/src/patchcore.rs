@@ -8,19 +8,28 @@ use faer::MatRef;
 use fmam_core::{ImageSize, SampleSource, Seed};
 use fmam_models::{Backbone, FeaturePyramid, Init, LoadedBackbone};
 use rand::Rng;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::coreset::greedy_k_centres;
+use crate::distance::{nearest_rows, squared_distance};
 use crate::feature_detector::{FeatureDetector, NormalFeatures, SavedDetector, each_training_image};
 use crate::model_dir::{Tensors, saved_tensor};
-use crate::nearest::{Basis, Nearest, Rotated, mapped, nearest_rows, squared_distance};
+use crate::nearest::{Basis, Nearest, Rotated, mapped};
 use crate::patch_embedding::{Alignment, PatchEmbedding, neighbourhood_mean};
 use crate::registry::MethodEntry;
+use crate::sample_features::{spread, within_memory};
 use crate::scoring::{check_blur, grid_map};
 use crate::settings::parse_settings;
 use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext};
 
 const NAME: &str = "patchcore";
+
+/// Patches that the axes are computed from in which the coreset is chosen.
+const AXES_PATCHES: usize = 16384;
+
+/// Patches that are turned to these axes in one product.
+const TURNED_TOGETHER: usize = 1024;
 
 pub(crate) static ENTRY: MethodEntry = MethodEntry {
     name: NAME,
@@ -39,6 +48,9 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
 pub struct PatchCoreConfig {
     /// Share of the training patches that is kept.
     pub coreset_ratio: f64,
+    /// Memory for the patches until the coreset is chosen. Where they do not fit, those of as many images as do are taken,
+    /// evenly spread.
+    pub gallery_bytes: u64,
     /// Dimensions of the random projection in which the coreset is chosen; 0 for none.
     pub projection: usize,
     /// Kept patches around the nearest one that weigh the image score; 0 for no weight.
@@ -51,12 +63,19 @@ pub struct PatchCoreConfig {
 
 impl Default for PatchCoreConfig {
     fn default() -> Self {
-        Self { coreset_ratio: 0.01, projection: 128, neighbours: 9, first_scale: 1, blur_sigma: 4.0 }
+        Self {
+            coreset_ratio: 0.01,
+            gallery_bytes: 4 << 30,
+            projection: 128,
+            neighbours: 9,
+            first_scale: 1,
+            blur_sigma: 4.0,
+        }
     }
 }
 
 fn configure(table: toml::Table) -> Result<PatchCoreConfig, MethodError> {
-    let config: PatchCoreConfig = parse_settings(NAME, table)?;
+    let config = parse_settings(NAME, &PatchCoreConfig::default(), &[], table)?;
     if !(config.coreset_ratio > 0.0 && config.coreset_ratio <= 1.0) {
         let (expected, actual) = ("above 0 and at most 1", config.coreset_ratio.to_string());
         return Err(MethodError::ConfigValue { method: NAME, key: "coreset_ratio", expected, actual });
@@ -99,35 +118,36 @@ impl Method for PatchCore {
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
         let config = self.config;
         let width = config.width(&run.backbone)?;
-        let all: Vec<usize> = (0..train.len()).collect();
         let projection = Projection::new(width, config.projection, run.seed);
-        let (mut patches, mut projected) = (Vec::new(), Vec::new());
+        let space_width = projection.as_ref().map_or(width, |projection| projection.width);
         let embed = |features: &FeaturePyramid| {
             let rows = config.embed(features)?.values;
-            let projected = projection.as_ref().map(|projection| projection.apply(&rows));
+            let projected = projection.as_ref().map_or_else(|| rows.clone(), |p| p.apply(&rows));
             Ok((rows, projected))
         };
-        each_training_image(train, run, &all, None, embed, |images| {
-            for (rows, low) in images {
+        // Patches, and the same in the space where the coreset is chosen.
+        let (mut patches, mut space) = (Vec::new(), Vec::new());
+        let positions = run.image_size.pixels() / run.backbone.strides()[config.first_scale].pow(2);
+        let image_bytes = positions * (width + space_width) * size_of::<f32>();
+        let images = within_memory(NAME, ("gallery_bytes", config.gallery_bytes), image_bytes, train.len())?;
+        each_training_image(train, run, &images, None, embed, |embedded| {
+            for (rows, projected) in embedded {
                 if patches.is_empty() {
                     // All images have as many: no doubling, which would take twice the memory for a moment.
-                    patches.reserve_exact(rows.len() * train.len());
-                    projected.reserve_exact(low.as_ref().map_or(0, Vec::len) * train.len());
+                    patches.reserve_exact(rows.len() * images.len());
+                    space.reserve_exact(projected.len() * images.len());
                 }
                 patches.extend(rows);
-                projected.extend(low.unwrap_or_default());
+                space.extend(projected);
             }
             Ok(())
         })?;
+        turn_to_principal_axes(&mut space, space_width)?;
         let n = patches.len() / width;
         let count = ((n as f64 * config.coreset_ratio).ceil() as usize).clamp(1, n);
         let start = run.seed.derive("coreset").rng().random_range(0..n);
-        let (space, space_width) = match &projection {
-            Some(projection) => (&projected, projection.width),
-            None => (&patches, width),
-        };
         run.progress.start("coreset", count as u64);
-        let chosen = greedy_k_centres(space, space_width, count, start, |picked| {
+        let chosen = greedy_k_centres(&space, space_width, count, start, |picked| {
             run.progress.update(picked as u64, "");
             if run.progress.cancelled() { Err(MethodError::Cancelled) } else { Ok(()) }
         })?;
@@ -158,6 +178,18 @@ impl Projection {
         let input = self.matrix.len() / self.width;
         mapped(rows, MatRef::from_row_major_slice(&self.matrix, input, self.width))
     }
+}
+
+/// Turns vectors so that their first coordinates differ most. Distances stay what they are.
+fn turn_to_principal_axes(rows: &mut [f32], width: usize) -> Result<(), MethodError> {
+    let n = rows.len() / width;
+    let some = spread(n, AXES_PATCHES).into_iter().flat_map(|row| &rows[row * width..(row + 1) * width]);
+    let basis = Basis::of_rows(&some.copied().collect::<Vec<_>>(), width)?;
+    rows.par_chunks_mut(TURNED_TOGETHER * width).for_each(|rows| {
+        let turned = basis.rotate(rows).into_values();
+        rows.copy_from_slice(&turned);
+    });
+    Ok(())
 }
 
 /// The kept patches.

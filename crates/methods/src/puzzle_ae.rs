@@ -13,7 +13,7 @@ use crate::model_dir::{ModelDir, Tensors, read_network};
 use crate::registry::MethodEntry;
 use crate::scoring::{blurred, check_blur, check_size, score_each};
 use crate::settings::{parse_settings, settings_table};
-use crate::training::{Loaded, OptimizerKind, Schedule, TrainingPlan};
+use crate::training::{Loaded, OptimizerKind, Schedule, TrainingConfig};
 use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext};
 
 const NAME: &str = "puzzle-ae";
@@ -36,20 +36,10 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
 /// Configuration of PuzzleAE. It uses no backbone. Deviations from the original: a narrower network, fewer epochs, and the
 /// mean error over the four cyclic exchanges of the quarters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
 pub struct PuzzleAeConfig {
-    /// Passes over the training images.
-    pub epochs: usize,
-    /// Images in a step.
-    pub batch_size: usize,
-    /// The optimizer.
-    pub optimizer: OptimizerKind,
-    /// Step size.
-    pub learning_rate: f64,
-    /// L2 penalty.
-    pub weight_decay: f64,
-    /// How the step size changes.
-    pub schedule: Schedule,
+    /// The training of the network.
+    #[serde(flatten)]
+    pub training: TrainingConfig,
     /// Channels of the network at full resolution.
     pub width: usize,
     /// Largest change of a pixel value (0 to 1) by the adversary; 0 for none.
@@ -63,12 +53,14 @@ pub struct PuzzleAeConfig {
 impl Default for PuzzleAeConfig {
     fn default() -> Self {
         Self {
-            epochs: 100,
-            batch_size: 8,
-            optimizer: OptimizerKind::Adam,
-            learning_rate: 1e-3,
-            weight_decay: 0.0,
-            schedule: Schedule::Cosine,
+            training: TrainingConfig {
+                epochs: 100,
+                batch_size: 8,
+                optimizer: OptimizerKind::Adam,
+                learning_rate: 1e-3,
+                weight_decay: 0.0,
+                schedule: Schedule::Cosine,
+            },
             width: 16,
             epsilon: 0.03,
             adversarial_steps: 1,
@@ -78,8 +70,8 @@ impl Default for PuzzleAeConfig {
 }
 
 fn configure(table: toml::Table) -> Result<PuzzleAeConfig, MethodError> {
-    let config: PuzzleAeConfig = parse_settings(NAME, table)?;
-    config.plan().check(NAME)?;
+    let config = parse_settings(NAME, &PuzzleAeConfig::default(), &[], table)?;
+    config.training.check(NAME)?;
     check_blur(NAME, "blur_sigma", config.blur_sigma)?;
     let bad =
         |key, expected, actual: String| MethodError::ConfigValue { method: NAME, key, expected, actual };
@@ -96,18 +88,6 @@ fn configure(table: toml::Table) -> Result<PuzzleAeConfig, MethodError> {
 }
 
 impl PuzzleAeConfig {
-    fn plan(&self) -> TrainingPlan {
-        TrainingPlan {
-            stage: NAME,
-            epochs: self.epochs,
-            batch_size: self.batch_size,
-            optimizer: self.optimizer,
-            learning_rate: self.learning_rate,
-            weight_decay: self.weight_decay,
-            schedule: self.schedule,
-        }
-    }
-
     /// `puzzles` changed within [`PuzzleAeConfig::epsilon`] so that `network` restores them worse.
     fn attacked(&self, network: &UNet, puzzles: &Tensor, images: &Tensor) -> Result<Tensor, MethodError> {
         if self.epsilon == 0.0 {
@@ -174,10 +154,11 @@ impl Method for PuzzleAe {
             let images: Vec<RgbImage> = samples.into_iter().map(|sample| sample.image).collect();
             Ok((to_batch(&puzzles, UNIT, &run.device)?, to_batch(&images, UNIT, &run.device)?))
         };
-        let curve = config.plan().run(params.vars(), train, run, prepare, |(puzzles, images)| {
-            let attacked = config.attacked(&network, &puzzles, &images)?;
-            Ok(restoration_error(&network, &attacked, &images)?.mean_all()?)
-        })?;
+        let curve =
+            config.training.plan(NAME).run(params.vars(), train, run, prepare, |(puzzles, images)| {
+                let attacked = config.attacked(&network, &puzzles, &images)?;
+                Ok(restoration_error(&network, &attacked, &images)?.mean_all()?)
+            })?;
         let tensors = params.tensors()?;
         let place = (run.backbone.name(), run.image_size, run.seed);
         let detector = RestoringDetector::new(config, tensors, "the fitted network", place, &run.device)?;

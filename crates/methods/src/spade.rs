@@ -8,12 +8,13 @@ use fmam_core::{ImageSize, SampleSource};
 use fmam_models::{Backbone, FeatureMoments, FeaturePyramid, ModelError};
 use serde::{Deserialize, Serialize};
 
+use crate::distance::nearest_rows;
 use crate::feature_detector::{FeatureDetector, NormalFeatures, SavedDetector, each_training_image};
 use crate::model_dir::{Tensors, saved_tensor};
-use crate::nearest::{Basis, Nearest, add_rows, nearest_rows};
+use crate::nearest::{Basis, Nearest, add_rows};
 use crate::patch_embedding::{Alignment, PatchEmbedding};
 use crate::registry::MethodEntry;
-use crate::sample_features::spread;
+use crate::sample_features::{spread, within_memory};
 use crate::scoring::{check_blur, grid_map};
 use crate::settings::parse_settings;
 use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext};
@@ -54,7 +55,7 @@ impl Default for SpadeConfig {
 }
 
 fn configure(table: toml::Table) -> Result<SpadeConfig, MethodError> {
-    let config: SpadeConfig = parse_settings(NAME, table)?;
+    let config = parse_settings(NAME, &SpadeConfig::default(), &[], table)?;
     if config.neighbours == 0 {
         let (key, expected, actual) = ("neighbours", "at least 1", "0".to_owned());
         return Err(MethodError::ConfigValue { method: NAME, key, expected, actual });
@@ -86,31 +87,16 @@ impl Method for Spade {
         let basis = Basis::new(&moments, width)?;
 
         let dtype = if config.half_precision { DType::F16 } else { DType::F32 };
-        let image_bytes = (n_positions * width * dtype.size_in_bytes()) as u64;
-        let n_fit = usize::try_from(config.gallery_bytes / image_bytes.max(1)).unwrap_or(usize::MAX);
-        if n_fit == 0 {
-            return Err(MethodError::ConfigValue {
-                method: NAME,
-                key: "gallery_bytes",
-                expected: "enough for one image",
-                actual: format!("{}, where an image takes {image_bytes}", config.gallery_bytes),
-            });
-        }
-        if n_fit < train.len() {
-            tracing::warn!(
-                kept = n_fit,
-                images = train.len(),
-                "the gallery does not hold every training image"
-            );
-        }
+        let image_bytes = n_positions * width * dtype.size_in_bytes();
+        let images = within_memory(NAME, ("gallery_bytes", config.gallery_bytes), image_bytes, train.len())?;
         let gallery_image = |features: &FeaturePyramid| -> Result<GalleryImage, MethodError> {
             let rows = basis.rotate(&embed(features)?.values).into_values();
             let rows = Tensor::from_vec(rows, (n_positions, width), &Device::Cpu)?.to_dtype(dtype)?;
             Ok(GalleryImage { pooled: pooled(features)?, rows })
         };
         let mut gallery = Vec::new();
-        each_training_image(train, run, &spread(train.len(), n_fit), None, gallery_image, |images| {
-            gallery.extend(images);
+        each_training_image(train, run, &images, None, gallery_image, |kept| {
+            gallery.extend(kept);
             Ok(())
         })?;
         let normal = Gallery::new(config.clone(), basis, gallery);

@@ -30,29 +30,24 @@ pub enum Schedule {
     Cosine,
 }
 
-/// What the loop needs to know.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TrainingPlan {
-    pub(crate) stage: &'static str,
-    pub(crate) epochs: usize,
-    pub(crate) batch_size: usize,
-    pub(crate) optimizer: OptimizerKind,
-    pub(crate) learning_rate: f64,
-    pub(crate) weight_decay: f64,
-    pub(crate) schedule: Schedule,
+/// How a network is trained: the settings that every method has that trains one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TrainingConfig {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images in a step.
+    pub batch_size: usize,
+    /// The optimizer.
+    pub optimizer: OptimizerKind,
+    /// Step size.
+    pub learning_rate: f64,
+    /// L2 penalty.
+    pub weight_decay: f64,
+    /// How the step size changes.
+    pub schedule: Schedule,
 }
 
-/// One sample as it was loaded, with its index and the seed that belongs to it in this epoch.
-pub(crate) struct Loaded {
-    pub(crate) index: usize,
-    pub(crate) image: RgbImage,
-    pub(crate) seed: Seed,
-}
-
-/// More epochs would take years, and products of them could overflow.
-pub(crate) const MAX_EPOCHS: usize = 1_000_000;
-
-impl TrainingPlan {
+impl TrainingConfig {
     /// Checks what a user gave for `method`.
     pub(crate) fn check(&self, method: &'static str) -> Result<(), MethodError> {
         let bad = |key, expected, actual: String| MethodError::ConfigValue { method, key, expected, actual };
@@ -71,6 +66,30 @@ impl TrainingPlan {
         Ok(())
     }
 
+    /// The training called `stage`.
+    pub(crate) fn plan(self, stage: &'static str) -> TrainingPlan {
+        TrainingPlan { stage, config: self }
+    }
+}
+
+/// What the loop needs to know.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TrainingPlan {
+    stage: &'static str,
+    config: TrainingConfig,
+}
+
+/// One sample as it was loaded, with its index and the seed that belongs to it in this epoch.
+pub(crate) struct Loaded {
+    pub(crate) index: usize,
+    pub(crate) image: RgbImage,
+    pub(crate) seed: Seed,
+}
+
+/// More epochs would take years, and products of them could overflow.
+pub(crate) const MAX_EPOCHS: usize = 1_000_000;
+
+impl TrainingPlan {
     /// Trains `vars`. `prepare` turns loaded samples into a batch on a loader thread; `loss` builds the graph of a
     /// batch on this one.
     pub(crate) fn run<B: Send>(
@@ -84,10 +103,10 @@ impl TrainingPlan {
         if source.is_empty() {
             return Err(MethodError::NoTrainingImages);
         }
-        let batch_size = self.batch_size.min(source.len());
+        let batch_size = self.config.batch_size.min(source.len());
         // The rest of an epoch that fills no batch is left out: batch statistics of a few images would be noise.
         let batches = source.len() / batch_size;
-        let total = batches * self.epochs;
+        let total = batches * self.config.epochs;
         let seed = run.seed.derive(self.stage);
         let order = |epoch: usize| {
             let mut order: Vec<usize> = (0..source.len()).collect();
@@ -129,7 +148,7 @@ impl TrainingPlan {
                 curve.push(CurvePoint { stage: self.stage.to_owned(), epoch, loss: epoch_loss });
                 epoch_loss = 0.0;
             }
-            let detail = format!("epoch {epoch}/{}, loss {value:.4}", self.epochs);
+            let detail = format!("epoch {epoch}/{}, loss {value:.4}", self.config.epochs);
             run.progress.update(step as u64 + 1, &detail);
             Ok(())
         })?;
@@ -137,15 +156,19 @@ impl TrainingPlan {
         // The last step's effect shows in no loss.
         for var in vars {
             if !var.sum_all()?.to_scalar::<f32>()?.is_finite() {
-                return Err(MethodError::Diverged { stage: self.stage, epoch: self.epochs, loss: f64::NAN });
+                return Err(MethodError::Diverged {
+                    stage: self.stage,
+                    epoch: self.config.epochs,
+                    loss: f64::NAN,
+                });
             }
         }
         Ok(curve)
     }
 
     fn optimizer(&self, vars: Vec<Var>) -> Result<Box<dyn Optimizer + Send>, MethodError> {
-        let (learning_rate, weight_decay) = (self.learning_rate, self.weight_decay);
-        Ok(match self.optimizer {
+        let (learning_rate, weight_decay) = (self.config.learning_rate, self.config.weight_decay);
+        Ok(match self.config.optimizer {
             OptimizerKind::Adam => Box::new(Adam::new(
                 vars,
                 AdamConfig { learning_rate, betas: (0.5, 0.999), weight_decay, ..AdamConfig::default() },
@@ -157,11 +180,11 @@ impl TrainingPlan {
     }
 
     fn learning_rate_at(&self, step: usize, total: usize) -> f64 {
-        match self.schedule {
-            Schedule::Constant => self.learning_rate,
+        match self.config.schedule {
+            Schedule::Constant => self.config.learning_rate,
             Schedule::Cosine => {
                 let done = step as f64 / total as f64;
-                self.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+                self.config.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
             }
         }
     }

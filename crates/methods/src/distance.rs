@@ -1,0 +1,105 @@
+//! Squared Euclidean distances of feature vectors, without cancellation and to the same bits on any machine.
+
+use crate::nearest::Nearest;
+
+/// Lanes of the sums and minima, a whole number of the widest vectors.
+pub(crate) const LANES: usize = 16;
+
+/// Squared Euclidean distance, with the widest vectors that the machine has. The same bits on any.
+pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
+    pulp::Arch::new().dispatch(|| sum_of_squares(a, b))
+}
+
+/// The squared distance of `query` to the nearest of `rows`, where that is below `limit`; else `limit`. A distance is given up
+/// as soon as the first values alone exceed it.
+pub(crate) fn nearer(query: &[f32], rows: &[f32], limit: f32) -> f32 {
+    let search =
+        || rows.chunks_exact(query.len()).fold(limit, |limit, row| below(query, row, limit).unwrap_or(limit));
+    pulp::Arch::new().dispatch(search)
+}
+
+/// [`sum_of_squares`], to the bit, where that is below `limit`.
+#[inline(always)]
+fn below(a: &[f32], b: &[f32], limit: f32) -> Option<f32> {
+    /// Values between two looks at the sum so far, which never falls.
+    const STRIDE: usize = 2 * LANES;
+    let mut lanes = [0.0_f32; LANES];
+    let (mut left, mut right) = (a.chunks_exact(STRIDE), b.chunks_exact(STRIDE));
+    for (a, b) in (&mut left).zip(&mut right) {
+        add_squares(&mut lanes, a, b);
+        if sum_of_lanes(lanes, 0.0) >= limit {
+            return None;
+        }
+    }
+    let rest = add_squares(&mut lanes, left.remainder(), right.remainder());
+    let squared = sum_of_lanes(lanes, rest);
+    (squared < limit).then_some(squared)
+}
+
+/// Sum of the squared differences, in a fixed order.
+#[inline(always)]
+pub(crate) fn sum_of_squares(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    let rest = add_squares(&mut lanes, a, b);
+    sum_of_lanes(lanes, rest)
+}
+
+/// Adds the squared differences of whole chunks of lanes to `lanes`, and gives the sum over the rest.
+#[inline(always)]
+fn add_squares(lanes: &mut [f32; LANES], a: &[f32], b: &[f32]) -> f32 {
+    let (mut left, mut right) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    for (a, b) in (&mut left).zip(&mut right) {
+        for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
+            *lane += (a - b) * (a - b);
+        }
+    }
+    left.remainder().iter().zip(right.remainder()).map(|(a, b)| (a - b) * (a - b)).sum()
+}
+
+/// Sum by halves, which vectors do in a few steps.
+#[inline(always)]
+fn sum_of_lanes(mut lanes: [f32; LANES], rest: f32) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+        half /= 2;
+    }
+    lanes[0] + rest
+}
+
+/// The `count` of `rows` that are nearest to `query`, nearest first, with their squared distances; the earlier of two that
+/// are equally near.
+pub(crate) fn nearest_rows(rows: &[f32], query: &[f32], count: usize) -> Vec<Nearest> {
+    let distance = |(row, values)| Nearest { squared: squared_distance(query, values), row };
+    let mut all: Vec<Nearest> = rows.chunks_exact(query.len()).enumerate().map(distance).collect();
+    all.sort_by(|a, b| a.squared.total_cmp(&b.squared).then(a.row.cmp(&b.row)));
+    all.truncate(count);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_rows_come_in_their_order() {
+        let found = nearest_rows(&[5.0, 1.0, 3.0, 1.0], &[2.0], 3);
+        assert_eq!(found.iter().map(|nearest| nearest.row).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_distance_is_given_up_only_above_the_limit() {
+        let row = |n: usize, seed: usize| (0..n).map(|k| ((k * seed) % 17) as f32).collect::<Vec<_>>();
+        for n in [1, 15, 16, 31, 32, 33, 100] {
+            let (a, b) = (row(n, 5), row(n, 11));
+            let squared = squared_distance(&a, &b);
+            assert_eq!(nearer(&a, &b, f32::INFINITY), squared, "{n}");
+            assert_eq!(nearer(&a, &b, squared), squared, "{n}");
+            assert_eq!(nearer(&a, &b, 0.5 * squared), 0.5 * squared, "{n}");
+            // The nearest of several, one of which is the vector itself.
+            assert_eq!(nearer(&a, &[b.clone(), a.clone(), b].concat(), f32::INFINITY), 0.0, "{n}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What only the methods with a feature mapping do.
+
+use super::*;
+
+#[test]
+fn an_untrained_mapping_whitens_and_adapted_features_can_be_seen() {
+    let (images, ..) = test_images();
+    let table = toml::from_str("epochs = 1\nmapping.epochs = 0").unwrap();
+    let train = striped_train(8, SIZE, Seed::new(1));
+    let fitted =
+        (method("rkd+fmam").unwrap().build)(table).unwrap().fit(&train, &context(0, 1, &Silent)).unwrap();
+    assert!(fitted.curve.iter().all(|point| point.stage == "student"));
+    let features = fitted.detector.features(&images).unwrap().unwrap();
+    let adapted = features.adapted.unwrap();
+    for (before, after) in features.teacher.scales.iter().zip(&adapted.scales) {
+        assert_eq!(before.dims(), after.dims());
+    }
+    // On normal training images each channel has the offset as its mean.
+    let normal: Vec<_> = (0..8).map(|i| train.image(i).unwrap()).collect();
+    let normal = fitted.detector.features(&normal).unwrap().unwrap().adapted.unwrap();
+    for scale in &normal.scales {
+        let means = scale.mean((0, 2, 3)).unwrap().to_vec1::<f32>().unwrap();
+        assert!(means.iter().all(|mean| (mean - 1.0).abs() < 1e-2), "{means:?}");
+    }
+    let plain = fit(method("rkd").unwrap(), 0, 1).detector.features(&images[..1]).unwrap().unwrap();
+    assert!(plain.adapted.is_none());
+    assert_eq!(plain.expected.unwrap().scales[0].dims(), plain.teacher.scales[0].dims());
+}
+
+#[test]
+fn a_mapping_is_trained_behind_the_student_or_before_it() {
+    let (images, ..) = test_images();
+    let train = striped_train(8, SIZE, Seed::new(1));
+    let folder = tempfile::tempdir().unwrap();
+    let fit = |name: &str, settings: &str| {
+        let table = toml::from_str(&format!("epochs = 3\n{settings}")).unwrap();
+        let method = (method("rkd+fmam").unwrap().build)(table).unwrap();
+        let fitted = method.fit(&train, &context(0, 1, &Silent)).unwrap();
+        let dir = folder.path().join(name);
+        fitted.detector.save(&dir).unwrap();
+        let scores = bits(&fitted.detector.score(&images).unwrap());
+        assert_eq!(
+            bits(&load_detector(&dir, &Device::Cpu).unwrap().score(&images).unwrap()),
+            scores,
+            "{name}"
+        );
+        let stages: Vec<String> = fitted.curve.into_iter().map(|point| point.stage).collect();
+        (stages, scores, std::fs::read(dir.join("student.safetensors")).unwrap())
+    };
+    let (stages, whitened, student) = fit("whitened", "mapping.epochs = 0");
+    assert_eq!(stages, ["student"; 3]);
+    let (stages, mapped, same) = fit("mapped", "mapping.epochs = 2");
+    assert_eq!(stages, ["student", "student", "student", "feature-mapping", "feature-mapping"]);
+    // It leaves the student as it is, and changes what is compared.
+    assert!(student == same && whitened != mapped);
+    let (stages, target, other) = fit("target", "mapping.epochs = 2\nmapping.adaptation = 'target-mapping'");
+    assert_eq!(stages, ["feature-mapping", "feature-mapping", "student", "student", "student"]);
+    assert!(other != student && target != mapped);
+}
+
+#[test]
+fn the_last_block_can_be_trained_instead_of_a_mapping() {
+    let (images, ..) = test_images();
+    let table =
+        toml::from_str("epochs = 4\nmapping.adaptation = 'last-block'\nscoring.reference = 'position'");
+    let train = striped_train(8, SIZE, Seed::new(1));
+    let run = context(0, 1, &Silent);
+    let fitted = (method("rkd+fmam").unwrap().build)(table.unwrap()).unwrap().fit(&train, &run).unwrap();
+    let losses: Vec<f64> =
+        fitted.curve.iter().filter(|p| p.stage == "feature-mapping").map(|p| p.loss).collect();
+    assert!(losses.len() == 4 && losses[3] < losses[0], "{losses:?}");
+    let folder = tempfile::tempdir().unwrap();
+    fitted.detector.save(&folder.path().join("model")).unwrap();
+    let loaded = load_detector(&folder.path().join("model"), &Device::Cpu).unwrap();
+    assert_eq!(bits(&loaded.score(&images).unwrap()), bits(&fitted.detector.score(&images).unwrap()));
+    // The finer scales are the teacher's own, the coarsest is not.
+    let tuned = loaded.features(&images[..1]).unwrap().unwrap().teacher;
+    let plain = fit(method("rkd").unwrap(), 0, 1).detector.features(&images[..1]).unwrap().unwrap().teacher;
+    let values = |tensor: &candle_core::Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert!((0..2).all(|k| values(&tuned.scales[k]) == values(&plain.scales[k])));
+    assert!(values(&tuned.scales[2]) != values(&plain.scales[2]));
+}
+
+#[test]
+fn students_that_end_in_a_relu_learn_whitened_features_of_either_sign() {
+    let train = striped_train(4, SIZE, Seed::new(1));
+    let backbone = random_backbone("resnet18", Seed::new(3), &Device::Cpu).unwrap();
+    let run = RunContext { backbone: Arc::new(backbone), ..context(0, 1, &Silent) };
+    for name in ["nkd+fmam", "rkd+fmam"] {
+        let table = toml::from_str("epochs = 6\nbatch_size = 4\nmapping.epochs = 0").unwrap();
+        let fitted = (method(name).unwrap().build)(table).unwrap().fit(&train, &run).unwrap();
+        let losses: Vec<f64> = fitted.curve.iter().map(|point| point.loss).collect();
+        // Whitened features have as much below zero as an output of one sign cannot give.
+        assert!(losses[5] < 0.9 * losses[0], "{name}: {losses:?}");
+        let folder = tempfile::tempdir().unwrap();
+        let images = test_images().0;
+        fitted.detector.save(&folder.path().join("model")).unwrap();
+        let loaded = load_detector(&folder.path().join("model"), &Device::Cpu).unwrap();
+        assert_eq!(
+            bits(&loaded.score(&images[..2]).unwrap()),
+            bits(&fitted.detector.score(&images[..2]).unwrap())
+        );
+    }
+}
