@@ -1,0 +1,63 @@
+//! Writes the features of one category to safetensors files, for other programs to compute with: `train.safetensors` and
+//! `test.safetensors` with `scale0`, `scale1`, ... of shape `[N, C, H, W]`, and in the test file `labels`, `[N]`, and
+//! `masks`, `[N, height, width]`, of 0 and 1.
+//!
+//! ```text
+//! cargo run --release -p fmam-experiment --example features -- DATA magnetic-tile magnetic-tile efficientnet-lite0 OUT
+//! ```
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use fmam_core::{ImageSize, Label, SampleSource};
+use fmam_datasets::{DatasetOptions, dataset};
+use fmam_models::{Backbone, LoadedBackbone, load_backbone, to_batch};
+
+const SIZE: ImageSize = ImageSize::square(256);
+
+fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [root, dataset_name, category, backbone, out] = arguments.as_slice() else {
+        return Err("expected: DATA DATASET CATEGORY BACKBONE OUT".into());
+    };
+    let options = DatasetOptions { root: Some(root.into()), ..DatasetOptions::default() };
+    let category = (dataset(dataset_name)?.open)(&options)?.category(category, SIZE)?;
+    let backbone = load_backbone(backbone, None, &Device::Cpu)?;
+    std::fs::create_dir_all(out)?;
+    let (test, out) = (category.test.as_ref(), Path::new(out));
+
+    let train = features(category.train.as_ref(), &backbone)?;
+    candle_core::safetensors::save(&train, out.join("train.safetensors"))?;
+
+    let mut tensors = features(test, &backbone)?;
+    let labels: Vec<u8> =
+        (0..test.len()).map(|k| u8::from(test.sample(k).label == Label::Anomalous)).collect();
+    let mut masks = Vec::with_capacity(test.len() * SIZE.pixels());
+    for index in 0..test.len() {
+        let mask = test.mask(index)?.ok_or("an anomalous image without a mask")?;
+        masks.extend(mask.data().iter().map(|&value| u8::from(value != 0)));
+    }
+    tensors.insert("labels".into(), Tensor::from_vec(labels, test.len(), &Device::Cpu)?);
+    let shape = (test.len(), SIZE.height, SIZE.width);
+    tensors.insert("masks".into(), Tensor::from_vec(masks, shape, &Device::Cpu)?);
+    candle_core::safetensors::save(&tensors, out.join("test.safetensors"))?;
+    Ok(())
+}
+
+/// The features of all images, scale by scale.
+fn features(
+    source: &dyn SampleSource,
+    backbone: &LoadedBackbone,
+) -> Result<HashMap<String, Tensor>, Box<dyn Error + Send + Sync>> {
+    let mut scales: Vec<Vec<Tensor>> = vec![Vec::new(); backbone.channels().len()];
+    for index in 0..source.len() {
+        let batch = to_batch(&[source.image(index)?], backbone.preprocess(), &Device::Cpu)?;
+        for (all, scale) in scales.iter_mut().zip(backbone.features(&batch)?.scales) {
+            all.push(scale.detach().contiguous()?);
+        }
+    }
+    let named = scales.into_iter().enumerate();
+    named.map(|(k, scale)| Ok((format!("scale{k}"), Tensor::cat(&scale, 0)?))).collect()
+}
