@@ -5,60 +5,65 @@ use crate::nearest::Nearest;
 /// Lanes of the sums and minima, a whole number of the widest vectors.
 pub(crate) const LANES: usize = 16;
 
+/// Chunks of lanes between two looks at the sum so far.
+const LOOK: usize = 2;
+
 /// Squared Euclidean distance, with the widest vectors that the machine has. The same bits on any.
 pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
-    pulp::Arch::new().dispatch(|| sum_of_squares(a, b))
+    nearer(a, b, f32::INFINITY)
 }
 
 /// The squared distance of `query` to the nearest of `rows`, where that is below `limit`; else `limit`. A distance is given up
 /// as soon as the first values alone exceed it.
 pub(crate) fn nearer(query: &[f32], rows: &[f32], limit: f32) -> f32 {
-    let search =
-        || rows.chunks_exact(query.len()).fold(limit, |limit, row| below(query, row, limit).unwrap_or(limit));
-    pulp::Arch::new().dispatch(search)
+    pulp::Arch::new().dispatch(Nearer { query, rows, limit })
 }
 
-/// [`sum_of_squares`], to the bit, where that is below `limit`.
+/// What [`nearer`] computes. A closure would not do: what is not inlined into the dispatch is compiled for any machine.
+struct Nearer<'a> {
+    query: &'a [f32],
+    rows: &'a [f32],
+    limit: f32,
+}
+
+impl pulp::NullaryFnOnce for Nearer<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn call(self) -> f32 {
+        let mut limit = self.limit;
+        for row in self.rows.chunks_exact(self.query.len()) {
+            limit = below(self.query, row, limit);
+        }
+        limit
+    }
+}
+
+/// Sum of the squared differences in a fixed order where it is below `limit`, else `limit`.
 #[inline(always)]
-fn below(a: &[f32], b: &[f32], limit: f32) -> Option<f32> {
-    /// Values between two looks at the sum so far, which never falls.
-    const STRIDE: usize = 2 * LANES;
+pub(crate) fn below(a: &[f32], b: &[f32], limit: f32) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let mut lanes = [0.0_f32; LANES];
-    let (mut left, mut right) = (a.chunks_exact(STRIDE), b.chunks_exact(STRIDE));
-    for (a, b) in (&mut left).zip(&mut right) {
-        add_squares(&mut lanes, a, b);
-        if sum_of_lanes(lanes, 0.0) >= limit {
-            return None;
+    for (a, b) in a.chunks(LOOK).zip(b.chunks(LOOK)) {
+        for (a, b) in a.iter().zip(b) {
+            for lane in 0..LANES {
+                let difference = a[lane] - b[lane];
+                lanes[lane] += difference * difference;
+            }
+        }
+        // It never falls.
+        if sum_of_lanes(lanes) >= limit {
+            return limit;
         }
     }
-    let rest = add_squares(&mut lanes, left.remainder(), right.remainder());
-    let squared = sum_of_lanes(lanes, rest);
-    (squared < limit).then_some(squared)
-}
-
-/// Sum of the squared differences, in a fixed order.
-#[inline(always)]
-pub(crate) fn sum_of_squares(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0_f32; LANES];
-    let rest = add_squares(&mut lanes, a, b);
-    sum_of_lanes(lanes, rest)
-}
-
-/// Adds the squared differences of whole chunks of lanes to `lanes`, and gives the sum over the rest.
-#[inline(always)]
-fn add_squares(lanes: &mut [f32; LANES], a: &[f32], b: &[f32]) -> f32 {
-    let (mut left, mut right) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    for (a, b) in (&mut left).zip(&mut right) {
-        for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
-            *lane += (a - b) * (a - b);
-        }
-    }
-    left.remainder().iter().zip(right.remainder()).map(|(a, b)| (a - b) * (a - b)).sum()
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| (a - b) * (a - b)).sum();
+    let squared = sum_of_lanes(lanes) + rest;
+    if squared < limit { squared } else { limit }
 }
 
 /// Sum by halves, which vectors do in a few steps.
 #[inline(always)]
-fn sum_of_lanes(mut lanes: [f32; LANES], rest: f32) -> f32 {
+fn sum_of_lanes(mut lanes: [f32; LANES]) -> f32 {
     let mut half = LANES / 2;
     while half > 0 {
         for lane in 0..half {
@@ -66,7 +71,7 @@ fn sum_of_lanes(mut lanes: [f32; LANES], rest: f32) -> f32 {
         }
         half /= 2;
     }
-    lanes[0] + rest
+    lanes[0]
 }
 
 /// The `count` of `rows` that are nearest to `query`, nearest first, with their squared distances; the earlier of two that

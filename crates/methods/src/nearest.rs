@@ -11,7 +11,7 @@ use fmam_models::{FeatureMoments, FeaturePyramid};
 use rayon::prelude::*;
 
 use crate::MethodError;
-use crate::distance::{LANES, sum_of_squares};
+use crate::distance::{LANES, below};
 use crate::model_dir::{Tensors, saved_tensor};
 
 /// Share of the variance that the first coordinates hold.
@@ -150,7 +150,14 @@ impl Basis {
             {
                 let first = first_row + block * CANDIDATE_BLOCK;
                 let candidates = Candidates { rows, lengths, first };
-                arch.dispatch(|| candidates.improve(query, query_head * slack, slack, bounds, best));
+                arch.dispatch(Improve {
+                    candidates,
+                    query,
+                    query_head: query_head * slack,
+                    slack,
+                    bounds,
+                    best,
+                });
             }
         }
     }
@@ -213,21 +220,31 @@ struct Candidates<'a> {
     first: usize,
 }
 
-impl Candidates<'_> {
-    /// `bounds` holds -2 times the products of the first coordinates, and is made to the bounds from below of the squared
-    /// distances less `query_head`.
+/// Compares a query with the candidates of a block, as far as their bounds are below what is known.
+struct Improve<'a> {
+    candidates: Candidates<'a>,
+    query: &'a [f32],
+    query_head: f32,
+    slack: f32,
+    /// -2 times the products of the first coordinates; made to the bounds from below of the squared distances less
+    /// `query_head`.
+    bounds: &'a mut [f32],
+    best: &'a mut Nearest,
+}
+
+impl pulp::NullaryFnOnce for Improve<'_> {
+    type Output = ();
+
     #[inline(always)]
-    fn improve(&self, query: &[f32], query_head: f32, slack: f32, bounds: &mut [f32], best: &mut Nearest) {
-        for (bound, length) in bounds.iter_mut().zip(self.lengths) {
-            *bound += length * slack;
-        }
-        let lowest = minimum(bounds);
+    fn call(self) {
+        let Self { candidates, query, query_head, slack, bounds, best } = self;
+        let lowest = least_bound(bounds, candidates.lengths, slack);
         if query_head + lowest >= best.squared {
             return;
         }
         // The most promising one first: it rules most of the others out.
         if let Some(index) = bounds.iter().position(|bound| *bound == lowest) {
-            self.compare(query, index, best);
+            candidates.compare(query, index, best);
         }
         for (chunk, bounds) in bounds.chunks(LANES).enumerate() {
             if query_head + minimum(bounds) >= best.squared {
@@ -235,32 +252,59 @@ impl Candidates<'_> {
             }
             for (lane, bound) in bounds.iter().enumerate() {
                 if query_head + bound < best.squared {
-                    self.compare(query, chunk * LANES + lane, best);
+                    candidates.compare(query, chunk * LANES + lane, best);
                 }
             }
         }
     }
+}
 
+impl Candidates<'_> {
     #[inline(always)]
     fn compare(&self, query: &[f32], index: usize, best: &mut Nearest) {
         let width = query.len();
-        let squared = sum_of_squares(query, &self.rows[index * width..(index + 1) * width]);
+        let squared = below(query, &self.rows[index * width..(index + 1) * width], best.squared);
         if squared < best.squared {
             *best = Nearest { squared, row: self.first + index };
         }
     }
 }
 
+/// Makes products to bounds, and gives the least.
 #[inline(always)]
-fn minimum(values: &[f32]) -> f32 {
-    let mut lanes = [f32::INFINITY; LANES];
-    let mut chunks = values.chunks_exact(LANES);
-    for chunk in &mut chunks {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane = if *value < *lane { *value } else { *lane };
+fn least_bound(bounds: &mut [f32], lengths: &[f32], slack: f32) -> f32 {
+    let mut least = [f32::INFINITY; LANES];
+    let ((chunks, rest), (lengths, length_rest)) =
+        (bounds.as_chunks_mut::<LANES>(), lengths.as_chunks::<LANES>());
+    for (bounds, lengths) in chunks.iter_mut().zip(lengths) {
+        for lane in 0..LANES {
+            bounds[lane] += lengths[lane] * slack;
+            least[lane] = if bounds[lane] < least[lane] { bounds[lane] } else { least[lane] };
         }
     }
-    lanes.iter().chain(chunks.remainder()).copied().fold(f32::INFINITY, f32::min)
+    for (bound, length) in rest.iter_mut().zip(length_rest) {
+        *bound += length * slack;
+    }
+    minimum(&least).min(minimum(rest))
+}
+
+#[inline(always)]
+fn minimum(values: &[f32]) -> f32 {
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    let mut least = [f32::INFINITY; LANES];
+    for chunk in chunks {
+        for lane in 0..LANES {
+            least[lane] = if chunk[lane] < least[lane] { chunk[lane] } else { least[lane] };
+        }
+    }
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            least[lane] = if least[lane + half] < least[lane] { least[lane + half] } else { least[lane] };
+        }
+        half /= 2;
+    }
+    rest.iter().copied().fold(least[0], f32::min)
 }
 
 #[cfg(test)]
