@@ -147,6 +147,21 @@ mod tests {
     }
 
     #[test]
+    fn ties_and_copies_are_settled_alike_on_any_number_of_threads() {
+        let mut rng = Seed::new(5).rng();
+        // On a coarse grid: many vectors are as far, and some are the same.
+        let (n, width, count) = (3000, 40, 150);
+        let rows: Vec<f32> = (0..n * width)
+            .map(|k| if k % width < 6 { rng.random_range(0..3) as f32 } else { (k / width % 2) as f32 })
+            .collect();
+        let expected = by_definition(&rows, width, count, 3);
+        for threads in [1, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            assert_eq!(pool.install(|| pick(&rows, width, count, 3)), expected, "{threads} threads");
+        }
+    }
+
+    #[test]
     fn on_a_line_the_far_end_comes_first() {
         let line: Vec<f32> = (0..9).map(|v| v as f32).collect();
         assert_eq!(pick(&line, 1, 3, 0), [0, 8, 4]);

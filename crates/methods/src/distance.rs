@@ -86,6 +86,9 @@ pub(crate) fn nearest_rows(rows: &[f32], query: &[f32], count: usize) -> Vec<Nea
 
 #[cfg(test)]
 mod tests {
+    use fmam_core::Seed;
+    use rand::Rng;
+
     use super::*;
 
     #[test]
@@ -96,12 +99,17 @@ mod tests {
 
     #[test]
     fn a_distance_is_given_up_only_above_the_limit() {
-        let row = |n: usize, seed: usize| (0..n).map(|k| ((k * seed) % 17) as f32).collect::<Vec<_>>();
-        for n in [1, 15, 16, 31, 32, 33, 100] {
+        let row = |n: usize, seed| {
+            let mut rng = Seed::new(seed).rng();
+            (0..n).map(|_| rng.random::<f32>() - 0.3).collect::<Vec<_>>()
+        };
+        for n in [1, 15, 16, 31, 32, 33, 48, 100] {
             let (a, b) = (row(n, 5), row(n, 11));
             let squared = squared_distance(&a, &b);
-            assert_eq!(nearer(&a, &b, f32::INFINITY), squared, "{n}");
-            assert_eq!(nearer(&a, &b, squared), squared, "{n}");
+            let expected: f64 = a.iter().zip(&b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+            assert!((f64::from(squared) / expected - 1.0).abs() < 1e-6, "{n}: {squared} is not {expected}");
+            // To the bit as long as it is below the limit, however little.
+            assert_eq!(nearer(&a, &b, squared.next_up()), squared, "{n}");
             assert_eq!(nearer(&a, &b, 0.5 * squared), 0.5 * squared, "{n}");
             // The nearest of several, one of which is the vector itself.
             assert_eq!(nearer(&a, &[b.clone(), a.clone(), b].concat(), f32::INFINITY), 0.0, "{n}");

@@ -126,8 +126,12 @@ impl SavedDetector {
     }
 }
 
-/// Images whose features are taken together by each thread, so that none waits long for the others.
+/// Images whose features are taken together by each thread, so that none waits long for the others. Four: PaDiM sums so many
+/// at a time, and the groups must not depend on the number of threads.
 const IMAGES_PER_THREAD: usize = 4;
+
+/// Images whose features are held at the same time, at most.
+const MAX_CHUNK: usize = 32;
 
 /// Hands what `embed` makes of the features of each training image to `take`, in order and some at a time.
 pub(crate) fn each_training_image<T: Send>(
@@ -143,7 +147,7 @@ pub(crate) fn each_training_image<T: Send>(
     }
     run.progress.start("features", indices.len() as u64);
     let mut n_done = 0;
-    for indices in indices.chunks(IMAGES_PER_THREAD * rayon::current_num_threads()) {
+    for indices in indices.chunks(MAX_CHUNK.min(IMAGES_PER_THREAD * rayon::current_num_threads())) {
         if run.progress.cancelled() {
             return Err(MethodError::Cancelled);
         }

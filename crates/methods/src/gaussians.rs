@@ -56,7 +56,7 @@ impl PositionMoments {
                     let row = &image.values[position * d..(position + 1) * d];
                     deviations.extend(row.iter().zip(centre).map(|(v, c)| f64::from(*v) - f64::from(*c)));
                 }
-                arch.dispatch(|| accumulate(deviations, d, sums, products));
+                arch.dispatch(Accumulate { rows: deviations, d, sums, products });
             });
     }
 
@@ -95,34 +95,47 @@ impl PositionMoments {
     }
 }
 
-/// Adds rows of `d` deviations to their sums and the lower triangle of their products.
-#[inline(always)]
-fn accumulate(rows: &[f64], d: usize, sums: &mut [f64], products: &mut [f64]) {
-    // Four rows at a time, so that a product is read and written once for four additions.
-    let mut blocks = rows.chunks_exact(4 * d);
-    for block in &mut blocks {
-        let (ab, cd) = block.split_at(2 * d);
-        let ((a, b), (c, e)) = (ab.split_at(d), cd.split_at(d));
-        let mut rest = &mut *products;
-        for i in 0..d {
-            let (line, tail) = rest.split_at_mut(i + 1);
-            rest = tail;
-            let (ai, bi, ci, ei) = (a[i], b[i], c[i], e[i]);
-            sums[i] += ai + bi + ci + ei;
-            let others = a.iter().zip(b).zip(c.iter().zip(e));
-            for (value, ((aj, bj), (cj, ej))) in line.iter_mut().zip(others) {
-                *value += ai * aj + bi * bj + (ci * cj + ei * ej);
+/// Adds rows of `d` deviations to their sums and the lower triangle of their products. A closure would not do: what is not
+/// inlined into the dispatch is compiled for any machine.
+struct Accumulate<'a> {
+    rows: &'a [f64],
+    d: usize,
+    sums: &'a mut [f64],
+    products: &'a mut [f64],
+}
+
+impl pulp::NullaryFnOnce for Accumulate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { rows, d, sums, products } = self;
+        // Four rows at a time, so that a product is read and written once for four additions.
+        let mut blocks = rows.chunks_exact(4 * d);
+        for block in &mut blocks {
+            let (ab, cd) = block.split_at(2 * d);
+            let ((a, b), (c, e)) = (ab.split_at(d), cd.split_at(d));
+            let mut rest = &mut *products;
+            for i in 0..d {
+                let (line, tail) = rest.split_at_mut(i + 1);
+                rest = tail;
+                let (ai, bi, ci, ei) = (a[i], b[i], c[i], e[i]);
+                sums[i] += ai + bi + ci + ei;
+                let others = a.iter().zip(b).zip(c.iter().zip(e));
+                for (value, ((aj, bj), (cj, ej))) in line.iter_mut().zip(others) {
+                    *value += ai * aj + bi * bj + (ci * cj + ei * ej);
+                }
             }
         }
-    }
-    for row in blocks.remainder().chunks_exact(d) {
-        let mut rest = &mut *products;
-        for i in 0..d {
-            let (line, tail) = rest.split_at_mut(i + 1);
-            rest = tail;
-            sums[i] += row[i];
-            for (value, other) in line.iter_mut().zip(row) {
-                *value += row[i] * other;
+        for row in blocks.remainder().chunks_exact(d) {
+            let mut rest = &mut *products;
+            for i in 0..d {
+                let (line, tail) = rest.split_at_mut(i + 1);
+                rest = tail;
+                sums[i] += row[i];
+                for (value, other) in line.iter_mut().zip(row) {
+                    *value += row[i] * other;
+                }
             }
         }
     }
@@ -157,7 +170,7 @@ impl PositionGaussians {
             .map_init(Vec::new, |deviation: &mut Vec<f32>, ((row, mean), factor)| {
                 deviation.clear();
                 deviation.extend(row.iter().zip(mean).map(|(v, m)| v - m));
-                arch.dispatch(|| solved_norm(factor, deviation))
+                arch.dispatch(SolvedNorm { lower: factor, x: deviation })
             })
             .collect())
     }
@@ -195,17 +208,27 @@ impl PositionGaussians {
 }
 
 /// Length of the solution of `L y = x` for a lower triangle `L`, column by column. `x` is overwritten by `y`.
-#[inline(always)]
-fn solved_norm(lower: &[f32], x: &mut [f32]) -> f32 {
-    let (mut columns, mut squares) = (lower, 0.0_f32);
-    for i in 0..x.len() {
-        let (column, rest) = columns.split_at(x.len() - i);
-        columns = rest;
-        let y = x[i] / column[0];
-        squares += y * y;
-        for (value, entry) in x[i + 1..].iter_mut().zip(&column[1..]) {
-            *value -= y * entry;
+struct SolvedNorm<'a> {
+    lower: &'a [f32],
+    x: &'a mut [f32],
+}
+
+impl pulp::NullaryFnOnce for SolvedNorm<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn call(self) -> f32 {
+        let Self { lower, x } = self;
+        let (mut columns, mut squares) = (lower, 0.0_f32);
+        for i in 0..x.len() {
+            let (column, rest) = columns.split_at(x.len() - i);
+            columns = rest;
+            let y = x[i] / column[0];
+            squares += y * y;
+            for (value, entry) in x[i + 1..].iter_mut().zip(&column[1..]) {
+                *value -= y * entry;
+            }
         }
+        squares.sqrt()
     }
-    squares.sqrt()
 }

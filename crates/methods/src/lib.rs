@@ -7,9 +7,9 @@
 //! methods by their kinds and what each kind shares:
 //!
 //! - distillation: `nkd`, `rkd` (each plain and with FMAM), `distillation`, `distilled` (the detector), `feature_mapping` and
-//!   `mapping_training` (FMAM), `map_reference` (what is usual at a position); and `mrkd`
+//!   `mapping_training` (FMAM), `map_reference` (what is usual at a position); and `mrkd` on `standard` features
 //! - features of normal images, kept or modelled: `padim`, `spade`, `patchcore`, `feature_detector` (the detector),
-//!   `patch_embedding`, `gaussians`, `nearest`, `coreset`; and `fcdd`, a trained network behind such features
+//!   `patch_embedding`, `gaussians`, `distance`, `nearest`, `coreset`; and `fcdd`, a trained network behind such features
 //! - restoration: `puzzle_ae`
 //!
 //! All share `training` (the loop), `teacher_cache` and `sample_features` (features of training images), `scoring` (maps),

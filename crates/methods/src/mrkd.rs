@@ -47,6 +47,9 @@ pub struct MrkdConfig {
     /// The training of the network.
     #[serde(flatten)]
     pub training: TrainingConfig,
+    /// Whether features are compared in deviations from their mean on normal images, channel by channel; the original compares
+    /// them as they are.
+    pub standardize: bool,
     /// Weight of the directions against the values; absent, as in the original, it makes both equal at the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub direction_weight: Option<f64>,
@@ -67,6 +70,7 @@ impl Default for MrkdConfig {
                 weight_decay: 0.0,
                 schedule: Schedule::Cosine,
             },
+            standardize: true,
             direction_weight: None,
             blur_sigma: 4.0,
             opening: 4,
@@ -123,9 +127,13 @@ impl Method for Mrkd {
         }
         let mut config = self.config;
         let teacher = run.backbone.as_ref();
-        let mut moments = FeatureMoments::default();
-        spread_features(teacher, train, MEASURED_IMAGES, run, |features| Ok(moments.add(&features)?))?;
-        let standard = Standard::new(&moments, teacher.channels(), &run.device)?;
+        let standard = if config.standardize {
+            let mut moments = FeatureMoments::default();
+            spread_features(teacher, train, MEASURED_IMAGES, run, |features| Ok(moments.add(&features)?))?;
+            Standard::new(&moments, teacher.channels(), &run.device)?
+        } else {
+            Standard::identity(teacher.channels(), &run.device)?
+        };
         let params = Params::trainable(run.seed.derive(NAME), &run.device);
         let cloner = teacher.cloner(&params)?;
         let prepare = |samples| indexed_batch(samples, run);

@@ -52,6 +52,13 @@ pub(crate) struct Nearest {
 
 impl Nearest {
     pub(crate) const NONE: Self = Self { squared: f32::INFINITY, row: usize::MAX };
+
+    /// # Errors
+    /// [`MethodError::UndefinedFeatures`] when nothing was near: squares of the features are too large for numbers.
+    pub(crate) fn check(all: &[Self]) -> Result<(), MethodError> {
+        let is_known = all.iter().all(|nearest| nearest.squared.is_finite());
+        if is_known { Ok(()) } else { Err(MethodError::UndefinedFeatures) }
+    }
 }
 
 impl Basis {

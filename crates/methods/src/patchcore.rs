@@ -48,10 +48,10 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
 pub struct PatchCoreConfig {
     /// Share of the training patches that is kept.
     pub coreset_ratio: f64,
-    /// Memory for the patches until the coreset is chosen. Where they do not fit, those of as many images as do are taken,
-    /// evenly spread.
+    /// Memory for the patches, and for the same in the space of the choice, until the coreset is chosen. Where they do not fit,
+    /// those of as many images as do are taken, evenly spread.
     pub gallery_bytes: u64,
-    /// Dimensions of the random projection in which the coreset is chosen; 0 for none.
+    /// Dimensions of the random projection in which the coreset is chosen; 0 for none, as where patches have no more.
     pub projection: usize,
     /// Kept patches around the nearest one that weigh the image score; 0 for no weight.
     pub neighbours: usize,
@@ -152,7 +152,9 @@ impl Method for PatchCore {
             if run.progress.cancelled() { Err(MethodError::Cancelled) } else { Ok(()) }
         })?;
         run.progress.finish();
+        drop(space);
         let bank = chosen.iter().flat_map(|&row| &patches[row * width..(row + 1) * width]).copied().collect();
+        drop(patches);
         let normal = MemoryBank::new(config.clone(), bank, width)?;
         let detector = FeatureDetector::fitted(NAME, &config, run, None, normal);
         Ok(Fitted { detector, curve: Vec::new() })
@@ -180,7 +182,7 @@ impl Projection {
     }
 }
 
-/// Turns vectors so that their first coordinates differ most. Distances stay what they are.
+/// Turns vectors so that their first coordinates differ most. Distances stay what they are, up to rounding.
 fn turn_to_principal_axes(rows: &mut [f32], width: usize) -> Result<(), MethodError> {
     let n = rows.len() / width;
     let some = spread(n, AXES_PATCHES).into_iter().flat_map(|row| &rows[row * width..(row + 1) * width]);
@@ -214,10 +216,11 @@ impl MemoryBank {
     }
 
     /// The nearest kept patch of each patch of an image.
-    fn nearest(&self, image: &PatchEmbedding) -> Vec<Nearest> {
+    fn nearest(&self, image: &PatchEmbedding) -> Result<Vec<Nearest>, MethodError> {
         let mut best = vec![Nearest::NONE; image.grid.pixels()];
         self.basis.improve(&self.basis.rotate(&image.values), &self.rotated, 0, &mut best);
-        best
+        Nearest::check(&best)?;
+        Ok(best)
     }
 
     /// The largest distance of a patch, weighted (equation 7): the less, the nearer the patch is to the neighbours of its
@@ -245,7 +248,7 @@ impl MemoryBank {
 impl NormalFeatures for MemoryBank {
     fn predict(&self, features: &FeaturePyramid, size: ImageSize) -> Result<Prediction, MethodError> {
         let image = self.config.embed(features)?;
-        let nearest = self.nearest(&image);
+        let nearest = self.nearest(&image)?;
         let distances = nearest.iter().map(|n| n.squared.sqrt()).collect();
         let anomaly_map = grid_map(distances, image.grid, size, self.config.blur_sigma)?;
         Ok(Prediction { image_score: self.image_score(&image, &nearest), anomaly_map })
@@ -290,11 +293,36 @@ mod tests {
         let bank = selected.iter().flat_map(|&row| &patches[row * 9..(row + 1) * 9]).copied().collect();
         let bank = MemoryBank::new(config.clone(), bank, 9).unwrap();
         for (n, features) in fixture.test().iter().enumerate() {
-            let nearest = bank.nearest(&config.embed(features).unwrap());
+            let nearest = bank.nearest(&config.embed(features).unwrap()).unwrap();
             let distances: Vec<f32> = nearest.iter().map(|nearest| nearest.squared.sqrt()).collect();
             fmam_testkit::assert_close(&distances, &expected.distances.image(n), 1e-4, 1e-4);
         }
         fixture.check(&bank, &expected.maps, &expected.scores);
+    }
+
+    #[test]
+    fn turning_keeps_distances_and_orders_coordinates() {
+        let mut rng = Seed::new(2).rng();
+        let (n, width) = (2 * TURNED_TOGETHER + 3, 20);
+        let rows: Vec<f32> = (0..n * width).map(|k| rng.random::<f32>() * (1 + k % width) as f32).collect();
+        let mut turned = rows.clone();
+        turn_to_principal_axes(&mut turned, width).unwrap();
+        let row = |rows: &[f32], k: usize| rows[k * width..(k + 1) * width].to_vec();
+        for k in [1, 500, TURNED_TOGETHER, n - 1] {
+            let before = squared_distance(&row(&rows, 0), &row(&rows, k));
+            let after = squared_distance(&row(&turned, 0), &row(&turned, k));
+            assert!((after / before - 1.0).abs() < 1e-4, "{before} to {after}");
+        }
+        let extent = |k: usize| turned.iter().skip(k).step_by(width).map(|v| v * v).sum::<f32>();
+        assert!(extent(0) > 2.0 * extent(width - 1));
+    }
+
+    #[test]
+    fn a_bank_of_values_too_large_for_squares_is_an_error() {
+        let fixture = Fixture::read();
+        let bank = MemoryBank::new(PatchCoreConfig::default(), vec![1e30; 2 * 9], 9);
+        let predicted = bank.and_then(|bank| bank.predict(&fixture.test()[0], ImageSize::square(64)));
+        assert!(predicted.is_err());
     }
 
     #[test]

@@ -146,6 +146,7 @@ impl Gallery {
             let rows = self.images[neighbour.row].to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
             self.basis.improve(&queries, &self.basis.rotated(rows), 0, &mut best);
         }
+        Nearest::check(&best)?;
         Ok(best.into_iter().map(|nearest| nearest.squared).collect())
     }
 }
@@ -153,6 +154,7 @@ impl Gallery {
 impl NormalFeatures for Gallery {
     fn predict(&self, features: &FeaturePyramid, size: ImageSize) -> Result<Prediction, MethodError> {
         let neighbours = self.neighbours(features)?;
+        Nearest::check(&neighbours)?;
         let image_score = neighbours.iter().map(|n| n.squared).sum::<f32>() / neighbours.len() as f32;
         let image = PatchEmbedding::new(features, Alignment::Bilinear, None)?;
         let distances = self.distances(&image, &neighbours)?;
@@ -187,6 +189,9 @@ fn load(dir: &Path, device: &Device) -> Result<Box<dyn Detector>, MethodError> {
     )?;
     let image =
         |k| Ok(saved_tensor(&saved.normal, &gallery_key(k), &[None, Some(width)], &saved.origin)?.clone());
+    if pooled.dim(0)? == 0 {
+        return Err(ModelError::EmptyBatch.into());
+    }
     let images = (0..pooled.dim(0)?).map(image).collect::<Result<_, MethodError>>()?;
     let pooled = pooled.flatten_all()?.to_vec1()?;
     let normal = Gallery { config, basis, pooled, images };

@@ -1,6 +1,6 @@
 //! Features in deviations from their mean on normal images, channel by channel.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use fmam_models::{FeatureMoments, FeaturePyramid};
 
 use crate::MethodError;
@@ -39,6 +39,15 @@ impl Standard {
         Ok(Self { scales: channels.iter().enumerate().map(scale).collect::<Result<_, MethodError>>()? })
     }
 
+    /// Leaves features of `channels` as they are.
+    pub(crate) fn identity(channels: &[usize], device: &Device) -> Result<Self, MethodError> {
+        let scale = |&c: &usize| {
+            let shape = (1, c, 1, 1);
+            Ok([Tensor::zeros(shape, DType::F32, device)?, Tensor::ones(shape, DType::F32, device)?])
+        };
+        Ok(Self { scales: channels.iter().map(scale).collect::<Result<_, MethodError>>()? })
+    }
+
     /// What [`Standard::from_tensors`] reads.
     pub(crate) fn tensors(&self) -> Tensors {
         let named = |(k, [mean, deviation]): (usize, &[Tensor; 2])| {
@@ -56,9 +65,11 @@ impl Standard {
     ) -> Result<Self, MethodError> {
         let mut take = |name: String, c| -> Result<Tensor, MethodError> {
             let tensor = saved_tensor(tensors, &name, &[Some(1), Some(c), Some(1), Some(1)], origin)?;
-            let tensor = tensor.to_device(device)?;
+            let tensor = tensor.to_dtype(DType::F32)?.to_device(device)?;
             tensors.remove(&name);
-            Ok(tensor)
+            let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
+            let is_usable = |value: &f32| value.is_finite() && (*value > 0.0 || !name.ends_with("deviation"));
+            if values.iter().all(is_usable) { Ok(tensor) } else { Err(MethodError::UndefinedFeatures) }
         };
         let mut scale =
             |(k, &c): (usize, &usize)| Ok([take(name(k, "mean"), c)?, take(name(k, "deviation"), c)?]);

@@ -35,7 +35,7 @@ pub enum Schedule {
 pub struct TrainingConfig {
     /// Passes over the training images.
     pub epochs: usize,
-    /// Images in a step.
+    /// Training images in a step; a method that makes defects of them sees those too.
     pub batch_size: usize,
     /// The optimizer.
     pub optimizer: OptimizerKind,

@@ -135,7 +135,7 @@ def arguments():
     parser.add_argument("--method", required=True, choices=["padim", "spade", "patchcore"])
     parser.add_argument("--dataset", required=True, choices=["mvtec", "magnetic-tile"])
     parser.add_argument("--category", default="screw", help="of mvtec")
-    parser.add_argument("--data-root", required=True, type=Path)
+    parser.add_argument("--data-root", type=Path, help="not needed with --features")
     parser.add_argument("--features", type=Path, help="folder with features that fmam wrote, instead of images")
     parser.add_argument("--like", type=Path, help="normal.safetensors of a model of fmam's, to draw what it drew")
     parser.add_argument("--seed", type=int, default=0)

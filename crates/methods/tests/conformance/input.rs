@@ -66,7 +66,8 @@ fn other_settings_survive_saving_too() {
         ("spade", "half_precision = true\nneighbours = 3"),
         // Five of eight images fit.
         ("spade", "gallery_bytes = 200000"),
-        ("patchcore", "gallery_bytes = 200000"),
+        // Here too: 64 patches of 28 values, twice.
+        ("patchcore", "gallery_bytes = 75000"),
         ("patchcore", "first_scale = 0\ncoreset_ratio = 0.2\nprojection = 8"),
         // One kept patch: nothing to weigh the score by.
         ("patchcore", "coreset_ratio = 0.001\nneighbours = 1"),
