@@ -6,7 +6,9 @@ use std::sync::OnceLock;
 
 use candle_core::Device;
 use fmam_core::{Progress, RunRecord};
-use fmam_experiment::{Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver, RunPlan, preset};
+use fmam_experiment::{
+    Artists, Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver, RunPlan, preset,
+};
 use fmam_report::{Report, load_records};
 use serde_json::Value;
 
@@ -59,7 +61,7 @@ fn outcome() -> &'static Outcome {
         let experiment = Experiment::open(config(), Device::Cpu).unwrap();
         Grid::new(std::slice::from_ref(&experiment), out.path(), false)
             .unwrap()
-            .run(&|_, _| Ok(()), &Silent)
+            .run(&Artists { overlays: &|_, _| Ok(()), map: &|_, _, _| Ok(()) }, &Silent)
             .unwrap();
         let records = load_records(out.path()).unwrap();
         Report::from_records(records.clone()).write(out.path()).unwrap();

@@ -1,6 +1,9 @@
-//! Pictures of test images with their anomaly maps.
+//! Files that show anomaly maps: pictures of test images, and the maps themselves.
 
-use fmam_core::{AnomalyMap, SourceError};
+use std::path::Path;
+
+use fmam_core::{AnomalyMap, Sample, SourceError};
+use fmam_datasets::image_size;
 use fmam_experiment::Exhibit;
 use fmam_report::{map_range, overlay, write_png};
 
@@ -15,4 +18,11 @@ pub(crate) fn draw(maps: &[AnomalyMap], exhibits: &[Exhibit]) -> Result<(), Sour
         write_png(&exhibit.path, &picture)?;
     }
     Ok(())
+}
+
+/// Writes the map of a sample in the size of its image file.
+pub(crate) fn write_map(path: &Path, map: &AnomalyMap, sample: &Sample) -> Result<(), SourceError> {
+    let is_generated = sample.image_path.as_os_str().is_empty();
+    let size = if is_generated { map.size() } else { image_size(&sample.image_path)? };
+    Ok(fmam_report::write_map(path, map, size)?)
 }

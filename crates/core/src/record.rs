@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageSize, Label, RecordError, RunKey, Seed};
+use crate::{ImageSize, Label, PixelCurves, RecordError, RunKey, Seed};
 
 /// The version of [`RunRecord`]'s and `report.json`'s layout.
 pub const RUN_RECORD_SCHEMA: u32 = 1;
@@ -50,6 +50,9 @@ pub struct RunRecord {
     pub versions: BTreeMap<String, String>,
     /// Training loss over time.
     pub curve: Vec<CurvePoint>,
+    /// Curves over all test pixels; absent where there are no pixel figures, and in records of before they were kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<PixelCurves>,
     /// Files that the run wrote.
     pub artefacts: Artefacts,
 }

@@ -60,15 +60,19 @@ pub fn load_mask(path: &Path, image: &Path, size: ImageSize) -> Result<Mask, Dat
 
 /// Compares the sizes that the headers of a mask and its image state.
 pub(crate) fn check_mask_size(mask: &Path, image: &Path) -> Result<(), DatasetError> {
-    let (mask_size, image_size) = (header_size(mask)?, header_size(image)?);
-    if mask_size == image_size {
+    let (of_mask, of_image) = (image_size(mask)?, image_size(image)?);
+    if of_mask == of_image {
         return Ok(());
     }
-    Err(DatasetError::MaskSize { mask: mask.to_owned(), mask_size, image: image.to_owned(), image_size })
+    let (mask, image) = (mask.to_owned(), image.to_owned());
+    Err(DatasetError::MaskSize { mask, mask_size: of_mask, image, image_size: of_image })
 }
 
-/// The size in a file's header; the pixels are not decoded.
-fn header_size(path: &Path) -> Result<ImageSize, DatasetError> {
+/// The size of an image file as its header states it; the pixels are not decoded.
+///
+/// # Errors
+/// [`DatasetError::Read`] or [`DatasetError::Decode`] for the file.
+pub fn image_size(path: &Path) -> Result<ImageSize, DatasetError> {
     let reader = ImageReader::open(path)
         .and_then(ImageReader::with_guessed_format)
         .map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;

@@ -26,7 +26,7 @@ mod zju_leaper;
 
 pub use cache::{CachedSource, DEFAULT_CACHE_BYTES};
 pub use dataset::{Category, DATASETS, Dataset, DatasetEntry, DatasetOptions, dataset};
-pub use decode::{load_image, load_mask};
+pub use decode::{image_size, load_image, load_mask};
 pub use demo::{DemoCategory, DemoConfig, write_demo};
 pub use error::DatasetError;
 pub use textures::textures;

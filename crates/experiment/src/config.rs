@@ -5,7 +5,7 @@ use fmam_core::ImageSize;
 use fmam_datasets::DemoConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::ExperimentError;
+use crate::{ExperimentError, MapLayout};
 
 /// Image sides must be multiples of this: the coarsest stride of the networks.
 pub const IMAGE_SIZE_STEP: usize = 32;
@@ -59,6 +59,8 @@ pub struct ExperimentConfig {
     /// Test images of a run of which pictures are kept.
     #[serde(default = "default_n_overlays")]
     pub n_overlays: usize,
+    /// The layout in which the anomaly maps of all test images are kept as files; absent for none.
+    pub export_maps: Option<MapLayout>,
     /// Whether the fitted detector is kept with its run.
     #[serde(default = "default_save_model")]
     pub save_model: bool,
@@ -97,6 +99,7 @@ impl ExperimentConfig {
             method: BTreeMap::new(),
             variant: BTreeMap::new(),
             n_overlays: default_n_overlays(),
+            export_maps: None,
             save_model: default_save_model(),
         }
     }

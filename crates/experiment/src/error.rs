@@ -124,6 +124,9 @@ pub enum ExperimentError {
     /// Overlays could not be drawn.
     #[error("cannot write the overlays")]
     Overlays(#[source] SourceError),
+    /// Anomaly maps could not be written.
+    #[error("cannot write the anomaly maps")]
+    Maps(#[source] SourceError),
     /// Another process does the runs of this output folder.
     #[error("another process is at work in {}; wait until it ends, or choose another --out", folder.display())]
     FolderInUse {

@@ -1,15 +1,22 @@
 use std::time::Instant;
 
 use fmam_core::{
-    AnomalyMap, Label, Mask, Metrics, Progress, RgbImage, SampleSource, SourceError, ordered_map,
+    AnomalyMap, ClassDistribution, Label, Mask, Metrics, PixelCurves, Progress, RgbImage, SampleSource,
+    ScoreDistribution, SourceError, ordered_map,
 };
 use fmam_methods::Detector;
-use fmam_metrics::{FPR_LIMIT, MetricError, PixelMetrics, Ranking, pixel_metrics};
+use fmam_metrics::{FPR_LIMIT, MetricError, PixelRanking, Ranking};
 
 use crate::ExperimentError;
 
 /// Images that are scored together.
 const BATCH_SIZE: usize = 8;
+
+/// Distance of two points of a kept curve, the sum of both coordinates' differences.
+const CURVE_STEP: f64 = 0.01;
+
+/// Bins of the kept distribution of pixel scores.
+const CURVE_BINS: usize = 64;
 
 /// A detector's verdicts on a test split, and the figures of merit. Vectors are in the source's order.
 #[derive(Debug, Clone)]
@@ -18,6 +25,8 @@ pub struct Evaluation {
     pub metrics: Metrics,
     /// The image scores, higher is more anomalous.
     pub image_scores: Vec<f32>,
+    /// Curves over all test pixels, where there are pixel figures.
+    pub pixels: Option<PixelCurves>,
     /// The anomaly maps.
     pub maps: Vec<AnomalyMap>,
     /// The ground truth; `None` for an anomalous image without a mask.
@@ -77,7 +86,8 @@ pub fn evaluate(
 
     let labels: Vec<u8> = (0..n).map(|i| u8::from(test.sample(i).label == Label::Anomalous)).collect();
     let ranking = Ranking::new(&image_scores, &labels)?;
-    let pixels = pixel_figures(&maps, &masks)?;
+    let ranked = rank_pixels(&maps, &masks)?;
+    let pixels = ranked.as_ref().map(|ranking| ranking.metrics(FPR_LIMIT)).transpose()?;
     let metrics = Metrics {
         image_auroc: ranking.auroc(),
         pixel_auroc: pixels.map(|figures| figures.auroc),
@@ -86,25 +96,69 @@ pub fn evaluate(
         pixel_ap: pixels.map(|figures| figures.average_precision),
         image_f1_max: ranking.f1_max().f1,
     };
-    Ok(Evaluation { metrics, image_scores, maps, masks, images_per_second })
+    let pixels = ranked.map(|ranking| curves(&ranking, &maps, &masks));
+    Ok(Evaluation { metrics, image_scores, pixels, maps, masks, images_per_second })
 }
 
 fn load(test: &dyn SampleSource, index: usize) -> Result<(RgbImage, Option<Mask>), SourceError> {
     Ok((test.image(index)?, test.mask(index)?))
 }
 
-fn pixel_figures(maps: &[AnomalyMap], masks: &[Option<Mask>]) -> Result<Option<PixelMetrics>, MetricError> {
+fn rank_pixels(maps: &[AnomalyMap], masks: &[Option<Mask>]) -> Result<Option<PixelRanking>, MetricError> {
     let Some(masks) = masks.iter().map(Option::as_ref).collect::<Option<Vec<&Mask>>>() else {
         return Ok(None);
     };
     let Some(size) = maps.first().map(AnomalyMap::size) else { return Ok(None) };
     let pairs = maps.iter().map(AnomalyMap::data).zip(masks.iter().map(|mask| mask.data()));
-    match pixel_metrics(pairs, size.height, size.width, FPR_LIMIT) {
-        Ok(figures) => Ok(Some(figures)),
+    match PixelRanking::new(pairs, size.height, size.width) {
+        Ok(ranking) => Ok(Some(ranking)),
         // Defects so small that none is left at this size: the image figures still stand.
         Err(MetricError::NoAnomalous | MetricError::NoNormal) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Curves of ranked maps, all of which have masks.
+fn curves(ranking: &PixelRanking, maps: &[AnomalyMap], masks: &[Option<Mask>]) -> PixelCurves {
+    let scores = |anomalous: bool| {
+        maps.iter().zip(masks.iter().flatten()).flat_map(move |(map, mask)| {
+            let pixels = map.data().iter().zip(mask.data());
+            pixels.filter(move |(_, label)| (**label != 0) == anomalous).map(|(score, _)| *score)
+        })
+    };
+    let low = maps.iter().map(AnomalyMap::min).fold(f32::INFINITY, f32::min);
+    let high = maps.iter().map(AnomalyMap::max).fold(f32::NEG_INFINITY, f32::max);
+    let range = [f64::from(low), f64::from(high)];
+    let class = |anomalous| distribution(scores(anomalous), range, CURVE_BINS);
+    let scores = ScoreDistribution { range, normal: class(false), anomalous: class(true) };
+    let rounded = |points: Vec<[f64; 2]>| points.into_iter().map(|point| point.map(round)).collect();
+    let (roc, pro) = ranking.plot_curves(CURVE_STEP);
+    PixelCurves { roc: rounded(roc), pro: rounded(pro), scores }
+}
+
+/// Five decimals: a plot shows no more, and records stay small.
+fn round(value: f64) -> f64 {
+    (1e5 * value).round() / 1e5
+}
+
+fn distribution(
+    scores: impl Iterator<Item = f32> + Clone,
+    [low, high]: [f64; 2],
+    n_bins: usize,
+) -> ClassDistribution {
+    let (mut counts, mut n, mut sum) = (vec![0_usize; n_bins], 0, 0.0);
+    for score in scores.clone().map(f64::from) {
+        // The highest score belongs to the last bin; where all are equal, so do they.
+        let position = (score - low) / (high - low) * n_bins as f64;
+        counts[if position < n_bins as f64 { position as usize } else { n_bins - 1 }] += 1;
+        n += 1;
+        sum += score;
+    }
+    let count = n.max(1) as f64;
+    let mean = sum / count;
+    let variance = scores.map(|score| (f64::from(score) - mean).powi(2)).sum::<f64>() / count;
+    let shares = counts.into_iter().map(|in_bin| round(in_bin as f64 / count)).collect();
+    ClassDistribution { n, mean, deviation: variance.sqrt(), shares }
 }
 
 #[cfg(test)]
@@ -167,6 +221,14 @@ mod tests {
             );
             assert_eq!((evaluation.image_scores.len(), evaluation.maps.len()), (11, 11));
             assert_eq!(evaluation.maps[10].max(), evaluation.image_scores[10]);
+            let pixels = evaluation.pixels.unwrap();
+            assert_eq!((pixels.roc[0], pixels.roc[pixels.roc.len() - 1]), ([0.0, 0.0], [1.0, 1.0]));
+            // All the way up before it goes to the right.
+            assert!(pixels.roc.iter().chain(&pixels.pro).all(|point| point[0] == 0.0 || point[1] == 1.0));
+            let ScoreDistribution { normal, anomalous, .. } = pixels.scores;
+            assert_eq!(normal.n + anomalous.n, 11 * 32 * 32);
+            assert!(normal.mean < anomalous.mean);
+            assert!((normal.shares.iter().sum::<f64>() - 1.0).abs() < 1e-3);
         }
     }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use fmam_core::{AnomalyMap, Label, Mask, RgbImage, Sample, SampleSource, SourceError};
 
+use crate::WriteMap;
+
 /// A test image that is to be drawn.
 #[derive(Debug, Clone)]
 pub struct Exhibit {
@@ -21,6 +23,14 @@ pub struct Exhibit {
 /// Draws each exhibit. The slice holds the anomaly maps of the whole test split, for a colour range that all pictures
 /// of a run share.
 pub type DrawOverlays<'a> = dyn Fn(&[AnomalyMap], &[Exhibit]) -> Result<(), SourceError> + 'a;
+
+/// How the files that show a run's maps are made: the experiment decides which, and knows of no format.
+pub struct Artists<'a> {
+    /// Draws pictures.
+    pub overlays: &'a DrawOverlays<'a>,
+    /// Writes the maps that [`crate::ExperimentConfig::export_maps`] asks for.
+    pub map: &'a WriteMap<'a>,
+}
 
 /// Chooses at most `n` test images, in ascending order.
 ///

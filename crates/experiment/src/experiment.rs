@@ -271,11 +271,15 @@ fn run_config(
     } else {
         data["root"] = json!(config.data_root.as_ref().map(absolute));
     }
+    let mut artefacts = json!({ "n_overlays": config.n_overlays, "save_model": config.save_model });
+    if let Some(layout) = config.export_maps {
+        artefacts["maps"] = json!(layout);
+    }
     let value = json!({
         "data": data,
         "method": method,
         "weights": config.weights.get(&key.backbone).map(absolute),
-        "artefacts": { "n_overlays": config.n_overlays, "save_model": config.save_model },
+        "artefacts": artefacts,
     });
     // Through text, as a record goes: a number that changes on the way would make a run differ from itself.
     let text = serde_json::to_string(&value).map_err(ExperimentError::Json)?;

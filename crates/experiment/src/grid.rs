@@ -11,13 +11,16 @@ use crate::exhibits::overlay_name;
 use crate::lock::FolderLock;
 use crate::store::{self, NewFolders, PartialRun};
 use crate::{
-    DrawOverlays, Evaluation, Exhibit, Experiment, ExperimentError, RunPlan, evaluate, exhibits, host,
+    Artists, DrawOverlays, Evaluation, Exhibit, Experiment, ExperimentError, RunPlan, evaluate, exhibits,
+    host, write_maps,
 };
 
 /// Folder of the fitted detector within a run's folder.
 const MODEL_DIR: &str = "model";
 /// Folder of the pictures within a run's folder.
 const OVERLAYS_DIR: &str = "overlays";
+/// Folder of the anomaly maps within a run's folder.
+const MAPS_DIR: &str = "maps";
 
 /// Who follows a grid: its runs, and within a run, as [`Progress`], its stages.
 pub trait GridObserver: Progress {
@@ -94,7 +97,7 @@ impl<'a> Grid<'a> {
     /// runs stay.
     pub fn run(
         &self,
-        draw: &DrawOverlays<'_>,
+        artists: &Artists<'_>,
         observer: &dyn GridObserver,
     ) -> Result<GridOutcome, ExperimentError> {
         for (experiment, plans) in &self.pending {
@@ -109,7 +112,7 @@ impl<'a> Grid<'a> {
                     return Err(ExperimentError::Cancelled);
                 }
                 observer.run_started(plan);
-                let result = self.run_one(experiment, plan, &mut category, draw, observer);
+                let result = self.run_one(experiment, plan, &mut category, artists, observer);
                 if let Err(error) = &result
                     && error.is_cancelled()
                 {
@@ -130,7 +133,7 @@ impl<'a> Grid<'a> {
         experiment: &Experiment,
         plan: &RunPlan,
         open: &mut Option<Category>,
-        draw: &DrawOverlays<'_>,
+        artists: &Artists<'_>,
         observer: &dyn GridObserver,
     ) -> Result<RunRecord, ExperimentError> {
         let started_at = host::unix_seconds();
@@ -149,7 +152,12 @@ impl<'a> Grid<'a> {
         let evaluation = evaluate(fitted.detector.as_ref(), test.as_ref(), loader_threads, observer)?;
 
         let config = experiment.config();
-        let overlays = draw_overlays(config.n_overlays, test.as_ref(), &evaluation, partial.dir(), draw)?;
+        let overlays =
+            draw_overlays(config.n_overlays, test.as_ref(), &evaluation, partial.dir(), artists.overlays)?;
+        if let Some(layout) = config.export_maps {
+            let dir = partial.dir().join(MAPS_DIR);
+            write_maps(layout, &dir, &plan.key.category, test.as_ref(), &evaluation.maps, artists.map)?;
+        }
         if config.save_model {
             fitted.detector.save(&partial.dir().join(MODEL_DIR))?;
         }
@@ -175,6 +183,7 @@ impl<'a> Grid<'a> {
             config: plan.config.clone(),
             versions: host::versions(),
             curve: fitted.curve,
+            pixels: evaluation.pixels,
             artefacts: Artefacts { model: config.save_model.then(|| MODEL_DIR.to_owned()), overlays },
         };
         partial.finish(&record)?;

@@ -226,6 +226,7 @@ mod tests {
             config: plan.config.clone(),
             versions: Default::default(),
             curve: Vec::new(),
+            pixels: None,
             artefacts: Artefacts::default(),
         }
     }

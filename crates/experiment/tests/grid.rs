@@ -8,10 +8,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::Device;
-use fmam_core::{AnomalyMap, Progress, RunRecord, SourceError};
+use fmam_core::{AnomalyMap, Progress, RunRecord, Sample, SourceError};
 use fmam_datasets::DatasetError;
 use fmam_experiment::{
-    Exhibit, Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver, GridOutcome, RunPlan,
+    Artists, DrawOverlays, Exhibit, Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver,
+    GridOutcome, MapLayout, RunPlan,
 };
 use fmam_methods::MethodError;
 use fmam_models::ModelError;
@@ -85,8 +86,17 @@ fn draw(maps: &[AnomalyMap], exhibits: &[Exhibit]) -> Result<(), SourceError> {
     Ok(())
 }
 
+fn write_map(path: &Path, _: &AnomalyMap, _: &Sample) -> Result<(), SourceError> {
+    std::fs::create_dir_all(path.parent().unwrap())?;
+    Ok(std::fs::write(path, "map")?)
+}
+
+fn artists<'a>(overlays: &'a DrawOverlays<'a>) -> Artists<'a> {
+    Artists { overlays, map: &write_map }
+}
+
 fn run(experiment: &Experiment, out: &Path) -> Result<GridOutcome, ExperimentError> {
-    Grid::new(std::slice::from_ref(experiment), out, false)?.run(&draw, &Watcher::new(usize::MAX))
+    Grid::new(std::slice::from_ref(experiment), out, false)?.run(&artists(&draw), &Watcher::new(usize::MAX))
 }
 
 fn record(experiment: &Experiment, out: &Path, index: usize) -> RunRecord {
@@ -142,6 +152,24 @@ fn a_run_leaves_its_record_model_and_pictures_and_is_not_repeated() {
 }
 
 #[test]
+fn maps_are_kept_where_they_are_asked_for() {
+    let out = tempfile::tempdir().unwrap();
+    let with_maps = ExperimentConfig { export_maps: Some(MapLayout::Mvtec), ..config(&["nkd"]) };
+
+    let experiment = open(with_maps).unwrap();
+    run(&experiment, out.path()).unwrap();
+    let maps = out
+        .path()
+        .join(experiment.plans()[0].key.dir())
+        .join("maps")
+        .join(&experiment.plans()[0].key.category)
+        .join("test");
+    let files = tree(&maps);
+    assert_eq!(files.iter().filter(|path| path.extension().is_some_and(|e| e == "tiff")).count(), 8);
+    assert_eq!(files.iter().filter(|path| path.starts_with("good") && path.extension().is_some()).count(), 2);
+}
+
+#[test]
 fn the_figures_do_not_depend_on_the_number_of_threads_nor_on_the_order_of_runs() {
     let scores = |threads: usize, methods: &[&str]| {
         let out = tempfile::tempdir().unwrap();
@@ -163,7 +191,7 @@ fn an_interrupted_grid_keeps_what_is_finished_and_goes_on_there() {
     let watcher = Watcher::new(12 + 3);
     let error = Grid::new(std::slice::from_ref(&experiment), out.path(), false)
         .unwrap()
-        .run(&draw, &watcher)
+        .run(&artists(&draw), &watcher)
         .unwrap_err();
     assert!(error.is_cancelled());
     assert_eq!(
@@ -183,7 +211,7 @@ fn an_interrupted_grid_keeps_what_is_finished_and_goes_on_there() {
     assert!(!leftover.exists());
     assert_eq!(grid.pending().len(), 1);
     let watcher = Watcher::new(usize::MAX);
-    grid.run(&draw, &watcher).unwrap();
+    grid.run(&artists(&draw), &watcher).unwrap();
     assert_eq!(watcher.events(), ["start plain rkd tiny seed 0", "done plain rkd tiny seed 0"]);
     assert!(unfinished.join("record.json").is_file());
 }
@@ -199,7 +227,7 @@ fn other_settings_in_the_same_folder_are_refused_unless_overwritten() {
     assert!(error.to_string().contains("seed-0") && error.to_string().contains("--overwrite"));
 
     let grid = Grid::new(std::slice::from_ref(&other), out.path(), true).unwrap();
-    assert_eq!(grid.run(&draw, &Watcher::new(usize::MAX)).unwrap().n_finished, 1);
+    assert_eq!(grid.run(&artists(&draw), &Watcher::new(usize::MAX)).unwrap().n_finished, 1);
     assert_eq!(record(&other, out.path(), 0).config["method"]["epochs"], 2);
 }
 
@@ -215,7 +243,7 @@ fn a_failing_run_leaves_nothing_and_does_not_lose_the_others() {
     let watcher = Watcher::new(usize::MAX);
     let outcome = Grid::new(std::slice::from_ref(&experiment), out.path(), false)
         .unwrap()
-        .run(&fail_first, &watcher)
+        .run(&artists(&fail_first), &watcher)
         .unwrap();
     assert_eq!(outcome.n_finished, 1);
     assert!(matches!(&outcome.failed[..], [(key, ExperimentError::Overlays(_))] if key.method == "nkd"));
@@ -233,7 +261,7 @@ fn whoever_stops_during_the_reading_gets_no_run_and_no_folder() {
         let watcher = Watcher::new(stop_after);
         let error = Grid::new(std::slice::from_ref(&experiment), &out, false)
             .unwrap()
-            .run(&draw, &watcher)
+            .run(&artists(&draw), &watcher)
             .unwrap_err();
         assert!(error.is_cancelled());
         assert_eq!((watcher.steps.load(Ordering::SeqCst), watcher.events()), (stop_after, vec![]));
@@ -260,8 +288,10 @@ fn images_are_read_for_runs_that_are_not_finished_and_before_the_first_of_them()
     assert_eq!(run(&open(&["nkd"]), &out).unwrap().n_finished, 0);
     let watcher = Watcher::new(usize::MAX);
     let experiment = open(&["nkd", "rkd"]);
-    let error =
-        Grid::new(std::slice::from_ref(&experiment), &out, false).unwrap().run(&draw, &watcher).unwrap_err();
+    let error = Grid::new(std::slice::from_ref(&experiment), &out, false)
+        .unwrap()
+        .run(&artists(&draw), &watcher)
+        .unwrap_err();
     assert!(matches!(error, ExperimentError::Sample { .. }));
     assert!(watcher.events().is_empty());
 }
@@ -274,8 +304,10 @@ fn several_experiments_make_one_grid_unless_they_share_a_run() {
     let experiments = [open(config(&["nkd"])).unwrap(), open(drawless).unwrap()];
     assert_eq!(experiments[1].plans().len(), 1);
     let n_plans: usize = experiments.iter().map(|experiment| experiment.plans().len()).sum();
-    let outcome =
-        Grid::new(&experiments, out.path(), false).unwrap().run(&draw, &Watcher::new(usize::MAX)).unwrap();
+    let outcome = Grid::new(&experiments, out.path(), false)
+        .unwrap()
+        .run(&artists(&draw), &Watcher::new(usize::MAX))
+        .unwrap();
     assert_eq!((outcome.n_finished, outcome.failed.len()), (n_plans, 0));
     assert!(Grid::new(&experiments, out.path(), false).unwrap().pending().is_empty());
     let twice = [open(config(&["nkd"])).unwrap(), open(config(&["rkd", "nkd"])).unwrap()];

@@ -132,6 +132,63 @@ impl PixelRanking {
     }
 }
 
+impl PixelRanking {
+    /// The ROC and the per-region-overlap curve over all thresholds, for a plot: the points (false positive rate, true
+    /// positive rate or mean overlap) from (0, 0) to (1, 1), neighbours of which lie at least `step` apart in the sum of both coordinates'
+    /// differences. Between neighbours the exact curve leaves the straight line by less than `step`, but for ties.
+    ///
+    /// # Source
+    /// As [`PixelRanking::aupro`].
+    pub fn plot_curves(&self, step: f64) -> (Vec<[f64; 2]>, Vec<[f64; 2]>) {
+        let mut roc = PlotCurve::new(step);
+        let mut pro = PlotCurve::new(step);
+        let (n_pixels, mut overlap, mut found) = (self.areas.len(), 0.0, 0);
+        for cut in self.ranking.cuts() {
+            let gained = &self.areas[n_pixels - cut.true_positives..n_pixels - found];
+            overlap += gained.iter().map(|&area| 1.0 / f64::from(area)).sum::<f64>() / self.n_regions as f64;
+            found = cut.true_positives;
+            let fpr = self.ranking.fpr(cut);
+            roc.push([fpr, found as f64 / n_pixels as f64]);
+            pro.push([fpr, overlap.min(1.0)]);
+        }
+        (roc.finish(), pro.finish())
+    }
+}
+
+/// Points of a rising curve, as far apart as a plot needs them.
+struct PlotCurve {
+    step: f64,
+    kept: Vec<[f64; 2]>,
+    /// The point before, where it was not kept.
+    skipped: Option<[f64; 2]>,
+}
+
+impl PlotCurve {
+    fn new(step: f64) -> Self {
+        Self { step, kept: vec![[0.0; 2]], skipped: None }
+    }
+
+    fn push(&mut self, point: [f64; 2]) {
+        let far = |from: &[f64; 2]| point[0] - from[0] + point[1] - from[1] >= self.step;
+        if !self.kept.last().is_some_and(far) {
+            self.skipped = Some(point);
+            return;
+        }
+        // A long way after a short one: the corner between them belongs to the curve.
+        self.kept.extend(self.skipped.take().filter(far));
+        self.kept.push(point);
+    }
+
+    fn finish(mut self) -> Vec<[f64; 2]> {
+        self.kept.extend(self.skipped);
+        // What the sums of shares lost by rounding.
+        if let Some(last) = self.kept.last_mut() {
+            *last = [1.0; 2];
+        }
+        self.kept
+    }
+}
+
 /// [`PixelRanking::aupro`] of pairs of anomaly map and mask of `height` by `width`.
 ///
 /// # Errors
@@ -188,6 +245,31 @@ mod tests {
         let (map, mask) = ([1.0, 1.0, 1.0, 2.0, 3.0, 0.0], [1, 1, 1, 0, 1, 0]);
         check_aupro(&map, &mask, 0.5, 0.5);
         check_aupro(&map, &mask, 1.0, 0.75);
+    }
+
+    #[test]
+    fn plotted_curves_have_the_area_of_the_exact_ones() {
+        let map: Vec<f32> = (0..4000_u32).map(|k| (k.wrapping_mul(2_654_435_761) >> 8) as f32).collect();
+        let mask: Vec<u8> = (0..4000).map(|k| u8::from(k % 37 < 5 && map[k] > 4e6)).collect();
+        let ranking = PixelRanking::new([(map.as_slice(), mask.as_slice())], 50, 80).unwrap();
+        let (roc, pro) = ranking.plot_curves(0.01);
+        let area = |curve: &[[f64; 2]]| {
+            curve.windows(2).map(|p| (p[1][0] - p[0][0]) * (p[0][1] + p[1][1]) / 2.0).sum::<f64>()
+        };
+        assert!(roc.len() < 300 && pro.len() < 300);
+        for curve in [&roc, &pro] {
+            assert_eq!((curve[0], curve[curve.len() - 1]), ([0.0; 2], [1.0; 2]));
+            assert!(curve.is_sorted_by(|a, b| a[0] <= b[0] && a[1] <= b[1]));
+        }
+        assert!((area(&roc) - ranking.ranking().auroc()).abs() < 2e-3);
+        assert!((area(&pro) - ranking.aupro(1.0).unwrap()).abs() < 2e-3);
+    }
+
+    #[test]
+    fn a_corner_of_the_curve_is_kept() {
+        // Up to (0, 1) at once, then to the right at once.
+        let ranking = PixelRanking::new([(&[2.0, 2.0, 1.0, 1.0][..], &[1, 1, 0, 0][..])], 2, 2).unwrap();
+        assert_eq!(ranking.plot_curves(0.01).0, [[0.0, 0.0], [0.0, 1.0], [1.0, 1.0]]);
     }
 
     #[test]

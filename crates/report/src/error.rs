@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use fmam_core::ImageSize;
+
 /// A report could not be read together or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -58,6 +60,20 @@ pub enum ReportError {
     Json {
         /// Why.
         source: serde_json::Error,
+    },
+    /// A map has no pixels, or too many for its file format.
+    #[error("cannot write an anomaly map of {size} pixels to {}", path.display())]
+    MapFile {
+        /// The file that it was meant for.
+        path: PathBuf,
+        /// The size.
+        size: ImageSize,
+    },
+    /// A plot could not be drawn.
+    #[error("cannot draw a plot: {reason}")]
+    Plot {
+        /// Why.
+        reason: String,
     },
     /// A picture could not be encoded as PNG.
     #[error("cannot encode the picture {}: {source}", path.display())]

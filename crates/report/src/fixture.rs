@@ -37,6 +37,7 @@ pub(crate) fn record(dataset: &str, category: &str, method: &str, seed: u64) -> 
             ("fmam".to_owned(), "0.1.0".to_owned()),
         ]),
         curve: Vec::new(),
+        pixels: None,
         artefacts: Artefacts::default(),
     }
 }

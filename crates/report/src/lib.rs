@@ -12,7 +12,9 @@ mod error;
 #[cfg(test)]
 mod fixture;
 mod gallery;
+mod html;
 mod json;
+mod map_file;
 mod markdown;
 mod overlay;
 mod paper;
@@ -24,6 +26,7 @@ mod table;
 
 pub use colormap::inferno;
 pub use error::ReportError;
+pub use map_file::write_map;
 pub use overlay::{map_range, overlay, write_png};
 pub use paper::{PAPER_BACKBONES, PAPER_TABLE, PaperBackbone, PaperRow, Published, PublishedIn, published};
 pub use report::Report;

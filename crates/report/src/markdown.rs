@@ -8,11 +8,11 @@ use crate::settings::{distinct, epochs, image_size, versions};
 use crate::table::{Align, Table};
 use crate::{Estimate, Report, Summary, comparison, gallery};
 
-type Figure = fn(&Summary) -> Option<Estimate>;
+pub(crate) type Figure = fn(&Summary) -> Option<Estimate>;
 type RunFigure = fn(&RunRecord) -> Option<f64>;
 
 /// The columns that are fractions, higher being better.
-const FIGURES: [(&str, Figure); 6] = [
+pub(crate) const FIGURES: [(&str, Figure); 6] = [
     ("Image AUROC", |row| row.image_auroc),
     ("Pixel AUROC", |row| row.pixel_auroc),
     ("AUPRO", |row| row.aupro),
@@ -105,11 +105,10 @@ fn results(rows: &[Summary]) -> String {
     let left = ["Method", "Backbone"].map(|title| (title, Align::Left));
     let right = FIGURES.iter().map(|&(title, _)| title).chain(["Fit", "Images/s"]);
     let mut table = Table::new(left.into_iter().chain(right.map(|title| (title, Align::Right))));
-    let all = all_categories(rows);
     for row in rows {
         let figures = FIGURES.iter().map(|&(_, figure)| {
             let text = spread_percent(figure(row));
-            if wins(row, rows, &all, figure) { format!("**{text}**") } else { text }
+            if wins(row, rows, figure) { format!("**{text}**") } else { text }
         });
         let identity = [escape(method_title(&row.method)), code(&row.backbone)];
         let speeds = [seconds(row.fit_seconds), amount(row.score_images_per_second)];
@@ -118,15 +117,21 @@ fn results(rows: &[Summary]) -> String {
     table.markdown()
 }
 
-/// Whether a row has the best figure of its column. Means over other categories are other quantities and do not
-/// compete; equal as printed is equally good, and where all are equal nobody wins.
-fn wins(row: &Summary, rows: &[Summary], all: &[String], figure: Figure) -> bool {
+/// Whether a row has the best figure of its column.
+fn wins(row: &Summary, rows: &[Summary], figure: Figure) -> bool {
+    ranks(row, rows, figure) == Some(0)
+}
+
+/// How many different figures of its column are better than that of a row, as printed. Means over other categories are other
+/// quantities and do not compete; where all are equal nobody has a rank.
+pub(crate) fn ranks(row: &Summary, rows: &[Summary], figure: Figure) -> Option<usize> {
+    let all = all_categories(rows);
     let competing = |row: &Summary| {
         let estimate = figure(row).filter(|_| row.categories == all)?;
         Some((1000.0 * estimate.mean).round() as i64)
     };
-    let others = || rows.iter().filter_map(competing);
-    competing(row).is_some_and(|own| Some(own) == others().max() && Some(own) != others().min())
+    let (own, values) = (competing(row)?, rows.iter().filter_map(competing).collect::<BTreeSet<_>>());
+    (values.len() > 1).then(|| values.into_iter().filter(|value| *value > own).count())
 }
 
 /// What a reader must know of the rows: categories, gaps, mixed settings.

@@ -39,6 +39,12 @@ impl Layout {
     }
 }
 
+/// Left edges of the panels of a picture of an image of `size`, as many as there can be, and that of the colour bar behind them.
+pub(crate) fn panel_lefts(size: ImageSize) -> [usize; 5] {
+    let layout = Layout::new(size);
+    [0, 1, 2, 3, 4].map(|index| layout.left(index))
+}
+
 /// A picture of one prediction: panels side by side, thin white separators between them, then a colour bar.
 ///
 /// The panels are the input; the input with the ground truth outlined (absent without a `mask`); the map over the

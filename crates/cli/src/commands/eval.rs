@@ -2,7 +2,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use fmam_core::{Metrics, SampleSource};
-use fmam_experiment::{Evaluation, Exhibit, check_writable, evaluate, exhibits};
+use fmam_datasets::Category;
+use fmam_experiment::{Evaluation, Exhibit, MapLayout, check_writable, evaluate, exhibits, write_maps};
 use fmam_methods::load_detector;
 use fmam_report::write_atomic;
 use serde_json::json;
@@ -34,6 +35,10 @@ pub(crate) struct Args {
     /// Also write metrics.json, scores.jsonl and pictures here
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Also write the anomaly map of every test image, in `maps/` of --out: `mvtec` is the layout that the evaluation code of
+    /// MVTec AD reads
+    #[arg(long, value_name = "LAYOUT", requires = "out")]
+    export_maps: Option<MapLayout>,
     #[command(flatten)]
     compute: ComputeArgs,
 }
@@ -41,7 +46,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     args.compute.prepare()?;
     let detector = load_detector(&args.model, &args.compute.device.unwrap_or_default().open()?)?;
-    let test = args.data.category(detector.image_size())?.test;
+    let Category { name, test, .. } = args.data.category(detector.image_size())?;
     let _new_folders = args.out.as_deref().map(check_writable).transpose()?;
     let console = Console::new(args.compute.quiet, []);
     let evaluation = evaluate(detector.as_ref(), test.as_ref(), args.compute.loader_threads(), &console);
@@ -49,6 +54,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let evaluation = evaluation?;
     if let Some(out) = &args.out {
         write(out, test.as_ref(), &evaluation)?;
+        if let Some(layout) = args.export_maps {
+            let (dir, test) = (out.join("maps"), test.as_ref());
+            write_maps(layout, &dir, &name, test, &evaluation.maps, &overlays::write_map)?;
+        }
     }
     if args.json { print_json(&evaluation.metrics) } else { print(&table(&evaluation.metrics)) }
 }

@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result, anyhow, bail};
 use fmam_core::{Progress, RunRecord};
 use fmam_experiment::{
-    Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver, PRESETS, RunPlan, preset,
+    Artists, Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver, MapLayout, PRESETS, RunPlan,
+    preset,
 };
 use fmam_models::BACKBONES;
 use fmam_report::{Report, load_records};
@@ -73,6 +74,10 @@ pub(crate) struct Args {
     /// Where runs and report go [default: runs/PRESET or runs/DATASET]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Keep the anomaly map of every test image as a TIFF file of floats: `mvtec` lays them out for the evaluation code of
+    /// MVTec AD, CATEGORY/test/DEFECT/IMAGE.tiff in `maps/` of each run
+    #[arg(long, value_name = "LAYOUT")]
+    export_maps: Option<MapLayout>,
     /// Do finished runs again
     #[arg(long)]
     overwrite: bool,
@@ -116,7 +121,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         n_finished: AtomicUsize::new(0),
         failure: Mutex::new(None),
     };
-    let outcome = grid.run(&overlays::draw, &observer);
+    let outcome = grid.run(&Artists { overlays: &overlays::draw, map: &overlays::write_map }, &observer);
     console.clear();
     let mut outcome = outcome.inspect_err(|error| {
         if error.is_cancelled() && n_before + observer.n_finished.load(Ordering::SeqCst) > 0 {
@@ -217,6 +222,7 @@ fn override_config(config: &mut ExperimentConfig, args: &Args) -> Result<()> {
     set(&mut config.image_size, &args.image_size);
     config.data_root = args.data_root.clone().or(config.data_root.take());
     config.out = args.out.clone().or(config.out.take());
+    config.export_maps = args.export_maps.or(config.export_maps);
     config.loader_threads = args.compute.threads.or(config.loader_threads);
     if args.epochs.is_some() {
         config.epochs = args.epochs;

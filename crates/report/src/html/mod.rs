@@ -1,0 +1,157 @@
+//! `report.html`: one file with everything in it, for a browser without a network.
+//!
+//! Tables are written here and can be read without a script; `assets/report.js` sorts and filters them and shows a run, from
+//! the data that [`page_data`] puts into the page.
+
+mod pictures;
+mod plots;
+mod tables;
+
+use std::path::Path;
+
+use fmam_core::RunRecord;
+use serde_json::{Value, json};
+
+use crate::markdown::slashes;
+use crate::overlay::panel_lefts;
+use crate::paper::{dataset_title, method_title};
+use crate::{Report, ReportError};
+use pictures::Pictures;
+
+const STYLE: &str = include_str!("../../assets/report.css");
+const SCRIPT: &str = include_str!("../../assets/report.js");
+
+impl Report {
+    /// The text of `report.html`. Pictures are read from the runs' folders under `dir`; of one that is missing the image's score
+    /// is shown alone. Beyond 24 MiB they are links to their files.
+    ///
+    /// # Errors
+    /// [`ReportError::Plot`], [`ReportError::Json`].
+    pub fn html(&self, dir: &Path) -> Result<String, ReportError> {
+        let data = page_data(self, dir)?;
+        // Nothing in it may end the element that holds it.
+        let data = serde_json::to_string(&data).map_err(|source| ReportError::Json { source })?;
+        let data = data.replace('<', "\\u003c");
+        let (results, runs, filters) = (tables::results(self), tables::runs(self), tables::filters(self));
+        Ok(format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n<link rel=\"icon\" href=\"data:,\">\n\
+             <title>Anomaly detection report</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
+             <a class=\"skip\" href=\"#main\">Skip to the results</a>\n\
+             <header>\n<h1>Anomaly detection report</h1>\n<p>{}</p>\n\
+             <button type=\"button\" id=\"theme\" hidden>Dark</button>\n</header>\n\
+             <main id=\"main\">\n{results}\n\
+             <section aria-labelledby=\"runs-title\">\n<h2 id=\"runs-title\">Runs</h2>\n{filters}\n{runs}\n</section>\n\
+             <section id=\"run\" aria-labelledby=\"run-title\" hidden></section>\n</main>\n\
+             <footer><p>Written by fmam. Figures in per cent, from the last epoch; F1-max chooses its threshold on the test \
+             set. The same figures for machines: report.json and report.csv.</p></footer>\n\
+             <script type=\"application/json\" id=\"data\">{data}</script>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
+            tables::opening(self),
+        ))
+    }
+}
+
+/// What the script shows of the runs.
+fn page_data(report: &Report, dir: &Path) -> Result<Value, ReportError> {
+    let mut pictures = Pictures::new();
+    let runs = report.runs().iter().map(|run| run_data(run, dir, &mut pictures));
+    let [left, right, above, below] = plots::MARGINS;
+    Ok(json!({
+        "plot": { "size": [plots::SIZE.0, plots::SIZE.1], "left": left, "right": right, "above": above, "below": below },
+        "runs": runs.collect::<Result<Vec<_>, ReportError>>()?,
+    }))
+}
+
+fn run_data(run: &RunRecord, dir: &Path, pictures: &mut Pictures) -> Result<Value, ReportError> {
+    let folder = slashes(&run.key().dir());
+    let samples = &run.artefacts.overlays;
+    let shown: Vec<Value> = samples
+        .iter()
+        .map(|sample| {
+            let path = sample.path.as_ref().map(|path| format!("{folder}/{path}"));
+            json!({
+                "id": sample.sample,
+                "anomalous": sample.label == fmam_core::Label::Anomalous,
+                "defect": sample.defect_type,
+                // As the range is: the nearest number of half the precision would not be equal to it.
+                "score": f64::from(sample.image_score),
+                "picture": path.and_then(|path| pictures.source(dir, &path)),
+            })
+        })
+        .collect();
+    let pixels = run.pixels.as_ref();
+    Ok(json!({
+        "id": folder,
+        "dataset": dataset_title(&run.dataset),
+        "category": run.category,
+        "method": method_title(&run.method),
+        "backbone": run.backbone,
+        "seed": run.seed.value(),
+        "device": run.device,
+        "image_size": [run.image_size.height, run.image_size.width],
+        "panels": panel_lefts(run.image_size),
+        "n_train": run.n_train,
+        "n_test": [run.n_test_normal, run.n_test_anomalous],
+        "metrics": run.metrics,
+        "fit_seconds": run.fit_seconds,
+        "images_per_second": run.score_images_per_second,
+        "peak_rss_bytes": run.peak_rss_bytes,
+        "started_at": run.started_at,
+        "config": run.config,
+        "versions": run.versions,
+        "samples": shown,
+        "score_range": plots::score_range(samples),
+        "plots": {
+            "rates": plots::rates(samples, pixels)?,
+            "image_scores": plots::image_scores(samples)?,
+            "pixel_scores": pixels.map(plots::pixel_scores).transpose()?.flatten(),
+            "training": plots::training(&run.curve)?,
+        },
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{record, with_overlays};
+
+    fn report() -> Report {
+        let mut run = with_overlays(record("mvtec", "screw", "rkd+fmam", 0), &["scratch", "cut"]);
+        run.category = "</script><b>screw".to_owned();
+        Report::from_records(vec![run, record("mvtec", "screw", "nkd", 0)])
+    }
+
+    #[test]
+    fn names_cannot_break_the_page() {
+        let dir = tempfile::tempdir().unwrap();
+        let page = report().html(dir.path()).unwrap();
+        assert!(!page.contains("<b>screw"), "{page}");
+        assert!(page.contains("&lt;/script&gt;&lt;b&gt;screw"));
+        assert_eq!(page.matches("</script>").count(), 2);
+    }
+
+    #[test]
+    fn the_page_asks_nobody_for_anything() {
+        let dir = tempfile::tempdir().unwrap();
+        let page = report().html(dir.path()).unwrap();
+        for address in ["http://", "https://", "src=\"//", "@import", "url("] {
+            let found = page.replace("http://www.w3.org/2000/svg", "").contains(address);
+            assert!(!found, "{address}");
+        }
+    }
+
+    #[test]
+    fn the_data_of_the_page_are_those_of_the_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let page = report().html(dir.path()).unwrap();
+        let (_, rest) = page.split_once("id=\"data\">").unwrap();
+        let data: Value = serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap();
+        let runs = data["runs"].as_array().unwrap();
+        let run = runs.iter().find(|run| run["method"] == "RKD+FMAM").unwrap();
+        assert_eq!(run["metrics"]["image_auroc"], 0.9);
+        assert_eq!(run["samples"].as_array().unwrap().len(), 3);
+        assert!(run["plots"]["rates"].as_str().unwrap().starts_with("<svg"));
+        assert_eq!(run["samples"][0]["picture"], Value::Null);
+    }
+}

@@ -1,0 +1,157 @@
+//! The tables of the page.
+
+use std::collections::BTreeSet;
+
+use fmam_core::RunRecord;
+
+use crate::markdown::{FIGURES, percent, ranks, slashes, spread_percent};
+use crate::paper::{dataset_title, method_title, published};
+use crate::{Report, Summary};
+
+/// What the report is of, in one sentence.
+pub(super) fn opening(report: &Report) -> String {
+    let runs = report.runs();
+    let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    let n_distinct = |of: fn(&RunRecord) -> String| runs.iter().map(of).collect::<BTreeSet<_>>().len();
+    format!(
+        "{}: {}, {}, {}.",
+        count(runs.len(), "run", "runs"),
+        count(n_distinct(|run| format!("{}\n{}", run.dataset, run.category)), "category", "categories"),
+        count(n_distinct(|run| run.method.clone()), "method", "methods"),
+        count(n_distinct(|run| run.seed.value().to_string()), "seed", "seeds"),
+    )
+}
+
+/// A section for each data set: a row for each method and backbone.
+pub(super) fn results(report: &Report) -> String {
+    report.datasets().enumerate().map(|(k, rows)| dataset(k, rows)).collect()
+}
+
+fn dataset(index: usize, rows: &[Summary]) -> String {
+    let compared = rows.iter().any(|row| published(&row.dataset, &row.method, &row.backbone).is_some());
+    let title = escape(dataset_title(&rows[0].dataset));
+    let figures = FIGURES.map(|(title, _)| title);
+    let mut header = headings(&["Method", "Backbone"], false) + &headings(&figures, true);
+    header += &headings(&["Fit, s", "Images/s"], true);
+    if compared {
+        header += &headings(&["Paper, image", "Paper, pixel"], true);
+    }
+    let mut body = String::new();
+    for row in rows {
+        body += &format!(
+            "<tr><th scope=\"row\">{}</th><td>{}</td>",
+            escape(method_title(&row.method)),
+            escape(&row.backbone)
+        );
+        for (_, figure) in FIGURES {
+            let class = match ranks(row, rows, figure) {
+                Some(0) => " class=\"best\"",
+                Some(1) => " class=\"second\"",
+                _ => "",
+            };
+            let estimate = figure(row);
+            let sort = estimate.map_or(String::new(), |estimate| format!(" data-sort=\"{}\"", estimate.mean));
+            body += &format!("<td{class}{sort}>{}</td>", spread_percent(estimate));
+        }
+        for estimate in [row.fit_seconds, row.score_images_per_second] {
+            body += &estimate.map_or("<td>–</td>".to_owned(), |e| format!("<td>{}</td>", short(e.mean)));
+        }
+        if compared {
+            let paper = published(&row.dataset, &row.method, &row.backbone);
+            for value in [paper.map(|p| p.image_auroc), paper.map(|p| p.pixel_auroc)] {
+                body += &value.map_or("<td>–</td>".to_owned(), |value| format!("<td>{value:.1}</td>"));
+            }
+        }
+        body += "</tr>\n";
+    }
+    let note = if compared {
+        "Best in bold, second best underlined. The paper's figures are means over its whole data set with its own settings."
+    } else {
+        "Best in bold, second best underlined. The paper has no figures of this data set."
+    };
+    format!(
+        "<section aria-labelledby=\"dataset-{index}\">\n<h2 id=\"dataset-{index}\">{title}</h2>\n<p>{note}</p>\n\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Results on {title}\"><table class=\"sortable\">\n\
+         <thead><tr>{header}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n</section>\n"
+    )
+}
+
+/// Every run, each with a link that shows it.
+pub(super) fn runs(report: &Report) -> String {
+    let names = ["Data set", "Category", "Method", "Backbone"];
+    let header = headings(&names, false)
+        + &headings(
+            &["Seed", "Image AUROC", "Pixel AUROC", "AUPRO", "Fit, s", "Images/s", "Memory, MiB"],
+            true,
+        );
+    let mut body = String::new();
+    for run in report.runs() {
+        let id = slashes(&run.key().dir());
+        let name = [dataset_title(&run.dataset), &run.category, method_title(&run.method), &run.backbone];
+        let [dataset, category, method, backbone] = name.map(escape);
+        let metrics = &run.metrics;
+        let figures = [Some(metrics.image_auroc), metrics.pixel_auroc, metrics.aupro];
+        let figures: String = figures.iter().map(|figure| cell(figure.map(percent).as_deref())).collect();
+        let memory = cell(run.peak_rss_bytes.map(|bytes| (bytes >> 20).to_string()).as_deref());
+        body += &format!(
+            "<tr data-dataset=\"{dataset}\" data-category=\"{category}\" data-method=\"{method}\" data-backbone=\"{backbone}\">\
+             <td>{dataset}</td><th scope=\"row\"><a href=\"#run={}\">{category}</a></th><td>{method}</td><td>{backbone}</td>\
+             <td>{}</td>{figures}{}{}{memory}</tr>\n",
+            crate::markdown::link(&id),
+            run.seed.value(),
+            cell(Some(&short(run.fit_seconds))),
+            cell(Some(&short(run.score_images_per_second))),
+        );
+    }
+    format!(
+        "<p id=\"shown\" role=\"status\"></p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Runs\">\
+         <table class=\"sortable\" id=\"runs\">\n<thead><tr>{header}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>"
+    )
+}
+
+/// A choice of each property that has several values.
+pub(super) fn filters(report: &Report) -> String {
+    type Property = fn(&RunRecord) -> &str;
+    let properties: [(&str, &str, Property); 4] = [
+        ("dataset", "Data set", |run| dataset_title(&run.dataset)),
+        ("category", "Category", |run| &run.category),
+        ("method", "Method", |run| method_title(&run.method)),
+        ("backbone", "Backbone", |run| &run.backbone),
+    ];
+    let mut controls = String::new();
+    for (key, title, of) in properties {
+        let mut values: Vec<&str> = Vec::new();
+        for run in report.runs() {
+            if !values.contains(&of(run)) {
+                values.push(of(run));
+            }
+        }
+        if values.len() < 2 {
+            continue;
+        }
+        let options: String =
+            values.iter().map(|value| format!("<option>{}</option>", escape(value))).collect();
+        controls += &format!(
+            "<label>{title} <select data-filter=\"{key}\"><option value=\"\">all</option>{options}</select></label>\n"
+        );
+    }
+    if controls.is_empty() { controls } else { format!("<form id=\"filters\" hidden>\n{controls}</form>") }
+}
+
+fn headings(titles: &[&str], numbers: bool) -> String {
+    let class = if numbers { " class=\"number\"" } else { "" };
+    titles.iter().map(|title| format!("<th scope=\"col\"{class}>{title}</th>")).collect()
+}
+
+fn cell(text: Option<&str>) -> String {
+    format!("<td>{}</td>", text.unwrap_or("–"))
+}
+
+fn short(value: f64) -> String {
+    if value < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") }
+}
+
+/// Text in which no character is taken for HTML, in an attribute too.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
