@@ -15,7 +15,7 @@ use crate::model_dir::Tensors;
 use crate::registry::MethodEntry;
 use crate::scoring::receptive_map;
 use crate::settings::parse_settings;
-use crate::training::{Loaded, OptimizerKind, Schedule, TrainingConfig};
+use crate::training::{Loaded, TrainingConfig};
 use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext};
 
 const NAME: &str = "fcdd";
@@ -62,14 +62,7 @@ pub struct FcddConfig {
 impl Default for FcddConfig {
     fn default() -> Self {
         Self {
-            training: TrainingConfig {
-                epochs: 100,
-                batch_size: 8,
-                optimizer: OptimizerKind::Adam,
-                learning_rate: 1e-3,
-                weight_decay: 1e-4,
-                schedule: Schedule::Cosine,
-            },
+            training: TrainingConfig { weight_decay: 1e-4, ..TrainingConfig::STANDARD },
             scale: 1,
             width: 128,
             exposure: Exposure::Synthesis,

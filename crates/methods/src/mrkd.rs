@@ -20,7 +20,7 @@ use crate::scoring::{blurred, check_blur, check_size, opened, score_each};
 use crate::settings::{parse_settings, settings_table};
 use crate::standard::Standard;
 use crate::teacher_cache::TeacherCache;
-use crate::training::{OptimizerKind, Schedule, TrainingConfig, indexed_batch, sum_of_scales};
+use crate::training::{TrainingConfig, indexed_batch, sum_of_scales};
 use crate::{AdaptedFeatures, Detector, Fitted, Method, MethodError, Prediction, RunContext};
 
 const NAME: &str = "mrkd";
@@ -62,14 +62,7 @@ pub struct MrkdConfig {
 impl Default for MrkdConfig {
     fn default() -> Self {
         Self {
-            training: TrainingConfig {
-                epochs: 100,
-                batch_size: 8,
-                optimizer: OptimizerKind::Adam,
-                learning_rate: 1e-3,
-                weight_decay: 0.0,
-                schedule: Schedule::Cosine,
-            },
+            training: TrainingConfig::STANDARD,
             standardize: true,
             direction_weight: None,
             blur_sigma: 4.0,

@@ -13,7 +13,7 @@ use crate::model_dir::{ModelDir, Tensors, read_network};
 use crate::registry::MethodEntry;
 use crate::scoring::{blurred, check_blur, check_size, score_each};
 use crate::settings::{parse_settings, settings_table};
-use crate::training::{Loaded, OptimizerKind, Schedule, TrainingConfig};
+use crate::training::{Loaded, TrainingConfig};
 use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext};
 
 const NAME: &str = "puzzle-ae";
@@ -53,14 +53,7 @@ pub struct PuzzleAeConfig {
 impl Default for PuzzleAeConfig {
     fn default() -> Self {
         Self {
-            training: TrainingConfig {
-                epochs: 100,
-                batch_size: 8,
-                optimizer: OptimizerKind::Adam,
-                learning_rate: 1e-3,
-                weight_decay: 0.0,
-                schedule: Schedule::Cosine,
-            },
+            training: TrainingConfig::STANDARD,
             width: 16,
             epsilon: 0.03,
             adversarial_steps: 1,

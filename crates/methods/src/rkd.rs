@@ -8,7 +8,7 @@ use crate::distilled;
 use crate::feature_mapping::MappingConfig;
 use crate::registry::MethodEntry;
 use crate::scoring::ScoringConfig;
-use crate::training::{OptimizerKind, Schedule, TrainingConfig};
+use crate::training::TrainingConfig;
 
 static PLAIN: Flavour = Flavour {
     name: "rkd",
@@ -44,14 +44,7 @@ pub(crate) static WITH_FMAM: MethodEntry = MethodEntry {
 /// step size, and the loss of each position by itself instead of the flattened one (`loss = "flattened"`).
 fn defaults() -> DistillationConfig {
     DistillationConfig {
-        training: TrainingConfig {
-            epochs: 100,
-            batch_size: 8,
-            optimizer: OptimizerKind::Adam,
-            learning_rate: 5e-3,
-            weight_decay: 0.0,
-            schedule: Schedule::Cosine,
-        },
+        training: TrainingConfig { learning_rate: 5e-3, ..TrainingConfig::STANDARD },
         loss: DistillationLoss::PerPosition,
         scoring: ScoringConfig::default(),
         mapping: None,

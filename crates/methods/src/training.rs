@@ -48,6 +48,16 @@ pub struct TrainingConfig {
 }
 
 impl TrainingConfig {
+    /// What a method starts from that has no reason for something else.
+    pub(crate) const STANDARD: Self = Self {
+        epochs: 100,
+        batch_size: 8,
+        optimizer: OptimizerKind::Adam,
+        learning_rate: 1e-3,
+        weight_decay: 0.0,
+        schedule: Schedule::Cosine,
+    };
+
     /// Checks what a user gave for `method`.
     pub(crate) fn check(&self, method: &'static str) -> Result<(), MethodError> {
         let bad = |key, expected, actual: String| MethodError::ConfigValue { method, key, expected, actual };

@@ -14,6 +14,7 @@ mod fixture;
 mod gallery;
 mod html;
 mod json;
+mod latex;
 mod map_file;
 mod markdown;
 mod overlay;

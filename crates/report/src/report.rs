@@ -92,7 +92,7 @@ impl Report {
         text
     }
 
-    /// Writes `report.json`, `report.csv`, `report.md` and `report.html` into `dir`, each atomically, and returns their paths.
+    /// Writes `report.json`, `report.csv`, `report.md`, `report.tex` and `report.html` into `dir`, each atomically, and returns their paths.
     ///
     /// # Errors
     /// [`ReportError::Write`] naming the path; [`ReportError::Json`], [`ReportError::Plot`].
@@ -101,6 +101,7 @@ impl Report {
             ("report.json", self.json()?),
             ("report.csv", self.csv()),
             ("report.md", self.markdown()),
+            ("report.tex", self.latex()),
             ("report.html", self.html(dir)?),
         ];
         files
@@ -203,13 +204,13 @@ mod tests {
     }
 
     #[test]
-    fn writing_gives_four_files_and_nothing_else() {
+    fn writing_gives_five_files_and_nothing_else() {
         let out = tempfile::tempdir().unwrap();
         let report = Report::from_records(vec![record("demo", "weave", "nkd", 0)]);
         let paths = report.write(out.path()).unwrap();
-        assert_eq!(paths.len(), 4);
+        assert_eq!(paths.len(), 5);
         assert_eq!(std::fs::read_to_string(&paths[1]).unwrap(), report.csv());
-        assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 4);
+        assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 5);
 
         let file = out.path().join("report.csv");
         assert!(matches!(report.write(&file), Err(ReportError::Write { .. })));

@@ -1,9 +1,10 @@
 //! Vector plots of a run. Their colours are the page's, so that they follow it from light to dark.
 
 use std::error::Error;
+use std::ops::Range;
 
 use fmam_core::{CurvePoint, Label, OverlayRecord, PixelCurves};
-use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 use crate::ReportError;
@@ -32,7 +33,7 @@ const FONT: u32 = 17;
 /// Bins of a histogram of image scores.
 const IMAGE_BINS: usize = 40;
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Chart<'a, 's> = ChartContext<'a, SVGBackend<'s>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 type Drawn = Result<(), Box<dyn Error>>;
 
 /// The image-level ROC curve from the scores of all test images, and the pixel-level curves where there are any.
@@ -45,43 +46,24 @@ pub(super) fn rates(
     // One class only, or no list of samples: nothing to draw.
     let Ok(curve) = fmam_metrics::roc_curve(&scores, &labels) else { return Ok(None) };
     let image: Vec<[f64; 2]> = curve.into_iter().map(|point| [point.fpr, point.tpr]).collect();
-    draw(|area| {
-        let [left, right, top, bottom] = MARGINS;
-        let mut chart = ChartBuilder::on(area)
-            .margin_right(right)
-            .margin_top(top)
-            .x_label_area_size(bottom)
-            .y_label_area_size(left)
-            .build_cartesian_2d(0.0..1.0, 0.0..1.0)?;
-        chart
-            .configure_mesh()
-            .x_desc("false positive rate")
-            .y_desc("found")
-            .x_labels(6)
-            .y_labels(6)
-            .max_light_lines(1)
-            .axis_style(INK)
-            .bold_line_style(GRID)
-            .light_line_style(TRANSPARENT)
-            .label_style(("sans-serif", FONT, &INK))
-            .draw()?;
-        let line = |points: &[[f64; 2]]| points.iter().map(|&[x, y]| (x, y)).collect::<Vec<_>>();
+    let axes = Axes {
+        ranges: [0.0..1.0, 0.0..1.0],
+        titles: ["false positive rate", "found"],
+        x_lines: true,
+        y_label: &|value| number(*value),
+        legend: SeriesLabelPosition::LowerRight,
+    };
+    draw(axes, |chart| {
         let series = [
-            ("image ROC", Some(&image), INK.stroke_width(2)),
-            ("pixel ROC", pixels.map(|pixels| &pixels.roc), NORMAL.stroke_width(2)),
-            ("region overlap (PRO)", pixels.map(|pixels| &pixels.pro), ANOMALOUS.stroke_width(2)),
+            ("image ROC", Some(&image), INK),
+            ("pixel ROC", pixels.map(|pixels| &pixels.roc), NORMAL),
+            ("region overlap (PRO)", pixels.map(|pixels| &pixels.pro), ANOMALOUS),
         ];
-        for (name, points, style) in series {
+        for (name, points, colour) in series {
             if let Some(points) = points {
-                let drawn = chart.draw_series(LineSeries::new(line(points), style))?;
-                drawn.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
+                line(chart, name, points.iter().map(|&[x, y]| (x, y)), colour)?;
             }
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
-            .label_font(("sans-serif", FONT, &INK))
-            .draw()?;
         Ok(())
     })
     .map(Some)
@@ -97,7 +79,7 @@ pub(super) fn score_range(samples: &[OverlayRecord]) -> Option<[f64; 2]> {
 /// Histograms of the image scores of both classes.
 pub(super) fn image_scores(samples: &[OverlayRecord]) -> Result<Option<String>, ReportError> {
     let Some([low, high]) = score_range(samples) else { return Ok(None) };
-    let shares = |label| {
+    let counts = |label| {
         let mut counts = vec![0.0; IMAGE_BINS];
         for sample in samples.iter().filter(|sample| sample.label == label) {
             let position = (f64::from(sample.image_score) - low) / (high - low) * IMAGE_BINS as f64;
@@ -105,8 +87,8 @@ pub(super) fn image_scores(samples: &[OverlayRecord]) -> Result<Option<String>, 
         }
         counts
     };
-    histogram([low, high], &shares(Label::Normal), &shares(Label::Anomalous), "image score", "images")
-        .map(Some)
+    let (normal, anomalous) = (counts(Label::Normal), counts(Label::Anomalous));
+    histogram([low, high], &normal, &anomalous, ["image score", "images"]).map(Some)
 }
 
 /// Histograms of the pixel scores of both classes, each of which sums to 1.
@@ -115,41 +97,25 @@ pub(super) fn pixel_scores(pixels: &PixelCurves) -> Result<Option<String>, Repor
     if scores.range[0] >= scores.range[1] {
         return Ok(None);
     }
-    let title = "share of the pixels";
-    histogram(scores.range, &scores.normal.shares, &scores.anomalous.shares, "pixel score", title).map(Some)
+    let (normal, anomalous) = (&scores.normal.shares, &scores.anomalous.shares);
+    histogram(scores.range, normal, anomalous, ["pixel score", "share of the pixels"]).map(Some)
 }
 
 fn histogram(
     [low, high]: [f64; 2],
     normal: &[f64],
     anomalous: &[f64],
-    x_title: &str,
-    y_title: &str,
+    titles: [&str; 2],
 ) -> Result<String, ReportError> {
     let top = normal.iter().chain(anomalous).copied().fold(0.0, f64::max).max(f64::MIN_POSITIVE);
-    draw(|area| {
-        let [left, right, above, bottom] = MARGINS;
-        let mut chart = ChartBuilder::on(area)
-            .margin_right(right)
-            .margin_top(above)
-            .x_label_area_size(bottom)
-            .y_label_area_size(left)
-            .build_cartesian_2d(low..high, 0.0..1.05 * top)?;
-        chart
-            .configure_mesh()
-            .x_desc(x_title)
-            .y_desc(y_title)
-            .x_labels(5)
-            .y_labels(5)
-            .x_label_formatter(&|value| number(*value))
-            .y_label_formatter(&|value| number(*value))
-            .max_light_lines(1)
-            .disable_x_mesh()
-            .axis_style(INK)
-            .bold_line_style(GRID)
-            .light_line_style(TRANSPARENT)
-            .label_style(("sans-serif", FONT, &INK))
-            .draw()?;
+    let axes = Axes {
+        ranges: [low..high, 0.0..1.05 * top],
+        titles,
+        x_lines: false,
+        y_label: &|value| number(*value),
+        legend: SeriesLabelPosition::UpperRight,
+    };
+    draw(axes, |chart| {
         for (name, shares, colour) in [("normal", normal, NORMAL), ("anomalous", anomalous, ANOMALOUS)] {
             let edge = |k: usize| low + (high - low) * k as f64 / shares.len() as f64;
             let steps =
@@ -159,62 +125,106 @@ fn histogram(
                 Rectangle::new([(x, y - 5), (x + 18, y + 5)], colour.mix(0.6).filled())
             });
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .label_font(("sans-serif", FONT, &INK))
-            .draw()?;
         Ok(())
     })
 }
 
 /// The loss over the epochs, a line for each stage, on a logarithmic axis.
 pub(super) fn training(curve: &[CurvePoint]) -> Result<Option<String>, ReportError> {
-    let losses = || curve.iter().map(|point| point.loss).filter(|loss| loss.is_finite() && *loss > 0.0);
-    let (low, high) = (losses().fold(f64::INFINITY, f64::min), losses().fold(0.0, f64::max));
-    if curve.len() < 2 || low > high {
+    let points = || curve.iter().filter(|point| point.loss.is_finite() && point.loss > 0.0);
+    let exponents = || points().map(|point| point.loss.log10());
+    let (low, high) =
+        (exponents().fold(f64::INFINITY, f64::min), exponents().fold(f64::NEG_INFINITY, f64::max));
+    if points().count() < 2 {
         return Ok(None);
     }
     let mut stages: Vec<&str> = curve.iter().map(|point| point.stage.as_str()).collect();
     stages.dedup();
     let epochs = curve.iter().map(|point| point.epoch).max().unwrap_or(1);
-    draw(|area| {
-        let [left, right, above, bottom] = MARGINS;
-        let mut chart = ChartBuilder::on(area)
-            .margin_right(right)
-            .margin_top(above)
-            .x_label_area_size(bottom)
-            .y_label_area_size(left)
-            .build_cartesian_2d(1.0..epochs.max(2) as f64, (0.9 * low..1.1 * high).log_scale())?;
-        chart
-            .configure_mesh()
-            .x_desc("epoch")
-            .y_desc("loss")
-            .x_labels(6)
-            .y_labels(6)
-            .x_label_formatter(&|value| number(value.round()))
-            .y_label_formatter(&|value| number(*value))
-            .max_light_lines(1)
-            .axis_style(INK)
-            .bold_line_style(GRID)
-            .light_line_style(TRANSPARENT)
-            .label_style(("sans-serif", FONT, &INK))
-            .draw()?;
+    let axes = Axes {
+        ranges: [1.0..epochs.max(2) as f64, low - 0.05..high + 0.05],
+        titles: ["epoch", "loss"],
+        x_lines: true,
+        y_label: &|exponent| number(10_f64.powf(*exponent)),
+        legend: SeriesLabelPosition::UpperRight,
+    };
+    draw(axes, |chart| {
         for (index, stage) in stages.iter().enumerate() {
-            let style = [NORMAL, ANOMALOUS, INK][index % 3].stroke_width(2);
-            let points = curve.iter().filter(|point| point.stage == *stage && point.loss > 0.0);
-            let points: Vec<_> = points.map(|point| (point.epoch as f64, point.loss)).collect();
-            let drawn = chart.draw_series(LineSeries::new(points, style))?;
-            drawn.label(*stage).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
+            let of_stage = points().filter(|point| point.stage == *stage);
+            let of_stage = of_stage.map(|point| (point.epoch as f64, point.loss.log10()));
+            line(chart, stage, of_stage, [NORMAL, ANOMALOUS, INK][index % 3])?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .label_font(("sans-serif", FONT, &INK))
-            .draw()?;
         Ok(())
     })
     .map(Some)
+}
+
+fn line(
+    chart: &mut Chart<'_, '_>,
+    name: &str,
+    points: impl Iterator<Item = (f64, f64)>,
+    colour: RGBColor,
+) -> Drawn {
+    let style = colour.stroke_width(2);
+    let drawn = chart.draw_series(LineSeries::new(points, style))?;
+    drawn.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
+    Ok(())
+}
+
+/// What stands around a plot.
+struct Axes<'a> {
+    ranges: [Range<f64>; 2],
+    titles: [&'a str; 2],
+    /// Whether lines rise from the horizontal axis.
+    x_lines: bool,
+    y_label: &'a dyn Fn(&f64) -> String,
+    legend: SeriesLabelPosition,
+}
+
+/// An SVG element in the page's colours that scales with its place.
+fn draw(axes: Axes<'_>, series: impl FnOnce(&mut Chart<'_, '_>) -> Drawn) -> Result<String, ReportError> {
+    let mut svg = String::new();
+    let drawn = draw_into(&mut svg, axes, series);
+    drawn.map_err(|error| ReportError::Plot { reason: error.to_string() })?;
+    for (colour, variable) in THEME {
+        svg = svg.replace(colour, variable);
+    }
+    let (width, height) = SIZE;
+    let sized = format!("<svg width=\"{width}\" height=\"{height}\"");
+    Ok(svg.replacen(&sized, "<svg role=\"img\"", 1).replace('\n', ""))
+}
+
+fn draw_into(svg: &mut String, axes: Axes<'_>, series: impl FnOnce(&mut Chart<'_, '_>) -> Drawn) -> Drawn {
+    let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    let [left, right, above, below] = MARGINS;
+    let [x_range, y_range] = axes.ranges;
+    let mut chart = ChartBuilder::on(&area)
+        .margin_right(right)
+        .margin_top(above)
+        .x_label_area_size(below)
+        .y_label_area_size(left)
+        .build_cartesian_2d(x_range, y_range)?;
+    let mut mesh = chart.configure_mesh();
+    if !axes.x_lines {
+        mesh.disable_x_mesh();
+    }
+    mesh.x_desc(axes.titles[0])
+        .y_desc(axes.titles[1])
+        .x_labels(5)
+        .y_labels(5)
+        .x_label_formatter(&|value| number(*value))
+        .y_label_formatter(axes.y_label)
+        .max_light_lines(1)
+        .axis_style(INK)
+        .bold_line_style(GRID)
+        .light_line_style(TRANSPARENT)
+        .label_style(("sans-serif", FONT, &INK))
+        .draw()?;
+    series(&mut chart)?;
+    let font = ("sans-serif", FONT, &INK);
+    chart.configure_series_labels().position(axes.legend).label_font(font).draw()?;
+    area.present()?;
+    Ok(())
 }
 
 /// Three digits, without zeros at the end.
@@ -225,22 +235,6 @@ fn number(value: f64) -> String {
     let digits = (2 - value.abs().log10().floor() as i32).clamp(0, 8) as usize;
     let text = format!("{value:.digits$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
-
-/// An SVG element in the page's colours that scales with its place.
-fn draw(plot: impl FnOnce(&Area<'_>) -> Drawn) -> Result<String, ReportError> {
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        let drawn = plot(&area).and_then(|()| Ok(area.present()?));
-        drawn.map_err(|error| ReportError::Plot { reason: error.to_string() })?;
-    }
-    for (colour, variable) in THEME {
-        svg = svg.replace(colour, variable);
-    }
-    let (width, height) = SIZE;
-    let sized = format!("<svg width=\"{width}\" height=\"{height}\"");
-    Ok(svg.replacen(&sized, "<svg role=\"img\"", 1).replace('\n', ""))
 }
 
 #[cfg(test)]
