@@ -34,7 +34,8 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    pub(crate) fn open(program: &Path, profile: &Path) -> Self {
+    /// `None` where the browser does not start, as in a container that forbids it what it needs.
+    pub(crate) fn open(program: &Path, profile: &Path) -> Option<Self> {
         let mut browser = Command::new(program)
             .args([
                 "--headless=new",
@@ -53,7 +54,11 @@ impl Page {
         let lines = BufReader::new(browser.stderr.take().unwrap()).lines().map_while(Result::ok);
         let mut addresses =
             lines.filter_map(|line| line.strip_prefix("DevTools listening on ").map(str::to_owned));
-        let address = addresses.next().expect("the browser ended before it listened");
+        let Some(address) = addresses.next() else {
+            // Best effort: it has ended by itself.
+            let _ = browser.wait();
+            return None;
+        };
         // It would stop at a full pipe.
         std::thread::spawn(move || addresses.count());
         let (socket, _) = tungstenite::connect(&address).unwrap();
@@ -67,7 +72,7 @@ impl Page {
         for domain in ["Runtime.enable", "Log.enable", "Page.enable"] {
             page.call(domain, &json!({}));
         }
-        page
+        Some(page)
     }
 
     pub(crate) fn call(&mut self, method: &str, parameters: &Value) -> Value {
