@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fmam_core::{
-    Artefacts, Label, OverlayRecord, Progress, RUN_RECORD_SCHEMA, RunKey, RunRecord, SampleSource,
+    Artefacts, Label, OverlayRecord, Progress, RUN_RECORD_SCHEMA, RunKey, RunRecord, SampleSource, Silent,
 };
 use fmam_datasets::Category;
 
@@ -29,6 +29,11 @@ pub trait GridObserver: Progress {
 
     /// A run is done and its record is on disk, or it failed.
     fn run_finished(&self, plan: &RunPlan, result: Result<&RunRecord, &ExperimentError>);
+}
+
+impl GridObserver for Silent {
+    fn run_started(&self, _plan: &RunPlan) {}
+    fn run_finished(&self, _plan: &RunPlan, _result: Result<&RunRecord, &ExperimentError>) {}
 }
 
 /// How a grid came out.

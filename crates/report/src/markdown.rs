@@ -73,17 +73,25 @@ impl Report {
     }
 
     fn opening(&self) -> String {
+        let [runs, datasets, categories, methods, seeds] = self.counts();
+        format!(
+            "{runs}: {datasets}, {categories}, {methods}, {seeds}. Every figure stands in [report.csv](report.csv) and \
+             [report.json](report.json)."
+        )
+    }
+
+    /// How many runs, data sets, categories, methods and seeds there are, in words.
+    pub(crate) fn counts(&self) -> [String; 5] {
         let runs = self.runs();
         let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
         let n_distinct = |of: fn(&RunRecord) -> String| runs.iter().map(of).collect::<BTreeSet<_>>().len();
-        format!(
-            "{}: {}, {}, {}, {}. Every figure stands in [report.csv](report.csv) and [report.json](report.json).",
+        [
             count(runs.len(), "run", "runs"),
             count(self.datasets().count(), "data set", "data sets"),
             count(n_distinct(|run| format!("{}\n{}", run.dataset, run.category)), "category", "categories"),
             count(n_distinct(|run| run.method.clone()), "method", "methods"),
             count(n_distinct(|run| run.seed.value().to_string()), "seed", "seeds"),
-        )
+        ]
     }
 }
 
@@ -108,18 +116,13 @@ fn results(rows: &[Summary]) -> String {
     for row in rows {
         let figures = FIGURES.iter().map(|&(_, figure)| {
             let text = spread_percent(figure(row));
-            if wins(row, rows, figure) { format!("**{text}**") } else { text }
+            if ranks(row, rows, figure) == Some(0) { format!("**{text}**") } else { text }
         });
         let identity = [escape(method_title(&row.method)), code(&row.backbone)];
         let speeds = [seconds(row.fit_seconds), amount(row.score_images_per_second)];
         table.row(identity.into_iter().chain(figures).chain(speeds));
     }
     table.markdown()
-}
-
-/// Whether a row has the best figure of its column.
-fn wins(row: &Summary, rows: &[Summary], figure: Figure) -> bool {
-    ranks(row, rows, figure) == Some(0)
 }
 
 /// How many different figures of its column are better than that of a row, as printed. Means over other categories are other
@@ -255,11 +258,12 @@ fn seconds(estimate: Option<Estimate>) -> String {
 }
 
 fn amount(estimate: Option<Estimate>) -> String {
-    match estimate {
-        None => "–".to_owned(),
-        Some(Estimate { mean, .. }) if mean < 10.0 => format!("{mean:.1}"),
-        Some(Estimate { mean, .. }) => format!("{mean:.0}"),
-    }
+    estimate.map_or_else(|| "–".to_owned(), |estimate| short(estimate.mean))
+}
+
+/// A decimal where there is but one digit before it.
+pub(crate) fn short(value: f64) -> String {
+    if value < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") }
 }
 
 /// `a, b and c`.

@@ -13,32 +13,14 @@ use std::path::Path;
 
 use candle_core::Device;
 use devtools::{Page, chromium};
-use fmam_core::{AnomalyMap, Progress, RunRecord, SourceError};
-use fmam_experiment::{
-    Artists, Exhibit, Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver, RunPlan,
-};
+use fmam_core::{AnomalyMap, Silent, SourceError};
+use fmam_experiment::{Artists, Exhibit, Experiment, ExperimentConfig, Grid};
 use fmam_report::{Report, load_records, map_range, overlay, write_png};
 use serde_json::json;
 
-struct Silent;
-
-impl Progress for Silent {
-    fn start(&self, _: &str, _: u64) {}
-    fn update(&self, _: u64, _: &str) {}
-    fn finish(&self) {}
-    fn cancelled(&self) -> bool {
-        false
-    }
-}
-
-impl GridObserver for Silent {
-    fn run_started(&self, _: &RunPlan) {}
-    fn run_finished(&self, _: &RunPlan, _: Result<&RunRecord, &ExperimentError>) {}
-}
-
 fn draw(maps: &[AnomalyMap], exhibits: &[Exhibit]) -> Result<(), SourceError> {
+    let range = map_range(maps);
     for exhibit in exhibits {
-        let range = map_range(maps);
         let picture = overlay(&exhibit.image, exhibit.mask.as_ref(), &maps[exhibit.index], range);
         write_png(&exhibit.path, &picture)?;
     }

@@ -1,25 +1,15 @@
 //! The tables of the page.
 
-use std::collections::BTreeSet;
-
 use fmam_core::RunRecord;
 
-use crate::markdown::{FIGURES, percent, ranks, slashes, spread_percent};
+use crate::markdown::{FIGURES, link, percent, ranks, short, slashes, spread_percent};
 use crate::paper::{dataset_title, method_title, published};
 use crate::{Report, Summary};
 
 /// What the report is of, in one sentence.
 pub(super) fn opening(report: &Report) -> String {
-    let runs = report.runs();
-    let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
-    let n_distinct = |of: fn(&RunRecord) -> String| runs.iter().map(of).collect::<BTreeSet<_>>().len();
-    format!(
-        "{}: {}, {}, {}.",
-        count(runs.len(), "run", "runs"),
-        count(n_distinct(|run| format!("{}\n{}", run.dataset, run.category)), "category", "categories"),
-        count(n_distinct(|run| run.method.clone()), "method", "methods"),
-        count(n_distinct(|run| run.seed.value().to_string()), "seed", "seeds"),
-    )
+    let [runs, _, categories, methods, seeds] = report.counts();
+    format!("{runs}: {categories}, {methods}, {seeds}.")
 }
 
 /// A section for each data set: a row for each method and backbone.
@@ -97,7 +87,7 @@ pub(super) fn runs(report: &Report) -> String {
             "<tr data-dataset=\"{dataset}\" data-category=\"{category}\" data-method=\"{method}\" data-backbone=\"{backbone}\">\
              <td>{dataset}</td><th scope=\"row\"><a href=\"#run={}\">{category}</a></th><td>{method}</td><td>{backbone}</td>\
              <td>{}</td>{figures}{}{}{memory}</tr>\n",
-            crate::markdown::link(&id),
+            link(&id),
             run.seed.value(),
             cell(Some(&short(run.fit_seconds))),
             cell(Some(&short(run.score_images_per_second))),
@@ -145,10 +135,6 @@ fn headings(titles: &[&str], numbers: bool) -> String {
 
 fn cell(text: Option<&str>) -> String {
     format!("<td>{}</td>", text.unwrap_or("–"))
-}
-
-fn short(value: f64) -> String {
-    if value < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") }
 }
 
 /// Text in which no character is taken for HTML, in an attribute too.
