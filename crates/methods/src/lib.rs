@@ -8,8 +8,8 @@
 //!
 //! - distillation: `nkd`, `rkd` (each plain and with FMAM), `distillation`, `distilled` (the detector), `feature_mapping` and
 //!   `mapping_training` (FMAM), `map_reference` (what is usual at a position); and `mrkd` on `standard` features
-//! - features of normal images, kept or modelled: `padim`, `spade`, `patchcore`, `feature_detector` (the detector),
-//!   `patch_embedding`, `gaussians`, `distance`, `nearest`, `coreset`; and `fcdd`, a trained network behind such features
+//! - features of normal images, kept or modelled: `teacher` (their mean), `padim`, `spade`, `patchcore`, `feature_detector`
+//!   (the detector), `patch_embedding`, `gaussians`, `distance`, `nearest`, `coreset`; and `fcdd`, a trained network behind such features
 //! - restoration: `puzzle_ae`
 //!
 //! All share `training` (the loop), `teacher_cache` and `sample_features` (features of training images), `scoring` (maps),
@@ -44,6 +44,7 @@ mod scoring;
 mod settings;
 mod spade;
 mod standard;
+mod teacher;
 mod teacher_cache;
 mod training;
 
@@ -60,4 +61,5 @@ pub use registry::{Detector, LoadDetector, METHODS, Method, MethodEntry, load_de
 pub use scoring::{DistanceReference, MapCombination, ScoringConfig};
 pub use settings::overlay_settings;
 pub use spade::SpadeConfig;
+pub use teacher::TeacherConfig;
 pub use training::{OptimizerKind, Schedule, TrainingConfig};

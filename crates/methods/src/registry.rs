@@ -6,7 +6,7 @@ use fmam_core::{ImageSize, RgbImage, SampleSource};
 use crate::model_dir::ModelDir;
 use crate::{
     AdaptedFeatures, Fitted, MethodError, Prediction, RunContext, fcdd, mrkd, nkd, padim, patchcore,
-    puzzle_ae, rkd, spade,
+    puzzle_ae, rkd, spade, teacher,
 };
 
 /// An unfitted method: its checked configuration.
@@ -82,6 +82,7 @@ pub static METHODS: &[&MethodEntry] = &[
     &rkd::ENTRY,
     &rkd::WITH_FMAM,
     &patchcore::ENTRY,
+    &teacher::ENTRY,
 ];
 
 /// The method called `name`.

@@ -46,4 +46,4 @@ pub use error::MetricError;
 pub use feature::{BiasVariance, bias_variance};
 pub use pixel::{FPR_LIMIT, PixelMetrics, PixelRanking, aupro, pixel_metrics};
 pub use ranking::{BestF1, Cut, Ranking, auroc, average_precision, f1_max};
-pub use separability::{Separability, separability};
+pub use separability::{Separability, density, separability};

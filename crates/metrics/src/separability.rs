@@ -44,6 +44,28 @@ pub fn separability(
     })
 }
 
+/// Gaussian kernel estimate of the density of `scores` at the points `at`, with Silverman's bandwidth (1986, eq. 3.28 in one
+/// dimension): (3 n / 4)^(-1/5) sample standard deviations.
+///
+/// # Errors
+/// [`MetricError::Empty`] without scores, [`MetricError::NoVariance`] when all are equal, [`MetricError::NotFinite`].
+pub fn density(scores: &[f32], at: &[f64]) -> Result<Vec<f64>, MetricError> {
+    check_finite("given", scores)?;
+    let n = scores.len() as f64;
+    if scores.is_empty() {
+        return Err(MetricError::Empty);
+    }
+    let (_, variance) = moments(scores);
+    if variance <= 0.0 {
+        return Err(MetricError::NoVariance);
+    }
+    let width = (variance * n / (n - 1.0)).sqrt() * (0.75 * n).powf(-0.2);
+    let height = 1.0 / (n * width * std::f64::consts::TAU.sqrt());
+    let kernel = |away: f64| (-0.5 * away * away).exp();
+    let sum = |x: f64| scores.iter().map(|&score| kernel((x - f64::from(score)) / width)).sum::<f64>();
+    Ok(at.iter().map(|&x| height * sum(x)).collect())
+}
+
 fn overlap(normal: &[f32], anomalous: &[f32], n_bins: usize) -> f64 {
     let all = || normal.iter().chain(anomalous).map(|&score| f64::from(score));
     let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
@@ -114,6 +136,8 @@ mod tests {
         assert_eq!(separability(&[], &[1.0], 5), Err(MetricError::NoNormal));
         assert_eq!(separability(&[1.0], &[], 5), Err(MetricError::NoAnomalous));
         assert_eq!(separability(&[0.0; 3], &[1.0; 2], 5), Err(MetricError::NoVariance));
+        assert_eq!(density(&[], &[0.0]), Err(MetricError::Empty));
+        assert_eq!(density(&[2.0; 3], &[0.0]), Err(MetricError::NoVariance));
         assert!(matches!(
             separability(&[0.0, f32::NAN], &[1.0], 5),
             Err(MetricError::NotFinite { index: 1, .. })

@@ -1,6 +1,6 @@
 //! Against scikit-learn, numpy and scipy: `tests/reference/metrics/make.py` made the fixtures.
 
-use fmam_metrics::{PixelRanking, Ranking, bias_variance, separability};
+use fmam_metrics::{PixelRanking, Ranking, bias_variance, density, separability};
 use serde::Deserialize;
 
 macro_rules! fixture {
@@ -127,6 +127,8 @@ struct AnalysisCase {
     overlap: f64,
     fisher_ratio: f64,
     ks_distance: f64,
+    density_at: Vec<f64>,
+    density: Vec<f64>,
 }
 
 #[test]
@@ -141,5 +143,9 @@ fn the_analyses_are_those_of_numpy_and_scipy() {
         assert_close(scores.overlap, case.overlap, &case.name);
         assert_close(scores.fisher_ratio, case.fisher_ratio, &case.name);
         assert_close(scores.ks_distance, case.ks_distance, &case.name);
+        let found = density(&case.normal_scores, &case.density_at).unwrap();
+        for (found, expected) in found.into_iter().zip(case.density) {
+            assert_close(found, expected, &case.name);
+        }
     }
 }

@@ -168,6 +168,8 @@ def analysis_cases():
             "overlap": float(np.minimum(*share).sum()),
             "fisher_ratio": float((a.mean() - b.mean()) ** 2 / (a.var() + b.var())),
             "ks_distance": float(stats.ks_2samp(a, b).statistic),
+            "density_at": [-2.0, -0.5, 0.0, 0.25, 1.0, 3.0],
+            "density": stats.gaussian_kde(a, bw_method="silverman")([-2.0, -0.5, 0.0, 0.25, 1.0, 3.0]).tolist(),
         })
     return cases
 

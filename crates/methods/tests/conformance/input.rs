@@ -98,6 +98,7 @@ fn settings_out_of_range_are_refused_by_their_key() {
         ("padim", "regularization = 0.0", "regularization"),
         ("spade", "neighbours = 0", "neighbours"),
         ("spade", "blur_sigma = -1.0", "blur_sigma"),
+        ("teacher", "blur_sigma = 300.0", "blur_sigma"),
         ("patchcore", "coreset_ratio = 0.0", "coreset_ratio"),
         ("patchcore", "coreset_ratio = 1.5", "coreset_ratio"),
         ("fcdd", "width = 0", "width"),
