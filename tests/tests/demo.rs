@@ -61,7 +61,10 @@ fn outcome() -> &'static Outcome {
         let experiment = Experiment::open(config(), Device::Cpu).unwrap();
         Grid::new(std::slice::from_ref(&experiment), out.path(), false)
             .unwrap()
-            .run(&Artists { overlays: &|_, _| Ok(()), map: &|_, _, _| Ok(()) }, &Silent)
+            .run(
+                &Artists { overlays: &|_, _| Ok(()), map: &|_, _, _| Ok(()), beside: &|_, _, _| Ok(()) },
+                &Silent,
+            )
             .unwrap();
         let records = load_records(out.path()).unwrap();
         Report::from_records(records.clone()).write(out.path()).unwrap();

@@ -6,6 +6,8 @@
 //! [`RgbImage`], [`Mask`], [`AnomalyMap`], [`SampleSource`], [`Seed`], [`Progress`], [`ordered_map`],
 //! [`RunKey`], [`RunRecord`].
 
+mod analysis;
+mod differences;
 mod error;
 mod image;
 mod key;
@@ -18,6 +20,8 @@ mod sample;
 mod seed;
 mod size;
 
+pub use analysis::{Analysis, DefectAnalysis, FeatureScatter, ScaleAnalysis, ScoreSeparability};
+pub use differences::differences;
 pub use error::{CoreError, RecordError, SourceError};
 pub use image::{Mask, RgbImage};
 pub use key::{RECORD_FILE, RUNS_DIR, RunKey};

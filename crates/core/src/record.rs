@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageSize, Label, PixelCurves, RecordError, RunKey, Seed};
+use crate::{Analysis, ImageSize, Label, PixelCurves, RecordError, RunKey, Seed};
 
 /// The version of [`RunRecord`]'s and `report.json`'s layout.
 pub const RUN_RECORD_SCHEMA: u32 = 1;
@@ -24,7 +24,7 @@ pub struct RunRecord {
     pub backbone: String,
     /// The run's seed.
     pub seed: Seed,
-    /// `cpu` or `cuda:0`.
+    /// `cpu`, or a kind and a number: `cuda:0`.
     pub device: String,
     /// Size to which every image was resized.
     pub image_size: ImageSize,
@@ -40,7 +40,8 @@ pub struct RunRecord {
     pub fit_seconds: f64,
     /// Test images scored in a second; they have been decoded before, as far as the cache holds them.
     pub score_images_per_second: f64,
-    /// Largest resident memory of the process so far, in bytes, where the system tells.
+    /// Largest resident memory of the process during the run, or so far where the system does not count anew, in bytes; where
+    /// the system tells.
     pub peak_rss_bytes: Option<u64>,
     /// Seconds since the Unix epoch at the start of the run.
     pub started_at: u64,
@@ -53,6 +54,9 @@ pub struct RunRecord {
     /// Curves over all test pixels; absent where there are no pixel figures, and in records of before they were kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pixels: Option<PixelCurves>,
+    /// What its features and scores are like; absent in records of before it was kept, to which `fmam analyze` adds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<Analysis>,
     /// Files that the run wrote.
     pub artefacts: Artefacts,
 }
@@ -123,6 +127,9 @@ pub struct CurvePoint {
 pub struct Artefacts {
     /// Folder of the fitted detector.
     pub model: Option<String>,
+    /// The anomaly maps of all test images, in the order of `overlays`, made smaller: pages of one TIFF file of 32-bit floats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maps: Option<String>,
     /// Image scores and paths of the overlays, one for each test image that has them.
     pub overlays: Vec<OverlayRecord>,
 }

@@ -1,110 +1,34 @@
-use fmam_core::{Label, Progress, SampleSource, Seed};
+use fmam_core::{Analysis, Label, Progress, SampleSource, ScoreSeparability, Seed};
 use fmam_methods::Detector;
-use fmam_metrics::{Separability, separability};
+use fmam_metrics::{MetricError, Separability, separability};
 use fmam_synthesis::Synthesizer;
-use serde::Serialize;
 
 use crate::scatter::feature_scales;
-use crate::{ExperimentError, evaluate};
+use crate::{Evaluation, ExperimentError};
 
 /// Scored pixels of which the pixel separability is computed, at most; they are spread evenly.
 const PIXELS: usize = 4_000_000;
 
-/// What the adaptation of a detector's features does to them, and how far the scores of the classes lie apart.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Analysis {
-    /// The scales, finest first; empty for a detector that compares no features.
-    pub scales: Vec<ScaleAnalysis>,
-    /// Separability of the image scores.
-    pub image_scores: ScoreSeparability,
-    /// Separability of the map's values inside and outside of the masks; `None` where the data has no masks.
-    pub pixel_scores: Option<ScoreSeparability>,
-}
-
-/// One scale of the feature pyramid. Features are L2-normalised, at positions of test images.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ScaleAnalysis {
-    /// Channels of a feature.
-    pub channels: usize,
-    /// Pixels of the image per position, along a side.
-    pub stride: usize,
-    /// Normal features analysed, from normal test images.
-    pub n_normal: usize,
-    /// The test images' own defects; `None` where they have no masks, or none covers a position.
-    pub real: Option<DefectAnalysis>,
-    /// Synthetic defects in normal test images, which no training saw; `None` where none covers a position.
-    pub synthetic: Option<DefectAnalysis>,
-}
-
-/// The analysis of one kind of defect at one scale.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct DefectAnalysis {
-    /// Anomalous features analysed.
-    pub n_anomalous: usize,
-    /// Of the teacher's features.
-    pub before: FeatureScatter,
-    /// Of the adapted ones; `None` for a detector that uses the teacher's as they are.
-    pub after: Option<FeatureScatter>,
-    /// Of the adapted ones, or the teacher's, about what the student expects at the same position instead of about the mean
-    /// normal feature: the discrepancy that is scored. `None` for a detector without a student.
-    pub discrepancy: Option<FeatureScatter>,
-}
-
-/// The poster's two statistics, and their quotient.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct FeatureScatter {
-    /// Mean distance of anomalous features to the mean normal feature, or to the one expected, in 0..=2.
-    pub bias: f64,
-    /// Mean squared distance of normal features to the same: in 0..=1 to their mean, in 0..=4 to those expected.
-    pub variance: f64,
-    /// Bias in units of the normal features' root mean square distance.
-    pub bias_per_deviation: f64,
-}
-
-impl FeatureScatter {
-    pub(crate) fn new(bias: f64, variance: f64) -> Self {
-        Self { bias, variance, bias_per_deviation: bias / variance.sqrt().max(1e-12) }
-    }
-}
-
-/// How far apart two score distributions lie; see [`fmam_metrics::Separability`].
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct ScoreSeparability {
-    /// Area that the histograms share, in 0..=1.
-    pub overlap: f64,
-    /// Fisher's discriminant ratio, 0 or more.
-    pub fisher_ratio: f64,
-    /// Kolmogorov-Smirnov distance, in 0..=1.
-    pub ks_distance: f64,
-}
-
-impl From<Separability> for ScoreSeparability {
-    fn from(value: Separability) -> Self {
-        let Separability { overlap, fisher_ratio, ks_distance } = value;
-        Self { overlap, fisher_ratio, ks_distance }
-    }
-}
-
-/// Analyses `detector` on a test split: the poster's statistical and distribution analyses. `synthesizer` puts defects
-/// into the normal test images; `seed` decides which, and which positions are taken. The result does not depend on the
-/// number of `loader_threads`.
+/// Analyses `detector` on a test split, of which `evaluation` is: the poster's statistical and distribution analyses.
+/// `synthesizer` puts defects into the normal test images; `seed` decides which, and which positions are taken. The result
+/// does not depend on the number of `loader_threads`.
 ///
 /// # Errors
-/// As [`evaluate`].
+/// As [`crate::evaluate`].
 pub fn analyze(
     detector: &dyn Detector,
     test: &dyn SampleSource,
+    evaluation: &Evaluation,
     synthesizer: &Synthesizer,
     seed: Seed,
     loader_threads: usize,
     progress: &dyn Progress,
 ) -> Result<Analysis, ExperimentError> {
-    let evaluation = evaluate(detector, test, loader_threads, progress)?;
     let (mut normal, mut anomalous) = (Vec::new(), Vec::new());
     for (index, &score) in evaluation.image_scores.iter().enumerate() {
         if test.sample(index).label == Label::Normal { &mut normal } else { &mut anomalous }.push(score);
     }
-    let image_scores = separability(&normal, &anomalous, n_bins(normal.len() + anomalous.len()))?.into();
+    let image_scores = parting(&normal, &anomalous)?;
 
     let (mut normal, mut anomalous) = (Vec::new(), Vec::new());
     let total: usize = evaluation.maps.iter().map(|map| map.data().len()).sum();
@@ -117,15 +41,23 @@ pub fn analyze(
     for (&score, &defective) in pixels.flatten().step_by(step) {
         if defective == 0 { &mut normal } else { &mut anomalous }.push(score);
     }
-    let has_both = !normal.is_empty() && !anomalous.is_empty();
-    let pixel_scores = if has_both {
-        Some(separability(&normal, &anomalous, n_bins(normal.len() + anomalous.len()))?.into())
-    } else {
-        None
-    };
+    let pixel_scores = parting(&normal, &anomalous)?;
 
     let scales = feature_scales(detector, test, synthesizer, seed, loader_threads, progress)?;
     Ok(Analysis { scales, image_scores, pixel_scores })
+}
+
+/// `None` where a class is empty or no score differs from another.
+fn parting(normal: &[f32], anomalous: &[f32]) -> Result<Option<ScoreSeparability>, MetricError> {
+    match separability(normal, anomalous, n_bins(normal.len() + anomalous.len())) {
+        Ok(Separability { overlap, fisher_ratio, ks_distance }) => {
+            Ok(Some(ScoreSeparability { overlap, fisher_ratio, ks_distance }))
+        }
+        Err(
+            MetricError::Empty | MetricError::NoNormal | MetricError::NoAnomalous | MetricError::NoVariance,
+        ) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Bins of the histograms whose overlap is taken, for `n` scores: with more of them than scores, no two classes overlap.
@@ -145,6 +77,7 @@ mod tests {
     use fmam_testkit::striped_test;
 
     use super::*;
+    use crate::evaluate;
 
     /// Its features are the colours of 4 by 4 pixels; adaptation turns every colour towards red. It expects grey.
     struct Colours;
@@ -196,7 +129,8 @@ mod tests {
     fn run(threads: usize) -> Analysis {
         let test = striped_test(4, 4, ImageSize::square(32), Seed::new(1));
         let synthesizer = Synthesizer::new(SynthesisConfig::default(), Textures::Generated).unwrap();
-        analyze(&Colours, &test, &synthesizer, Seed::new(2), threads, &Silent).unwrap()
+        let evaluation = evaluate(&Colours, &test, threads, &Silent).unwrap();
+        analyze(&Colours, &test, &evaluation, &synthesizer, Seed::new(2), threads, &Silent).unwrap()
     }
 
     #[test]
@@ -217,7 +151,7 @@ mod tests {
         );
         assert!((about.bias_per_deviation - 1.0).abs() < 1e-4, "{about:?}");
         assert!(scale.synthetic.as_ref().is_some_and(|defects| defects.n_anomalous > 0));
-        assert_eq!(found.image_scores.ks_distance, 1.0);
+        assert_eq!(found.image_scores.unwrap().ks_distance, 1.0);
         assert!(found.pixel_scores.unwrap().overlap < 0.1);
     }
 

@@ -144,6 +144,27 @@ pub enum ExperimentError {
         /// What differs: `key: there, now`.
         differences: Vec<String>,
     },
+    /// The data set has other test images than it had when a run was done.
+    #[error(
+        "the test images are not those of the run in {}; say with --data-root where these lie",
+        folder.display()
+    )]
+    DataDiffers {
+        /// Folder of the run.
+        folder: PathBuf,
+    },
+    /// A saved detector does not give the scores that its run had.
+    #[error(
+        "the model in {} no longer gives the scores of its run, by up to {share:.2} of their range; repeat the run with \
+         --overwrite",
+        folder.display()
+    )]
+    ScoresDiffer {
+        /// Folder of the run.
+        folder: PathBuf,
+        /// Largest difference of an image score, as a share of the range of all.
+        share: f32,
+    },
     /// The record of a finished run could not be read.
     #[error("the run record {} is damaged; delete it, or repeat the run with --overwrite", path.display())]
     DamagedRecord {

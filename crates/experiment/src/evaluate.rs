@@ -81,7 +81,8 @@ pub fn evaluate(
             Ok(())
         },
     )?;
-    let images_per_second = n as f64 / start.elapsed().as_secs_f64();
+    // A clock may stand still for a moment, and a record has finite numbers only.
+    let images_per_second = n as f64 / start.elapsed().as_secs_f64().max(1e-9);
     progress.finish();
 
     let labels: Vec<u8> = (0..n).map(|i| u8::from(test.sample(i).label == Label::Anomalous)).collect();

@@ -1,9 +1,9 @@
 //! Which test images of a run are drawn.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use fmam_core::{AnomalyMap, Label, Mask, RgbImage, Sample, SampleSource, SourceError};
+use fmam_core::{AnomalyMap, Label, Mask, RgbImage, RunRecord, Sample, SampleSource, SourceError};
 
 use crate::WriteMap;
 
@@ -24,12 +24,18 @@ pub struct Exhibit {
 /// of a run share.
 pub type DrawOverlays<'a> = dyn Fn(&[AnomalyMap], &[Exhibit]) -> Result<(), SourceError> + 'a;
 
+/// Writes into a run's folder what lies beside its record: the maps of all test images, if [`fmam_core::Artefacts::maps`]
+/// names a file, and what other programs read of the record.
+pub type WriteBeside<'a> = dyn Fn(&Path, &RunRecord, &[AnomalyMap]) -> Result<(), SourceError> + 'a;
+
 /// How the files that show a run's maps are made: the experiment decides which, and knows of no format.
 pub struct Artists<'a> {
     /// Draws pictures.
     pub overlays: &'a DrawOverlays<'a>,
     /// Writes the maps that [`crate::ExperimentConfig::export_maps`] asks for.
     pub map: &'a WriteMap<'a>,
+    /// Writes the rest.
+    pub beside: &'a WriteBeside<'a>,
 }
 
 /// Chooses at most `n` test images, in ascending order.
@@ -40,7 +46,7 @@ pub struct Artists<'a> {
 pub fn exhibits(test: &dyn SampleSource, image_scores: &[f32], n: usize) -> Vec<usize> {
     let samples: Vec<&Sample> = (0..test.len().min(image_scores.len())).map(|i| test.sample(i)).collect();
     let mut chosen = Vec::new();
-    let by_type = in_turn(&samples);
+    let by_type = by_type(&samples);
     chosen.extend(by_type.iter().copied().take(n.div_ceil(2)));
 
     let mut by_score: Vec<usize> = (0..samples.len()).collect();
@@ -61,8 +67,8 @@ pub fn exhibits(test: &dyn SampleSource, image_scores: &[f32], n: usize) -> Vec<
     chosen
 }
 
-/// The first sample of each defect type (normal being one, the first), then the second of each, and so on.
-fn in_turn(samples: &[&Sample]) -> Vec<usize> {
+/// Positions of the first sample of each defect type (normal being one, the first), then of the second of each, and so on.
+pub fn by_type(samples: &[&Sample]) -> Vec<usize> {
     let mut seen: BTreeMap<Option<&str>, usize> = BTreeMap::new();
     let mut order: Vec<(usize, Option<&str>, usize)> = samples
         .iter()

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use candle_core::Device;
 use fmam_core::{Progress, RunKey, SampleSource, ordered_map};
 use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions};
-use fmam_methods::{Fitted, Method, RunContext};
+use fmam_methods::{Fitted, Method, MethodError, RunContext};
 use fmam_models::{BACKBONES, LoadedBackbone, ModelError, load_backbone};
-use fmam_synthesis::Textures;
+use fmam_synthesis::{SynthesisConfig, Synthesizer, Textures};
 use serde_json::{Value, json};
 
 use crate::overrides::{method_entry, method_table};
@@ -183,6 +183,14 @@ impl Experiment {
         Ok(())
     }
 
+    /// What puts defects into images for the analysis of a run, with the textures that trainings have.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Method`].
+    pub(crate) fn synthesizer(&self) -> Result<Synthesizer, ExperimentError> {
+        analysis_synthesizer(self.textures.clone())
+    }
+
     /// Fits the method of `plan`, one of [`Experiment::plans`], to `train`.
     ///
     /// # Errors
@@ -208,6 +216,11 @@ impl Experiment {
         };
         Ok(unfitted.fit(train, &context)?)
     }
+}
+
+/// What puts defects into images for an analysis: as it is without settings, so that all runs are measured alike.
+pub(crate) fn analysis_synthesizer(textures: Textures) -> Result<Synthesizer, ExperimentError> {
+    Ok(Synthesizer::new(SynthesisConfig::default(), textures).map_err(MethodError::from)?)
 }
 
 /// Every method with its settings; tables of methods that do not run are checked too.

@@ -3,7 +3,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fmam_core::{
-    Artefacts, Label, OverlayRecord, Progress, RUN_RECORD_SCHEMA, RunKey, RunRecord, SampleSource, Silent,
+    Artefacts, Label, OverlayRecord, Progress, RUN_RECORD_SCHEMA, RunKey, RunRecord, SampleSource, Seed,
+    Silent,
 };
 use fmam_datasets::Category;
 
@@ -11,14 +12,16 @@ use crate::exhibits::overlay_name;
 use crate::lock::FolderLock;
 use crate::store::{self, NewFolders, PartialRun};
 use crate::{
-    Artists, DrawOverlays, Evaluation, Exhibit, Experiment, ExperimentError, RunPlan, evaluate, exhibits,
-    host, write_maps,
+    Artists, DrawOverlays, Evaluation, Exhibit, Experiment, ExperimentError, RunPlan, analyze, evaluate,
+    exhibits, host, write_maps,
 };
 
 /// Folder of the fitted detector within a run's folder.
 const MODEL_DIR: &str = "model";
 /// Folder of the pictures within a run's folder.
 const OVERLAYS_DIR: &str = "overlays";
+/// File of the maps of all test images, made smaller, within a run's folder.
+pub(crate) const MAPS_FILE: &str = "maps.tiff";
 /// Folder of the anomaly maps within a run's folder.
 const MAPS_DIR: &str = "maps";
 
@@ -166,6 +169,15 @@ impl<'a> Grid<'a> {
         if config.save_model {
             fitted.detector.save(&partial.dir().join(MODEL_DIR))?;
         }
+        let analysis = analyze(
+            fitted.detector.as_ref(),
+            test.as_ref(),
+            &evaluation,
+            &experiment.synthesizer()?,
+            analysis_seed(plan.key.seed),
+            loader_threads,
+            observer,
+        )?;
         let count = |label| (0..test.len()).filter(|&index| test.sample(index).label == label).count();
         let RunKey { dataset, category, method, backbone, seed } = plan.key.clone();
         let record = RunRecord {
@@ -189,11 +201,22 @@ impl<'a> Grid<'a> {
             versions: host::versions(),
             curve: fitted.curve,
             pixels: evaluation.pixels,
-            artefacts: Artefacts { model: config.save_model.then(|| MODEL_DIR.to_owned()), overlays },
+            analysis: Some(analysis),
+            artefacts: Artefacts {
+                model: config.save_model.then(|| MODEL_DIR.to_owned()),
+                maps: (config.n_overlays > 0).then(|| MAPS_FILE.to_owned()),
+                overlays,
+            },
         };
+        (artists.beside)(partial.dir(), &record, &evaluation.maps).map_err(ExperimentError::Maps)?;
         partial.finish(&record)?;
         Ok(record)
     }
+}
+
+/// The seed of the analysis of a run.
+pub(crate) fn analysis_seed(run: Seed) -> Seed {
+    run.derive("analysis")
 }
 
 /// Draws the exhibits and lists every test image with its score.

@@ -5,7 +5,8 @@
 //!
 //! Modules in reading order: [`ExperimentConfig`] and its [`PRESETS`]; `key`, every combination in order; [`Experiment`],
 //! the opened data, backbones and methods; [`evaluate`]; [`analyze`] and its `scatter` of features; `exhibits`, which test images are drawn; `store`, run folders
-//! that appear whole or not at all; `lock`, one process a folder; [`Grid`], which runs what is not finished yet.
+//! that appear whole or not at all; `lock`, one process a folder; [`Grid`], which runs what is not finished yet; [`Revisit`],
+//! which adds to what is.
 
 mod analysis;
 mod config;
@@ -20,18 +21,20 @@ mod lock;
 mod map_layout;
 mod overrides;
 mod preset;
+mod revisit;
 mod scatter;
 mod store;
 
-pub use analysis::{Analysis, DefectAnalysis, FeatureScatter, ScaleAnalysis, ScoreSeparability, analyze};
+pub use analysis::analyze;
 pub use config::{ExperimentConfig, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE};
 pub use error::ExperimentError;
 pub use evaluate::{Evaluation, evaluate};
-pub use exhibits::{Artists, DrawOverlays, Exhibit, exhibits};
+pub use exhibits::{Artists, DrawOverlays, Exhibit, WriteBeside, by_type, exhibits};
 pub use experiment::{Experiment, READING, RunPlan};
 pub use grid::{Grid, GridObserver, GridOutcome};
 pub use host::{device_name, peak_rss_bytes};
 pub use map_layout::{MapLayout, WriteMap, write_maps};
 pub use overrides::{StageEpochs, stage_epochs};
 pub use preset::{PRESETS, Preset, preset};
+pub use revisit::{Revisit, category_of};
 pub use store::{NewFolders, check_writable};

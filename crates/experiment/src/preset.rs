@@ -46,7 +46,7 @@ mod tests {
     fn the_demo_preset_runs_the_papers_distillation_methods_on_embedded_weights() {
         let demo = &preset("demo").unwrap()[0];
         assert_eq!(demo.dataset, "demo");
-        assert_eq!(demo.methods, ["nkd", "nkd+fmam", "rkd", "rkd+fmam"]);
+        assert_eq!(demo.methods, ["teacher", "nkd", "nkd+fmam", "rkd", "rkd+fmam"]);
         assert!(demo.weights.is_empty() && demo.data_root.is_none());
     }
 

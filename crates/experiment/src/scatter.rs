@@ -1,14 +1,16 @@
 //! Features of test images at normal and defective positions, for their bias and variance.
 
 use candle_core::Tensor;
-use fmam_core::{Label, Mask, Progress, RgbImage, SampleSource, Seed, ordered_map};
+use fmam_core::{
+    DefectAnalysis, FeatureScatter, Label, Mask, Progress, RgbImage, SampleSource, ScaleAnalysis, Seed,
+    ordered_map,
+};
 use fmam_methods::{AdaptedFeatures, Detector, MethodError};
 use fmam_metrics::bias_variance;
 use fmam_synthesis::Synthesizer;
 use rand::seq::SliceRandom;
 
 use crate::ExperimentError;
-use crate::analysis::{DefectAnalysis, FeatureScatter, ScaleAnalysis};
 
 /// Positions of one class that are taken from one image at one scale, at most. Neighbours see nearly the same pixels:
 /// more would cost memory and tell little.

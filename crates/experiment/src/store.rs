@@ -5,8 +5,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use fmam_core::{RECORD_FILE, RecordError, RunKey, RunRecord};
-use serde_json::Value;
+use fmam_core::{RECORD_FILE, RecordError, RunKey, RunRecord, differences};
 
 use crate::{ExperimentError, RunPlan};
 
@@ -58,8 +57,9 @@ pub(crate) fn finished(out: &Path, plan: &RunPlan, device: &str) -> Result<bool,
         RecordError::Json(source) => ExperimentError::DamagedRecord { path, source },
         RecordError::Schema { found } => ExperimentError::RecordSchema { path, found },
     })?;
-    let mut differences = Vec::new();
-    compare(&record.config, &plan.config, "", &mut differences);
+    let differ = differences(&record.config, &plan.config).into_iter();
+    let mut differences: Vec<String> =
+        differ.map(|(key, there, now)| format!("{key}: {there} there, {now} now")).collect();
     if record.seed != plan.key.seed {
         differences.push(format!("seed: {} there, {} now", record.seed.value(), plan.key.seed.value()));
     }
@@ -79,20 +79,6 @@ pub(crate) fn finished(out: &Path, plan: &RunPlan, device: &str) -> Result<bool,
         Ok(true)
     } else {
         Err(ExperimentError::ConfigDiffers { folder, differences })
-    }
-}
-
-/// Lists where two configurations differ, as `method.epochs: 10 there, 20 now`.
-fn compare(there: &Value, now: &Value, key: &str, differences: &mut Vec<String>) {
-    if let (Value::Object(a), Value::Object(b)) = (there, now) {
-        for name in a.keys().chain(b.keys().filter(|name| !a.contains_key(*name))) {
-            let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
-            let of =
-                |fields: &serde_json::Map<String, Value>| fields.get(name).cloned().unwrap_or(Value::Null);
-            compare(&of(a), &of(b), &key, differences);
-        }
-    } else if there != now {
-        differences.push(format!("{key}: {there} there, {now} now"));
     }
 }
 
@@ -119,12 +105,7 @@ impl PartialRun {
 
     /// Writes the record and moves the folder into place; an older run there is replaced.
     pub(crate) fn finish(mut self, record: &RunRecord) -> Result<(), ExperimentError> {
-        let path = self.partial.join(RECORD_FILE);
-        let mut text = serde_json::to_vec_pretty(record).map_err(ExperimentError::Json)?;
-        text.push(b'\n');
-        File::create(&path)
-            .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
-            .map_err(|source| write_error(&path, source))?;
+        write_record(&self.partial.join(RECORD_FILE), record)?;
         self.replace_target().map_err(|source| write_error(&self.target, source))?;
         self.finished = true;
         Ok(())
@@ -144,6 +125,29 @@ impl PartialRun {
         fs::rename(&self.partial, &self.target)?;
         sync_dir(parent)
     }
+}
+
+fn write_record(path: &Path, record: &RunRecord) -> Result<(), ExperimentError> {
+    let mut text = serde_json::to_vec_pretty(record).map_err(ExperimentError::Json)?;
+    text.push(b'\n');
+    File::create(path)
+        .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
+        .map_err(|source| write_error(path, source))
+}
+
+/// Puts `record` in the place of the one of the same run, all or nothing.
+pub(crate) fn replace_record(out: &Path, record: &RunRecord) -> Result<(), ExperimentError> {
+    let folder = out.join(record.key().dir());
+    let (path, partial) = (folder.join(RECORD_FILE), folder.join(format!(".{RECORD_FILE}.partial")));
+    let written = write_record(&partial, record).and_then(|()| {
+        let moved = fs::rename(&partial, &path).and_then(|()| sync_dir(&folder));
+        moved.map_err(|source| write_error(&path, source))
+    });
+    if written.is_err() {
+        // The error that matters is the one at hand.
+        let _ = fs::remove_file(&partial);
+    }
+    written
 }
 
 impl Drop for PartialRun {
@@ -182,7 +186,7 @@ pub(crate) fn write_error(path: &Path, source: std::io::Error) -> ExperimentErro
 #[cfg(test)]
 mod tests {
     use fmam_core::{Artefacts, ImageSize, Metrics, RUN_RECORD_SCHEMA, Seed};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -227,6 +231,7 @@ mod tests {
             versions: Default::default(),
             curve: Vec::new(),
             pixels: None,
+            analysis: None,
             artefacts: Artefacts::default(),
         }
     }

@@ -12,7 +12,7 @@ use fmam_core::{AnomalyMap, Progress, RunRecord, Sample, SourceError};
 use fmam_datasets::DatasetError;
 use fmam_experiment::{
     Artists, DrawOverlays, Exhibit, Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver,
-    GridOutcome, MapLayout, RunPlan,
+    GridOutcome, MapLayout, Revisit, RunPlan,
 };
 use fmam_methods::MethodError;
 use fmam_models::ModelError;
@@ -92,7 +92,13 @@ fn write_map(path: &Path, _: &AnomalyMap, _: &Sample) -> Result<(), SourceError>
 }
 
 fn artists<'a>(overlays: &'a DrawOverlays<'a>) -> Artists<'a> {
-    Artists { overlays, map: &write_map }
+    Artists { overlays, map: &write_map, beside: &write_beside }
+}
+
+fn write_beside(folder: &Path, record: &RunRecord, maps: &[AnomalyMap]) -> Result<(), SourceError> {
+    assert_eq!(maps.len(), record.artefacts.overlays.len());
+    let name = record.artefacts.maps.as_deref().unwrap_or("none.tiff");
+    Ok(std::fs::write(folder.join(name), "maps")?)
 }
 
 fn run(experiment: &Experiment, out: &Path) -> Result<GridOutcome, ExperimentError> {
@@ -170,6 +176,49 @@ fn maps_are_kept_where_they_are_asked_for() {
 }
 
 #[test]
+fn a_finished_run_gets_what_an_older_program_did_not_keep() {
+    let out = tempfile::tempdir().unwrap();
+    let experiment = open(config(&["rkd+fmam", "teacher"])).unwrap();
+    run(&experiment, out.path()).unwrap();
+    let whole = record(&experiment, out.path(), 0);
+    let [scale, ..] = &whole.analysis.as_ref().unwrap().scales[..] else { panic!("no scale") };
+    assert!(scale.real.as_ref().is_some_and(|defects| defects.after.is_some()));
+    assert_eq!(whole.artefacts.maps.as_deref(), Some("maps.tiff"));
+
+    let mut old = whole.clone();
+    (old.analysis, old.pixels, old.artefacts.maps) = (None, None, None);
+    let folder = out.path().join(old.key().dir());
+    let path = folder.join("record.json");
+    std::fs::write(&path, serde_json::to_vec(&old).unwrap()).unwrap();
+    std::fs::remove_file(folder.join("maps.tiff")).unwrap();
+    let revisit = |loader_threads| Revisit {
+        data_root: None,
+        device: &Device::Cpu,
+        loader_threads,
+        beside: &write_beside,
+    };
+    let watcher = Watcher::new(usize::MAX);
+    assert_eq!(revisit(3).run(out.path(), &old, &watcher).unwrap(), Some(whole.clone()));
+    assert_eq!(record(&experiment, out.path(), 0), whole);
+    assert!(folder.join("maps.tiff").exists());
+
+    // Other images, a run without its model, and a stop.
+    let mut other = old.clone();
+    other.artefacts.overlays.swap(0, 1);
+    let error = revisit(1).run(out.path(), &other, &watcher).unwrap_err();
+    assert!(matches!(error, ExperimentError::DataDiffers { .. }), "{error}");
+    let mut scored = old.clone();
+    scored.artefacts.overlays[1].image_score += 0.5;
+    let error = revisit(1).run(out.path(), &scored, &watcher).unwrap_err();
+    assert!(matches!(error, ExperimentError::ScoresDiffer { .. }), "{error}");
+    other.artefacts.model = None;
+    assert_eq!(revisit(1).run(out.path(), &other, &watcher).unwrap(), None);
+    let error = revisit(1).run(out.path(), &old, &Watcher::new(1)).unwrap_err();
+    assert!(error.is_cancelled());
+    assert_eq!(record(&experiment, out.path(), 0), whole);
+}
+
+#[test]
 fn the_figures_do_not_depend_on_the_number_of_threads_nor_on_the_order_of_runs() {
     let scores = |threads: usize, methods: &[&str]| {
         let out = tempfile::tempdir().unwrap();
@@ -186,9 +235,9 @@ fn the_figures_do_not_depend_on_the_number_of_threads_nor_on_the_order_of_runs()
 fn an_interrupted_grid_keeps_what_is_finished_and_goes_on_there() {
     let out = tempfile::tempdir().unwrap();
     let experiment = open(config(&["nkd", "rkd"])).unwrap();
-    // After the reading of twelve images a run of `nkd` makes one training step and one of scoring: this stops in the
-    // middle of the second run.
-    let watcher = Watcher::new(12 + 3);
+    // After the reading of twelve images a run of `nkd` makes one training step, one of scoring and one for each test image
+    // of its analysis: this stops in the middle of the second run.
+    let watcher = Watcher::new(12 + 2 + 8 + 1);
     let error = Grid::new(std::slice::from_ref(&experiment), out.path(), false)
         .unwrap()
         .run(&artists(&draw), &watcher)

@@ -1,0 +1,114 @@
+//! Finished runs, looked at again: their data are opened as their records say, and what an older program did not keep is added.
+
+use std::path::Path;
+
+use candle_core::Device;
+use fmam_core::{ImageSize, Progress, RunRecord};
+use fmam_datasets::{Category, DatasetOptions};
+use fmam_methods::load_detector;
+use fmam_synthesis::Textures;
+
+use crate::experiment::analysis_synthesizer;
+use crate::grid::{MAPS_FILE, analysis_seed};
+use crate::lock::FolderLock;
+use crate::{ExperimentError, WriteBeside, analyze, evaluate, store};
+
+/// The category that a run was on, with the images in the size that it had; nothing is decoded yet. `data_root` says where
+/// the data set lies now; without it, it is where it lay then.
+///
+/// # Errors
+/// [`ExperimentError::Dataset`], which names what is missing.
+pub fn category_of(record: &RunRecord, data_root: Option<&Path>) -> Result<Category, ExperimentError> {
+    let data = &record.config["data"];
+    let demo = match data.get("demo") {
+        Some(demo) => serde_json::from_value(demo.clone()).map_err(ExperimentError::Json)?,
+        None => Default::default(),
+    };
+    let options = DatasetOptions { root: data_root.or(root_of(record)).map(Path::to_owned), demo };
+    let dataset = (fmam_datasets::dataset(&record.dataset)?.open)(&options)?;
+    Ok(dataset.category(&record.category, record.image_size)?)
+}
+
+fn root_of(record: &RunRecord) -> Option<&Path> {
+    record.config["data"]["root"].as_str().map(Path::new)
+}
+
+/// The textures of synthetic defects that lie under `root`, or generated ones.
+fn textures(root: Option<&Path>, size: ImageSize) -> Result<Textures, ExperimentError> {
+    let found = root.map(|root| fmam_datasets::textures(root, size)).transpose()?;
+    Ok(found.flatten().map_or(Textures::Generated, Textures::Images))
+}
+
+/// Share of the range of the image scores by which they may differ: another device or version rounds otherwise.
+const SAME_SCORES: f32 = 0.01;
+
+/// The largest difference of an image score to that of the record, as a share of the range of these.
+fn difference(record: &RunRecord, image_scores: &[f32]) -> f32 {
+    let known = || record.artefacts.overlays.iter().map(|listed| listed.image_score);
+    let range = known().fold(f32::MIN, f32::max) - known().fold(f32::MAX, f32::min);
+    let largest = known().zip(image_scores).map(|(known, now)| (known - now).abs()).fold(0.0, f32::max);
+    largest / range.max(f32::MIN_POSITIVE)
+}
+
+/// How a finished run is looked at again.
+pub struct Revisit<'a> {
+    /// Where the data set lies now, if not where it lay when the run was done.
+    pub data_root: Option<&'a Path>,
+    /// Where the detector computes.
+    pub device: &'a Device,
+    /// Threads that decode; the result does not depend on it.
+    pub loader_threads: usize,
+    /// Writes the maps.
+    pub beside: &'a WriteBeside<'a>,
+}
+
+impl Revisit<'_> {
+    /// Scores the test images again with the saved detector of the finished run `record` under `out`, and adds to its record
+    /// the analysis, the curves over the pixels and the maps. What the record has of figures and scores stays as it is.
+    /// `None` for a run without a saved detector.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Method`] for a detector that cannot be read, [`ExperimentError::FolderInUse`] when a grid runs in
+    /// `out`, [`ExperimentError::DataDiffers`] when there are other test images now, [`ExperimentError::ScoresDiffer`] when
+    /// they get other scores; as [`category_of`] and [`evaluate`].
+    pub fn run(
+        &self,
+        out: &Path,
+        record: &RunRecord,
+        progress: &dyn Progress,
+    ) -> Result<Option<RunRecord>, ExperimentError> {
+        let Some(model) = &record.artefacts.model else { return Ok(None) };
+        let _lock = FolderLock::acquire(out)?;
+        let folder = out.join(record.key().dir());
+        let detector = load_detector(&folder.join(model), self.device)?;
+        let test = category_of(record, self.data_root)?.test;
+        let known = &record.artefacts.overlays;
+        if known.len() != test.len()
+            || (0..test.len()).any(|index| known[index].sample != test.sample(index).id)
+        {
+            return Err(ExperimentError::DataDiffers { folder });
+        }
+        let evaluation = evaluate(detector.as_ref(), test.as_ref(), self.loader_threads, progress)?;
+        let share = difference(record, &evaluation.image_scores);
+        if share > SAME_SCORES {
+            return Err(ExperimentError::ScoresDiffer { folder, share });
+        }
+        let textures = textures(self.data_root.or(root_of(record)), record.image_size)?;
+        let analysis = analyze(
+            detector.as_ref(),
+            test.as_ref(),
+            &evaluation,
+            &analysis_synthesizer(textures)?,
+            analysis_seed(record.seed),
+            self.loader_threads,
+            progress,
+        )?;
+        let mut record = record.clone();
+        record.analysis = Some(analysis);
+        record.pixels = evaluation.pixels;
+        record.artefacts.maps = Some(MAPS_FILE.to_owned());
+        (self.beside)(&folder, &record, &evaluation.maps).map_err(ExperimentError::Maps)?;
+        store::replace_record(out, &record)?;
+        Ok(Some(record))
+    }
+}
