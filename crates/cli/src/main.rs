@@ -7,6 +7,7 @@ mod data;
 mod device;
 mod eta;
 mod exit;
+mod figures;
 mod interrupt;
 mod npy;
 mod overlays;
@@ -61,7 +62,7 @@ enum Command {
     Metrics(metrics::Args),
     /// List methods, backbones and data sets
     List(list::Args),
-    /// Write the report of an output folder again from its run records
+    /// Write the report of an output folder, and its figures, again from its run records
     Report(report::Args),
     /// List backbone weights, or import published ones
     Weights(weights::Args),

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use fmam_core::{AnomalyMap, Sample, SourceError};
+use fmam_core::{AnomalyMap, RunRecord, Sample, SourceError};
 use fmam_datasets::image_size;
 use fmam_experiment::Exhibit;
-use fmam_report::{map_range, overlay, write_png};
+use fmam_report::{
+    event_file_name, map_range, overlay, training_events, write_atomic, write_maps, write_png,
+};
 
 /// Draws every exhibit; all share the colour range of `maps`.
 pub(crate) fn draw(maps: &[AnomalyMap], exhibits: &[Exhibit]) -> Result<(), SourceError> {
@@ -25,4 +27,16 @@ pub(crate) fn write_map(path: &Path, map: &AnomalyMap, sample: &Sample) -> Resul
     let is_generated = sample.image_path.as_os_str().is_empty();
     let size = if is_generated { map.size() } else { image_size(&sample.image_path)? };
     Ok(fmam_report::write_map(path, map, size)?)
+}
+
+/// Writes beside a record into `folder` the maps of all test images, and the training curve for TensorBoard.
+pub(crate) fn write_beside(
+    folder: &Path,
+    record: &RunRecord,
+    maps: &[AnomalyMap],
+) -> Result<(), SourceError> {
+    if let Some(name) = &record.artefacts.maps {
+        write_maps(&folder.join(name), maps)?;
+    }
+    Ok(write_atomic(&folder.join(event_file_name(record)), &training_events(record))?)
 }

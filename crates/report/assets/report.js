@@ -202,6 +202,11 @@
       ["Fit", `${digits(run.fit_seconds)} s`], ["Scoring", `${digits(run.images_per_second)} images/s`],
       ["Memory", memory], ["Training images", run.n_train], ["Test images", `${run.n_test[0]} normal, ${run.n_test[1]} anomalous`],
     ];
+    for (const [name, scores] of [["Images", run.analysis?.image_scores], ["Pixels", run.analysis?.pixel_scores]]) {
+      if (!scores) continue;
+      const values = [scores.overlap, scores.fisher_ratio, scores.ks_distance].map((value) => value.toFixed(2));
+      entries.push([`${name}: overlap, Fisher's ratio, KS distance`, values.join(", ")]);
+    }
     return make("dl", { class: "figures" },
       ...entries.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, String(value)))));
   }

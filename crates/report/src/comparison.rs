@@ -2,10 +2,10 @@
 
 use fmam_core::RunRecord;
 
-use crate::markdown::{code, escape, listed, percent, spread_percent};
 use crate::paper::{PublishedIn, WholeDataset, dataset_title, method_title, published, whole_dataset};
 use crate::settings::{distinct, epochs, image_size};
 use crate::table::{Align, Table};
+use crate::text::{code, escape, listed, points, spread_percent};
 use crate::{Estimate, Report, Summary};
 
 const INTRODUCTION: &str = "\
@@ -57,10 +57,10 @@ pub(crate) fn section(report: &Report) -> String {
             code(&row.backbone),
             spread_percent(row.image_auroc),
             format!("{:.1}", paper.image_auroc),
-            points(row.image_auroc, paper.image_auroc),
+            difference(row.image_auroc, paper.image_auroc),
             spread_percent(row.pixel_auroc),
             format!("{:.1}", paper.pixel_auroc),
-            points(row.pixel_auroc, paper.pixel_auroc),
+            difference(row.pixel_auroc, paper.pixel_auroc),
             source.to_owned(),
             marks.join(", "),
         ]);
@@ -84,18 +84,9 @@ pub(crate) fn section(report: &Report) -> String {
     text
 }
 
-/// Ours minus the paper's in points, `+1.3`.
-fn points(ours: Option<Estimate>, paper: f64) -> String {
-    let Some(ours) = ours else { return "–".to_owned() };
-    let tenths = (1000.0 * ours.mean - 10.0 * paper).round();
-    let sign = if tenths > 0.0 {
-        "+"
-    } else if tenths < 0.0 {
-        "−"
-    } else {
-        ""
-    };
-    format!("{sign}{}", percent(tenths.abs() / 1000.0))
+/// Ours minus the paper's in points.
+fn difference(ours: Option<Estimate>, paper: f64) -> String {
+    ours.map_or_else(|| "–".to_owned(), |ours| points(100.0 * ours.mean - paper))
 }
 
 /// What is known to differ from the paper's setting, or is not stated there, a sentence each.
@@ -156,10 +147,10 @@ mod tests {
     #[test]
     fn a_difference_has_its_sign_and_no_negative_zero() {
         let ours = |mean| Some(Estimate { mean, std: None, n: 1 });
-        assert_eq!(points(ours(0.994), 98.2), "+1.2");
-        assert_eq!(points(ours(0.95), 98.2), "−3.2");
-        assert_eq!(points(ours(0.98199), 98.2), "0.0");
-        assert_eq!(points(None, 98.2), "–");
+        assert_eq!(difference(ours(0.994), 98.2), "+1.2");
+        assert_eq!(difference(ours(0.95), 98.2), "−3.2");
+        assert_eq!(difference(ours(0.98199), 98.2), "0.0");
+        assert_eq!(difference(None, 98.2), "–");
     }
 
     #[test]

@@ -69,6 +69,14 @@ pub enum ReportError {
         /// The size.
         size: ImageSize,
     },
+    /// A file of anomaly maps is not what it should be.
+    #[error("the anomaly maps {} are damaged: {reason}; delete the file and run `fmam analyze` on the output folder", path.display())]
+    DamagedMaps {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A plot could not be drawn.
     #[error("cannot draw a plot: {reason}")]
     Plot {

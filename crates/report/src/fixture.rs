@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use fmam_core::{Artefacts, ImageSize, Label, Metrics, OverlayRecord, RUN_RECORD_SCHEMA, RunRecord, Seed};
+use fmam_core::{
+    Analysis, Artefacts, DefectAnalysis, FeatureScatter, ImageSize, Label, Metrics, OverlayRecord,
+    RUN_RECORD_SCHEMA, RunRecord, ScaleAnalysis, ScoreSeparability, Seed,
+};
 
 /// A run with figures that depend on its seed a little.
 pub(crate) fn record(dataset: &str, category: &str, method: &str, seed: u64) -> RunRecord {
@@ -38,6 +41,7 @@ pub(crate) fn record(dataset: &str, category: &str, method: &str, seed: u64) -> 
         ]),
         curve: Vec::new(),
         pixels: None,
+        analysis: None,
         artefacts: Artefacts::default(),
     }
 }
@@ -55,5 +59,28 @@ pub(crate) fn with_overlays(mut run: RunRecord, defect_types: &[&str]) -> RunRec
             path: Some(format!("maps/{stem}.png")),
         });
     }
+    run
+}
+
+/// Adds an analysis of two scales with real defects only, all of whose biases are `shift` larger.
+pub(crate) fn with_analysis(mut run: RunRecord, shift: f64) -> RunRecord {
+    let scatter = |bias, variance| FeatureScatter::new(bias + shift, variance);
+    let scale = |(channels, stride)| ScaleAnalysis {
+        channels,
+        stride,
+        n_normal: 100,
+        real: Some(DefectAnalysis {
+            n_anomalous: 50,
+            before: scatter(0.5, 0.25),
+            after: Some(scatter(0.8, 0.16)),
+            discrepancy: Some(scatter(0.4, 0.01)),
+        }),
+        synthetic: None,
+    };
+    run.analysis = Some(Analysis {
+        scales: [(24, 4), (40, 8)].map(scale).to_vec(),
+        image_scores: Some(ScoreSeparability { overlap: 0.25, fisher_ratio: 2.0, ks_distance: 0.8 }),
+        pixel_scores: None,
+    });
     run
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fmam_core::{Label, OverlayRecord, RunRecord};
 
-use crate::markdown::{code, escape, link, slashes};
 use crate::paper::method_title;
 use crate::table::{Align, Table};
+use crate::text::{code, escape, link, slashes};
 use crate::{Report, Summary};
 
 /// Anomalous images shown of a data set; one normal image is shown besides.

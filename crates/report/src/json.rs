@@ -1,10 +1,13 @@
 use std::collections::BTreeMap;
 
-use fmam_core::{ImageSize, Metrics, RUN_RECORD_SCHEMA, RunRecord};
+use fmam_core::{Analysis, ImageSize, Metrics, RUN_RECORD_SCHEMA, RunRecord};
 use serde::Serialize;
 
-use crate::markdown::slashes;
+use crate::text::slashes;
 use crate::{Report, ReportError, Summary};
+
+/// The JSON Schema (draft 2020-12) of `report.json`, which describes every field.
+pub const REPORT_SCHEMA: &str = include_str!("../schema/report.schema.json");
 
 #[derive(Serialize)]
 struct ReportFile<'a> {
@@ -33,6 +36,8 @@ struct RunEntry<'a> {
     n_test_anomalous: usize,
     started_at: u64,
     dir: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    analysis: Option<&'a Analysis>,
     versions: &'a BTreeMap<String, String>,
     config: &'a serde_json::Value,
 }
@@ -56,6 +61,7 @@ impl<'a> RunEntry<'a> {
             n_test_anomalous: run.n_test_anomalous,
             started_at: run.started_at,
             dir: slashes(&run.key().dir()),
+            analysis: run.analysis.as_ref(),
             versions: &run.versions,
             config: &run.config,
         }
@@ -64,7 +70,8 @@ impl<'a> RunEntry<'a> {
 
 impl Report {
     /// The text of `report.json`: `{"schema", "runs": [...], "summary": [...]}`. Figures are fractions; a run's
-    /// `dir` is its folder relative to the report; a figure that does not exist is null.
+    /// `dir` is its folder relative to the report; a figure that does not exist is null. The layout is that of
+    /// [`REPORT_SCHEMA`].
     ///
     /// # Errors
     /// [`ReportError::Json`] when a value has no JSON form.
@@ -84,7 +91,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::fixture::record;
+    use crate::fixture::{record, with_analysis};
 
     #[test]
     fn figures_are_flat_in_runs_and_estimates_in_the_summary() {
@@ -111,5 +118,50 @@ mod tests {
         let report = Report::from_records(vec![record("demo", "weave", "nkd", 3)]);
         let value: Value = serde_json::from_str(&report.json().unwrap()).unwrap();
         assert_eq!(value["summary"][0]["image_auroc"], json!({"mean": 0.93, "std": null, "n": 1}));
+    }
+
+    /// Whether a report is as the schema says.
+    fn is_valid(report: &Value) -> bool {
+        let schema: Value = serde_json::from_str(REPORT_SCHEMA).unwrap();
+        assert!(jsonschema::meta::is_valid(&schema));
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        validator.iter_errors(report).for_each(|error| println!("{}: {error}", error.instance_path()));
+        validator.is_valid(report)
+    }
+
+    #[test]
+    fn reports_are_as_the_schema_says() {
+        let mut runs: Vec<RunRecord> = (0..2).map(|seed| record("mvtec", "screw", "rkd", seed)).collect();
+        runs.push(with_analysis(record("mvtec", "cable", "rkd", 0), 0.1));
+        runs.push(record("demo", "weave", "nkd", 0));
+        runs[3].metrics.pixel_auroc = None;
+        runs[3].peak_rss_bytes = None;
+        let report = Report::from_records(runs);
+        // A seed that lacks a category, a single seed, and figures that do not exist.
+        assert!(report.summary().iter().any(|row| !row.missing.is_empty()));
+        let value: Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+        assert!(is_valid(&value));
+        assert!(is_valid(&json!({"schema": 1, "runs": [], "summary": []})));
+
+        // The test would miss nothing: each of these is refused.
+        let breaks: [fn(&mut Value); 8] = [
+            |report| report["schema"] = json!(2),
+            |report| report["other"] = json!(1),
+            |report| report["runs"][0]["image_auroc"] = json!(96.5),
+            |report| report["runs"][0]["image_auroc"] = Value::Null,
+            |report| report["runs"][0]["seed"] = json!("0"),
+            |report| report["runs"][0]["new"] = json!(1),
+            |report| drop(report["runs"][0].as_object_mut().unwrap().remove("dir")),
+            |report| report["summary"][0]["image_auroc"]["n"] = json!(0),
+        ];
+        for (k, damage) in breaks.into_iter().enumerate() {
+            let mut broken = value.clone();
+            damage(&mut broken);
+            assert!(!is_valid(&broken), "{k}");
+        }
+        let analysed = value["runs"].as_array().unwrap().iter().position(|run| run.get("analysis").is_some());
+        let mut broken = value.clone();
+        broken["runs"][analysed.unwrap()]["analysis"]["scales"][0]["real"]["before"]["bias"] = json!(-1);
+        assert!(!is_valid(&broken));
     }
 }

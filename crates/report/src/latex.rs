@@ -1,66 +1,55 @@
 //! The results as LaTeX tables with the rules of the package `booktabs`.
 
-use crate::markdown::{Figure, ranks};
-use crate::paper::{dataset_title, method_title, published};
-use crate::{Estimate, Report, Summary};
-
-const FIGURES: [(&str, Figure); 3] = [
-    ("Image AUROC", |row| row.image_auroc),
-    ("Pixel AUROC", |row| row.pixel_auroc),
-    ("AUPRO", |row| row.aupro),
-];
+use crate::layout::{self, Cell, Layout};
+use crate::{Estimate, Report};
 
 impl Report {
-    /// The text of `report.tex`: a table for each data set, to be taken into a paper with `\input`, which needs
-    /// `\usepackage{booktabs}`. Per cent; mean over the categories, then mean and sample standard deviation over the seeds; the best of a column
-    /// bold, the second best underlined. Where the paper has figures, they and the differences to them stand beside.
+    /// The text of `report.tex`: tables to be taken into a paper with `\input`, which needs `\usepackage{booktabs}`. The results
+    /// on each data set, then where there are several of them the paper's Table 1 (data sets) and Table 4 (backbones), and the
+    /// figures of each category. Per cent; mean over the categories, then mean and sample standard deviation over the seeds; the
+    /// best of a column, in the last tables of a line, bold, the second best underlined. Where the paper has figures, they and
+    /// the differences to them stand beside.
     pub fn latex(&self) -> String {
         let mut text = "% Written by fmam. Needs \\usepackage{booktabs}.\n".to_owned();
-        for rows in self.datasets() {
-            text.push_str(&table(rows));
-        }
+        let mut tables: Vec<Layout> = self.datasets().map(layout::results).collect();
+        tables.extend(layout::table_1(self));
+        tables.extend(self.datasets().flat_map(layout::table_4));
+        tables.extend(self.datasets().flat_map(|rows| layout::by_category(self, rows)));
+        tables.iter().for_each(|layout| text.push_str(&table(layout)));
         text
     }
 }
 
-fn table(rows: &[Summary]) -> String {
-    let paper = |row: &Summary| published(&row.dataset, &row.method, &row.backbone);
-    let compared = rows.iter().any(|row| paper(row).is_some());
-    let titles = FIGURES.map(|(title, _)| title).join(" & ");
-    let (columns, more) = if compared {
-        ("llrrrrrrr", " & Paper, image & difference & Paper, pixel & difference")
-    } else {
-        ("llrrr", "")
-    };
+fn table(layout: &Layout) -> String {
+    let columns = "l".repeat(layout.n_names) + &"r".repeat(layout.header.len() - layout.n_names);
+    let header: Vec<String> = layout.header.iter().map(|title| escape(title)).collect();
     let mut text = format!(
-        "\n% {}\n\\begin{{tabular}}{{{columns}}}\n\\toprule\nMethod & Backbone & {titles}{more} \\\\\n\\midrule\n",
-        escape(dataset_title(&rows[0].dataset))
+        "\n% {}\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{} \\\\\n\\midrule\n",
+        escape(&layout.title),
+        header.join(" & ")
     );
-    for row in rows {
-        let mut cells = vec![escape(method_title(&row.method)), escape(&row.backbone)];
-        cells.extend(FIGURES.map(|(_, figure)| {
-            let text = spread(figure(row));
-            match ranks(row, rows, figure) {
+    for row in &layout.rows {
+        let cells: Vec<String> = row.iter().map(cell).collect();
+        text.push_str(&format!("{} \\\\\n", cells.join(" & ")));
+    }
+    text + "\\bottomrule\n\\end{tabular}\n"
+}
+
+fn cell(cell: &Cell) -> String {
+    let none = || "--".to_owned();
+    match cell {
+        Cell::Name(name) | Cell::Code(name) => escape(name),
+        Cell::Ours(estimate, rank) => {
+            let text = spread(*estimate);
+            match rank {
                 Some(0) => format!("\\textbf{{{text}}}"),
                 Some(1) => format!("\\underline{{{text}}}"),
                 _ => text,
             }
-        }));
-        if compared {
-            let paper = paper(row);
-            let both = [
-                (paper.map(|paper| paper.image_auroc), row.image_auroc),
-                (paper.map(|paper| paper.pixel_auroc), row.pixel_auroc),
-            ];
-            for (theirs, ours) in both {
-                let difference = theirs.zip(ours).map(|(theirs, ours)| 100.0 * ours.mean - theirs);
-                cells.push(theirs.map_or("--".to_owned(), |theirs| format!("{theirs:.1}")));
-                cells.push(difference.map_or("--".to_owned(), |difference| format!("${difference:+.1}$")));
-            }
         }
-        text.push_str(&format!("{} \\\\\n", cells.join(" & ")));
+        Cell::Paper(figure) => figure.map_or_else(none, |figure| format!("{figure:.1}")),
+        Cell::Difference(points) => points.map_or_else(none, |points| format!("${points:+.1}$")),
     }
-    text + "\\bottomrule\n\\end{tabular}\n"
 }
 
 fn spread(estimate: Option<Estimate>) -> String {
@@ -121,10 +110,21 @@ mod tests {
             % MVTec AD
             \begin{tabular}{llrrrrrrr}
             \toprule
-            Method & Backbone & Image AUROC & Pixel AUROC & AUPRO & Paper, image & difference & Paper, pixel & difference \\
+            Method & Backbone & Image AUROC & paper & difference & Pixel AUROC & paper & difference & AUPRO \\
             \midrule
-            RKD & resnet18 & \underline{90.5 $\pm$ 0.7} & 95.5 $\pm$ 0.7 & 87.5 $\pm$ 0.0 & 96.1 & $-5.6$ & 97.1 & $-1.6$ \\
-            RKD+FMAM & resnet18 & \textbf{92.5 $\pm$ 0.7} & 95.5 $\pm$ 0.7 & -- & 98.2 & $-5.7$ & 97.3 & $-1.8$ \\
+            RKD & resnet18 & \underline{90.5 $\pm$ 0.7} & 96.1 & $-5.6$ & 95.5 $\pm$ 0.7 & 97.1 & $-1.6$ & 87.5 $\pm$ 0.0 \\
+            RKD+FMAM & resnet18 & \textbf{92.5 $\pm$ 0.7} & 98.2 & $-5.7$ & 95.5 $\pm$ 0.7 & 97.3 & $-1.8$ & -- \\
+            \bottomrule
+            \end{tabular}
+
+            % Image-level and pixel-level AUROC of methods on data sets (the paper's Table 1)
+            \begin{tabular}{llrrrrrrrr}
+            \toprule
+            Method & Backbone & magnetic\_tile, image & magnetic\_tile, pixel & MVTec AD, image & paper & difference & MVTec AD, pixel & paper & difference \\
+            \midrule
+            RKD & resnet18 & -- & -- & \underline{90.5 $\pm$ 0.7} & 96.1 & $-5.6$ & 95.5 $\pm$ 0.7 & 97.1 & $-1.6$ \\
+            RKD+FMAM & resnet18 & -- & -- & \textbf{92.5 $\pm$ 0.7} & 98.2 & $-5.7$ & 95.5 $\pm$ 0.7 & 97.3 & $-1.8$ \\
+            own\_50\% & resnet18 & 90.0 & 95.0 & -- & -- & -- & -- & -- & -- \\
             \bottomrule
             \end{tabular}
         "#]]

@@ -7,6 +7,7 @@ use std::path::Path;
 use fast_image_resize::images::Image;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use fmam_core::{AnomalyMap, ImageSize};
+use tiff::decoder::{Decoder, DecodingResult};
 use tiff::encoder::TiffEncoder;
 use tiff::encoder::colortype::Gray32Float;
 
@@ -19,30 +20,87 @@ use crate::{ReportError, write_atomic};
 /// # Errors
 /// [`ReportError::MapFile`] for a map or a `size` without pixels or too large for the format, [`ReportError::Write`]; both name the path.
 pub fn write_map(path: &Path, map: &AnomalyMap, size: ImageSize) -> Result<(), ReportError> {
-    let refused = |actual| ReportError::MapFile { path: path.to_owned(), size: actual };
-    let [from, to] = [map.size(), size].map(|size| {
-        let side = |side: usize| u32::try_from(side).ok().filter(|side| *side > 0);
-        side(size.width).zip(side(size.height)).ok_or_else(|| refused(size))
-    });
-    let (from, to) = (from?, to?);
-    let (width, height) = to;
-    let values = if size == map.size() {
-        map.data().to_vec()
-    } else {
-        resized(map.data(), from, to).map_err(|_| refused(size))?
+    write_pages(path, std::iter::once((map, size)))
+}
+
+/// Shorter side of the maps that [`write_maps`] keeps, at most.
+const KEPT_SIDE: usize = 64;
+
+/// Writes the maps of a whole test split as the pages of one TIFF file of 32-bit floats, in their order. Their shorter side
+/// is 64 pixels at most: maps are smooth, so that a figure shows the same, and a file stays small.
+///
+/// # Errors
+/// As [`write_map`].
+pub fn write_maps(path: &Path, maps: &[AnomalyMap]) -> Result<(), ReportError> {
+    let kept = |size: ImageSize| {
+        let side = size.height.min(size.width);
+        let scaled = |length: usize| (length * KEPT_SIDE + side / 2) / side;
+        if side <= KEPT_SIDE { size } else { ImageSize::new(scaled(size.height), scaled(size.width)) }
     };
+    write_pages(path, maps.iter().map(|map| (map, kept(map.size()))))
+}
+
+/// Reads what [`write_maps`] wrote.
+///
+/// # Errors
+/// [`ReportError::Read`], [`ReportError::DamagedMaps`]; both name the path.
+pub fn read_maps(path: &Path) -> Result<Vec<AnomalyMap>, ReportError> {
+    let damaged = |reason: String| ReportError::DamagedMaps { path: path.to_owned(), reason };
+    let bytes = std::fs::read(path).map_err(|source| ReportError::Read { path: path.to_owned(), source })?;
+    let pages = || -> Result<Vec<AnomalyMap>, Box<dyn Error>> {
+        let mut decoder = Decoder::new(Cursor::new(bytes))?;
+        let mut maps = Vec::new();
+        loop {
+            let (width, height) = decoder.dimensions()?;
+            let DecodingResult::F32(values) = decoder.read_image()? else {
+                return Err("a page is not of 32-bit floats".into());
+            };
+            maps.push(AnomalyMap::new(ImageSize::new(height as usize, width as usize), values)?);
+            if !decoder.more_images() {
+                return Ok(maps);
+            }
+            decoder.next_image()?;
+        }
+    };
+    pages().map_err(|error| damaged(error.to_string()))
+}
+
+/// Writes each map in its size.
+fn write_pages<'a>(
+    path: &Path,
+    maps: impl Iterator<Item = (&'a AnomalyMap, ImageSize)>,
+) -> Result<(), ReportError> {
     let mut file = Cursor::new(Vec::new());
-    let written = TiffEncoder::new(&mut file)
-        .and_then(|mut tiff| tiff.write_image::<Gray32Float>(width, height, &values));
-    written.map_err(|_| refused(size))?;
+    let mut refused = ImageSize::new(0, 0);
+    let write = || -> Result<(), Box<dyn Error>> {
+        let mut tiff = TiffEncoder::new(&mut file)?;
+        for (map, size) in maps {
+            refused = size;
+            let values = resized(map, size)?;
+            let [width, height] = sides(size)?;
+            tiff.write_image::<Gray32Float>(width, height, &values)?;
+        }
+        Ok(())
+    };
+    write().map_err(|_| ReportError::MapFile { path: path.to_owned(), size: refused })?;
     write_atomic(path, file.get_ref())
 }
 
-/// Values of `from`, width and height, brought to `to` bilinearly.
-fn resized(values: &[f32], from: (u32, u32), to: (u32, u32)) -> Result<Vec<f32>, Box<dyn Error>> {
+/// Width and height, neither 0.
+fn sides(size: ImageSize) -> Result<[u32; 2], Box<dyn Error>> {
+    let [width, height] = [u32::try_from(size.width)?, u32::try_from(size.height)?];
+    if width == 0 || height == 0 { Err("no pixels".into()) } else { Ok([width, height]) }
+}
+
+/// The values of a map brought to `size` bilinearly.
+pub(crate) fn resized(map: &AnomalyMap, size: ImageSize) -> Result<Vec<f32>, Box<dyn Error>> {
+    let (values, from, to) = (map.data(), sides(map.size())?, sides(size)?);
+    if from == to {
+        return Ok(values.to_vec());
+    }
     let bytes = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
-    let source = Image::from_vec_u8(from.0, from.1, bytes, PixelType::F32)?;
-    let mut target = Image::new(to.0, to.1, PixelType::F32);
+    let source = Image::from_vec_u8(from[0], from[1], bytes, PixelType::F32)?;
+    let mut target = Image::new(to[0], to[1], PixelType::F32);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     Resizer::new().resize(&source, &mut target, &options)?;
     let (values, _) = target.buffer().as_chunks();
@@ -51,8 +109,6 @@ fn resized(values: &[f32], from: (u32, u32), to: (u32, u32)) -> Result<Vec<f32>,
 
 #[cfg(test)]
 mod tests {
-    use tiff::decoder::{Decoder, DecodingResult};
-
     use super::*;
 
     fn read(path: &Path) -> ((u32, u32), Vec<f32>) {
@@ -85,5 +141,26 @@ mod tests {
             }
         }
         assert!(matches!(write_map(&path, &map, ImageSize::new(0, 4)), Err(ReportError::MapFile { .. })));
+    }
+    #[test]
+    fn the_maps_of_a_split_come_back_smaller_and_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("maps.tiff");
+        let small = AnomalyMap::new(ImageSize::new(2, 3), vec![0.0, -1.5, 1e-30, 3.25, 1e30, 0.1]).unwrap();
+        let size = ImageSize::new(128, 256);
+        let ramp = (0..size.pixels()).map(|at| (at % 256) as f32).collect();
+        let large = AnomalyMap::new(size, ramp).unwrap();
+        write_maps(&path, &[small.clone(), large]).unwrap();
+        let [first, second] = &read_maps(&path).unwrap()[..] else { panic!("two maps") };
+        assert_eq!(first, &small);
+        assert_eq!(second.size(), ImageSize::new(64, 128));
+        // Each value is a mean over its two pixels and, less, their neighbours.
+        assert!((second.at(9, 50) - 100.5).abs() < 1e-3, "{}", second.at(9, 50));
+
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        let error = read_maps(&path).unwrap_err();
+        assert!(matches!(&error, ReportError::DamagedMaps { path: named, .. } if *named == path), "{error}");
+        assert!(matches!(read_maps(&folder.path().join("none")), Err(ReportError::Read { .. })));
     }
 }

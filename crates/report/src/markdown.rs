@@ -1,12 +1,14 @@
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use fmam_core::RunRecord;
 
+use crate::analysis::{scatter_table, separability_table};
+use crate::layout::{self, Cell, Layout};
 use crate::paper::{dataset_title, method_title};
 use crate::settings::{distinct, epochs, image_size, versions};
 use crate::table::{Align, Table};
-use crate::{Estimate, Report, Summary, comparison, gallery};
+use crate::text::{code, escape, listed, points, short, spread_percent};
+use crate::{Estimate, Report, Summary, ablation, comparison, gallery};
 
 pub(crate) type Figure = fn(&Summary) -> Option<Estimate>;
 type RunFigure = fn(&RunRecord) -> Option<f64>;
@@ -23,7 +25,7 @@ pub(crate) const FIGURES: [(&str, Figure); 6] = [
 
 const LEGEND: &str = "\
 Figures are in per cent, from the last epoch. Each is the mean over the categories, then over the seeds; ± is the \
-sample standard deviation over the seeds. The best of a column is **bold**. AUPRO is taken up to a false positive \
+sample standard deviation over the seeds. The best of a column is **bold**, the second best in _italics_. AUPRO is taken up to a false positive \
 rate of 0.3. F1-max is an *oracle*: its threshold is chosen on the test set. Fit is seconds of fitting for one \
 category, Images/s the test images scored in a second.
 ";
@@ -64,6 +66,9 @@ impl Report {
             text.push_str(&format!("### {heading}\n\n{pictures}"));
         }
 
+        text.push_str(&ablations(self));
+        text.push_str(&paper_layouts(self));
+        text.push_str(&analyses(self));
         text.push_str("## By category\n\n");
         for rows in self.datasets() {
             text.push_str(&format!("### {}\n\n{}", heading(rows), by_category(self, rows)));
@@ -95,6 +100,81 @@ impl Report {
     }
 }
 
+const ABLATION: &str = "\
+Variants of a method, each with the settings in which it differs; Δ is the difference to the method as it is, in points, where both have \
+the same categories and seeds.
+";
+
+fn ablations(report: &Report) -> String {
+    let of = |rows: &[Summary]| Some(ablation::section(report, rows)).filter(|text| !text.is_empty());
+    let sections =
+        report.datasets().filter_map(|rows| Some(format!("### {}\n\n{}", heading(rows), of(rows)?)));
+    let sections: String = sections.collect();
+    if sections.is_empty() { sections } else { format!("## Ablation\n\n{ABLATION}\n{sections}") }
+}
+
+/// Data sets side by side, and backbones with and without feature mapping, where there are several.
+fn paper_layouts(report: &Report) -> String {
+    let mut layouts: Vec<Layout> = layout::table_1(report).into_iter().collect();
+    layouts.extend(report.datasets().flat_map(layout::table_4));
+    layouts.iter().map(|layout| format!("## {}\n\n{}\n", layout.title, laid_out(layout).markdown())).collect()
+}
+
+fn laid_out(layout: &Layout) -> Table {
+    let align = |k| if k < layout.n_names { Align::Left } else { Align::Right };
+    let titles = layout.header.iter().enumerate().map(|(k, title)| (escape(title), align(k)));
+    let mut table = Table::new(titles);
+    for row in &layout.rows {
+        table.row(row.iter().map(|cell| match cell {
+            Cell::Name(name) => escape(name),
+            Cell::Code(name) => code(name),
+            Cell::Ours(estimate, rank) => marked(spread_percent(*estimate), *rank),
+            Cell::Paper(figure) => figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.1}")),
+            Cell::Difference(difference) => difference.map_or_else(|| "–".to_owned(), points),
+        }));
+    }
+    table
+}
+
+const SCORES: &str = "\
+How far the scores of normal and anomalous images, and those of pixels inside and outside of the masks, lie apart: the area \
+that both histograms share, Fisher's discriminant ratio (the squared difference of the means over the sum of the variances), \
+and the Kolmogorov-Smirnov distance.
+";
+
+const FEATURES: &str = "\
+Features of length 1 at positions of test images. Bias is the mean distance of defective features to the mean normal feature, \
+variance the mean squared distance of normal features to it; `about the student`, both are to what the student expects at the \
+same position, the discrepancy that is scored. Defects are the test images' own (real) and synthetic ones in normal test images.
+";
+
+/// The distribution analysis and the statistical one, of the data sets that have them.
+fn analyses(report: &Report) -> String {
+    type Section =
+        (&'static str, &'static str, fn(&Report, &[Summary], &dyn Fn(&Summary) -> String) -> Option<Table>);
+    let sections: [Section; 2] =
+        [("Scores", SCORES, separability_table), ("Features", FEATURES, scatter_table)];
+    let mut text = String::new();
+    for (title, legend, table) in sections {
+        let table = |rows: &[Summary]| {
+            let title = |row: &Summary| in_column(row, rows);
+            Some(format!("### {}\n\n{}\n", heading(rows), table(report, rows, &title)?.markdown()))
+        };
+        let tables: String = report.datasets().filter_map(table).collect();
+        if !tables.is_empty() {
+            text.push_str(&format!("## {title}\n\n{legend}\n{tables}"));
+        }
+    }
+    text
+}
+
+/// A row's method, with its backbone where the rows have several.
+fn in_column(row: &Summary, rows: &[Summary]) -> String {
+    let method = escape(method_title(&row.method));
+    let several = rows.iter().any(|other| other.backbone != row.backbone);
+    if several { format!("{method} {}", code(&row.backbone)) } else { method }
+}
+
 fn heading(rows: &[Summary]) -> String {
     escape(dataset_title(&rows[0].dataset))
 }
@@ -104,7 +184,7 @@ fn row_title(row: &Summary) -> String {
 }
 
 /// Every category that a row of the data set has.
-fn all_categories(rows: &[Summary]) -> Vec<String> {
+pub(crate) fn all_categories(rows: &[Summary]) -> Vec<String> {
     let all: BTreeSet<&String> = rows.iter().flat_map(|row| &row.categories).collect();
     all.into_iter().cloned().collect()
 }
@@ -116,13 +196,22 @@ fn results(rows: &[Summary]) -> String {
     for row in rows {
         let figures = FIGURES.iter().map(|&(_, figure)| {
             let text = spread_percent(figure(row));
-            if ranks(row, rows, figure) == Some(0) { format!("**{text}**") } else { text }
+            marked(text, ranks(row, rows, figure))
         });
         let identity = [escape(method_title(&row.method)), code(&row.backbone)];
         let speeds = [seconds(row.fit_seconds), amount(row.score_images_per_second)];
         table.row(identity.into_iter().chain(figures).chain(speeds));
     }
     table.markdown()
+}
+
+/// The best of a column in bold, the second best in italics.
+fn marked(text: String, rank: Option<usize>) -> String {
+    match rank {
+        Some(0) => format!("**{text}**"),
+        Some(1) => format!("_{text}_"),
+        _ => text,
+    }
 }
 
 /// How many different figures of its column are better than that of a row, as printed. Means over other categories are other
@@ -191,13 +280,8 @@ fn by_category(report: &Report, rows: &[Summary]) -> String {
         ("Pixel AUROC", |run| run.metrics.pixel_auroc),
         ("AUPRO", |run| run.metrics.aupro),
     ];
-    let several = rows.iter().any(|row| row.backbone != rows[0].backbone);
     for (title, figure) in figures {
-        let methods = rows.iter().map(|row| {
-            let method = escape(method_title(&row.method));
-            if several { format!("{method} {}", code(&row.backbone)) } else { method }
-        });
-        let methods = methods.map(|method| (method, Align::Right));
+        let methods = rows.iter().map(|row| (in_column(row, rows), Align::Right));
         let mut table = Table::new([(title.to_owned(), Align::Left)].into_iter().chain(methods));
         for category in &all {
             let cells = rows.iter().map(|row| {
@@ -239,77 +323,12 @@ fn settings(report: &Report) -> String {
     )
 }
 
-/// A fraction in per cent with one decimal.
-pub(crate) fn percent(fraction: f64) -> String {
-    format!("{:.1}", 100.0 * fraction)
-}
-
-/// `98.2 ± 0.3`, without the spread for a single seed; `–` for none.
-pub(crate) fn spread_percent(estimate: Option<Estimate>) -> String {
-    match estimate {
-        None => "–".to_owned(),
-        Some(Estimate { mean, std: None, .. }) => percent(mean),
-        Some(Estimate { mean, std: Some(std), .. }) => format!("{} ± {}", percent(mean), percent(std)),
-    }
-}
-
 fn seconds(estimate: Option<Estimate>) -> String {
     estimate.map_or_else(|| "–".to_owned(), |_| format!("{} s", amount(estimate)))
 }
 
 fn amount(estimate: Option<Estimate>) -> String {
     estimate.map_or_else(|| "–".to_owned(), |estimate| short(estimate.mean))
-}
-
-/// A decimal where there is but one digit before it.
-pub(crate) fn short(value: f64) -> String {
-    if value < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") }
-}
-
-/// `a, b and c`.
-pub(crate) fn listed<S: AsRef<str>>(names: &[S]) -> String {
-    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-    match names.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
-        _ => names.concat(),
-    }
-}
-
-/// Text in which no character is taken for Markdown or ends a table cell. `_` within words is harmless.
-pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '|' | '*' | '<' | '`' | '[' | ']' | '\\' => escaped.extend(['\\', c]),
-            '\n' | '\r' => escaped.push(' '),
-            _ => escaped.push(c),
-        }
-    }
-    escaped
-}
-
-/// A name in code type. A backtick or bar cannot stand there, so such a name is written plain.
-pub(crate) fn code(name: &str) -> String {
-    if name.is_empty() || name.contains(['`', '|', '\n', '\r']) { escape(name) } else { format!("`{name}`") }
-}
-
-/// A path as the target of a link: everything but letters, digits and `/ - _ . ~ +` percent-encoded.
-pub(crate) fn link(path: &str) -> String {
-    let mut target = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        match byte {
-            b'/' | b'-' | b'_' | b'.' | b'~' | b'+' => target.push(char::from(byte)),
-            _ if byte.is_ascii_alphanumeric() => target.push(char::from(byte)),
-            _ => target.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    target
-}
-
-/// A relative path with `/` between its parts on every system.
-pub(crate) fn slashes(path: &Path) -> String {
-    let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
-    parts.join("/")
 }
 
 #[cfg(test)]
@@ -343,19 +362,5 @@ mod tests {
     fn a_report_of_nothing_says_so() {
         let text = Report::from_records(Vec::new()).markdown();
         assert!(text.contains("0 runs") && !text.contains("##"), "{text}");
-    }
-
-    #[test]
-    fn names_cannot_break_the_page() {
-        assert_eq!(escape("a|b*c\n<d>"), r"a\|b\*c \<d>");
-        assert_eq!(code("a|b"), r"a\|b");
-        assert_eq!(link("runs/left side/é(1).png"), "runs/left%20side/%C3%A9%281%29.png");
-    }
-
-    #[test]
-    fn lists_end_in_and() {
-        assert_eq!(listed(&["a", "b", "c"]), "a, b and c");
-        assert_eq!(listed(&["a"]), "a");
-        assert_eq!(listed::<&str>(&[]), "");
     }
 }

@@ -90,18 +90,18 @@ pub fn overlay(image: &RgbImage, mask: Option<&Mask>, map: &AnomalyMap, range: (
 
 /// Maps a range of scores to 0..=1.
 #[derive(Debug, Clone, Copy)]
-struct Scale {
+pub(crate) struct Scale {
     low: f32,
     extent: f32,
 }
 
 impl Scale {
-    fn new((low, high): (f32, f32)) -> Self {
+    pub(crate) fn new((low, high): (f32, f32)) -> Self {
         Self { low, extent: high - low }
     }
 
     /// 0 for NaN, and all along an empty range.
-    fn position(self, score: f32) -> f32 {
+    pub(crate) fn position(self, score: f32) -> f32 {
         if self.extent > 0.0 { ((score - self.low) / self.extent).clamp(0.0, 1.0).max(0.0) } else { 0.0 }
     }
 }
@@ -190,20 +190,28 @@ pub fn map_range<'a>(maps: impl IntoIterator<Item = &'a AnomalyMap>) -> (f32, f3
 /// # Errors
 /// [`ReportError::Encode`] for a picture without pixels, [`ReportError::Write`]; both name the path.
 pub fn write_png(path: &Path, picture: &RgbImage) -> Result<(), ReportError> {
-    let encoding = |source| ReportError::Encode { path: path.to_owned(), source };
+    let png = png(picture).map_err(|source| ReportError::Encode { path: path.to_owned(), source })?;
+    write_atomic(path, &png)
+}
+
+/// The content of a PNG file.
+pub(crate) fn png(picture: &RgbImage) -> Result<Vec<u8>, image::ImageError> {
     let too_large = |_| {
-        encoding(image::ImageError::Parameter(image::error::ParameterError::from_kind(
+        image::ImageError::Parameter(image::error::ParameterError::from_kind(
             image::error::ParameterErrorKind::DimensionMismatch,
-        )))
+        ))
     };
     let ImageSize { height, width } = picture.size();
     let (height, width) =
         (u32::try_from(height).map_err(too_large)?, u32::try_from(width).map_err(too_large)?);
     let mut png = Vec::new();
-    PngEncoder::new_with_quality(&mut png, CompressionType::Default, FilterType::Adaptive)
-        .write_image(picture.data(), width, height, ExtendedColorType::Rgb8)
-        .map_err(encoding)?;
-    write_atomic(path, &png)
+    PngEncoder::new_with_quality(&mut png, CompressionType::Default, FilterType::Adaptive).write_image(
+        picture.data(),
+        width,
+        height,
+        ExtendedColorType::Rgb8,
+    )?;
+    Ok(png)
 }
 
 #[cfg(test)]

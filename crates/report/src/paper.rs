@@ -88,16 +88,17 @@ pub(crate) fn paper_position(method: &str) -> Option<usize> {
 }
 
 /// The method as the paper spells it, or its registered name.
-pub(crate) fn method_title(method: &str) -> &str {
+pub fn method_title(method: &str) -> &str {
     match paper_position(method) {
         Some(position) => PAPER_TABLE[position].method,
         None if method == "patchcore" => "PatchCore",
+        None if method == "teacher" => "Teacher only",
         None => method,
     }
 }
 
 /// The data set's proper name, or its registered one.
-pub(crate) fn dataset_title(dataset: &str) -> &str {
+pub fn dataset_title(dataset: &str) -> &str {
     match dataset {
         "mvtec" => "MVTec AD",
         "zju-leaper" => "ZJU-Leaper",

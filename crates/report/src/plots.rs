@@ -1,4 +1,5 @@
-//! Vector plots of a run. Their colours are the page's, so that they follow it from light to dark.
+//! Vector plots. Their colours stand for others: on the page those of the page, so that a plot follows it from light to dark, in
+//! a file those of paper.
 
 use std::error::Error;
 use std::ops::Range;
@@ -7,25 +8,40 @@ use fmam_core::{CurvePoint, Label, OverlayRecord, PixelCurves};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
-use crate::ReportError;
+use crate::{Estimate, ReportError};
 
 /// Width and height of a plot in its own units.
-pub(super) const SIZE: (u32, u32) = (460, 320);
+pub(crate) const SIZE: (u32, u32) = (460, 320);
 
 /// What stands beside the plotting area: left, right, above and below.
-pub(super) const MARGINS: [u32; 4] = [66, 20, 14, 52];
+pub(crate) const MARGINS: [u32; 4] = [66, 20, 14, 52];
 
-/// Colours that no plot would have, each with the page's that takes its place.
+/// Colours that no plot would have, each standing for one of [`COLOURS`].
 const INK: RGBColor = RGBColor(1, 1, 1);
 const GRID: RGBColor = RGBColor(2, 2, 2);
 const NORMAL: RGBColor = RGBColor(3, 3, 3);
 const ANOMALOUS: RGBColor = RGBColor(4, 4, 4);
-const THEME: [(&str, &str); 4] = [
-    ("#010101", "var(--ink)"),
-    ("#020202", "var(--grid)"),
-    ("#030303", "var(--normal)"),
-    ("#040404", "var(--anomalous)"),
+
+/// [`INK`] as an SVG says it.
+pub(crate) const INK_FILL: &str = "#010101";
+
+/// What a plot has, what takes its place on the page, and what on paper.
+const COLOURS: [(&str, &str, &str); 4] = [
+    (INK_FILL, "var(--ink)", "#1c2127"),
+    ("#020202", "var(--grid)", "#d9dde2"),
+    ("#030303", "var(--normal)", "#1f6fb2"),
+    ("#040404", "var(--anomalous)", "#c2410c"),
 ];
+
+/// A plot in the colours of the page.
+pub(crate) fn on_page(plot: &str) -> String {
+    COLOURS.iter().fold(plot.to_owned(), |plot, (from, to, _)| plot.replace(from, to))
+}
+
+/// A plot in colours of its own.
+pub(crate) fn on_paper(plot: &str) -> String {
+    COLOURS.iter().fold(plot.to_owned(), |plot, (from, _, to)| plot.replace(from, to))
+}
 
 /// Size of the letters in the plot's units.
 const FONT: u32 = 17;
@@ -37,7 +53,7 @@ type Chart<'a, 's> = ChartContext<'a, SVGBackend<'s>, Cartesian2d<RangedCoordf64
 type Drawn = Result<(), Box<dyn Error>>;
 
 /// The image-level ROC curve from the scores of all test images, and the pixel-level curves where there are any.
-pub(super) fn rates(
+pub(crate) fn rates(
     samples: &[OverlayRecord],
     pixels: Option<&PixelCurves>,
 ) -> Result<Option<String>, ReportError> {
@@ -50,8 +66,9 @@ pub(super) fn rates(
         ranges: [0.0..1.0, 0.0..1.0],
         titles: ["false positive rate", "found"],
         x_lines: true,
+        x_labels: NUMBERS,
         y_label: &|value| number(*value),
-        legend: SeriesLabelPosition::LowerRight,
+        legend: Some(SeriesLabelPosition::LowerRight),
     };
     draw(axes, |chart| {
         let series = [
@@ -70,14 +87,14 @@ pub(super) fn rates(
 }
 
 /// The range of the axis of [`image_scores`]; `None` when the scores have none.
-pub(super) fn score_range(samples: &[OverlayRecord]) -> Option<[f64; 2]> {
+pub(crate) fn score_range(samples: &[OverlayRecord]) -> Option<[f64; 2]> {
     let scores = || samples.iter().map(|sample| f64::from(sample.image_score));
     let (low, high) = (scores().fold(f64::INFINITY, f64::min), scores().fold(f64::NEG_INFINITY, f64::max));
     (low.is_finite() && high.is_finite() && low < high).then_some([low, high])
 }
 
 /// Histograms of the image scores of both classes.
-pub(super) fn image_scores(samples: &[OverlayRecord]) -> Result<Option<String>, ReportError> {
+pub(crate) fn image_scores(samples: &[OverlayRecord]) -> Result<Option<String>, ReportError> {
     let Some([low, high]) = score_range(samples) else { return Ok(None) };
     let counts = |label| {
         let mut counts = vec![0.0; IMAGE_BINS];
@@ -88,35 +105,50 @@ pub(super) fn image_scores(samples: &[OverlayRecord]) -> Result<Option<String>, 
         counts
     };
     let (normal, anomalous) = (counts(Label::Normal), counts(Label::Anomalous));
-    histogram([low, high], &normal, &anomalous, ["image score", "images"]).map(Some)
+    // As high as the counts: a density times the number of images and the width of a bin.
+    let smooth = |label| {
+        let of_label = samples.iter().filter(|sample| sample.label == label);
+        let scores: Vec<f32> = of_label.map(|sample| sample.image_score).collect();
+        let at: Vec<f64> = (0..=100).map(|k| low + (high - low) * f64::from(k) / 100.0).collect();
+        let scale = scores.len() as f64 * (high - low) / IMAGE_BINS as f64;
+        // Scores that do not vary have no density.
+        let density = fmam_metrics::density(&scores, &at).unwrap_or_default();
+        at.into_iter().zip(density).map(|(score, density)| (score, density * scale)).collect()
+    };
+    let smooth = [smooth(Label::Normal), smooth(Label::Anomalous)];
+    histogram([low, high], [&normal, &anomalous], smooth, ["image score", "images"]).map(Some)
 }
 
 /// Histograms of the pixel scores of both classes, each of which sums to 1.
-pub(super) fn pixel_scores(pixels: &PixelCurves) -> Result<Option<String>, ReportError> {
+pub(crate) fn pixel_scores(pixels: &PixelCurves) -> Result<Option<String>, ReportError> {
     let scores = &pixels.scores;
     if scores.range[0] >= scores.range[1] {
         return Ok(None);
     }
-    let (normal, anomalous) = (&scores.normal.shares, &scores.anomalous.shares);
-    histogram(scores.range, normal, anomalous, ["pixel score", "share of the pixels"]).map(Some)
+    let shares = [&scores.normal.shares[..], &scores.anomalous.shares];
+    histogram(scores.range, shares, [Vec::new(), Vec::new()], ["pixel score", "share of the pixels"])
+        .map(Some)
 }
 
+/// `shares` and the points of the lines over them: of the normal class, then of the anomalous one.
 fn histogram(
     [low, high]: [f64; 2],
-    normal: &[f64],
-    anomalous: &[f64],
+    shares: [&[f64]; 2],
+    smooth: [Vec<(f64, f64)>; 2],
     titles: [&str; 2],
 ) -> Result<String, ReportError> {
-    let top = normal.iter().chain(anomalous).copied().fold(0.0, f64::max).max(f64::MIN_POSITIVE);
+    let top = shares.concat().into_iter().fold(f64::MIN_POSITIVE, f64::max);
     let axes = Axes {
         ranges: [low..high, 0.0..1.05 * top],
         titles,
         x_lines: false,
+        x_labels: NUMBERS,
         y_label: &|value| number(*value),
-        legend: SeriesLabelPosition::UpperRight,
+        legend: Some(SeriesLabelPosition::UpperRight),
     };
     draw(axes, |chart| {
-        for (name, shares, colour) in [("normal", normal, NORMAL), ("anomalous", anomalous, ANOMALOUS)] {
+        let classes = [("normal", NORMAL), ("anomalous", ANOMALOUS)];
+        for (((name, colour), shares), smooth) in classes.into_iter().zip(shares).zip(smooth) {
             let edge = |k: usize| low + (high - low) * k as f64 / shares.len() as f64;
             let steps =
                 shares.iter().enumerate().flat_map(|(k, &share)| [(edge(k), share), (edge(k + 1), share)]);
@@ -124,13 +156,16 @@ fn histogram(
             chart.draw_series(series)?.label(name).legend(move |(x, y)| {
                 Rectangle::new([(x, y - 5), (x + 18, y + 5)], colour.mix(0.6).filled())
             });
+            // A narrow class may rise above its counts.
+            let smooth = smooth.into_iter().map(|(score, height)| (score, height.min(1.05 * top)));
+            chart.draw_series(LineSeries::new(smooth, colour.stroke_width(2)))?;
         }
         Ok(())
     })
 }
 
 /// The loss over the epochs, a line for each stage, on a logarithmic axis.
-pub(super) fn training(curve: &[CurvePoint]) -> Result<Option<String>, ReportError> {
+pub(crate) fn training(curve: &[CurvePoint]) -> Result<Option<String>, ReportError> {
     let points = || curve.iter().filter(|point| point.loss.is_finite() && point.loss > 0.0);
     let exponents = || points().map(|point| point.loss.log10());
     let (low, high) =
@@ -145,8 +180,9 @@ pub(super) fn training(curve: &[CurvePoint]) -> Result<Option<String>, ReportErr
         ranges: [1.0..epochs.max(2) as f64, low - 0.05..high + 0.05],
         titles: ["epoch", "loss"],
         x_lines: true,
+        x_labels: NUMBERS,
         y_label: &|exponent| number(10_f64.powf(*exponent)),
-        legend: SeriesLabelPosition::UpperRight,
+        legend: Some(SeriesLabelPosition::UpperRight),
     };
     draw(axes, |chart| {
         for (index, stage) in stages.iter().enumerate() {
@@ -157,6 +193,86 @@ pub(super) fn training(curve: &[CurvePoint]) -> Result<Option<String>, ReportErr
         Ok(())
     })
     .map(Some)
+}
+
+/// One kind of bar in a plot of [`bars`].
+pub(crate) struct Bars {
+    pub(crate) name: String,
+    pub(crate) tone: Tone,
+    /// The height in each group; nothing stands where there is none.
+    pub(crate) values: Vec<Option<Estimate>>,
+}
+
+/// How a bar is filled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tone {
+    LightInk,
+    Ink,
+    LightColour,
+    Colour,
+}
+
+impl Tone {
+    /// Colour and opacity.
+    fn parts(self) -> (RGBColor, f64) {
+        match self {
+            Tone::LightInk => (INK, 0.25),
+            Tone::Ink => (INK, 0.65),
+            Tone::LightColour => (NORMAL, 0.35),
+            Tone::Colour => (NORMAL, 1.0),
+        }
+    }
+
+    fn fill(self) -> RGBAColor {
+        let (colour, opacity) = self.parts();
+        colour.mix(opacity)
+    }
+
+    /// The attributes of an SVG element that is filled so.
+    pub(crate) fn attributes(self) -> String {
+        let (RGBColor(r, g, b), opacity) = self.parts();
+        format!("fill=\"#{r:02x}{g:02x}{b:02x}\" opacity=\"{opacity}\"")
+    }
+}
+
+/// Bars side by side in groups, with a whisker of a standard deviation to both sides where there is one; they are named
+/// elsewhere.
+pub(crate) fn bars(groups: &[String], series: &[Bars]) -> Result<String, ReportError> {
+    let estimates = series.iter().flat_map(|series| series.values.iter().flatten());
+    let top = estimates.map(|e| e.mean + e.std.unwrap_or(0.0)).fold(f64::MIN_POSITIVE, f64::max);
+    // Whole numbers are the middles of the groups.
+    let group = |value: &f64| {
+        let is_group = (value - value.round()).abs() < 1e-6 && *value > -0.5;
+        let name = is_group.then(|| groups.get(value.round() as usize)).flatten();
+        name.cloned().unwrap_or_default()
+    };
+    let axes = Axes {
+        ranges: [-0.5..groups.len() as f64 - 0.5, 0.0..1.08 * top],
+        titles: ["", ""],
+        x_lines: false,
+        x_labels: (groups.len(), &group),
+        y_label: &|value| number(*value),
+        legend: None,
+    };
+    draw(axes, |chart| {
+        let width = 0.8 / series.len().max(1) as f64;
+        for (k, Bars { tone, values, .. }) in series.iter().enumerate() {
+            let fill = tone.fill();
+            let left = |group: usize| group as f64 - 0.4 + k as f64 * width;
+            let present = || values.iter().enumerate().filter_map(|(group, e)| Some((group, (*e)?)));
+            let bar = |(group, e): (usize, Estimate)| {
+                Rectangle::new([(left(group), 0.0), (left(group) + 0.9 * width, e.mean)], fill.filled())
+            };
+            chart.draw_series(present().map(bar))?;
+            let whisker = |(group, e): (usize, Estimate)| {
+                let (at, std) = (left(group) + 0.45 * width, e.std?);
+                let ends = vec![(at, (e.mean - std).max(0.0)), (at, e.mean + std)];
+                Some(PathElement::new(ends, INK.stroke_width(2)))
+            };
+            chart.draw_series(present().filter_map(whisker))?;
+        }
+        Ok(())
+    })
 }
 
 fn line(
@@ -171,24 +287,27 @@ fn line(
     Ok(())
 }
 
+/// Numbers along the horizontal axis.
+const NUMBERS: (usize, &dyn Fn(&f64) -> String) = (5, &|value| number(*value));
+
 /// What stands around a plot.
 struct Axes<'a> {
     ranges: [Range<f64>; 2],
     titles: [&'a str; 2],
     /// Whether lines rise from the horizontal axis.
     x_lines: bool,
+    /// Labels of the horizontal axis, at most, and what they say.
+    x_labels: (usize, &'a dyn Fn(&f64) -> String),
     y_label: &'a dyn Fn(&f64) -> String,
-    legend: SeriesLabelPosition,
+    /// Where the series are named, if they are.
+    legend: Option<SeriesLabelPosition>,
 }
 
-/// An SVG element in the page's colours that scales with its place.
+/// An SVG element that scales with its place.
 fn draw(axes: Axes<'_>, series: impl FnOnce(&mut Chart<'_, '_>) -> Drawn) -> Result<String, ReportError> {
     let mut svg = String::new();
     let drawn = draw_into(&mut svg, axes, series);
     drawn.map_err(|error| ReportError::Plot { reason: error.to_string() })?;
-    for (colour, variable) in THEME {
-        svg = svg.replace(colour, variable);
-    }
     let (width, height) = SIZE;
     let sized = format!("<svg width=\"{width}\" height=\"{height}\"");
     Ok(svg.replacen(&sized, "<svg role=\"img\"", 1).replace('\n', ""))
@@ -210,9 +329,9 @@ fn draw_into(svg: &mut String, axes: Axes<'_>, series: impl FnOnce(&mut Chart<'_
     }
     mesh.x_desc(axes.titles[0])
         .y_desc(axes.titles[1])
-        .x_labels(5)
+        .x_labels(axes.x_labels.0)
         .y_labels(5)
-        .x_label_formatter(&|value| number(*value))
+        .x_label_formatter(axes.x_labels.1)
         .y_label_formatter(axes.y_label)
         .max_light_lines(1)
         .axis_style(INK)
@@ -222,13 +341,15 @@ fn draw_into(svg: &mut String, axes: Axes<'_>, series: impl FnOnce(&mut Chart<'_
         .draw()?;
     series(&mut chart)?;
     let font = ("sans-serif", FONT, &INK);
-    chart.configure_series_labels().position(axes.legend).label_font(font).draw()?;
+    if let Some(position) = axes.legend {
+        chart.configure_series_labels().position(position).label_font(font).draw()?;
+    }
     area.present()?;
     Ok(())
 }
 
 /// Three digits, without zeros at the end.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     if value == 0.0 {
         return "0".to_owned();
     }
@@ -257,11 +378,14 @@ mod tests {
     }
 
     #[test]
-    fn plots_have_the_colours_of_the_page() {
+    fn plots_have_the_colours_of_their_place() {
         let curve: Vec<CurvePoint> = (1..4)
             .map(|epoch| CurvePoint { stage: "student <1>".into(), epoch, loss: 1.0 / epoch as f64 })
             .collect();
-        let svg = training(&curve).unwrap().unwrap();
+        let plot = training(&curve).unwrap().unwrap();
+        let paper = on_paper(&plot);
+        assert!(paper.contains("#1f6fb2") && !paper.contains("#0") && !paper.contains("var("), "{paper}");
+        let svg = on_page(&plot);
         assert!(svg.starts_with("<svg role=\"img\" viewBox"), "{}", &svg[..80]);
         assert!(svg.contains("var(--normal)") && svg.contains("var(--ink)") && !svg.contains("#0"), "{svg}");
         assert!(svg.contains("student &lt;1&gt;"), "{svg}");

@@ -2,9 +2,10 @@ use std::path::{Path, PathBuf};
 
 use fmam_core::RunRecord;
 
-use crate::markdown::spread_percent;
+use crate::analysis::{scatter_table, separability_table};
 use crate::paper::{dataset_title, method_title, paper_position, published};
 use crate::table::{Align, Table};
+use crate::text::spread_percent;
 use crate::{ReportError, Summary, write_atomic};
 
 /// A set of runs and their summary.
@@ -92,7 +93,24 @@ impl Report {
         text
     }
 
-    /// Writes `report.json`, `report.csv`, `report.md`, `report.tex` and `report.html` into `dir`, each atomically, and returns their paths.
+    /// The analyses of features and scores as tables for a terminal, by data set; empty where no run has one.
+    pub fn terminal_analyses(&self) -> String {
+        let mut text = String::new();
+        for rows in self.datasets() {
+            let several = rows.iter().any(|row| row.backbone != rows[0].backbone);
+            let title = |row: &Summary| {
+                let method = method_title(&row.method).to_owned();
+                if several { format!("{method} {}", row.backbone) } else { method }
+            };
+            let tables = [scatter_table(self, rows, &title), separability_table(self, rows, &title)];
+            for table in tables.into_iter().flatten() {
+                text.push_str(&format!("{}\n\n{}\n", dataset_title(&rows[0].dataset), table.terminal()));
+            }
+        }
+        text
+    }
+
+    /// Writes `report.json`, `report.csv`, `summary.csv`, `report.md`, `report.tex` and `report.html` into `dir`, each atomically, and returns their paths.
     ///
     /// # Errors
     /// [`ReportError::Write`] naming the path; [`ReportError::Json`], [`ReportError::Plot`].
@@ -100,6 +118,7 @@ impl Report {
         let files = [
             ("report.json", self.json()?),
             ("report.csv", self.csv()),
+            ("summary.csv", self.summary_csv()),
             ("report.md", self.markdown()),
             ("report.tex", self.latex()),
             ("report.html", self.html(dir)?),
@@ -126,9 +145,14 @@ fn row(run: &RunRecord) -> (&str, (usize, &str), &str) {
 }
 
 fn method_order(run: &RunRecord) -> (usize, &str) {
+    (position(&run.method), &run.method)
+}
+
+/// Where a method stands among others; those that the paper does not have stand last.
+pub(crate) fn position(method: &str) -> usize {
     // Variants, `rkd+fmam@no-margin` say, follow their method.
-    let base = run.method.split_once('@').map_or(run.method.as_str(), |(base, _)| base);
-    (paper_position(base).unwrap_or(usize::MAX), &run.method)
+    let base = method.split_once('@').map_or(method, |(base, _)| base);
+    paper_position(base).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -204,13 +228,13 @@ mod tests {
     }
 
     #[test]
-    fn writing_gives_five_files_and_nothing_else() {
+    fn writing_gives_six_files_and_nothing_else() {
         let out = tempfile::tempdir().unwrap();
         let report = Report::from_records(vec![record("demo", "weave", "nkd", 0)]);
         let paths = report.write(out.path()).unwrap();
-        assert_eq!(paths.len(), 5);
+        assert_eq!(paths.len(), 6);
         assert_eq!(std::fs::read_to_string(&paths[1]).unwrap(), report.csv());
-        assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 5);
+        assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 6);
 
         let file = out.path().join("report.csv");
         assert!(matches!(report.write(&file), Err(ReportError::Write { .. })));

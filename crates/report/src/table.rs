@@ -25,6 +25,20 @@ impl Table {
         self.rows.push(row);
     }
 
+    /// The titles with their sides.
+    pub(crate) fn header(&self) -> impl Iterator<Item = (&str, Align)> {
+        self.aligned(&self.header)
+    }
+
+    /// The cells of each row with their sides.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = impl Iterator<Item = (&str, Align)>> {
+        self.rows.iter().map(|row| self.aligned(row))
+    }
+
+    fn aligned<'a>(&'a self, cells: &'a [String]) -> impl Iterator<Item = (&'a str, Align)> {
+        cells.iter().map(String::as_str).zip(self.align.iter().copied())
+    }
+
     /// A Markdown table whose source is aligned too.
     pub(crate) fn markdown(&self) -> String {
         // The delimiter row needs three dashes.

@@ -42,7 +42,9 @@ fn report(out: &Path) {
     config.n_overlays = 4;
     let experiments = [Experiment::open(config, Device::Cpu).unwrap()];
     let grid = Grid::new(&experiments, out, false).unwrap();
-    let outcome = grid.run(&Artists { overlays: &draw, map: &|_, _, _| Ok(()) }, &Silent).unwrap();
+    let outcome = grid
+        .run(&Artists { overlays: &draw, map: &|_, _, _| Ok(()), beside: &|_, _, _| Ok(()) }, &Silent)
+        .unwrap();
     assert_eq!((outcome.n_finished, outcome.failed.len()), (4, 0));
     Report::from_records(load_records(out).unwrap()).write(out).unwrap();
 }
@@ -88,6 +90,19 @@ fn a_reader_can_sort_filter_open_a_run_and_move_the_threshold() {
     page.value(&format!("{heading}.click()"));
     assert_eq!(page.value(&sorted(false)), true);
     assert_eq!(page.value(&format!("{heading}.parentElement.getAttribute('aria-sort')")), "ascending");
+
+    // The evidence: the first part is open, and a part that is opened shows its plot.
+    let open = "[...document.querySelectorAll('details.evidence')].filter((part) => part.open).length";
+    assert_eq!(page.value(open), 1);
+    let plots =
+        "[...document.querySelectorAll('.plate > svg')].filter((plot) => plot.checkVisibility()).length";
+    let shown = page.value(plots);
+    page.value("document.querySelectorAll('details.evidence').forEach((part) => { part.open = true; })");
+    assert_eq!(page.value(plots), 2, "distributions of two categories, {shown} before");
+    assert_eq!(
+        page.value("document.querySelectorAll('.plate > svg')[0].getBoundingClientRect().width > 600"),
+        true
+    );
 
     // A run, its address and its threshold.
     assert_eq!(page.value("document.getElementById('run').checkVisibility()"), false);

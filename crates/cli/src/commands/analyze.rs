@@ -1,20 +1,28 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use fmam_core::Seed;
-use fmam_experiment::{Analysis, DefectAnalysis, FeatureScatter, analyze};
+use anyhow::{Result, bail};
+use candle_core::Device;
+use fmam_core::{Analysis, DefectAnalysis, FeatureScatter, RunRecord, Seed};
+use fmam_experiment::{Revisit, analyze, evaluate};
 use fmam_methods::load_detector;
+use fmam_report::{Report, load_records};
 use fmam_synthesis::{SynthesisConfig, Synthesizer};
 use serde_json::{Map, Value};
 
+use crate::commands::report::write_all;
 use crate::compute::ComputeArgs;
 use crate::data::{self, DataArgs};
+use crate::figures::FigureArgs;
+use crate::overlays;
 use crate::progress::Console;
 use crate::stdout::{print, print_json};
 
 const EXAMPLES: &str = "\
-Example:
+Examples:
+  fmam analyze runs/demo
+      every run of `fmam reproduce` that kept its model and has no analysis yet; the report and its figures show it
   fmam analyze --model runs/demo/runs/demo/plain/rkd+fmam/efficientnet-lite0/seed-0/model --dataset demo --category plain
+      saved detectors on a test split of your choice
 
 Features are scaled to length 1. Bias is the mean distance of defective features to the mean normal one, variance the mean
 squared distance of normal features to it, both at positions of test images; bias/dev is the bias in normal deviations.
@@ -24,14 +32,27 @@ Defects are the test images' own (real) and synthetic ones in normal test images
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
+    /// The --out of a `fmam reproduce`, whose runs are analysed
+    #[arg(value_name = "DIR", required_unless_present = "model", conflicts_with_all = ["model", "dataset", "category", "seed"])]
+    out: Option<PathBuf>,
     /// Folders that `fmam fit` wrote, or `model` of runs of `fmam reproduce`
-    #[arg(long, value_name = "DIR", required = true, num_args = 1..)]
+    #[arg(long, value_name = "DIR", num_args = 1.., requires = "dataset")]
     model: Vec<PathBuf>,
-    #[command(flatten)]
-    data: DataArgs,
+    /// Folder that holds the data set; `demo` needs none, and for runs it is by default where they found it
+    #[arg(long, value_name = "DIR")]
+    data_root: Option<PathBuf>,
+    /// Data set; `fmam list datasets` names them
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// Category of the data set; may be left out where there is only one
+    #[arg(long, value_name = "NAME")]
+    category: Option<String>,
     /// Origin of the synthetic defects and of the choice of positions
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Analyse runs again that have an analysis
+    #[arg(long, requires = "out")]
+    overwrite: bool,
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -42,16 +63,78 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     args.compute.prepare()?;
     let device = args.compute.device.unwrap_or_default().open()?;
+    match &args.out {
+        Some(out) => analyze_runs(args, out, &device),
+        None => analyze_models(args, &device),
+    }
+}
+
+/// Adds to each run in `out` what it lacks, and writes the report again.
+fn analyze_runs(args: &Args, out: &Path, device: &Device) -> Result<()> {
+    let records = load_records(out)?;
+    if records.is_empty() {
+        bail!("there is no finished run under {}", out.join("runs").display());
+    }
+    let console = Console::new(args.compute.quiet, []);
+    let revisit = Revisit {
+        data_root: args.data_root.as_deref(),
+        device,
+        loader_threads: args.compute.loader_threads(),
+        beside: &overlays::write_beside,
+    };
+    let lacks = |run: &RunRecord| run.analysis.is_none() || run.artefacts.maps.is_none();
+    let (mut without_model, mut n_failed) = (Vec::new(), 0);
+    for record in records.iter().filter(|run| args.overwrite || lacks(run)) {
+        let added = revisit.run(out, record, &console);
+        console.clear();
+        match added {
+            Ok(Some(_)) => console.say(&format!("analysed {}", record.key())),
+            Ok(None) => without_model.push(record.key()),
+            Err(error) if error.is_cancelled() => return Err(error.into()),
+            Err(error) => {
+                n_failed += 1;
+                console.error(&anyhow::Error::new(error).context(format!("run {}", record.key())));
+            }
+        }
+    }
+    if let Some(first) = without_model.first() {
+        let n = without_model.len();
+        console.say(&format!("{n} runs kept no model and stay without an analysis, {first} the first"));
+    }
+    let report = Report::from_records(load_records(out)?);
+    let written = write_all(&report, out, args.data_root.as_deref(), &FigureArgs::default())?;
+    if args.json {
+        let folder = |run: &RunRecord| run.key().dir().display().to_string();
+        let entry = |run: &RunRecord| Some((folder(run), serde_json::to_value(run.analysis.as_ref()?)));
+        let entries = report.runs().iter().filter_map(entry);
+        print_json(&entries.map(|(key, value)| Ok((key, value?))).collect::<Result<Map<_, _>>>()?)?;
+    } else {
+        print(&format!("{}\n{written}", report.terminal_analyses()))?;
+    }
+    if n_failed > 0 {
+        bail!("{n_failed} of {} runs could not be analysed", records.len());
+    }
+    Ok(())
+}
+
+fn analyze_models(args: &Args, device: &Device) -> Result<()> {
+    let data = DataArgs {
+        data_root: args.data_root.clone(),
+        dataset: args.dataset.clone().unwrap_or_default(),
+        category: args.category.clone(),
+    };
     let console = Console::new(args.compute.quiet, []);
     let mut found = Vec::new();
     for model in &args.model {
-        let detector = load_detector(model, &device)?;
+        let detector = load_detector(model, device)?;
         let size = detector.image_size();
-        let test = args.data.category(size)?.test;
-        let textures = data::textures(args.data.data_root.as_deref(), size)?;
+        let test = data.category(size)?.test;
+        let textures = data::textures(args.data_root.as_deref(), size)?;
         let synthesizer = Synthesizer::new(SynthesisConfig::default(), textures)?;
         let (seed, threads) = (Seed::new(args.seed).derive("analysis"), args.compute.loader_threads());
-        let analysis = analyze(detector.as_ref(), test.as_ref(), &synthesizer, seed, threads, &console);
+        let analysis = evaluate(detector.as_ref(), test.as_ref(), threads, &console).and_then(|evaluation| {
+            analyze(detector.as_ref(), test.as_ref(), &evaluation, &synthesizer, seed, threads, &console)
+        });
         console.clear();
         found.push((model.display().to_string(), analysis?));
     }
@@ -89,7 +172,7 @@ fn table(model: &str, analysis: &Analysis) -> String {
         }
     }
     text += "\nscores       overlap  Fisher's ratio  KS distance\n";
-    for (name, scores) in [("of images", Some(analysis.image_scores)), ("of pixels", analysis.pixel_scores)] {
+    for (name, scores) in [("of images", analysis.image_scores), ("of pixels", analysis.pixel_scores)] {
         if let Some(scores) = scores {
             text += &format!(
                 "{name:<11}  {:>7.3}  {:>14.3}  {:>11.3}\n",

@@ -11,10 +11,11 @@ use fmam_experiment::{
 use fmam_models::BACKBONES;
 use fmam_report::{Report, load_records};
 
-use crate::commands::report::path_lines;
+use crate::commands::report::write_all;
 use crate::compute::ComputeArgs;
 use crate::device::DeviceChoice;
 use crate::exit::{self, usage};
+use crate::figures::FigureArgs;
 use crate::overlays;
 use crate::progress::Console;
 use crate::settings::Setting;
@@ -121,7 +122,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         n_finished: AtomicUsize::new(0),
         failure: Mutex::new(None),
     };
-    let outcome = grid.run(&Artists { overlays: &overlays::draw, map: &overlays::write_map }, &observer);
+    let artists =
+        Artists { overlays: &overlays::draw, map: &overlays::write_map, beside: &overlays::write_beside };
+    let outcome = grid.run(&artists, &observer);
     console.clear();
     let mut outcome = outcome.inspect_err(|error| {
         if error.is_cancelled() && n_before + observer.n_finished.load(Ordering::SeqCst) > 0 {
@@ -137,8 +140,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
     if n_before + outcome.n_finished > 0 {
         let report = Report::from_records(load_records(&out)?);
-        let paths = report.write(&out)?;
-        print(&format!("{}\n{}", report.terminal_table(), path_lines(&paths)))?;
+        let written = write_all(&report, &out, None, &FigureArgs::default())?;
+        print(&format!("{}\n{written}", report.terminal_table()))?;
     }
     if n_runs == 1
         && let Some((key, error)) = outcome.failed.pop()

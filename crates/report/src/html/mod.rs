@@ -3,8 +3,8 @@
 //! Tables are written here and can be read without a script; `assets/report.js` sorts and filters them and shows a run, from
 //! the data that [`page_data`] puts into the page.
 
+mod evidence;
 mod pictures;
-mod plots;
 mod tables;
 
 use std::path::Path;
@@ -12,27 +12,33 @@ use std::path::Path;
 use fmam_core::RunRecord;
 use serde_json::{Value, json};
 
-use crate::markdown::slashes;
 use crate::overlay::panel_lefts;
 use crate::paper::{dataset_title, method_title};
-use crate::{Report, ReportError};
+use crate::text::slashes;
+use crate::{Report, ReportError, plots};
 use pictures::Pictures;
 
 const STYLE: &str = include_str!("../../assets/report.css");
 const SCRIPT: &str = include_str!("../../assets/report.js");
 
 impl Report {
-    /// The text of `report.html`. Pictures are read from the runs' folders under `dir`; of one that is missing the image's score
+    /// The text of `report.html`. Pictures are read from the runs' folders and `figures` under `dir`; of one that is missing the image's score
     /// is shown alone. Beyond 24 MiB they are links to their files.
     ///
     /// # Errors
     /// [`ReportError::Plot`], [`ReportError::Json`].
     pub fn html(&self, dir: &Path) -> Result<String, ReportError> {
-        let data = page_data(self, dir)?;
+        let mut pictures = Pictures::new();
+        let mut results = evidence::datasets_side_by_side(self);
+        for (k, rows) in self.datasets().enumerate() {
+            let evidence = evidence::of_dataset(self, rows, dir, &mut pictures)?;
+            results += &tables::dataset(k, rows, &evidence);
+        }
+        let data = page_data(self, dir, &mut pictures)?;
         // Nothing in it may end the element that holds it.
         let data = serde_json::to_string(&data).map_err(|source| ReportError::Json { source })?;
         let data = data.replace('<', "\\u003c");
-        let (results, runs, filters) = (tables::results(self), tables::runs(self), tables::filters(self));
+        let (runs, filters) = (tables::runs(self), tables::filters(self));
         Ok(format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -53,9 +59,8 @@ impl Report {
 }
 
 /// What the script shows of the runs.
-fn page_data(report: &Report, dir: &Path) -> Result<Value, ReportError> {
-    let mut pictures = Pictures::new();
-    let runs = report.runs().iter().map(|run| run_data(run, dir, &mut pictures));
+fn page_data(report: &Report, dir: &Path, pictures: &mut Pictures) -> Result<Value, ReportError> {
+    let runs = report.runs().iter().map(|run| run_data(run, dir, pictures));
     let [left, right, above, below] = plots::MARGINS;
     Ok(json!({
         "plot": { "size": [plots::SIZE.0, plots::SIZE.1], "left": left, "right": right, "above": above, "below": below },
@@ -81,6 +86,7 @@ fn run_data(run: &RunRecord, dir: &Path, pictures: &mut Pictures) -> Result<Valu
         })
         .collect();
     let pixels = run.pixels.as_ref();
+    let on_page = |plot: Option<String>| plot.as_deref().map(plots::on_page);
     Ok(json!({
         "id": folder,
         "dataset": dataset_title(&run.dataset),
@@ -100,13 +106,14 @@ fn run_data(run: &RunRecord, dir: &Path, pictures: &mut Pictures) -> Result<Valu
         "started_at": run.started_at,
         "config": run.config,
         "versions": run.versions,
+        "analysis": run.analysis,
         "samples": shown,
         "score_range": plots::score_range(samples),
         "plots": {
-            "rates": plots::rates(samples, pixels)?,
-            "image_scores": plots::image_scores(samples)?,
-            "pixel_scores": pixels.map(plots::pixel_scores).transpose()?.flatten(),
-            "training": plots::training(&run.curve)?,
+            "rates": on_page(plots::rates(samples, pixels)?),
+            "image_scores": on_page(plots::image_scores(samples)?),
+            "pixel_scores": on_page(pixels.map(plots::pixel_scores).transpose()?.flatten()),
+            "training": on_page(plots::training(&run.curve)?),
         },
     }))
 }

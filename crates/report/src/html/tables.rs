@@ -2,8 +2,9 @@
 
 use fmam_core::RunRecord;
 
-use crate::markdown::{FIGURES, link, percent, ranks, short, slashes, spread_percent};
+use crate::markdown::{FIGURES, ranks};
 use crate::paper::{dataset_title, method_title, published};
+use crate::text::{link, percent, short, slashes, spread_percent};
 use crate::{Report, Summary};
 
 /// What the report is of, in one sentence.
@@ -12,12 +13,8 @@ pub(super) fn opening(report: &Report) -> String {
     format!("{runs}: {categories}, {methods}, {seeds}.")
 }
 
-/// A section for each data set: a row for each method and backbone.
-pub(super) fn results(report: &Report) -> String {
-    report.datasets().enumerate().map(|(k, rows)| dataset(k, rows)).collect()
-}
-
-fn dataset(index: usize, rows: &[Summary]) -> String {
+/// The section of a data set: a row for each method and backbone, then `evidence`.
+pub(super) fn dataset(index: usize, rows: &[Summary], evidence: &str) -> String {
     let compared = rows.iter().any(|row| published(&row.dataset, &row.method, &row.backbone).is_some());
     let title = escape(dataset_title(&rows[0].dataset));
     let figures = FIGURES.map(|(title, _)| title);
@@ -61,8 +58,8 @@ fn dataset(index: usize, rows: &[Summary]) -> String {
     };
     format!(
         "<section aria-labelledby=\"dataset-{index}\">\n<h2 id=\"dataset-{index}\">{title}</h2>\n<p>{note}</p>\n\
-         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Results on {title}\"><table class=\"sortable\">\n\
-         <thead><tr>{header}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n</section>\n"
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Results on {title}\"><table class=\"sortable results\">\n\
+         <thead><tr>{header}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n{evidence}</section>\n"
     )
 }
 
@@ -138,6 +135,6 @@ fn cell(text: Option<&str>) -> String {
 }
 
 /// Text in which no character is taken for HTML, in an attribute too.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -1,0 +1,231 @@
+//! The figures of a report: those that its records give, and those that need the test images too.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use fmam_core::{AnomalyMap, Label, Mask, RgbImage, RunRecord, Sample};
+use fmam_datasets::Category;
+use fmam_experiment::{by_type, category_of};
+use fmam_report::{
+    ColourScale, Column, Heatmap, Localization, Report, Row, dataset_title, figure_stem, map_range,
+    method_title, read_maps,
+};
+
+use crate::exit::usage;
+
+/// Images of a figure, where nobody chose them.
+const N_IMAGES: usize = 6;
+
+/// How the localisation figures are drawn.
+#[derive(clap::Args, Debug, Clone)]
+pub(crate) struct FigureArgs {
+    /// Test images of the localisation figure, separated by commas, as the report names them (`test/cut/000`); by default the
+    /// first of each kind of defect
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    images: Option<Vec<String>>,
+    /// What maps share a range of colours: all of a method, or all of an image
+    #[arg(long, value_name = "method|row", default_value = "method")]
+    scale: ColourScale,
+}
+
+impl Default for FigureArgs {
+    fn default() -> Self {
+        Self { images: None, scale: ColourScale::Method }
+    }
+}
+
+/// Draws every figure of `report` into `figures/` under `out`: what is drawn, and what cannot be, and why.
+pub(crate) fn write(
+    report: &Report,
+    out: &Path,
+    data_root: Option<&Path>,
+    args: &FigureArgs,
+) -> Result<(Vec<PathBuf>, Vec<String>)> {
+    let mut paths = report.write_figures(out)?;
+    let mut gaps = Vec::new();
+    let mut n_chosen = 0;
+    let categories: BTreeSet<_> = report.runs().iter().map(|run| (&run.dataset, &run.category)).collect();
+    for (dataset, category) in categories {
+        let runs = shown_runs(report, dataset, category);
+        if runs.is_empty() {
+            continue;
+        }
+        match Gallery::open(&runs, out, data_root) {
+            Ok(gallery) => {
+                let chosen = match &args.images {
+                    Some(ids) => gallery.named(ids),
+                    None => gallery.one_of_each(),
+                };
+                n_chosen += chosen.len();
+                let mistakes = gallery.mistakes();
+                for (kind, images) in [("localisation", chosen), ("failures", mistakes)] {
+                    if !images.is_empty() {
+                        let figure = gallery.figure(&images, args.scale)?.draw()?;
+                        paths.extend(figure.write(&figure_stem(out, kind, &[dataset, category]))?);
+                    }
+                }
+            }
+            Err(error) => gaps.push(format!("no localisation figure of {dataset} {category}: {error:#}")),
+        }
+    }
+    if let Some(ids) = args.images.as_ref().filter(|_| n_chosen == 0 && gaps.is_empty()) {
+        return Err(usage(anyhow!("--images {}: no run has such a test image with its map", ids.join(","))));
+    }
+    Ok((paths, gaps))
+}
+
+/// The runs of a category whose maps are kept: of each method and backbone that with the lowest seed. Variants are left out.
+fn shown_runs<'a>(report: &'a Report, dataset: &str, category: &str) -> Vec<&'a RunRecord> {
+    let mut seen = BTreeSet::new();
+    let runs = report.runs().iter().filter(|run| {
+        let is_shown = run.artefacts.maps.is_some() && !run.method.contains('@');
+        is_shown && run.dataset == dataset && run.category == category
+    });
+    runs.filter(|run| seen.insert((&run.method, &run.backbone))).collect()
+}
+
+/// An image of a figure.
+struct Shown {
+    index: usize,
+    /// What is said of it beside its kind and its name.
+    remark: Vec<String>,
+}
+
+/// Reads a test image and its ground truth.
+type LoadImage = dyn Fn(usize) -> Result<(RgbImage, Option<Mask>)>;
+
+/// The test images of a category and what some runs made of them.
+struct Gallery<'a> {
+    runs: Vec<(&'a RunRecord, Vec<AnomalyMap>)>,
+    load: Box<LoadImage>,
+    samples: Vec<Sample>,
+}
+
+impl<'a> Gallery<'a> {
+    fn open(runs: &[&'a RunRecord], out: &Path, data_root: Option<&Path>) -> Result<Self> {
+        let first = runs.first().context("there are no runs")?;
+        let Category { test, .. } = category_of(first, data_root)?;
+        let samples: Vec<Sample> = (0..test.len()).map(|index| test.sample(index).clone()).collect();
+        let with_maps = |&run: &&'a RunRecord| {
+            let listed = &run.artefacts.overlays;
+            let is_same = listed.len() == samples.len()
+                && listed.iter().zip(&samples).all(|(listed, sample)| listed.sample == sample.id);
+            if !is_same {
+                bail!("the test images are not those of run {}", run.key());
+            }
+            let path = out.join(run.key().dir()).join(run.artefacts.maps.as_deref().unwrap_or_default());
+            let maps = read_maps(&path)?;
+            if maps.len() != samples.len() {
+                bail!("{} has {} maps of {} test images", path.display(), maps.len(), samples.len());
+            }
+            Ok((run, maps))
+        };
+        let runs = runs.iter().map(with_maps).collect::<Result<_>>()?;
+        let load = move |index: usize| {
+            let failed = |error| anyhow!("{}: {error}", test.sample(index).id);
+            Ok((test.image(index).map_err(failed)?, test.mask(index).map_err(failed)?))
+        };
+        Ok(Self { runs, load: Box::new(load), samples })
+    }
+
+    /// The first anomalous images of each kind in turn, and a normal one.
+    fn one_of_each(&self) -> Vec<Shown> {
+        let samples: Vec<&Sample> = self.samples.iter().collect();
+        let order = by_type(&samples);
+        let with = |label| order.iter().copied().filter(move |&index| self.samples[index].label == label);
+        let mut chosen: Vec<usize> = with(Label::Anomalous).take(N_IMAGES - 1).collect();
+        chosen.sort_unstable();
+        chosen.extend(with(Label::Normal).take(1));
+        chosen.into_iter().map(|index| Shown { index, remark: Vec::new() }).collect()
+    }
+
+    /// The images that are called one of `ids`, in that order.
+    fn named(&self, ids: &[String]) -> Vec<Shown> {
+        let position = |id: &String| self.samples.iter().position(|sample| sample.id == *id);
+        ids.iter().filter_map(position).map(|index| Shown { index, remark: Vec::new() }).collect()
+    }
+
+    /// The worst false alarm and the worst miss of each run, those of the best runs first: what they get wrong tells most.
+    fn mistakes(&self) -> Vec<Shown> {
+        let mut order: Vec<usize> = (0..self.runs.len()).collect();
+        let auroc = |run: usize| self.runs[run].0.metrics.image_auroc;
+        order.sort_by(|&a, &b| auroc(b).total_cmp(&auroc(a)).then(a.cmp(&b)));
+        let mut shown: Vec<Shown> = Vec::new();
+        for run in order {
+            let (run, _) = &self.runs[run];
+            let scores = |label| {
+                let listed = run.artefacts.overlays.iter().enumerate();
+                let of_label = listed.filter(move |(_, listed)| listed.label == label);
+                of_label.map(|(index, listed)| (index, listed.image_score))
+            };
+            let highest = scores(Label::Normal).max_by(|a, b| a.1.total_cmp(&b.1));
+            let lowest = scores(Label::Anomalous).min_by(|a, b| a.1.total_cmp(&b.1));
+            let (Some(alarm), Some(miss)) = (highest, lowest) else { continue };
+            if alarm.1 < miss.1 {
+                // A threshold between them makes no mistake.
+                continue;
+            }
+            for (what, (index, _)) in [("false alarm of", alarm), ("missed by", miss)] {
+                let method = method_title(&run.method).to_owned();
+                if let Some(known) = shown.iter_mut().find(|shown| shown.index == index) {
+                    known.remark.push(method);
+                } else if shown.len() < N_IMAGES {
+                    shown.push(Shown { index, remark: vec![what.to_owned(), method] });
+                }
+            }
+        }
+        shown
+    }
+
+    fn figure(&self, images: &[Shown], scale: ColourScale) -> Result<Localization> {
+        let (first, _) = self.runs.first().context("there are no runs")?;
+        let several = self.runs.iter().any(|(run, _)| run.backbone != first.backbone);
+        let columns = self.runs.iter().map(|(run, maps)| {
+            let method = method_title(&run.method);
+            let title = if several { format!("{method}, {}", run.backbone) } else { method.to_owned() };
+            Column { title, range: map_range(maps) }
+        });
+        let row = |Shown { index, remark }: &Shown| -> Result<Row> {
+            let (image, mask) = (self.load)(*index)?;
+            let sample = &self.samples[*index];
+            let kind = sample.defect_type.as_deref().unwrap_or(match sample.label {
+                Label::Normal => "normal",
+                Label::Anomalous => "anomalous",
+            });
+            let name = sample.id.rsplit('/').next().unwrap_or_default();
+            let caption = [kind, name].into_iter().map(str::to_owned).chain(remark.iter().cloned()).collect();
+            let maps = self
+                .runs
+                .iter()
+                .map(|(run, maps)| Heatmap { map: maps[*index].clone(), note: rank(run, *index) });
+            Ok(Row { caption, image, mask, maps: maps.collect() })
+        };
+        Ok(Localization {
+            title: format!(
+                "{}, {}, seed {}; below each map, the share of normal test images with a lower score",
+                dataset_title(&first.dataset),
+                first.category,
+                first.seed.value()
+            ),
+            columns: columns.collect(),
+            rows: images.iter().map(row).collect::<Result<_>>()?,
+            scale,
+        })
+    }
+}
+
+/// Where the score of an image lies among those of the other normal images.
+fn rank(run: &RunRecord, index: usize) -> String {
+    let listed = &run.artefacts.overlays;
+    let own = listed[index].image_score;
+    let normal = || {
+        let others = listed.iter().enumerate().filter(|(other, _)| *other != index);
+        others.filter(|(_, listed)| listed.label == Label::Normal)
+    };
+    let below = normal().filter(|(_, listed)| listed.image_score < own).count();
+    match normal().count() {
+        0 => String::new(),
+        n => format!("above {:.0} % of normal", 100.0 * below as f64 / n as f64),
+    }
+}

@@ -1,0 +1,167 @@
+//! Variants of a method beside it: what each changes, and what that does to the figures.
+
+use fmam_core::{RunRecord, differences};
+use serde_json::Value;
+
+use crate::markdown::Figure;
+use crate::paper::method_title;
+use crate::table::{Align, Table};
+use crate::text::{code, escape, points, spread_percent};
+use crate::{Report, Summary};
+
+const FIGURES: [(&str, Figure); 3] = [
+    ("Image AUROC", |row| row.image_auroc),
+    ("Pixel AUROC", |row| row.pixel_auroc),
+    ("AUPRO", |row| row.aupro),
+];
+
+/// A line of an ablation.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Line<'a> {
+    pub(crate) row: &'a Summary,
+    /// What is said of it: the settings in which it differs from its method.
+    pub(crate) what: String,
+}
+
+/// The ablation of one method with one backbone.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Ablation<'a> {
+    /// What the others are measured against.
+    pub(crate) base: &'a Summary,
+    /// The method without feature mapping, where it has run, the base, and the variants.
+    pub(crate) lines: Vec<Line<'a>>,
+}
+
+/// The ablations of a data set: of each method that has run itself and in variants, `rkd+fmam@margin-0` say.
+pub(crate) fn ablations<'a>(report: &Report, rows: &'a [Summary]) -> Vec<Ablation<'a>> {
+    let find = |method: &str, backbone: &str| {
+        rows.iter().find(|row| row.method == method && row.backbone == backbone)
+    };
+    let of = |base: &'a Summary| {
+        let prefix = format!("{}@", base.method);
+        let is_variant = |row: &&Summary| row.method.starts_with(&prefix) && row.backbone == base.backbone;
+        let variants: Vec<&Summary> = rows.iter().filter(is_variant).collect();
+        if variants.is_empty() {
+            return None;
+        }
+        let plain = base.method.strip_suffix("+fmam").and_then(|plain| find(plain, &base.backbone));
+        let mut lines: Vec<Line<'a>> = Vec::new();
+        lines.extend(plain.map(|row| Line { row, what: "no feature mapping".to_owned() }));
+        lines.push(Line { row: base, what: "as it is".to_owned() });
+        let what = |row| changes(report.runs_of(base).next(), report.runs_of(row).next());
+        lines.extend(variants.into_iter().map(|row| Line { row, what: what(row) }));
+        Some(Ablation { base, lines })
+    };
+    rows.iter().filter(|row| !row.method.contains('@')).filter_map(of).collect()
+}
+
+/// The settings of a variant that its method does not have so.
+fn changes(base: Option<&RunRecord>, variant: Option<&RunRecord>) -> String {
+    let (Some(base), Some(variant)) = (base, variant) else { return String::new() };
+    let changed = differences(&base.config["method"], &variant.config["method"]);
+    let text = |(key, _, now): (String, &Value, &Value)| format!("{key} = {now}");
+    match changed.is_empty() {
+        true => "nothing".to_owned(),
+        false => changed.into_iter().map(text).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// The difference of a figure to that of the base, in points; `None` for the base itself, and where categories or seeds are not
+/// the same.
+pub(crate) fn gain(base: &Summary, row: &Summary, figure: Figure) -> Option<f64> {
+    if row.method == base.method || row.categories != base.categories || row.seeds != base.seeds {
+        return None;
+    }
+    Some(100.0 * (figure(row)?.mean - figure(base)?.mean))
+}
+
+/// The section of `report.md` about a data set; empty where it has no variants.
+pub(crate) fn section(report: &Report, rows: &[Summary]) -> String {
+    ablations(report, rows).iter().map(|ablation| format!("{}\n", table(ablation).markdown())).collect()
+}
+
+fn table(ablation: &Ablation<'_>) -> Table {
+    let figures = FIGURES.iter().flat_map(|(title, _)| [(*title, Align::Right), ("Δ", Align::Right)]);
+    let base = method_title(&ablation.base.method);
+    let names = [(base, Align::Left), ("What differs", Align::Left)];
+    let mut table = Table::new(names.into_iter().chain(figures));
+    for line in &ablation.lines {
+        let name = match line.row.method.split_once('@') {
+            Some((_, variant)) => escape(variant),
+            None => format!("**{}**", escape(method_title(&line.row.method))),
+        };
+        let mut cells =
+            vec![name, if line.what.contains('=') { code(&line.what) } else { line.what.clone() }];
+        for (_, figure) in FIGURES {
+            cells.push(spread_percent(figure(line.row)));
+            let gain = gain(ablation.base, line.row, figure);
+            cells.push(gain.map_or_else(String::new, points));
+        }
+        table.row(cells);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixture::record;
+
+    #[test]
+    fn variants_are_told_by_what_they_change() {
+        let mut runs = Vec::new();
+        for seed in 0..2 {
+            let variants = [
+                ("rkd", 0.85, json!({"epochs": 20})),
+                ("rkd+fmam", 0.9, json!({"epochs": 20, "mapping": {"margin": 0.3}})),
+                ("rkd+fmam@margin-0", 0.88, json!({"epochs": 20, "mapping": {"margin": 0.0}})),
+                ("rkd+fmam@same", 0.9, json!({"epochs": 20, "mapping": {"margin": 0.3}})),
+            ];
+            for (method, image_auroc, config) in variants {
+                let mut run = record("demo", "plain", method, seed);
+                run.metrics.image_auroc = image_auroc;
+                run.config = json!({ "method": config });
+                runs.push(run);
+            }
+        }
+        runs.push(record("demo", "plain", "nkd", 0));
+        let report = Report::from_records(runs);
+        let [ablation] = &ablations(&report, report.summary())[..] else { panic!("one method has variants") };
+        let told: Vec<_> = ablation
+            .lines
+            .iter()
+            .map(|line| {
+                (
+                    line.row.method.as_str(),
+                    line.what.as_str(),
+                    gain(ablation.base, line.row, FIGURES[0].1).map(points),
+                )
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("rkd", "no feature mapping", Some("−5.0".to_owned())),
+                ("rkd+fmam", "as it is", None),
+                ("rkd+fmam@margin-0", "mapping.margin = 0.0", Some("−2.0".to_owned())),
+                ("rkd+fmam@same", "nothing", Some("0.0".to_owned())),
+            ]
+        );
+        let text = section(&report, report.summary());
+        assert!(text.contains("| margin-0") && text.contains("`mapping.margin = 0.0`"), "{text}");
+    }
+
+    #[test]
+    fn other_seeds_do_not_compare() {
+        let runs = vec![
+            record("demo", "plain", "rkd+fmam", 0),
+            record("demo", "plain", "rkd+fmam", 1),
+            record("demo", "plain", "rkd+fmam@wide", 1),
+        ];
+        let report = Report::from_records(runs);
+        let [base, wide] = report.summary() else { panic!("two rows") };
+        assert_eq!(gain(base, wide, FIGURES[0].1), None);
+    }
+}

@@ -1,0 +1,277 @@
+//! Tables as the paper has them, before they are Markdown or LaTeX: its Table 1 (methods by data sets), its Table 4 (backbones by
+//! methods), and the appendix (categories by methods).
+
+use std::collections::BTreeSet;
+
+use crate::markdown::{Figure, all_categories, ranks};
+use crate::paper::{dataset_title, method_title, published};
+use crate::{Estimate, Report, Summary};
+
+/// A cell of a table, not yet in any language.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Cell {
+    /// A name.
+    Name(String),
+    /// The name of a thing in code.
+    Code(String),
+    /// A fraction of ours and how many of its column are better, where it competes.
+    Ours(Option<Estimate>, Option<usize>),
+    /// A figure of the paper in per cent.
+    Paper(Option<f64>),
+    /// Ours minus the paper's, in points.
+    Difference(Option<f64>),
+}
+
+/// A table.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Layout {
+    pub(crate) title: String,
+    /// Titles of the columns; names stand in the first `n_names` of them, figures in the others.
+    pub(crate) header: Vec<String>,
+    pub(crate) n_names: usize,
+    pub(crate) rows: Vec<Vec<Cell>>,
+}
+
+/// Image and pixel AUROC, as the paper's tables have them.
+const AUROCS: [(&str, Figure); 2] = [("image", |row| row.image_auroc), ("pixel", |row| row.pixel_auroc)];
+
+const AUPRO: (&str, Figure) = ("AUPRO", |row| row.aupro);
+
+/// The figure of ours, and where the paper has one, that and the difference.
+fn beside_paper(
+    row: Option<&Summary>,
+    rows: &[Summary],
+    (name, figure): (&str, Figure),
+    compared: bool,
+) -> Vec<Cell> {
+    let ours = row.and_then(figure);
+    let mut cells = vec![Cell::Ours(ours, row.and_then(|row| ranks(row, rows, figure)))];
+    if compared {
+        let paper = row.and_then(|row| published(&row.dataset, &row.method, &row.backbone));
+        let paper = paper.map(|paper| if name == "image" { paper.image_auroc } else { paper.pixel_auroc });
+        let difference = paper.zip(ours).map(|(paper, ours)| 100.0 * ours.mean - paper);
+        cells.extend([Cell::Paper(paper), Cell::Difference(difference)]);
+    }
+    cells
+}
+
+fn compared(rows: &[Summary]) -> bool {
+    rows.iter().any(|row| published(&row.dataset, &row.method, &row.backbone).is_some())
+}
+
+/// The results on one data set.
+pub(crate) fn results(rows: &[Summary]) -> Layout {
+    let compared = compared(rows);
+    let mut header = vec!["Method".to_owned(), "Backbone".to_owned()];
+    for (name, _) in AUROCS {
+        header.push(format!("{} AUROC", capitalised(name)));
+        if compared {
+            header.extend(["paper".to_owned(), "difference".to_owned()]);
+        }
+    }
+    header.push(AUPRO.0.to_owned());
+    let line = |row: &Summary| {
+        let mut cells =
+            vec![Cell::Name(method_title(&row.method).to_owned()), Cell::Code(row.backbone.clone())];
+        cells.extend(AUROCS.into_iter().flat_map(|figure| beside_paper(Some(row), rows, figure, compared)));
+        cells.extend(beside_paper(Some(row), rows, AUPRO, false));
+        cells
+    };
+    let title = dataset_title(&rows[0].dataset).to_owned();
+    Layout { title, header, n_names: 2, rows: rows.iter().map(line).collect() }
+}
+
+/// Table 1: a line for each method and backbone, the data sets side by side. `None` for one data set, whose results it is.
+pub(crate) fn table_1(report: &Report) -> Option<Layout> {
+    let datasets: Vec<&[Summary]> = report.datasets().collect();
+    if datasets.len() < 2 {
+        return None;
+    }
+    let mut lines: Vec<(&str, &str)> = Vec::new();
+    for row in datasets.iter().copied().flatten() {
+        if !lines.contains(&(&row.method, &row.backbone)) {
+            lines.push((&row.method, &row.backbone));
+        }
+    }
+    // In the order of one data set, whatever the first of them lacks.
+    lines.sort_by_key(|(method, backbone)| {
+        (crate::report::position(method), method.to_owned(), backbone.to_owned())
+    });
+    let mut header = vec!["Method".to_owned(), "Backbone".to_owned()];
+    for rows in &datasets {
+        for (name, _) in AUROCS {
+            header.push(format!("{}, {name}", dataset_title(&rows[0].dataset)));
+            if compared(rows) {
+                header.extend(["paper".to_owned(), "difference".to_owned()]);
+            }
+        }
+    }
+    let line = |(method, backbone): (&str, &str)| {
+        let mut cells = vec![Cell::Name(method_title(method).to_owned()), Cell::Code(backbone.to_owned())];
+        for rows in &datasets {
+            let row = rows.iter().find(|row| row.method == method && row.backbone == backbone);
+            let figures = AUROCS.into_iter();
+            cells.extend(figures.flat_map(|figure| beside_paper(row, rows, figure, compared(rows))));
+        }
+        cells
+    };
+    let title = "Image-level and pixel-level AUROC of methods on data sets (the paper's Table 1)".to_owned();
+    Some(Layout { title, header, n_names: 2, rows: lines.into_iter().map(line).collect() })
+}
+
+/// Table 4: a line for each backbone, a method and the same with feature mapping side by side. One for each data set and method
+/// that have several backbones.
+pub(crate) fn table_4(rows: &[Summary]) -> Vec<Layout> {
+    let plain: BTreeSet<&str> = rows.iter().filter_map(|row| row.method.strip_suffix("+fmam")).collect();
+    let of = |plain: &str| {
+        let mapped = format!("{plain}+fmam");
+        let find = |method: &str, backbone: &str| {
+            rows.iter().find(|row| row.method == method && row.backbone == backbone)
+        };
+        let mut backbones: Vec<&str> = Vec::new();
+        for row in rows.iter().filter(|row| row.method == plain || row.method == mapped) {
+            if !backbones.contains(&row.backbone.as_str()) {
+                backbones.push(&row.backbone);
+            }
+        }
+        if backbones.len() < 2 {
+            return None;
+        }
+        let mut header = vec!["Backbone".to_owned()];
+        let compared = compared(rows);
+        for method in [plain, &mapped] {
+            for (name, _) in AUROCS {
+                header.push(format!("{}, {name}", method_title(method)));
+                if compared {
+                    header.extend(["paper".to_owned(), "difference".to_owned()]);
+                }
+            }
+        }
+        let line = |backbone: &str| {
+            let mut cells = vec![Cell::Code(backbone.to_owned())];
+            for method in [plain, &mapped] {
+                let row = find(method, backbone);
+                cells.extend(AUROCS.into_iter().flat_map(|figure| beside_paper(row, rows, figure, compared)));
+            }
+            cells
+        };
+        let title = format!(
+            "{} and {} with several backbones on {} (the paper's Table 4)",
+            method_title(plain),
+            method_title(&mapped),
+            dataset_title(&rows[0].dataset)
+        );
+        Some(Layout { title, header, n_names: 1, rows: backbones.into_iter().map(line).collect() })
+    };
+    plain.into_iter().filter_map(of).collect()
+}
+
+/// The appendix: a line for each category, a column for each row of the results; one table a figure. None for one category.
+pub(crate) fn by_category(report: &Report, rows: &[Summary]) -> Vec<Layout> {
+    let categories = all_categories(rows);
+    if categories.len() < 2 {
+        return Vec::new();
+    }
+    let several = rows.iter().any(|row| row.backbone != rows[0].backbone);
+    let name = |row: &Summary| {
+        let method = method_title(&row.method);
+        if several { format!("{method} {}", row.backbone) } else { method.to_owned() }
+    };
+    let table = |(title, figure): (&str, Figure)| {
+        let line = |category: &String| {
+            // Each category by itself, as if there were no other.
+            let alone: Vec<Option<Summary>> = rows
+                .iter()
+                .map(|row| {
+                    let runs = report.runs_of(row).filter(|run| run.category == *category);
+                    Summary::of(&runs.collect::<Vec<_>>())
+                })
+                .collect();
+            let known: Vec<Summary> = alone.iter().flatten().cloned().collect();
+            let cell = |row: &Option<Summary>| {
+                Cell::Ours(
+                    row.as_ref().and_then(figure),
+                    row.as_ref().and_then(|row| ranks(row, &known, figure)),
+                )
+            };
+            [Cell::Name(category.clone())].into_iter().chain(alone.iter().map(cell)).collect()
+        };
+        Layout {
+            title: format!("{title} by category of {}", dataset_title(&rows[0].dataset)),
+            header: ["Category".to_owned()].into_iter().chain(rows.iter().map(name)).collect(),
+            n_names: 1,
+            rows: categories.iter().map(line).collect(),
+        }
+    };
+    let figures: [(&str, Figure); 3] =
+        [("Image AUROC", AUROCS[0].1), ("Pixel AUROC", AUROCS[1].1), ("AUPRO", AUPRO.1)];
+    figures.map(table).into_iter().collect()
+}
+
+fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::record;
+
+    #[test]
+    fn backbones_are_lines_of_table_4_with_the_papers_figures() {
+        let mut runs = Vec::new();
+        for backbone in ["resnet34", "wide-resnet50-2"] {
+            for method in ["rkd", "rkd+fmam", "nkd"] {
+                let mut run = record("mvtec", "screw", method, 0);
+                run.backbone = backbone.to_owned();
+                runs.push(run);
+            }
+        }
+        let report = Report::from_records(runs);
+        let tables = table_4(report.summary());
+        let [table] = &tables[..] else { panic!("{tables:?}") };
+        assert_eq!(table.header.len(), 1 + 2 * 2 * 3);
+        assert_eq!(table.rows[1][0], Cell::Code("wide-resnet50-2".to_owned()));
+        assert_eq!(table.rows[1][8], Cell::Paper(Some(99.1)));
+        let Cell::Difference(Some(points)) = table.rows[0][3] else { panic!("{table:?}") };
+        assert!((points - (90.0 - 98.3)).abs() < 1e-9);
+        assert!(table_1(&report).is_none() && by_category(&report, report.summary()).is_empty());
+    }
+
+    #[test]
+    fn data_sets_stand_side_by_side_and_gaps_stay_empty() {
+        let runs = vec![
+            record("demo", "plain", "patchcore", 0),
+            record("mvtec", "screw", "rkd", 0),
+            record("mvtec", "screw", "spade", 0),
+        ];
+        let table = table_1(&Report::from_records(runs)).unwrap();
+        let names: Vec<_> = table.rows.iter().map(|row| row[0].clone()).collect();
+        assert_eq!(names, ["SPADE", "RKD", "PatchCore"].map(|name| Cell::Name(name.to_owned())));
+        // Two figures of demo, without the paper's, then the same of MVTec AD with them.
+        assert_eq!(table.header.len(), 2 + 2 + 6);
+        assert_eq!(table.rows[0][2], Cell::Ours(None, None));
+        assert!(matches!(table.rows[0][4], Cell::Ours(Some(_), None)), "{:?}", table.rows[0]);
+    }
+
+    #[test]
+    fn categories_compete_within_their_line() {
+        let mut runs = Vec::new();
+        for category in ["cable", "screw"] {
+            for (method, gain) in [("nkd", 0.0), ("rkd", 0.05)] {
+                let mut run = record("mvtec", category, method, 0);
+                run.metrics.image_auroc += gain;
+                runs.push(run);
+            }
+        }
+        let report = Report::from_records(runs);
+        let tables = by_category(&report, report.summary());
+        assert_eq!(tables.len(), 3);
+        let ranks: Vec<_> = tables[0].rows.iter().map(|row| (row[1].clone(), row[2].clone())).collect();
+        for (nkd, rkd) in ranks {
+            assert!(matches!(nkd, Cell::Ours(Some(_), Some(1))), "{nkd:?}");
+            assert!(matches!(rkd, Cell::Ours(Some(_), Some(0))), "{rkd:?}");
+        }
+    }
+}
