@@ -33,7 +33,8 @@ category, Images/s the test images scored in a second.
 const PICTURES: &str = "\
 From left to right: the input; the input with the ground truth outlined; the anomaly map over the input; the map \
 alone. One run's maps share a colour scale, from the lowest score at the foot of the bar to the highest; the ticks \
-beside the bar mark the lowest and the highest score of the map shown. Scores of different methods do not compare.
+beside the bar mark the lowest and the highest score of the map shown. Scores of different methods do not compare. All methods \
+side by side, the worst mistakes and the distributions of the scores lie as SVG and PNG in [figures](figures).
 ";
 
 impl Report {
