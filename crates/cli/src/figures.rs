@@ -36,41 +36,38 @@ impl Default for FigureArgs {
 }
 
 /// Draws every figure of `report` into `figures/` under `out`: what is drawn, and what cannot be, and why.
+///
+/// # Errors
+/// For `--images` that no run has.
 pub(crate) fn write(
     report: &Report,
     out: &Path,
     data_root: Option<&Path>,
     args: &FigureArgs,
 ) -> Result<(Vec<PathBuf>, Vec<String>)> {
-    let mut paths = report.write_figures(out)?;
-    let mut gaps = Vec::new();
-    let mut n_chosen = 0;
+    let (mut paths, mut gaps) = (Vec::new(), Vec::new());
+    match report.write_figures(out) {
+        Ok(drawn) => paths.extend(drawn),
+        Err(error) => gaps.push(format!("no figures of all runs: {:#}", anyhow!(error))),
+    }
+    let mut unknown: BTreeSet<&String> = args.images.iter().flatten().collect();
     let categories: BTreeSet<_> = report.runs().iter().map(|run| (&run.dataset, &run.category)).collect();
     for (dataset, category) in categories {
         let runs = shown_runs(report, dataset, category);
         if runs.is_empty() {
             continue;
         }
-        match Gallery::open(&runs, out, data_root) {
-            Ok(gallery) => {
-                let chosen = match &args.images {
-                    Some(ids) => gallery.named(ids),
-                    None => gallery.one_of_each(),
-                };
-                n_chosen += chosen.len();
-                let mistakes = gallery.mistakes();
-                for (kind, images) in [("localisation", chosen), ("failures", mistakes)] {
-                    if !images.is_empty() {
-                        let figure = gallery.figure(&images, args.scale)?.draw()?;
-                        paths.extend(figure.write(&figure_stem(out, kind, &[dataset, category]))?);
-                    }
-                }
-            }
+        let drawn = Gallery::open(&runs, out, data_root).and_then(|gallery| {
+            unknown.retain(|id| !gallery.samples.iter().any(|sample| sample.id == **id));
+            gallery.write(out, args)
+        });
+        match drawn {
+            Ok(drawn) => paths.extend(drawn),
             Err(error) => gaps.push(format!("no localisation figure of {dataset} {category}: {error:#}")),
         }
     }
-    if let Some(ids) = args.images.as_ref().filter(|_| n_chosen == 0 && gaps.is_empty()) {
-        return Err(usage(anyhow!("--images {}: no run has such a test image with its map", ids.join(","))));
+    if let Some(id) = unknown.first().filter(|_| gaps.is_empty()) {
+        return Err(usage(anyhow!("--images {id}: no run has such a test image with its map")));
     }
     Ok((paths, gaps))
 }
@@ -86,6 +83,7 @@ fn shown_runs<'a>(report: &'a Report, dataset: &str, category: &str) -> Vec<&'a 
 }
 
 /// An image of a figure.
+#[derive(Debug, PartialEq)]
 struct Shown {
     index: usize,
     /// What is said of it beside its kind and its name.
@@ -129,6 +127,26 @@ impl<'a> Gallery<'a> {
         Ok(Self { runs, load: Box::new(load), samples })
     }
 
+    /// Draws both figures. One of which there is nothing to show is removed, where it lies from before.
+    fn write(&self, out: &Path, args: &FigureArgs) -> Result<Vec<PathBuf>> {
+        let (first, _) = self.runs.first().context("there are no runs")?;
+        let chosen = match &args.images {
+            Some(ids) => self.named(ids),
+            None => self.one_of_each(),
+        };
+        let mut paths = Vec::new();
+        let runs: Vec<&RunRecord> = self.runs.iter().map(|(run, _)| *run).collect();
+        for (kind, images) in [("localisation", chosen), ("failures", mistakes(&runs))] {
+            let stem = figure_stem(out, kind, &[&first.dataset, &first.category]);
+            if images.is_empty() {
+                remove_figure(&stem)?;
+            } else {
+                paths.extend(self.figure(&images, args.scale)?.draw()?.write(&stem)?);
+            }
+        }
+        Ok(paths)
+    }
+
     /// The first anomalous images of each kind in turn, and a normal one.
     fn one_of_each(&self) -> Vec<Shown> {
         let samples: Vec<&Sample> = self.samples.iter().collect();
@@ -146,49 +164,23 @@ impl<'a> Gallery<'a> {
         ids.iter().filter_map(position).map(|index| Shown { index, remark: Vec::new() }).collect()
     }
 
-    /// The worst false alarm and the worst miss of each run, those of the best runs first: what they get wrong tells most.
-    fn mistakes(&self) -> Vec<Shown> {
-        let mut order: Vec<usize> = (0..self.runs.len()).collect();
-        let auroc = |run: usize| self.runs[run].0.metrics.image_auroc;
-        order.sort_by(|&a, &b| auroc(b).total_cmp(&auroc(a)).then(a.cmp(&b)));
-        let mut shown: Vec<Shown> = Vec::new();
-        for run in order {
-            let (run, _) = &self.runs[run];
-            let scores = |label| {
-                let listed = run.artefacts.overlays.iter().enumerate();
-                let of_label = listed.filter(move |(_, listed)| listed.label == label);
-                of_label.map(|(index, listed)| (index, listed.image_score))
-            };
-            let highest = scores(Label::Normal).max_by(|a, b| a.1.total_cmp(&b.1));
-            let lowest = scores(Label::Anomalous).min_by(|a, b| a.1.total_cmp(&b.1));
-            let (Some(alarm), Some(miss)) = (highest, lowest) else { continue };
-            if alarm.1 < miss.1 {
-                // A threshold between them makes no mistake.
-                continue;
-            }
-            for (what, (index, _)) in [("false alarm of", alarm), ("missed by", miss)] {
-                let method = method_title(&run.method).to_owned();
-                if let Some(known) = shown.iter_mut().find(|shown| shown.index == index) {
-                    known.remark.push(method);
-                } else if shown.len() < N_IMAGES {
-                    shown.push(Shown { index, remark: vec![what.to_owned(), method] });
-                }
-            }
-        }
-        shown
-    }
-
     fn figure(&self, images: &[Shown], scale: ColourScale) -> Result<Localization> {
         let (first, _) = self.runs.first().context("there are no runs")?;
         let several = self.runs.iter().any(|(run, _)| run.backbone != first.backbone);
         let columns = self.runs.iter().map(|(run, maps)| {
             let method = method_title(&run.method);
-            let title = if several { format!("{method}, {}", run.backbone) } else { method.to_owned() };
+            let mut title = if several { format!("{method}, {}", run.backbone) } else { method.to_owned() };
+            if run.seed != first.seed {
+                title += &format!(", seed {}", run.seed.value());
+            }
             Column { title, range: map_range(maps) }
         });
         let row = |Shown { index, remark }: &Shown| -> Result<Row> {
             let (image, mask) = (self.load)(*index)?;
             let sample = &self.samples[*index];
+            // A normal image has no defect, whether or not the data set says so in a file.
+            let nothing = || (sample.label == Label::Normal).then(|| Mask::empty(image.size()));
+            let mask = mask.or_else(nothing);
             let kind = sample.defect_type.as_deref().unwrap_or(match sample.label {
                 Label::Normal => "normal",
                 Label::Anomalous => "anomalous",
@@ -215,6 +207,38 @@ impl<'a> Gallery<'a> {
     }
 }
 
+/// The worst false alarm and the worst miss of each run, those of the best runs first: what they get wrong tells most.
+fn mistakes(runs: &[&RunRecord]) -> Vec<Shown> {
+    let mut order: Vec<usize> = (0..runs.len()).collect();
+    let auroc = |run: usize| runs[run].metrics.image_auroc;
+    order.sort_by(|&a, &b| auroc(b).total_cmp(&auroc(a)).then(a.cmp(&b)));
+    let mut shown: Vec<Shown> = Vec::new();
+    for run in order {
+        let run = runs[run];
+        let scores = |label| {
+            let listed = run.artefacts.overlays.iter().enumerate();
+            let of_label = listed.filter(move |(_, listed)| listed.label == label);
+            of_label.map(|(index, listed)| (index, listed.image_score))
+        };
+        let highest = scores(Label::Normal).max_by(|a, b| a.1.total_cmp(&b.1));
+        let lowest = scores(Label::Anomalous).min_by(|a, b| a.1.total_cmp(&b.1));
+        let (Some(alarm), Some(miss)) = (highest, lowest) else { continue };
+        if alarm.1 < miss.1 {
+            // A threshold between them makes no mistake.
+            continue;
+        }
+        for (what, (index, _)) in [("false alarm of", alarm), ("missed by", miss)] {
+            let method = method_title(&run.method).to_owned();
+            if let Some(known) = shown.iter_mut().find(|shown| shown.index == index) {
+                known.remark.push(method);
+            } else if shown.len() < N_IMAGES {
+                shown.push(Shown { index, remark: vec![what.to_owned(), method] });
+            }
+        }
+    }
+    shown
+}
+
 /// Where the score of an image lies among those of the other normal images.
 fn rank(run: &RunRecord, index: usize) -> String {
     let listed = &run.artefacts.overlays;
@@ -226,6 +250,81 @@ fn rank(run: &RunRecord, index: usize) -> String {
     let below = normal().filter(|(_, listed)| listed.image_score < own).count();
     match normal().count() {
         0 => String::new(),
-        n => format!("above {:.0} % of normal", 100.0 * below as f64 / n as f64),
+        // Rounded down: only above all of them is above 100 per cent.
+        n => format!("above {} % of normal", 100 * below / n),
+    }
+}
+
+/// Removes the files of a figure, if there are any.
+fn remove_figure(stem: &Path) -> Result<()> {
+    for ending in ["svg", "png"] {
+        let mut path = stem.as_os_str().to_owned();
+        path.push(format!(".{ending}"));
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", Path::new(&path).display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A run whose test images, normal ones first, have these scores.
+    fn run(method: &str, image_auroc: f64, normal: &[f32], anomalous: &[f32]) -> RunRecord {
+        let listed = |label: &str, scores: &[f32]| -> Vec<_> {
+            let one = |(k, score): (usize, &f32)| {
+                json!({"sample": format!("test/{label}/{k}"), "label": label, "defect_type": null,
+                       "image_score": score, "path": null})
+            };
+            scores.iter().enumerate().map(one).collect()
+        };
+        let overlays = [listed("normal", normal), listed("anomalous", anomalous)].concat();
+        let record = json!({
+            "schema": 1, "dataset": "demo", "category": "plain", "method": method, "backbone": "tiny", "seed": 0,
+            "device": "cpu", "image_size": {"height": 64, "width": 64}, "n_train": 1,
+            "n_test_normal": normal.len(), "n_test_anomalous": anomalous.len(),
+            "metrics": {"image_auroc": image_auroc, "pixel_auroc": null, "aupro": null, "image_ap": 1.0,
+                        "pixel_ap": null, "image_f1_max": 1.0},
+            "fit_seconds": 1.0, "score_images_per_second": 1.0, "peak_rss_bytes": null, "started_at": 0,
+            "config": {}, "versions": {}, "curve": [], "artefacts": {"model": null, "overlays": overlays},
+        });
+        serde_json::from_value(record).unwrap()
+    }
+
+    #[test]
+    fn the_mistakes_of_the_best_runs_come_first_and_an_image_once() {
+        let runs = [
+            run("rkd", 0.7, &[0.1, 0.9, 0.2], &[0.3, 0.8]),
+            run("rkd+fmam", 0.9, &[0.1, 0.5, 0.2], &[0.9, 0.4]),
+            run("padim", 1.0, &[0.1, 0.2, 0.3], &[0.4, 0.5]),
+        ];
+        let shown = |index, remark: &[&str]| Shown {
+            index,
+            remark: remark.iter().map(|r| (*r).to_owned()).collect(),
+        };
+        // PaDiM makes none. Normal 0, 1 and 2, anomalous 3 and 4.
+        assert_eq!(
+            mistakes(&runs.iter().collect::<Vec<_>>()),
+            [
+                shown(1, &["false alarm of", "RKD+FMAM", "RKD"]),
+                shown(4, &["missed by", "RKD+FMAM"]),
+                shown(3, &["missed by", "RKD"]),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_rank_is_among_the_other_normal_images() {
+        let run = run("rkd", 0.5, &[0.1, 0.2, 0.3], &[0.25, 9.0]);
+        let ranks: Vec<String> = (0..5).map(|index| rank(&run, index)).collect();
+        let of = |share: u8| format!("above {share} % of normal");
+        assert_eq!(ranks, [of(0), of(50), of(100), of(66), of(100)]);
     }
 }

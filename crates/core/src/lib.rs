@@ -9,6 +9,7 @@
 mod analysis;
 mod differences;
 mod error;
+mod grid;
 mod image;
 mod key;
 mod map;
@@ -23,6 +24,7 @@ mod size;
 pub use analysis::{Analysis, DefectAnalysis, FeatureScatter, ScaleAnalysis, ScoreSeparability};
 pub use differences::differences;
 pub use error::{CoreError, RecordError, SourceError};
+pub use grid::{GRID_FILE, GridList, Shard};
 pub use image::{Mask, RgbImage};
 pub use key::{RECORD_FILE, RUNS_DIR, RunKey};
 pub use map::AnomalyMap;

@@ -153,6 +153,19 @@ pub enum ExperimentError {
         /// Folder of the run.
         folder: PathBuf,
     },
+    /// Synthetic defects would have other textures than those of the run.
+    #[error(
+        "the textures of the run in {} were {there} and would be {now}; say with --data-root where they lie",
+        folder.display()
+    )]
+    TexturesDiffer {
+        /// Folder of the run.
+        folder: PathBuf,
+        /// What the record says.
+        there: String,
+        /// What there is now.
+        now: String,
+    },
     /// A saved detector does not give the scores that its run had.
     #[error(
         "the model in {} no longer gives the scores of its run, by up to {share:.2} of their range; repeat the run with \

@@ -1,8 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
-use fmam_core::{Progress, RunKey, SampleSource, ordered_map};
+use fmam_core::{ImageSize, Progress, RunKey, SampleSource, ordered_map};
 use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions};
 use fmam_methods::{Fitted, Method, MethodError, RunContext};
 use fmam_models::{BACKBONES, LoadedBackbone, ModelError, load_backbone};
@@ -61,7 +62,7 @@ impl Experiment {
         check_backbone_names(&config)?;
         let options = DatasetOptions { root: config.data_root.clone(), demo: config.demo.clone() };
         let dataset = (fmam_datasets::dataset(&config.dataset)?.open)(&options)?;
-        let (textures, textures_name) = textures(&config)?;
+        let (textures, textures_name) = textures(config.data_root.as_deref(), config.size())?;
 
         let known = dataset.categories();
         let names = if config.categories.is_empty() { &known } else { &config.categories };
@@ -253,12 +254,9 @@ fn unknown_backbone(name: &str) -> ExperimentError {
     ModelError::UnknownBackbone { name: name.to_owned(), known }.into()
 }
 
-/// The texture source, and its name for the record.
-fn textures(config: &ExperimentConfig) -> Result<(Textures, String), DatasetError> {
-    let found = match &config.data_root {
-        Some(root) => fmam_datasets::textures(root, config.size())?,
-        None => None,
-    };
+/// The texture source under `root`, and its name for the record.
+pub(crate) fn textures(root: Option<&Path>, size: ImageSize) -> Result<(Textures, String), DatasetError> {
+    let found = root.map(|root| fmam_datasets::textures(root, size)).transpose()?.flatten();
     Ok(match found {
         Some(source) => {
             let name = format!("DTD, {} images", source.len());

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use fmam_core::{
     Artefacts, Label, OverlayRecord, Progress, RUN_RECORD_SCHEMA, RunKey, RunRecord, SampleSource, Seed,
-    Silent,
+    Shard, Silent,
 };
 use fmam_datasets::Category;
 
@@ -93,6 +93,19 @@ impl<'a> Grid<'a> {
         Ok(Self { out: out.to_owned(), pending, _lock: lock, _new_folders: new_folders })
     }
 
+    /// Leaves out the runs that another part of the grid does.
+    pub fn only(mut self, shard: Shard) -> Self {
+        let mut position = 0;
+        for (experiment, plans) in &mut self.pending {
+            let first = position;
+            position += experiment.plans().len();
+            let of_experiment =
+                |plan: &RunPlan| experiment.plans().iter().position(|other| other.key == plan.key);
+            plans.retain(|plan| of_experiment(plan).is_some_and(|at| shard.has(first + at)));
+        }
+        self
+    }
+
     /// The runs to do, in order.
     pub fn pending(&self) -> Vec<&'a RunPlan> {
         self.pending.iter().flat_map(|(_, plans)| plans).copied().collect()
@@ -169,15 +182,27 @@ impl<'a> Grid<'a> {
         if config.save_model {
             fitted.detector.save(&partial.dir().join(MODEL_DIR))?;
         }
-        let analysis = analyze(
-            fitted.detector.as_ref(),
-            test.as_ref(),
+        let peak_rss_bytes = host::peak_rss_bytes();
+        let synthesizer = experiment.synthesizer()?;
+        let seed = analysis_seed(plan.key.seed);
+        let (detector, test_split) = (fitted.detector.as_ref(), test.as_ref());
+        let analysis = match analyze(
+            detector,
+            test_split,
             &evaluation,
-            &experiment.synthesizer()?,
-            analysis_seed(plan.key.seed),
+            &synthesizer,
+            seed,
             loader_threads,
             observer,
-        )?;
+        ) {
+            Ok(analysis) => Some(analysis),
+            Err(error) if error.is_cancelled() => return Err(error),
+            // The training must not be lost for it.
+            Err(error) => {
+                tracing::warn!(run = %plan.key, "no analysis, `fmam analyze` can add it: {}", told(&error));
+                None
+            }
+        };
         let count = |label| (0..test.len()).filter(|&index| test.sample(index).label == label).count();
         let RunKey { dataset, category, method, backbone, seed } = plan.key.clone();
         let record = RunRecord {
@@ -195,13 +220,13 @@ impl<'a> Grid<'a> {
             metrics: evaluation.metrics,
             fit_seconds,
             score_images_per_second: evaluation.images_per_second,
-            peak_rss_bytes: host::peak_rss_bytes(),
+            peak_rss_bytes,
             started_at,
             config: plan.config.clone(),
             versions: host::versions(),
             curve: fitted.curve,
             pixels: evaluation.pixels,
-            analysis: Some(analysis),
+            analysis,
             artefacts: Artefacts {
                 model: config.save_model.then(|| MODEL_DIR.to_owned()),
                 maps: (config.n_overlays > 0).then(|| MAPS_FILE.to_owned()),
@@ -212,6 +237,12 @@ impl<'a> Grid<'a> {
         partial.finish(&record)?;
         Ok(record)
     }
+}
+
+/// An error with its causes.
+fn told(error: &ExperimentError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// The seed of the analysis of a run.

@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use candle_core::Device;
-use fmam_core::{ImageSize, Progress, RunRecord};
+use fmam_core::{Progress, RECORD_FILE, RunRecord};
 use fmam_datasets::{Category, DatasetOptions};
 use fmam_methods::load_detector;
-use fmam_synthesis::Textures;
 
-use crate::experiment::analysis_synthesizer;
+use crate::experiment::{analysis_synthesizer, textures};
 use crate::grid::{MAPS_FILE, analysis_seed};
 use crate::lock::FolderLock;
 use crate::{ExperimentError, WriteBeside, analyze, evaluate, store};
@@ -31,12 +30,6 @@ pub fn category_of(record: &RunRecord, data_root: Option<&Path>) -> Result<Categ
 
 fn root_of(record: &RunRecord) -> Option<&Path> {
     record.config["data"]["root"].as_str().map(Path::new)
-}
-
-/// The textures of synthetic defects that lie under `root`, or generated ones.
-fn textures(root: Option<&Path>, size: ImageSize) -> Result<Textures, ExperimentError> {
-    let found = root.map(|root| fmam_datasets::textures(root, size)).transpose()?;
-    Ok(found.flatten().map_or(Textures::Generated, Textures::Images))
 }
 
 /// Share of the range of the image scores by which they may differ: another device or version rounds otherwise.
@@ -69,7 +62,7 @@ impl Revisit<'_> {
     ///
     /// # Errors
     /// [`ExperimentError::Method`] for a detector that cannot be read, [`ExperimentError::FolderInUse`] when a grid runs in
-    /// `out`, [`ExperimentError::DataDiffers`] when there are other test images now, [`ExperimentError::ScoresDiffer`] when
+    /// `out`, [`ExperimentError::DataDiffers`] and [`ExperimentError::TexturesDiffer`] when there are other images now, [`ExperimentError::ScoresDiffer`] when
     /// they get other scores; as [`category_of`] and [`evaluate`].
     pub fn run(
         &self,
@@ -80,6 +73,8 @@ impl Revisit<'_> {
         let Some(model) = &record.artefacts.model else { return Ok(None) };
         let _lock = FolderLock::acquire(out)?;
         let folder = out.join(record.key().dir());
+        // As it is now that nobody else can replace it.
+        let record = &store::read_record(&folder.join(RECORD_FILE))?;
         let detector = load_detector(&folder.join(model), self.device)?;
         let test = category_of(record, self.data_root)?.test;
         let known = &record.artefacts.overlays;
@@ -93,7 +88,11 @@ impl Revisit<'_> {
         if share > SAME_SCORES {
             return Err(ExperimentError::ScoresDiffer { folder, share });
         }
-        let textures = textures(self.data_root.or(root_of(record)), record.image_size)?;
+        let (textures, name) = textures(self.data_root.or(root_of(record)), record.image_size)?;
+        if record.config["data"]["textures"] != name.as_str() {
+            let there = record.config["data"]["textures"].to_string();
+            return Err(ExperimentError::TexturesDiffer { folder, there, now: name });
+        }
         let analysis = analyze(
             detector.as_ref(),
             test.as_ref(),

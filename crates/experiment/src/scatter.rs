@@ -15,6 +15,8 @@ use crate::ExperimentError;
 /// Positions of one class that are taken from one image at one scale, at most. Neighbours see nearly the same pixels:
 /// more would cost memory and tell little.
 const POSITIONS: usize = 256;
+/// Positions of one class that are taken from all images at one scale, at most: where there are many, fewer of each.
+const ALL_POSITIONS: usize = 150_000;
 /// Share of a position's pixels from which on it is defective.
 const DEFECTIVE: f64 = 0.5;
 
@@ -54,6 +56,13 @@ pub(crate) fn feature_scales(
     progress: &dyn Progress,
 ) -> Result<Vec<ScaleAnalysis>, ExperimentError> {
     let mut scales: Vec<Scale> = Vec::new();
+    let Some(first) = (0..test.len()).next() else { return Ok(Vec::new()) };
+    let sample_error = |source| ExperimentError::Sample { id: test.sample(first).id.clone(), source };
+    // A detector that compares no features needs no defects either.
+    if detector.features(&[test.image(first).map_err(sample_error)?])?.is_none() {
+        return Ok(Vec::new());
+    }
+    let most = POSITIONS.min(ALL_POSITIONS.div_ceil(test.len()));
     let load = |index: usize| -> Result<Case, ExperimentError> {
         let id = || test.sample(index).id.clone();
         let sample_error = |source| ExperimentError::Sample { id: id(), source };
@@ -78,7 +87,8 @@ pub(crate) fn feature_scales(
         let positions = seed.derive("positions").derive_index(index as u64);
         let mut add = |image: &RgbImage, mask: Option<&Mask>, class: fn(&mut Scale) -> &mut Features| {
             let Some(features) = detector.features(std::slice::from_ref(image))? else { return Ok(()) };
-            collect(&mut scales, &features, image, mask, positions, class).map_err(ExperimentError::from)
+            collect(&mut scales, &features, image, mask, (positions, most), class)
+                .map_err(ExperimentError::from)
         };
         match (&case.synthetic, &case.mask) {
             (Some((image, visible)), _) => {
@@ -95,13 +105,13 @@ pub(crate) fn feature_scales(
     scales.iter().map(Scale::analysis).collect()
 }
 
-/// Adds the features of one image at the positions that `mask` covers, or at any without a mask.
+/// Adds the features of one image at the positions that `mask` covers, or at any without a mask, so many at most.
 fn collect(
     scales: &mut Vec<Scale>,
     features: &AdaptedFeatures,
     image: &RgbImage,
     mask: Option<&Mask>,
-    seed: Seed,
+    (seed, most): (Seed, usize),
     class: fn(&mut Scale) -> &mut Features,
 ) -> Result<(), MethodError> {
     scales.resize_with(features.teacher.scales.len(), Scale::default);
@@ -115,7 +125,7 @@ fn collect(
         };
         // In the order of the image afterwards, so that memory is read forwards.
         chosen.shuffle(&mut seed.derive_index(k as u64).rng());
-        chosen.truncate(POSITIONS);
+        chosen.truncate(most);
         chosen.sort_unstable();
         let class = class(scale);
         append(&mut class.before, &features.teacher.scales[k], &chosen)?;

@@ -48,15 +48,13 @@ pub fn check_writable(out: &Path) -> Result<NewFolders, ExperimentError> {
 pub(crate) fn finished(out: &Path, plan: &RunPlan, device: &str) -> Result<bool, ExperimentError> {
     let folder = out.join(plan.key.dir());
     let path = folder.join(RECORD_FILE);
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-        Err(source) => return Err(ExperimentError::Read { path, source }),
+    let record = match read_record(&path) {
+        Ok(record) => record,
+        Err(ExperimentError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            return Ok(false);
+        }
+        Err(error) => return Err(error),
     };
-    let record = RunRecord::from_json(&text).map_err(|error| match error {
-        RecordError::Json(source) => ExperimentError::DamagedRecord { path, source },
-        RecordError::Schema { found } => ExperimentError::RecordSchema { path, found },
-    })?;
     let differ = differences(&record.config, &plan.config).into_iter();
     let mut differences: Vec<String> =
         differ.map(|(key, there, now)| format!("{key}: {there} there, {now} now")).collect();
@@ -80,6 +78,19 @@ pub(crate) fn finished(out: &Path, plan: &RunPlan, device: &str) -> Result<bool,
     } else {
         Err(ExperimentError::ConfigDiffers { folder, differences })
     }
+}
+
+/// The record in the file `path`.
+pub(crate) fn read_record(path: &Path) -> Result<RunRecord, ExperimentError> {
+    let path = path.to_owned();
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(source) => return Err(ExperimentError::Read { path, source }),
+    };
+    RunRecord::from_json(&text).map_err(|error| match error {
+        RecordError::Json(source) => ExperimentError::DamagedRecord { path, source },
+        RecordError::Schema { found } => ExperimentError::RecordSchema { path, found },
+    })
 }
 
 /// A run's folder in the making; dropped without [`PartialRun::finish`] it is removed.

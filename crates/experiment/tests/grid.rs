@@ -203,19 +203,25 @@ fn a_finished_run_gets_what_an_older_program_did_not_keep() {
     assert!(folder.join("maps.tiff").exists());
 
     // Other images, a run without its model, and a stop.
-    let mut other = old.clone();
-    other.artefacts.overlays.swap(0, 1);
-    let error = revisit(1).run(out.path(), &other, &watcher).unwrap_err();
+    let with = |change: &dyn Fn(&mut RunRecord)| {
+        let mut other = old.clone();
+        change(&mut other);
+        std::fs::write(&path, serde_json::to_vec(&other).unwrap()).unwrap();
+        let result = revisit(1).run(out.path(), &other, &watcher);
+        assert_eq!(record(&experiment, out.path(), 0), other);
+        result
+    };
+    let error = with(&|run| run.artefacts.overlays.swap(0, 1)).unwrap_err();
     assert!(matches!(error, ExperimentError::DataDiffers { .. }), "{error}");
-    let mut scored = old.clone();
-    scored.artefacts.overlays[1].image_score += 0.5;
-    let error = revisit(1).run(out.path(), &scored, &watcher).unwrap_err();
+    let error = with(&|run| run.artefacts.overlays[1].image_score += 0.5).unwrap_err();
     assert!(matches!(error, ExperimentError::ScoresDiffer { .. }), "{error}");
-    other.artefacts.model = None;
-    assert_eq!(revisit(1).run(out.path(), &other, &watcher).unwrap(), None);
+    let error = with(&|run| run.config["data"]["textures"] = "DTD, 9 images".into()).unwrap_err();
+    assert!(matches!(error, ExperimentError::TexturesDiffer { .. }), "{error}");
+    assert_eq!(with(&|run| run.artefacts.model = None).unwrap(), None);
+    std::fs::write(&path, serde_json::to_vec(&old).unwrap()).unwrap();
     let error = revisit(1).run(out.path(), &old, &Watcher::new(1)).unwrap_err();
     assert!(error.is_cancelled());
-    assert_eq!(record(&experiment, out.path(), 0), whole);
+    assert_eq!(record(&experiment, out.path(), 0), old);
 }
 
 #[test]

@@ -41,7 +41,7 @@
     heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
     const value = (row) => {
       const cell = row.cells[column];
-      const number = parseFloat(cell.dataset.sort ?? cell.textContent);
+      const number = parseFloat((cell.dataset.sort ?? cell.textContent).replace("\u2212", "-"));
       return heading.classList.contains("number") ? (Number.isNaN(number) ? null : number) : cell.textContent;
     };
     const compare = (a, b) => {

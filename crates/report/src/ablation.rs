@@ -48,7 +48,7 @@ pub(crate) fn ablations<'a>(report: &Report, rows: &'a [Summary]) -> Vec<Ablatio
         let mut lines: Vec<Line<'a>> = Vec::new();
         lines.extend(plain.map(|row| Line { row, what: "no feature mapping".to_owned() }));
         lines.push(Line { row: base, what: "as it is".to_owned() });
-        let what = |row| changes(report.runs_of(base).next(), report.runs_of(row).next());
+        let what = |row| changes(report, base, row);
         lines.extend(variants.into_iter().map(|row| Line { row, what: what(row) }));
         Some(Ablation { base, lines })
     };
@@ -56,8 +56,13 @@ pub(crate) fn ablations<'a>(report: &Report, rows: &'a [Summary]) -> Vec<Ablatio
 }
 
 /// The settings of a variant that its method does not have so.
-fn changes(base: Option<&RunRecord>, variant: Option<&RunRecord>) -> String {
-    let (Some(base), Some(variant)) = (base, variant) else { return String::new() };
+fn changes(report: &Report, base: &Summary, variant: &Summary) -> String {
+    // On one category: what follows from the number of images is no difference of settings.
+    let pair = report.runs_of(variant).find_map(|variant| {
+        let base = report.runs_of(base).find(|base| base.category == variant.category)?;
+        Some((base, variant))
+    });
+    let Some((base, variant)): Option<(&RunRecord, &RunRecord)> = pair else { return "–".to_owned() };
     let changed = differences(&base.config["method"], &variant.config["method"]);
     let text = |(key, _, now): (String, &Value, &Value)| format!("{key} = {now}");
     match changed.is_empty() {

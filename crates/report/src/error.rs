@@ -55,6 +55,27 @@ pub enum ReportError {
         /// The folder in which it should lie.
         expected: PathBuf,
     },
+    /// Two output folders that are to be joined have the same run with different settings.
+    #[error(
+        "{} and {} are the same run with different settings:\n{}",
+        there.display(), here.display(), differences.join("\n")
+    )]
+    Conflict {
+        /// The run's folder where it was before.
+        there: PathBuf,
+        /// Its folder in what was to be added.
+        here: PathBuf,
+        /// What differs: `key: there, here`.
+        differences: Vec<String>,
+    },
+    /// The list of a grid's runs is not the JSON that it should be.
+    #[error("the list of runs {} is damaged: {source}; repeat the command with --shard that wrote it", path.display())]
+    DamagedGrid {
+        /// The list.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
     /// The values of a report have no JSON form.
     #[error("cannot express the report as JSON: {source}")]
     Json {

@@ -48,7 +48,11 @@ fn cell(cell: &Cell) -> String {
             }
         }
         Cell::Paper(figure) => figure.map_or_else(none, |figure| format!("{figure:.1}")),
-        Cell::Difference(points) => points.map_or_else(none, |points| format!("${points:+.1}$")),
+        Cell::Difference(points) => points.map_or_else(none, |points| {
+            // No negative zero.
+            let tenths = (10.0 * points).round() / 10.0 + 0.0;
+            if tenths == 0.0 { "$0.0$".to_owned() } else { format!("${tenths:+.1}$") }
+        }),
     }
 }
 

@@ -156,10 +156,11 @@ pub(crate) fn table_4(rows: &[Summary]) -> Vec<Layout> {
             cells
         };
         let title = format!(
-            "{} and {} with several backbones on {} (the paper's Table 4)",
+            "{} and {} with several backbones on {}{}",
             method_title(plain),
             method_title(&mapped),
-            dataset_title(&rows[0].dataset)
+            dataset_title(&rows[0].dataset),
+            if compared { " (the paper's Table 4)" } else { "" }
         );
         Some(Layout { title, header, n_names: 1, rows: backbones.into_iter().map(line).collect() })
     };

@@ -23,6 +23,7 @@ mod latex;
 mod layout;
 mod map_file;
 mod markdown;
+mod merge;
 mod overlay;
 mod paper;
 mod plots;
@@ -39,6 +40,7 @@ pub use events::{event_file_name, training_events};
 pub use figure::{ColourScale, Column, Figure, Heatmap, Localization, Row, figure_stem};
 pub use json::REPORT_SCHEMA;
 pub use map_file::{read_maps, write_map, write_maps};
+pub use merge::{Merged, merge, write_grid};
 pub use overlay::{map_range, overlay, write_png};
 pub use paper::{
     PAPER_BACKBONES, PAPER_TABLE, PaperBackbone, PaperRow, Published, PublishedIn, dataset_title,

@@ -82,7 +82,9 @@ fn analyze_runs(args: &Args, out: &Path, device: &Device) -> Result<()> {
         loader_threads: args.compute.loader_threads(),
         beside: &overlays::write_beside,
     };
-    let lacks = |run: &RunRecord| run.analysis.is_none() || run.artefacts.maps.is_none();
+    // A run that was to keep no pictures keeps no maps either.
+    let wants_maps = |run: &RunRecord| run.config["artefacts"]["n_overlays"] != 0;
+    let lacks = |run: &RunRecord| run.analysis.is_none() || (run.artefacts.maps.is_none() && wants_maps(run));
     let (mut without_model, mut n_failed) = (Vec::new(), 0);
     for record in records.iter().filter(|run| args.overwrite || lacks(run)) {
         let added = revisit.run(out, record, &console);
@@ -99,7 +101,7 @@ fn analyze_runs(args: &Args, out: &Path, device: &Device) -> Result<()> {
     }
     if let Some(first) = without_model.first() {
         let n = without_model.len();
-        console.say(&format!("{n} runs kept no model and stay without an analysis, {first} the first"));
+        console.say(&format!("runs that kept no model stay as they are: {n}, {first} the first"));
     }
     let report = Report::from_records(load_records(out)?);
     let written = write_all(&report, out, args.data_root.as_deref(), &FigureArgs::default())?;

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use fmam_report::{Report, load_records};
+use fmam_report::{Merged, Report, load_records, merge};
 
 use crate::figures::{self, FigureArgs};
 use crate::stdout::print;
@@ -11,14 +11,18 @@ Examples:
   fmam report runs/screw
       report.html, .md, .tex, .csv and .json, and all figures as SVG and PNG, from what the runs kept
   fmam report runs/screw --images test/scratch_head/000,test/good/003 --scale row
-      the localisation figure of these test images, methods in one range of colours";
+      the localisation figure of these test images, methods in one range of colours
+  fmam report merge part-1 part-2 --out runs/screw
+      the outputs of `fmam reproduce --shard 1/2 --out part-1` and `--shard 2/2 --out part-2` as one";
 
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    task: Option<Task>,
     /// The --out of a `fmam reproduce`
-    #[arg(value_name = "DIR")]
-    dir: PathBuf,
+    #[arg(value_name = "DIR", required = true)]
+    dir: Option<PathBuf>,
     /// Folder that holds the data set, where it is not where the runs found it
     #[arg(long, value_name = "DIR")]
     data_root: Option<PathBuf>,
@@ -26,16 +30,53 @@ pub(crate) struct Args {
     figures: FigureArgs,
 }
 
+#[derive(clap::Subcommand)]
+enum Task {
+    /// Join the outputs of `fmam reproduce --shard`, or of several machines, and write their report
+    ///
+    /// Runs that --out has already stay as they are. Says which runs of the grid are missing, and which part has each; the exit
+    /// code is then 1.
+    Merge {
+        /// The --out of each part
+        #[arg(value_name = "DIR", required = true)]
+        parts: Vec<PathBuf>,
+        /// Where all runs and the report go
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let report = Report::from_records(load_records(&args.dir)?);
-    if report.runs().is_empty() {
-        bail!("there is no finished run under {}", args.dir.join("runs").display());
+    match (&args.task, &args.dir) {
+        (Some(Task::Merge { parts, out }), _) => run_merge(parts, out),
+        (None, Some(dir)) => print_report(dir, args.data_root.as_deref(), &args.figures),
+        (None, None) => Ok(()),
     }
-    print(&format!(
-        "{}\n{}",
-        report.terminal_table(),
-        write_all(&report, &args.dir, args.data_root.as_deref(), &args.figures)?
-    ))
+}
+
+fn print_report(dir: &Path, data_root: Option<&Path>, figures: &FigureArgs) -> Result<()> {
+    let report = Report::from_records(load_records(dir)?);
+    if report.runs().is_empty() {
+        bail!("there is no finished run under {}", dir.join("runs").display());
+    }
+    print(&format!("{}\n{}", report.terminal_table(), write_all(&report, dir, data_root, figures)?))
+}
+
+fn run_merge(parts: &[PathBuf], out: &Path) -> Result<()> {
+    if let Some(absent) = parts.iter().find(|part| !part.is_dir()) {
+        bail!("{} is no folder", absent.display());
+    }
+    let Merged { n_added, n_known, missing } = merge(parts, out)?;
+    if n_added + n_known > 0 {
+        print_report(out, None, &FigureArgs::default())?;
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for (run, shard) in &missing {
+        print(&format!("missing: {run} (--shard {shard})\n"))?;
+    }
+    bail!("{} runs are missing; repeat the commands of their parts, which do only these", missing.len())
 }
 
 /// Writes the figures and then the report, which shows them; the lines that say so, the page last.

@@ -3,13 +3,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail};
-use fmam_core::{Progress, RunRecord};
+use fmam_core::{GridList, Progress, RunRecord, Shard};
 use fmam_experiment::{
     Artists, Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver, MapLayout, PRESETS, RunPlan,
     preset,
 };
 use fmam_models::BACKBONES;
-use fmam_report::{Report, load_records};
+use fmam_report::{Report, load_records, write_grid};
 
 use crate::commands::report::write_all;
 use crate::compute::ComputeArgs;
@@ -79,6 +79,13 @@ pub(crate) struct Args {
     /// MVTec AD, CATEGORY/test/DEFECT/IMAGE.tiff in `maps/` of each run
     #[arg(long, value_name = "LAYOUT")]
     export_maps: Option<MapLayout>,
+    /// Do one part of the runs only, 3/8 the third of eight; each part needs an --out of its own, and `fmam report merge` joins
+    /// them
+    #[arg(long, value_name = "I/N", requires = "out")]
+    shard: Option<Shard>,
+    /// Print the runs, those that are finished marked, and do nothing
+    #[arg(long)]
+    plan: bool,
     /// Do finished runs again
     #[arg(long)]
     overwrite: bool,
@@ -107,9 +114,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let device = device.open()?;
     let experiments = configs.into_iter().map(|config| Experiment::open(config, device.clone()));
     let experiments = experiments.collect::<Result<Vec<_>, _>>()?;
-    let grid = Grid::new(&experiments, &out, args.overwrite)?;
+    let mut grid = Grid::new(&experiments, &out, args.overwrite)?;
+    let plans: Vec<&RunPlan> = experiments.iter().flat_map(Experiment::plans).collect();
+    if args.plan {
+        return print(&plan(&plans, &grid.pending()));
+    }
+    let mut n_runs = plans.len();
+    if let Some(shard) = args.shard {
+        grid = grid.only(shard);
+        n_runs = (0..n_runs).filter(|&position| shard.has(position)).count();
+        write_grid(&out, &GridList { shard, runs: plans.iter().map(|plan| folder(plan)).collect() })?;
+    }
     let pending = grid.pending();
-    let n_runs = experiments.iter().map(|experiment| experiment.plans().len()).sum::<usize>();
     let n_before = n_runs - pending.len();
     let console = Console::new(args.compute.quiet, pending.iter().copied());
     if n_before > 0 {
@@ -155,6 +171,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(error) => Err(error),
         None => Ok(()),
     }
+}
+
+/// The folder of a run relative to an output folder, with `/` on every system.
+fn folder(plan: &RunPlan) -> String {
+    let parts: Vec<_> = plan.key.dir().iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    parts.join("/")
+}
+
+/// A line for each run: its number, counted from 1, whether it is to do, and its folder.
+fn plan(plans: &[&RunPlan], pending: &[&RunPlan]) -> String {
+    let is_pending = |plan: &RunPlan| pending.iter().any(|other| other.key == plan.key);
+    let line = |(k, plan): (usize, &&RunPlan)| {
+        let state = if is_pending(plan) { "pending" } else { "finished" };
+        format!("{} {state} {}\n", k + 1, folder(plan))
+    };
+    plans.iter().enumerate().map(line).collect()
 }
 
 /// The experiments to do, and their name.

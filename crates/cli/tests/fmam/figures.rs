@@ -10,6 +10,20 @@ use crate::{fail, files, image_dataset, line, succeed};
 const RUN: &str = "reproduce --data-root data --dataset mvtec --categories plain --methods nkd,nkd+fmam --backbone tiny \
                    --image-size 64 --seeds 0 --epochs 1 --out o --quiet";
 
+/// A run that keeps neither pictures nor its model.
+const BARE: &str = "
+dataset = 'mvtec'
+data_root = 'data'
+categories = ['plain']
+methods = ['nkd']
+backbones = ['tiny']
+seeds = [0]
+image_size = 64
+epochs = 1
+n_overlays = 0
+save_model = false
+";
+
 fn record(dir: &Path) -> Value {
     let path = dir.join("o/runs/mvtec/plain/nkd+fmam/tiny/seed-0/record.json");
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
@@ -62,6 +76,22 @@ fn one_command_draws_every_figure() {
     fail(dir.path(), "report o --images test/none/000", 2, &["test/none/000"]);
     fail_usage(dir.path(), "report o --scale both");
 
+    // An image that cannot be read costs its figure and nothing else; a figure that is not drawn any more goes.
+    let image = files(&dir.path().join("data/plain/test")).into_iter().next().unwrap();
+    let whole = std::fs::read(&image).unwrap();
+    std::fs::write(&image, &whole[..whole.len() / 2]).unwrap();
+    std::fs::remove_file(dir.path().join("o/report.json")).unwrap();
+    let all_images: Vec<_> = record(dir.path())["artefacts"]["overlays"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|listed| listed["sample"].as_str().unwrap().to_owned())
+        .collect();
+    let told = succeed(dir.path(), &format!("report o --images {}", all_images.join(",")));
+    assert!(told.contains("no localisation figure of mvtec plain: "), "{told}");
+    assert!(dir.path().join("o/report.json").is_file());
+    std::fs::write(&image, whole).unwrap();
+
     // Where the images are not at hand the rest is drawn all the same.
     std::fs::rename(dir.path().join("data"), dir.path().join("moved")).unwrap();
     std::fs::remove_dir_all(dir.path().join("o/figures")).unwrap();
@@ -112,8 +142,21 @@ fn an_older_run_gets_its_analysis() {
     );
     assert_eq!(record(dir.path()), whole);
 
+    // Without its model a run stays as it is, and so does one that was to keep no pictures.
+    std::fs::remove_dir_all(dir.path().join("o")).unwrap();
+    std::fs::write(dir.path().join("bare.toml"), BARE).unwrap();
+    succeed(dir.path(), "reproduce --preset bare.toml --out o --quiet");
+    let path = dir.path().join("o/runs/mvtec/plain/nkd/tiny/seed-0/record.json");
+    let bare = std::fs::read(&path).unwrap();
+    let call = line(dir.path(), "analyze o");
+    assert_eq!((call.code, call.stderr.as_str()), (Some(0), ""), "{}", call.stdout);
+    let call = line(dir.path(), "analyze o --overwrite");
+    assert!(call.code == Some(0) && call.stderr.contains("kept no model"), "{}", call.stderr);
+    assert_eq!(std::fs::read(&path).unwrap(), bare);
+    assert_eq!(names(dir.path()).len(), 2);
+
     fail_usage(dir.path(), "analyze");
     fail_usage(dir.path(), "analyze o --dataset mvtec");
-    fail_usage(dir.path(), "analyze --model o/runs/mvtec/plain/nkd/tiny/seed-0/model");
+    fail_usage(dir.path(), "analyze --model o/model");
     fail(dir.path(), "analyze data", 1, &["no finished run"]);
 }

@@ -7,6 +7,9 @@ use crate::paper::{dataset_title, method_title};
 use crate::text::percent;
 use crate::{Report, ReportError, Summary, plots};
 
+/// Methods side by side, at most; further ones stand below.
+const COLUMNS: usize = 6;
+
 /// The distributions of one category: histograms and densities of the image scores above, histograms of the pixel scores
 /// below, of the run with the lowest seed of each of `rows`, the teacher alone first. `None` where no run lists its scores.
 ///
@@ -20,13 +23,16 @@ pub(super) fn distributions(
     // The runs are sorted: the first of a row has its lowest seed.
     let of_row = |row| report.runs_of(row).find(|run| run.category == category);
     let has_scores = |run: &&RunRecord| !run.artefacts.overlays.is_empty() || run.pixels.is_some();
-    let mut runs: Vec<&RunRecord> = rows.iter().filter_map(of_row).filter(has_scores).collect();
+    // Variants stand in the ablation; here there would be too many.
+    let rows = rows.iter().filter(|row| !row.method.contains('@'));
+    let mut runs: Vec<&RunRecord> = rows.filter_map(of_row).filter(has_scores).collect();
     runs.sort_by_key(|run| run.method != "teacher");
     let Some(first) = runs.first() else { return Ok(None) };
     let several = runs.iter().any(|run| run.backbone != first.backbone);
     let name = |run: &RunRecord| {
         let method = method_title(&run.method);
-        if several { format!("{method}, {}", run.backbone) } else { method.to_owned() }
+        let name = if several { format!("{method}, {}", run.backbone) } else { method.to_owned() };
+        if run.seed == first.seed { name } else { format!("{name}, seed {}", run.seed.value()) }
     };
     let images = |run: &&RunRecord| {
         let scores = run.analysis.as_ref().and_then(|analysis| analysis.image_scores);
@@ -44,9 +50,12 @@ pub(super) fn distributions(
             note: note(run.metrics.pixel_auroc, scores),
         })
     };
-    let mut sheets = vec![runs.iter().map(images).collect::<Result<Vec<_>, ReportError>>()?];
-    if runs.iter().any(|run| run.pixels.is_some()) {
-        sheets.push(runs.iter().map(pixels).collect::<Result<_, ReportError>>()?);
+    let mut sheets = Vec::new();
+    for runs in runs.chunks(COLUMNS) {
+        sheets.push(runs.iter().map(images).collect::<Result<Vec<_>, ReportError>>()?);
+        if runs.iter().any(|run| run.pixels.is_some()) {
+            sheets.push(runs.iter().map(pixels).collect::<Result<_, ReportError>>()?);
+        }
     }
     let title = format!("{}, {category}: scores, seed {}", dataset_title(&first.dataset), first.seed.value());
     Ok(Some(sheet(&title, &[], &sheets)))

@@ -68,7 +68,7 @@ pub struct Row {
     pub caption: Vec<String>,
     /// The image.
     pub image: RgbImage,
-    /// Its ground truth; `None` where it is not known, or nothing is anomalous.
+    /// Its ground truth, empty for a normal image; `None` where it is not known.
     pub mask: Option<Mask>,
     /// A map for each column.
     pub maps: Vec<Heatmap>,
@@ -99,7 +99,12 @@ impl Localization {
         let titles =
             ["Input", "Ground truth"].into_iter().chain(self.columns.iter().map(|c| c.title.as_str()));
         for (k, title) in titles.enumerate() {
-            content += &text([left(k) + PANEL / 2.0, HEADER - 12.0], 14.0, Anchor::Middle, title);
+            // A backbone stands on a line of its own.
+            let (method, backbone) = title.split_once(", ").unwrap_or((title, ""));
+            let middle = left(k) + PANEL / 2.0;
+            let rise = if backbone.is_empty() { 12.0 } else { 20.0 };
+            content += &text([middle, HEADER - rise], 14.0, Anchor::Middle, method);
+            content += &text([middle, HEADER - 6.0], 11.0, Anchor::Middle, backbone);
         }
         let mut top = HEADER;
         for row in &self.rows {
@@ -107,6 +112,8 @@ impl Localization {
             content += &self.row(row, top, height, &left)?;
             top += height + NOTE + GAP;
         }
+        // Wide enough for the title, whose letters are this wide at most.
+        let title = 16.0 + 8.6 * self.title.chars().count() as f64;
         let mut size = [left(2 + self.columns.len()), top];
         match self.scale {
             ColourScale::Method => {
@@ -117,6 +124,7 @@ impl Localization {
             }
             ColourScale::Row => size[0] += BAR + 46.0,
         }
+        size[0] = size[0].max(title);
         Ok(Figure::new(size, &content))
     }
 
@@ -128,20 +136,28 @@ impl Localization {
         left: &dyn Fn(usize) -> f64,
     ) -> Result<String, ReportError> {
         let mut content = String::new();
-        for (k, line) in row.caption.iter().enumerate() {
+        // As many lines as the row is high.
+        let lines = ((height / 15.0) as usize).max(2);
+        let caption = &row.caption[..row.caption.len().min(lines)];
+        for (k, line) in caption.iter().enumerate() {
             let size = if k == 0 { 13.0 } else { 11.0 };
             content += &text([8.0, top + 14.0 + 15.0 * k as f64], size, Anchor::Start, &shortened(line));
         }
         let size = row.image.size();
         content += &picture([left(0), top], height, &row.image)?;
+        match &row.mask {
+            Some(mask) => {
+                let seen =
+                    |y, x| mask.at(y * mask.size().height / size.height, x * mask.size().width / size.width);
+                let truth = RgbImage::from_fn(size, |y, x| [if seen(y, x) { 255 } else { 0 }; 3]);
+                content += &picture([left(1), top], height, &truth)?;
+            }
+            None => {
+                let place = [left(1) + PANEL / 2.0, top + height / 2.0];
+                content += &text(place, 13.0, Anchor::Middle, "no mask");
+            }
+        }
         let mask = row.mask.as_ref().filter(|mask| !mask.is_empty());
-        let truth = RgbImage::from_fn(size, |y, x| {
-            let defective = mask.is_some_and(|mask| {
-                mask.at(y * mask.size().height / size.height, x * mask.size().width / size.width)
-            });
-            [if defective { 255 } else { 0 }; 3]
-        });
-        content += &picture([left(1), top], height, &truth)?;
         let of_row = map_range(row.maps.iter().map(|heatmap| &heatmap.map));
         for (k, (heatmap, column)) in row.maps.iter().zip(&self.columns).enumerate() {
             let range = match self.scale {

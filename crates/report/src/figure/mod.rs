@@ -21,7 +21,7 @@ pub use localization::{ColourScale, Column, Heatmap, Localization, Row};
 /// Pixels of the PNG file per unit of the SVG file.
 const PNG_SCALE: f32 = 2.0;
 
-/// A figure as a whole SVG document. Its colours may stand for others; see [`plots`].
+/// A figure, as a whole SVG document. Its colours stand for others until it has its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figure {
     width: f64,
@@ -99,9 +99,13 @@ impl Figure {
 
 /// Where the figure of `kind` about `parts` (data set and category, say) lies in the folder of a report, without its ending.
 pub fn figure_stem(dir: &Path, kind: &str, parts: &[&str]) -> PathBuf {
-    let plain = |c: char| if c.is_alphanumeric() || "+_.".contains(c) { c } else { '-' };
+    // Any other character by its bytes, so that two names stay two.
+    let plain = |byte: u8| match byte {
+        _ if byte.is_ascii_alphanumeric() || b"+-_.".contains(&byte) => char::from(byte).to_string(),
+        _ => format!("={byte:02X}"),
+    };
     let names = [kind].into_iter().chain(parts.iter().copied());
-    let names: Vec<String> = names.map(|name| name.chars().map(plain).collect()).collect();
+    let names: Vec<String> = names.map(|name| name.bytes().map(plain).collect()).collect();
     dir.join(FIGURES_DIR).join(names.join("-"))
 }
 
@@ -230,7 +234,10 @@ fn text([x, y]: [f64; 2], size: f64, anchor: Anchor, text: &str) -> String {
 
 /// Text in which no character is taken for a part of the document. XML has no other control characters than white space.
 fn escape(text: &str) -> String {
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text: String = text
+        .chars()
+        .map(|c| if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') { ' ' } else { c })
+        .collect();
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
@@ -261,7 +268,7 @@ mod tests {
     #[test]
     fn names_of_files_are_plain() {
         let stem = figure_stem(Path::new("out"), "localisation", &["mvtec", "metal/nut", "rkd+fmam@a b"]);
-        assert_eq!(stem, Path::new("out/figures/localisation-mvtec-metal-nut-rkd+fmam-a-b"));
+        assert_eq!(stem, Path::new("out/figures/localisation-mvtec-metal=2Fnut-rkd+fmam=40a=20b"));
     }
 
     #[test]

@@ -57,8 +57,10 @@ pub(super) fn statistics(report: &Report, row: &Summary) -> Result<Option<Figure
 fn plain_method<'a>(report: &'a Report, row: &Summary) -> Option<&'a Summary> {
     let (plain, _) = row.method.split_once("+fmam")?;
     report.summary().iter().find(|other| {
-        (other.dataset.as_str(), other.method.as_str(), &other.backbone)
-            == (&row.dataset, plain, &row.backbone)
+        let is_plain =
+            other.dataset == row.dataset && other.method == plain && other.backbone == row.backbone;
+        // Means over other categories or seeds are other quantities.
+        is_plain && other.categories == row.categories && other.seeds == row.seeds
     })
 }
 

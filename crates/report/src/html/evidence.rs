@@ -62,7 +62,7 @@ fn localisation(rows: &[Summary], dir: &Path, pictures: &mut Pictures) -> Vec<(S
             let stem = figure_stem(Path::new(""), kind, &[&rows[0].dataset, &category]);
             let name = stem.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let file = |ending: &str| format!("{FIGURES_DIR}/{name}.{ending}");
-            let Some(source) = pictures.source(dir, &file("png")) else { continue };
+            let Some(source) = pictures.figure(dir, &file("png")) else { continue };
             let label = format!("{what}, {category}");
             parts.push((
                 format!("{title}: {category}"),

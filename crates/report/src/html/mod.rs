@@ -106,7 +106,9 @@ fn run_data(run: &RunRecord, dir: &Path, pictures: &mut Pictures) -> Result<Valu
         "started_at": run.started_at,
         "config": run.config,
         "versions": run.versions,
-        "analysis": run.analysis,
+        "analysis": run.analysis.as_ref().map(|analysis| {
+            json!({ "image_scores": analysis.image_scores, "pixel_scores": analysis.pixel_scores })
+        }),
         "samples": shown,
         "score_range": plots::score_range(samples),
         "plots": {

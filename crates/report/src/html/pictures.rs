@@ -15,6 +15,9 @@ const BUDGET: usize = 24 << 20;
 /// Quality of a picture in the page. The files beside it keep every pixel.
 const QUALITY: u8 = 88;
 
+/// Width of a figure in the page, in pixels, at most.
+const FIGURE_WIDTH: u32 = 1600;
+
 pub(super) struct Pictures {
     left: usize,
 }
@@ -27,11 +30,24 @@ impl Pictures {
     /// The picture `path`, relative to the folder `dir` of the page, for the `src` of an image: the picture itself, or a link
     /// where the page holds enough already. `None` where there is no such picture.
     pub(super) fn source(&mut self, dir: &Path, path: &str) -> Option<String> {
+        self.at_most(u32::MAX, dir, path)
+    }
+
+    /// The same of a figure, which the page has smaller than the file beside it.
+    pub(super) fn figure(&mut self, dir: &Path, path: &str) -> Option<String> {
+        self.at_most(FIGURE_WIDTH, dir, path)
+    }
+
+    fn at_most(&mut self, width: u32, dir: &Path, path: &str) -> Option<String> {
         let file = dir.join(path);
         if self.left == 0 {
             return file.is_file().then(|| link(path));
         }
-        let picture = image::open(&file).ok()?.into_rgb8();
+        let mut picture = image::open(&file).ok()?.into_rgb8();
+        if picture.width() > width {
+            let height = u64::from(picture.height()) * u64::from(width) / u64::from(picture.width());
+            picture = image::imageops::thumbnail(&picture, width, height.max(1) as u32);
+        }
         let mut jpeg = Vec::new();
         JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
             .write_image(picture.as_raw(), picture.width(), picture.height(), image::ExtendedColorType::Rgb8)
