@@ -64,6 +64,22 @@ impl Fmam {
         self.command(args).status().with_context(|| format!("cannot run {}", self.0.display()))
     }
 
+    /// Where it lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Runs the binary and gives what it printed. That it failed is an error only if it printed nothing: a merge with gaps fails.
+    pub(crate) fn output<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Result<String> {
+        let mut command = self.command(args);
+        let output = command.output().with_context(|| format!("cannot run {}", self.0.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if !output.status.success() && text.is_empty() {
+            bail!("{}", String::from_utf8_lossy(&output.stderr).trim().trim_start_matches("error: "));
+        }
+        Ok(text)
+    }
+
     /// Becomes the binary: Ctrl-C and the exit code are then its own.
     #[cfg(unix)]
     pub(crate) fn exec<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Result<ExitCode> {

@@ -9,6 +9,7 @@ mod bench;
 mod ci;
 mod fmam;
 mod reproduce;
+mod slurm;
 mod tidy;
 mod weights;
 
@@ -30,7 +31,8 @@ struct Cli {
 enum Task {
     /// Train and evaluate the paper's methods and write the report
     ///
-    /// Builds `fmam` in release and hands every argument to `fmam reproduce`.
+    /// Builds `fmam` in release and hands every argument to `fmam reproduce`. With `--launcher slurm` the runs are submitted as a job
+    /// array instead, one a task, into the folder `--out`, which every node must see; `--sbatch OPTION` hands an option to sbatch.
     #[command(disable_help_flag = true)]
     Reproduce {
         /// Arguments of `fmam reproduce`; `cargo xtask reproduce --help` explains them

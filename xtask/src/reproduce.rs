@@ -1,4 +1,4 @@
-//! `cargo xtask reproduce`: builds `fmam` for the device asked for, then becomes `fmam reproduce`.
+//! `cargo xtask reproduce`: builds `fmam` for the device asked for, then becomes `fmam reproduce` or submits its runs.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -7,11 +7,17 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::fmam;
+use crate::slurm::Launch;
 
-/// Hands `args` to `fmam reproduce` unchanged.
+/// Hands `args` to `fmam reproduce` unchanged, unless a launcher is asked for.
 pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     let features: &[&str] = if wants_cuda(args, machine_has_cuda) { &["cuda"] } else { &[] };
-    fmam::build(features)?.exec([OsString::from("reproduce")].iter().chain(args))
+    let fmam = fmam::build(features)?;
+    let launch = Launch::from_args(args)?;
+    if launch.launcher.is_some() {
+        return launch.submit(&fmam);
+    }
+    fmam.exec([OsString::from("reproduce")].iter().chain(args))
 }
 
 /// Whether the binary must be built with CUDA: on request, and for `auto`, the default, where the machine can.

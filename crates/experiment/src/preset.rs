@@ -16,6 +16,7 @@ pub static PRESETS: &[Preset] = &[
     Preset { name: "screw", toml: include_str!("../../../data/presets/screw.toml") },
     Preset { name: "magnetic-tile", toml: include_str!("../../../data/presets/magnetic-tile.toml") },
     Preset { name: "table1", toml: include_str!("../../../data/presets/table1.toml") },
+    Preset { name: "table4", toml: include_str!("../../../data/presets/table4.toml") },
     Preset { name: "table1-mini", toml: include_str!("../../../data/presets/table1-mini.toml") },
 ];
 
@@ -87,6 +88,13 @@ mod tests {
                 assert_eq!(methods, all, "{name} {dataset}");
             }
         }
+    }
+
+    #[test]
+    fn table_4_has_the_backbones_of_the_paper() {
+        let [table] = &preset("table4").unwrap()[..] else { panic!("one data set") };
+        assert_eq!(table.backbones, ["resnet34", "resnet50", "wide-resnet50-2"]);
+        assert_eq!(table.methods, ["rkd", "rkd+fmam"]);
     }
 
     #[test]

@@ -55,6 +55,23 @@ pub enum MethodError {
         /// Size that was given.
         actual: ImageSize,
     },
+    /// The device has no memory for a training step.
+    #[error(
+        "the device has no memory for the stage {stage} with batch_size = {batch_size}; {}",
+        if *batch_size > 1 {
+            format!("try --set METHOD.batch_size={}", batch_size / 2)
+        } else {
+            "try smaller images (--image-size)".to_owned()
+        }
+    )]
+    OutOfMemory {
+        /// The part of the training.
+        stage: &'static str,
+        /// Images in a step.
+        batch_size: usize,
+        /// What the device said.
+        source: Box<MethodError>,
+    },
     /// The loss became infinite or undefined.
     #[error("training of `{stage}` diverged in epoch {epoch}: the loss is {loss}; lower the learning rate")]
     Diverged {

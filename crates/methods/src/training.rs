@@ -148,7 +148,8 @@ impl TrainingPlan {
                 let loss = loss(batch)?;
                 optimizer.step(&loss.backward()?)?;
                 Ok(f64::from(loss.to_scalar::<f32>()?))
-            })?;
+            });
+            let value = value.map_err(|error| self.memory_error(error, batch_size))?;
             let epoch = step / batches + 1;
             if !value.is_finite() {
                 return Err(MethodError::Diverged { stage: self.stage, epoch, loss: value });
@@ -189,6 +190,16 @@ impl TrainingPlan {
         })
     }
 
+    /// A device without memory for a step of `batch_size` images says so in its own words, which help nobody.
+    fn memory_error(&self, error: MethodError, batch_size: usize) -> MethodError {
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        let is_memory = |text: &str| text.contains("OUT_OF_MEMORY") || text.contains("out of memory");
+        if causes.map(ToString::to_string).any(|text| is_memory(&text)) {
+            return MethodError::OutOfMemory { stage: self.stage, batch_size, source: Box::new(error) };
+        }
+        error
+    }
+
     fn learning_rate_at(&self, step: usize, total: usize) -> f64 {
         match self.config.schedule {
             Schedule::Constant => self.config.learning_rate,
@@ -223,4 +234,22 @@ pub(crate) fn sum_of_scales(
 ) -> Result<Tensor, MethodError> {
     let sum = |total: Result<Tensor, MethodError>, loss: Result<Tensor, MethodError>| Ok((total? + loss?)?);
     losses.reduce(sum).ok_or(MethodError::NoTrainingImages)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_device_names_the_batch_to_try() {
+        let plan = TrainingConfig::STANDARD.plan("student");
+        let full = || {
+            candle_core::Error::Msg("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")".into()).into()
+        };
+        let told = |batch_size| plan.memory_error(full(), batch_size).to_string();
+        assert!(told(16).contains("batch_size = 16; try --set METHOD.batch_size=8"), "{}", told(16));
+        assert!(told(1).contains("--image-size"), "{}", told(1));
+        let other = plan.memory_error(candle_core::Error::Msg("other".into()).into(), 4);
+        assert!(!matches!(other, MethodError::OutOfMemory { .. }));
+    }
 }

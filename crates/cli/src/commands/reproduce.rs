@@ -36,7 +36,7 @@ command goes on where it stopped, finished runs are not repeated.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Settings to start from: a name (demo, ablation, screw, magnetic-tile, table1, table1-mini) or a TOML file; the other options override them
+    /// Settings to start from: a name (demo, ablation, screw, magnetic-tile, table1, table4, table1-mini) or a TOML file; the other options override them
     ///
     /// Without --preset and --dataset it is `demo`. With --dataset alone every method has its default settings, and
     /// there are three seeds.

@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Tries `cargo xtask reproduce --launcher slurm` on a Slurm of one node, which it starts on this machine. As root, on Debian with
+# the packages slurm-wlm and munge:
+#   bash tests/slurm/run.sh
+# Eight runs of the demo, small ones, are done by a job array and by one process: the summaries of both reports must be equal. One
+# run is then taken away: the same command must submit that one only.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+[ "$(id -u)" = 0 ] || { echo "error: Slurm's daemons need root here"; exit 1; }
+for program in slurmctld slurmd munged sbatch python3; do
+    command -v "$program" > /dev/null || { echo "error: $program is missing; install slurm-wlm and munge"; exit 1; }
+done
+
+work=$(mktemp -d)
+host=$(hostname -s)
+export SLURM_CONF="$work/slurm.conf"
+finish() {
+    for pid in "$work"/*.pid; do [ -f "$pid" ] && kill "$(cat "$pid")" 2> /dev/null; done
+    pkill -x slurmd 2> /dev/null || true
+    pkill -x slurmctld 2> /dev/null || true
+    [ -n "${KEEP:-}" ] || rm -rf "$work"
+}
+trap finish EXIT
+
+pgrep -x munged > /dev/null || { mkdir -p /run/munge && chown munge: /run/munge && runuser -u munge -- /usr/sbin/munged; }
+cat > "$SLURM_CONF" << CONF
+ClusterName=one
+SlurmctldHost=$host
+AuthType=auth/munge
+SlurmUser=root
+StateSaveLocation=$work/state
+SlurmdSpoolDir=$work/spool
+SlurmctldPidFile=$work/slurmctld.pid
+SlurmdPidFile=$work/slurmd.pid
+SlurmctldLogFile=$work/slurmctld.log
+SlurmdLogFile=$work/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SchedulerParameters=sched_min_interval=100000
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+MpiDefault=none
+NodeName=$host CPUs=$(nproc) State=UNKNOWN
+PartitionName=all Nodes=$host Default=YES MaxTime=INFINITE State=UP
+CONF
+mkdir -p "$work/state" "$work/spool"
+slurmctld
+slurmd
+for _ in $(seq 30); do sinfo --noheader --format=%t 2> /dev/null | grep -q idle && break; sleep 1; done
+sinfo
+
+cat > "$work/eight.toml" << TOML
+dataset = "demo"
+methods = ["nkd", "rkd+fmam"]
+backbones = ["efficientnet-lite0"]
+seeds = [0, 1]
+image_size = 64
+epochs = 2
+
+[demo]
+n_train = 8
+n_test_normal = 4
+n_test_per_defect = 1
+categories = ["plain", "twill"]
+TOML
+local_out="$work/local" slurm_out="$work/slurm"
+wait_for_jobs() {
+    for _ in $(seq 600); do [ -z "$(squeue --noheader)" ] && return; sleep 1; done
+    echo "error: the jobs do not end"; squeue; exit 1
+}
+launch() { cargo xtask reproduce --preset "$work/eight.toml" --device cpu --launcher slurm --out "$slurm_out" --sbatch --time=10; }
+
+cargo xtask reproduce --preset "$work/eight.toml" --device cpu --out "$local_out" --quiet > /dev/null
+launch | tee "$work/first"
+grep -q "^8 of 8 runs submitted" "$work/first"
+if launch 2> "$work/twice"; then echo "error: submitted twice"; exit 1; fi
+grep -q "is not done yet" "$work/twice"
+wait_for_jobs
+cat "$slurm_out"/slurm/merge_*.log | tail -3
+
+compare() {
+    python3 - "$local_out/report.json" "$slurm_out/report.json" << 'PYTHON'
+import json, sys
+local, slurm = (json.load(open(path))["summary"] for path in sys.argv[1:])
+for row in local + slurm:  # what a clock measured differs
+    del row["fit_seconds"], row["score_images_per_second"]
+assert len(local) == 2 and local == slurm, (local, slurm)
+print("the summaries are equal")
+PYTHON
+}
+compare
+
+# One run is lost, with its shard: it alone is done again.
+lost=$(find "$slurm_out/runs" -type d -name seed-1 | sort | head -1)
+relative=${lost#"$slurm_out"/}
+rm -r "$lost"
+rm -r "$slurm_out"/shards/*/"$relative"
+launch | tee "$work/again"
+grep -q "^1 of 8 runs submitted" "$work/again"
+wait_for_jobs
+compare
+launch | tee "$work/done"
+grep -q "^all 8 runs are finished" "$work/done"
+echo "Slurm: passed"
