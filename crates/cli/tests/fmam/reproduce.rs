@@ -89,6 +89,41 @@ fn the_report_can_be_written_again_from_the_records() {
 }
 
 #[test]
+fn parts_of_a_grid_make_the_same_report_as_the_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("mine.toml"), PRESET).unwrap();
+    succeed(dir.path(), "reproduce --preset mine.toml --out whole --quiet");
+    let plan = succeed(dir.path(), "reproduce --preset mine.toml --out whole --plan");
+    let runs = ["nkd", "rkd+fmam"].map(|method| format!("runs/demo/plain/{method}/tiny/seed-3"));
+    assert_eq!(plan, format!("1 finished {}\n2 finished {}\n", runs[0], runs[1]));
+
+    succeed(dir.path(), "reproduce --preset mine.toml --out a --shard 1/2 --quiet");
+    assert_eq!(report(&dir.path().join("a"))["runs"].as_array().unwrap().len(), 1);
+    let gap = line(dir.path(), "report merge a --out joined");
+    assert_eq!(gap.code, Some(1));
+    assert!(gap.stdout.contains(&format!("missing: {} (--shard 2/2)", runs[1])), "{}", gap.stdout);
+    assert!(gap.stderr.contains("1 runs are missing"), "{}", gap.stderr);
+
+    let second = line(dir.path(), "reproduce --preset mine.toml --out b --shard 2/2");
+    assert!(second.code == Some(0) && second.stderr.contains("1/1 plain rkd+fmam"), "{}", second.stderr);
+    succeed(dir.path(), "report merge a b --out joined");
+    let figures = |out: &str| {
+        let mut report = report(&dir.path().join(out));
+        for row in report["summary"].as_array_mut().unwrap() {
+            let row = row.as_object_mut().unwrap();
+            assert!(row.remove("fit_seconds").and(row.remove("score_images_per_second")).is_some());
+        }
+        report["summary"].clone()
+    };
+    assert_eq!(figures("joined"), figures("whole"));
+    // What was joined counts as finished.
+    let plan = succeed(dir.path(), "reproduce --preset mine.toml --out joined --plan");
+    assert!(!plan.contains("pending"), "{plan}");
+    fail(dir.path(), "report merge a absent --out joined", 1, &["absent"]);
+    assert_eq!(line(dir.path(), "reproduce --preset mine.toml --shard 3/2 --out c").code, Some(2));
+}
+
+#[test]
 fn files_are_read_in_their_own_layout_and_threads_do_not_change_the_figures() {
     let dir = tempfile::tempdir().unwrap();
     image_dataset(dir.path());
