@@ -3,16 +3,17 @@ use std::sync::Arc;
 
 use fmam_core::{ImageSize, Label, Sample, SampleSource};
 
+use crate::decode::MaskFormat;
 use crate::demo::DemoConfig;
-use crate::files::{BlankMasks, FileSource};
+use crate::files::FileSource;
 use crate::{
-    CachedSource, DEFAULT_CACHE_BYTES, DatasetError, demo, folder, magnetic_tile, mvtec, zju_leaper,
+    CachedSource, DEFAULT_CACHE_BYTES, DatasetError, demo, folder, magnetic_tile, mvtec, visa, zju_leaper,
 };
 
 /// Every data set that the program knows, in the order in which it lists them. A new one is a file and a line
 /// here.
 pub static DATASETS: &[&DatasetEntry] =
-    &[&demo::ENTRY, &folder::ENTRY, &magnetic_tile::ENTRY, &mvtec::ENTRY, &zju_leaper::ENTRY];
+    &[&demo::ENTRY, &folder::ENTRY, &magnetic_tile::ENTRY, &mvtec::ENTRY, &visa::ENTRY, &zju_leaper::ENTRY];
 
 /// A registered data set.
 pub struct DatasetEntry {
@@ -101,15 +102,15 @@ impl Category {
         train: Vec<Sample>,
         test: Vec<Sample>,
         size: ImageSize,
-        blank_masks: BlankMasks,
+        masks: MaskFormat,
     ) -> Result<Self, DatasetError> {
         for missing in [Label::Normal, Label::Anomalous] {
             if !test.iter().any(|sample| sample.label == missing) {
                 return Err(DatasetError::OneClassTest { folder: folder.to_owned(), missing });
             }
         }
-        let train = FileSource::new(train, size, blank_masks)?;
-        let test = FileSource::new(test, size, blank_masks)?;
+        let train = FileSource::new(train, size, masks)?;
+        let test = FileSource::new(test, size, masks)?;
         Ok(Self {
             name: name.to_owned(),
             train: Arc::new(CachedSource::new(train, DEFAULT_CACHE_BYTES)),

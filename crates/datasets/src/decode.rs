@@ -35,6 +35,28 @@ pub fn load_image(path: &Path, size: Option<ImageSize>) -> Result<RgbImage, Data
     })
 }
 
+/// How a data set writes the masks of its anomalous images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MaskFormat {
+    /// Anomalous above 127, or, in a file of the values 0 and 1 only, where it is 1.
+    Binary,
+    /// As [`Binary`](Self::Binary), but the published data set has masks of anomalous images without an anomalous
+    /// pixel, which are warned of.
+    BinaryOrBlank,
+    /// The index of the defect's class, 0 where there is none: anomalous wherever it is not 0.
+    ClassIndices,
+}
+
+impl MaskFormat {
+    /// What makes a pixel anomalous, for a person.
+    fn anomalous_values(self) -> &'static str {
+        match self {
+            Self::Binary | Self::BinaryOrBlank => "a value above 127, or 1 in a mask of 0 and 1",
+            Self::ClassIndices => "a value that is not 0",
+        }
+    }
+}
+
 /// Decodes the mask file of the image file `image` and resizes it by area to `size`: a pixel of the result is
 /// anomalous where at least half of the area that it covers is, so that partly covered pixels do not add to a
 /// defect.
@@ -46,14 +68,34 @@ pub fn load_image(path: &Path, size: Option<ImageSize>) -> Result<RgbImage, Data
 /// [`DatasetError::MaskSize`] when mask and image differ in size, [`DatasetError::BlankMask`] when no pixel of the
 /// file is anomalous, otherwise as [`load_image`].
 pub fn load_mask(path: &Path, image: &Path, size: ImageSize) -> Result<Mask, DatasetError> {
+    load_mask_of(MaskFormat::Binary, path, image, size)
+}
+
+/// As [`load_mask`] of a mask in `format`.
+pub(crate) fn load_mask_of(
+    format: MaskFormat,
+    path: &Path,
+    image: &Path,
+    size: ImageSize,
+) -> Result<Mask, DatasetError> {
     check_mask_size(path, image)?;
-    let decoded = decode(path)?.into_rgb8();
+    let decoded = decode(path)?;
     let from = ImageSize::new(decoded.height() as usize, decoded.width() as usize);
-    let limit = if decoded.as_raw().iter().all(|&value| value <= 1) { 0 } else { 127 };
-    let anomalous = |y, x| decoded.get_pixel(x as u32, y as u32).0.iter().any(|&value| value > limit);
-    let mask = Mask::from_fn(from, anomalous);
+    let mask = match format {
+        MaskFormat::Binary | MaskFormat::BinaryOrBlank => {
+            let pixels = decoded.into_rgb8();
+            let limit = if pixels.as_raw().iter().all(|&value| value <= 1) { 0 } else { 127 };
+            Mask::from_fn(from, |y, x| pixels.get_pixel(x as u32, y as u32).0.iter().any(|&v| v > limit))
+        }
+        MaskFormat::ClassIndices => {
+            // Scaled to 8 bits, small indices of a 16-bit file would be lost.
+            let pixels = decoded.into_rgb16();
+            Mask::from_fn(from, |y, x| pixels.get_pixel(x as u32, y as u32).0.iter().any(|&v| v > 0))
+        }
+    };
     if mask.is_empty() {
-        return Err(DatasetError::BlankMask { mask: path.to_owned() });
+        let (mask, expected) = (path.to_owned(), format.anomalous_values());
+        return Err(DatasetError::BlankMask { mask, expected });
     }
     Ok(resize_by_area(&mask, size))
 }

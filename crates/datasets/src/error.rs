@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use fmam_core::{ImageSize, Label, SourceError};
+use fmam_core::{ImageSize, Label, SourceError, Split};
 
 /// What can be wrong with a data set. Every message names the file or folder and says what is expected there.
 #[derive(Debug, thiserror::Error)]
@@ -113,13 +113,14 @@ pub enum DatasetError {
     },
     /// The mask of a defective image marks nothing.
     #[error(
-        "the mask {} has no anomalous pixel (a value above 127, or 1 in a mask of 0 and 1); mark the defect, or \
-         move its image to the normal ones",
+        "the mask {} has no anomalous pixel ({expected}); mark the defect, or move its image to the normal ones",
         .mask.display()
     )]
     BlankMask {
         /// The mask.
         mask: PathBuf,
+        /// What would make a pixel anomalous.
+        expected: &'static str,
     },
     /// One mask would serve two images.
     #[error(
@@ -157,6 +158,32 @@ pub enum DatasetError {
         list: PathBuf,
         /// Where the image should be.
         folder: PathBuf,
+    },
+    /// The list that says which images are for training is not there.
+    #[error("the list of splits {} is missing; it is part of the data set", .path.display())]
+    MissingSplitList {
+        /// The list.
+        path: PathBuf,
+    },
+    /// A row of a list of splits cannot be used.
+    #[error("{}, line {line}: {problem}", .list.display())]
+    SplitListRow {
+        /// The list.
+        list: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: RowProblem,
+    },
+    /// A list of splits names no image of one split of a category.
+    #[error("{} names no {} image of `{category}`", .list.display(), split_name(.split))]
+    EmptySplit {
+        /// The list.
+        list: PathBuf,
+        /// The category.
+        category: String,
+        /// The split without images.
+        split: Split,
     },
     /// A mask does not have its image's size.
     #[error(
@@ -241,6 +268,93 @@ pub enum DatasetError {
         /// Why.
         source: image::ImageError,
     },
+}
+
+/// What can be wrong with a row of a list of splits.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RowProblem {
+    /// The first row does not name the columns.
+    #[error("the header is `{found}`, expected `{expected}`")]
+    Header {
+        /// The first row.
+        found: String,
+        /// The header of the published list.
+        expected: &'static str,
+    },
+    /// The row has too few or too many fields.
+    #[error("found {found} fields, expected {expected}")]
+    FieldCount {
+        /// How many there are.
+        found: usize,
+        /// How many there should be.
+        expected: usize,
+    },
+    /// A quoted field is not closed, or goes on after its closing quote.
+    #[error("a quoted field is not closed, or goes on after its closing quote")]
+    MisplacedQuote,
+    /// A field that names something is empty.
+    #[error("the field `{field}` is empty")]
+    EmptyField {
+        /// The column.
+        field: &'static str,
+    },
+    /// The split is neither of the two.
+    #[error("unknown split `{split}`; known are train, test")]
+    UnknownSplit {
+        /// What the row has.
+        split: String,
+    },
+    /// The label is neither of the two.
+    #[error("unknown label `{label}`; known are normal, anomaly")]
+    UnknownLabel {
+        /// What the row has.
+        label: String,
+    },
+    /// An anomalous image would be trained on: the list is that of another protocol.
+    #[error("an anomalous image for training; the one-class split trains on normal images only")]
+    AnomalyInTraining,
+    /// An anomalous image comes without a mask.
+    #[error("no mask for the anomalous image {}", .image.display())]
+    NoMask {
+        /// The image, within the data set's folder.
+        image: PathBuf,
+    },
+    /// A normal image comes with a mask.
+    #[error(
+        "the mask {mask} belongs to a normal image; leave the field empty, or label the image as anomaly"
+    )]
+    MaskOfNormal {
+        /// The mask.
+        mask: String,
+    },
+    /// A path is absolute or climbs with `..`, or an object is no folder's name.
+    #[error("`{path}` may lead out of the data set's folder; expected a path within it, without `..`")]
+    OutsideDataset {
+        /// The path or the object.
+        path: String,
+    },
+    /// A file is named a second time.
+    #[error("{} is named again; line {first} has it already", .path.display())]
+    Repeated {
+        /// The image or mask, within the data set's folder.
+        path: PathBuf,
+        /// The line that names it first.
+        first: usize,
+    },
+    /// A file is not there.
+    #[error("there is no file {}", .path.display())]
+    MissingFile {
+        /// The image or mask.
+        path: PathBuf,
+    },
+}
+
+fn split_name(split: &Split) -> &'static str {
+    match split {
+        Split::Train => "training",
+        Split::Test => "test",
+    }
 }
 
 fn label_name(label: &Label) -> &'static str {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use fmam_core::{ImageSize, Label, Mask, RgbImage, Sample, SampleSource, SourceError, Split};
 
-use crate::decode::check_mask_size;
-use crate::{DatasetError, load_image, load_mask};
+use crate::decode::{MaskFormat, check_mask_size, load_mask_of};
+use crate::{DatasetError, load_image};
 
 /// Extensions, in lower case, of the files that are read as images.
 pub(crate) const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
@@ -17,16 +17,7 @@ pub(crate) const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "t
 pub(crate) struct FileSource {
     samples: Vec<Sample>,
     size: ImageSize,
-    blank_masks: BlankMasks,
-}
-
-/// What a data set makes of the mask of an anomalous image that has no anomalous pixel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BlankMasks {
-    /// [`DatasetError::BlankMask`].
-    Refused,
-    /// A warning, and no anomalous pixel: the published data set has such masks.
-    Published,
+    masks: MaskFormat,
 }
 
 impl FileSource {
@@ -34,14 +25,14 @@ impl FileSource {
     pub(crate) fn new(
         samples: Vec<Sample>,
         size: ImageSize,
-        blank_masks: BlankMasks,
+        masks: MaskFormat,
     ) -> Result<Self, DatasetError> {
         for sample in &samples {
             if let Some(mask) = &sample.mask_path {
                 check_mask_size(mask, &sample.image_path)?;
             }
         }
-        Ok(Self { samples, size, blank_masks })
+        Ok(Self { samples, size, masks })
     }
 }
 
@@ -65,8 +56,8 @@ impl SampleSource for FileSource {
             (Label::Anomalous, None) => return Ok(None),
             (Label::Anomalous, Some(path)) => path,
         };
-        match load_mask(path, &sample.image_path, self.size) {
-            Err(DatasetError::BlankMask { mask }) if self.blank_masks == BlankMasks::Published => {
+        match load_mask_of(self.masks, path, &sample.image_path, self.size) {
+            Err(DatasetError::BlankMask { mask, .. }) if self.masks == MaskFormat::BinaryOrBlank => {
                 tracing::warn!(mask = %mask.display(), "the mask of an anomalous image has no anomalous pixel");
                 Ok(Some(Mask::empty(self.size)))
             }

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use fmam_core::{ImageSize, Sample, Split};
 
+use crate::decode::MaskFormat;
 use crate::files::{
-    BlankMasks, EXTENSIONS, by_stem, category_folders, find_category, image_files, mask_of, name_of,
-    normal_samples, required_images, sample, subfolders,
+    EXTENSIONS, by_stem, category_folders, find_category, image_files, mask_of, name_of, normal_samples,
+    required_images, sample, subfolders,
 };
 use crate::{Category, Dataset, DatasetEntry, DatasetError, DatasetOptions};
 
@@ -53,7 +54,7 @@ impl Dataset for Folder {
             return Err(DatasetError::MissingSplit { folder: anomalous, contents });
         }
         test.extend(anomalous_samples(&anomalous, &folder.join("masks"))?);
-        Category::from_files(name, folder, train, test, size, BlankMasks::Refused)
+        Category::from_files(name, folder, train, test, size, MaskFormat::Binary)
     }
 }
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use fmam_core::{ImageSize, Split};
 
-use crate::files::{BlankMasks, by_stem, files_with, mask_of, name_of, required_images, sample, subfolders};
+use crate::decode::MaskFormat;
+use crate::files::{by_stem, files_with, mask_of, name_of, required_images, sample, subfolders};
 use crate::{Category, Dataset, DatasetEntry, DatasetError, DatasetOptions};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
@@ -85,6 +86,6 @@ impl Dataset for MagneticTile {
             }
         }
         // Four images of MT_Uneven come with a mask that is all black.
-        Category::from_files(name, &self.folder, train, test, size, BlankMasks::Published)
+        Category::from_files(name, &self.folder, train, test, size, MaskFormat::BinaryOrBlank)
     }
 }

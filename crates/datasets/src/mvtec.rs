@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use fmam_core::{ImageSize, Split};
 
+use crate::decode::MaskFormat;
 use crate::files::{
-    BlankMasks, EXTENSIONS, by_stem, category_folders, find_category, image_files, mask_of, name_of,
-    normal_samples, required_images, sample, stem_of, subfolders,
+    EXTENSIONS, by_stem, category_folders, find_category, image_files, mask_of, name_of, normal_samples,
+    required_images, sample, stem_of, subfolders,
 };
 use crate::{Category, Dataset, DatasetEntry, DatasetError, DatasetOptions};
 
@@ -81,7 +82,7 @@ impl Dataset for Mvtec {
             }
         }
         refuse_masks_of_no_type(folder)?;
-        Category::from_files(name, folder, train, test, size, BlankMasks::Refused)
+        Category::from_files(name, folder, train, test, size, MaskFormat::Binary)
     }
 }
 

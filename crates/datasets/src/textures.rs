@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use fmam_core::{ImageSize, SampleSource, Split};
 
-use crate::files::{BlankMasks, FileSource, image_files, name_of, sample, stem_of, subfolders};
+use crate::decode::MaskFormat;
+use crate::files::{FileSource, image_files, name_of, sample, stem_of, subfolders};
 use crate::{CachedSource, DatasetError};
 
 /// Bytes of decoded textures that are kept. The whole DTD at 256x256 is 1.1 GB; synthesis draws from it at
@@ -34,7 +35,7 @@ pub fn textures(root: &Path, size: ImageSize) -> Result<Option<Arc<dyn SampleSou
         }
         if !samples.is_empty() {
             return Ok(Some(Arc::new(CachedSource::new(
-                FileSource::new(samples, size, BlankMasks::Refused)?,
+                FileSource::new(samples, size, MaskFormat::Binary)?,
                 CACHE_BYTES,
             ))));
         }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use fmam_core::{ImageSize, Sample, Split};
 use serde::Deserialize;
 
-use crate::files::{BlankMasks, image_files, required_images, sample, stem_of};
+use crate::decode::MaskFormat;
+use crate::files::{image_files, required_images, sample, stem_of};
 use crate::{Category, Dataset, DatasetEntry, DatasetError, DatasetOptions};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
@@ -164,6 +165,6 @@ impl Dataset for ZjuLeaper {
             sample.mask_path = Some(mask.clone());
             test.push(sample);
         }
-        Category::from_files(name, &self.folder, train, test, size, BlankMasks::Refused)
+        Category::from_files(name, &self.folder, train, test, size, MaskFormat::Binary)
     }
 }

@@ -94,7 +94,7 @@ fn load_mask_refuses_a_mask_without_a_defect() {
     for values in [[0; 4], [2, 0, 127, 1]] {
         GrayImage::from_vec(4, 1, values.to_vec()).unwrap().save(mini.path("mask.png")).unwrap();
         let error = load_mask(&mini.path("mask.png"), &mini.path("image.png"), ImageSize::new(1, 4));
-        assert!(matches!(error, Err(DatasetError::BlankMask { mask }) if mask.ends_with("mask.png")));
+        assert!(matches!(error, Err(DatasetError::BlankMask { mask, .. }) if mask.ends_with("mask.png")));
     }
 }
 

@@ -12,7 +12,7 @@ fn ids(source: &dyn SampleSource) -> Vec<&str> {
 #[test]
 fn the_table_is_sorted_and_found_by_name() {
     let names: Vec<_> = DATASETS.iter().map(|entry| entry.name).collect();
-    assert_eq!(names, ["demo", "folder", "magnetic-tile", "mvtec", "zju-leaper"]);
+    assert_eq!(names, ["demo", "folder", "magnetic-tile", "mvtec", "visa", "zju-leaper"]);
     for name in names {
         assert_eq!(dataset(name).unwrap().name, name);
     }

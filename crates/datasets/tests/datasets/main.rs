@@ -13,3 +13,4 @@ mod loader;
 mod miniature;
 mod mistakes;
 mod real_data;
+mod visa;

@@ -9,6 +9,19 @@ use tempfile::TempDir;
 
 pub(crate) const SIZE: ImageSize = ImageSize::square(8);
 
+/// The list of splits of [`Miniature::visa`], with bare line feeds.
+pub(crate) const VISA_LIST: &str = "\
+object,split,label,image,mask
+candle,train,normal,candle/Data/Images/Normal/0002.JPG,
+candle,train,normal,candle/Data/Images/Normal/0000.JPG,
+candle,test,normal,candle/Data/Images/Normal/0001.JPG,
+candle,test,anomaly,candle/Data/Images/Anomaly/001.JPG,candle/Data/Masks/Anomaly/001.png
+candle,test,anomaly,candle/Data/Images/Anomaly/000.JPG,candle/Data/Masks/Anomaly/000.png
+pcb1,train,normal,pcb1/Data/Images/Normal/0001.JPG,
+pcb1,test,normal,pcb1/Data/Images/Normal/0000.JPG,
+pcb1,test,anomaly,pcb1/Data/Images/Anomaly/000.JPG,pcb1/Data/Masks/Anomaly/000.png
+";
+
 pub(crate) struct Miniature {
     pub(crate) dir: TempDir,
 }
@@ -66,6 +79,25 @@ impl Miniature {
         mini
     }
 
+    /// Two objects in VisA's layout; `candle` has two normal images for training, one for testing and two anomalous
+    /// ones, `pcb1` one of each. The list is as it is published, its lines end in CRLF and are not sorted.
+    pub(crate) fn visa(prefix: &str) -> Self {
+        let mini = Self::new();
+        for image in ["Normal/0000", "Normal/0001", "Normal/0002", "Anomaly/000", "Anomaly/001"] {
+            mini.image(&format!("{prefix}candle/Data/Images/{image}.JPG"), 12, 10, 90);
+        }
+        for image in ["Normal/0000", "Normal/0001", "Anomaly/000"] {
+            mini.image(&format!("{prefix}pcb1/Data/Images/{image}.JPG"), 12, 10, 30);
+        }
+        for mask in
+            ["candle/Data/Masks/Anomaly/000", "candle/Data/Masks/Anomaly/001", "pcb1/Data/Masks/Anomaly/000"]
+        {
+            mini.class_mask(&format!("{prefix}{mask}.png"), 12, 10);
+        }
+        mini.write(&format!("{prefix}split_csv/1cls.csv"), VISA_LIST.replace('\n', "\r\n").as_bytes());
+        mini
+    }
+
     /// A category in the folder layout, two untyped anomalous images and one of type `hole`, with their masks.
     pub(crate) fn folder(prefix: &str) -> Self {
         let mini = Self::new();
@@ -97,6 +129,12 @@ impl Miniature {
     /// A mask whose left half is anomalous.
     pub(crate) fn mask(&self, path: &str, width: u32, height: u32) {
         let pixel = |x: u32, _| Luma([if 2 * x < width { 255 } else { 0 }]);
+        GrayImage::from_fn(width, height, pixel).save(self.make_folder(path)).unwrap();
+    }
+
+    /// A mask whose left half holds class indices from 1 to 3.
+    pub(crate) fn class_mask(&self, path: &str, width: u32, height: u32) {
+        let pixel = |x: u32, y: u32| Luma([if 2 * x < width { 1 + ((x + y) % 3) as u8 } else { 0 }]);
         GrayImage::from_fn(width, height, pixel).save(self.make_folder(path)).unwrap();
     }
 

@@ -22,7 +22,7 @@ fn an_unknown_data_set_lists_the_known() {
     assert!(matches!(error, DatasetError::UnknownDataset { .. }));
     assert_eq!(
         error.to_string(),
-        "unknown data set `mvtek`; known are demo, folder, magnetic-tile, mvtec, zju-leaper"
+        "unknown data set `mvtek`; known are demo, folder, magnetic-tile, mvtec, visa, zju-leaper"
     );
 }
 
@@ -33,6 +33,7 @@ fn an_unknown_category_lists_the_known() {
         (Miniature::magnetic_tile(""), "magnetic-tile", "magnetic-tile"),
         (Miniature::folder("bolt/"), "folder", "bolt"),
         (Miniature::new(), "demo", "flange, perforated, plain, twill"),
+        (Miniature::visa(""), "visa", "candle, pcb1"),
         (Miniature::zju_leaper(""), "zju-leaper", "pattern2, pattern10, group1, total"),
     ] {
         let error = error_of(&mini, name, "screw", &["`screw`", known]);
@@ -42,7 +43,7 @@ fn an_unknown_category_lists_the_known() {
 
 #[test]
 fn a_root_must_be_given_exist_and_hold_the_data_set() {
-    for name in ["mvtec", "magnetic-tile", "folder", "zju-leaper"] {
+    for name in ["mvtec", "magnetic-tile", "folder", "visa", "zju-leaper"] {
         let entry = dataset(name).unwrap();
         let error = |options: &DatasetOptions| (entry.open)(options).err().unwrap();
         assert!(matches!(error(&DatasetOptions::default()), DatasetError::RootNotGiven { .. }));

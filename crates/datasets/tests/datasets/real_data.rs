@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use fmam_core::{ImageSize, Label, SampleSource};
-use fmam_datasets::{DatasetError, load_mask, textures};
+use fmam_datasets::{Counts, DatasetError, dataset, load_mask, published_counts, textures};
 use fmam_testkit::data_root;
 
-use crate::miniature::open;
+use crate::miniature::{open, options};
 
 const SIZE: ImageSize = ImageSize::square(64);
 
@@ -63,6 +63,26 @@ fn magnetic_tile_is_split_by_the_protocol() {
     for index in (0..tile.test.len()).step_by(40) {
         assert_eq!(tile.test.image(index).unwrap().size(), SIZE);
         assert_eq!(tile.test.mask(index).unwrap().unwrap().size(), SIZE);
+    }
+}
+
+#[test]
+fn the_counts_are_the_published_ones() {
+    let Some(root) = data_root() else { return };
+    let mut checked = Vec::new();
+    for name in ["magnetic-tile", "mvtec", "visa"] {
+        let opened = match (dataset(name).unwrap().open)(&options(&root)) {
+            Err(DatasetError::UnrecognizedLayout { .. }) => continue,
+            opened => opened.unwrap(),
+        };
+        for category in opened.categories() {
+            let counts = Counts::of(&opened.category(&category, SIZE).unwrap());
+            assert_eq!(Some(counts), published_counts(name, &category), "{name}/{category}");
+            checked.push(category);
+        }
+    }
+    for category in ["magnetic-tile", "screw"] {
+        assert!(checked.iter().any(|name| name == category), "{category} is not there");
     }
 }
 
