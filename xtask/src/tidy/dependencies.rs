@@ -24,6 +24,7 @@ static MAY_IMPORT: &[(&str, &[&str])] = &[
         &["fmam-core", "fmam-datasets", "fmam-synthesis", "fmam-metrics", "fmam-models", "fmam-methods"],
     ),
     ("fmam-report", &["fmam-core", "fmam-metrics"]),
+    ("fmam-fetch", &[]),
     (
         "fmam",
         &[
@@ -36,6 +37,7 @@ static MAY_IMPORT: &[(&str, &[&str])] = &[
             "fmam-losses",
             "fmam-methods",
             "fmam-experiment",
+            "fmam-fetch",
             "fmam-report",
         ],
     ),
@@ -50,7 +52,7 @@ const TESTKIT: &str = "fmam-testkit";
 const CROSS_CRATE_TESTS: &str = "fmam-tests";
 /// Crates that must build and test without a machine-learning framework.
 const WITHOUT_TENSORS: &[&str] =
-    &["fmam-core", "fmam-datasets", "fmam-synthesis", "fmam-metrics", "fmam-report"];
+    &["fmam-core", "fmam-datasets", "fmam-synthesis", "fmam-metrics", "fmam-report", "fmam-fetch"];
 /// Prefix of the framework's crates.
 const TENSORS: &str = "candle-";
 /// Crates whose errors only a person reads; libraries have error types instead of `anyhow`.

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use fmam_experiment::{Experiment, ExperimentConfig, check_writable};
 
-use crate::commands::reproduce::{parse_epochs, parse_weights};
+use crate::commands::reproduce::{parse_epochs, parse_weights, use_fetched};
 use crate::compute::ComputeArgs;
 use crate::data::DataArgs;
 use crate::progress::{Console, rough};
@@ -70,6 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let (backbone, file) = parse_weights(weights, &config.backbones)?;
         config.weights.insert(backbone, file);
     }
+    use_fetched(&mut config);
     let experiment = Experiment::open(config, args.compute.device.unwrap_or_default().open()?)?;
     // Before the training, which may be long.
     if args.out.exists() {

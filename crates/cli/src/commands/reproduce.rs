@@ -8,7 +8,7 @@ use fmam_experiment::{
     Artists, Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver, MapLayout, PRESETS, RunPlan,
     preset,
 };
-use fmam_models::BACKBONES;
+use fmam_models::{BACKBONES, Weights};
 use fmam_report::{Report, load_records, write_grid};
 
 use crate::commands::report::write_all;
@@ -20,6 +20,7 @@ use crate::overlays;
 use crate::progress::Console;
 use crate::settings::Setting;
 use crate::stdout::print;
+use crate::transfer::fetched_weights;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -270,7 +271,19 @@ fn override_config(config: &mut ExperimentConfig, args: &Args) -> Result<()> {
         let (backbone, file) = parse_weights(weights, &config.backbones)?;
         config.weights.insert(backbone, file);
     }
+    use_fetched(config);
     apply_settings(config, &args.settings)
+}
+
+/// Backbones without weights of their own have those that `fmam weights fetch` brought.
+pub(crate) fn use_fetched(config: &mut ExperimentConfig) {
+    for entry in BACKBONES.iter().filter(|entry| matches!(entry.weights, Weights::File)) {
+        let is_open = config.backbones.iter().any(|name| name == entry.name)
+            && !config.weights.contains_key(entry.name);
+        if let Some(path) = fetched_weights(entry.name).filter(|_| is_open) {
+            config.weights.insert(entry.name.to_owned(), path);
+        }
+    }
 }
 
 /// Puts `METHOD.KEY=VALUE` settings into the methods' tables.

@@ -1,10 +1,18 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
+use candle_core::Device;
 use clap::Subcommand;
-use fmam_models::{BACKBONES, Weights, import_lite0};
+use fmam_fetch::{ExpectedSha256, record_digest, sha256_file};
+use fmam_models::{BACKBONES, Weights, import_lite0, load_backbone, save_tensors};
 
+use crate::exit::usage;
+use crate::interrupt;
 use crate::stdout::print;
+use crate::transfer::{bring, fetched_weights, find, published_weights, weights_dir};
+
+/// No published checkpoint is larger.
+const MAX_BYTES: u64 = 2 << 30;
 
 #[derive(clap::Args)]
 #[command(arg_required_else_help = true)]
@@ -17,6 +25,24 @@ pub(crate) struct Args {
 enum Action {
     /// Say for every backbone where its weights come from
     List,
+    /// Fetch published weights into the cache folder, where `--backbone NAME` finds them
+    ///
+    /// The folder is what FMAM_CACHE says, or `fmam` in the system's cache folder. An interrupted download goes on where it was;
+    /// HTTPS_PROXY and its like are honoured.
+    Fetch {
+        /// Backbones; `fmam weights list` names them
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<String>,
+        /// Take the file from here instead, of one backbone
+        #[arg(long, value_name = "FILE", conflicts_with = "offline")]
+        from_file: Option<PathBuf>,
+        /// Fetch nothing: check what is there
+        #[arg(long)]
+        offline: bool,
+        /// Another manifest than data/weights.toml
+        #[arg(long, value_name = "FILE", hide = true)]
+        manifest: Option<PathBuf>,
+    },
     /// Make the embedded EfficientNet-Lite0 weights from the published checkpoint
     Import {
         /// The PyTorch state dict efficientnet-lite0-57934424.pth
@@ -31,6 +57,17 @@ enum Action {
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.action {
         Action::List => list(),
+        Action::Fetch { names, from_file, offline, manifest } => {
+            if from_file.is_some() && names.len() > 1 {
+                return Err(usage(anyhow!("--from-file is for one backbone")));
+            }
+            interrupt::install()?;
+            for name in names {
+                let path = fetch(name, from_file.as_deref(), *offline, manifest.as_deref())?;
+                print(&format!("{}\n", path.display()))?;
+            }
+            Ok(())
+        }
         Action::Import { from, out } => {
             import_lite0(from, out)?;
             print(&format!("{}\n", out.display()))
@@ -38,7 +75,57 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
+/// Brings the published file into the cache and makes safetensors of what features need. A file of another architecture does not
+/// stay.
+fn fetch(name: &str, from_file: Option<&Path>, offline: bool, manifest: Option<&Path>) -> Result<PathBuf> {
+    let published = published_weights(manifest)?;
+    let entry = find(&published, name, |weights| &weights.name, "weights")?;
+    let folder = weights_dir()?;
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let file = folder.join(entry.url.rsplit('/').next().unwrap_or(name));
+    let expected: ExpectedSha256 = entry.sha256.parse()?;
+    match from_file {
+        Some(from) => {
+            let digest = sha256_file(from)?;
+            if !expected.matches(&digest) {
+                return Err(anyhow!(
+                    "{} has SHA-256 {digest}, expected {expected}: it is not {}",
+                    from.display(),
+                    entry.architecture
+                ));
+            }
+            copy(from, &file)?;
+            record_digest(&file, &digest)?;
+        }
+        None => bring(&entry.url, &file, Some(expected), MAX_BYTES, offline)?,
+    }
+    let target = folder.join(format!("{name}.safetensors"));
+    let converted = load_backbone(name, Some(&file), &Device::Cpu)
+        .and_then(|backbone| save_tensors(&target, backbone.tensors()));
+    if let Err(error) = converted {
+        // Best effort: the error is the one to tell.
+        let mut record = file.clone().into_os_string();
+        record.push(".sha256");
+        let _ = std::fs::remove_file(&file).and_then(|()| std::fs::remove_file(record));
+        return Err(error)
+            .context(format!("the file of {} is not what it should be; it was removed", entry.architecture));
+    }
+    record_digest(&target, &sha256_file(&target)?)?;
+    Ok(target)
+}
+
+/// All or nothing.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let partial = to.with_extension(format!("copy-{}", std::process::id()));
+    let copied = std::fs::copy(from, &partial).and_then(|_| std::fs::rename(&partial, to));
+    copied.with_context(|| format!("cannot copy {} to {}", from.display(), to.display())).inspect_err(|_| {
+        // May not exist.
+        let _ = std::fs::remove_file(&partial);
+    })
+}
+
 fn list() -> Result<()> {
+    let published = published_weights(None)?;
     let width = BACKBONES.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
     let lines: String = BACKBONES
         .iter()
@@ -46,7 +133,16 @@ fn list() -> Result<()> {
             let origin = match entry.weights {
                 Weights::Embedded(bytes) => format!("in the binary, {:.1} MB", bytes.len() as f64 / 1e6),
                 Weights::Seeded(_) => "random, for smoke tests only".to_owned(),
-                Weights::File => "torchvision state dict, --weights FILE (.pth or .safetensors)".to_owned(),
+                Weights::File => {
+                    match (fetched_weights(entry.name), published.iter().find(|w| w.name == entry.name)) {
+                        (Some(path), _) => path.display().to_string(),
+                        (None, Some(weights)) => format!(
+                            "`fmam weights fetch {}`: {} ({}); or --weights FILE",
+                            entry.name, weights.architecture, weights.licence
+                        ),
+                        (None, None) => "--weights FILE (.pth or .safetensors)".to_owned(),
+                    }
+                }
             };
             format!("{:width$}  {origin}\n", entry.name)
         })

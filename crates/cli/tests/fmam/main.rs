@@ -4,6 +4,7 @@
 
 mod detector;
 mod errors;
+mod fetch;
 mod figures;
 mod metrics;
 mod reproduce;

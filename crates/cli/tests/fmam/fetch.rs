@@ -1,0 +1,143 @@
+//! `fmam weights fetch` and `fmam datasets`, from a server on this machine and from files.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use crate::{Call, fail, image_dataset, line, succeed};
+
+/// Serves the same bytes whatever is asked for; its address.
+fn serve(content: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let content = Arc::new(content);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let end = BufReader::new(&stream).lines().find(|line| line.as_ref().is_ok_and(String::is_empty));
+            assert!(end.is_some());
+            let head =
+                format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", content.len());
+            // The client may be gone.
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&content));
+        }
+    });
+    address
+}
+
+/// Runs `fmam` with a cache folder of its own.
+fn cached(dir: &Path, args: &str) -> Call {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fmam"));
+    command.args(args.split_whitespace()).current_dir(dir).env("FMAM_CACHE", dir.join("cache"));
+    Call::of(command.output().unwrap())
+}
+
+fn manifest(dir: &Path, url: &str, digest: &str) {
+    let text = format!(
+        "[[weights]]\nname = 'resnet18'\narchitecture = 'a'\nurl = '{url}/r.safetensors'\nsha256 = '{digest}'\nlicence = 'x'\n"
+    );
+    std::fs::write(dir.join("m.toml"), text).unwrap();
+}
+
+/// Weights of a ResNet-18 with random values, as a file.
+fn weights(dir: &Path, backbone: &str) -> (Vec<u8>, String) {
+    let path = dir.join("random.safetensors");
+    let device = candle_core::Device::Cpu;
+    let backbone = fmam_models::random_backbone(backbone, fmam_core::Seed::new(1), &device).unwrap();
+    fmam_models::save_tensors(&path, backbone.tensors()).unwrap();
+    (std::fs::read(&path).unwrap(), fmam_fetch::sha256_file(&path).unwrap())
+}
+
+#[test]
+fn fetched_weights_are_checked_kept_and_found_by_their_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bytes, digest) = weights(dir.path(), "resnet18");
+    let url = serve(bytes.clone());
+    manifest(dir.path(), &url, &digest[..8]);
+    let fetch = "weights fetch resnet18 --manifest m.toml";
+    let offline = cached(dir.path(), &format!("{fetch} --offline"));
+    assert!(offline.code == Some(1) && offline.stderr.contains("--offline"), "{}", offline.stderr);
+    let told = cached(dir.path(), fetch);
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    assert!(told.stdout.trim_end().ends_with("cache/weights/resnet18.safetensors"), "{}", told.stdout);
+    assert_eq!(cached(dir.path(), &format!("{fetch} --offline")).code, Some(0));
+    assert!(cached(dir.path(), "weights list").stdout.contains("cache/weights/resnet18.safetensors"));
+
+    image_dataset(dir.path());
+    let run = "reproduce --data-root data --dataset mvtec --categories plain --methods teacher --backbone resnet18 \
+               --image-size 64 --seeds 0 --out o --quiet";
+    let without = line(dir.path(), run);
+    assert!(
+        without.code != Some(0) && without.stderr.contains("cargo xtask weights resnet18"),
+        "{}",
+        without.stderr
+    );
+    let with = cached(dir.path(), run);
+    assert_eq!(with.code, Some(0), "{}", with.stderr);
+
+    // A file that was changed since is told, and one that was published otherwise.
+    let kept = dir.path().join("cache/weights/r.safetensors");
+    std::fs::write(&kept, &bytes[..bytes.len() - 1]).unwrap();
+    let changed = cached(dir.path(), fetch);
+    assert!(changed.code == Some(1) && changed.stderr.contains("r.safetensors"), "{}", changed.stderr);
+    std::fs::remove_dir_all(dir.path().join("cache")).unwrap();
+    manifest(dir.path(), &url, "00000000");
+    let wrong = cached(dir.path(), fetch);
+    assert!(wrong.code == Some(1) && wrong.stderr.contains("00000000"), "{}", wrong.stderr);
+    assert_eq!(std::fs::read_dir(dir.path().join("cache/weights")).unwrap().count(), 0);
+    let file = cached(dir.path(), &format!("{fetch} --from-file random.safetensors"));
+    assert!(file.code == Some(1) && file.stderr.contains("random.safetensors"), "{}", file.stderr);
+    manifest(dir.path(), &url, &digest);
+    assert_eq!(cached(dir.path(), &format!("{fetch} --from-file random.safetensors")).code, Some(0));
+}
+
+#[test]
+fn a_file_of_another_architecture_or_a_part_of_one_does_not_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let (other, _) = weights(dir.path(), "resnet34");
+    let (whole, _) = weights(dir.path(), "resnet18");
+    for content in [other, whole[..whole.len() / 2].to_vec(), b"nothing".to_vec()] {
+        let path = dir.path().join("served");
+        std::fs::write(&path, &content).unwrap();
+        let digest = fmam_fetch::sha256_file(&path).unwrap();
+        manifest(dir.path(), &serve(content), &digest);
+        let call = cached(dir.path(), "weights fetch resnet18 --manifest m.toml");
+        assert!(call.code == Some(1) && call.stderr.contains("it was removed"), "{}", call.stderr);
+        assert_eq!(
+            std::fs::read_dir(dir.path().join("cache/weights")).unwrap().count(),
+            0,
+            "{}",
+            call.stderr
+        );
+    }
+    assert_eq!(cached(dir.path(), "weights fetch none").code, Some(2));
+}
+
+#[test]
+fn a_data_set_comes_from_an_archive_and_its_images_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    image_dataset(dir.path());
+    let pack = |folder: &str, inner: &str| {
+        let mut tar = tar::Builder::new(Vec::new());
+        tar.append_dir_all(inner, dir.path().join(folder)).unwrap();
+        std::fs::write(dir.path().join("set.tar"), tar.into_inner().unwrap()).unwrap();
+    };
+    pack("data", "mvtec_anomaly_detection");
+    fail(dir.path(), "datasets fetch mvtec --data-root new", 1, &["--from-archive", "mvtec.com"]);
+    let told = succeed(dir.path(), "datasets fetch mvtec --data-root new --from-archive set.tar");
+    assert!(told.trim_end().ends_with("new/mvtec"), "{told}");
+    assert_eq!(std::fs::read_dir(dir.path().join("new")).unwrap().count(), 1);
+    assert!(succeed(dir.path(), "datasets verify mvtec --data-root new").contains("plain: 4 / 2 / "));
+    fail(dir.path(), "datasets fetch mvtec --data-root new --from-archive set.tar", 1, &["exists already"]);
+
+    // A copy of a published category that lacks images.
+    std::fs::rename(dir.path().join("new/mvtec/plain"), dir.path().join("new/mvtec/screw")).unwrap();
+    let call = line(dir.path(), "datasets verify mvtec --data-root new");
+    assert_eq!(call.code, Some(1), "{}", call.stderr);
+    assert!(call.stdout.contains("published are 320 / 41 / 119"), "{}", call.stdout);
+    assert!(call.stdout.contains("not there: bottle, cable"), "{}", call.stdout);
+    assert!(succeed(dir.path(), "datasets list").contains("visa"));
+    assert_eq!(line(dir.path(), "datasets fetch none --data-root new").code, Some(2));
+}

@@ -1,0 +1,106 @@
+use std::ffi::OsString;
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use etcetera::{BaseStrategy, choose_base_strategy};
+
+use crate::{FetchError, sha256_file};
+
+/// The folder for downloads: what the environment variable `FMAM_CACHE` says, or `fmam` in the platform's cache folder. It need
+/// not exist.
+///
+/// # Errors
+/// [`FetchError::NoCacheDir`] when there is no home folder.
+pub fn cache_dir() -> Result<PathBuf, FetchError> {
+    let platform = || choose_base_strategy().ok().map(|strategy| strategy.cache_dir());
+    chosen(std::env::var_os("FMAM_CACHE"), platform)
+}
+
+fn chosen(
+    variable: Option<OsString>,
+    platform: impl FnOnce() -> Option<PathBuf>,
+) -> Result<PathBuf, FetchError> {
+    match variable.filter(|value| !value.is_empty()) {
+        Some(folder) => Ok(folder.into()),
+        None => platform().map(|folder| folder.join("fmam")).ok_or(FetchError::NoCacheDir),
+    }
+}
+
+/// The file that holds the digest of `path`, as `sha256sum` writes it.
+fn record_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".sha256");
+    name.into()
+}
+
+/// Keeps the SHA-256 of `path`, 64 hexadecimal digits, beside it for [`check_digest`].
+///
+/// # Errors
+/// [`FetchError::Write`].
+pub fn record_digest(path: &Path, digest: &str) -> Result<(), FetchError> {
+    let record = record_path(path);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let partial = record.with_extension("sha256.new");
+    let written = fs::File::create(&partial)
+        .and_then(|mut file| writeln!(file, "{digest}  {name}").and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&partial, &record));
+    written.map_err(|source| FetchError::Write { path: record, source })
+}
+
+/// Compares `path` with the digest that was kept when it was fetched; one that has none gets it now. Gives the digest.
+///
+/// # Errors
+/// [`FetchError::Changed`] when the file is another one; [`FetchError::BadRecord`], [`FetchError::Read`],
+/// [`FetchError::Write`].
+pub fn check_digest(path: &Path) -> Result<String, FetchError> {
+    let found = sha256_file(path)?;
+    let record = record_path(path);
+    let text = match fs::read_to_string(&record) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            record_digest(path, &found)?;
+            return Ok(found);
+        }
+        Err(source) => return Err(FetchError::Read { path: record, source }),
+    };
+    match text.split_whitespace().next() {
+        Some(recorded) if recorded == found => Ok(found),
+        Some(recorded) if recorded.len() == found.len() => {
+            Err(FetchError::Changed { path: path.to_owned(), recorded: recorded.to_owned(), found })
+        }
+        _ => Err(FetchError::BadRecord { path: record }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_goes_before_the_platform() {
+        let platform = || Some(PathBuf::from("/home/a/.cache"));
+        assert_eq!(chosen(Some("/c".into()), platform).unwrap(), Path::new("/c"));
+        assert_eq!(chosen(Some("".into()), platform).unwrap(), Path::new("/home/a/.cache/fmam"));
+        assert!(matches!(chosen(None, || None), Err(FetchError::NoCacheDir)));
+    }
+
+    #[test]
+    fn a_changed_file_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("weights.pth");
+        fs::write(&path, "one").unwrap();
+        let digest = check_digest(&path).unwrap();
+        assert_eq!(check_digest(&path).unwrap(), digest);
+        let record = dir.path().join("weights.pth.sha256");
+        assert_eq!(fs::read_to_string(&record).unwrap(), format!("{digest}  weights.pth\n"));
+        fs::write(&path, "two").unwrap();
+        let error = check_digest(&path).unwrap_err();
+        assert!(
+            matches!(&error, FetchError::Changed { .. }) && error.to_string().contains("weights.pth"),
+            "{error}"
+        );
+        fs::write(&record, "nothing").unwrap();
+        assert!(matches!(check_digest(&path), Err(FetchError::BadRecord { .. })));
+    }
+}

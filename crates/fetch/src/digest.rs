@@ -1,0 +1,106 @@
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+
+use crate::FetchError;
+
+/// Hexadecimal digits of a whole SHA-256.
+const WHOLE: usize = 64;
+/// Hexadecimal digits of the prefix that some publishers put into file names (`resnet18-f37072fd.pth`).
+const PREFIX: usize = 8;
+/// Bytes read at once.
+pub(crate) const CHUNK: usize = 64 * 1024;
+
+/// The SHA-256 that a download must have: 64 hexadecimal digits, or the first 8 where a publisher tells no more.
+/// A prefix finds damage, not malice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpectedSha256(String);
+
+impl ExpectedSha256 {
+    /// Whether the whole digest `found`, in lower-case hexadecimal digits, is the expected one.
+    pub fn matches(&self, found: &str) -> bool {
+        found.len() == WHOLE && found.starts_with(&self.0)
+    }
+}
+
+impl FromStr for ExpectedSha256 {
+    type Err = FetchError;
+
+    /// # Errors
+    /// [`FetchError::BadDigest`] for anything but 64 or 8 hexadecimal digits.
+    fn from_str(text: &str) -> Result<Self, FetchError> {
+        if matches!(text.len(), WHOLE | PREFIX) && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err(FetchError::BadDigest { text: text.to_owned() })
+        }
+    }
+}
+
+impl fmt::Display for ExpectedSha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The SHA-256 of a file in 64 lower-case hexadecimal digits.
+///
+/// # Errors
+/// [`FetchError::Read`].
+pub fn sha256_file(path: &Path) -> Result<String, FetchError> {
+    let mut hasher = Sha256::new();
+    File::open(path)
+        .and_then(|mut file| hash_into(&mut hasher, &mut file))
+        .map_err(|source| FetchError::Read { path: path.to_owned(), source })?;
+    Ok(hex(hasher))
+}
+
+/// Feeds the rest of `reader` to `hasher`; returns its length in bytes.
+pub(crate) fn hash_into(hasher: &mut Sha256, reader: &mut impl Read) -> io::Result<u64> {
+    let mut buffer = vec![0; CHUNK];
+    let mut length = 0;
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(length),
+            Ok(n) => {
+                hasher.update(&buffer[..n]);
+                length += n as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// 64 lower-case hexadecimal digits.
+pub(crate) fn hex(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn whole_and_prefix_match() {
+        assert_eq!(hex(Sha256::new()), EMPTY);
+        for text in [EMPTY, &EMPTY[..8], "E3B0C442"] {
+            assert!(text.parse::<ExpectedSha256>().unwrap().matches(EMPTY), "{text}");
+        }
+        assert!(!"e3b0c443".parse::<ExpectedSha256>().unwrap().matches(EMPTY));
+        assert!(!"e3b0c442".parse::<ExpectedSha256>().unwrap().matches("e3b0c442"));
+    }
+
+    #[test]
+    fn other_lengths_and_letters_are_refused() {
+        for text in ["", "e3b0c44", "e3b0c4429", "e3b0c44g", &EMPTY[1..]] {
+            assert!(matches!(text.parse::<ExpectedSha256>(), Err(FetchError::BadDigest { .. })), "{text}");
+        }
+    }
+}

@@ -1,0 +1,294 @@
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ureq::http::{HeaderMap, Response};
+use ureq::{Agent, Body};
+
+use crate::digest::CHUNK;
+use crate::lock::open_locked;
+use crate::{ExpectedSha256, FetchError, sha256_file};
+
+/// A file to fetch.
+#[derive(Debug, Clone)]
+pub struct Download {
+    /// Where from; `https://` or `http://`.
+    pub url: String,
+    /// Where to. Its folder must exist. What is under way lies beside it in `NAME.part`.
+    pub path: PathBuf,
+    /// What it must be, where that is known.
+    pub sha256: Option<ExpectedSha256>,
+    /// Bytes that it may have at most.
+    pub max_bytes: u64,
+}
+
+/// How often and how patiently a download is tried again.
+#[derive(Debug, Clone, Copy)]
+pub struct Retry {
+    /// Attempts in all.
+    pub attempts: u32,
+    /// Wait before the second attempt; it doubles with each further one.
+    pub first_wait: Duration,
+    /// Longest wait, also where the server asks for a longer one.
+    pub longest_wait: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 6, first_wait: Duration::from_secs(1), longest_wait: Duration::from_secs(60) }
+    }
+}
+
+impl Download {
+    /// Fetches the file and gives its SHA-256 in hexadecimal digits. An interrupted download goes on from where it was, if the
+    /// server still has the same file; the variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` are honoured.
+    /// `progress` is told how many bytes there are, and of how many where that is known; `false` stops.
+    ///
+    /// # Errors
+    /// [`FetchError`]; what can be resumed stays beside the target, nothing else does.
+    pub fn run(
+        &self,
+        retry: &Retry,
+        progress: &mut dyn FnMut(u64, Option<u64>) -> bool,
+    ) -> Result<String, FetchError> {
+        if !["https://", "http://"].iter().any(|scheme| self.url.starts_with(scheme)) {
+            return Err(FetchError::BadUrl { url: self.url.clone() });
+        }
+        let part = Part::open(&self.path)?;
+        let fetched = self.fetch(&part, retry, progress).and_then(|()| {
+            let digest = sha256_file(&part.path)?;
+            match &self.sha256 {
+                Some(expected) if !expected.matches(&digest) => Err(FetchError::WrongDigest {
+                    url: self.url.clone(),
+                    expected: expected.to_string(),
+                    found: digest,
+                }),
+                _ => Ok(digest),
+            }
+        });
+        match fetched {
+            Ok(digest) => part.finish(&self.path).map(|()| digest),
+            Err(error) => {
+                let may_go_on = matches!(
+                    error,
+                    FetchError::Cut { .. }
+                        | FetchError::Cancelled { .. }
+                        | FetchError::Unreachable { .. }
+                        | FetchError::Busy { .. }
+                ) || matches!(error, FetchError::Status { status, .. } if is_passing(status));
+                part.leave(may_go_on);
+                Err(error)
+            }
+        }
+    }
+
+    fn fetch(
+        &self,
+        part: &Part,
+        retry: &Retry,
+        progress: &mut dyn FnMut(u64, Option<u64>) -> bool,
+    ) -> Result<(), FetchError> {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(Duration::from_secs(30)))
+            .timeout_recv_response(Some(Duration::from_secs(60)))
+            .build();
+        let agent = Agent::new_with_config(config);
+        let mut wait = retry.first_wait;
+        let mut attempt = 1;
+        loop {
+            let error = match self.attempt(&agent, part, progress) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let asked = match &error {
+                FetchError::Busy { seconds, .. } => Duration::from_secs(*seconds),
+                FetchError::Cut { .. } | FetchError::Unreachable { .. } => Duration::ZERO,
+                FetchError::Status { status, .. } if is_passing(*status) => Duration::ZERO,
+                _ => return Err(error),
+            };
+            if attempt >= retry.attempts || asked > retry.longest_wait {
+                return Err(error);
+            }
+            std::thread::sleep(wait.max(asked));
+            wait = (2 * wait).min(retry.longest_wait);
+            attempt += 1;
+        }
+    }
+
+    fn attempt(
+        &self,
+        agent: &Agent,
+        part: &Part,
+        progress: &mut dyn FnMut(u64, Option<u64>) -> bool,
+    ) -> Result<(), FetchError> {
+        let (have, validator) = part.resumable()?;
+        let mut request = agent.get(&self.url);
+        if let Some(validator) = &validator {
+            request = request.header("Range", format!("bytes={have}-")).header("If-Range", validator);
+        }
+        let response = request
+            .call()
+            .map_err(|error| FetchError::Unreachable { url: self.url.clone(), source: error.into() })?;
+        let status = response.status().as_u16();
+        match status {
+            206 if validator.is_some() && starts_at(response.headers(), have) => {
+                self.receive(response, part, have, progress)
+            }
+            200 => {
+                part.start_anew(validator_of(response.headers()))?;
+                self.receive(response, part, 0, progress)
+            }
+            // Nothing is left to send, or another file is there now.
+            416 if total_of(response.headers()) == Some(have) && have > 0 => Ok(()),
+            206 | 416 => {
+                part.start_anew(None)?;
+                let (url, source) = (self.url.clone(), None);
+                Err(FetchError::Cut { url, received: 0, expected: None, source })
+            }
+            _ => {
+                let wait = text(response.headers(), "retry-after").and_then(|text| text.parse().ok());
+                match wait.filter(|_| is_passing(status)) {
+                    Some(seconds) => Err(FetchError::Busy { url: self.url.clone(), seconds }),
+                    None => Err(FetchError::Status { url: self.url.clone(), status }),
+                }
+            }
+        }
+    }
+
+    /// Appends the body to the part, which has `have` bytes.
+    fn receive(
+        &self,
+        response: Response<Body>,
+        part: &Part,
+        have: u64,
+        progress: &mut dyn FnMut(u64, Option<u64>) -> bool,
+    ) -> Result<(), FetchError> {
+        let length: Option<u64> =
+            text(response.headers(), "content-length").and_then(|text| text.parse().ok());
+        let expected = length.map(|length| have + length);
+        let too_large = || FetchError::TooLarge { url: self.url.clone(), limit: self.max_bytes };
+        if expected.is_some_and(|bytes| bytes > self.max_bytes) {
+            return Err(too_large());
+        }
+        let cut = |received, source| FetchError::Cut { url: self.url.clone(), received, expected, source };
+        let mut body = response.into_body().into_reader();
+        let (mut received, mut buffer) = (have, vec![0; CHUNK]);
+        loop {
+            if !progress(received, expected) {
+                return Err(FetchError::Cancelled { url_or_path: self.url.clone() });
+            }
+            let n = match body.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(cut(received, Some(error))),
+            };
+            received += n as u64;
+            if received > self.max_bytes {
+                return Err(too_large());
+            }
+            part.append(&buffer[..n])?;
+        }
+        match expected {
+            Some(bytes) if bytes != received => Err(cut(received, None)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a server that answers so may answer otherwise later.
+fn is_passing(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500..)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
+}
+
+/// What tells this version of the file from another. A weak tag does not tell bytes apart.
+fn validator_of(headers: &HeaderMap) -> Option<&str> {
+    text(headers, "etag").filter(|tag| !tag.starts_with("W/")).or_else(|| text(headers, "last-modified"))
+}
+
+/// Whether `Content-Range` says that the body begins at byte `have`.
+fn starts_at(headers: &HeaderMap, have: u64) -> bool {
+    let range = text(headers, "content-range").and_then(|range| range.strip_prefix("bytes "));
+    range.and_then(|range| range.split('-').next()).and_then(|start| start.parse().ok()) == Some(have)
+}
+
+/// The length of the whole file that `Content-Range` says.
+fn total_of(headers: &HeaderMap) -> Option<u64> {
+    text(headers, "content-range")?.rsplit('/').next()?.parse().ok()
+}
+
+/// The file under way, which nobody else writes meanwhile.
+struct Part {
+    path: PathBuf,
+    validator: PathBuf,
+    file: File,
+}
+
+impl Part {
+    fn open(target: &Path) -> Result<Self, FetchError> {
+        let beside = |ending: &str| {
+            let mut name = target.as_os_str().to_owned();
+            name.push(ending);
+            PathBuf::from(name)
+        };
+        let (path, validator) = (beside(".part"), beside(".part.version"));
+        Ok(Self { file: open_locked(&path)?, path, validator })
+    }
+
+    fn error(&self, source: std::io::Error) -> FetchError {
+        FetchError::Write { path: self.path.clone(), source }
+    }
+
+    /// Bytes that are there and what version they are of; none where that is not known.
+    fn resumable(&self) -> Result<(u64, Option<String>), FetchError> {
+        let have = (&self.file).seek(SeekFrom::End(0)).map_err(|error| self.error(error))?;
+        let validator = fs::read_to_string(&self.validator).ok().filter(|text| have > 0 && !text.is_empty());
+        Ok((have, validator))
+    }
+
+    fn start_anew(&self, validator: Option<&str>) -> Result<(), FetchError> {
+        let emptied = self.file.set_len(0).and_then(|()| (&self.file).seek(SeekFrom::Start(0)));
+        emptied.map_err(|error| self.error(error))?;
+        match validator {
+            Some(validator) => fs::write(&self.validator, validator).map_err(|error| self.error(error)),
+            None => {
+                // Without it nothing is resumed.
+                let _ = fs::remove_file(&self.validator);
+                Ok(())
+            }
+        }
+    }
+
+    fn append(&self, bytes: &[u8]) -> Result<(), FetchError> {
+        (&self.file).write_all(bytes).map_err(|error| self.error(error))
+    }
+
+    /// Moves the whole file to its place, and makes that last.
+    fn finish(self, target: &Path) -> Result<(), FetchError> {
+        let moved = self.file.sync_all().and_then(|()| fs::rename(&self.path, target)).and_then(|()| {
+            match target.parent().filter(|folder| cfg!(unix) && !folder.as_os_str().is_empty()) {
+                Some(folder) => File::open(folder)?.sync_all(),
+                None => Ok(()),
+            }
+        });
+        moved.map_err(|source| FetchError::Write { path: target.to_owned(), source })?;
+        let _ = fs::remove_file(&self.validator);
+        Ok(())
+    }
+
+    /// Leaves the part for the next try, if that can go on from it.
+    fn leave(self, may_go_on: bool) {
+        let is_useful = may_go_on && self.resumable().is_ok_and(|(_, validator)| validator.is_some());
+        if !is_useful {
+            // Best effort: the error at hand is the one to tell.
+            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(&self.validator);
+        }
+    }
+}

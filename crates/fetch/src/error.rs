@@ -1,0 +1,195 @@
+use std::path::PathBuf;
+
+/// What can go wrong with a download, a kept digest or an archive. Every message names the file or the address
+/// and says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// The address is not one of HTTP.
+    #[error("`{url}` is not an address to download from; give one that begins with https:// or http://")]
+    BadUrl {
+        /// What was given.
+        url: String,
+    },
+    /// An expected SHA-256 is neither whole nor a known prefix.
+    #[error("`{text}` is not a SHA-256; give its 64 hexadecimal digits, or the first 8")]
+    BadDigest {
+        /// What was given.
+        text: String,
+    },
+    /// No answer came: the name is unknown, the connection failed or the server broke the protocol.
+    #[error("cannot fetch {url}; check the address, the network and the proxy variables, then try again")]
+    Unreachable {
+        /// The address.
+        url: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server answered something other than the file.
+    #[error("the server answered {status} for {url}; {}", advice(*.status))]
+    Status {
+        /// The address.
+        url: String,
+        /// HTTP status.
+        status: u16,
+    },
+    /// The server asks for a longer wait than the retry policy allows.
+    #[error("the server is busy and asks to wait {seconds} s for {url}; try again after that")]
+    Busy {
+        /// The address.
+        url: String,
+        /// The wait asked for, seconds.
+        seconds: u64,
+    },
+    /// The connection ended before the file did.
+    #[error(
+        "the connection for {url} ended after {received} of {} bytes; try again, it goes on from there if the \
+         server can",
+        .expected.map_or_else(|| "an unknown number of".to_owned(), |bytes| bytes.to_string())
+    )]
+    Cut {
+        /// The address.
+        url: String,
+        /// Bytes on disk.
+        received: u64,
+        /// Bytes of the whole, where known.
+        expected: Option<u64>,
+        /// What the connection said.
+        source: Option<std::io::Error>,
+    },
+    /// The file is larger than allowed.
+    #[error("{url} has more than the {limit} bytes allowed; check the address or raise the limit")]
+    TooLarge {
+        /// The address.
+        url: String,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// The bytes are not those expected. The download was removed.
+    #[error(
+        "{url} has SHA-256 {found}, expected {expected}; the download was removed: try again, and if it stays so \
+         the file at that address has changed"
+    )]
+    WrongDigest {
+        /// The address.
+        url: String,
+        /// 64 or 8 hexadecimal digits.
+        expected: String,
+        /// 64 hexadecimal digits.
+        found: String,
+    },
+    /// The progress callback asked to stop.
+    #[error(
+        "stopped at {url_or_path}; what was downloaded so far is kept and the next try goes on from there"
+    )]
+    Cancelled {
+        /// The address of the download, or the archive.
+        url_or_path: String,
+    },
+    /// Another process works on the same target.
+    #[error("another process holds {}; wait until it is done", .path.display())]
+    InUse {
+        /// The locked file.
+        path: PathBuf,
+    },
+    /// Neither `FMAM_CACHE` nor the home folder is known.
+    #[error("there is no home folder to keep downloads in; set FMAM_CACHE to a folder")]
+    NoCacheDir,
+    /// A file is not the one that was recorded when it was first used.
+    #[error(
+        "{} has SHA-256 {found}, but {recorded} was recorded for it; delete the file and fetch it again (delete \
+         its .sha256 too if the change is wanted)",
+        .path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// 64 hexadecimal digits.
+        recorded: String,
+        /// 64 hexadecimal digits.
+        found: String,
+    },
+    /// A `.sha256` file is not a line of `sha256sum` for its file.
+    #[error("{} does not hold the SHA-256 of its file; delete it", .path.display())]
+    BadRecord {
+        /// The `.sha256` file.
+        path: PathBuf,
+    },
+    /// The archive's type is not known by its name.
+    #[error("{} is no archive of a known type; known are .zip, .tar, .tar.gz, .tgz, .tar.xz, .txz", .archive.display())]
+    UnknownArchive {
+        /// The archive.
+        archive: PathBuf,
+    },
+    /// The archive is damaged or truncated, or uses a feature that is not supported.
+    #[error("cannot unpack {}{}; delete the archive and fetch it again", .archive.display(), at_entry(.entry.as_deref()))]
+    BadArchive {
+        /// The archive.
+        archive: PathBuf,
+        /// The entry at hand, if any.
+        entry: Option<String>,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An entry of the archive must not be written.
+    #[error("{} is refused: its entry `{entry}` {why}; nothing was unpacked", .archive.display())]
+    UnsafeEntry {
+        /// The archive.
+        archive: PathBuf,
+        /// The entry's name.
+        entry: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The archive unpacks to more than allowed.
+    #[error(
+        "{} is refused: at entry `{entry}` it exceeds {limit} {unit}; nothing was unpacked: raise the limit if you \
+         trust it",
+        .archive.display()
+    )]
+    OverLimit {
+        /// The archive.
+        archive: PathBuf,
+        /// The entry at hand.
+        entry: String,
+        /// What is allowed.
+        limit: u64,
+        /// `bytes` or `files and folders`.
+        unit: &'static str,
+    },
+    /// The target of an archive exists.
+    #[error("{} exists already; remove it or choose another folder", .path.display())]
+    AlreadyExists {
+        /// The file or folder in the way.
+        path: PathBuf,
+    },
+    /// A file or folder could not be read.
+    #[error("cannot read {}", .path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file or folder could not be written.
+    #[error("cannot write {}; check the free space and the permissions", .path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+fn advice(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "it refuses access: check that the address is public, or fetch the file by hand",
+        404 | 410 => "there is no such file: check the address",
+        429 | 500.. => "it has a problem of its own: try again later",
+        _ => "check the address",
+    }
+}
+
+fn at_entry(entry: Option<&str>) -> String {
+    entry.map_or_else(String::new, |name| format!(" at entry `{name}`"))
+}

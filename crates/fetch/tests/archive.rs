@@ -1,0 +1,121 @@
+//! Archives that are what they should be, and archives that are not.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helper functions too")]
+
+use std::io::{Cursor, Write};
+use std::path::Path;
+
+use fmam_fetch::{FetchError, Limits, extract};
+use tar::{EntryType, Header};
+
+const LIMITS: Limits = Limits { max_entries: 10, max_bytes: 1000 };
+
+/// A tar archive of these entries, their names as they are.
+fn tar(entries: &[(&str, EntryType, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, kind, content) in entries {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(*kind);
+        header.set_size(content.len() as u64);
+        header.set_mode(0o4755);
+        // Not by `set_path`, which refuses what is to be tried here.
+        header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+        if matches!(kind, EntryType::Symlink | EntryType::Link) {
+            header.set_link_name("/etc/passwd").unwrap();
+        }
+        header.set_cksum();
+        tar.append(&header, *content).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+    for (name, content) in entries {
+        zip.start_file(*name, options).unwrap();
+        zip.write_all(content).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+fn unpack(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), FetchError> {
+    let archive = dir.join(name);
+    std::fs::write(&archive, bytes).unwrap();
+    extract(&archive, &dir.join("out"), LIMITS)
+}
+
+const GOOD: &[(&str, EntryType, &[u8])] = &[
+    ("a/", EntryType::Directory, b""),
+    ("a/b.txt", EntryType::Regular, b"content"),
+    ("./c/d.txt", EntryType::Regular, b"more"),
+];
+
+#[test]
+fn every_kind_of_archive_is_unpacked() {
+    let gzip = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(&tar(GOOD)).unwrap();
+        encoder.finish().unwrap()
+    };
+    let xz = {
+        let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::default()).unwrap();
+        encoder.write_all(&tar(GOOD)).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zip = zip(&[("a/b.txt", b"content"), ("c/d.txt", b"more")]);
+    for (name, bytes) in
+        [("x.tar", tar(GOOD)), ("x.tar.gz", gzip.clone()), ("x.TGZ", gzip), ("x.tar.xz", xz), ("x.zip", zip)]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        unpack(dir.path(), name, &bytes).unwrap();
+        assert_eq!(std::fs::read(dir.path().join("out/a/b.txt")).unwrap(), b"content", "{name}");
+        assert_eq!(std::fs::read(dir.path().join("out/c/d.txt")).unwrap(), b"more", "{name}");
+        #[cfg(unix)]
+        {
+            let mode = std::fs::metadata(dir.path().join("out/a/b.txt")).unwrap();
+            assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o7111, 0, "{name}");
+        }
+        assert!(matches!(unpack(dir.path(), name, &bytes), Err(FetchError::AlreadyExists { .. })));
+    }
+}
+
+#[test]
+fn what_could_do_harm_is_refused_and_leaves_nothing() {
+    let file = |name| tar(&[GOOD[1], (name, EntryType::Regular, b"evil")]);
+    let of_kind = |kind| tar(&[GOOD[1], ("x", kind, b"")]);
+    let too_large = tar(&[("x", EntryType::Regular, &[0; 2000])]);
+    let many: Vec<_> = (0..20).map(|k| format!("f{k}")).collect();
+    let many: Vec<_> = many.iter().map(|name| (name.as_str(), EntryType::Regular, &b""[..])).collect();
+    let whole = tar(GOOD);
+    let cases: [(&str, Vec<u8>, &str); 14] = [
+        ("x.tar", file("../x"), "leads out"),
+        ("x.tar", file("a/../../x"), "leads out"),
+        ("x.tar", file("/x"), "absolute"),
+        ("x.tar", file("C:/x"), "absolute"),
+        ("x.tar", file("a\\..\\x"), "character"),
+        ("x.tar", file("a/b.txt"), "the place of another"),
+        ("x.tar", of_kind(EntryType::Symlink), "link"),
+        ("x.tar", of_kind(EntryType::Link), "link"),
+        ("x.tar", of_kind(EntryType::Char), "neither"),
+        ("x.tar", too_large, "exceeds 1000 bytes"),
+        ("x.tar", tar(&many), "exceeds 10 files"),
+        ("x.tar", whole[..700].to_vec(), "cannot unpack"),
+        ("x.zip", zip(&[("../x", b"evil")]), "leads out"),
+        ("x.zip", b"no archive".to_vec(), "cannot unpack"),
+    ];
+    for (name, bytes, why) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let error = unpack(dir.path(), name, &bytes).unwrap_err();
+        assert!(error.to_string().contains(why), "{why}: {error}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "{why}");
+        assert!(!dir.path().parent().unwrap().join("x").exists());
+    }
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(unpack(dir.path(), "x.rar", b""), Err(FetchError::UnknownArchive { .. })));
+    assert!(matches!(
+        extract(&dir.path().join("none.zip"), &dir.path().join("o"), LIMITS),
+        Err(FetchError::Read { .. })
+    ));
+}
