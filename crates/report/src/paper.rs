@@ -103,6 +103,7 @@ pub fn dataset_title(dataset: &str) -> &str {
         "mvtec" => "MVTec AD",
         "zju-leaper" => "ZJU-Leaper",
         "magnetic-tile" => "Magnetic Tile",
+        "visa" => "VisA",
         _ => dataset,
     }
 }
