@@ -49,27 +49,25 @@ struct Manifest {
     dataset: Vec<PublishedDataset>,
 }
 
-/// The weights of the manifest in `path`, or of the one in the program.
-pub(crate) fn published_weights(path: Option<&Path>) -> Result<Vec<PublishedWeights>> {
-    let text = match path {
-        Some(path) => {
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
-        }
-        None => WEIGHTS.to_owned(),
-    };
-    let manifest: Manifest = toml::from_str(&text).context("the manifest of weights is damaged")?;
-    Ok(manifest.weights)
+impl Manifest {
+    /// The manifest in the file `path`, or `text`.
+    fn read(path: Option<&Path>, text: &str) -> Result<Self> {
+        let read = |path: &Path| {
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let text = path.map_or_else(|| Ok(text.to_owned()), read)?;
+        toml::from_str(&text).context("the manifest is damaged")
+    }
 }
 
+/// The weights of the manifest in `path`, or of the one in the program.
+pub(crate) fn published_weights(path: Option<&Path>) -> Result<Vec<PublishedWeights>> {
+    Ok(Manifest::read(path, WEIGHTS)?.weights)
+}
+
+/// The data sets of the manifest in `path`, or of the one in the program.
 pub(crate) fn published_datasets(path: Option<&Path>) -> Result<Vec<PublishedDataset>> {
-    let text = match path {
-        Some(path) => {
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
-        }
-        None => DATASETS.to_owned(),
-    };
-    let manifest: Manifest = toml::from_str(&text).context("the manifest of data sets is damaged")?;
-    Ok(manifest.dataset)
+    Ok(Manifest::read(path, DATASETS)?.dataset)
 }
 
 /// The one of `known` that is called `name`.

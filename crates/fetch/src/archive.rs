@@ -1,13 +1,26 @@
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{BufReader, Read, Write};
+use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use tar::EntryType;
+use tar::{Entry, EntryType};
 
 use crate::FetchError;
 use crate::digest::CHUNK;
+use crate::lock::open_locked;
+
+/// The most memory that unpacking xz may take, in KiB; its own highest level takes 64 MiB.
+const XZ_MEMORY_KIB: u32 = 256 << 10;
+/// The most bytes of headers before an entry of a tar archive, which are held in memory.
+const MAX_HEADER_BYTES: u64 = 1 << 20;
+/// The bits of a Unix mode that say of what kind a file is.
+const KIND: u32 = 0o170_000;
+const PLAIN_FILE: u32 = 0o100_000;
+const FOLDER: u32 = 0o040_000;
+const SYMBOLIC_LINK: u32 = 0o120_000;
 
 /// What an archive may unpack to, counted while it is written.
 #[derive(Debug, Clone, Copy)]
@@ -26,20 +39,32 @@ pub struct Limits {
 /// [`FetchError::BadArchive`] for damage; [`FetchError::AlreadyExists`], [`FetchError::UnknownArchive`], [`FetchError::Read`],
 /// [`FetchError::Write`].
 pub fn extract(archive: &Path, target: &Path, limits: Limits) -> Result<(), FetchError> {
-    if target.exists() {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let partial = target.with_file_name(format!(".{name}.partial"));
+    let lock_path = target.with_file_name(format!(".{name}.partial.lock"));
+    let lock = open_locked(&lock_path)?;
+    let unpacked = extract_alone(archive, target, &partial, limits);
+    // Before it is unlocked; best effort: an empty file that stays does no harm.
+    let _ = fs::remove_file(&lock_path);
+    drop(lock);
+    unpacked
+}
+
+/// Unpacks by way of the folder `partial`, which nobody else uses.
+fn extract_alone(archive: &Path, target: &Path, partial: &Path, limits: Limits) -> Result<(), FetchError> {
+    // A link that leads nowhere is there too.
+    if target.symlink_metadata().is_ok() {
         return Err(FetchError::AlreadyExists { path: target.to_owned() });
     }
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let partial = target.with_file_name(format!(".{name}.partial-{}", std::process::id()));
-    // What a process of this number left long ago.
-    let _ = fs::remove_dir_all(&partial);
+    // What a process left that was killed.
+    let _ = fs::remove_dir_all(partial);
     let mut unpacker =
-        Unpacker { archive, root: &partial, limits, entries: 0, bytes: 0, seen: HashSet::new() };
+        Unpacker { archive, root: partial, limits, entries: 0, bytes: 0, seen: HashSet::new() };
     let unpacked = unpacker.run().and_then(|()| {
-        fs::rename(&partial, target).map_err(|source| FetchError::Write { path: target.to_owned(), source })
+        fs::rename(partial, target).map_err(|source| FetchError::Write { path: target.to_owned(), source })
     });
     if unpacked.is_err() {
-        let _ = fs::remove_dir_all(&partial);
+        let _ = fs::remove_dir_all(partial);
     }
     unpacked
 }
@@ -68,14 +93,15 @@ impl Unpacker<'_> {
         } else if is(&[".tar.gz", ".tgz"]) {
             self.tar(flate2::read::MultiGzDecoder::new(file))
         } else if is(&[".tar.xz", ".txz"]) {
-            self.tar(lzma_rust2::XzReader::new(file, true))
+            self.tar(lzma_rust2::XzReader::new_mem_limit(file, true, XZ_MEMORY_KIB))
         } else {
             Err(FetchError::UnknownArchive { archive: self.archive.to_owned() })
         }
     }
 
     fn tar(&mut self, reader: impl Read) -> Result<(), FetchError> {
-        let mut tar = tar::Archive::new(reader);
+        let left = Rc::new(Cell::new(MAX_HEADER_BYTES));
+        let mut tar = tar::Archive::new(Bounded { inner: reader, left: Rc::clone(&left), at_end: false });
         let mut last = None;
         let entries = tar.entries().map_err(|error| self.damaged(None, error))?;
         for entry in entries {
@@ -84,27 +110,62 @@ impl Unpacker<'_> {
                 Ok(name) => name,
                 Err(error) => return Err(self.unsafe_entry(&error.to_string(), "has a name that is no text")),
             };
-            match entry.header().entry_type() {
-                EntryType::Directory => self.folder(&name)?,
-                EntryType::Regular | EntryType::Continuous => self.file(&name, &mut entry)?,
-                EntryType::XGlobalHeader => {}
-                EntryType::Symlink | EntryType::Link => return Err(self.unsafe_entry(&name, "is a link")),
-                _ => return Err(self.unsafe_entry(&name, "is neither a file nor a folder")),
-            }
+            // What is written is counted there.
+            left.set(u64::MAX);
+            self.tar_entry(&name, &mut entry)?;
+            left.set(MAX_HEADER_BYTES);
             last = Some(name);
         }
-        if last.is_none() { Err(self.damaged(None, "it is empty")) } else { Ok(()) }
+        let mut rest = tar.into_inner();
+        if last.is_none() {
+            return Err(self.damaged(None, "it is empty"));
+        }
+        // Blocks of zeros end an archive; the end of a compressed one holds its checksum.
+        if rest.at_end {
+            return Err(self.damaged(last.as_deref(), "it ends too early"));
+        }
+        left.set(self.limits.max_bytes.saturating_add(MAX_HEADER_BYTES));
+        io::copy(&mut rest, &mut io::sink()).map_err(|error| self.damaged(last.as_deref(), error))?;
+        Ok(())
+    }
+
+    fn tar_entry(&mut self, name: &str, entry: &mut Entry<'_, impl Read>) -> Result<(), FetchError> {
+        let sparse = is_sparse(entry).map_err(|error| self.damaged(Some(name), error))?;
+        match entry.header().entry_type() {
+            // Counted like any other, or there could be too many.
+            EntryType::XGlobalHeader => self.place(".").map(drop),
+            EntryType::Symlink | EntryType::Link => Err(self.unsafe_entry(name, "is a link")),
+            EntryType::Directory => self.folder(name),
+            EntryType::Regular | EntryType::Continuous if sparse => {
+                Err(self.unsafe_entry(name, "is a sparse file"))
+            }
+            // So the oldest archives write folders.
+            EntryType::Regular | EntryType::Continuous if name.ends_with('/') => self.folder(name),
+            EntryType::Regular | EntryType::Continuous => self.file(name, entry),
+            _ => Err(self.unsafe_entry(name, "is neither a file nor a folder")),
+        }
     }
 
     fn zip(&mut self, reader: BufReader<File>) -> Result<(), FetchError> {
         let mut zip = zip::ZipArchive::new(reader).map_err(|error| self.damaged(None, error))?;
+        if zip.has_duplicate_names() {
+            return Err(self.damaged(None, "an entry has the place of another"));
+        }
         for index in 0..zip.len() {
-            let mut entry = zip.by_index(index).map_err(|error| self.damaged(None, error))?;
-            let name = entry.name().map_err(|error| self.damaged(None, error))?.into_owned();
-            if entry.is_symlink() {
-                return Err(self.unsafe_entry(&name, "is a link"));
+            // What is refused need not be of a known compression.
+            let raw = zip.by_index_raw(index).map_err(|error| self.damaged(None, error))?;
+            let name = raw.name().map_err(|error| self.damaged(None, error))?.into_owned();
+            let kind = raw.unix_mode().map_or(0, |mode| mode & KIND);
+            drop(raw);
+            match (kind, name.ends_with('/')) {
+                (SYMBOLIC_LINK, _) => return Err(self.unsafe_entry(&name, "is a link")),
+                (0 | FOLDER, true) => self.folder(&name)?,
+                (0 | PLAIN_FILE, false) => {
+                    let mut entry = zip.by_index(index).map_err(|error| self.damaged(Some(&name), error))?;
+                    self.file(&name, &mut entry)?;
+                }
+                _ => return Err(self.unsafe_entry(&name, "is neither a file nor a folder")),
             }
-            if entry.is_dir() { self.folder(&name)? } else { self.file(&name, &mut entry)? }
         }
         Ok(())
     }
@@ -128,7 +189,7 @@ impl Unpacker<'_> {
             let n = match content.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(n) => n,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.damaged(Some(name), error)),
             };
             self.bytes += n as u64;
@@ -141,8 +202,7 @@ impl Unpacker<'_> {
     fn place(&mut self, name: &str) -> Result<PathBuf, FetchError> {
         self.entries += 1;
         self.check(name, self.entries, self.limits.max_entries, "files and folders")?;
-        let has_drive = name.as_bytes().get(1) == Some(&b':') && name.as_bytes()[0].is_ascii_alphabetic();
-        if name.starts_with('/') || has_drive {
+        if name.starts_with('/') || name.split('/').any(has_drive) {
             return Err(self.unsafe_entry(name, "has an absolute path"));
         }
         if name.contains('\\') || name.contains('\0') {
@@ -178,5 +238,41 @@ impl Unpacker<'_> {
 
     fn write_error(&self, path: &Path, source: std::io::Error) -> FetchError {
         FetchError::Write { path: path.to_owned(), source }
+    }
+}
+
+/// Whether a component of a path is a drive or begins with one: joined to a path on Windows, it replaces it.
+fn has_drive(component: &str) -> bool {
+    let bytes = component.as_bytes();
+    bytes.get(1) == Some(&b':') && bytes[0].is_ascii_alphabetic()
+}
+
+/// Whether an entry is a sparse file of the kind that only its extended header tells.
+fn is_sparse(entry: &mut Entry<'_, impl Read>) -> io::Result<bool> {
+    let Some(extensions) = entry.pax_extensions()? else { return Ok(false) };
+    for extension in extensions {
+        if extension?.key_bytes().starts_with(b"GNU.sparse") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Reads what is left of an allowance, and notes whether the end was met.
+struct Bounded<R> {
+    inner: R,
+    /// Bytes.
+    left: Rc<Cell<u64>>,
+    at_end: bool,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.at_end |= n == 0 && !buffer.is_empty();
+        let left = self.left.get().checked_sub(n as u64);
+        self.left
+            .set(left.ok_or_else(|| io::Error::new(ErrorKind::FileTooLarge, "its headers are too long"))?);
+        Ok(n)
     }
 }

@@ -41,7 +41,7 @@ fn record_path(path: &Path) -> PathBuf {
 pub fn record_digest(path: &Path, digest: &str) -> Result<(), FetchError> {
     let record = record_path(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let partial = record.with_extension("sha256.new");
+    let partial = record.with_extension(format!("sha256.new-{}", std::process::id()));
     let written = fs::File::create(&partial)
         .and_then(|mut file| writeln!(file, "{digest}  {name}").and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&partial, &record));
@@ -65,7 +65,7 @@ pub fn check_digest(path: &Path) -> Result<String, FetchError> {
         Err(source) => return Err(FetchError::Read { path: record, source }),
     };
     match text.split_whitespace().next() {
-        Some(recorded) if recorded == found => Ok(found),
+        Some(recorded) if recorded.eq_ignore_ascii_case(&found) => Ok(found),
         Some(recorded) if recorded.len() == found.len() => {
             Err(FetchError::Changed { path: path.to_owned(), recorded: recorded.to_owned(), found })
         }

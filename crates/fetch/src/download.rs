@@ -1,14 +1,20 @@
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
 use ureq::http::{HeaderMap, Response};
 use ureq::{Agent, Body};
 
-use crate::digest::CHUNK;
+use crate::digest::{CHUNK, hash_into, hex};
 use crate::lock::open_locked;
-use crate::{ExpectedSha256, FetchError, sha256_file};
+use crate::{ExpectedSha256, FetchError};
+
+/// The longest time that a server may be silent.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a download that waits asks whether it should stop.
+const TICK: Duration = Duration::from_millis(50);
 
 /// A file to fetch.
 #[derive(Debug, Clone)]
@@ -26,7 +32,7 @@ pub struct Download {
 /// How often and how patiently a download is tried again.
 #[derive(Debug, Clone, Copy)]
 pub struct Retry {
-    /// Attempts in all.
+    /// Attempts in a row that may bring nothing new.
     pub attempts: u32,
     /// Wait before the second attempt; it doubles with each further one.
     pub first_wait: Duration,
@@ -57,7 +63,7 @@ impl Download {
         }
         let part = Part::open(&self.path)?;
         let fetched = self.fetch(&part, retry, progress).and_then(|()| {
-            let digest = sha256_file(&part.path)?;
+            let digest = part.digest()?;
             match &self.sha256 {
                 Some(expected) if !expected.matches(&digest) => Err(FetchError::WrongDigest {
                     url: self.url.clone(),
@@ -76,8 +82,10 @@ impl Download {
                         | FetchError::Cancelled { .. }
                         | FetchError::Unreachable { .. }
                         | FetchError::Busy { .. }
+                        // A full disk.
+                        | FetchError::Write { .. }
                 ) || matches!(error, FetchError::Status { status, .. } if is_passing(status));
-                part.leave(may_go_on);
+                part.leave(may_go_on, &self.url);
                 Err(error)
             }
         }
@@ -91,29 +99,47 @@ impl Download {
     ) -> Result<(), FetchError> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_connect(Some(Duration::from_secs(30)))
-            .timeout_recv_response(Some(Duration::from_secs(60)))
+            .https_only(self.url.starts_with("https://"))
+            .timeout_resolve(Some(PATIENCE))
+            .timeout_connect(Some(PATIENCE))
+            .timeout_recv_response(Some(PATIENCE))
+            .timeout_per_read(Some(PATIENCE))
+            .timeout_per_write(Some(PATIENCE))
             .build();
         let agent = Agent::new_with_config(config);
         let mut wait = retry.first_wait;
-        let mut attempt = 1;
+        let mut failures = 0;
+        let mut furthest = part.len()?;
+        let mut total = None;
         loop {
-            let error = match self.attempt(&agent, part, progress) {
+            let attempt = self.attempt(&agent, part, &mut |done, told| {
+                total = told.or(total);
+                progress(done, total)
+            });
+            let error = match attempt {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
             let asked = match &error {
                 FetchError::Busy { seconds, .. } => Duration::from_secs(*seconds),
-                FetchError::Cut { .. } | FetchError::Unreachable { .. } => Duration::ZERO,
+                FetchError::Cut { .. } => Duration::ZERO,
+                FetchError::Unreachable { source, .. } if may_pass(source.as_ref()) => Duration::ZERO,
                 FetchError::Status { status, .. } if is_passing(*status) => Duration::ZERO,
                 _ => return Err(error),
             };
-            if attempt >= retry.attempts || asked > retry.longest_wait {
+            let have = part.len()?;
+            // Whoever gets further each time gets there in the end.
+            if have > furthest {
+                (furthest, failures, wait) = (have, 0, retry.first_wait);
+            }
+            failures += 1;
+            if failures >= retry.attempts || asked > retry.longest_wait {
                 return Err(error);
             }
-            std::thread::sleep(wait.max(asked));
+            if !sleep(wait.max(asked), || progress(have, total)) {
+                return Err(FetchError::Cancelled { url_or_path: self.url.clone() });
+            }
             wait = (2 * wait).min(retry.longest_wait);
-            attempt += 1;
         }
     }
 
@@ -123,7 +149,7 @@ impl Download {
         part: &Part,
         progress: &mut dyn FnMut(u64, Option<u64>) -> bool,
     ) -> Result<(), FetchError> {
-        let (have, validator) = part.resumable()?;
+        let (have, validator) = part.resumable(&self.url)?;
         let mut request = agent.get(&self.url);
         if let Some(validator) = &validator {
             request = request.header("Range", format!("bytes={have}-")).header("If-Range", validator);
@@ -133,17 +159,19 @@ impl Download {
             .map_err(|error| FetchError::Unreachable { url: self.url.clone(), source: error.into() })?;
         let status = response.status().as_u16();
         match status {
-            206 if validator.is_some() && starts_at(response.headers(), have) => {
-                self.receive(response, part, have, progress)
+            206 if validator.is_some_and(|validator| goes_on(response.headers(), have, &validator)) => {
+                let expected = total_of(response.headers());
+                self.receive(response, part, have, expected, progress)
             }
             200 => {
-                part.start_anew(validator_of(response.headers()))?;
-                self.receive(response, part, 0, progress)
+                part.start_anew(&self.url, validator_of(response.headers()))?;
+                let expected = text(response.headers(), "content-length").and_then(|text| text.parse().ok());
+                self.receive(response, part, 0, expected, progress)
             }
             // Nothing is left to send, or another file is there now.
             416 if total_of(response.headers()) == Some(have) && have > 0 => Ok(()),
             206 | 416 => {
-                part.start_anew(None)?;
+                part.start_anew(&self.url, None)?;
                 let (url, source) = (self.url.clone(), None);
                 Err(FetchError::Cut { url, received: 0, expected: None, source })
             }
@@ -157,17 +185,15 @@ impl Download {
         }
     }
 
-    /// Appends the body to the part, which has `have` bytes.
+    /// Appends the body to the part, which has `have` bytes and should get `expected`.
     fn receive(
         &self,
         response: Response<Body>,
         part: &Part,
         have: u64,
+        expected: Option<u64>,
         progress: &mut dyn FnMut(u64, Option<u64>) -> bool,
     ) -> Result<(), FetchError> {
-        let length: Option<u64> =
-            text(response.headers(), "content-length").and_then(|text| text.parse().ok());
-        let expected = length.map(|length| have + length);
         let too_large = || FetchError::TooLarge { url: self.url.clone(), limit: self.max_bytes };
         if expected.is_some_and(|bytes| bytes > self.max_bytes) {
             return Err(too_large());
@@ -182,7 +208,7 @@ impl Download {
             let n = match body.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(n) => n,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(cut(received, Some(error))),
             };
             received += n as u64;
@@ -212,10 +238,43 @@ fn validator_of(headers: &HeaderMap) -> Option<&str> {
     text(headers, "etag").filter(|tag| !tag.starts_with("W/")).or_else(|| text(headers, "last-modified"))
 }
 
-/// Whether `Content-Range` says that the body begins at byte `have`.
-fn starts_at(headers: &HeaderMap, have: u64) -> bool {
+/// Whether a part of a file begins at byte `have` and is not known to be of another version than `validator`.
+fn goes_on(headers: &HeaderMap, have: u64, validator: &str) -> bool {
     let range = text(headers, "content-range").and_then(|range| range.strip_prefix("bytes "));
-    range.and_then(|range| range.split('-').next()).and_then(|start| start.parse().ok()) == Some(have)
+    let start = range.and_then(|range| range.split('-').next()).and_then(|start| start.parse().ok());
+    let is_tag = |validator: &str| validator.starts_with('"');
+    let same_version =
+        validator_of(headers).is_none_or(|found| found == validator || is_tag(found) != is_tag(validator));
+    start == Some(have) && same_version
+}
+
+/// Whether a request that failed so may succeed later; no certificate and no address gets better.
+fn may_pass(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    match error.downcast_ref::<ureq::Error>() {
+        Some(ureq::Error::Io(error)) => {
+            !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput)
+        }
+        Some(
+            ureq::Error::Timeout(_)
+            | ureq::Error::HostNotFound
+            | ureq::Error::ConnectionFailed
+            | ureq::Error::Protocol(_)
+            | ureq::Error::ConnectProxyFailed(_),
+        ) => true,
+        _ => false,
+    }
+}
+
+/// Sleeps for `pause`, or until `tick` says stop: then `false`.
+fn sleep(pause: Duration, mut tick: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    while tick() {
+        match pause.checked_sub(start.elapsed()) {
+            Some(left) if !left.is_zero() => std::thread::sleep(left.min(TICK)),
+            _ => return true,
+        }
+    }
+    false
 }
 
 /// The length of the whole file that `Content-Range` says.
@@ -245,24 +304,44 @@ impl Part {
         FetchError::Write { path: self.path.clone(), source }
     }
 
-    /// Bytes that are there and what version they are of; none where that is not known.
-    fn resumable(&self) -> Result<(u64, Option<String>), FetchError> {
-        let have = (&self.file).seek(SeekFrom::End(0)).map_err(|error| self.error(error))?;
-        let validator = fs::read_to_string(&self.validator).ok().filter(|text| have > 0 && !text.is_empty());
+    /// Bytes that are there.
+    fn len(&self) -> Result<u64, FetchError> {
+        (&self.file).seek(SeekFrom::End(0)).map_err(|error| self.error(error))
+    }
+
+    /// Its SHA-256, read through the locked file: on Windows nobody else may read it.
+    fn digest(&self) -> Result<String, FetchError> {
+        let mut hasher = Sha256::new();
+        (&self.file)
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| hash_into(&mut hasher, &mut &self.file))
+            .map_err(|source| FetchError::Read { path: self.path.clone(), source })?;
+        Ok(hex(hasher))
+    }
+
+    /// Bytes that are there and what version of `url` they are of; none where that is not known.
+    fn resumable(&self, url: &str) -> Result<(u64, Option<String>), FetchError> {
+        let have = self.len()?;
+        let known = fs::read_to_string(&self.validator).unwrap_or_default();
+        let validator = match known.split_once('\n') {
+            Some((validator, of)) if have > 0 && of.trim_end() == url => Some(validator.to_owned()),
+            _ => None,
+        };
         Ok((have, validator))
     }
 
-    fn start_anew(&self, validator: Option<&str>) -> Result<(), FetchError> {
+    fn start_anew(&self, url: &str, validator: Option<&str>) -> Result<(), FetchError> {
+        // In this order, so that at no time the validator of one version lies beside bytes of another.
+        match fs::remove_file(&self.validator) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(self.error(error)),
+            _ => {}
+        }
         let emptied = self.file.set_len(0).and_then(|()| (&self.file).seek(SeekFrom::Start(0)));
         emptied.map_err(|error| self.error(error))?;
-        match validator {
-            Some(validator) => fs::write(&self.validator, validator).map_err(|error| self.error(error)),
-            None => {
-                // Without it nothing is resumed.
-                let _ = fs::remove_file(&self.validator);
-                Ok(())
-            }
+        if let Some(validator) = validator {
+            fs::write(&self.validator, format!("{validator}\n{url}\n")).map_err(|error| self.error(error))?;
         }
+        Ok(())
     }
 
     fn append(&self, bytes: &[u8]) -> Result<(), FetchError> {
@@ -283,8 +362,8 @@ impl Part {
     }
 
     /// Leaves the part for the next try, if that can go on from it.
-    fn leave(self, may_go_on: bool) {
-        let is_useful = may_go_on && self.resumable().is_ok_and(|(_, validator)| validator.is_some());
+    fn leave(self, may_go_on: bool, url: &str) {
+        let is_useful = may_go_on && self.resumable(url).is_ok_and(|(_, validator)| validator.is_some());
         if !is_useful {
             // Best effort: the error at hand is the one to tell.
             let _ = fs::remove_file(&self.path);

@@ -40,6 +40,39 @@ fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn xz(content: &[u8]) -> Vec<u8> {
+    let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::default()).unwrap();
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// An archive whose one name fills memory.
+fn long_name() -> Vec<u8> {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(EntryType::GNULongName);
+    header.set_size(8 << 20);
+    header.set_path("././@LongLink").unwrap();
+    header.set_cksum();
+    let name = vec![b'a'; 8 << 20];
+    gzip(&[header.as_bytes(), &name[..], &tar(GOOD)].concat())
+}
+
+/// A zip archive with one path twice, which no writer makes.
+fn twice() -> Vec<u8> {
+    let mut bytes = zip(&[("aaaa.txt", b"one"), ("bbbb.txt", b"two")]);
+    let at = |bytes: &[u8]| bytes.windows(8).position(|name| name == b"bbbb.txt");
+    while let Some(position) = at(&bytes) {
+        bytes[position..position + 8].copy_from_slice(b"aaaa.txt");
+    }
+    bytes
+}
+
 fn unpack(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), FetchError> {
     let archive = dir.join(name);
     std::fs::write(&archive, bytes).unwrap();
@@ -54,16 +87,7 @@ const GOOD: &[(&str, EntryType, &[u8])] = &[
 
 #[test]
 fn every_kind_of_archive_is_unpacked() {
-    let gzip = {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        encoder.write_all(&tar(GOOD)).unwrap();
-        encoder.finish().unwrap()
-    };
-    let xz = {
-        let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::default()).unwrap();
-        encoder.write_all(&tar(GOOD)).unwrap();
-        encoder.finish().unwrap()
-    };
+    let (gzip, xz) = (gzip(&tar(GOOD)), xz(&tar(GOOD)));
     let zip = zip(&[("a/b.txt", b"content"), ("c/d.txt", b"more")]);
     for (name, bytes) in
         [("x.tar", tar(GOOD)), ("x.tar.gz", gzip.clone()), ("x.TGZ", gzip), ("x.tar.xz", xz), ("x.zip", zip)]
@@ -89,7 +113,19 @@ fn what_could_do_harm_is_refused_and_leaves_nothing() {
     let many: Vec<_> = (0..20).map(|k| format!("f{k}")).collect();
     let many: Vec<_> = many.iter().map(|name| (name.as_str(), EntryType::Regular, &b""[..])).collect();
     let whole = tar(GOOD);
-    let cases: [(&str, Vec<u8>, &str); 14] = [
+    let mut wrong_sum = gzip(&whole);
+    let end = wrong_sum.len();
+    wrong_sum[end - 6] ^= 1;
+    let short = xz(&whole);
+    let short = short[..short.len() - 20].to_vec();
+    let cases: [(&str, Vec<u8>, &str); 21] = [
+        ("x.tar", file("a/C:x"), "absolute"),
+        ("x.tar", tar(&GOOD[1..])[..1024].to_vec(), "cannot unpack"),
+        ("x.tar.gz", wrong_sum, "cannot unpack"),
+        ("x.tar.gz", gzip(&whole)[..40].to_vec(), "cannot unpack"),
+        ("x.tar.xz", short, "cannot unpack"),
+        ("x.tar.gz", long_name(), "cannot unpack"),
+        ("x.zip", twice(), "cannot unpack"),
         ("x.tar", file("../x"), "leads out"),
         ("x.tar", file("a/../../x"), "leads out"),
         ("x.tar", file("/x"), "absolute"),

@@ -152,6 +152,51 @@ fn another_version_or_a_server_without_ranges_begins_anew() {
 }
 
 #[test]
+fn versions_pieces_and_addresses_are_not_mixed() {
+    // The rest of another version, from a server that ignores If-Range.
+    let server = serve(|number, range| match range {
+        Some(start) => rest(start, "\"b\""),
+        None if number == 0 => cut(50_000),
+        None => whole(200),
+    });
+    expect_whole(&server);
+    // Pieces that each say of what whole they are; whoever gets further each time gets there, whatever the number of attempts.
+    let server = serve(|_, range| {
+        let Some(start) = range else { return cut(40_000) };
+        let mut piece = rest(start, "\"a\"");
+        piece.body.truncate(40_000);
+        piece
+    });
+    expect_whole(&server);
+    assert!(server.ranges.lock().unwrap().len() > QUICK.attempts as usize);
+    // What was begun from one address is not continued from another.
+    let dir = tempfile::tempdir().unwrap();
+    assert!(
+        fetch(&serve(|_, range| if range.is_some() { failure(503) } else { cut(9000) }), dir.path(), None)
+            .is_err()
+    );
+    assert_eq!(names(dir.path()), ["file.bin.part", "file.bin.part.version"]);
+    let other = serve(|_, range| if range.is_some() { failure(404) } else { whole(200) });
+    assert_eq!(fetch(&other, dir.path(), None).unwrap(), digest());
+}
+
+#[test]
+fn a_wait_can_be_stopped() {
+    let server = serve(|_, _| failure(500));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file.bin");
+    let download = Download { url: server.url.clone(), path, sha256: None, max_bytes: 1 << 20 };
+    let hour = Duration::from_secs(3600);
+    let patient = Retry { attempts: 2, first_wait: hour, longest_wait: hour };
+    let mut asked = 0;
+    let stopped = download.run(&patient, &mut |_, _| {
+        asked += 1;
+        asked < 3
+    });
+    assert!(matches!(stopped, Err(FetchError::Cancelled { .. })), "{stopped:?}");
+}
+
+#[test]
 fn what_passes_is_waited_for() {
     expect_whole(&serve(|number, _| if number < 2 { failure(500) } else { whole(200) }));
     let busy = || Reply { headers: vec![("Retry-After", "1".to_owned())], ..failure(429) };
