@@ -1,5 +1,4 @@
 use std::cell::Cell;
-use std::collections::HashSet;
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, BufReader, ErrorKind, Read, Write};
@@ -58,8 +57,7 @@ fn extract_alone(archive: &Path, target: &Path, partial: &Path, limits: Limits) 
     }
     // What a process left that was killed.
     let _ = fs::remove_dir_all(partial);
-    let mut unpacker =
-        Unpacker { archive, root: partial, limits, entries: 0, bytes: 0, seen: HashSet::new() };
+    let mut unpacker = Unpacker { archive, root: partial, limits, entries: 0, bytes: 0 };
     let unpacked = unpacker.run().and_then(|()| {
         fs::rename(partial, target).map_err(|source| FetchError::Write { path: target.to_owned(), source })
     });
@@ -75,7 +73,6 @@ struct Unpacker<'a> {
     limits: Limits,
     entries: u64,
     bytes: u64,
-    seen: HashSet<PathBuf>,
 }
 
 impl Unpacker<'_> {
@@ -172,18 +169,42 @@ impl Unpacker<'_> {
 
     fn folder(&mut self, name: &str) -> Result<(), FetchError> {
         let path = self.place(name)?;
-        fs::create_dir_all(&path).map_err(|source| self.write_error(&path, source))
+        self.folders_above(name, &path)?;
+        self.make_folder(name, &path).map(drop)
+    }
+
+    /// Makes the folders between the root and `path` that no entry made; they count like entries.
+    fn folders_above(&mut self, name: &str, path: &Path) -> Result<(), FetchError> {
+        let above = path.strip_prefix(self.root).ok().and_then(Path::parent).unwrap_or(Path::new(""));
+        let mut folder = self.root.to_owned();
+        for component in above {
+            folder.push(component);
+            if self.make_folder(name, &folder)? {
+                self.count(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the folder is new.
+    fn make_folder(&self, name: &str, path: &Path) -> Result<bool, FetchError> {
+        match fs::create_dir(path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                Err(self.unsafe_entry(name, "has the place of another"))
+            }
+            Err(source) => Err(self.write_error(path, source)),
+        }
     }
 
     fn file(&mut self, name: &str, content: &mut dyn Read) -> Result<(), FetchError> {
         let path = self.place(name)?;
-        if path == self.root || !self.seen.insert(path.clone()) {
-            return Err(self.unsafe_entry(name, "has the place of another"));
-        }
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(|source| self.write_error(folder, source))?;
-        }
-        let mut file = File::create_new(&path).map_err(|source| self.write_error(&path, source))?;
+        self.folders_above(name, &path)?;
+        let mut file = File::create_new(&path).map_err(|source| match source.kind() {
+            ErrorKind::AlreadyExists => self.unsafe_entry(name, "has the place of another"),
+            _ => self.write_error(&path, source),
+        })?;
         let mut buffer = vec![0; CHUNK];
         loop {
             let n = match content.read(&mut buffer) {
@@ -200,8 +221,7 @@ impl Unpacker<'_> {
 
     /// Where an entry goes: below the root, whatever its name says.
     fn place(&mut self, name: &str) -> Result<PathBuf, FetchError> {
-        self.entries += 1;
-        self.check(name, self.entries, self.limits.max_entries, "files and folders")?;
+        self.count(name)?;
         if name.starts_with('/') || name.split('/').any(has_drive) {
             return Err(self.unsafe_entry(name, "has an absolute path"));
         }
@@ -217,6 +237,11 @@ impl Unpacker<'_> {
             }
         }
         Ok(path)
+    }
+
+    fn count(&mut self, name: &str) -> Result<(), FetchError> {
+        self.entries += 1;
+        self.check(name, self.entries, self.limits.max_entries, "files and folders")
     }
 
     fn check(&self, entry: &str, found: u64, limit: u64, unit: &'static str) -> Result<(), FetchError> {
@@ -241,10 +266,12 @@ impl Unpacker<'_> {
     }
 }
 
-/// Whether a component of a path is a drive or begins with one: joined to a path on Windows, it replaces it.
+/// Whether a component of a path is a drive or begins with one: joined to a path on Windows, it replaces it. Any other colon
+/// names a hidden stream of a file there.
 fn has_drive(component: &str) -> bool {
     let bytes = component.as_bytes();
-    bytes.get(1) == Some(&b':') && bytes[0].is_ascii_alphabetic()
+    let is_drive = bytes.get(1) == Some(&b':') && bytes[0].is_ascii_alphabetic();
+    is_drive || (cfg!(windows) && bytes.contains(&b':'))
 }
 
 /// Whether an entry is a sparse file of the kind that only its extended header tells.

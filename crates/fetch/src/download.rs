@@ -98,6 +98,9 @@ impl Download {
         progress: &mut dyn FnMut(u64, Option<u64>) -> bool,
     ) -> Result<(), FetchError> {
         let config = Agent::config_builder()
+            .user_agent(concat!("fmam/", env!("CARGO_PKG_VERSION")))
+            // A range and a digest are of the bytes as they are.
+            .accept_encoding("identity")
             .http_status_as_error(false)
             .https_only(self.url.starts_with("https://"))
             .timeout_resolve(Some(PATIENCE))
@@ -159,7 +162,7 @@ impl Download {
             .map_err(|error| FetchError::Unreachable { url: self.url.clone(), source: error.into() })?;
         let status = response.status().as_u16();
         match status {
-            206 if validator.is_some_and(|validator| goes_on(response.headers(), have, &validator)) => {
+            206 if validator.as_ref().is_some_and(|known| goes_on(response.headers(), have, known)) => {
                 let expected = total_of(response.headers());
                 self.receive(response, part, have, expected, progress)
             }
@@ -169,12 +172,13 @@ impl Download {
                 self.receive(response, part, 0, expected, progress)
             }
             // Nothing is left to send, or another file is there now.
-            416 if total_of(response.headers()) == Some(have) && have > 0 => Ok(()),
-            206 | 416 => {
-                part.start_anew(&self.url, None)?;
-                let (url, source) = (self.url.clone(), None);
-                Err(FetchError::Cut { url, received: 0, expected: None, source })
+            416 if total_of(response.headers()) == Some(have)
+                && validator.as_ref().is_some_and(|known| is_same_version(response.headers(), known)) =>
+            {
+                Ok(())
             }
+            206 | 416 => self.again(part),
+            412 if validator.is_some() => self.again(part),
             _ => {
                 let wait = text(response.headers(), "retry-after").and_then(|text| text.parse().ok());
                 match wait.filter(|_| is_passing(status)) {
@@ -183,6 +187,12 @@ impl Download {
                 }
             }
         }
+    }
+
+    /// Forgets a part that the server has no rest of.
+    fn again(&self, part: &Part) -> Result<(), FetchError> {
+        part.start_anew(&self.url, None)?;
+        Err(FetchError::Cut { url: self.url.clone(), received: 0, expected: None, source: None })
     }
 
     /// Appends the body to the part, which has `have` bytes and should get `expected`.
@@ -242,10 +252,13 @@ fn validator_of(headers: &HeaderMap) -> Option<&str> {
 fn goes_on(headers: &HeaderMap, have: u64, validator: &str) -> bool {
     let range = text(headers, "content-range").and_then(|range| range.strip_prefix("bytes "));
     let start = range.and_then(|range| range.split('-').next()).and_then(|start| start.parse().ok());
+    start == Some(have) && is_same_version(headers, validator)
+}
+
+/// Whether the server does not say that it has another version than `validator`.
+fn is_same_version(headers: &HeaderMap, validator: &str) -> bool {
     let is_tag = |validator: &str| validator.starts_with('"');
-    let same_version =
-        validator_of(headers).is_none_or(|found| found == validator || is_tag(found) != is_tag(validator));
-    start == Some(have) && same_version
+    validator_of(headers).is_none_or(|found| found == validator || is_tag(found) != is_tag(validator))
 }
 
 /// Whether a request that failed so may succeed later; no certificate and no address gets better.
@@ -350,15 +363,15 @@ impl Part {
 
     /// Moves the whole file to its place, and makes that last.
     fn finish(self, target: &Path) -> Result<(), FetchError> {
+        // The version first, while the lock guards it: after the rename another process may write its own.
+        let _ = fs::remove_file(&self.validator);
         let moved = self.file.sync_all().and_then(|()| fs::rename(&self.path, target)).and_then(|()| {
             match target.parent().filter(|folder| cfg!(unix) && !folder.as_os_str().is_empty()) {
                 Some(folder) => File::open(folder)?.sync_all(),
                 None => Ok(()),
             }
         });
-        moved.map_err(|source| FetchError::Write { path: target.to_owned(), source })?;
-        let _ = fs::remove_file(&self.validator);
-        Ok(())
+        moved.map_err(|source| FetchError::Write { path: target.to_owned(), source })
     }
 
     /// Leaves the part for the next try, if that can go on from it.
@@ -366,8 +379,8 @@ impl Part {
         let is_useful = may_go_on && self.resumable(url).is_ok_and(|(_, validator)| validator.is_some());
         if !is_useful {
             // Best effort: the error at hand is the one to tell.
-            let _ = fs::remove_file(&self.path);
             let _ = fs::remove_file(&self.validator);
+            let _ = fs::remove_file(&self.path);
         }
     }
 }

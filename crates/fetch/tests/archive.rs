@@ -107,7 +107,7 @@ fn every_kind_of_archive_is_unpacked() {
 
 #[test]
 fn what_could_do_harm_is_refused_and_leaves_nothing() {
-    let file = |name| tar(&[GOOD[1], (name, EntryType::Regular, b"evil")]);
+    let file = |name: &str| tar(&[GOOD[1], (name, EntryType::Regular, b"evil")]);
     let of_kind = |kind| tar(&[GOOD[1], ("x", kind, b"")]);
     let too_large = tar(&[("x", EntryType::Regular, &[0; 2000])]);
     let many: Vec<_> = (0..20).map(|k| format!("f{k}")).collect();
@@ -118,7 +118,10 @@ fn what_could_do_harm_is_refused_and_leaves_nothing() {
     wrong_sum[end - 6] ^= 1;
     let short = xz(&whole);
     let short = short[..short.len() - 20].to_vec();
-    let cases: [(&str, Vec<u8>, &str); 21] = [
+    let deep = "d/".repeat(20) + "x";
+    let cases: [(&str, Vec<u8>, &str); 23] = [
+        ("x.tar", file(&deep), "exceeds 10 files"),
+        ("x.tar", file("a/b.txt/c"), "the place of another"),
         ("x.tar", file("a/C:x"), "absolute"),
         ("x.tar", tar(&GOOD[1..])[..1024].to_vec(), "cannot unpack"),
         ("x.tar.gz", wrong_sum, "cannot unpack"),
