@@ -8,8 +8,8 @@ use fmam_core::{AnomalyMap, Label, Mask, RgbImage, RunRecord, Sample};
 use fmam_datasets::Category;
 use fmam_experiment::{by_type, category_of};
 use fmam_report::{
-    ColourScale, Column, Heatmap, Localization, Report, Row, dataset_title, figure_stem, map_range,
-    method_title, read_maps,
+    ColourScale, Column, Figure, Heatmap, Localization, Report, Row, dataset_title, figure_stem, map_range,
+    method_title, read_maps, run_title,
 };
 
 use crate::exit::usage;
@@ -139,7 +139,7 @@ impl<'a> Gallery<'a> {
         for (kind, images) in [("localisation", chosen), ("failures", mistakes(&runs))] {
             let stem = figure_stem(out, kind, &[&first.dataset, &first.category]);
             if images.is_empty() {
-                remove_figure(&stem)?;
+                Figure::remove(&stem)?;
             } else {
                 paths.extend(self.figure(&images, args.scale)?.draw()?.write(&stem)?);
             }
@@ -167,14 +167,10 @@ impl<'a> Gallery<'a> {
     fn figure(&self, images: &[Shown], scale: ColourScale) -> Result<Localization> {
         let (first, _) = self.runs.first().context("there are no runs")?;
         let several = self.runs.iter().any(|(run, _)| run.backbone != first.backbone);
-        let columns = self.runs.iter().map(|(run, maps)| {
-            let method = method_title(&run.method);
-            let mut title = if several { format!("{method}, {}", run.backbone) } else { method.to_owned() };
-            if run.seed != first.seed {
-                title += &format!(", seed {}", run.seed.value());
-            }
-            Column { title, range: map_range(maps) }
-        });
+        let columns = self
+            .runs
+            .iter()
+            .map(|(run, maps)| Column { title: run_title(run, first, several), range: map_range(maps) });
         let row = |Shown { index, remark }: &Shown| -> Result<Row> {
             let (image, mask) = (self.load)(*index)?;
             let sample = &self.samples[*index];
@@ -253,21 +249,6 @@ fn rank(run: &RunRecord, index: usize) -> String {
         // Rounded down: only above all of them is above 100 per cent.
         n => format!("above {} % of normal", 100 * below / n),
     }
-}
-
-/// Removes the files of a figure, if there are any.
-fn remove_figure(stem: &Path) -> Result<()> {
-    for ending in ["svg", "png"] {
-        let mut path = stem.as_os_str().to_owned();
-        path.push(format!(".{ending}"));
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot remove {}", Path::new(&path).display()));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

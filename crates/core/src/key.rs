@@ -31,6 +31,12 @@ impl RunKey {
         [RUNS_DIR, &dataset, &category, &method, &backbone, &self.seed_name()].iter().collect()
     }
 
+    /// [`RunKey::dir`] with `/` between its parts on every system.
+    pub fn path(&self) -> String {
+        let parts: Vec<_> = self.dir().iter().map(|part| part.to_string_lossy().into_owned()).collect();
+        parts.join("/")
+    }
+
     /// A name for this run that is a single path component.
     pub fn flat_name(&self) -> String {
         format!("{}-{}", self.folder_names().join("-"), self.seed_name())

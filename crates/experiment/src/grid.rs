@@ -97,11 +97,14 @@ impl<'a> Grid<'a> {
     pub fn only(mut self, shard: Shard) -> Self {
         let mut position = 0;
         for (experiment, plans) in &mut self.pending {
-            let first = position;
-            position += experiment.plans().len();
-            let of_experiment =
-                |plan: &RunPlan| experiment.plans().iter().position(|other| other.key == plan.key);
-            plans.retain(|plan| of_experiment(plan).is_some_and(|at| shard.has(first + at)));
+            let mut own = HashSet::new();
+            for plan in experiment.plans() {
+                if shard.has(position) {
+                    own.insert(&plan.key);
+                }
+                position += 1;
+            }
+            plans.retain(|plan| own.contains(&plan.key));
         }
         self
     }

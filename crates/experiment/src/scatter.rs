@@ -56,10 +56,12 @@ pub(crate) fn feature_scales(
     progress: &dyn Progress,
 ) -> Result<Vec<ScaleAnalysis>, ExperimentError> {
     let mut scales: Vec<Scale> = Vec::new();
-    let Some(first) = (0..test.len()).next() else { return Ok(Vec::new()) };
-    let sample_error = |source| ExperimentError::Sample { id: test.sample(first).id.clone(), source };
+    if test.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sample_error = |source| ExperimentError::Sample { id: test.sample(0).id.clone(), source };
     // A detector that compares no features needs no defects either.
-    if detector.features(&[test.image(first).map_err(sample_error)?])?.is_none() {
+    if detector.features(&[test.image(0).map_err(sample_error)?])?.is_none() {
         return Ok(Vec::new());
     }
     let most = POSITIONS.min(ALL_POSITIONS.div_ceil(test.len()));

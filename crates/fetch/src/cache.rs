@@ -48,6 +48,13 @@ pub fn record_digest(path: &Path, digest: &str) -> Result<(), FetchError> {
     written.map_err(|source| FetchError::Write { path: record, source })
 }
 
+/// Removes `path` and the digest that was kept beside it, as far as they are there.
+pub fn forget(path: &Path) {
+    // Best effort: what stays is told by [`check_digest`] when it is used.
+    let _ = fs::remove_file(path);
+    let _ = fs::remove_file(record_path(path));
+}
+
 /// Compares `path` with the digest that was kept when it was fetched; one that has none gets it now. Gives the digest.
 ///
 /// # Errors
@@ -102,5 +109,7 @@ mod tests {
         );
         fs::write(&record, "nothing").unwrap();
         assert!(matches!(check_digest(&path), Err(FetchError::BadRecord { .. })));
+        forget(&path);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

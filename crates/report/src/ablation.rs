@@ -3,17 +3,11 @@
 use fmam_core::{RunRecord, differences};
 use serde_json::Value;
 
-use crate::markdown::Figure;
+use crate::markdown::{Figure, MAIN_FIGURES};
 use crate::paper::method_title;
 use crate::table::{Align, Table};
-use crate::text::{code, escape, points, spread_percent};
+use crate::text::{Markup, points, spread_percent};
 use crate::{Report, Summary};
-
-const FIGURES: [(&str, Figure); 3] = [
-    ("Image AUROC", |row| row.image_auroc),
-    ("Pixel AUROC", |row| row.pixel_auroc),
-    ("AUPRO", |row| row.aupro),
-];
 
 /// A line of an ablation.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,7 +67,7 @@ fn changes(report: &Report, base: &Summary, variant: &Summary) -> String {
 
 /// The difference of a figure to that of the base, in points; `None` for the base itself, and where categories or seeds are not
 /// the same.
-pub(crate) fn gain(base: &Summary, row: &Summary, figure: Figure) -> Option<f64> {
+fn gain(base: &Summary, row: &Summary, figure: Figure) -> Option<f64> {
     if row.method == base.method || row.categories != base.categories || row.seeds != base.seeds {
         return None;
     }
@@ -82,29 +76,36 @@ pub(crate) fn gain(base: &Summary, row: &Summary, figure: Figure) -> Option<f64>
 
 /// The section of `report.md` about a data set; empty where it has no variants.
 pub(crate) fn section(report: &Report, rows: &[Summary]) -> String {
-    ablations(report, rows).iter().map(|ablation| format!("{}\n", table(ablation).markdown())).collect()
+    let table = |ablation: &Ablation<'_>| {
+        let title = method_title(&ablation.base.method);
+        format!("{}\n", ablation.table(title, Markup::Markdown).markdown())
+    };
+    ablations(report, rows).iter().map(table).collect()
 }
 
-fn table(ablation: &Ablation<'_>) -> Table {
-    let figures = FIGURES.iter().flat_map(|(title, _)| [(*title, Align::Right), ("Δ", Align::Right)]);
-    let base = method_title(&ablation.base.method);
-    let names = [(base, Align::Left), ("What differs", Align::Left)];
-    let mut table = Table::new(names.into_iter().chain(figures));
-    for line in &ablation.lines {
-        let name = match line.row.method.split_once('@') {
-            Some((_, variant)) => escape(variant),
-            None => format!("**{}**", escape(method_title(&line.row.method))),
-        };
-        let mut cells =
-            vec![name, if line.what.contains('=') { code(&line.what) } else { line.what.clone() }];
-        for (_, figure) in FIGURES {
-            cells.push(spread_percent(figure(line.row)));
-            let gain = gain(ablation.base, line.row, figure);
-            cells.push(gain.map_or_else(String::new, points));
+impl Ablation<'_> {
+    /// The lines as a table, whose names stand under the title `names`, with its cells as `markup` has them.
+    pub(crate) fn table(&self, names: &str, markup: Markup) -> Table {
+        let figures =
+            MAIN_FIGURES.iter().flat_map(|(title, _)| [(*title, Align::Right), ("Δ", Align::Right)]);
+        let left = [names, "What differs"].map(|title| (title, Align::Left));
+        let mut table = Table::new(left.into_iter().chain(figures));
+        for Line { row, what } in &self.lines {
+            let name = match row.method.split_once('@') {
+                Some((_, variant)) => markup.name(variant),
+                None => markup.strong(method_title(&row.method)),
+            };
+            // A setting, or words.
+            let what = if what.contains('=') { markup.code(what) } else { what.clone() };
+            let mut cells = vec![name, what];
+            for (_, figure) in MAIN_FIGURES {
+                cells.push(spread_percent(figure(row)));
+                cells.push(gain(self.base, row, *figure).map_or_else(String::new, points));
+            }
+            table.row(cells);
         }
-        table.row(cells);
+        table
     }
-    table
 }
 
 #[cfg(test)]
@@ -141,7 +142,7 @@ mod tests {
                 (
                     line.row.method.as_str(),
                     line.what.as_str(),
-                    gain(ablation.base, line.row, FIGURES[0].1).map(points),
+                    gain(ablation.base, line.row, MAIN_FIGURES[0].1).map(points),
                 )
             })
             .collect();
@@ -167,6 +168,6 @@ mod tests {
         ];
         let report = Report::from_records(runs);
         let [base, wide] = report.summary() else { panic!("two rows") };
-        assert_eq!(gain(base, wide, FIGURES[0].1), None);
+        assert_eq!(gain(base, wide, MAIN_FIGURES[0].1), None);
     }
 }

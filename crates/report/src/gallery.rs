@@ -6,7 +6,7 @@ use fmam_core::{Label, OverlayRecord, RunRecord};
 
 use crate::paper::method_title;
 use crate::table::{Align, Table};
-use crate::text::{code, escape, link, slashes};
+use crate::text::{code, escape, link};
 use crate::{Report, Summary};
 
 /// Anomalous images shown of a data set; one normal image is shown besides.
@@ -39,8 +39,7 @@ pub(crate) fn section(report: &Report, rows: &[Summary]) -> String {
         for (run, overlay) in &exhibit.pictures {
             let method = escape(method_title(&run.method));
             let method = if several { format!("{method} {}", code(&run.backbone)) } else { method };
-            let path =
-                format!("{}/{}", slashes(&run.key().dir()), overlay.path.as_deref().unwrap_or_default());
+            let path = format!("{}/{}", run.key().path(), overlay.path.as_deref().unwrap_or_default());
             let alternative = format!("{} of {}", method_title(&run.method), overlay.sample);
             table.row([
                 method,

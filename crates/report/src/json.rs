@@ -3,7 +3,6 @@ use std::collections::BTreeMap;
 use fmam_core::{Analysis, ImageSize, Metrics, RUN_RECORD_SCHEMA, RunRecord};
 use serde::Serialize;
 
-use crate::text::slashes;
 use crate::{Report, ReportError, Summary};
 
 /// The JSON Schema (draft 2020-12) of `report.json`, which describes every field.
@@ -60,7 +59,7 @@ impl<'a> RunEntry<'a> {
             n_test_normal: run.n_test_normal,
             n_test_anomalous: run.n_test_anomalous,
             started_at: run.started_at,
-            dir: slashes(&run.key().dir()),
+            dir: run.key().path(),
             analysis: run.analysis.as_ref(),
             versions: &run.versions,
             config: &run.config,

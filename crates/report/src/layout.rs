@@ -1,10 +1,12 @@
-//! Tables as the paper has them, before they are Markdown or LaTeX: its Table 1 (methods by data sets), its Table 4 (backbones by
+//! Tables as the paper has them, before they are Markdown, HTML or LaTeX: its Table 1 (methods by data sets), its Table 4 (backbones by
 //! methods), and the appendix (categories by methods).
 
 use std::collections::BTreeSet;
 
-use crate::markdown::{Figure, all_categories, ranks};
+use crate::markdown::{Figure, MAIN_FIGURES, all_categories, ranks};
 use crate::paper::{dataset_title, method_title, published};
+use crate::table::{Align, Table};
+use crate::text::{Markup, points, spread_percent};
 use crate::{Estimate, Report, Summary};
 
 /// A cell of a table, not yet in any language.
@@ -32,6 +34,26 @@ pub(crate) struct Layout {
     pub(crate) rows: Vec<Vec<Cell>>,
 }
 
+impl Layout {
+    /// The table with its cells as `markup` has them.
+    pub(crate) fn table(&self, markup: Markup) -> Table {
+        let align = |k| if k < self.n_names { Align::Left } else { Align::Right };
+        let titles = self.header.iter().enumerate().map(|(k, title)| (markup.name(title), align(k)));
+        let mut table = Table::new(titles);
+        let none = || "–".to_owned();
+        for row in &self.rows {
+            table.row(row.iter().map(|cell| match cell {
+                Cell::Name(name) => markup.name(name),
+                Cell::Code(name) => markup.code(name),
+                Cell::Ours(estimate, rank) => markup.ranked(spread_percent(*estimate), *rank),
+                Cell::Paper(figure) => figure.map_or_else(none, |figure| format!("{figure:.1}")),
+                Cell::Difference(difference) => difference.map_or_else(none, points),
+            }));
+        }
+        table
+    }
+}
+
 /// Image and pixel AUROC, as the paper's tables have them.
 const AUROCS: [(&str, Figure); 2] = [("image", |row| row.image_auroc), ("pixel", |row| row.pixel_auroc)];
 
@@ -55,8 +77,15 @@ fn beside_paper(
     cells
 }
 
-fn compared(rows: &[Summary]) -> bool {
+/// Whether the paper has figures of one of the rows.
+pub(crate) fn compared(rows: &[Summary]) -> bool {
     rows.iter().any(|row| published(&row.dataset, &row.method, &row.backbone).is_some())
+}
+
+/// Titles of what [`beside_paper`] gives.
+fn titles(ours: String, compared: bool) -> Vec<String> {
+    let more = if compared { &["paper", "difference"][..] } else { &[] };
+    [ours].into_iter().chain(more.iter().map(|title| (*title).to_owned())).collect()
 }
 
 /// The results on one data set.
@@ -64,10 +93,7 @@ pub(crate) fn results(rows: &[Summary]) -> Layout {
     let compared = compared(rows);
     let mut header = vec!["Method".to_owned(), "Backbone".to_owned()];
     for (name, _) in AUROCS {
-        header.push(format!("{} AUROC", capitalised(name)));
-        if compared {
-            header.extend(["paper".to_owned(), "difference".to_owned()]);
-        }
+        header.extend(titles(format!("{} AUROC", capitalised(name)), compared));
     }
     header.push(AUPRO.0.to_owned());
     let line = |row: &Summary| {
@@ -100,10 +126,7 @@ pub(crate) fn table_1(report: &Report) -> Option<Layout> {
     let mut header = vec!["Method".to_owned(), "Backbone".to_owned()];
     for rows in &datasets {
         for (name, _) in AUROCS {
-            header.push(format!("{}, {name}", dataset_title(&rows[0].dataset)));
-            if compared(rows) {
-                header.extend(["paper".to_owned(), "difference".to_owned()]);
-            }
+            header.extend(titles(format!("{}, {name}", dataset_title(&rows[0].dataset)), compared(rows)));
         }
     }
     let line = |(method, backbone): (&str, &str)| {
@@ -141,10 +164,7 @@ pub(crate) fn table_4(rows: &[Summary]) -> Vec<Layout> {
         let compared = compared(rows);
         for method in [plain, &mapped] {
             for (name, _) in AUROCS {
-                header.push(format!("{}, {name}", method_title(method)));
-                if compared {
-                    header.extend(["paper".to_owned(), "difference".to_owned()]);
-                }
+                header.extend(titles(format!("{}, {name}", method_title(method)), compared));
             }
         }
         let line = |backbone: &str| {
@@ -173,11 +193,6 @@ pub(crate) fn by_category(report: &Report, rows: &[Summary]) -> Vec<Layout> {
     if categories.len() < 2 {
         return Vec::new();
     }
-    let several = rows.iter().any(|row| row.backbone != rows[0].backbone);
-    let name = |row: &Summary| {
-        let method = method_title(&row.method);
-        if several { format!("{method} {}", row.backbone) } else { method.to_owned() }
-    };
     let table = |(title, figure): (&str, Figure)| {
         let line = |category: &String| {
             // Each category by itself, as if there were no other.
@@ -199,14 +214,25 @@ pub(crate) fn by_category(report: &Report, rows: &[Summary]) -> Vec<Layout> {
         };
         Layout {
             title: format!("{title} by category of {}", dataset_title(&rows[0].dataset)),
-            header: ["Category".to_owned()].into_iter().chain(rows.iter().map(name)).collect(),
+            header: ["Category".to_owned()]
+                .into_iter()
+                .chain(rows.iter().map(|row| column_title(row, rows)))
+                .collect(),
             n_names: 1,
             rows: categories.iter().map(line).collect(),
         }
     };
-    let figures: [(&str, Figure); 3] =
-        [("Image AUROC", AUROCS[0].1), ("Pixel AUROC", AUROCS[1].1), ("AUPRO", AUPRO.1)];
-    figures.map(table).into_iter().collect()
+    MAIN_FIGURES.iter().copied().map(table).collect()
+}
+
+/// A row's method, with its backbone where the rows have several.
+pub(crate) fn column_title(row: &Summary, rows: &[Summary]) -> String {
+    let method = method_title(&row.method);
+    if has_several_backbones(rows) { format!("{method} {}", row.backbone) } else { method.to_owned() }
+}
+
+pub(crate) fn has_several_backbones(rows: &[Summary]) -> bool {
+    rows.iter().any(|row| row.backbone != rows[0].backbone)
 }
 
 fn capitalised(word: &str) -> String {

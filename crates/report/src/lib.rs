@@ -37,7 +37,7 @@ mod text;
 pub use colormap::inferno;
 pub use error::ReportError;
 pub use events::{event_file_name, training_events};
-pub use figure::{ColourScale, Column, Figure, Heatmap, Localization, Row, figure_stem};
+pub use figure::{ColourScale, Column, Figure, Heatmap, Localization, Row, figure_stem, run_title};
 pub use json::REPORT_SCHEMA;
 pub use map_file::{read_maps, write_map, write_maps};
 pub use merge::{Merged, merge, write_grid};

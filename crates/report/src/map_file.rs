@@ -142,6 +142,7 @@ mod tests {
         }
         assert!(matches!(write_map(&path, &map, ImageSize::new(0, 4)), Err(ReportError::MapFile { .. })));
     }
+
     #[test]
     fn the_maps_of_a_split_come_back_smaller_and_in_order() {
         let folder = tempfile::tempdir().unwrap();

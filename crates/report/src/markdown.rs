@@ -3,11 +3,11 @@ use std::collections::BTreeSet;
 use fmam_core::RunRecord;
 
 use crate::analysis::{scatter_table, separability_table};
-use crate::layout::{self, Cell, Layout};
+use crate::layout::{self, Layout, has_several_backbones};
 use crate::paper::{dataset_title, method_title};
 use crate::settings::{distinct, epochs, image_size, versions};
 use crate::table::{Align, Table};
-use crate::text::{code, escape, listed, points, short, spread_percent};
+use crate::text::{Markup, code, escape, listed, short, spread_percent};
 use crate::{Estimate, Report, Summary, ablation, comparison, gallery};
 
 pub(crate) type Figure = fn(&Summary) -> Option<Estimate>;
@@ -22,6 +22,9 @@ pub(crate) const FIGURES: [(&str, Figure); 6] = [
     ("Pixel AP", |row| row.pixel_ap),
     ("F1-max (oracle)", |row| row.image_f1_max),
 ];
+
+/// Those of them that every comparison has.
+pub(crate) const MAIN_FIGURES: &[(&str, Figure)] = FIGURES.split_at(3).0;
 
 const LEGEND: &str = "\
 Figures are in per cent, from the last epoch. Each is the mean over the categories, then over the seeds; ± is the \
@@ -118,23 +121,10 @@ fn ablations(report: &Report) -> String {
 fn paper_layouts(report: &Report) -> String {
     let mut layouts: Vec<Layout> = layout::table_1(report).into_iter().collect();
     layouts.extend(report.datasets().flat_map(layout::table_4));
-    layouts.iter().map(|layout| format!("## {}\n\n{}\n", layout.title, laid_out(layout).markdown())).collect()
-}
-
-fn laid_out(layout: &Layout) -> Table {
-    let align = |k| if k < layout.n_names { Align::Left } else { Align::Right };
-    let titles = layout.header.iter().enumerate().map(|(k, title)| (escape(title), align(k)));
-    let mut table = Table::new(titles);
-    for row in &layout.rows {
-        table.row(row.iter().map(|cell| match cell {
-            Cell::Name(name) => escape(name),
-            Cell::Code(name) => code(name),
-            Cell::Ours(estimate, rank) => marked(spread_percent(*estimate), *rank),
-            Cell::Paper(figure) => figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.1}")),
-            Cell::Difference(difference) => difference.map_or_else(|| "–".to_owned(), points),
-        }));
-    }
-    table
+    layouts
+        .iter()
+        .map(|layout| format!("## {}\n\n{}\n", layout.title, layout.table(Markup::Markdown).markdown()))
+        .collect()
 }
 
 const SCORES: &str = "\
@@ -172,8 +162,7 @@ fn analyses(report: &Report) -> String {
 /// A row's method, with its backbone where the rows have several.
 fn in_column(row: &Summary, rows: &[Summary]) -> String {
     let method = escape(method_title(&row.method));
-    let several = rows.iter().any(|other| other.backbone != row.backbone);
-    if several { format!("{method} {}", code(&row.backbone)) } else { method }
+    if has_several_backbones(rows) { format!("{method} {}", code(&row.backbone)) } else { method }
 }
 
 fn heading(rows: &[Summary]) -> String {
@@ -197,22 +186,13 @@ fn results(rows: &[Summary]) -> String {
     for row in rows {
         let figures = FIGURES.iter().map(|&(_, figure)| {
             let text = spread_percent(figure(row));
-            marked(text, ranks(row, rows, figure))
+            Markup::Markdown.ranked(text, ranks(row, rows, figure))
         });
         let identity = [escape(method_title(&row.method)), code(&row.backbone)];
         let speeds = [seconds(row.fit_seconds), amount(row.score_images_per_second)];
         table.row(identity.into_iter().chain(figures).chain(speeds));
     }
     table.markdown()
-}
-
-/// The best of a column in bold, the second best in italics.
-fn marked(text: String, rank: Option<usize>) -> String {
-    match rank {
-        Some(0) => format!("**{text}**"),
-        Some(1) => format!("_{text}_"),
-        _ => text,
-    }
 }
 
 /// How many different figures of its column are better than that of a row, as printed. Means over other categories are other

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use fmam_core::{GRID_FILE, GridList, RECORD_FILE, RunRecord, Shard, differences};
 
+use crate::ReportError;
 use crate::store::{load_records, write_atomic};
-use crate::{ReportError, text::slashes};
 
 /// What came of a merge.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,7 +45,7 @@ pub fn merge(parts: &[PathBuf], out: &Path) -> Result<Merged, ReportError> {
             }
         }
     }
-    let finished: Vec<String> = known.iter().map(|record| slashes(&record.key().dir())).collect();
+    let finished: Vec<String> = known.iter().map(|record| record.key().path()).collect();
     for part in parts {
         let Some(grid) = grid_of(part)? else { continue };
         for (position, run) in grid.runs.into_iter().enumerate() {
@@ -138,7 +138,7 @@ mod tests {
         let folder = out.join(run.key().dir());
         write_atomic(&folder.join("model/a.bin"), b"model").unwrap();
         write_atomic(&folder.join(RECORD_FILE), &serde_json::to_vec(&run).unwrap()).unwrap();
-        let runs = (0..3).map(|seed| slashes(&record("demo", "plain", "rkd", seed).key().dir())).collect();
+        let runs = (0..3).map(|seed| record("demo", "plain", "rkd", seed).key().path()).collect();
         write_grid(&out, &GridList { shard: Shard { index: seed as usize + 1, of: 3 }, runs }).unwrap();
         out
     }

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use fmam_core::RunRecord;
 
 use crate::analysis::{scatter_table, separability_table};
+use crate::layout::column_title;
 use crate::paper::{dataset_title, method_title, paper_position, published};
 use crate::table::{Align, Table};
 use crate::text::spread_percent;
@@ -97,11 +98,7 @@ impl Report {
     pub fn terminal_analyses(&self) -> String {
         let mut text = String::new();
         for rows in self.datasets() {
-            let several = rows.iter().any(|row| row.backbone != rows[0].backbone);
-            let title = |row: &Summary| {
-                let method = method_title(&row.method).to_owned();
-                if several { format!("{method} {}", row.backbone) } else { method }
-            };
+            let title = |row: &Summary| column_title(row, rows);
             let tables = [scatter_table(self, rows, &title), separability_table(self, rows, &title)];
             for table in tables.into_iter().flatten() {
                 text.push_str(&format!("{}\n\n{}\n", dataset_title(&rows[0].dataset), table.terminal()));

@@ -1,7 +1,5 @@
 //! How figures, names and paths are written in Markdown, most of them in HTML too.
 
-use std::path::Path;
-
 use crate::Estimate;
 
 /// A difference in points with its sign.
@@ -50,10 +48,42 @@ pub(crate) fn link(path: &str) -> String {
     target
 }
 
-/// A relative path with `/` between its parts on every system.
-pub(crate) fn slashes(path: &Path) -> String {
-    let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
-    parts.join("/")
+/// Text in which no character is taken for HTML or SVG, in an attribute too.
+pub(crate) fn escape_html(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// What the text of a table's cells is for: the same table in Markdown, or plain for what escapes cells itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Markup {
+    Markdown,
+    Plain,
+}
+
+impl Markup {
+    /// A name.
+    pub(crate) fn name(self, name: &str) -> String {
+        if self == Self::Markdown { escape(name) } else { name.to_owned() }
+    }
+
+    /// The name of a thing in code.
+    pub(crate) fn code(self, name: &str) -> String {
+        if self == Self::Markdown { code(name) } else { name.to_owned() }
+    }
+
+    /// A name that stands out.
+    pub(crate) fn strong(self, name: &str) -> String {
+        if self == Self::Markdown { format!("**{}**", escape(name)) } else { name.to_owned() }
+    }
+
+    /// A figure; the best of a column in bold, the second best in italics.
+    pub(crate) fn ranked(self, text: String, rank: Option<usize>) -> String {
+        match rank.filter(|_| self == Self::Markdown) {
+            Some(0) => format!("**{text}**"),
+            Some(1) => format!("_{text}_"),
+            _ => text,
+        }
+    }
 }
 
 /// Text in which no character is taken for Markdown or ends a table cell. `_` within words is harmless.

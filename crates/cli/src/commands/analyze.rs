@@ -106,8 +106,7 @@ fn analyze_runs(args: &Args, out: &Path, device: &Device) -> Result<()> {
     let report = Report::from_records(load_records(out)?);
     let written = write_all(&report, out, args.data_root.as_deref(), &FigureArgs::default())?;
     if args.json {
-        let folder = |run: &RunRecord| run.key().dir().display().to_string();
-        let entry = |run: &RunRecord| Some((folder(run), serde_json::to_value(run.analysis.as_ref()?)));
+        let entry = |run: &RunRecord| Some((run.key().path(), serde_json::to_value(run.analysis.as_ref()?)));
         let entries = report.runs().iter().filter_map(entry);
         print_json(&entries.map(|(key, value)| Ok((key, value?))).collect::<Result<Map<_, _>>>()?)?;
     } else {

@@ -124,7 +124,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(shard) = args.shard {
         grid = grid.only(shard);
         n_runs = (0..n_runs).filter(|&position| shard.has(position)).count();
-        write_grid(&out, &GridList { shard, runs: plans.iter().map(|plan| folder(plan)).collect() })?;
+        write_grid(&out, &GridList { shard, runs: plans.iter().map(|plan| plan.key.path()).collect() })?;
     }
     let pending = grid.pending();
     let n_before = n_runs - pending.len();
@@ -174,18 +174,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// The folder of a run relative to an output folder, with `/` on every system.
-fn folder(plan: &RunPlan) -> String {
-    let parts: Vec<_> = plan.key.dir().iter().map(|part| part.to_string_lossy().into_owned()).collect();
-    parts.join("/")
-}
-
 /// A line for each run: its number, counted from 1, whether it is to do, and its folder.
 fn plan(plans: &[&RunPlan], pending: &[&RunPlan]) -> String {
     let is_pending = |plan: &RunPlan| pending.iter().any(|other| other.key == plan.key);
     let line = |(k, plan): (usize, &&RunPlan)| {
         let state = if is_pending(plan) { "pending" } else { "finished" };
-        format!("{} {state} {}\n", k + 1, folder(plan))
+        format!("{} {state} {}\n", k + 1, plan.key.path())
     };
     plans.iter().enumerate().map(line).collect()
 }

@@ -3,13 +3,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use candle_core::Device;
 use clap::Subcommand;
-use fmam_fetch::{ExpectedSha256, record_digest, sha256_file};
+use fmam_fetch::{ExpectedSha256, forget, record_digest, sha256_file};
 use fmam_models::{BACKBONES, Weights, import_lite0, load_backbone, save_tensors};
 
 use crate::exit::usage;
 use crate::interrupt;
 use crate::stdout::print;
-use crate::transfer::{bring, fetched_weights, find, published_weights, weights_dir};
+use crate::transfer::{PublishedWeights, bring, fetched_weights, find, published_weights, weights_dir};
 
 /// No published checkpoint is larger.
 const MAX_BYTES: u64 = 2 << 30;
@@ -62,8 +62,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 return Err(usage(anyhow!("--from-file is for one backbone")));
             }
             interrupt::install()?;
+            let published = published_weights(manifest.as_deref())?;
             for name in names {
-                let path = fetch(name, from_file.as_deref(), *offline, manifest.as_deref())?;
+                let entry = find(&published, name, |weights| &weights.name, "weights")?;
+                let path = fetch(entry, from_file.as_deref(), *offline)?;
                 print(&format!("{}\n", path.display()))?;
             }
             Ok(())
@@ -77,9 +79,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Brings the published file into the cache and makes safetensors of what features need. A file of another architecture does not
 /// stay.
-fn fetch(name: &str, from_file: Option<&Path>, offline: bool, manifest: Option<&Path>) -> Result<PathBuf> {
-    let published = published_weights(manifest)?;
-    let entry = find(&published, name, |weights| &weights.name, "weights")?;
+fn fetch(entry: &PublishedWeights, from_file: Option<&Path>, offline: bool) -> Result<PathBuf> {
+    let name = &entry.name;
     let folder = weights_dir()?;
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let file = folder.join(entry.url.rsplit('/').next().unwrap_or(name));
@@ -103,10 +104,7 @@ fn fetch(name: &str, from_file: Option<&Path>, offline: bool, manifest: Option<&
     let converted = load_backbone(name, Some(&file), &Device::Cpu)
         .and_then(|backbone| save_tensors(&target, backbone.tensors()));
     if let Err(error) = converted {
-        // Best effort: the error is the one to tell.
-        let mut record = file.clone().into_os_string();
-        record.push(".sha256");
-        let _ = std::fs::remove_file(&file).and_then(|()| std::fs::remove_file(record));
+        forget(&file);
         return Err(error)
             .context(format!("the file of {} is not what it should be; it was removed", entry.architecture));
     }

@@ -2,8 +2,8 @@
 
 use fmam_core::{RunRecord, ScoreSeparability};
 
-use super::{Figure, Panel, sheet};
-use crate::paper::{dataset_title, method_title};
+use super::{Figure, Panel, run_title, sheet};
+use crate::paper::dataset_title;
 use crate::text::percent;
 use crate::{Report, ReportError, Summary, plots};
 
@@ -29,15 +29,10 @@ pub(super) fn distributions(
     runs.sort_by_key(|run| run.method != "teacher");
     let Some(first) = runs.first() else { return Ok(None) };
     let several = runs.iter().any(|run| run.backbone != first.backbone);
-    let name = |run: &RunRecord| {
-        let method = method_title(&run.method);
-        let name = if several { format!("{method}, {}", run.backbone) } else { method.to_owned() };
-        if run.seed == first.seed { name } else { format!("{name}, seed {}", run.seed.value()) }
-    };
     let images = |run: &&RunRecord| {
         let scores = run.analysis.as_ref().and_then(|analysis| analysis.image_scores);
         Ok(Panel {
-            heading: name(run),
+            heading: run_title(run, first, several),
             plot: plots::image_scores(&run.artefacts.overlays)?,
             note: note(Some(run.metrics.image_auroc), scores),
         })

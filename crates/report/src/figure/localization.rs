@@ -199,14 +199,14 @@ fn coloured(map: &AnomalyMap, size: ImageSize, range: (f32, f32)) -> Result<RgbI
 
 /// An image with its upper left corner at `[x, y]`, as wide as a panel.
 fn picture([x, y]: [f64; 2], height: f64, image: &RgbImage) -> Result<String, ReportError> {
-    embedded([x, y, PANEL, height], image, "")
+    embedded([x, y, PANEL, height], image)
 }
 
 /// An image stretched to `[x, y, width, height]`.
-fn embedded([x, y, width, height]: [f64; 4], image: &RgbImage, more: &str) -> Result<String, ReportError> {
+fn embedded([x, y, width, height]: [f64; 4], image: &RgbImage) -> Result<String, ReportError> {
     let png = png(image).map_err(|error| ReportError::Plot { reason: error.to_string() })?;
     Ok(format!(
-        "<image x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width}\" height=\"{height:.1}\" preserveAspectRatio=\"none\"{more} \
+        "<image x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width}\" height=\"{height:.1}\" preserveAspectRatio=\"none\" \
          href=\"data:image/png;base64,{}\"/>\n",
         STANDARD.encode(png)
     ))
@@ -261,7 +261,7 @@ fn runs(n: usize, set: impl Fn(usize) -> bool, mut take: impl FnMut(usize, usize
 fn horizontal_bar([x, y]: [f64; 2], (low, high): (f32, f32)) -> Result<String, ReportError> {
     let colours = RgbImage::from_fn(ImageSize::new(1, 256), |_, x| inferno(x as f32 / 255.0));
     let below = y + BAR + 14.0;
-    Ok(embedded([x, y, PANEL, BAR], &colours, "")?
+    Ok(embedded([x, y, PANEL, BAR], &colours)?
         + &text([x, below], 11.0, Anchor::Start, &score(low))
         + &text([x + PANEL, below], 11.0, Anchor::End, &score(high)))
 }
@@ -269,7 +269,7 @@ fn horizontal_bar([x, y]: [f64; 2], (low, high): (f32, f32)) -> Result<String, R
 fn vertical_bar([x, y]: [f64; 2], height: f64, (low, high): (f32, f32)) -> Result<String, ReportError> {
     let colours = RgbImage::from_fn(ImageSize::new(256, 1), |y, _| inferno(1.0 - y as f32 / 255.0));
     let right = x + BAR + 4.0;
-    Ok(embedded([x, y, BAR, height], &colours, "")?
+    Ok(embedded([x, y, BAR, height], &colours)?
         + &text([right, y + 10.0], 11.0, Anchor::Start, &score(high))
         + &text([right, y + height], 11.0, Anchor::Start, &score(low)))
 }

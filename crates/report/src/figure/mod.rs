@@ -4,19 +4,22 @@ mod distributions;
 mod localization;
 mod statistics;
 
-/// Folder of the figures beside the report.
-pub(crate) const FIGURES_DIR: &str = "figures";
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fmam_core::RunRecord;
 use resvg::{tiny_skia, usvg};
 
 use crate::markdown::all_categories;
+use crate::paper::method_title;
 use crate::plots::{self, INK_FILL, Tone};
+use crate::text::escape_html;
 use crate::{Report, ReportError, Summary, write_atomic};
 
 pub use localization::{ColourScale, Column, Heatmap, Localization, Row};
+
+/// Folder of the figures beside the report.
+pub(crate) const FIGURES_DIR: &str = "figures";
 
 /// Pixels of the PNG file per unit of the SVG file.
 const PNG_SCALE: f32 = 2.0;
@@ -85,16 +88,50 @@ impl Figure {
     /// # Errors
     /// [`ReportError::Plot`], [`ReportError::Write`].
     pub fn write(&self, stem: &Path) -> Result<[PathBuf; 2], ReportError> {
-        let [svg, png] = ["svg", "png"].map(|ending| {
-            // Not `with_extension`: a name may have dots.
-            let mut path = stem.as_os_str().to_owned();
-            path.push(format!(".{ending}"));
-            PathBuf::from(path)
-        });
+        let [svg, png] = files(stem);
         write_atomic(&svg, self.svg().as_bytes())?;
         write_atomic(&png, &self.png()?)?;
         Ok([svg, png])
     }
+
+    /// Removes what [`Figure::write`] wrote, if there is anything.
+    ///
+    /// # Errors
+    /// [`ReportError::Write`].
+    pub fn remove(stem: &Path) -> Result<(), ReportError> {
+        for path in files(stem) {
+            match std::fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(ReportError::Write { path, source });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The two files of a figure.
+fn files(stem: &Path) -> [PathBuf; 2] {
+    ["svg", "png"].map(|ending| {
+        // Not `with_extension`: a name may have dots.
+        let mut path = stem.as_os_str().to_owned();
+        path.push(format!(".{ending}"));
+        PathBuf::from(path)
+    })
+}
+
+/// What a figure calls a run that stands in it beside `first`: its method, and in what else it differs from that. `several` says
+/// that the runs of the figure have several backbones.
+pub fn run_title(run: &RunRecord, first: &RunRecord, several: bool) -> String {
+    let mut title = method_title(&run.method).to_owned();
+    if several {
+        title += &format!(", {}", run.backbone);
+    }
+    if run.seed != first.seed {
+        title += &format!(", seed {}", run.seed.value());
+    }
+    title
 }
 
 /// Where the figure of `kind` about `parts` (data set and category, say) lies in the folder of a report, without its ending.
@@ -238,7 +275,7 @@ fn escape(text: &str) -> String {
         .chars()
         .map(|c| if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') { ' ' } else { c })
         .collect();
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    escape_html(&text)
 }
 
 #[cfg(test)]
@@ -263,6 +300,10 @@ mod tests {
         // White ground and dark letters.
         assert_eq!(pixels.get_pixel(119, 59).0, [255; 3]);
         assert!(pixels.pixels().any(|pixel| pixel.0[0] < 100));
+        for _ in 0..2 {
+            Figure::remove(&out.path().join("v1.2")).unwrap();
+            assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0);
+        }
     }
 
     #[test]

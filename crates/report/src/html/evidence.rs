@@ -3,15 +3,14 @@
 use std::path::Path;
 
 use super::pictures::Pictures;
-use super::tables::escape;
-use crate::ablation::{Ablation, Line, ablations, gain};
+use crate::ablation::{Ablation, ablations};
 use crate::analysis::{scatter_table, separability_table};
 use crate::figure::{FIGURES_DIR, distributions_of, figure_stem, statistics_of};
-use crate::layout::{self, Cell, Layout};
-use crate::markdown::{Figure, all_categories};
+use crate::layout::{self, Layout, has_several_backbones};
+use crate::markdown::all_categories;
 use crate::paper::method_title;
 use crate::table::{Align, Table};
-use crate::text::{link, points, spread_percent};
+use crate::text::{Markup, escape_html as escape, link};
 use crate::{Report, ReportError, Summary};
 
 /// The parts that a data set has, each closed but for the first.
@@ -115,47 +114,19 @@ fn features(report: &Report, rows: &[Summary]) -> Result<Vec<(String, String)>, 
 }
 
 fn ablation(ablation: &Ablation<'_>) -> (String, String) {
-    let figures: [(&str, Figure); 3] = [
-        ("Image AUROC", |row| row.image_auroc),
-        ("Pixel AUROC", |row| row.pixel_auroc),
-        ("AUPRO", |row| row.aupro),
-    ];
-    let header = figures.iter().flat_map(|(title, _)| [(*title, Align::Right), ("Δ", Align::Right)]);
-    let mut table =
-        Table::new([("Variant", Align::Left), ("What differs", Align::Left)].into_iter().chain(header));
-    for Line { row, what } in &ablation.lines {
-        let name = row.method.split_once('@').map_or(method_title(&row.method), |(_, variant)| variant);
-        let mut cells = vec![name.to_owned(), what.clone()];
-        for (_, figure) in figures {
-            cells.push(spread_percent(figure(row)));
-            cells.push(gain(ablation.base, row, figure).map_or_else(String::new, points));
-        }
-        table.row(cells);
-    }
     let title = format!("Ablation of {}, {}", method_title(&ablation.base.method), ablation.base.backbone);
-    let table = html(&table, &title);
+    let table = html(&ablation.table("Variant", Markup::Plain), &title);
     (title, format!("<p>Δ is the difference to the method as it is, in points.</p>\n{table}"))
 }
 
 fn laid_out(layout: &Layout) -> (String, String) {
-    let align = |k| if k < layout.n_names { Align::Left } else { Align::Right };
-    let mut table = Table::new(layout.header.iter().enumerate().map(|(k, title)| (title.as_str(), align(k))));
-    for row in &layout.rows {
-        table.row(row.iter().map(|cell| match cell {
-            Cell::Name(name) | Cell::Code(name) => name.clone(),
-            Cell::Ours(estimate, _) => spread_percent(*estimate),
-            Cell::Paper(figure) => figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.1}")),
-            Cell::Difference(difference) => difference.map_or_else(|| "–".to_owned(), points),
-        }));
-    }
-    (layout.title.clone(), html(&table, &layout.title))
+    (layout.title.clone(), html(&layout.table(Markup::Plain), &layout.title))
 }
 
 /// A row's method, with its backbone where the rows have several.
 fn name(row: &Summary, rows: &[Summary]) -> String {
     let method = method_title(&row.method);
-    let several = rows.iter().any(|other| other.backbone != row.backbone);
-    if several { format!("{method}, {}", row.backbone) } else { method.to_owned() }
+    if has_several_backbones(rows) { format!("{method}, {}", row.backbone) } else { method.to_owned() }
 }
 
 /// A wide figure, which scrolls on a narrow page.

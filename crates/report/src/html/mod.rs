@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 
 use crate::overlay::panel_lefts;
 use crate::paper::{dataset_title, method_title};
-use crate::text::slashes;
 use crate::{Report, ReportError, plots};
 use pictures::Pictures;
 
@@ -69,7 +68,7 @@ fn page_data(report: &Report, dir: &Path, pictures: &mut Pictures) -> Result<Val
 }
 
 fn run_data(run: &RunRecord, dir: &Path, pictures: &mut Pictures) -> Result<Value, ReportError> {
-    let folder = slashes(&run.key().dir());
+    let folder = run.key().path();
     let samples = &run.artefacts.overlays;
     let shown: Vec<Value> = samples
         .iter()

@@ -2,9 +2,10 @@
 
 use fmam_core::RunRecord;
 
+use crate::layout::compared;
 use crate::markdown::{FIGURES, ranks};
 use crate::paper::{dataset_title, method_title, published};
-use crate::text::{link, percent, short, slashes, spread_percent};
+use crate::text::{escape_html as escape, link, percent, short, spread_percent};
 use crate::{Report, Summary};
 
 /// What the report is of, in one sentence.
@@ -15,7 +16,7 @@ pub(super) fn opening(report: &Report) -> String {
 
 /// The section of a data set: a row for each method and backbone, then `evidence`.
 pub(super) fn dataset(index: usize, rows: &[Summary], evidence: &str) -> String {
-    let compared = rows.iter().any(|row| published(&row.dataset, &row.method, &row.backbone).is_some());
+    let compared = compared(rows);
     let title = escape(dataset_title(&rows[0].dataset));
     let figures = FIGURES.map(|(title, _)| title);
     let mut header = headings(&["Method", "Backbone"], false) + &headings(&figures, true);
@@ -73,7 +74,7 @@ pub(super) fn runs(report: &Report) -> String {
         );
     let mut body = String::new();
     for run in report.runs() {
-        let id = slashes(&run.key().dir());
+        let id = run.key().path();
         let name = [dataset_title(&run.dataset), &run.category, method_title(&run.method), &run.backbone];
         let [dataset, category, method, backbone] = name.map(escape);
         let metrics = &run.metrics;
@@ -132,9 +133,4 @@ fn headings(titles: &[&str], numbers: bool) -> String {
 
 fn cell(text: Option<&str>) -> String {
     format!("<td>{}</td>", text.unwrap_or("–"))
-}
-
-/// Text in which no character is taken for HTML, in an attribute too.
-pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
