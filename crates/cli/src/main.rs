@@ -8,6 +8,7 @@ mod device;
 mod eta;
 mod exit;
 mod figures;
+mod hub;
 mod interrupt;
 mod npy;
 mod overlays;

@@ -126,6 +126,7 @@ mod tests {
     use fmam_models::{BACKBONES, Weights};
 
     use super::*;
+    use crate::hub::HubFile;
 
     #[test]
     fn every_backbone_without_weights_of_its_own_has_published_ones() {
@@ -133,8 +134,10 @@ mod tests {
         for entry in BACKBONES.iter().filter(|entry| matches!(entry.weights, Weights::File)) {
             let found = find(&published, entry.name, |weights| &weights.name, "weights").unwrap();
             let digest: ExpectedSha256 = found.sha256.parse().unwrap();
-            // torchvision's file names carry it.
-            assert!(found.url.contains(&digest.to_string()), "{}", found.url);
+            // torchvision's file names carry it; the hub's files are pinned by all of it.
+            let is_named = found.url.contains(&digest.to_string());
+            let is_pinned = HubFile::at(&found.url).is_some() && found.sha256.len() == 64;
+            assert!(is_named || is_pinned, "{}", found.url);
         }
         assert!(find(&published, "none", |weights| &weights.name, "weights").is_err());
     }

@@ -95,6 +95,19 @@ pub enum ExperimentError {
         /// The side that was asked for.
         actual: usize,
     },
+    /// The patches of a backbone do not fill images of this size.
+    #[error(
+        "backbone `{backbone}` takes images whose side is a multiple of {step}, got {actual}: try --image-size {}",
+        (actual / step).max(1) * step
+    )]
+    BackboneImageSize {
+        /// The backbone.
+        backbone: String,
+        /// Sides that it takes are multiples of this.
+        step: usize,
+        /// The side that was asked for.
+        actual: usize,
+    },
     /// Without a loader thread nothing is ever loaded.
     #[error("`loader_threads` must be at least 1")]
     LoaderThreads,
@@ -245,6 +258,7 @@ impl ExperimentError {
             | Self::EmptyItem { .. }
             | Self::Repeated { .. }
             | Self::ImageSize { .. }
+            | Self::BackboneImageSize { .. }
             | Self::LoaderThreads
             | Self::Configuration(_)
             | Self::Model(ModelError::UnknownBackbone { .. } | ModelError::WeightsNeeded { .. }) => true,

@@ -6,12 +6,14 @@ use candle_core::Device;
 use fmam_core::{ImageSize, Progress, RunKey, SampleSource, ordered_map};
 use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions};
 use fmam_methods::{Fitted, Method, MethodError, RunContext};
-use fmam_models::{BACKBONES, LoadedBackbone, ModelError, load_backbone};
+use fmam_models::{BACKBONES, Backbone, LoadedBackbone, ModelError, load_backbone};
 use fmam_synthesis::{SynthesisConfig, Synthesizer, Textures};
 use serde_json::{Value, json};
 
 use crate::overrides::{method_entry, method_table};
-use crate::{ExperimentConfig, ExperimentError, StageEpochs, device_name, key, stage_epochs};
+use crate::{
+    ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP, StageEpochs, device_name, key, stage_epochs,
+};
 
 /// Name of the stage, for [`Progress`], in which images are decoded before a training.
 pub const READING: &str = "reading images";
@@ -73,7 +75,9 @@ impl Experiment {
         let mut backbones = BTreeMap::new();
         for name in &config.backbones {
             let weights = config.weights.get(name).map(|path| path.as_path());
-            backbones.insert(name.clone(), Arc::new(load_backbone(name, weights, &device)?));
+            let backbone = load_backbone(name, weights, &device)?;
+            check_image_size(&backbone, config.image_size)?;
+            backbones.insert(name.clone(), Arc::new(backbone));
         }
         let mut seeds = BTreeMap::new();
         for name in &config.methods {
@@ -246,6 +250,20 @@ fn check_backbone_names(config: &ExperimentConfig) -> Result<(), ExperimentError
     match names.find(|name| !BACKBONES.iter().any(|entry| entry.name == name.as_str())) {
         Some(name) => Err(unknown_backbone(name)),
         None => Ok(()),
+    }
+}
+
+/// Checks that the backbone's patches fill images of side `actual`.
+fn check_image_size(backbone: &LoadedBackbone, actual: usize) -> Result<(), ExperimentError> {
+    let misfit = backbone.strides().iter().find(|stride| !actual.is_multiple_of(**stride));
+    match misfit {
+        None => Ok(()),
+        Some(stride) => {
+            // The smallest side that is a multiple of both.
+            let step = (1..).map(|n| n * stride).find(|side| side.is_multiple_of(IMAGE_SIZE_STEP));
+            let (backbone, step) = (backbone.name().to_owned(), step.unwrap_or(IMAGE_SIZE_STEP * stride));
+            Err(ExperimentError::BackboneImageSize { backbone, step, actual })
+        }
     }
 }
 

@@ -71,6 +71,22 @@ pub enum ModelError {
         /// Shape that was given.
         actual: Vec<usize>,
     },
+    /// The backbone has no position embeddings for images of this size.
+    #[error("backbone `{backbone}` takes images of at most {largest}x{largest} pixels, got {actual:?}")]
+    TooLarge {
+        /// The backbone.
+        backbone: &'static str,
+        /// Largest height and width.
+        largest: usize,
+        /// Shape that was given.
+        actual: Vec<usize>,
+    },
+    /// The backbone cannot be trained, has no reverse path and passes no gradients.
+    #[error("backbone `{backbone}` has no student; use it with padim, spade, patchcore, fcdd or teacher")]
+    NoStudent {
+        /// The backbone.
+        backbone: &'static str,
+    },
     /// A feature pyramid does not fit the network.
     #[error("expected a feature pyramid of {expected}, got scales of shape {actual:?}")]
     PyramidShape {

@@ -109,15 +109,25 @@ impl LoadedBackbone {
         self.entry.architecture.has_signed_features()
     }
 
+    /// Whether it can be trained: without, it gives features and no student, no cloner and no gradients.
+    pub fn has_students(&self) -> bool {
+        self.entry.architecture.has_students()
+    }
+
+    fn check_students(&self) -> Result<(), ModelError> {
+        if self.has_students() { Ok(()) } else { Err(ModelError::NoStudent { backbone: self.name() }) }
+    }
+
     /// A copy whose last block is trained further while the rest stays frozen, and its parameters: those of the block to
     /// give to an optimizer, and all to build a frozen one from, with [`backbone_from_tensors`].
     ///
     /// # Errors
-    /// [`ModelError::Tensor`] when the device fails.
+    /// [`ModelError::NoStudent`]; [`ModelError::Tensor`] when the device fails.
     pub fn with_trainable_last_block(
         &self,
         device: &Device,
     ) -> Result<(Box<dyn Student>, Params), ModelError> {
+        self.check_students()?;
         let architecture = self.entry.architecture;
         let origin = format!("backbone `{}`", self.name());
         let params =
@@ -129,7 +139,7 @@ impl LoadedBackbone {
     /// This backbone as a network through which gradients reach the image, slower than [`Backbone::features`].
     ///
     /// # Errors
-    /// [`ModelError::Tensor`] when the device fails.
+    /// [`ModelError::NoStudent`]; [`ModelError::Tensor`] when the device fails.
     pub fn passing_gradients(&self, device: &Device) -> Result<Box<dyn Student>, ModelError> {
         let origin = format!("backbone `{}`", self.name());
         let params = Params::frozen(self.tensors.clone(), &origin, device).passing_gradients();
@@ -139,8 +149,9 @@ impl LoadedBackbone {
     /// A student of the same architecture, from image to features.
     ///
     /// # Errors
-    /// As [`Params::get`].
+    /// [`ModelError::NoStudent`], and as [`Params::get`].
     pub fn symmetric_student(&self, params: &Params) -> Result<Box<dyn Student>, ModelError> {
+        self.check_students()?;
         Ok(Box::new(SymmetricStudent {
             encoder: self.entry.architecture.encoder(params)?,
             stride: self.coarsest_stride(),
@@ -151,8 +162,9 @@ impl LoadedBackbone {
     /// the resolution of the coarsest, and a decoder that mirrors the encoder.
     ///
     /// # Errors
-    /// As [`Params::get`].
+    /// [`ModelError::NoStudent`], and as [`Params::get`].
     pub fn reverse_student(&self, params: &Params) -> Result<Box<dyn ReverseStudent>, ModelError> {
+        self.check_students()?;
         Ok(Box::new(DecodingStudent {
             decoder: self.entry.architecture.decoder(params)?,
             channels: self.channels().to_vec(),
@@ -163,8 +175,9 @@ impl LoadedBackbone {
     /// A small network from image to features of this backbone's shapes: the cloner.
     ///
     /// # Errors
-    /// As [`Params::get`].
+    /// [`ModelError::NoStudent`], and as [`Params::get`].
     pub fn cloner(&self, params: &Params) -> Result<Box<dyn Student>, ModelError> {
+        self.check_students()?;
         Ok(Box::new(Cloner::new(self.channels(), self.strides(), params)?))
     }
 

@@ -7,6 +7,7 @@ use fmam_fetch::{ExpectedSha256, forget, record_digest, sha256_file};
 use fmam_models::{BACKBONES, Weights, import_lite0, load_backbone, save_tensors};
 
 use crate::exit::usage;
+use crate::hub::HubFile;
 use crate::interrupt;
 use crate::stdout::print;
 use crate::transfer::{PublishedWeights, bring, fetched_weights, find, published_weights, weights_dir};
@@ -78,14 +79,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Brings the published file into the cache and makes safetensors of what features need. A file of another architecture does not
-/// stay.
+/// stay. One of the Hugging Face hub is taken from where the hub's own programs keep it, if they have it.
 fn fetch(entry: &PublishedWeights, from_file: Option<&Path>, offline: bool) -> Result<PathBuf> {
     let name = &entry.name;
     let folder = weights_dir()?;
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let file = folder.join(entry.url.rsplit('/').next().unwrap_or(name));
     let expected: ExpectedSha256 = entry.sha256.parse()?;
-    match from_file {
+    let last = entry.url.rsplit('/').next().unwrap_or(name);
+    let (file, url, shared) = match HubFile::at(&entry.url) {
+        None => (folder.join(last), entry.url.clone(), None),
+        Some(hub) => {
+            let endpoint = std::env::var("HF_ENDPOINT").ok().filter(|value| !value.is_empty());
+            // The hub's names do not tell one model from another.
+            (folder.join(format!("{name}-{last}")), hub.url(endpoint.as_deref()), hub.shared_copy())
+        }
+    };
+    let is_published = |path: &PathBuf| sha256_file(path).is_ok_and(|digest| expected.matches(&digest));
+    let shared = shared.filter(|path| !file.is_file() && is_published(path));
+    match from_file.or(shared.as_deref()) {
         Some(from) => {
             let digest = sha256_file(from)?;
             if !expected.matches(&digest) {
@@ -98,7 +109,7 @@ fn fetch(entry: &PublishedWeights, from_file: Option<&Path>, offline: bool) -> R
             copy(from, &file)?;
             record_digest(&file, &digest)?;
         }
-        None => bring(&entry.url, &file, Some(expected), MAX_BYTES, offline)?,
+        None => bring(&url, &file, Some(expected), MAX_BYTES, offline)?,
     }
     let target = folder.join(format!("{name}.safetensors"));
     let converted = load_backbone(name, Some(&file), &Device::Cpu)

@@ -94,6 +94,52 @@ fn fetched_weights_are_checked_kept_and_found_by_their_name() {
 }
 
 #[test]
+fn a_file_of_the_hub_comes_from_a_mirror_or_from_where_its_programs_keep_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bytes, digest) = weights(dir.path(), "resnet18");
+    let entry = "name = 'resnet18'\narchitecture = 'a'\nlicence = 'x'";
+    let url = "https://huggingface.co/owner/net/resolve/c0ffee/model.safetensors";
+    let text = format!("[[weights]]\n{entry}\nurl = '{url}'\nsha256 = '{digest}'\n");
+    std::fs::write(dir.path().join("m.toml"), text).unwrap();
+    let fetch = |more: &str, endpoint: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fmam"));
+        command.args(["weights", "fetch", "resnet18", "--manifest", "m.toml"]).args(more.split_whitespace());
+        command.env("FMAM_CACHE", dir.path().join("cache")).env("HF_HOME", dir.path().join("hf"));
+        Call::of(command.env("HF_ENDPOINT", endpoint).current_dir(dir.path()).output().unwrap())
+    };
+    assert_eq!(fetch("--offline", "").code, Some(1));
+    let mirrored = fetch("", &serve(bytes.clone()));
+    assert_eq!(mirrored.code, Some(0), "{}", mirrored.stderr);
+    assert!(dir.path().join("cache/weights/resnet18-model.safetensors").is_file());
+
+    std::fs::remove_dir_all(dir.path().join("cache")).unwrap();
+    let shared = dir.path().join("hf/hub/models--owner--net/snapshots/c0ffee");
+    std::fs::create_dir_all(&shared).unwrap();
+    // Another file is not taken for it.
+    std::fs::write(shared.join("model.safetensors"), &bytes[1..]).unwrap();
+    assert_eq!(fetch("--offline", "").code, Some(1));
+    std::fs::write(shared.join("model.safetensors"), &bytes).unwrap();
+    let found = fetch("--offline", "");
+    assert_eq!(found.code, Some(0), "{}", found.stderr);
+    assert!(found.stdout.trim_end().ends_with("cache/weights/resnet18.safetensors"), "{}", found.stdout);
+}
+
+#[test]
+fn a_backbone_says_which_images_it_takes_and_which_methods_it_is_for() {
+    let dir = tempfile::tempdir().unwrap();
+    weights(dir.path(), "dinov2-small");
+    image_dataset(dir.path());
+    let run = "reproduce --data-root data --dataset mvtec --categories plain --seeds 0 --out o --quiet \
+               --backbone dinov2-small --weights dinov2-small=random.safetensors";
+    let size = cached(dir.path(), &format!("{run} --methods teacher"));
+    assert!(size.code == Some(2) && size.stderr.contains("--image-size 224"), "{}", size.stderr);
+    let student = cached(dir.path(), &format!("{run} --methods rkd --image-size 224"));
+    assert!(student.code != Some(0) && student.stderr.contains("has no student"), "{}", student.stderr);
+    let teacher = cached(dir.path(), &format!("{run} --methods teacher --image-size 224"));
+    assert_eq!(teacher.code, Some(0), "{}", teacher.stderr);
+}
+
+#[test]
 fn a_file_of_another_architecture_or_a_part_of_one_does_not_stay() {
     let dir = tempfile::tempdir().unwrap();
     let (other, _) = weights(dir.path(), "resnet34");

@@ -1,5 +1,6 @@
 //! The registered backbones. To add one: one file here, its `mod` line, and its line in [`BACKBONES`].
 
+mod dinov2;
 mod lite0;
 mod resnet;
 mod tiny;
@@ -20,6 +21,7 @@ pub static BACKBONES: &[&BackboneEntry] = &[
     &resnet::RESNET50,
     &resnet::WIDE_RESNET50_2,
     &vgg::VGG16,
+    &dinov2::SMALL,
     &tiny::ENTRY,
 ];
 
@@ -78,6 +80,11 @@ pub(crate) trait Architecture: Send + Sync {
 
     /// See [`crate::LoadedBackbone::has_signed_features`].
     fn has_signed_features(&self) -> bool;
+
+    /// See [`crate::LoadedBackbone::has_students`].
+    fn has_students(&self) -> bool {
+        true
+    }
 
     /// Whether a full checkpoint has the tensor `key` for a part that features do not need. The counters
     /// `num_batches_tracked` are told by the normalisation that they belong to.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
-use fmam_models::{LoadedBackbone, Weights, backbone_from_tensors, load_backbone};
+use fmam_models::{BACKBONES, BackboneEntry, LoadedBackbone, Weights, backbone_from_tensors, load_backbone};
 use serde::Deserialize;
 
 use crate::reference::uniform;
@@ -59,8 +59,13 @@ fn formula(Key { name, shape }: &Key, branch_end: &str) -> Tensor {
     Tensor::from_vec(values, shape.as_slice(), &Device::Cpu).unwrap()
 }
 
-/// Any registered backbone; those that need a file get the formula's weights.
-pub(crate) fn teacher(entry: &fmam_models::BackboneEntry) -> LoadedBackbone {
+/// The registered backbones that have students.
+pub(crate) fn trainable() -> impl Iterator<Item = &'static BackboneEntry> {
+    BACKBONES.iter().copied().filter(|entry| entry.name != crate::dinov2::NAME)
+}
+
+/// Any of [`trainable`]; those that need a file get the formula's weights.
+pub(crate) fn teacher(entry: &BackboneEntry) -> LoadedBackbone {
     if matches!(entry.weights, Weights::File) {
         return backbone_from_tensors(entry.name, torchvision(entry.name), "formula", &Device::Cpu).unwrap();
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests; clippy sees that only inside the test functions")]
 
 mod checkpoints;
+mod dinov2;
 mod heads;
 mod mapping;
 mod parameters;

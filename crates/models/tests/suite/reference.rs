@@ -19,10 +19,16 @@ impl Features {
     /// Asserts that `actual` has these features, to 1e-4 of the largest.
     #[track_caller]
     pub(crate) fn assert_match(&self, actual: &Tensor) {
+        self.assert_match_to(1e-4, actual);
+    }
+
+    /// Asserts that `actual` has these features, to `tolerance` of the largest.
+    #[track_caller]
+    pub(crate) fn assert_match_to(&self, tolerance: f32, actual: &Tensor) {
         assert_eq!(actual.dims(), self.shape, "{}", self.scale);
         let values: Vec<f32> = actual.flatten_all().unwrap().to_vec1().unwrap();
         let walk: Vec<f32> = (0..256).map(|i| values[i * 7919 % values.len()]).collect();
-        let tolerance = 1e-4 * self.abs_max as f32;
+        let tolerance = tolerance * self.abs_max as f32;
         assert_close(&walk, &self.walk, 0.0, tolerance);
         let n = values.len() as f64;
         let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;

@@ -1,0 +1,263 @@
+//! DINOv2 with the weights of `tests/reference/models/dinov2.py`.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use candle_core::{DType, Device, Tensor, Var};
+use fmam_core::Seed;
+use fmam_models::{
+    Backbone, LoadedBackbone, ModelError, Params, backbone_from_tensors, load_backbone, random_backbone,
+};
+use serde::Deserialize;
+
+use crate::reference::{Features, image, uniform};
+use crate::students::assert_same;
+
+pub(crate) const NAME: &str = "dinov2-small";
+
+const WIDTH: usize = 384;
+
+#[derive(Deserialize)]
+struct Fixture {
+    keys: Vec<Key>,
+    features: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Key {
+    name: String,
+    shape: Vec<usize>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    input_shape: Vec<usize>,
+    deviation: BTreeMap<String, f64>,
+    published: Features,
+}
+
+static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| fmam_testkit::read_fixture("models/dinov2.json"));
+
+/// A state dict with the original names, from the formula.
+static ORIGINAL: LazyLock<BTreeMap<String, Tensor>> = LazyLock::new(|| {
+    FIXTURE.keys.iter().map(|key| (key.name.clone(), formula(&key.name, &key.shape))).collect()
+});
+
+fn formula(name: &str, shape: &[usize]) -> Tensor {
+    let u = uniform(name, shape.iter().product());
+    let values: Vec<f64> = if name == "pos_embed" {
+        positions(&u)
+    } else if name == "cls_token" || name.ends_with("bias") {
+        u.iter().map(|u| (u - 0.5) * 0.2).collect()
+    } else if shape.len() == 2 || shape.len() == 4 {
+        let gain = if name.contains("qkv") { 2.0 } else { 1.4 };
+        let bound = gain * (3.0 / shape[1..].iter().product::<usize>() as f64).sqrt();
+        u.iter().map(|u| (2.0 * u - 1.0) * bound).collect()
+    } else if name.ends_with("gamma") {
+        u.iter().map(|u| 0.1 + 0.4 * u).collect()
+    } else {
+        u.iter().map(|u| 0.5 + 0.5 * u).collect()
+    };
+    let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+fn positions(u: &[f64]) -> Vec<f64> {
+    let p: Vec<Vec<f64>> = (0..5)
+        .map(|k| uniform(&format!("pos_embed.{k}"), WIDTH).into_iter().map(|u| (u - 0.5) * 0.4).collect())
+        .collect();
+    let (class, patches) = u.split_at(WIDTH);
+    let mut values: Vec<f64> = class.iter().map(|u| (u - 0.5) * 0.2).collect();
+    for (patch, u) in patches.chunks(WIDTH).enumerate() {
+        let at = |i: usize| (i as f64 - 18.0) / 18.0;
+        let (s, t) = (at(patch / 37), at(patch % 37));
+        values.extend(u.iter().enumerate().map(|(c, u)| {
+            let linear = p[0][c] * s + p[1][c] * t;
+            linear + (p[2][c] * s * t + (p[3][c] * s * s + p[4][c] * t * t)) + 0.02 * (2.0 * u - 1.0)
+        }));
+    }
+    values
+}
+
+/// The same under the names of `facebook/dinov2-small`, which the script has transformers load.
+fn hugging_face() -> BTreeMap<String, Tensor> {
+    let mut tensors = BTreeMap::new();
+    for (name, tensor) in ORIGINAL.iter() {
+        let parts: Vec<&str> = name.split('.').collect();
+        let name = match parts[..] {
+            ["cls_token"] => "embeddings.cls_token".to_owned(),
+            ["pos_embed"] => "embeddings.position_embeddings".to_owned(),
+            ["patch_embed", "proj", which] => format!("embeddings.patch_embeddings.projection.{which}"),
+            ["norm", which] => format!("layernorm.{which}"),
+            ["blocks", n, "attn", "proj", which] => {
+                format!("encoder.layer.{n}.attention.output.dense.{which}")
+            }
+            ["blocks", n, "attn", "qkv", which] => {
+                for (i, part) in ["query", "key", "value"].into_iter().enumerate() {
+                    let name = format!("encoder.layer.{n}.attention.attention.{part}.{which}");
+                    tensors.insert(name, tensor.narrow(0, i * WIDTH, WIDTH).unwrap());
+                }
+                continue;
+            }
+            ["blocks", n, "ls1", "gamma"] => format!("encoder.layer.{n}.layer_scale1.lambda1"),
+            ["blocks", n, "ls2", "gamma"] => format!("encoder.layer.{n}.layer_scale2.lambda1"),
+            ["blocks", n, norm, which] => format!("encoder.layer.{n}.{norm}.{which}"),
+            ["blocks", n, "mlp", linear, which] => format!("encoder.layer.{n}.mlp.{linear}.{which}"),
+            _ => panic!("unexpected key {name}"),
+        };
+        tensors.insert(name, tensor.clone());
+    }
+    tensors.insert("embeddings.mask_token".to_owned(), zeros(&[1, WIDTH]));
+    tensors
+}
+
+fn zeros(shape: &[usize]) -> Tensor {
+    Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap()
+}
+
+fn load(tensors: BTreeMap<String, Tensor>) -> Result<LoadedBackbone, ModelError> {
+    backbone_from_tensors(NAME, tensors, "formula", &Device::Cpu)
+}
+
+fn original() -> LoadedBackbone {
+    load(ORIGINAL.clone()).unwrap()
+}
+
+// The last has another height than width, and two images.
+#[test]
+fn dinov2_gives_the_published_networks_features_at_every_size() {
+    let backbone = original();
+    for shape in [[1, 3, 224, 224], [1, 3, 448, 448], [2, 3, 112, 308]] {
+        let pyramid = backbone.features(&image(&shape)).unwrap();
+        let cases: Vec<_> = FIXTURE.features.iter().filter(|case| case.input_shape == shape).collect();
+        assert_eq!((cases.len(), pyramid.scales.len()), (3, 3));
+        for (case, scale) in cases.iter().zip(&pyramid.scales) {
+            // Nearest position embeddings would be a hundred times as far.
+            case.published.assert_match_to(3e-4, scale);
+        }
+    }
+}
+
+// What the documentation of the network says.
+#[test]
+fn candles_network_differs_from_the_published_one_as_documented() {
+    let within = |side: usize, change: &str, low: f64, high: f64| {
+        let cases: Vec<_> = FIXTURE.features.iter().filter(|case| case.input_shape[2] == side).collect();
+        assert_eq!(cases.len(), 3);
+        for deviation in cases.into_iter().map(|case| case.deviation[change]) {
+            assert!((low..=high).contains(&deviation), "{change} at {side}: {deviation}");
+        }
+    };
+    within(224, "nearest", 0.044, 0.0475);
+    within(448, "nearest", 0.022, 0.025);
+    within(224, "tanh, epsilon", 1e-4, 2.5e-4);
+    within(448, "tanh, epsilon", 1e-4, 2.5e-4);
+}
+
+#[test]
+fn both_namings_give_the_same_features_and_are_rebuilt_from_what_is_saved() {
+    let images = image(&[2, 3, 28, 28]);
+    let expected = original().features(&images).unwrap();
+    assert!(expected.scales.iter().all(|scale| scale.dims() == [2, WIDTH, 2, 2] && !scale.track_op()));
+    let first = original().features(&images.narrow(0, 0, 1).unwrap()).unwrap();
+    assert_same(&first, &expected.image(0).unwrap(), 0.0);
+    let mut full = ORIGINAL.clone();
+    full.insert("mask_token".to_owned(), zeros(&[1, WIDTH]));
+    full.insert("head.weight".to_owned(), zeros(&[1000, 2 * WIDTH]));
+    full.insert("head.bias".to_owned(), zeros(&[1000]));
+    for tensors in [full, hugging_face()] {
+        let backbone = load(tensors).unwrap();
+        assert_same(&backbone.features(&images).unwrap(), &expected, 0.0);
+        assert!(
+            backbone.tensors().keys().all(|key| !key.ends_with("mask_token") && !key.starts_with("head"))
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("backbone.safetensors");
+        fmam_models::save_tensors(&path, backbone.tensors()).unwrap();
+        let again = load_backbone(NAME, Some(&path), &Device::Cpu).unwrap();
+        assert_same(&again.features(&images).unwrap(), &expected, 0.0);
+    }
+}
+
+#[test]
+fn every_patch_is_at_its_place() {
+    // What changes most where one patch of the image changes.
+    let backbone = original();
+    let mut pixels = vec![0.0_f32; 3 * 56 * 56];
+    for (y, x) in (28..42).flat_map(|y| (14..28).map(move |x| (y, x))) {
+        pixels[y * 56 + x] = 4.0;
+    }
+    let changed = Tensor::from_vec(pixels, (1, 3, 56, 56), &Device::Cpu).unwrap();
+    let scales = |images| backbone.features(images).unwrap().scales;
+    let plain = zeros(&[1, 3, 56, 56]);
+    for (a, b) in scales(&changed).iter().zip(&scales(&plain)) {
+        let change = (a - b).unwrap().sqr().unwrap().sum(1).unwrap().flatten_all().unwrap();
+        let change: Vec<f32> = change.to_vec1().unwrap();
+        let largest = (0..16).max_by(|&i, &j| change[i].total_cmp(&change[j]));
+        assert_eq!(largest, Some(2 * 4 + 1), "{change:?}");
+    }
+}
+
+#[test]
+fn damaged_state_dicts_are_refused_by_the_name_of_the_key() {
+    let without = |mut tensors: BTreeMap<String, Tensor>, key: &str| {
+        tensors.remove(key).unwrap();
+        tensors
+    };
+    let with = |mut tensors: BTreeMap<String, Tensor>, key: &str, shape: &[usize]| {
+        tensors.insert(key.to_owned(), zeros(shape));
+        tensors
+    };
+    for (tensors, missing) in [
+        (ORIGINAL.clone(), "blocks.7.attn.qkv.bias"),
+        (ORIGINAL.clone(), "norm.weight"),
+        (ORIGINAL.clone(), "cls_token"),
+        (hugging_face(), "encoder.layer.3.attention.attention.key.weight"),
+        (hugging_face(), "layernorm.bias"),
+    ] {
+        let result = load(without(tensors, missing));
+        assert!(matches!(result, Err(ModelError::MissingKey { key, .. }) if key == missing), "{missing}");
+    }
+    for (tensors, misshapen, wanted) in [
+        (ORIGINAL.clone(), "pos_embed", &[1, 1370, WIDTH][..]),
+        (hugging_face(), "embeddings.cls_token", &[1, 1, WIDTH]),
+        (hugging_face(), "encoder.layer.0.attention.attention.query.bias", &[WIDTH]),
+    ] {
+        let result = load(with(tensors, misshapen, &[1, 257, WIDTH]));
+        assert!(
+            matches!(result, Err(ModelError::MisshapenKey { key, expected, .. }) if key == misshapen && expected == wanted)
+        );
+    }
+    for tensors in [ORIGINAL.clone(), hugging_face()] {
+        let result = load(with(tensors, "register_tokens", &[1, 4, WIDTH]));
+        assert!(matches!(result, Err(ModelError::SurplusKeys { keys, .. }) if keys == ["register_tokens"]));
+    }
+}
+
+#[test]
+fn images_of_another_shape_are_refused() {
+    let backbone = random_backbone(NAME, Seed::new(1), &Device::Cpu).unwrap();
+    let result = backbone.features(&zeros(&[1, 3, 256, 256]));
+    assert!(matches!(result, Err(ModelError::InputShape { stride: 14, .. })));
+    let result = backbone.features(&zeros(&[1, 3, 28, 532]));
+    assert!(matches!(result, Err(ModelError::TooLarge { backbone: NAME, largest: 518, .. })));
+}
+
+#[test]
+fn it_has_no_student_and_passes_no_gradients() {
+    let backbone = random_backbone(NAME, Seed::new(1), &Device::Cpu).unwrap();
+    assert!(!backbone.has_students());
+    let params = Params::trainable(Seed::new(0), &Device::Cpu);
+    let no_student = |error: Option<ModelError>| {
+        let text = error.as_ref().map(ToString::to_string).unwrap_or_default();
+        assert!(matches!(error, Some(ModelError::NoStudent { backbone: NAME })), "{text}");
+    };
+    no_student(backbone.symmetric_student(&params).err());
+    no_student(backbone.reverse_student(&params).err());
+    no_student(backbone.cloner(&params).err());
+    no_student(backbone.with_trainable_last_block(&Device::Cpu).err());
+    no_student(backbone.passing_gradients(&Device::Cpu).err());
+    let images = Var::from_tensor(&image(&[1, 3, 28, 28])).unwrap();
+    let tracked = backbone.features(images.as_tensor()).unwrap();
+    assert!(tracked.scales.iter().all(|scale| !scale.track_op()));
+}
