@@ -3,7 +3,8 @@
 # the packages slurm-wlm and munge:
 #   bash tests/slurm/run.sh
 # Eight runs of the demo, small ones, are done by a job array and by one process: the summaries of both reports must be equal. One
-# run is then taken away: the same command must submit that one only.
+# task is requeued while it runs, and one fails at first: the same command must name it and submit that one only. So it must when a
+# run is taken away. Daemons of its own, on ports of its own; where Slurm runs already it does nothing.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 [ "$(id -u)" = 0 ] || { echo "error: Slurm's daemons need root here"; exit 1; }
@@ -11,13 +12,15 @@ for program in slurmctld slurmd munged sbatch python3; do
     command -v "$program" > /dev/null || { echo "error: $program is missing; install slurm-wlm and munge"; exit 1; }
 done
 
+for daemon in slurmctld slurmd; do
+    if pgrep -x "$daemon" > /dev/null; then echo "error: $daemon runs on this machine already; it is left alone"; exit 1; fi
+done
+
 work=$(mktemp -d)
 host=$(hostname -s)
 export SLURM_CONF="$work/slurm.conf"
 finish() {
     for pid in "$work"/*.pid; do [ -f "$pid" ] && kill "$(cat "$pid")" 2> /dev/null; done
-    pkill -x slurmd 2> /dev/null || true
-    pkill -x slurmctld 2> /dev/null || true
     [ -n "${KEEP:-}" ] || rm -rf "$work"
 }
 trap finish EXIT
@@ -26,6 +29,8 @@ pgrep -x munged > /dev/null || { mkdir -p /run/munge && chown munge: /run/munge 
 cat > "$SLURM_CONF" << CONF
 ClusterName=one
 SlurmctldHost=$host
+SlurmctldPort=16817
+SlurmdPort=16818
 AuthType=auth/munge
 SlurmUser=root
 StateSaveLocation=$work/state
@@ -65,20 +70,42 @@ n_test_normal = 4
 n_test_per_defect = 1
 categories = ["plain", "twill"]
 TOML
-local_out="$work/local" slurm_out="$work/slurm"
+local_out="$work/local" slurm_out="$work/it's 50% slurm"
 wait_for_jobs() {
-    for _ in $(seq 600); do [ -z "$(squeue --noheader)" ] && return; sleep 1; done
+    local queue
+    for _ in $(seq 900); do
+        # Slurm that does not answer is no empty queue.
+        if queue=$(squeue --noheader) && [ -z "$queue" ]; then return; fi
+        sleep 1
+    done
     echo "error: the jobs do not end"; squeue; exit 1
 }
 launch() { cargo xtask reproduce --preset "$work/eight.toml" --device cpu --launcher slurm --out "$slurm_out" --sbatch --time=10; }
 
 cargo xtask reproduce --preset "$work/eight.toml" --device cpu --out "$local_out" --quiet > /dev/null
+# Where task 3 writes lies a file: it fails.
+mkdir -p "$slurm_out/shards" && touch "$slurm_out/shards/3"
 launch | tee "$work/first"
 grep -q "^8 of 8 runs submitted" "$work/first"
 if launch 2> "$work/twice"; then echo "error: submitted twice"; exit 1; fi
 grep -q "is not done yet" "$work/twice"
+job=$(sed -n 's/.*submitted as job \([0-9]*\).*/\1/p' "$work/first")
+for _ in $(seq 120); do
+    running=$(squeue --noheader --array --states=RUNNING --format=%K --jobs "$job" | head -1)
+    [ -n "$running" ] && break
+    sleep 0.2
+done
+scontrol requeue "${job}_$running"
+echo "task $running was requeued"
 wait_for_jobs
-cat "$slurm_out"/slurm/merge_*.log | tail -3
+[ "$(grep -c "^run $running: " "$slurm_out/slurm/${job}_$running.log")" = 2 ] || { echo "error: no second start"; exit 1; }
+tail -3 "$slurm_out"/slurm/merge_*.log
+
+rm "$slurm_out/shards/3"
+launch | tee "$work/failed"
+grep -q "^missing: .*; see .*${job}_3.log" "$work/failed"
+grep -q "^1 of 8 runs submitted" "$work/failed"
+wait_for_jobs
 
 compare() {
     python3 - "$local_out/report.json" "$slurm_out/report.json" << 'PYTHON'

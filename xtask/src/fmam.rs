@@ -69,12 +69,13 @@ impl Fmam {
         &self.0
     }
 
-    /// Runs the binary and gives what it printed. That it failed is an error only if it printed nothing: a merge with gaps fails.
+    /// Runs the binary and gives what it printed. That it failed is no error where it named what is missing: a merge with gaps
+    /// fails.
     pub(crate) fn output<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Result<String> {
         let mut command = self.command(args);
         let output = command.output().with_context(|| format!("cannot run {}", self.0.display()))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        if !output.status.success() && text.is_empty() {
+        if !output.status.success() && !text.lines().any(|line| line.starts_with("missing: ")) {
             bail!("{}", String::from_utf8_lossy(&output.stderr).trim().trim_start_matches("error: "));
         }
         Ok(text)

@@ -32,7 +32,8 @@ enum Task {
     /// Train and evaluate the paper's methods and write the report
     ///
     /// Builds `fmam` in release and hands every argument to `fmam reproduce`. With `--launcher slurm` the runs are submitted as a job
-    /// array instead, one a task, into the folder `--out`, which every node must see; `--sbatch OPTION` hands an option to sbatch.
+    /// array instead, one a task, into the folder `--out`, which every node must see; `--sbatch OPTION` hands an option to sbatch for
+    /// every job, `--sbatch-report OPTION` for the one that writes the report, and `--at-once N` limits how many tasks run at a time.
     #[command(disable_help_flag = true)]
     Reproduce {
         /// Arguments of `fmam reproduce`; `cargo xtask reproduce --help` explains them

@@ -6,16 +6,24 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::fmam;
 use crate::slurm::Launch;
+use crate::{fmam, slurm};
 
 /// Hands `args` to `fmam reproduce` unchanged, unless a launcher is asked for.
 pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
+    let launch = Launch::from_args(args)?;
+    let is_launch = launch.launcher.is_some() && !launch.wants_help();
+    if is_launch {
+        // Before the build, which takes minutes.
+        launch.check()?;
+    }
     let features: &[&str] = if wants_cuda(args, machine_has_cuda) { &["cuda"] } else { &[] };
     let fmam = fmam::build(features)?;
-    let launch = Launch::from_args(args)?;
+    if is_launch {
+        return slurm::submit(&launch, &fmam);
+    }
     if launch.launcher.is_some() {
-        return launch.submit(&fmam);
+        return fmam.exec([OsString::from("reproduce")].iter().chain(&launch.rest));
     }
     fmam.exec([OsString::from("reproduce")].iter().chain(args))
 }

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
+use fmam_experiment::device_name;
 
 /// What `--device` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,6 +35,15 @@ impl FromStr for DeviceChoice {
 }
 
 impl DeviceChoice {
+    /// The name that records have it by. Only `auto` looks at what there is.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Cpu => "cpu".to_owned(),
+            Self::Cuda(index) => format!("cuda:{index}"),
+            Self::Auto => self.open().map_or_else(|_| "cpu".to_owned(), |device| device_name(&device)),
+        }
+    }
+
     /// Opens the device.
     ///
     /// # Errors
@@ -74,6 +84,8 @@ mod tests {
     #[test]
     fn without_cuda_auto_is_the_cpu_and_asking_for_cuda_says_how_to_build() {
         assert!(DeviceChoice::Auto.open().unwrap().is_cpu());
+        let names = [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda(1)].map(DeviceChoice::name);
+        assert_eq!(names, ["cpu", "cpu", "cuda:1"]);
         assert!(DeviceChoice::Cuda(0).open().unwrap_err().to_string().contains("--features cuda"));
     }
 }

@@ -11,7 +11,7 @@ const LOCK_FILE: &str = ".lock";
 /// Keeps every other [`FolderLock`] from an output folder until it is dropped. The lock of a process that dies goes
 /// with it; the empty file that then stays is in nobody's way.
 #[derive(Debug)]
-pub(crate) struct FolderLock {
+pub struct FolderLock {
     path: PathBuf,
     _file: File,
 }
@@ -21,7 +21,7 @@ impl FolderLock {
     ///
     /// # Errors
     /// [`ExperimentError::FolderInUse`] when it is locked already, [`ExperimentError::Write`].
-    pub(crate) fn acquire(folder: &Path) -> Result<Self, ExperimentError> {
+    pub fn acquire(folder: &Path) -> Result<Self, ExperimentError> {
         let path = folder.join(LOCK_FILE);
         loop {
             let file = File::options()
@@ -36,7 +36,7 @@ impl FolderLock {
                     return Err(ExperimentError::FolderInUse { folder: folder.to_owned() });
                 }
                 // A file system without locks must not keep anybody from working there.
-                Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {}
+                Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
                 Err(TryLockError::Error(source)) => return Err(write_error(&path, source)),
             }
             // Whoever held the lock may have removed the file after it was opened here: then the next one to come would
@@ -53,6 +53,13 @@ impl Drop for FolderLock {
         // Before the file is unlocked, as `acquire` relies on it. Best effort: a file that stays does no harm.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Whether the file system says that it has no locks: some network file systems do so with ENOLCK, which has no kind.
+fn has_no_locks(error: &std::io::Error) -> bool {
+    const ENOLCK: i32 = 37;
+    error.kind() == ErrorKind::Unsupported
+        || (cfg!(target_os = "linux") && error.raw_os_error() == Some(ENOLCK))
 }
 
 /// Whether the open `file` is the one at `path`.
@@ -90,6 +97,14 @@ mod tests {
         drop(lock);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         FolderLock::acquire(dir.path()).unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_network_file_system_without_locks_is_told_from_an_error() {
+        for (code, expected) in [(37, true), (95, true), (5, false), (11, false)] {
+            assert_eq!(has_no_locks(&std::io::Error::from_raw_os_error(code)), expected, "{code}");
+        }
     }
 
     #[test]

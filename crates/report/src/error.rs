@@ -55,9 +55,10 @@ pub enum ReportError {
         /// The folder in which it should lie.
         expected: PathBuf,
     },
-    /// Two output folders that are to be joined have the same run with different settings.
+    /// Output folders that are to be joined have the same run, or runs that differ in their seed, otherwise made.
     #[error(
-        "{} and {} are the same run with different settings:\n{}",
+        "{} and {} were not made alike and do not go into one report; leave one out, or do it again with the settings of the \
+         other:\n{}",
         there.display(), here.display(), differences.join("\n")
     )]
     Conflict {
@@ -69,7 +70,7 @@ pub enum ReportError {
         differences: Vec<String>,
     },
     /// The list of a grid's runs is not the JSON that it should be.
-    #[error("the list of runs {} is damaged: {source}; repeat the command with --shard that wrote it", path.display())]
+    #[error("the list of runs {} is damaged: {source}; delete it, or repeat the command with --shard that wrote it", path.display())]
     DamagedGrid {
         /// The list.
         path: PathBuf,

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use fmam_core::{GRID_FILE, GridList, RECORD_FILE, RunRecord, Shard, differences};
+use fmam_core::{GRID_FILE, GridList, RECORD_FILE, RunKey, RunRecord, Shard, differences};
 
 use crate::ReportError;
 use crate::store::{load_records, write_atomic};
@@ -18,36 +18,47 @@ pub struct Merged {
     pub n_known: usize,
     /// Folders of runs that the grid has and no output folder, with the part that would do each.
     pub missing: Vec<(String, Shard)>,
+    /// Parts without a run that do not say either which they would have: none is there, or another folder was meant.
+    pub empty: Vec<PathBuf>,
 }
 
 /// Adds the finished runs of the output folders `parts` to the output folder `out`, each run's folder whole or not at all. Files
-/// are linked where the file system can, so that they take no more space, and copied elsewhere.
+/// are linked where the file system can, so that they take no more space, and copied elsewhere. Nobody else may write to `out`
+/// meanwhile.
 ///
 /// # Errors
-/// As [`load_records`]; [`ReportError::Conflict`] when two folders have the same run with different settings;
-/// [`ReportError::DamagedGrid`], [`ReportError::Write`]. Runs that were added before stay.
+/// Before anything is added: as [`load_records`]; [`ReportError::Conflict`] when two folders have the same run with different
+/// settings, data or kind of device, or runs that differ in more than their seed; [`ReportError::DamagedGrid`]. Then
+/// [`ReportError::Write`]: runs that were added before stay.
 pub fn merge(parts: &[PathBuf], out: &Path) -> Result<Merged, ReportError> {
     let mut merged = Merged::default();
-    let mut known = load_records(out)?;
+    let mut known: Vec<_> = load_records(out)?.into_iter().map(|record| (out.to_owned(), record)).collect();
+    let mut new = Vec::new();
+    let mut grids = Vec::new();
     for part in parts {
-        for record in load_records(part)? {
-            let dir = record.key().dir();
-            match known.iter().find(|other| other.key() == record.key()) {
-                Some(other) => {
-                    check_same(other, &record, &out.join(&dir), &part.join(&dir))?;
-                    merged.n_known += 1;
-                }
-                None => {
-                    add(&part.join(&dir), out, &record)?;
-                    merged.n_added += 1;
-                    known.push(record);
-                }
+        let (records, grid) = (load_records(part)?, grid_of(part)?);
+        if records.is_empty() && grid.is_none() {
+            merged.empty.push(part.clone());
+        }
+        grids.extend(grid);
+        for record in records {
+            let is_known = known.iter().any(|(_, other)| other.key() == record.key());
+            check_fit(&known, &record, part)?;
+            if is_known {
+                merged.n_known += 1;
+            } else {
+                new.push((part, record.clone()));
+                known.push((part.clone(), record));
             }
         }
     }
-    let finished: Vec<String> = known.iter().map(|record| record.key().path()).collect();
-    for part in parts {
-        let Some(grid) = grid_of(part)? else { continue };
+    remove_leftovers(out)?;
+    merged.n_added = new.len();
+    for (part, record) in new {
+        add(&part.join(record.key().dir()), out, &record)?;
+    }
+    let finished: Vec<String> = known.iter().map(|(_, record)| record.key().path()).collect();
+    for grid in grids {
         for (position, run) in grid.runs.into_iter().enumerate() {
             let missing = (run, Shard::of_run(position, grid.shard.of));
             if !finished.contains(&missing.0) && !merged.missing.contains(&missing) {
@@ -71,48 +82,106 @@ fn grid_of(part: &Path) -> Result<Option<GridList>, ReportError> {
     }
 }
 
-fn check_same(a: &RunRecord, b: &RunRecord, a_dir: &Path, b_dir: &Path) -> Result<(), ReportError> {
-    let differ = differences(&a.config, &b.config).into_iter();
-    let differ: Vec<String> = differ.map(|(key, a, b)| format!("{key}: {a} there, {b} here")).collect();
-    if differ.is_empty() {
-        return Ok(());
+/// Checks that `record`, of the output folder `part`, is what the same run is elsewhere, and that the runs which share a row of
+/// the report with it differ from it in their seed only.
+fn check_fit(known: &[(PathBuf, RunRecord)], record: &RunRecord, part: &Path) -> Result<(), ReportError> {
+    let key = record.key();
+    let in_row = |other: &RunRecord| RunKey { seed: key.seed, ..other.key() } == key;
+    for (folder, other) in known.iter().filter(|(_, other)| in_row(other)) {
+        let differ = differences(&other.config, &record.config).into_iter();
+        let mut differ: Vec<String> =
+            differ.map(|(key, a, b)| format!("{key}: {a} there, {b} here")).collect();
+        let counts = |r: &RunRecord| (r.n_train, r.n_test_normal, r.n_test_anomalous);
+        if counts(other) != counts(record) {
+            let (a, b) = (counts(other), counts(record));
+            differ.push(format!(
+                "images for training, normal and anomalous ones to test: {a:?} there, {b:?} here"
+            ));
+        }
+        // Which of several like devices it was does not matter.
+        let kind = |r: &RunRecord| r.device.split(':').next().unwrap_or_default().to_owned();
+        if kind(other) != kind(record) {
+            differ.push(format!("device: {} there, {} here", kind(other), kind(record)));
+        }
+        if !differ.is_empty() {
+            let (there, here) = (folder.join(other.key().dir()), part.join(key.dir()));
+            return Err(ReportError::Conflict { there, here, differences: differ });
+        }
     }
-    Err(ReportError::Conflict { there: a_dir.to_owned(), here: b_dir.to_owned(), differences: differ })
+    Ok(())
 }
+
+/// What a merge that was killed left in `out`.
+fn remove_leftovers(out: &Path) -> Result<(), ReportError> {
+    let failed = |source| ReportError::Write { path: out.to_owned(), source };
+    let entries = match fs::read_dir(out) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+            fs::remove_dir_all(entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// How folders in the making begin.
+const PARTIAL: &str = ".merging-";
 
 /// Brings the folder of a finished run under `out`.
 fn add(folder: &Path, out: &Path, record: &RunRecord) -> Result<(), ReportError> {
     let target = out.join(record.key().dir());
-    let partial = out.join(format!(".merging-{}-{}", record.key().flat_name(), std::process::id()));
-    let failed = |path: &Path, source| ReportError::Write { path: path.to_owned(), source };
-    let copied = link_tree(folder, &partial).and_then(|()| {
+    let partial = out.join(format!("{PARTIAL}{}", record.key().flat_name()));
+    let parent = target.parent().unwrap_or(out);
+    let copied = fs::create_dir_all(out).and_then(|()| link_tree(folder, &partial)).and_then(|()| {
         // What lies there has no record: a run that did not finish.
         match fs::remove_dir_all(&target) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => fs::create_dir_all(target.parent().unwrap_or(out))?,
+            _ => fs::create_dir_all(parent)?,
         }
-        fs::rename(&partial, &target)
+        sync_dir(&partial)?;
+        fs::rename(&partial, &target)?;
+        sync_dir(parent)
     });
     copied.map_err(|source| {
         // Best effort: the error at hand is the one to tell.
         let _ = fs::remove_dir_all(&partial);
-        failed(&target, source)
+        ReportError::Write { path: target, source }
     })
 }
 
-/// Links or copies every file. The record is copied: `fmam analyze` replaces it in one of the folders.
+/// Links or copies every file into the new folder `to`. The record is copied: `fmam analyze` replaces it in one of the folders.
 fn link_tree(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(to)?;
+    // Never one that is there: its files may be links to those that would be copied onto them.
+    fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {
         let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
         let target = to.join(&name);
         if path.is_dir() {
             link_tree(&path, &target)?;
-        } else if name == RECORD_FILE || fs::hard_link(&path, &target).is_err() {
-            fs::copy(&path, &target)?;
+        } else if name == RECORD_FILE {
+            copy_whole(&path, &target)?;
+        } else if let Err(error) = fs::hard_link(&path, &target) {
+            if error.kind() == ErrorKind::AlreadyExists {
+                return Err(error);
+            }
+            copy_whole(&path, &target)?;
         }
     }
     Ok(())
+}
+
+fn copy_whole(from: &Path, to: &Path) -> std::io::Result<()> {
+    let (mut from, mut to) = (fs::File::open(from)?, fs::File::create_new(to)?);
+    std::io::copy(&mut from, &mut to)?;
+    to.sync_all()
+}
+
+/// Makes a rename within `dir` survive a crash. Only Unix can open a folder for that.
+fn sync_dir(dir: &Path) -> std::io::Result<()> {
+    if cfg!(unix) { fs::File::open(dir)?.sync_all() } else { Ok(()) }
 }
 
 /// Writes the [`GridList`] of an output folder that has one part of a grid.
@@ -150,7 +219,8 @@ mod tests {
         let parts = [part(root.path(), 0), part(root.path(), 2)];
         let merged = merge(&parts, &out).unwrap();
         let missing = vec![("runs/demo/plain/rkd/resnet18/seed-1".to_owned(), Shard { index: 2, of: 3 })];
-        assert_eq!(merged, Merged { n_added: 2, n_known: 0, missing });
+        let empty = Vec::new();
+        assert_eq!(merged, Merged { n_added: 2, n_known: 0, missing, empty });
         assert_eq!(load_records(&out).unwrap().len(), 2);
         let model = out.join("runs/demo/plain/rkd/resnet18/seed-2/model/a.bin");
         assert_eq!(fs::read(model).unwrap(), b"model");
@@ -158,7 +228,52 @@ mod tests {
         assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
 
         let parts = [parts[0].clone(), parts[1].clone(), part(root.path(), 1)];
-        assert_eq!(merge(&parts, &out).unwrap(), Merged { n_added: 1, n_known: 2, missing: Vec::new() });
+        assert_eq!(merge(&parts, &out).unwrap(), Merged { n_added: 1, n_known: 2, ..Merged::default() });
+    }
+
+    #[test]
+    fn a_merge_that_was_killed_does_no_harm_to_the_next() {
+        let root = tempfile::tempdir().unwrap();
+        let (out, part) = (root.path().join("whole"), part(root.path(), 0));
+        let run = record("demo", "plain", "rkd", 0).key();
+        let leftover = out.join(format!("{PARTIAL}{}", run.flat_name()));
+        fs::create_dir_all(leftover.join("model")).unwrap();
+        fs::hard_link(part.join(run.dir()).join("model/a.bin"), leftover.join("model/a.bin")).unwrap();
+        merge(std::slice::from_ref(&part), &out).unwrap();
+        for folder in [&part, &out] {
+            assert_eq!(fs::read(folder.join(run.dir()).join("model/a.bin")).unwrap(), b"model");
+        }
+        assert!(!leftover.exists());
+    }
+
+    #[test]
+    fn a_folder_that_is_no_output_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let parts = [part(root.path(), 0), root.path().join("absent"), root.path().to_owned()];
+        let merged = merge(&parts, &root.path().join("whole")).unwrap();
+        assert_eq!((merged.n_added, merged.empty), (1, parts[1..].to_vec()));
+    }
+
+    #[test]
+    fn seeds_of_different_settings_data_or_devices_are_not_averaged() {
+        let root = tempfile::tempdir().unwrap();
+        let first = part(root.path(), 0);
+        let (other, out) = (part(root.path(), 1), root.path().join("whole"));
+        let path = other.join(record("demo", "plain", "rkd", 1).key().dir()).join(RECORD_FILE);
+        let change: [(&str, fn(&mut RunRecord)); 3] = [
+            ("train.epochs: 10 there, 99 here", |run| run.config["train"]["epochs"] = 99.into()),
+            ("images for training", |run| run.n_train += 1),
+            ("device: cpu there, cuda here", |run| run.device = "cuda:1".to_owned()),
+        ];
+        for (expected, change) in change {
+            let mut run = record("demo", "plain", "rkd", 1);
+            change(&mut run);
+            fs::write(&path, serde_json::to_vec(&run).unwrap()).unwrap();
+            let error = merge(&[first.clone(), other.clone()], &out).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+            // Nor is the first added before the second is looked at.
+            assert!(!out.exists());
+        }
     }
 
     #[test]

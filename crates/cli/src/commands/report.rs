@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use fmam_experiment::{FolderLock, check_writable};
 use fmam_report::{Merged, Report, load_records, merge};
 
 use crate::figures::{self, FigureArgs};
@@ -63,20 +64,29 @@ fn print_report(dir: &Path, data_root: Option<&Path>, figures: &FigureArgs) -> R
 }
 
 fn run_merge(parts: &[PathBuf], out: &Path) -> Result<()> {
-    if let Some(absent) = parts.iter().find(|part| !part.is_dir()) {
-        bail!("{} is no folder", absent.display());
-    }
-    let Merged { n_added, n_known, missing } = merge(parts, out)?;
+    let _new_folders = check_writable(out)?;
+    let _lock = FolderLock::acquire(out)?;
+    let Merged { n_added, n_known, missing, empty } = merge(parts, out)?;
     if n_added + n_known > 0 {
         print_report(out, None, &FigureArgs::default())?;
-    }
-    if missing.is_empty() {
-        return Ok(());
     }
     for (run, shard) in &missing {
         print(&format!("missing: {run} (--shard {shard})\n"))?;
     }
-    bail!("{} runs are missing; repeat the commands of their parts, which do only these", missing.len())
+    for part in &empty {
+        print(&format!("missing: all of {}\n", part.display()))?;
+    }
+    if !missing.is_empty() {
+        bail!(
+            "{} runs are missing; the commands that made the parts, repeated, do only these",
+            missing.len()
+        );
+    }
+    if !empty.is_empty() {
+        let empty: Vec<_> = empty.iter().map(|part| part.display().to_string()).collect();
+        bail!("there is no output of `fmam reproduce` in {}", empty.join(", "));
+    }
+    Ok(())
 }
 
 /// Writes the figures and then the report, which shows them; the lines that say so, the page last.

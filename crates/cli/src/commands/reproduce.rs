@@ -3,10 +3,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail};
+use candle_core::Device;
 use fmam_core::{GridList, Progress, RunRecord, Shard};
 use fmam_experiment::{
     Artists, Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver, MapLayout, PRESETS, RunPlan,
-    preset,
+    is_finished, preset,
 };
 use fmam_models::{BACKBONES, Weights};
 use fmam_report::{Report, load_records, write_grid};
@@ -84,7 +85,7 @@ pub(crate) struct Args {
     /// them
     #[arg(long, value_name = "I/N", requires = "out")]
     shard: Option<Shard>,
-    /// Print the runs, those that are finished marked, and do nothing
+    /// Print the runs, those that are finished marked, and do nothing: no device is opened, no file written
     #[arg(long)]
     plan: bool,
     /// Do finished runs again
@@ -112,14 +113,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let out = out.unwrap_or_else(|| Path::new("runs").join(&name));
     args.compute.prepare()?;
 
-    let device = device.open()?;
-    let experiments = configs.into_iter().map(|config| Experiment::open(config, device.clone()));
+    // What is planned may be for a device that this machine has not.
+    let opened = if args.plan { Device::Cpu } else { device.open()? };
+    let experiments = configs.into_iter().map(|config| Experiment::open(config, opened.clone()));
     let experiments = experiments.collect::<Result<Vec<_>, _>>()?;
-    let mut grid = Grid::new(&experiments, &out, args.overwrite)?;
     let plans: Vec<&RunPlan> = experiments.iter().flat_map(Experiment::plans).collect();
     if args.plan {
-        return print(&plan(&plans, &grid.pending()));
+        return print(&plan(&plans, &out, &device.name(), args)?);
     }
+    let mut grid = Grid::new(&experiments, &out, args.overwrite)?;
     let mut n_runs = plans.len();
     if let Some(shard) = args.shard {
         grid = grid.only(shard);
@@ -174,14 +176,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// A line for each run: its number, counted from 1, whether it is to do, and its folder.
-fn plan(plans: &[&RunPlan], pending: &[&RunPlan]) -> String {
-    let is_pending = |plan: &RunPlan| pending.iter().any(|other| other.key == plan.key);
+/// A line for each run: its number in the grid, counted from 1, whether it is to do on `device`, and its folder.
+fn plan(plans: &[&RunPlan], out: &Path, device: &str, args: &Args) -> Result<String> {
+    let has = |position: usize| args.shard.is_none_or(|shard| shard.has(position));
     let line = |(k, plan): (usize, &&RunPlan)| {
-        let state = if is_pending(plan) { "pending" } else { "finished" };
-        format!("{} {state} {}\n", k + 1, plan.key.path())
+        let is_finished = !args.overwrite && is_finished(out, plan, device)?;
+        let state = if is_finished { "finished" } else { "pending" };
+        Ok(format!("{} {state} {}\n", k + 1, plan.key.path()))
     };
-    plans.iter().enumerate().map(line).collect()
+    plans.iter().enumerate().filter(|(k, _)| has(*k)).map(line).collect()
 }
 
 /// The experiments to do, and their name.

@@ -119,7 +119,11 @@ fn parts_of_a_grid_make_the_same_report_as_the_whole() {
     // What was joined counts as finished.
     let plan = succeed(dir.path(), "reproduce --preset mine.toml --out joined --plan");
     assert!(!plan.contains("pending"), "{plan}");
-    fail(dir.path(), "report merge a absent --out joined", 1, &["absent"]);
+    fail(dir.path(), "report merge a absent --out joined", 1, &["absent", "no output of `fmam reproduce`"]);
+    // Parts are planned each by itself, for any device, and nothing is touched.
+    let plan = succeed(dir.path(), "reproduce --preset mine.toml --out n --plan --shard 2/2 --device cuda");
+    assert_eq!(plan, format!("2 pending {}\n", runs[1]));
+    assert!(!dir.path().join("n").exists());
     assert_eq!(line(dir.path(), "reproduce --preset mine.toml --shard 3/2 --out c").code, Some(2));
 }
 
