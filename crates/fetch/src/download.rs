@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use ureq::http::{HeaderMap, Response};
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
 use crate::digest::{CHUNK, hash_into, hex};
 use crate::lock::open_locked;
+use crate::roots::trusted_roots;
 use crate::{ExpectedSha256, FetchError};
 
 /// The longest time that a server may be silent.
@@ -48,7 +50,12 @@ impl Default for Retry {
 
 impl Download {
     /// Fetches the file and gives its SHA-256 in hexadecimal digits. An interrupted download goes on from where it was, if the
-    /// server still has the same file; the variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` are honoured.
+    /// server still has the same file.
+    ///
+    /// The variables `ALL_PROXY`, `HTTPS_PROXY` and `HTTP_PROXY`, of which the first that is set counts for every address,
+    /// `NO_PROXY`, and the same in lower case are honoured. The certificates that servers are trusted by are the platform's, or
+    /// those in the program where it has none; where `SSL_CERT_FILE` or `SSL_CERT_DIR` is set, those alone.
+    ///
     /// `progress` is told how many bytes there are, and of how many where that is known; `false` stops.
     ///
     /// # Errors
@@ -81,6 +88,8 @@ impl Download {
                     FetchError::Cut { .. }
                         | FetchError::Cancelled { .. }
                         | FetchError::Unreachable { .. }
+                        | FetchError::Insecure { .. }
+                        | FetchError::NoCertificates { .. }
                         | FetchError::Busy { .. }
                         // A full disk.
                         | FetchError::Write { .. }
@@ -103,6 +112,7 @@ impl Download {
             .accept_encoding("identity")
             .http_status_as_error(false)
             .https_only(self.url.starts_with("https://"))
+            .tls_config(TlsConfig::builder().root_certs(trusted_roots()?).build())
             .timeout_resolve(Some(PATIENCE))
             .timeout_connect(Some(PATIENCE))
             .timeout_recv_response(Some(PATIENCE))
@@ -157,9 +167,7 @@ impl Download {
         if let Some(validator) = &validator {
             request = request.header("Range", format!("bytes={have}-")).header("If-Range", validator);
         }
-        let response = request
-            .call()
-            .map_err(|error| FetchError::Unreachable { url: self.url.clone(), source: error.into() })?;
+        let response = request.call().map_err(|error| self.no_answer(error))?;
         let status = response.status().as_u16();
         match status {
             206 if validator.as_ref().is_some_and(|known| goes_on(response.headers(), have, known)) => {
@@ -186,6 +194,21 @@ impl Download {
                     None => Err(FetchError::Status { url: self.url.clone(), status }),
                 }
             }
+        }
+    }
+
+    fn no_answer(&self, error: ureq::Error) -> FetchError {
+        let is_insecure = match &error {
+            // So TLS reports what it does not accept from the other side.
+            ureq::Error::Io(error) => error.kind() == ErrorKind::InvalidData,
+            ureq::Error::Rustls(_) | ureq::Error::Tls(_) => true,
+            _ => false,
+        };
+        let url = self.url.clone();
+        if is_insecure {
+            FetchError::Insecure { url, source: error.into() }
+        } else {
+            FetchError::Unreachable { url, source: error.into() }
         }
     }
 
@@ -261,12 +284,10 @@ fn is_same_version(headers: &HeaderMap, validator: &str) -> bool {
     validator_of(headers).is_none_or(|found| found == validator || is_tag(found) != is_tag(validator))
 }
 
-/// Whether a request that failed so may succeed later; no certificate and no address gets better.
+/// Whether a request that failed so may succeed later; no address gets better.
 fn may_pass(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     match error.downcast_ref::<ureq::Error>() {
-        Some(ureq::Error::Io(error)) => {
-            !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput)
-        }
+        Some(ureq::Error::Io(error)) => error.kind() != ErrorKind::InvalidInput,
         Some(
             ureq::Error::Timeout(_)
             | ureq::Error::HostNotFound

@@ -25,6 +25,29 @@ pub enum FetchError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The server is not known to be the one that the address names, or the handshake failed.
+    #[error(
+        "no secure connection to {url}; check the address and the clock; where a company's proxy or server is in \
+         between, name a PEM file of the company's root certificates in SSL_CERT_FILE"
+    )]
+    Insecure {
+        /// The address.
+        url: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// `SSL_CERT_FILE` or `SSL_CERT_DIR` names nothing that certificates can be read from.
+    #[error(
+        "there is no certificate in {}, which SSL_CERT_FILE or SSL_CERT_DIR names; name a PEM file or a folder of \
+         them, or unset the variable",
+        .path.display()
+    )]
+    NoCertificates {
+        /// The file or folder.
+        path: PathBuf,
+        /// What went wrong with the first of its files, if anything.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
     /// The server answered something other than the file.
     #[error("the server answered {status} for {url}; {}", advice(*.status))]
     Status {

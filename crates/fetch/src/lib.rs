@@ -12,6 +12,7 @@ mod digest;
 mod download;
 mod error;
 mod lock;
+mod roots;
 
 pub use archive::{Limits, extract};
 pub use cache::{cache_dir, check_digest, forget, record_digest};

@@ -29,7 +29,7 @@ enum Action {
     /// Fetch published weights into the cache folder, where `--backbone NAME` finds them
     ///
     /// The folder is what FMAM_CACHE says, or `fmam` in the system's cache folder. An interrupted download goes on where it was;
-    /// HTTPS_PROXY and its like are honoured.
+    /// HTTPS_PROXY and SSL_CERT_FILE and their like are honoured.
     Fetch {
         /// Backbones; `fmam weights list` names them
         #[arg(value_name = "NAME", required = true)]
