@@ -271,11 +271,12 @@ fn validator_of(headers: &HeaderMap) -> Option<&str> {
     text(headers, "etag").filter(|tag| !tag.starts_with("W/")).or_else(|| text(headers, "last-modified"))
 }
 
-/// Whether a part of a file begins at byte `have` and is not known to be of another version than `validator`.
+/// Whether a part of a file begins at byte `have` and is not known to be of another version than `validator`. Of one that does not
+/// tell the length of the whole nobody could say whether something is missing after it.
 fn goes_on(headers: &HeaderMap, have: u64, validator: &str) -> bool {
     let range = text(headers, "content-range").and_then(|range| range.strip_prefix("bytes "));
     let start = range.and_then(|range| range.split('-').next()).and_then(|start| start.parse().ok());
-    start == Some(have) && is_same_version(headers, validator)
+    start == Some(have) && total_of(headers).is_some() && is_same_version(headers, validator)
 }
 
 /// Whether the server does not say that it has another version than `validator`.

@@ -169,6 +169,14 @@ fn versions_pieces_and_addresses_are_not_mixed() {
     });
     expect_whole(&server);
     assert!(server.ranges.lock().unwrap().len() > QUICK.attempts as usize);
+    // A piece of a whole of unknown length is not taken for all that was missing.
+    expect_whole(&serve(|number, range| {
+        let Some(start) = range else { return if number == 0 { cut(40_000) } else { whole(200) } };
+        let mut piece = rest(start, "\"a\"");
+        piece.body.truncate(40_000);
+        piece.headers[1].1 = format!("bytes {start}-{}/*", start + 39_999);
+        piece
+    }));
     // What was begun from one address is not continued from another.
     let dir = tempfile::tempdir().unwrap();
     assert!(
