@@ -83,17 +83,13 @@ impl Download {
         match fetched {
             Ok(digest) => part.finish(&self.path).map(|()| digest),
             Err(error) => {
-                let may_go_on = matches!(
+                // What is wrong with the network, the disk or the server may pass.
+                let may_go_on = !matches!(
                     error,
-                    FetchError::Cut { .. }
-                        | FetchError::Cancelled { .. }
-                        | FetchError::Unreachable { .. }
-                        | FetchError::Insecure { .. }
-                        | FetchError::NoCertificates { .. }
-                        | FetchError::Busy { .. }
-                        // A full disk.
-                        | FetchError::Write { .. }
-                ) || matches!(error, FetchError::Status { status, .. } if is_passing(status));
+                    FetchError::TooLarge { .. }
+                        | FetchError::WrongDigest { .. }
+                        | FetchError::Status { status: 404 | 410, .. }
+                );
                 part.leave(may_go_on, &self.url);
                 Err(error)
             }

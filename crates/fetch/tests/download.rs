@@ -272,6 +272,17 @@ fn a_wrong_length_is_an_error_and_what_came_is_kept_for_the_next_try() {
 }
 
 #[test]
+fn what_came_is_kept_unless_it_is_of_no_use() {
+    for (status, stays) in [(403, true), (407, true), (503, true), (404, false), (410, false)] {
+        let server = serve(move |_, range| if range.is_some() { failure(status) } else { cut(9000) });
+        let dir = tempfile::tempdir().unwrap();
+        let error = fetch(&server, dir.path(), None).unwrap_err();
+        assert!(matches!(error, FetchError::Status { .. }), "{error}");
+        assert_eq!(!names(dir.path()).is_empty(), stays, "{status}: {:?}", names(dir.path()));
+    }
+}
+
+#[test]
 fn a_stopped_download_goes_on_later_and_no_two_write_at_once() {
     let server = serve(|_, range| range.map_or_else(|| whole(200), |start| rest(start, "\"a\"")));
     let dir = tempfile::tempdir().unwrap();
