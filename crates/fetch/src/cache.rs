@@ -3,17 +3,17 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use etcetera::{BaseStrategy, choose_base_strategy};
+use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 
 use crate::{FetchError, sha256_file};
 
-/// The folder for downloads: what the environment variable `FMAM_CACHE` says, or `fmam` in the platform's cache folder. It need
-/// not exist.
+/// The folder for downloads: what the environment variable `FMAM_CACHE` says, or `fmam` in the platform's cache folder, which is
+/// `~/Library/Caches` on macOS, the local application data on Windows, and by the XDG rules elsewhere. It need not exist.
 ///
 /// # Errors
 /// [`FetchError::NoCacheDir`] when there is no home folder.
 pub fn cache_dir() -> Result<PathBuf, FetchError> {
-    let platform = || choose_base_strategy().ok().map(|strategy| strategy.cache_dir());
+    let platform = || choose_native_strategy().ok().map(|strategy| strategy.cache_dir());
     chosen(std::env::var_os("FMAM_CACHE"), platform)
 }
 
@@ -90,6 +90,22 @@ mod tests {
         assert_eq!(chosen(Some("/c".into()), platform).unwrap(), Path::new("/c"));
         assert_eq!(chosen(Some("".into()), platform).unwrap(), Path::new("/home/a/.cache/fmam"));
         assert!(matches!(chosen(None, || None), Err(FetchError::NoCacheDir)));
+    }
+
+    #[test]
+    fn each_platform_keeps_caches_at_its_own_place() {
+        let home = etcetera::home_dir().unwrap();
+        let place = choose_native_strategy().unwrap().cache_dir();
+        if cfg!(target_os = "macos") {
+            assert_eq!(place, home.join("Library/Caches"));
+        } else if cfg!(windows) {
+            let told = std::env::var_os("LOCALAPPDATA").map(PathBuf::from);
+            assert_eq!(place, told.unwrap_or_else(|| home.join("AppData/Local")));
+        } else {
+            let told =
+                std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+            assert_eq!(place, told.unwrap_or_else(|| home.join(".cache")));
+        }
     }
 
     #[test]
