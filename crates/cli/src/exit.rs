@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use fmam_experiment::ExperimentError;
+use fmam_fetch::FetchError;
 
 /// What the user asked for cannot be: a wrong name, value or combination.
 #[derive(Debug)]
@@ -35,7 +36,8 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     }
     error_line(error);
     let experiment = causes().find_map(|cause| cause.downcast_ref::<ExperimentError>());
-    if experiment.is_some_and(ExperimentError::is_cancelled) {
+    let fetch = causes().find_map(|cause| cause.downcast_ref::<FetchError>());
+    if experiment.is_some_and(ExperimentError::is_cancelled) || fetch.is_some_and(FetchError::is_cancelled) {
         ExitCode::from(130)
     } else if causes().any(|cause| cause.is::<Usage>()) || experiment.is_some_and(ExperimentError::is_usage) {
         ExitCode::from(2)
@@ -115,6 +117,7 @@ mod tests {
         assert_eq!(code(usage(anyhow!("what?"))), is(2));
         assert_eq!(code(Err::<(), _>(usage(anyhow!("what?"))).context("in").unwrap_err()), is(2));
         assert_eq!(code(ExperimentError::Cancelled.into()), is(130));
+        assert_eq!(code(FetchError::Cancelled { url: "http://a".to_owned() }.into()), is(130));
         assert_eq!(code(ExperimentError::EmptyList { key: "seeds" }.into()), is(2));
         assert_eq!(code(std::io::Error::from(ErrorKind::BrokenPipe).into()), is(0));
     }

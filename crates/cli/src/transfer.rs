@@ -1,10 +1,10 @@
-//! What is fetched: the manifests of weights and data sets, and a download with a bar.
+//! What is fetched: the manifests of weights and data sets, downloads and archives with a bar.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use fmam_fetch::{Download, ExpectedSha256, Retry, cache_dir, check_digest, record_digest};
+use fmam_fetch::{Download, ExpectedSha256, Limits, Retry, cache_dir, check_digest, extract, record_digest};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 
@@ -107,10 +107,7 @@ pub(crate) fn bring(
     if offline {
         return Err(anyhow!("{} was not fetched before; repeat without --offline", path.display()));
     }
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-    let style = ProgressStyle::with_template("{msg} [{bar:30.cyan}] {bytes}/{total_bytes}, {eta} left");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_message(url.rsplit('/').next().unwrap_or_default().to_owned());
+    let bar = bar(url.rsplit('/').next().unwrap_or_default().to_owned());
     let download = Download { url: url.to_owned(), path: path.to_owned(), sha256, max_bytes };
     let fetched = download.run(&Retry::default(), &mut |done, total| {
         bar.set_length(total.unwrap_or(done));
@@ -119,6 +116,27 @@ pub(crate) fn bring(
     });
     bar.finish_and_clear();
     Ok(record_digest(path, &fetched?)?)
+}
+
+/// Unpacks `archive` to `target` with a bar.
+pub(crate) fn unpack(archive: &Path, target: &Path, limits: Limits) -> Result<()> {
+    let name = archive.file_name().unwrap_or_default().to_string_lossy();
+    let bar = bar(format!("unpacking {name}"));
+    let unpacked = extract(archive, target, limits, &mut |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+        !interrupt::requested()
+    });
+    bar.finish_and_clear();
+    Ok(unpacked?)
+}
+
+/// A bar that counts bytes, on a terminal only.
+fn bar(message: String) -> ProgressBar {
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    let style = ProgressStyle::with_template("{msg} [{bar:30.cyan}] {bytes}/{total_bytes}, {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.with_message(message)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use std::cell::Cell;
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{self, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -31,18 +31,25 @@ pub struct Limits {
 }
 
 /// Unpacks `archive` (`.zip`, `.tar`, `.tar.gz`, `.tgz`, `.tar.xz`, `.txz`) to the folder `target`, which must not exist: it appears
-/// whole or not at all. Files and folders only, with no permission of their own.
+/// whole or not at all. Where all is in one folder, `target` is that. Files and folders only, with no permission of their own.
+///
+/// `progress` is told how many bytes of the archive were read, and how many it has; `false` stops.
 ///
 /// # Errors
 /// [`FetchError::UnsafeEntry`] for a path that leads outside, a link, a device or a path twice; [`FetchError::OverLimit`];
-/// [`FetchError::BadArchive`] for damage; [`FetchError::AlreadyExists`], [`FetchError::UnknownArchive`], [`FetchError::Read`],
-/// [`FetchError::Write`].
-pub fn extract(archive: &Path, target: &Path, limits: Limits) -> Result<(), FetchError> {
+/// [`FetchError::BadArchive`] for damage; [`FetchError::UnpackingCancelled`], [`FetchError::AlreadyExists`],
+/// [`FetchError::InUse`], [`FetchError::UnknownArchive`], [`FetchError::Read`], [`FetchError::Write`].
+pub fn extract(
+    archive: &Path,
+    target: &Path,
+    limits: Limits,
+    progress: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<(), FetchError> {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let partial = target.with_file_name(format!(".{name}.partial"));
     let lock_path = target.with_file_name(format!(".{name}.partial.lock"));
     let lock = open_locked(&lock_path)?;
-    let unpacked = extract_alone(archive, target, &partial, limits);
+    let unpacked = extract_alone(archive, target, &partial, limits, progress);
     // Before it is unlocked; best effort: an empty file that stays does no harm.
     let _ = fs::remove_file(&lock_path);
     drop(lock);
@@ -50,21 +57,47 @@ pub fn extract(archive: &Path, target: &Path, limits: Limits) -> Result<(), Fetc
 }
 
 /// Unpacks by way of the folder `partial`, which nobody else uses.
-fn extract_alone(archive: &Path, target: &Path, partial: &Path, limits: Limits) -> Result<(), FetchError> {
+fn extract_alone(
+    archive: &Path,
+    target: &Path,
+    partial: &Path,
+    limits: Limits,
+    progress: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<(), FetchError> {
     // A link that leads nowhere is there too.
     if target.symlink_metadata().is_ok() {
         return Err(FetchError::AlreadyExists { path: target.to_owned() });
     }
     // What a process left that was killed.
     let _ = fs::remove_dir_all(partial);
-    let mut unpacker = Unpacker { archive, root: partial, limits, entries: 0, bytes: 0 };
+    let position = Rc::new(Cell::new(0));
+    let mut unpacker = Unpacker {
+        archive,
+        root: partial,
+        limits,
+        entries: 0,
+        bytes: 0,
+        position,
+        furthest: 0,
+        length: 0,
+        progress,
+    };
     let unpacked = unpacker.run().and_then(|()| {
-        fs::rename(partial, target).map_err(|source| FetchError::Write { path: target.to_owned(), source })
+        let moved = top(partial).and_then(|top| fs::rename(top, target));
+        moved.map_err(|source| FetchError::Write { path: target.to_owned(), source })
     });
-    if unpacked.is_err() {
-        let _ = fs::remove_dir_all(partial);
-    }
+    // Of a folder within it the outer one is left.
+    let _ = fs::remove_dir_all(partial);
     unpacked
+}
+
+/// The only folder in `folder`, or itself.
+fn top(folder: &Path) -> io::Result<PathBuf> {
+    let entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    match &entries[..] {
+        [only] if only.path().is_dir() => Ok(only.path()),
+        _ => Ok(folder.to_owned()),
+    }
 }
 
 struct Unpacker<'a> {
@@ -73,14 +106,22 @@ struct Unpacker<'a> {
     limits: Limits,
     entries: u64,
     bytes: u64,
+    /// Where the archive is read, bytes.
+    position: Rc<Cell<u64>>,
+    /// The furthest that was told of it: a zip archive is not read straight on.
+    furthest: u64,
+    /// Bytes of the archive.
+    length: u64,
+    progress: &'a mut dyn FnMut(u64, u64) -> bool,
 }
 
 impl Unpacker<'_> {
     fn run(&mut self) -> Result<(), FetchError> {
-        let file = File::open(self.archive)
-            .map_err(|source| FetchError::Read { path: self.archive.to_owned(), source })?;
+        let read_error = |source| FetchError::Read { path: self.archive.to_owned(), source };
+        let file = File::open(self.archive).map_err(read_error)?;
+        self.length = file.metadata().map_err(read_error)?.len();
         fs::create_dir_all(self.root).map_err(|source| self.write_error(self.root, source))?;
-        let file = BufReader::new(file);
+        let file = BufReader::new(Tracked { file, position: Rc::clone(&self.position) });
         let name = self.archive.to_string_lossy().to_lowercase();
         let is = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
         if is(&[".zip"]) {
@@ -93,6 +134,18 @@ impl Unpacker<'_> {
             self.tar(lzma_rust2::XzReader::new_mem_limit(file, true, XZ_MEMORY_KIB))
         } else {
             Err(FetchError::UnknownArchive { archive: self.archive.to_owned() })
+        }?;
+        self.position.set(self.length);
+        self.go_on()
+    }
+
+    /// Tells how far it is, and stops if that is wanted.
+    fn go_on(&mut self) -> Result<(), FetchError> {
+        self.furthest = self.furthest.max(self.position.get());
+        if (self.progress)(self.furthest.min(self.length), self.length) {
+            Ok(())
+        } else {
+            Err(FetchError::UnpackingCancelled { archive: self.archive.to_owned() })
         }
     }
 
@@ -122,7 +175,10 @@ impl Unpacker<'_> {
             return Err(self.damaged(last.as_deref(), "it ends too early"));
         }
         left.set(self.limits.max_bytes.saturating_add(MAX_HEADER_BYTES));
-        io::copy(&mut rest, &mut io::sink()).map_err(|error| self.damaged(last.as_deref(), error))?;
+        let mut buffer = vec![0; CHUNK];
+        while read(&mut rest, &mut buffer).map_err(|error| self.damaged(last.as_deref(), error))? > 0 {
+            self.go_on()?;
+        }
         Ok(())
     }
 
@@ -143,7 +199,7 @@ impl Unpacker<'_> {
         }
     }
 
-    fn zip(&mut self, reader: BufReader<File>) -> Result<(), FetchError> {
+    fn zip(&mut self, reader: BufReader<Tracked>) -> Result<(), FetchError> {
         let mut zip = zip::ZipArchive::new(reader).map_err(|error| self.damaged(None, error))?;
         if zip.has_duplicate_names() {
             return Err(self.damaged(None, "an entry has the place of another"));
@@ -207,12 +263,11 @@ impl Unpacker<'_> {
         })?;
         let mut buffer = vec![0; CHUNK];
         loop {
-            let n = match content.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(n) => n,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.damaged(Some(name), error)),
-            };
+            let n = read(content, &mut buffer).map_err(|error| self.damaged(Some(name), error))?;
+            if n == 0 {
+                return Ok(());
+            }
+            self.go_on()?;
             self.bytes += n as u64;
             self.check(name, self.bytes, self.limits.max_bytes, "bytes")?;
             file.write_all(&buffer[..n]).map_err(|source| self.write_error(&path, source))?;
@@ -241,6 +296,7 @@ impl Unpacker<'_> {
 
     fn count(&mut self, name: &str) -> Result<(), FetchError> {
         self.entries += 1;
+        self.go_on()?;
         self.check(name, self.entries, self.limits.max_entries, "files and folders")
     }
 
@@ -283,6 +339,39 @@ fn is_sparse(entry: &mut Entry<'_, impl Read>) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Reads some bytes, whatever interrupts it; none at the end.
+fn read(reader: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match reader.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// A file that tells where it is read.
+struct Tracked {
+    file: File,
+    /// Bytes from the start.
+    position: Rc<Cell<u64>>,
+}
+
+impl Read for Tracked {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.position.set(self.position.get() + n as u64);
+        Ok(n)
+    }
+}
+
+impl Seek for Tracked {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = self.file.seek(to)?;
+        self.position.set(position);
+        Ok(position)
+    }
 }
 
 /// Reads what is left of an allowance, and notes whether the end was met.

@@ -146,7 +146,7 @@ impl Download {
                 return Err(error);
             }
             if !sleep(wait.max(asked), || progress(have, total)) {
-                return Err(FetchError::Cancelled { url_or_path: self.url.clone() });
+                return Err(FetchError::Cancelled { url: self.url.clone() });
             }
             wait = (2 * wait).min(retry.longest_wait);
         }
@@ -232,7 +232,7 @@ impl Download {
         let (mut received, mut buffer) = (have, vec![0; CHUNK]);
         loop {
             if !progress(received, expected) {
-                return Err(FetchError::Cancelled { url_or_path: self.url.clone() });
+                return Err(FetchError::Cancelled { url: self.url.clone() });
             }
             let n = match body.read(&mut buffer) {
                 Ok(0) => break,

@@ -101,13 +101,17 @@ pub enum FetchError {
         /// 64 hexadecimal digits.
         found: String,
     },
-    /// The progress callback asked to stop.
-    #[error(
-        "stopped at {url_or_path}; what was downloaded so far is kept and the next try goes on from there"
-    )]
+    /// The progress callback of a download asked to stop.
+    #[error("stopped at {url}; what was downloaded so far is kept and the next try goes on from there")]
     Cancelled {
-        /// The address of the download, or the archive.
-        url_or_path: String,
+        /// The address.
+        url: String,
+    },
+    /// The progress callback of an extraction asked to stop.
+    #[error("stopped while {} was unpacked; nothing of it is kept", .archive.display())]
+    UnpackingCancelled {
+        /// The archive.
+        archive: PathBuf,
     },
     /// Another process works on the same target.
     #[error("another process holds {}; wait until it is done", .path.display())]
@@ -202,6 +206,13 @@ pub enum FetchError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+impl FetchError {
+    /// Whether a progress callback asked to stop.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled { .. } | Self::UnpackingCancelled { .. })
+    }
 }
 
 fn advice(status: u16) -> &'static str {

@@ -76,7 +76,7 @@ fn twice() -> Vec<u8> {
 fn unpack(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), FetchError> {
     let archive = dir.join(name);
     std::fs::write(&archive, bytes).unwrap();
-    extract(&archive, &dir.join("out"), LIMITS)
+    extract(&archive, &dir.join("out"), LIMITS, &mut |_, _| true)
 }
 
 const GOOD: &[(&str, EntryType, &[u8])] = &[
@@ -102,6 +102,70 @@ fn every_kind_of_archive_is_unpacked() {
             assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o7111, 0, "{name}");
         }
         assert!(matches!(unpack(dir.path(), name, &bytes), Err(FetchError::AlreadyExists { .. })));
+    }
+}
+
+#[test]
+fn the_only_folder_of_an_archive_becomes_the_target() {
+    let one = tar(&[GOOD[0], GOOD[1], ("a/c/d.txt", EntryType::Regular, b"more")]);
+    let dir = tempfile::tempdir().unwrap();
+    unpack(dir.path(), "x.tar", &one).unwrap();
+    assert_eq!(std::fs::read(dir.path().join("out/c/d.txt")).unwrap(), b"more");
+    let names = |dir: &Path| std::fs::read_dir(dir).unwrap().count();
+    assert_eq!((names(dir.path()), names(&dir.path().join("out"))), (2, 2));
+    let dir = tempfile::tempdir().unwrap();
+    unpack(dir.path(), "x.tar", &tar(&[("b.txt", EntryType::Regular, b"content")])).unwrap();
+    assert_eq!(std::fs::read(dir.path().join("out/b.txt")).unwrap(), b"content");
+}
+
+/// Unpacks and stops when it was asked `stop` times whether to go on; gives what `progress` was told.
+fn unpack_until(archive: &Path, stop: usize) -> (Result<(), FetchError>, Vec<(u64, u64)>) {
+    let mut told = Vec::new();
+    let limits = Limits { max_entries: 10, max_bytes: 1 << 30 };
+    let unpacked = extract(archive, &archive.with_file_name("out"), limits, &mut |done, total| {
+        told.push((done, total));
+        told.len() < stop
+    });
+    (unpacked, told)
+}
+
+#[test]
+fn an_extraction_tells_how_far_it_is_and_can_be_stopped_at_any_time() {
+    // What does not compress, so that it is read little by little, and a long end.
+    let next =
+        |x: &u64| Some(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+    let noise: Vec<u8> =
+        std::iter::successors(Some(1), next).map(|x| (x >> 56) as u8).take(200_000).collect();
+    let entries = [GOOD[0], ("a/b", EntryType::Regular, &noise[..]), ("c", EntryType::Regular, &noise[..])];
+    let mut long = tar(&entries);
+    long.extend(vec![0; 200_000]);
+    let cases = [
+        ("x.tar", long.clone()),
+        ("x.tar.gz", gzip(&long)),
+        ("x.tar.xz", xz(&long)),
+        ("x.zip", zip(&[("a/b", &noise), ("c", &noise)])),
+    ];
+    for (name, bytes) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = dir.path().join(name);
+        std::fs::write(&archive, &bytes).unwrap();
+        let (unpacked, told) = unpack_until(&archive, usize::MAX);
+        unpacked.unwrap();
+        // Of each entry, each of at least four pieces of both files, the long end and the whole.
+        let least = if name == "x.zip" { 2 + 8 + 1 } else { 3 + 8 + 3 + 1 };
+        assert!(told.is_sorted() && told.len() >= least, "{name}: {told:?}");
+        let length = bytes.len() as u64;
+        assert_eq!(told.last(), Some(&(length, length)), "{name}");
+        assert!(
+            told[0].0 <= length / 2 && told.iter().all(|(_, total)| *total == length),
+            "{name}: {told:?}"
+        );
+        std::fs::remove_dir_all(dir.path().join("out")).unwrap();
+        for stop in 1..=told.len() {
+            let (stopped, asked) = unpack_until(&archive, stop);
+            assert!(matches!(stopped, Err(FetchError::UnpackingCancelled { .. })), "{name}: {stopped:?}");
+            assert_eq!((asked.len(), std::fs::read_dir(dir.path()).unwrap().count()), (stop, 1), "{name}");
+        }
     }
 }
 
@@ -154,7 +218,7 @@ fn what_could_do_harm_is_refused_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(unpack(dir.path(), "x.rar", b""), Err(FetchError::UnknownArchive { .. })));
     assert!(matches!(
-        extract(&dir.path().join("none.zip"), &dir.path().join("o"), LIMITS),
+        extract(&dir.path().join("none.zip"), &dir.path().join("o"), LIMITS, &mut |_, _| true),
         Err(FetchError::Read { .. })
     ));
 }

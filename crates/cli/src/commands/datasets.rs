@@ -5,12 +5,12 @@ use clap::Subcommand;
 use fmam_core::ImageSize;
 use fmam_datasets::{Counts, published_categories, published_counts};
 use fmam_experiment::ExperimentError;
-use fmam_fetch::{Limits, extract};
+use fmam_fetch::Limits;
 
 use crate::data;
 use crate::interrupt;
 use crate::stdout::print;
-use crate::transfer::{PublishedDataset, bring, find, published_datasets};
+use crate::transfer::{PublishedDataset, bring, find, published_datasets, unpack};
 
 /// No data set of the manifest has more.
 const LIMITS: Limits = Limits { max_entries: 200_000, max_bytes: 64 << 30 };
@@ -98,23 +98,8 @@ fn fetch(entry: &PublishedDataset, data_root: &Path, from_archive: Option<&Path>
             entry.licence
         ),
     };
-    let unpacked = data_root.join(format!(".{}-unpacked", entry.folder));
-    // What an interrupted process left.
-    let _ = std::fs::remove_dir_all(&unpacked);
-    extract(&archive, &unpacked, LIMITS)?;
-    let moved = place(&unpacked, &target).with_context(|| format!("cannot make {}", target.display()));
-    // Of a folder within a folder the outer one is left.
-    let _ = std::fs::remove_dir_all(&unpacked);
-    moved.map(|()| target)
-}
-
-/// Moves what was unpacked to `target`: itself, or the only folder that it has.
-fn place(unpacked: &Path, target: &Path) -> std::io::Result<()> {
-    let entries = std::fs::read_dir(unpacked)?.collect::<std::io::Result<Vec<_>>>()?;
-    match &entries[..] {
-        [only] if only.path().is_dir() => std::fs::rename(only.path(), target),
-        _ => std::fs::rename(unpacked, target),
-    }
+    unpack(&archive, &target, LIMITS)?;
+    Ok(target)
 }
 
 fn verify(name: &str, data_root: &Path) -> Result<()> {

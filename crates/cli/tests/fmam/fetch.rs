@@ -1,10 +1,11 @@
 //! `fmam weights fetch` and `fmam datasets`, from a server on this machine and from files.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{Call, fail, image_dataset, line, succeed};
 
@@ -186,4 +187,45 @@ fn a_data_set_comes_from_an_archive_and_its_images_are_counted() {
     assert!(call.stdout.contains("not there: bottle, cable"), "{}", call.stdout);
     assert!(succeed(dir.path(), "datasets list").contains("visa"));
     assert_eq!(line(dir.path(), "datasets fetch none --data-root new").code, Some(2));
+}
+
+/// A tar archive of some size in a folder of its own.
+fn archive() -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(200_000);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, "set/image.bin", &[7; 200_000][..]).unwrap();
+    tar.into_inner().unwrap()
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_stops_an_extraction_and_leaves_nothing_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    // As it is a pipe, nothing more is unpacked than is written.
+    let pipe = dir.path().join("set.tar");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fmam"));
+    command
+        .args("datasets fetch mvtec --data-root new --from-archive set.tar".split(' '))
+        .current_dir(dir.path());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let bytes = archive();
+    let mut pipe = std::fs::File::options().write(true).open(&pipe).unwrap();
+    pipe.write_all(&bytes[..100_000]).unwrap();
+    while !dir.path().join("new/.mvtec.partial/set/image.bin").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(told.by_ref().lines().any(|line| line.unwrap().starts_with("stopping")));
+    // It is gone before the end.
+    let _ = pipe.write_all(&bytes[100_000..]);
+    drop(pipe);
+    let mut rest = String::new();
+    told.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("stopped while set.tar was unpacked"), "{rest}");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(std::fs::read_dir(dir.path().join("new")).unwrap().count(), 0);
 }
