@@ -34,6 +34,11 @@ fn record_path(path: &Path) -> PathBuf {
     name.into()
 }
 
+/// Whether a digest of `path` was kept when it was fetched.
+pub fn has_digest(path: &Path) -> bool {
+    record_path(path).is_file()
+}
+
 /// Keeps the SHA-256 of `path`, 64 hexadecimal digits, beside it for [`check_digest`].
 ///
 /// # Errors
@@ -113,7 +118,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("weights.pth");
         fs::write(&path, "one").unwrap();
+        assert!(!has_digest(&path));
         let digest = check_digest(&path).unwrap();
+        assert!(has_digest(&path));
         assert_eq!(check_digest(&path).unwrap(), digest);
         let record = dir.path().join("weights.pth.sha256");
         assert_eq!(fs::read_to_string(&record).unwrap(), format!("{digest}  weights.pth\n"));

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use fmam_core::ImageSize;
 use fmam_datasets::{Counts, published_categories, published_counts};
 use fmam_experiment::ExperimentError;
-use fmam_fetch::Limits;
+use fmam_fetch::{Limits, check_digest, has_digest};
 
 use crate::data;
 use crate::interrupt;
@@ -85,7 +85,13 @@ fn fetch(entry: &PublishedDataset, data_root: &Path, from_archive: Option<&Path>
     }
     std::fs::create_dir_all(data_root).with_context(|| format!("cannot make {}", data_root.display()))?;
     let archive = match (from_archive, &entry.url) {
-        (Some(archive), _) => archive.to_owned(),
+        (Some(archive), _) => {
+            // One that was fetched before, for another folder.
+            if has_digest(archive) {
+                check_digest(archive)?;
+            }
+            archive.to_owned()
+        }
         (None, Some(url)) => {
             let archive = data_root.join(url.rsplit('/').next().unwrap_or(&entry.name));
             bring(url, &archive, None, LIMITS.max_bytes, false)?;

@@ -200,6 +200,32 @@ fn archive() -> Vec<u8> {
 }
 
 #[test]
+fn an_archive_that_was_fetched_before_is_used_again_unless_it_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = serve(archive());
+    let text =
+        format!("[[dataset]]\nname = 'x'\nfolder = 'x'\npage = 'p'\nurl = '{url}/x.tar'\nlicence = 'l'\n");
+    std::fs::write(dir.path().join("m.toml"), text).unwrap();
+    let fetch = "datasets fetch x --data-root new --manifest m.toml";
+    let again = || std::fs::remove_dir_all(dir.path().join("new/x")).unwrap();
+    succeed(dir.path(), fetch);
+    again();
+    succeed(dir.path(), fetch);
+    again();
+    let path = dir.path().join("new/x.tar");
+    let mut bytes = archive();
+    bytes[1000] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let told = ["x.tar has SHA-256", "delete the file and fetch it again"];
+    fail(dir.path(), fetch, 1, &told);
+    fail(dir.path(), &format!("{fetch} --from-archive new/x.tar"), 1, &told);
+    assert!(!dir.path().join("new/x").exists());
+    std::fs::remove_file(&path).unwrap();
+    succeed(dir.path(), fetch);
+    assert_eq!(std::fs::read(dir.path().join("new/x/image.bin")).unwrap(), [7; 200_000]);
+}
+
+#[test]
 #[cfg(unix)]
 fn ctrl_c_stops_an_extraction_and_leaves_nothing_of_it() {
     let dir = tempfile::tempdir().unwrap();
