@@ -1,6 +1,8 @@
 //! Options of every subcommand that computes.
 
 use anyhow::{Context, Result};
+use candle_core::Device;
+use fmam_models::Precision;
 
 use crate::device::DeviceChoice;
 use crate::interrupt;
@@ -35,6 +37,13 @@ pub(crate) fn parse_threads(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n @ 1..=1024) => Ok(n),
         _ => Err("a number from 1 to 1024".to_owned()),
+    }
+}
+
+/// Says once where one of `precisions` has no use on `device`.
+pub(crate) fn warn_of_emulation(precisions: impl IntoIterator<Item = Precision>, device: &Device) {
+    if device.is_cpu() && precisions.into_iter().any(|precision| precision == Precision::Bf16) {
+        tracing::warn!("bf16 is meant for a GPU: on a CPU it is emulated and slower than f32");
     }
 }
 

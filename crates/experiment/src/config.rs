@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use fmam_core::ImageSize;
 use fmam_datasets::DemoConfig;
+use fmam_models::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::{ExperimentError, MapLayout};
@@ -40,6 +41,9 @@ pub struct ExperimentConfig {
     /// [`MAX_IMAGE_SIZE`].
     #[serde(default = "default_image_size")]
     pub image_size: usize,
+    /// What backbones and students compute in, `f32` or `bf16`; losses, statistics and scores are f32 in either.
+    #[serde(default)]
+    pub precision: Precision,
     /// Where tensors live, `auto`, `cpu` or `cuda:0`; `None` leaves it to the caller.
     pub device: Option<String>,
     /// The output folder; `None` leaves it to the caller.
@@ -92,6 +96,7 @@ impl ExperimentConfig {
             weights: BTreeMap::new(),
             seeds: vec![0, 1, 2],
             image_size: default_image_size(),
+            precision: Precision::default(),
             device: None,
             out: None,
             loader_threads: None,
@@ -220,6 +225,8 @@ mod tests {
         assert_eq!((config.image_size, config.n_overlays, config.save_model), (256, 12, true));
         assert_eq!(config.demo, DemoConfig::default());
         assert_eq!((config.device, config.out, config.epochs), (None, None, None));
+        assert_eq!(config.precision, Precision::F32);
+        assert_eq!(parse(&format!("{MINIMAL}precision = 'bf16'")).unwrap().precision, Precision::Bf16);
     }
 
     #[test]
@@ -264,6 +271,7 @@ mod tests {
         };
         assert_eq!(line(&format!("{MINIMAL}lr = 0.1")), 6);
         assert_eq!(line(&format!("{MINIMAL}image_size = 'large'")), 6);
+        assert_eq!(line(&format!("{MINIMAL}precision = 'f16'")), 6);
         assert_eq!(line("dataset = 'mvtec'\nmethods = [0]"), 2);
         assert!(parse("dataset = 'mvtec'").unwrap_err().to_string().contains("x.toml"));
         assert!(parse(&format!("{MINIMAL}[demo]\ncolour = 1")).is_err());

@@ -75,7 +75,7 @@ impl Experiment {
         let mut backbones = BTreeMap::new();
         for name in &config.backbones {
             let weights = config.weights.get(name).map(|path| path.as_path());
-            let backbone = load_backbone(name, weights, &device)?;
+            let backbone = load_backbone(name, weights, &device)?.with_precision(config.precision);
             check_image_size(&backbone, config.image_size)?;
             backbones.insert(name.clone(), Arc::new(backbone));
         }
@@ -304,12 +304,16 @@ fn run_config(
     if let Some(layout) = config.export_maps {
         artefacts["maps"] = json!(layout);
     }
-    let value = json!({
+    let mut value = json!({
         "data": data,
         "method": method,
         "weights": config.weights.get(&key.backbone).map(absolute),
         "artefacts": artefacts,
     });
+    // Not where it is f32, as runs from before there was a choice are.
+    if !config.precision.is_f32() {
+        value["precision"] = json!(config.precision);
+    }
     // Through text, as a record goes: a number that changes on the way would make a run differ from itself.
     let text = serde_json::to_string(&value).map_err(ExperimentError::Json)?;
     serde_json::from_str(&text).map_err(ExperimentError::Json)

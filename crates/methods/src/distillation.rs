@@ -150,8 +150,8 @@ impl Method for Distillation {
                 Adaptation::LastBlock => {
                     let (tensors, points) = training.fit_last_block()?;
                     let origin = "the adapted backbone";
-                    backbone =
-                        Arc::new(backbone_from_tensors(backbone.name(), tensors, origin, &run.device)?);
+                    let adapted = backbone_from_tensors(backbone.name(), tensors, origin, &run.device)?;
+                    backbone = Arc::new(adapted.with_precision(backbone.precision()));
                     curve = points;
                 }
             }

@@ -6,15 +6,14 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use fmam_core::{ImageSize, RgbImage, SampleSource, Seed};
 use fmam_models::{
-    AnyStudent, Backbone, FeatureMapping, FeaturePyramid, LoadedBackbone, OutputAffine, Params,
-    backbone_from_tensors, to_batch,
+    AnyStudent, Backbone, FeatureMapping, FeaturePyramid, LoadedBackbone, OutputAffine, Params, to_batch,
 };
 use rayon::prelude::*;
 
 use crate::distillation::{DistillationConfig, Flavour, configure};
 use crate::feature_mapping::Adaptation;
 use crate::map_reference::{MapMoments, MapReference};
-use crate::model_dir::{ModelDir, Tensors, read_network};
+use crate::model_dir::{ModelDir, TEACHER, Tensors, read_network};
 use crate::sample_features::{FeatureSource, spread_images};
 use crate::scoring::{DistanceReference, check_size, distances, score_each};
 use crate::settings::settings_table;
@@ -211,9 +210,8 @@ pub(crate) fn load(
     device: &Device,
 ) -> Result<Box<dyn Detector>, MethodError> {
     let model = ModelDir::read(dir)?;
+    let backbone = model.read_backbone(dir, device)?;
     let config = configure(flavour, model.config)?;
-    let (tensors, origin) = read_network(dir, "teacher")?;
-    let backbone = Arc::new(backbone_from_tensors(&model.backbone, tensors, &origin, device)?);
     let (mapping, origin) = if config.has_mapping() {
         read_network(dir, "mapping").map(|(tensors, origin)| (Some(tensors), origin))?
     } else {
@@ -268,15 +266,16 @@ impl Detector for DistillationDetector {
     }
 
     fn save(&self, dir: &Path) -> Result<(), MethodError> {
+        let backbone = &self.teacher.backbone;
         let model = ModelDir::new(
             self.flavour.name,
-            self.teacher.backbone.name(),
+            backbone.name(),
             self.seed,
             self.image_size,
             settings_table(&self.config),
-        );
-        let mut networks =
-            vec![("teacher", self.teacher.backbone.tensors()), ("student", &self.student_tensors)];
+        )
+        .in_precision(backbone.precision());
+        let mut networks = vec![(TEACHER, backbone.tensors()), ("student", &self.student_tensors)];
         if let Some((_, tensors)) = &self.teacher.mapping {
             networks.push(("mapping", tensors));
         }

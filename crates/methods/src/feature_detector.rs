@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use fmam_core::{AnomalyMap, ImageSize, RgbImage, SampleSource, Seed};
-use fmam_models::{Backbone, FeaturePyramid, LoadedBackbone, backbone_from_tensors, to_batch};
+use fmam_models::{Backbone, FeaturePyramid, LoadedBackbone, to_batch};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::model_dir::{ModelDir, Tensors, read_network};
+use crate::model_dir::{ModelDir, TEACHER, Tensors, read_network};
 use crate::scoring::{check_size, score_each};
 use crate::settings::settings_table;
 use crate::training::load_sample;
@@ -87,8 +87,9 @@ impl<N: NormalFeatures> Detector for FeatureDetector<N> {
 
     fn save(&self, dir: &Path) -> Result<(), MethodError> {
         let (name, config) = (self.backbone.name(), self.config.clone());
-        let model = ModelDir::new(self.method, name, self.seed, self.image_size, config);
-        model.write(dir, &[("teacher", self.backbone.tensors()), ("normal", &self.normal.tensors()?)])
+        let model = ModelDir::new(self.method, name, self.seed, self.image_size, config)
+            .in_precision(self.backbone.precision());
+        model.write(dir, &[(TEACHER, self.backbone.tensors()), ("normal", &self.normal.tensors()?)])
     }
 }
 
@@ -104,8 +105,7 @@ pub(crate) struct SavedDetector {
 impl SavedDetector {
     pub(crate) fn read(dir: &Path, device: &Device) -> Result<Self, MethodError> {
         let model = ModelDir::read(dir)?;
-        let (tensors, origin) = read_network(dir, "teacher")?;
-        let backbone = Arc::new(backbone_from_tensors(&model.backbone, tensors, &origin, device)?);
+        let backbone = model.read_backbone(dir, device)?;
         let (normal, origin) = read_network(dir, "normal")?;
         Ok(Self { model, backbone, normal, origin })
     }

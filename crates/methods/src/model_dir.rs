@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use fmam_core::{ImageSize, Seed};
-use fmam_models::ModelError;
+use fmam_models::{LoadedBackbone, ModelError, Precision, backbone_from_tensors};
 use serde::{Deserialize, Serialize};
 
 use crate::MethodError;
@@ -30,8 +31,14 @@ pub(crate) struct ModelDir {
     pub(crate) backbone: String,
     pub(crate) seed: Seed,
     pub(crate) image_size: ImageSize,
+    /// What the backbone and its students compute in; absent for f32.
+    #[serde(default, skip_serializing_if = "Precision::is_f32")]
+    pub(crate) precision: Precision,
     pub(crate) config: toml::Table,
 }
+
+/// The file of the backbone's tensors, without its ending.
+pub(crate) const TEACHER: &str = "teacher";
 
 impl ModelDir {
     pub(crate) fn new(
@@ -41,7 +48,24 @@ impl ModelDir {
         image_size: ImageSize,
         config: toml::Table,
     ) -> Self {
-        Self { schema: SCHEMA, method: method.into(), backbone: backbone.into(), seed, image_size, config }
+        let (method, backbone, precision) = (method.into(), backbone.into(), Precision::default());
+        Self { schema: SCHEMA, method, backbone, seed, image_size, precision, config }
+    }
+
+    /// The same of a detector that computes in `precision`.
+    pub(crate) fn in_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// The saved backbone, in the precision that it had.
+    pub(crate) fn read_backbone(
+        &self,
+        dir: &Path,
+        device: &Device,
+    ) -> Result<Arc<LoadedBackbone>, MethodError> {
+        let (tensors, origin) = read_network(dir, TEACHER)?;
+        let backbone = backbone_from_tensors(&self.backbone, tensors, &origin, device)?;
+        Ok(Arc::new(backbone.with_precision(self.precision)))
     }
 
     pub(crate) fn read(dir: &Path) -> Result<Self, MethodError> {

@@ -7,13 +7,10 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor, Var};
 use fmam_core::{AnomalyMap, ImageSize, RgbImage, SampleSource, Seed};
 use fmam_losses::{flattened_cosine_distillation, multiresolution_distillation};
-use fmam_models::{
-    Backbone, FeatureMoments, FeaturePyramid, LoadedBackbone, Params, Student, backbone_from_tensors,
-    to_batch,
-};
+use fmam_models::{Backbone, FeatureMoments, FeaturePyramid, LoadedBackbone, Params, Student, to_batch};
 use serde::{Deserialize, Serialize};
 
-use crate::model_dir::{ModelDir, Tensors, read_network};
+use crate::model_dir::{ModelDir, TEACHER, Tensors, read_network};
 use crate::registry::MethodEntry;
 use crate::sample_features::spread_features;
 use crate::scoring::{blurred, check_blur, check_size, opened, score_each};
@@ -235,16 +232,16 @@ impl Detector for CloneDetector {
 
     fn save(&self, dir: &Path) -> Result<(), MethodError> {
         let (name, config) = (self.backbone.name(), settings_table(&self.config));
-        let model = ModelDir::new(NAME, name, self.seed, self.image_size, config);
-        model.write(dir, &[("teacher", self.backbone.tensors()), ("cloner", &self.tensors)])
+        let model = ModelDir::new(NAME, name, self.seed, self.image_size, config)
+            .in_precision(self.backbone.precision());
+        model.write(dir, &[(TEACHER, self.backbone.tensors()), ("cloner", &self.tensors)])
     }
 }
 
 fn load(dir: &Path, device: &Device) -> Result<Box<dyn Detector>, MethodError> {
     let model = ModelDir::read(dir)?;
+    let backbone = model.read_backbone(dir, device)?;
     let config = configure(model.config)?;
-    let (tensors, origin) = read_network(dir, "teacher")?;
-    let backbone = Arc::new(backbone_from_tensors(&model.backbone, tensors, &origin, device)?);
     let (tensors, origin) = read_network(dir, "cloner")?;
     let size = (model.image_size, model.seed);
     Ok(Box::new(CloneDetector::new(config, backbone, tensors, &origin, size, device)?))

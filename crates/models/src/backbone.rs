@@ -1,4 +1,4 @@
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use fmam_ops::Activation;
 
 use crate::ModelError;
@@ -11,8 +11,10 @@ pub struct FeaturePyramid {
 }
 
 impl FeaturePyramid {
+    /// In f32, whatever the network computes in.
     pub(crate) fn from_activations(scales: &[Activation]) -> Result<Self, ModelError> {
-        Ok(Self { scales: scales.iter().map(Activation::to_nchw).collect::<Result<_, _>>()? })
+        let scales = scales.iter().map(|scale| scale.to_nchw()?.to_dtype(DType::F32));
+        Ok(Self { scales: scales.collect::<Result<_, _>>()? })
     }
 
     /// The images of all `parts`, which have the same scales, one after the other.

@@ -1,10 +1,10 @@
 use candle_core::Tensor;
-use fmam_ops::{Activation, Nonlinearity};
+use fmam_ops::Nonlinearity;
 
 use crate::backbone::check_images;
 use crate::layers::{Conv, ConvBn, ConvShape, Norm};
 use crate::student::Student;
-use crate::{FeaturePyramid, Init, ModelError, Params};
+use crate::{FeaturePyramid, Init, ModelError, Params, Precision};
 
 const NORM: Norm = Norm { epsilon: 1e-5, nonlinearity: Nonlinearity::Relu };
 
@@ -21,11 +21,17 @@ const LEAST: usize = 16;
 pub(crate) struct Cloner {
     scales: Vec<(Vec<ConvBn>, Conv)>,
     stride: usize,
+    precision: Precision,
 }
 
 impl Cloner {
     /// For a teacher with scales of `channels` at `strides`, which are powers of two.
-    pub(crate) fn new(channels: &[usize], strides: &[usize], params: &Params) -> Result<Self, ModelError> {
+    pub(crate) fn new(
+        channels: &[usize],
+        strides: &[usize],
+        precision: Precision,
+        params: &Params,
+    ) -> Result<Self, ModelError> {
         let (mut input, mut reached) = (3, 1);
         let mut scales = Vec::with_capacity(channels.len());
         for (k, (&output, &stride)) in channels.iter().zip(strides).enumerate() {
@@ -48,14 +54,14 @@ impl Cloner {
             let shape = ConvShape::dense(width, output, 1, 1);
             scales.push((layers, Conv::new(&params.pp("output"), shape, init)?));
         }
-        Ok(Self { scales, stride: strides.iter().copied().max().unwrap_or(1) })
+        Ok(Self { scales, stride: strides.iter().copied().max().unwrap_or(1), precision })
     }
 }
 
 impl Student for Cloner {
     fn forward(&self, images: &Tensor) -> Result<FeaturePyramid, ModelError> {
         check_images(images, self.stride)?;
-        let mut x = Activation::from_nchw(images)?;
+        let mut x = self.precision.activation(images)?;
         let mut features = Vec::with_capacity(self.scales.len());
         for (layers, output) in &self.scales {
             x = ConvBn::run(layers, &x, None)?;

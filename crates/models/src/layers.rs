@@ -144,10 +144,10 @@ impl PlainConv {
             LayerKind::Transposed { stride, padding } => conv_transpose2d(x, &self.weight, stride, padding)?,
         };
         let y = if self.bias.track_op() {
-            // Channels last, as the values lie.
-            let sum =
-                y.to_nchw()?.permute((0, 2, 3, 1))?.broadcast_add(&self.bias.reshape((1, 1, 1, ()))?)?;
-            Activation::from_nchw(&sum.permute((0, 3, 1, 2))?)?
+            // Channels last, as the values lie; in the bias's type, so that its gradient is summed up in f32.
+            let wide = y.to_nchw()?.to_dtype(self.bias.dtype())?.permute((0, 2, 3, 1))?;
+            let sum = wide.broadcast_add(&self.bias.reshape((1, 1, 1, ()))?)?;
+            Activation::from_nchw(&sum.permute((0, 3, 1, 2))?.to_dtype(y.dtype())?)?
         } else {
             channel_affine(&y, &self.bias.ones_like()?, &self.bias)?
         };

@@ -39,6 +39,7 @@ mod output_affine;
 mod params;
 mod pickle;
 mod pickle_value;
+mod precision;
 #[cfg(test)]
 #[path = "../tests/suite/reference.rs"]
 mod reference;
@@ -58,6 +59,7 @@ pub use loaded::{LoadedBackbone, backbone_from_tensors, load_backbone, random_ba
 pub use mapping::{FeatureMapping, FeatureMappingConfig};
 pub use output_affine::OutputAffine;
 pub use params::Params;
+pub use precision::Precision;
 pub use state_dict::read_state_dict;
 pub use student::{AnyStudent, ReverseStudent, Student};
 pub use tensor_file::{load_tensors, save_tensors};

@@ -3,19 +3,21 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use fmam_core::Seed;
-use fmam_ops::Activation;
 
 use crate::backbone::check_images;
 use crate::backbones::{BackboneEntry, Encoder, Weights};
 use crate::cloner::Cloner;
 use crate::student::{DecodingStudent, ReverseStudent, Student, SymmetricStudent};
-use crate::{Backbone, FeaturePyramid, ModelError, Params, Preprocess, read_state_dict, tensor_file};
+use crate::{
+    Backbone, FeaturePyramid, ModelError, Params, Precision, Preprocess, read_state_dict, tensor_file,
+};
 
 /// A registered backbone with its weights: the frozen teacher, and the origin of its students.
 pub struct LoadedBackbone {
     entry: &'static BackboneEntry,
     encoder: Box<dyn Encoder>,
     tensors: BTreeMap<String, Tensor>,
+    precision: Precision,
 }
 
 /// Builds the backbone `name` with the weights in the file `weights`, or those that come with it. The file may be any
@@ -90,7 +92,18 @@ impl LoadedBackbone {
             }
             None => entry.architecture.is_unused_key(key),
         })?;
-        Ok(Self { entry, encoder, tensors })
+        Ok(Self { entry, encoder, tensors, precision: Precision::default() })
+    }
+
+    /// The same, computing in `precision`, and so its students. A loaded backbone computes in f32.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// What it computes in.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// The name it is registered by.
@@ -133,7 +146,7 @@ impl LoadedBackbone {
         let params =
             Params::partly_trainable(self.tensors.clone(), &origin, &architecture.last_block(), device);
         let encoder = architecture.encoder(&params)?;
-        Ok((Box::new(SymmetricStudent { encoder, stride: self.coarsest_stride() }), params))
+        Ok((self.student(encoder), params))
     }
 
     /// This backbone as a network through which gradients reach the image, slower than [`Backbone::features`].
@@ -152,10 +165,7 @@ impl LoadedBackbone {
     /// [`ModelError::NoStudent`], and as [`Params::get`].
     pub fn symmetric_student(&self, params: &Params) -> Result<Box<dyn Student>, ModelError> {
         self.check_students()?;
-        Ok(Box::new(SymmetricStudent {
-            encoder: self.entry.architecture.encoder(params)?,
-            stride: self.coarsest_stride(),
-        }))
+        Ok(self.student(self.entry.architecture.encoder(params)?))
     }
 
     /// The reverse path of this architecture, from features to features: fusion of the scales, an embedding at half
@@ -169,6 +179,7 @@ impl LoadedBackbone {
             decoder: self.entry.architecture.decoder(params)?,
             channels: self.channels().to_vec(),
             strides: self.strides().to_vec(),
+            precision: self.precision,
         }))
     }
 
@@ -178,7 +189,12 @@ impl LoadedBackbone {
     /// [`ModelError::NoStudent`], and as [`Params::get`].
     pub fn cloner(&self, params: &Params) -> Result<Box<dyn Student>, ModelError> {
         self.check_students()?;
-        Ok(Box::new(Cloner::new(self.channels(), self.strides(), params)?))
+        Ok(Box::new(Cloner::new(self.channels(), self.strides(), self.precision, params)?))
+    }
+
+    fn student(&self, encoder: Box<dyn Encoder>) -> Box<dyn Student> {
+        let (stride, precision) = (self.coarsest_stride(), self.precision);
+        Box::new(SymmetricStudent { encoder, stride, precision })
     }
 
     fn coarsest_stride(&self) -> usize {
@@ -189,7 +205,7 @@ impl LoadedBackbone {
 impl Backbone for LoadedBackbone {
     fn features(&self, images: &Tensor) -> Result<FeaturePyramid, ModelError> {
         check_images(images, self.coarsest_stride())?;
-        FeaturePyramid::from_activations(&self.encoder.forward(&Activation::from_nchw(images)?)?)
+        FeaturePyramid::from_activations(&self.encoder.forward(&self.precision.activation(images)?)?)
     }
 
     fn channels(&self) -> &[usize] {

@@ -1,9 +1,8 @@
 use candle_core::Tensor;
-use fmam_ops::Activation;
 
 use crate::backbone::check_images;
 use crate::backbones::{Decoder, Encoder};
-use crate::{FeaturePyramid, ModelError};
+use crate::{FeaturePyramid, ModelError, Precision};
 
 /// A network that imitates a teacher's features from the image: the symmetric student.
 pub trait Student: Send + Sync {
@@ -54,12 +53,13 @@ impl AnyStudent {
 pub(crate) struct SymmetricStudent {
     pub(crate) encoder: Box<dyn Encoder>,
     pub(crate) stride: usize,
+    pub(crate) precision: Precision,
 }
 
 impl Student for SymmetricStudent {
     fn forward(&self, images: &Tensor) -> Result<FeaturePyramid, ModelError> {
         check_images(images, self.stride)?;
-        FeaturePyramid::from_activations(&self.encoder.forward(&Activation::from_nchw(images)?)?)
+        FeaturePyramid::from_activations(&self.encoder.forward(&self.precision.activation(images)?)?)
     }
 }
 
@@ -67,12 +67,14 @@ pub(crate) struct DecodingStudent {
     pub(crate) decoder: Box<dyn Decoder>,
     pub(crate) channels: Vec<usize>,
     pub(crate) strides: Vec<usize>,
+    pub(crate) precision: Precision,
 }
 
 impl ReverseStudent for DecodingStudent {
     fn forward(&self, teacher: &FeaturePyramid) -> Result<FeaturePyramid, ModelError> {
         self.check(teacher)?;
-        let scales = teacher.scales.iter().map(Activation::from_nchw).collect::<Result<Vec<_>, _>>()?;
+        let scales = teacher.scales.iter().map(|scale| self.precision.activation(scale));
+        let scales = scales.collect::<Result<Vec<_>, _>>()?;
         FeaturePyramid::from_activations(&self.decoder.forward(&scales)?)
     }
 }

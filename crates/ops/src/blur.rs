@@ -1,6 +1,7 @@
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use crate::half::{is_half, widened};
 use crate::host::{elements, is_native, output, vectorized};
 
 /// Gaussian blur of the last two axes, mirrored at the border (the edge pixel counts twice: `d c b a | a b c d`) and
@@ -14,6 +15,10 @@ use crate::host::{elements, is_native, output, vectorized};
 pub fn gaussian_blur(x: &Tensor, sigma: f64) -> Result<Tensor> {
     if sigma <= 0.0 {
         return Ok(x.detach());
+    }
+    if is_half(x) {
+        // Rounded, the weights would not add up to 1.
+        return gaussian_blur(&widened(x)?, sigma)?.to_dtype(x.dtype());
     }
     let (h, w) = (x.dim(D::Minus2)?, x.dim(D::Minus1)?);
     let kernel = kernel(sigma);

@@ -3,6 +3,7 @@ use candle_core::{CpuStorage, CustomOp2, Error, Layout, Result, Shape, Tensor};
 use crate::Activation;
 use crate::conv_kernel::{self as dense, DenseWeight, Geometry};
 use crate::depthwise_kernel as depthwise;
+use crate::half::multipliable;
 use crate::host::{Host, elements, output, zeros};
 use crate::input_gradient::{AdjointWeight, input_gradient};
 use crate::panels::Epilogue;
@@ -159,7 +160,10 @@ pub fn conv_transpose2d(
 ) -> Result<Activation> {
     let g = transposed_geometry(x.dims()?, weight, stride, padding)?;
     if !x.channels_last() {
-        return x.with(x.tensor().conv_transpose2d(weight, padding, 0, stride, 1)?);
+        let (input, dtype) = (x.tensor(), x.dtype());
+        let weight = multipliable(&weight.to_dtype(dtype)?)?;
+        let y = multipliable(input)?.conv_transpose2d(&weight, padding, 0, stride, 1)?;
+        return x.with(y.to_dtype(dtype)?);
     }
     x.with(x.tensor().contiguous()?.apply_op2(&weight.contiguous()?, Convolution::Transposed(g))?)
 }
@@ -189,7 +193,8 @@ fn transposed_geometry(
 }
 
 /// candle's own convolution, asked in the way in which its gradient is right: zeros are padded beforehand and
-/// rows and columns that no window reaches are cut, so that the size of the input gradient is never ambiguous.
+/// rows and columns that no window reaches are cut, so that the size of the input gradient is never ambiguous. The
+/// weight is rounded to the type of `x`, whose result it has; its gradient comes back in its own.
 pub(crate) fn compose_conv2d(
     x: &Tensor,
     weight: &Tensor,
@@ -203,7 +208,9 @@ pub(crate) fn compose_conv2d(
     };
     let x = fit(x.clone(), 2, g.top, g.h, g.oh, g.kh)?;
     let x = fit(x, 3, g.left, g.w, g.ow, g.kw)?;
-    x.contiguous()?.conv2d(weight, 0, config.stride, 1, config.groups)
+    let dtype = x.dtype();
+    let weight = multipliable(&weight.to_dtype(dtype)?)?;
+    multipliable(&x.contiguous()?)?.conv2d(&weight, 0, config.stride, 1, config.groups)?.to_dtype(dtype)
 }
 
 /// The three products of training, each for one of the forms that a convolution takes.

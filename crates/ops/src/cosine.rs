@@ -1,6 +1,7 @@
 use candle_core::{CpuStorage, CustomOp2, D, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use crate::half::{is_half, widened};
 use crate::host::{Host, block_rows, elements, is_native, output, vectorized};
 
 /// Lower bound of each norm, as in PyTorch's `cosine_similarity`.
@@ -22,6 +23,9 @@ pub fn cosine_distance(a: &Tensor, b: &Tensor) -> Result<Tensor> {
             op: "cosine_distance",
         }
         .bt());
+    }
+    if is_half(a) && is_half(b) {
+        return cosine_distance(&widened(a)?, &widened(b)?)?.to_dtype(a.dtype());
     }
     if is_native(a) && is_native(b) {
         // Free of copies where the tensors come out of our own networks.

@@ -1,4 +1,6 @@
-use candle_core::{Result, Tensor};
+use std::sync::OnceLock;
+
+use candle_core::{DType, Result, Tensor};
 
 use crate::conv::Convolution;
 use crate::conv_kernel::{self as dense, DenseWeight};
@@ -17,6 +19,8 @@ pub struct FrozenConv2d {
     weight: Tensor,
     bias: Option<Tensor>,
     packed: Option<Packed>,
+    /// Weight and bias in the type of the first activation that was of another than theirs.
+    rounded: OnceLock<(Tensor, Option<Tensor>)>,
     kind: LayerKind,
     nonlinearity: Nonlinearity,
 }
@@ -95,7 +99,7 @@ impl FrozenConv2d {
             }
             _ => None,
         };
-        Ok(Self { weight, bias, packed, kind, nonlinearity })
+        Ok(Self { weight, bias, packed, rounded: OnceLock::new(), kind, nonlinearity })
     }
 
     /// # Shapes and units
@@ -159,8 +163,9 @@ impl FrozenConv2d {
         }
         check_residual(residual, dims)?;
         let x = x.detach();
-        let y = self.kind.apply(&x, &self.weight)?;
-        let y = match &self.bias {
+        let (weight, bias) = self.parameters(x.dtype())?;
+        let y = self.kind.apply(&x, &weight)?;
+        let y = match &bias {
             None => y,
             Some(b) if y.channels_last() => y.with(y.tensor().broadcast_add(b)?)?,
             Some(b) => y.with(y.tensor().broadcast_add(&b.reshape((1, (), 1, 1))?)?)?,
@@ -169,6 +174,21 @@ impl FrozenConv2d {
             None => crate::nonlinearity(&y, nonlinearity),
             Some(r) => crate::add_nonlinearity(&y, &r.detach(), nonlinearity),
         }
+    }
+
+    /// Weight and bias in the type of an activation, which keeps it through a network: rounded once.
+    fn parameters(&self, dtype: DType) -> Result<(Tensor, Option<Tensor>)> {
+        if dtype == self.weight.dtype() {
+            return Ok((self.weight.clone(), self.bias.clone()));
+        }
+        if let Some(rounded) = self.rounded.get().filter(|(weight, _)| weight.dtype() == dtype) {
+            return Ok(rounded.clone());
+        }
+        let bias = self.bias.as_ref().map(|bias| bias.to_dtype(dtype)).transpose()?;
+        let rounded = (self.weight.to_dtype(dtype)?, bias);
+        // Another thread may have been first, with the same values.
+        let _ = self.rounded.set(rounded.clone());
+        Ok(rounded)
     }
 }
 

@@ -5,6 +5,9 @@
 //! those are right, and a composed form where their gradient is wrong or missing. `FMAM_OPS=candle` in the
 //! environment forces the second path everywhere, for comparison.
 //!
+//! An activation may be bf16 while parameters are f32: convolutions round copies of their weights, normalisations compute
+//! in f32, and each result is rounded to the type of the activation. Gradients have the type of what they belong to.
+//!
 //! Inside a network, activations are [`Activation`]s: channels last on the CPU path, channels first elsewhere.
 //! Outside, tensors are `[N, C, H, W]` as everyone expects; [`Activation::from_nchw`] and [`Activation::to_nchw`]
 //! convert once at each end.
@@ -38,6 +41,7 @@ mod depthwise_kernel;
 mod frozen_chain;
 mod frozen_conv;
 mod gemm;
+mod half;
 mod host;
 mod inference;
 mod input_gradient;

@@ -1,5 +1,6 @@
 use candle_core::{CpuStorage, CustomOp3, Device, Error, Layout, Result, Shape, Tensor};
 
+use crate::half::widened;
 use crate::host::{Host, elements, output, zeros};
 use crate::normalizer::Normalizer;
 use crate::{Activation, Nonlinearity};
@@ -67,7 +68,8 @@ pub fn batch_norm(
 ) -> Result<Activation> {
     let scale = weight.div(&(variance + epsilon)?.sqrt()?)?;
     let shift = bias.sub(&mean.mul(&scale)?)?;
-    let y = x.tensor().broadcast_mul(&per_channel(x, &scale)?)?.broadcast_add(&per_channel(x, &shift)?)?;
+    let y = widened(x.tensor())?.broadcast_mul(&per_channel(x, &scale)?)?;
+    let y = y.broadcast_add(&per_channel(x, &shift)?)?.to_dtype(x.dtype())?;
     crate::nonlinearity(&x.with(y)?, kind)
 }
 
@@ -98,14 +100,16 @@ fn compose_train(
     count: usize,
 ) -> Result<(Activation, BatchStatistics)> {
     let c = weight.elem_count();
-    let mean = x.tensor().mean_keepdim((0, 2, 3))?;
-    let centred = x.tensor().broadcast_sub(&mean)?;
+    // In f32: a sum of many values in half precision stands still when they have become small beside it.
+    let input = widened(x.tensor())?;
+    let mean = input.mean_keepdim((0, 2, 3))?;
+    let centred = input.broadcast_sub(&mean)?;
     let variance = centred.sqr()?.mean_keepdim((0, 2, 3))?;
     let y = centred.broadcast_div(&(&variance + epsilon)?.sqrt()?)?;
     let y = y.broadcast_mul(&weight.reshape((1, c, 1, 1))?)?.broadcast_add(&bias.reshape((1, c, 1, 1))?)?;
     let statistics =
         BatchStatistics { mean: mean.detach().reshape(c)?, variance: variance.detach().reshape(c)?, count };
-    Ok((x.with(kind.compose(&y)?)?, statistics))
+    Ok((x.with(kind.compose(&y.to_dtype(x.dtype())?)?)?, statistics))
 }
 
 struct Train(Normalizer);

@@ -2,6 +2,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape
 use rayon::prelude::*;
 
 use crate::Activation;
+use crate::half::widened;
 use crate::host::{Host, block_rows, elements, output, vectorized, zeros};
 
 /// Elements to a parallel piece.
@@ -97,7 +98,8 @@ pub fn channel_affine(x: &Activation, scale: &Tensor, shift: &Tensor) -> Result<
     let (scale, shift) = (scale.detach().contiguous()?, shift.detach().contiguous()?);
     if !x.channels_last() {
         let (scale, shift) = (scale.reshape((1, c, 1, 1))?, shift.reshape((1, c, 1, 1))?);
-        return x.with(x.tensor().broadcast_mul(&scale)?.broadcast_add(&shift)?);
+        let y = widened(x.tensor())?.broadcast_mul(&scale)?.broadcast_add(&shift)?;
+        return x.with(y.to_dtype(x.dtype())?);
     }
     let op = ChannelAffine { scale: Host::new(&scale)?.to_vec(), shift: Host::new(&shift)?.to_vec() };
     x.with(x.tensor().contiguous()?.apply_op1(op)?)

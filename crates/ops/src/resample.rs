@@ -1,6 +1,7 @@
 use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use crate::half::{is_half, widened};
 use crate::host::{Host, elements, is_native, output};
 
 /// Nearest-neighbour upsampling by a whole factor.
@@ -33,6 +34,10 @@ pub fn upsample_bilinear(x: &Tensor, height: usize, width: usize, align_corners:
     let (n, c, h, w) = x.dims4()?;
     if [h, w, height, width].contains(&0) {
         return Err(Error::Msg(format!("upsample_bilinear: from {h}x{w} to {height}x{width}")).bt());
+    }
+    if is_half(x) {
+        // Rounded, the weights of a pixel would not add up to 1.
+        return upsample_bilinear(&widened(x)?, height, width, align_corners)?.to_dtype(x.dtype());
     }
     let (rows, cols) = (Taps::new(h, height, align_corners), Taps::new(w, width, align_corners));
     if is_native(x) {

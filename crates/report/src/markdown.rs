@@ -5,7 +5,7 @@ use fmam_core::RunRecord;
 use crate::analysis::{scatter_table, separability_table};
 use crate::layout::{self, Layout, has_several_backbones};
 use crate::paper::{dataset_title, method_title};
-use crate::settings::{distinct, epochs, image_size, versions};
+use crate::settings::{device, distinct, epochs, image_size, precision, versions};
 use crate::table::{Align, Table};
 use crate::text::{Markup, code, escape, listed, short, spread_percent};
 use crate::{Estimate, Report, Summary, ablation, comparison, gallery};
@@ -226,7 +226,9 @@ fn notes(report: &Report, rows: &[Summary]) -> Vec<String> {
             let (seed, lacking) = (gaps[0].seed, escape(&listed(&lacking)));
             notes.push(format!("{title}: seed {seed} is left out, for it has not run on {lacking}."));
         }
-        for (what, of) in [("image sizes", image_size as fn(&RunRecord) -> String), ("epochs", epochs)] {
+        let settings: [(_, fn(&RunRecord) -> String); 3] =
+            [("image sizes", image_size), ("epochs", epochs), ("precisions", precision)];
+        for (what, of) in settings {
             let values = distinct(report.runs_of(row), of);
             if values.contains(" / ") {
                 notes.push(format!("{title} mixes runs of different {what}: {values}."));
@@ -292,7 +294,7 @@ fn settings(report: &Report) -> String {
             of(image_size),
             if epochs.is_empty() { "–".to_owned() } else { epochs },
             seeds.join(", "),
-            of(|run| run.device.clone()),
+            of(device),
         ]);
     }
     let versions: Vec<String> = versions(report.runs()).into_iter().collect();

@@ -56,6 +56,19 @@ pub(crate) fn image_size(run: &RunRecord) -> String {
     format!("{}×{}", run.image_size.height, run.image_size.width)
 }
 
+/// What the run's networks computed in; `f32` where its configuration does not say.
+pub(crate) fn precision(run: &RunRecord) -> String {
+    run.config["precision"].as_str().unwrap_or("f32").to_owned()
+}
+
+/// Where the run computed, and in which precision where that is not the usual: `cuda:0, bf16`.
+pub(crate) fn device(run: &RunRecord) -> String {
+    match precision(run).as_str() {
+        "f32" => run.device.clone(),
+        precision => format!("{}, {precision}", run.device),
+    }
+}
+
 /// `candle 0.11.1`, one for each part and version in use.
 pub(crate) fn versions(runs: &[RunRecord]) -> BTreeSet<String> {
     runs.iter().flat_map(|run| &run.versions).map(|(name, version)| format!("{name} {version}")).collect()
@@ -72,6 +85,14 @@ mod tests {
         let mut run = record("mvtec", "screw", "nkd", 0);
         run.config = config;
         assert_eq!(epochs(&run), expected);
+    }
+
+    #[test]
+    fn a_precision_stands_with_the_device_where_it_is_not_the_usual() {
+        let mut run = record("mvtec", "screw", "nkd", 0);
+        assert_eq!((precision(&run).as_str(), device(&run).as_str()), ("f32", "cpu"));
+        run.config = json!({"precision": "bf16"});
+        assert_eq!((precision(&run).as_str(), device(&run).as_str()), ("bf16", "cpu, bf16"));
     }
 
     #[test]

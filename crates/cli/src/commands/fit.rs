@@ -2,9 +2,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use fmam_experiment::{Experiment, ExperimentConfig, check_writable};
+use fmam_models::Precision;
 
 use crate::commands::reproduce::{parse_epochs, parse_weights, use_fetched};
-use crate::compute::ComputeArgs;
+use crate::compute::{ComputeArgs, warn_of_emulation};
 use crate::data::DataArgs;
 use crate::progress::{Console, rough};
 use crate::settings::Setting;
@@ -39,6 +40,9 @@ pub(crate) struct Args {
     /// Side in pixels to which images are resized, a multiple of 32
     #[arg(long, value_name = "PIXELS", default_value_t = 256)]
     image_size: usize,
+    /// What backbone and student compute in, f32 or bf16; the latter is for GPUs. The detector keeps to it
+    #[arg(long, value_name = "TYPE", default_value = Precision::default().name())]
+    precision: Precision,
     /// A setting of the method, as often as needed; the value is TOML
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<Setting>,
@@ -59,6 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         backbones: vec![args.backbone.clone()],
         seeds: vec![args.seed],
         image_size: args.image_size,
+        precision: args.precision,
         loader_threads: args.compute.threads,
         epochs: args.epochs,
         ..ExperimentConfig::for_dataset(&args.data.dataset)
@@ -71,7 +76,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         config.weights.insert(backbone, file);
     }
     use_fetched(&mut config);
-    let experiment = Experiment::open(config, args.compute.device.unwrap_or_default().open()?)?;
+    let device = args.compute.device.unwrap_or_default().open()?;
+    warn_of_emulation([args.precision], &device);
+    let experiment = Experiment::open(config, device)?;
     // Before the training, which may be long.
     if args.out.exists() {
         bail!("{} exists already; remove it or choose another --out", args.out.display());

@@ -9,11 +9,11 @@ use fmam_experiment::{
     Artists, Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver, MapLayout, PRESETS, RunPlan,
     is_finished, preset,
 };
-use fmam_models::{BACKBONES, Weights};
+use fmam_models::{BACKBONES, Precision, Weights};
 use fmam_report::{Report, load_records, write_grid};
 
 use crate::commands::report::write_all;
-use crate::compute::ComputeArgs;
+use crate::compute::{ComputeArgs, warn_of_emulation};
 use crate::device::DeviceChoice;
 use crate::exit::{self, usage};
 use crate::figures::FigureArgs;
@@ -71,6 +71,9 @@ pub(crate) struct Args {
     /// Side in pixels to which images are resized, a multiple of 32
     #[arg(long, value_name = "PIXELS")]
     image_size: Option<usize>,
+    /// What backbones and students compute in, f32 or bf16; the latter is for GPUs
+    #[arg(long, value_name = "TYPE")]
+    precision: Option<Precision>,
     /// A setting of one method, as often as needed; the value is TOML
     #[arg(long = "set", value_name = "METHOD.KEY=VALUE")]
     settings: Vec<Setting>,
@@ -115,6 +118,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
     // What is planned may be for a device that this machine has not.
     let opened = if args.plan { Device::Cpu } else { device.open()? };
+    if !args.plan {
+        warn_of_emulation(configs.iter().map(|config| config.precision), &opened);
+    }
     let experiments = configs.into_iter().map(|config| Experiment::open(config, opened.clone()));
     let experiments = experiments.collect::<Result<Vec<_>, _>>()?;
     let plans: Vec<&RunPlan> = experiments.iter().flat_map(Experiment::plans).collect();
@@ -253,6 +259,7 @@ fn override_config(config: &mut ExperimentConfig, args: &Args) -> Result<()> {
     set(&mut config.backbones, &args.backbone);
     set(&mut config.seeds, &args.seeds);
     set(&mut config.image_size, &args.image_size);
+    set(&mut config.precision, &args.precision);
     config.data_root = args.data_root.clone().or(config.data_root.take());
     config.out = args.out.clone().or(config.out.take());
     config.export_maps = args.export_maps.or(config.export_maps);

@@ -48,6 +48,28 @@ fn a_fitted_detector_is_evaluated_and_predicts_the_same_scores() {
 }
 
 #[test]
+fn a_detector_fitted_in_bf16_scores_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    image_dataset(dir.path());
+    let fitted = line(dir.path(), &format!("{FIT} --method rkd --precision bf16 --out model"));
+    assert_eq!(fitted.code, Some(0), "{}", fitted.stderr);
+    assert!(fitted.stderr.contains("bf16 is meant for a GPU"), "{}", fitted.stderr);
+    let scores = |out: &str| {
+        succeed(dir.path(), &format!("{EVAL} --out {out}"));
+        jsonl(&dir.path().join(out).join("scores.jsonl"))
+    };
+    let rounded = scores("a");
+    // Without the line the same detector computes in f32.
+    let path = dir.path().join("model/model.toml");
+    let model = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, model.replace("precision = \"bf16\"\n", "")).unwrap();
+    let exact = scores("b");
+    let score = |line: &Value| line["image_score"].as_f64().unwrap();
+    assert!(rounded.iter().zip(&exact).all(|(a, b)| (score(a) - score(b)).abs() < 0.1 * score(b)));
+    assert!(rounded.iter().zip(&exact).any(|(a, b)| score(a) != score(b)));
+}
+
+#[test]
 fn images_of_any_size_are_predicted_and_unreadable_ones_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let root = image_dataset(dir.path());

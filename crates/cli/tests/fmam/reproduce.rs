@@ -68,6 +68,45 @@ fn a_grid_leaves_a_report_and_is_done_only_once() {
 }
 
 #[test]
+fn networks_may_compute_in_bf16_and_a_record_tells() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("mine.toml"), PRESET).unwrap();
+    let args = "reproduce --preset mine.toml --methods padim,rkd+fmam --epochs 2 --out o";
+    let call = line(dir.path(), &format!("{args} --precision bf16"));
+    assert_eq!(call.code, Some(0), "{}", call.stderr);
+    assert_eq!(call.stderr.matches("bf16 is meant for a GPU").count(), 1, "{}", call.stderr);
+    let runs = report(&dir.path().join("o"))["runs"].as_array().unwrap().clone();
+    assert_eq!(runs.len(), 2);
+    for run in &runs {
+        for figure in ["image_auroc", "pixel_auroc", "aupro"] {
+            assert!((0.0..=1.0).contains(&run[figure].as_f64().unwrap()), "{run}");
+        }
+        let method = run["method"].as_str().unwrap();
+        let folder = dir.path().join(format!("o/runs/demo/plain/{method}/tiny/seed-3"));
+        let record: Value =
+            serde_json::from_slice(&std::fs::read(folder.join("record.json")).unwrap()).unwrap();
+        assert_eq!(record["config"]["precision"], "bf16");
+        let model = std::fs::read_to_string(folder.join("model/model.toml")).unwrap();
+        assert!(model.contains("precision = \"bf16\""), "{model}");
+    }
+    let markdown = std::fs::read_to_string(dir.path().join("o/report.md")).unwrap();
+    assert!(markdown.contains("cpu, bf16"), "{markdown}");
+
+    // The same by the preset is the same run; in f32 it is another.
+    std::fs::write(dir.path().join("mine.toml"), format!("precision = 'bf16'\n{PRESET}")).unwrap();
+    let again = line(dir.path(), args);
+    assert!(again.code == Some(0) && again.stderr.contains("2 of 2 runs are finished"), "{}", again.stderr);
+    fail(
+        dir.path(),
+        &format!("{args} --precision f32"),
+        1,
+        &["precision: \"bf16\" there, null now", "--overwrite"],
+    );
+    let unknown = line(dir.path(), &format!("{args} --precision f16"));
+    assert!(unknown.code == Some(2) && unknown.stderr.contains("f32 or bf16"), "{}", unknown.stderr);
+}
+
+#[test]
 fn the_report_can_be_written_again_from_the_records() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("mine.toml"), PRESET).unwrap();

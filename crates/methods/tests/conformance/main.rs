@@ -4,6 +4,7 @@
 
 mod input;
 mod mapping;
+mod precision;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

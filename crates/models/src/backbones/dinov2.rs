@@ -215,7 +215,8 @@ impl Frozen {
 
 impl Encoder for Frozen {
     fn forward(&self, images: &Activation) -> Result<Vec<Activation>, ModelError> {
-        let images = images.to_nchw()?.contiguous()?.detach();
+        // In f32 whatever the precision: the weights are, and candle does not mix.
+        let images = images.to_nchw()?.contiguous()?.to_dtype(DType::F32)?.detach();
         let (n, _, height, width) = images.dims4()?;
         let (rows, columns) = (height / PATCH, width / PATCH);
         if rows.max(columns) > GRID {

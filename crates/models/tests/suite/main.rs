@@ -8,6 +8,7 @@ mod heads;
 mod mapping;
 mod parameters;
 mod parity;
+mod precision;
 mod pyramid;
 mod reference;
 mod state_dicts;

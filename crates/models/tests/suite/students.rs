@@ -20,7 +20,7 @@ pub(crate) fn squares(pyramid: &FeaturePyramid) -> Tensor {
 
 /// Sum over the scales of the mean square distance to noise. Where a scale comes out of a batch normalisation,
 /// [`squares`] depends on no parameter before it: mean and mean square are given.
-fn distance_to_noise(pyramid: &FeaturePyramid) -> Tensor {
+pub(crate) fn distance_to_noise(pyramid: &FeaturePyramid) -> Tensor {
     let terms: Vec<Tensor> = pyramid
         .scales
         .iter()
