@@ -64,7 +64,9 @@ pub(crate) fn submit(launch: &Launch, fmam: &Fmam) -> Result<ExitCode> {
         println!("all {n_runs} runs are finished in {}", out.display());
         return Ok(ExitCode::SUCCESS);
     }
-    print!("{}", missing(&pending, &folder, jobs.first()));
+    if !jobs.is_empty() {
+        print!("{}", missing(&pending, &folder, jobs.first()));
+    }
     let n_pending = pending.len();
     pending.truncate(max_tasks());
 
