@@ -60,7 +60,6 @@ fn check(
     let (actual, half_gradients) = run(DType::BF16, input, parameters, &f);
     let error: Vec<f64> = actual.iter().zip(&expected).map(|(a, e)| a - e).collect();
     let share = (dot(&error, &error) / dot(&expected, &expected)).sqrt();
-    println!("{what}: {share:.1e}");
     assert!((1e-4..2e-2).contains(&share), "{what}: the results differ by {share}");
     for (k, (expected, actual)) in gradients.iter().zip(&half_gradients).enumerate() {
         assert_eq!(expected.is_some(), k < n_gradients, "{what}: gradient {k}");
@@ -68,7 +67,6 @@ fn check(
         let (Some(expected), Some(actual)) = (expected, actual) else { continue };
         let (e, a) = (dot(expected, expected).sqrt(), dot(actual, actual).sqrt());
         let cosine = dot(expected, actual) / (e * a);
-        println!("  gradient {k}: 1 - cosine {:.1e}, lengths {:.4}", 1.0 - cosine, a / e);
         // A value that rounding moves over the kink of a nonlinearity has another gradient there.
         assert!(cosine > 0.995 && (a / e - 1.0).abs() < 0.02, "{what}: gradient {k}: {cosine}, {}", a / e);
     }

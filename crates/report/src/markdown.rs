@@ -226,9 +226,11 @@ fn notes(report: &Report, rows: &[Summary]) -> Vec<String> {
             let (seed, lacking) = (gaps[0].seed, escape(&listed(&lacking)));
             notes.push(format!("{title}: seed {seed} is left out, for it has not run on {lacking}."));
         }
-        let settings: [(_, fn(&RunRecord) -> String); 3] =
-            [("image sizes", image_size), ("epochs", epochs), ("precisions", precision)];
-        for (what, of) in settings {
+        for (what, of) in [
+            ("image sizes", image_size as fn(&RunRecord) -> String),
+            ("epochs", epochs),
+            ("precisions", precision),
+        ] {
             let values = distinct(report.runs_of(row), of);
             if values.contains(" / ") {
                 notes.push(format!("{title} mixes runs of different {what}: {values}."));

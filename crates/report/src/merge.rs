@@ -260,12 +260,14 @@ mod tests {
         let first = part(root.path(), 0);
         let (other, out) = (part(root.path(), 1), root.path().join("whole"));
         let path = other.join(record("demo", "plain", "rkd", 1).key().dir()).join(RECORD_FILE);
-        let change: [(&str, fn(&mut RunRecord)); 3] = [
-            ("train.epochs: 10 there, 99 here", |run| run.config["train"]["epochs"] = 99.into()),
+        for (expected, change) in [
+            (
+                "train.epochs: 10 there, 99 here",
+                (|run| run.config["train"]["epochs"] = 99.into()) as fn(&mut RunRecord),
+            ),
             ("images for training", |run| run.n_train += 1),
             ("device: cpu there, cuda here", |run| run.device = "cuda:1".to_owned()),
-        ];
-        for (expected, change) in change {
+        ] {
             let mut run = record("demo", "plain", "rkd", 1);
             change(&mut run);
             fs::write(&path, serde_json::to_vec(&run).unwrap()).unwrap();

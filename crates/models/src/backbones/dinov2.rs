@@ -179,8 +179,15 @@ fn hugging_face(name: &str) -> String {
 struct Frozen {
     /// By their original names, with a head.
     tensors: HashMap<String, Tensor>,
-    /// The network for the last number of patches down and across.
-    network: Mutex<Option<((usize, usize), Arc<DinoVisionTransformer>)>>,
+    /// For the last size that was asked for.
+    network: Mutex<Option<SizedNetwork>>,
+}
+
+/// A network with the position embeddings for images of one size.
+struct SizedNetwork {
+    /// Patches down and across.
+    patches: (usize, usize),
+    network: Arc<DinoVisionTransformer>,
 }
 
 impl Frozen {
@@ -200,15 +207,15 @@ impl Frozen {
     /// The network for images of `patches` down and across.
     fn network(&self, patches: (usize, usize)) -> Result<Arc<DinoVisionTransformer>, ModelError> {
         let mut last = self.network.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, network)) = last.as_ref().filter(|(of, _)| *of == patches) {
-            return Ok(network.clone());
+        if let Some(last) = last.as_ref().filter(|last| last.patches == patches) {
+            return Ok(last.network.clone());
         }
         let mut tensors = self.tensors.clone();
         let positions = placed(&tensors[POSITIONS], patches)?;
         let device = positions.device().clone();
         tensors.insert(POSITIONS.to_owned(), positions);
         let network = Arc::new(vit_small(VarBuilder::from_tensors(tensors, DType::F32, &device))?);
-        *last = Some((patches, network.clone()));
+        *last = Some(SizedNetwork { patches, network: network.clone() });
         Ok(network)
     }
 }

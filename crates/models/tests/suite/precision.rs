@@ -35,7 +35,6 @@ fn assert_rounded(what: &str, [expected, actual]: [&FeaturePyramid; 2], bound: f
         assert_eq!((actual.dtype(), actual.dims()), (DType::F32, expected.dims()), "{what}");
         let (expected, actual) = (values(expected), values(actual));
         let error = norm(expected.iter().zip(&actual).map(|(e, a)| a - e)) / norm(expected.iter().copied());
-        println!("{what}, scale {k}: {error:.2e}");
         assert!((1e-3..bound).contains(&error), "{what}, scale {k}: {error}");
     }
 }
@@ -83,7 +82,6 @@ fn assert_learns_alike(
     let lengths = [&gradient, &rounded].map(|gradient| norm(gradient.iter().copied()));
     let (cosine, ratio) = (dot / (lengths[0] * lengths[1]), lengths[1] / lengths[0]);
     let moved = statistics.iter().zip(&rounded_statistics).map(|(e, a)| (e - a).abs()).fold(0.0, f64::max);
-    println!("{what}: gradients 1 - cosine {:.1e}, lengths {ratio:.4}; statistics {moved:.1e}", 1.0 - cosine);
     assert!(1.0 - cosine < bounds[1] && (ratio - 1.0).abs() < 0.02, "{what}: {cosine}, {ratio}");
     assert!(gradient != rounded && moved < 1e-2, "{what}: {moved}");
 }
