@@ -53,10 +53,6 @@ pub(crate) fn submit(launch: &Launch, fmam: &Fmam) -> Result<ExitCode> {
     let parts = shards(&out)?;
     if !parts.is_empty() {
         fmam.output(merge_args(&parts, &out))?;
-        // Of an earlier grid, perhaps: the parts that are submitted now write theirs.
-        for list in parts.iter().map(|part| part.join("grid.json")).filter(|list| list.is_file()) {
-            fs::remove_file(&list).with_context(|| format!("cannot remove {}", list.display()))?;
-        }
     }
     let launch = freeze_preset(launch, &folder)?;
     let (n_runs, mut pending) = plan(&launch, fmam, &out)?;
@@ -70,6 +66,10 @@ pub(crate) fn submit(launch: &Launch, fmam: &Fmam) -> Result<ExitCode> {
     let n_pending = pending.len();
     pending.truncate(max_tasks());
 
+    // Of an earlier grid, perhaps: the parts that are submitted now write theirs.
+    for list in parts.iter().map(|part| part.join("grid.json")).filter(|list| list.is_file()) {
+        fs::remove_file(&list).with_context(|| format!("cannot remove {}", list.display()))?;
+    }
     let binary = folder.join("fmam");
     replace(&binary, |partial| fs::copy(fmam.path(), partial).map(|_| ()))?;
     let list: String = pending.iter().map(|run| format!("{} {}\n", run.number, run.folder)).collect();

@@ -95,16 +95,18 @@ pub enum ExperimentError {
         /// The side that was asked for.
         actual: usize,
     },
-    /// The patches of a backbone do not fill images of this size.
+    /// A backbone cannot take images of this size.
     #[error(
-        "backbone `{backbone}` takes images whose side is a multiple of {step}, got {actual}: try --image-size {}",
-        (actual / step).max(1) * step
+        "backbone `{backbone}` takes images whose side is a multiple of {step} up to {largest}, got {actual}: try --image-size {}",
+        (actual.min(largest) / step).max(1) * step
     )]
     BackboneImageSize {
         /// The backbone.
         backbone: String,
         /// Sides that it takes are multiples of this.
         step: usize,
+        /// Longest side that it takes.
+        largest: usize,
         /// The side that was asked for.
         actual: usize,
     },

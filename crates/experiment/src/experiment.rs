@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::overrides::{method_entry, method_table};
 use crate::{
-    ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP, StageEpochs, device_name, key, stage_epochs,
+    ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, StageEpochs, device_name, key,
+    stage_epochs,
 };
 
 /// Name of the stage, for [`Progress`], in which images are decoded before a training.
@@ -253,18 +254,18 @@ fn check_backbone_names(config: &ExperimentConfig) -> Result<(), ExperimentError
     }
 }
 
-/// Checks that the backbone's patches fill images of side `actual`.
+/// Checks that the backbone takes images of side `actual`.
 fn check_image_size(backbone: &LoadedBackbone, actual: usize) -> Result<(), ExperimentError> {
-    let misfit = backbone.strides().iter().find(|stride| !actual.is_multiple_of(**stride));
-    match misfit {
-        None => Ok(()),
-        Some(stride) => {
-            // The smallest side that is a multiple of both.
-            let step = (1..).map(|n| n * stride).find(|side| side.is_multiple_of(IMAGE_SIZE_STEP));
-            let (backbone, step) = (backbone.name().to_owned(), step.unwrap_or(IMAGE_SIZE_STEP * stride));
-            Err(ExperimentError::BackboneImageSize { backbone, step, actual })
-        }
+    let largest = backbone.largest_side().unwrap_or(MAX_IMAGE_SIZE);
+    let fits = backbone.strides().iter().all(|stride| actual.is_multiple_of(*stride));
+    if fits && actual <= largest {
+        return Ok(());
     }
+    let stride = backbone.strides().iter().copied().max().unwrap_or(1);
+    // The smallest side that is a multiple of both.
+    let step = (1..).map(|n| n * stride).find(|side| side.is_multiple_of(IMAGE_SIZE_STEP));
+    let (backbone, step) = (backbone.name().to_owned(), step.unwrap_or(IMAGE_SIZE_STEP * stride));
+    Err(ExperimentError::BackboneImageSize { backbone, step, largest, actual })
 }
 
 fn unknown_backbone(name: &str) -> ExperimentError {

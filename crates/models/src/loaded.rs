@@ -95,9 +95,11 @@ impl LoadedBackbone {
         Ok(Self { entry, encoder, tensors, precision: Precision::default() })
     }
 
-    /// The same, computing in `precision`, and so its students. A loaded backbone computes in f32.
+    /// The same, computing in `precision`, and so its students. A loaded backbone computes in f32, and so do those that know
+    /// nothing else.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
+        let precision = if self.entry.architecture.is_f32_only() { Precision::F32 } else { precision };
         Self { precision, ..self }
     }
 
@@ -125,6 +127,11 @@ impl LoadedBackbone {
     /// Whether it can be trained: without, it gives features and no student, no cloner and no gradients.
     pub fn has_students(&self) -> bool {
         self.entry.architecture.has_students()
+    }
+
+    /// Height and width in pixels that an image may have at most; `None` for any.
+    pub fn largest_side(&self) -> Option<usize> {
+        self.entry.architecture.largest_side()
     }
 
     fn check_students(&self) -> Result<(), ModelError> {

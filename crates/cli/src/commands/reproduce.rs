@@ -71,7 +71,7 @@ pub(crate) struct Args {
     /// Side in pixels to which images are resized, a multiple of 32
     #[arg(long, value_name = "PIXELS")]
     image_size: Option<usize>,
-    /// What backbones and students compute in, f32 or bf16; the latter is for GPUs
+    /// What backbones and students compute in, f32 or bf16; the latter is for GPUs of compute capability 8.0 or more
     #[arg(long, value_name = "TYPE")]
     precision: Option<Precision>,
     /// A setting of one method, as often as needed; the value is TOML
@@ -88,7 +88,7 @@ pub(crate) struct Args {
     /// them
     #[arg(long, value_name = "I/N", requires = "out")]
     shard: Option<Shard>,
-    /// Print the runs, those that are finished marked, and do nothing: no device is opened, no file written
+    /// Print the runs, those that are finished marked, and do nothing: no file is written, and a device that --device names is not opened
     #[arg(long)]
     plan: bool,
     /// Do finished runs again

@@ -86,6 +86,16 @@ pub(crate) trait Architecture: Send + Sync {
         true
     }
 
+    /// Whether it computes in f32 whatever the precision.
+    fn is_f32_only(&self) -> bool {
+        false
+    }
+
+    /// See [`crate::LoadedBackbone::largest_side`].
+    fn largest_side(&self) -> Option<usize> {
+        None
+    }
+
     /// Whether a full checkpoint has the tensor `key` for a part that features do not need. The counters
     /// `num_batches_tracked` are told by the normalisation that they belong to.
     fn is_unused_key(&self, key: &str) -> bool;

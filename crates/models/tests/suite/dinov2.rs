@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use candle_core::{DType, Device, Tensor, Var};
 use fmam_core::Seed;
 use fmam_models::{
-    Backbone, LoadedBackbone, ModelError, Params, backbone_from_tensors, load_backbone, random_backbone,
+    Backbone, LoadedBackbone, ModelError, Params, Precision, backbone_from_tensors, load_backbone,
+    random_backbone,
 };
 use serde::Deserialize;
 
@@ -177,6 +178,15 @@ fn both_namings_give_the_same_features_and_are_rebuilt_from_what_is_saved() {
         let again = load_backbone(NAME, Some(&path), &Device::Cpu).unwrap();
         assert_same(&again.features(&images).unwrap(), &expected, 0.0);
     }
+}
+
+#[test]
+fn it_computes_in_f32_whatever_is_asked_for() {
+    let images = image(&[1, 3, 28, 28]);
+    let rounded = original().with_precision(Precision::Bf16);
+    assert_eq!(rounded.precision(), Precision::F32);
+    let expected = original().features(&images).unwrap();
+    assert_same(&rounded.features(&images).unwrap(), &expected, 0.0);
 }
 
 #[test]
