@@ -31,7 +31,7 @@ pub use map::AnomalyMap;
 pub use ordered::ordered_map;
 pub use pixels::{ClassDistribution, PixelCurves, ScoreDistribution};
 pub use progress::{Progress, Silent};
-pub use record::{Artefacts, CurvePoint, Metrics, OverlayRecord, RUN_RECORD_SCHEMA, RunRecord};
+pub use record::{Artefacts, CurvePoint, Metrics, OverlayRecord, RUN_RECORD_SCHEMA, RunRecord, device_kind};
 pub use sample::{Label, Sample, SampleSource, Split};
 pub use seed::Seed;
 pub use size::ImageSize;

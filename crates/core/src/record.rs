@@ -150,6 +150,11 @@ pub struct OverlayRecord {
     pub path: Option<String>,
 }
 
+/// What kind of device the one called `name` is: which of several like devices it was does not matter.
+pub fn device_kind(name: &str) -> &str {
+    name.split_once(':').map_or(name, |(kind, _)| kind)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -60,16 +60,6 @@ pub struct Grid<'a> {
     _new_folders: NewFolders,
 }
 
-/// Whether the output folder `out` has the run of `plan`, done on a device like the one called `device`. Nothing is locked or
-/// changed.
-///
-/// # Errors
-/// [`ExperimentError::ConfigDiffers`], [`ExperimentError::DamagedRecord`] or [`ExperimentError::RecordSchema`] for a finished run
-/// that cannot be taken for this one.
-pub fn is_finished(out: &Path, plan: &RunPlan, device: &str) -> Result<bool, ExperimentError> {
-    store::finished(out, plan, device)
-}
-
 impl<'a> Grid<'a> {
     /// Looks up in `out` which runs are finished, and removes what an interrupted process left of the others. With
     /// `overwrite` every run is done again.
@@ -94,7 +84,7 @@ impl<'a> Grid<'a> {
             let mut plans = Vec::new();
             for plan in experiment.plans() {
                 store::remove_leftover(out, &plan.key)?;
-                if overwrite || !store::finished(out, plan, &device)? {
+                if overwrite || !store::is_finished(out, plan, &device)? {
                     plans.push(plan);
                 }
             }

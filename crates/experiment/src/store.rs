@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use fmam_core::{RECORD_FILE, RecordError, RunKey, RunRecord, differences};
+use fmam_core::{RECORD_FILE, RecordError, RunKey, RunRecord, device_kind, differences};
 
 use crate::{ExperimentError, RunPlan};
 
@@ -40,12 +40,13 @@ pub fn check_writable(out: &Path) -> Result<NewFolders, ExperimentError> {
     Ok(new)
 }
 
-/// Whether `plan`'s run is finished, on the same kind of device as `device`. Without a record it is not, whatever else
-/// is there.
+/// Whether the output folder `out` has the run of `plan`, done on a device like the one called `device`. Without a record it has
+/// not, whatever else is there. Nothing is locked or changed.
 ///
 /// # Errors
-/// [`ExperimentError::DamagedRecord`], [`ExperimentError::RecordSchema`], [`ExperimentError::ConfigDiffers`].
-pub(crate) fn finished(out: &Path, plan: &RunPlan, device: &str) -> Result<bool, ExperimentError> {
+/// [`ExperimentError::ConfigDiffers`], [`ExperimentError::DamagedRecord`] or [`ExperimentError::RecordSchema`] for a finished run
+/// that cannot be taken for this one; [`ExperimentError::Read`].
+pub fn is_finished(out: &Path, plan: &RunPlan, device: &str) -> Result<bool, ExperimentError> {
     let folder = out.join(plan.key.dir());
     let path = folder.join(RECORD_FILE);
     let record = match read_record(&path) {
@@ -67,9 +68,7 @@ pub(crate) fn finished(out: &Path, plan: &RunPlan, device: &str) -> Result<bool,
             differences.push(format!("data set: {there} {split} images there, {now} now"));
         }
     }
-    // Which of several like devices it was does not matter.
-    let kind = |name: &str| name.split(':').next().unwrap_or_default().to_owned();
-    let (there, now) = (kind(&record.device), kind(device));
+    let (there, now) = (device_kind(&record.device), device_kind(device));
     if there != now {
         differences.push(format!("device: {there} there, {now} now"));
     }
@@ -264,13 +263,14 @@ mod tests {
     fn a_finished_run_is_known_by_its_configuration() {
         let out = tempfile::tempdir().unwrap();
         let done = plan(json!({"method": {"epochs": 10, "lr": 0.1}}));
-        assert!(!finished(out.path(), &done, "cpu").unwrap());
+        assert!(!is_finished(out.path(), &done, "cpu").unwrap());
         store(out.path(), &done);
-        assert!(finished(out.path(), &done, "cpu").unwrap());
+        assert!(is_finished(out.path(), &done, "cpu").unwrap());
         assert_eq!(entries(&out.path().join(done.key.dir())), ["map.png", "record.json"]);
 
         let other = plan(json!({"method": {"epochs": 20, "lr": 0.1}, "weights": "a.pth"}));
-        let Err(ExperimentError::ConfigDiffers { folder, differences }) = finished(out.path(), &other, "cpu")
+        let Err(ExperimentError::ConfigDiffers { folder, differences }) =
+            is_finished(out.path(), &other, "cpu")
         else {
             panic!("other settings must not count as finished");
         };
@@ -284,7 +284,7 @@ mod tests {
         let plan = plan(json!({}));
         let partial = PartialRun::begin(out.path(), &plan.key).unwrap();
         fs::write(partial.dir().join("map.png"), "x").unwrap();
-        assert!(!finished(out.path(), &plan, "cpu").unwrap());
+        assert!(!is_finished(out.path(), &plan, "cpu").unwrap());
         assert!(!out.path().join("runs").exists());
         drop(partial);
         assert!(entries(out.path()).is_empty());
@@ -297,10 +297,10 @@ mod tests {
         let partial = PartialRun::begin(out.path(), &plan.key).unwrap();
         fs::write(partial.dir().join("record.json"), "{").unwrap();
         std::mem::forget(partial);
-        assert!(!finished(out.path(), &plan, "cpu").unwrap());
+        assert!(!is_finished(out.path(), &plan, "cpu").unwrap());
         store(out.path(), &plan);
         assert_eq!(entries(out.path()), ["runs"]);
-        assert!(finished(out.path(), &plan, "cpu").unwrap());
+        assert!(is_finished(out.path(), &plan, "cpu").unwrap());
     }
 
     #[test]
@@ -311,7 +311,7 @@ mod tests {
         fs::write(out.path().join(old.key.dir()).join("stale.png"), "x").unwrap();
         let new = plan(json!({"a": 2}));
         store(out.path(), &new);
-        assert!(finished(out.path(), &new, "cpu").unwrap());
+        assert!(is_finished(out.path(), &new, "cpu").unwrap());
         assert_eq!(entries(&out.path().join(new.key.dir())), ["map.png", "record.json"]);
     }
 
@@ -323,11 +323,11 @@ mod tests {
         let path = out.path().join(plan.key.dir()).join(RECORD_FILE);
         fs::write(&path, "{\"schema\": 99}").unwrap();
         assert!(matches!(
-            finished(out.path(), &plan, "cpu"),
+            is_finished(out.path(), &plan, "cpu"),
             Err(ExperimentError::RecordSchema { found: 99, .. })
         ));
         fs::write(&path, "{\"schema\": 1, \"dat").unwrap();
-        let error = finished(out.path(), &plan, "cpu").unwrap_err();
+        let error = is_finished(out.path(), &plan, "cpu").unwrap_err();
         assert!(matches!(&error, ExperimentError::DamagedRecord { path: named, .. } if *named == path));
     }
 
@@ -351,7 +351,8 @@ mod tests {
         let mut plan = plan(json!({}));
         store(out.path(), &plan);
         plan.n_test = 5;
-        let Err(ExperimentError::ConfigDiffers { differences, .. }) = finished(out.path(), &plan, "cuda:1")
+        let Err(ExperimentError::ConfigDiffers { differences, .. }) =
+            is_finished(out.path(), &plan, "cuda:1")
         else {
             panic!("other data must not count as finished");
         };

@@ -267,14 +267,8 @@ impl Detector for DistillationDetector {
 
     fn save(&self, dir: &Path) -> Result<(), MethodError> {
         let backbone = &self.teacher.backbone;
-        let model = ModelDir::new(
-            self.flavour.name,
-            backbone.name(),
-            self.seed,
-            self.image_size,
-            settings_table(&self.config),
-        )
-        .in_precision(backbone.precision());
+        let config = settings_table(&self.config);
+        let model = ModelDir::on_backbone(self.flavour.name, backbone, self.seed, self.image_size, config);
         let mut networks = vec![(TEACHER, backbone.tensors()), ("student", &self.student_tensors)];
         if let Some((_, tensors)) = &self.teacher.mapping {
             networks.push(("mapping", tensors));

@@ -86,9 +86,8 @@ impl<N: NormalFeatures> Detector for FeatureDetector<N> {
     }
 
     fn save(&self, dir: &Path) -> Result<(), MethodError> {
-        let (name, config) = (self.backbone.name(), self.config.clone());
-        let model = ModelDir::new(self.method, name, self.seed, self.image_size, config)
-            .in_precision(self.backbone.precision());
+        let config = self.config.clone();
+        let model = ModelDir::on_backbone(self.method, &self.backbone, self.seed, self.image_size, config);
         model.write(dir, &[(TEACHER, self.backbone.tensors()), ("normal", &self.normal.tensors()?)])
     }
 }

@@ -52,9 +52,16 @@ impl ModelDir {
         Self { schema: SCHEMA, method, backbone, seed, image_size, precision, config }
     }
 
-    /// The same of a detector that computes in `precision`.
-    pub(crate) fn in_precision(self, precision: Precision) -> Self {
-        Self { precision, ..self }
+    /// Of a detector that stands on `backbone`, in its precision.
+    pub(crate) fn on_backbone(
+        method: &str,
+        backbone: &LoadedBackbone,
+        seed: Seed,
+        image_size: ImageSize,
+        config: toml::Table,
+    ) -> Self {
+        let precision = backbone.precision();
+        Self { precision, ..Self::new(method, backbone.name(), seed, image_size, config) }
     }
 
     /// The saved backbone, in the precision that it had.

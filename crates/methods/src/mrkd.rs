@@ -231,9 +231,8 @@ impl Detector for CloneDetector {
     }
 
     fn save(&self, dir: &Path) -> Result<(), MethodError> {
-        let (name, config) = (self.backbone.name(), settings_table(&self.config));
-        let model = ModelDir::new(NAME, name, self.seed, self.image_size, config)
-            .in_precision(self.backbone.precision());
+        let config = settings_table(&self.config);
+        let model = ModelDir::on_backbone(NAME, &self.backbone, self.seed, self.image_size, config);
         model.write(dir, &[(TEACHER, self.backbone.tensors()), ("cloner", &self.tensors)])
     }
 }

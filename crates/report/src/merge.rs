@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use fmam_core::{GRID_FILE, GridList, RECORD_FILE, RunKey, RunRecord, Shard, differences};
+use fmam_core::{GRID_FILE, GridList, RECORD_FILE, RunKey, RunRecord, Shard, device_kind, differences};
 
 use crate::ReportError;
 use crate::store::{load_records, write_atomic};
@@ -33,7 +33,7 @@ pub struct Merged {
 pub fn merge(parts: &[PathBuf], out: &Path) -> Result<Merged, ReportError> {
     let mut merged = Merged::default();
     let mut known: Vec<_> = load_records(out)?.into_iter().map(|record| (out.to_owned(), record)).collect();
-    let mut new = Vec::new();
+    let n_there = known.len();
     let mut grids = Vec::new();
     for part in parts {
         let (records, grid) = (load_records(part)?, grid_of(part)?);
@@ -47,15 +47,14 @@ pub fn merge(parts: &[PathBuf], out: &Path) -> Result<Merged, ReportError> {
             if is_known {
                 merged.n_known += 1;
             } else {
-                new.push((part, record.clone()));
                 known.push((part.clone(), record));
             }
         }
     }
     remove_leftovers(out)?;
-    merged.n_added = new.len();
-    for (part, record) in new {
-        add(&part.join(record.key().dir()), out, &record)?;
+    merged.n_added = known.len() - n_there;
+    for (part, record) in &known[n_there..] {
+        add(&part.join(record.key().dir()), out, record)?;
     }
     let finished: Vec<String> = known.iter().map(|(_, record)| record.key().path()).collect();
     for grid in grids {
@@ -99,10 +98,9 @@ fn check_fit(known: &[(PathBuf, RunRecord)], record: &RunRecord, part: &Path) ->
                 "images for training, normal and anomalous ones to test: {a:?} there, {b:?} here"
             ));
         }
-        // Which of several like devices it was does not matter.
-        let kind = |r: &RunRecord| r.device.split(':').next().unwrap_or_default().to_owned();
-        if kind(other) != kind(record) {
-            differ.push(format!("device: {} there, {} here", kind(other), kind(record)));
+        let (there, here) = (device_kind(&other.device), device_kind(&record.device));
+        if there != here {
+            differ.push(format!("device: {there} there, {here} here"));
         }
         if !differ.is_empty() {
             let (there, here) = (folder.join(other.key().dir()), part.join(key.dir()));

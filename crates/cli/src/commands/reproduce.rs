@@ -117,10 +117,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     args.compute.prepare()?;
 
     // What is planned may be for a device that this machine has not.
-    let opened = if args.plan { Device::Cpu } else { device.open()? };
-    if !args.plan {
+    let opened = if args.plan {
+        Device::Cpu
+    } else {
+        let opened = device.open()?;
         warn_of_emulation(configs.iter().map(|config| config.precision), &opened);
-    }
+        opened
+    };
     let experiments = configs.into_iter().map(|config| Experiment::open(config, opened.clone()));
     let experiments = experiments.collect::<Result<Vec<_>, _>>()?;
     let plans: Vec<&RunPlan> = experiments.iter().flat_map(Experiment::plans).collect();

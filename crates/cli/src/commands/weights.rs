@@ -94,9 +94,7 @@ fn fetch(entry: &PublishedWeights, from_file: Option<&Path>, offline: bool) -> R
             (folder.join(format!("{name}-{last}")), hub.url(endpoint.as_deref()), hub.shared_copy())
         }
     };
-    let is_published = |path: &PathBuf| sha256_file(path).is_ok_and(|digest| expected.matches(&digest));
-    let shared = shared.filter(|path| !file.is_file() && is_published(path));
-    match from_file.or(shared.as_deref()) {
+    let given = match from_file {
         Some(from) => {
             let digest = sha256_file(from)?;
             if !expected.matches(&digest) {
@@ -106,7 +104,16 @@ fn fetch(entry: &PublishedWeights, from_file: Option<&Path>, offline: bool) -> R
                     entry.architecture
                 ));
             }
-            copy(from, &file)?;
+            Some((from.to_owned(), digest))
+        }
+        None => shared.filter(|_| !file.is_file()).and_then(|from| {
+            let digest = sha256_file(&from).ok().filter(|digest| expected.matches(digest))?;
+            Some((from, digest))
+        }),
+    };
+    match given {
+        Some((from, digest)) => {
+            copy(&from, &file)?;
             record_digest(&file, &digest)?;
         }
         None => bring(&url, &file, Some(expected), MAX_BYTES, offline)?,

@@ -7,8 +7,9 @@
 //! candle's network takes the nearest of the 37x37 position embeddings where transformers' `Dinov2Model` interpolates them
 //! bicubically, which moves features by 4.4 to 4.7% of their norm at 224x224 and by 2.2 to 2.5% at 448x448 (weights from a
 //! formula, smooth embeddings). Here it is given embeddings among which the nearest are the interpolated ones. What
-//! remains are GELU's tanh approximation and normalisations that add 1e-5 instead of 1e-6: together 0.02%. Facebook's own code and timm interpolate a little
-//! otherwise (a scale of n + 0.1, antialiasing): by that their features lie 0.3% away at 448x448, 0.7 and 1.5% at 224x224.
+//! remains are GELU's tanh approximation and normalisations that add 1e-5 instead of 1e-6: together 0.02%. Facebook's own
+//! code and timm interpolate a little otherwise (a scale of n + 0.1, antialiasing): by that their features lie 0.3% away at
+//! 448x448, 0.7 and 1.5% at 224x224.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
