@@ -5,11 +5,13 @@
 use std::sync::OnceLock;
 
 use candle_core::Device;
-use fmam_core::{Progress, RunRecord};
+use fmam_core::Progress;
 use fmam_experiment::{
     Artists, Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver, RunPlan, preset,
 };
-use fmam_report::{Report, load_records};
+use fmam_record::RunRecord;
+use fmam_record::load_records;
+use fmam_report::Report;
 use serde_json::Value;
 
 const METHODS: [&str; 2] = ["nkd+fmam", "rkd+fmam"];
@@ -34,7 +36,7 @@ fn config() -> ExperimentConfig {
 struct Silent;
 
 impl Progress for Silent {
-    fn start(&self, _stage: &str, _total: u64) {}
+    fn start(&self, _stage: &fmam_core::StageId, _total: u64) {}
     fn update(&self, _done: u64, _detail: &str) {}
     fn finish(&self) {}
 }

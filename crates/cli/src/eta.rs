@@ -7,7 +7,8 @@
 
 use std::collections::HashMap;
 
-use fmam_experiment::{READING, RunPlan};
+use fmam_core::StageId;
+use fmam_experiment::RunPlan;
 
 /// Name of the stage that scores the test split.
 const SCORING: &str = "scoring";
@@ -90,7 +91,9 @@ impl Eta {
     /// A stage of the current run begins.
     pub(crate) fn start_stage(&mut self, announced: &str, now: f64) {
         self.end_stage(now);
-        let Some(run) = self.runs.get(self.run).filter(|_| announced != READING) else { return };
+        let Some(run) = self.runs.get(self.run).filter(|_| announced != StageId::READING.as_str()) else {
+            return;
+        };
         let coming = |fits: &dyn Fn(&Stage) -> bool| run.stages.iter().position(|s| !s.started && fits(s));
         let planned = coming(&|stage| stage.fits(announced))
             .or_else(|| coming(&|stage| stage.name.is_empty() && announced != SCORING));
@@ -194,8 +197,9 @@ fn seconds_per_work(speeds: &HashMap<(String, String), Speed>, kind: &str, stage
 
 #[cfg(test)]
 mod tests {
-    use fmam_core::{RunKey, Seed};
+    use fmam_core::Seed;
     use fmam_experiment::StageEpochs;
+    use fmam_record::RunKey;
 
     use super::*;
 
@@ -264,7 +268,7 @@ mod tests {
     #[test]
     fn reading_images_is_no_stage_of_a_run() {
         let mut eta = Eta::new(&[plan("x", &[("", 10)])]);
-        eta.start_stage(READING, 0.0);
+        eta.start_stage(StageId::READING.as_str(), 0.0);
         eta.update(1.0, 50.0);
         assert_eq!((eta.remaining(), eta.images_per_second()), (None, None));
         eta.start_stage("student", 60.0);

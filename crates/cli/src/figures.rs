@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use fmam_core::{AnomalyMap, Label, Mask, RgbImage, RunRecord, Sample};
+use fmam_core::{AnomalyMap, Label, Mask, RgbImage, Sample};
 use fmam_datasets::Category;
 use fmam_experiment::{by_type, category_of};
+use fmam_record::RunRecord;
+use fmam_record::read_maps;
 use fmam_report::{
     ColourScale, Column, Figure, Heatmap, Localization, Report, Row, dataset_title, figure_stem, map_range,
-    method_title, read_maps, run_title,
+    method_title, run_title,
 };
 
 use crate::exit::usage;

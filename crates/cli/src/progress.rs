@@ -4,8 +4,9 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fmam_core::{Progress, RunRecord};
+use fmam_core::{Progress, StageId};
 use fmam_experiment::{ExperimentError, GridObserver, RunPlan};
+use fmam_record::RunRecord;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::eta::Eta;
@@ -135,13 +136,17 @@ impl Drop for Console {
 }
 
 impl Progress for Console {
-    fn start(&self, stage: &str, total: u64) {
+    fn start(&self, stage: &StageId, total: u64) {
         let mut state = self.state();
-        state.eta.start_stage(stage, self.now());
+        state.eta.start_stage(stage.as_str(), self.now());
         state.total = total;
         self.stage.set_length(total);
         self.stage.set_position(0);
-        self.stage.set_prefix([state.run.as_str(), stage].join(if state.run.is_empty() { "" } else { ": " }));
+        self.stage.set_prefix([state.run.as_str(), stage.as_str()].join(if state.run.is_empty() {
+            ""
+        } else {
+            ": "
+        }));
         self.stage.set_message("");
         self.show_overall(&state);
     }

@@ -16,19 +16,5 @@ pub enum CoreError {
     },
 }
 
-/// A [`crate::RunRecord`] could not be read from its text.
-#[derive(Debug, thiserror::Error)]
-pub enum RecordError {
-    /// The text is damaged: it is no JSON, or not that of a record.
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
-    /// A program with another layout wrote it.
-    #[error("the run record has schema {found}, this program has {}", crate::RUN_RECORD_SCHEMA)]
-    Schema {
-        /// The schema of the record.
-        found: u64,
-    },
-}
-
 /// Why a sample could not be given: boxed, because each [`crate::SampleSource`] fails in its own way.
 pub type SourceError = Box<dyn std::error::Error + Send + Sync>;

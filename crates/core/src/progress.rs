@@ -1,8 +1,10 @@
+use crate::StageId;
+
 /// Where a library tells how far a long piece of work has come. The command line draws bars from it; libraries
 /// never print. Implementations are called from one thread at a time but may be shared.
 pub trait Progress: Send + Sync {
-    /// A piece of work named `stage` begins; it has `total` steps.
-    fn start(&self, stage: &str, total: u64);
+    /// The piece of work `stage` begins; `total` is the number of its steps.
+    fn start(&self, stage: &StageId, total: u64);
 
     /// `done` of the current piece's steps are complete; `detail` is short and for a person (`loss 0.0123`).
     fn update(&self, done: u64, detail: &str);
@@ -21,7 +23,7 @@ pub trait Progress: Send + Sync {
 pub struct Silent;
 
 impl Progress for Silent {
-    fn start(&self, _stage: &str, _total: u64) {}
+    fn start(&self, _stage: &StageId, _total: u64) {}
     fn update(&self, _done: u64, _detail: &str) {}
     fn finish(&self) {}
 }

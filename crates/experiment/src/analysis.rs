@@ -1,6 +1,7 @@
-use fmam_core::{Analysis, Label, Progress, SampleSource, ScoreSeparability, Seed};
+use fmam_core::{Label, Progress, SampleSource, Seed};
 use fmam_methods::Detector;
 use fmam_metrics::{MetricError, Separability, separability};
+use fmam_record::{Analysis, ScoreSeparability};
 use fmam_synthesis::Synthesizer;
 
 use crate::scatter::feature_scales;

@@ -1,10 +1,11 @@
 use std::path::PathBuf;
 
-use fmam_core::{RunKey, SourceError};
+use fmam_core::SourceError;
 use fmam_datasets::DatasetError;
 use fmam_methods::MethodError;
 use fmam_metrics::MetricError;
 use fmam_models::ModelError;
+use fmam_record::RunKey;
 
 /// An experiment could not be set up, run or stored.
 #[derive(Debug, thiserror::Error)]
@@ -205,7 +206,7 @@ pub enum ExperimentError {
     #[error(
         "the run record {} has schema {found}, this program writes {}; choose another --out, or repeat the run with \
          --overwrite",
-        path.display(), fmam_core::RUN_RECORD_SCHEMA
+        path.display(), fmam_record::RUN_RECORD_SCHEMA
     )]
     RecordSchema {
         /// The record.

@@ -1,11 +1,11 @@
 use std::time::Instant;
 
 use fmam_core::{
-    AnomalyMap, ClassDistribution, Label, Mask, Metrics, PixelCurves, Progress, RgbImage, SampleSource,
-    ScoreDistribution, SourceError, ordered_map,
+    AnomalyMap, Label, Mask, Progress, RgbImage, SampleSource, SourceError, StageId, ordered_map,
 };
 use fmam_methods::Detector;
 use fmam_metrics::{FPR_LIMIT, MetricError, PixelRanking, Ranking};
+use fmam_record::{ClassDistribution, Metrics, PixelCurves, ScoreDistribution};
 
 use crate::ExperimentError;
 
@@ -50,7 +50,7 @@ pub fn evaluate(
     progress: &dyn Progress,
 ) -> Result<Evaluation, ExperimentError> {
     let n = test.len();
-    progress.start("scoring", n as u64);
+    progress.start(&StageId::SCORING, n as u64);
     let start = Instant::now();
     let (mut image_scores, mut maps, mut masks) = (Vec::with_capacity(n), Vec::with_capacity(n), Vec::new());
     let mut batch = Vec::with_capacity(BATCH_SIZE);
@@ -198,7 +198,7 @@ mod tests {
     struct Stopped;
 
     impl Progress for Stopped {
-        fn start(&self, _stage: &str, _total: u64) {}
+        fn start(&self, _stage: &StageId, _total: u64) {}
         fn update(&self, _done: u64, _detail: &str) {}
         fn finish(&self) {}
         fn cancelled(&self) -> bool {

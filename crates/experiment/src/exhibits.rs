@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fmam_core::{AnomalyMap, Label, Mask, RgbImage, RunRecord, Sample, SampleSource, SourceError};
+use fmam_core::{AnomalyMap, Label, Mask, RgbImage, Sample, SampleSource, SourceError};
+use fmam_record::RunRecord;
 
 use crate::WriteMap;
 
@@ -24,7 +25,7 @@ pub struct Exhibit {
 /// of a run share.
 pub type DrawOverlays<'a> = dyn Fn(&[AnomalyMap], &[Exhibit]) -> Result<(), SourceError> + 'a;
 
-/// Writes into a run's folder what lies beside its record: the maps of all test images, if [`fmam_core::Artefacts::maps`]
+/// Writes into a run's folder what lies beside its record: the maps of all test images, if [`fmam_record::Artefacts::maps`]
 /// names a file, and what other programs read of the record.
 pub type WriteBeside<'a> = dyn Fn(&Path, &RunRecord, &[AnomalyMap]) -> Result<(), SourceError> + 'a;
 

@@ -3,10 +3,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
-use fmam_core::{ImageSize, Progress, RunKey, SampleSource, ordered_map};
+use fmam_core::{ImageSize, Progress, SampleSource, StageId, ordered_map};
 use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions};
 use fmam_methods::{Fitted, Method, MethodError, RunContext};
 use fmam_models::{BACKBONES, Backbone, LoadedBackbone, ModelError, load_backbone};
+use fmam_record::RunKey;
 use fmam_synthesis::{SynthesisConfig, Synthesizer, Textures};
 use serde_json::{Value, json};
 
@@ -15,9 +16,6 @@ use crate::{
     ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, StageEpochs, device_name, key,
     stage_epochs,
 };
-
-/// Name of the stage, for [`Progress`], in which images are decoded before a training.
-pub const READING: &str = "reading images";
 
 /// One run of an experiment, before it is done.
 #[derive(Debug, Clone, PartialEq)]
@@ -170,7 +168,7 @@ impl Experiment {
     /// Decodes every image and mask once: finds damaged files, and fills the sources' caches.
     fn decode(&self, sources: &[&dyn SampleSource], progress: &dyn Progress) -> Result<(), ExperimentError> {
         let threads = self.loader_threads();
-        progress.start(READING, sources.iter().map(|source| source.len() as u64).sum());
+        progress.start(&StageId::READING, sources.iter().map(|source| source.len() as u64).sum());
         let mut n_read = 0;
         for source in sources {
             let work = |index| source.image(index).and_then(|_| source.mask(index)).map(drop);

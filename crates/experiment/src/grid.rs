@@ -2,11 +2,9 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use fmam_core::{
-    Artefacts, Label, OverlayRecord, Progress, RUN_RECORD_SCHEMA, RunKey, RunRecord, SampleSource, Seed,
-    Shard, Silent,
-};
+use fmam_core::{Label, Progress, SampleSource, Seed, Silent};
 use fmam_datasets::Category;
+use fmam_record::{Artefacts, OverlayRecord, RUN_RECORD_SCHEMA, RunKey, RunRecord, Shard};
 
 use crate::exhibits::overlay_name;
 use crate::lock::FolderLock;

@@ -1,4 +1,5 @@
-use fmam_core::{RunKey, Seed};
+use fmam_core::Seed;
+use fmam_record::RunKey;
 
 /// Every combination: categories outermost, then methods, backbones and the seeds of the method, each in the order given.
 pub(crate) fn keys<'a>(

@@ -30,7 +30,7 @@ pub use config::{ExperimentConfig, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE};
 pub use error::ExperimentError;
 pub use evaluate::{Evaluation, evaluate};
 pub use exhibits::{Artists, DrawOverlays, Exhibit, WriteBeside, by_type, exhibits};
-pub use experiment::{Experiment, READING, RunPlan};
+pub use experiment::{Experiment, RunPlan};
 pub use grid::{Grid, GridObserver, GridOutcome};
 pub use host::{device_name, peak_rss_bytes};
 pub use lock::FolderLock;

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use candle_core::Device;
-use fmam_core::{Progress, RECORD_FILE, RunRecord};
+use fmam_core::Progress;
 use fmam_datasets::{Category, DatasetOptions};
 use fmam_methods::load_detector;
+use fmam_record::{RECORD_FILE, RunRecord};
 
 use crate::experiment::{analysis_synthesizer, textures};
 use crate::grid::{MAPS_FILE, analysis_seed};

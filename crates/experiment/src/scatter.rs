@@ -1,12 +1,10 @@
 //! Features of test images at normal and defective positions, for their bias and variance.
 
 use candle_core::Tensor;
-use fmam_core::{
-    DefectAnalysis, FeatureScatter, Label, Mask, Progress, RgbImage, SampleSource, ScaleAnalysis, Seed,
-    ordered_map,
-};
+use fmam_core::{Label, Mask, Progress, RgbImage, SampleSource, Seed, StageId, ordered_map};
 use fmam_methods::{AdaptedFeatures, Detector, MethodError};
 use fmam_metrics::bias_variance;
+use fmam_record::{DefectAnalysis, FeatureScatter, ScaleAnalysis};
 use fmam_synthesis::Synthesizer;
 use rand::seq::SliceRandom;
 
@@ -80,7 +78,7 @@ pub(crate) fn feature_scales(
         };
         Ok(Case { image, mask, synthetic })
     };
-    progress.start("analysing features", test.len() as u64);
+    progress.start(&StageId::new("analysing features"), test.len() as u64);
     ordered_map(test.len(), loader_threads, loader_threads + 1, load, |index, case| {
         if progress.cancelled() {
             return Err(ExperimentError::Cancelled);

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use fmam_core::{RECORD_FILE, RecordError, RunKey, RunRecord, device_kind, differences};
+use fmam_record::{RECORD_FILE, RecordTextError, RunKey, RunRecord, device_kind, differences};
 
 use crate::{ExperimentError, RunPlan};
 
@@ -87,8 +87,8 @@ pub(crate) fn read_record(path: &Path) -> Result<RunRecord, ExperimentError> {
         Err(source) => return Err(ExperimentError::Read { path, source }),
     };
     RunRecord::from_json(&text).map_err(|error| match error {
-        RecordError::Json(source) => ExperimentError::DamagedRecord { path, source },
-        RecordError::Schema { found } => ExperimentError::RecordSchema { path, found },
+        RecordTextError::Json(source) => ExperimentError::DamagedRecord { path, source },
+        RecordTextError::Schema { found } => ExperimentError::RecordSchema { path, found },
     })
 }
 
@@ -195,7 +195,8 @@ pub(crate) fn write_error(path: &Path, source: std::io::Error) -> ExperimentErro
 
 #[cfg(test)]
 mod tests {
-    use fmam_core::{Artefacts, ImageSize, Metrics, RUN_RECORD_SCHEMA, Seed};
+    use fmam_core::{ImageSize, Seed};
+    use fmam_record::{Artefacts, Metrics, RUN_RECORD_SCHEMA};
     use serde_json::{Value, json};
 
     use super::*;

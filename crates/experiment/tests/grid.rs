@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::Device;
-use fmam_core::{AnomalyMap, Progress, RunRecord, Sample, SourceError};
+use fmam_core::{AnomalyMap, Progress, Sample, SourceError, StageId};
 use fmam_datasets::DatasetError;
 use fmam_experiment::{
     Artists, DrawOverlays, Exhibit, Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver,
@@ -16,6 +16,7 @@ use fmam_experiment::{
 };
 use fmam_methods::MethodError;
 use fmam_models::ModelError;
+use fmam_record::RunRecord;
 
 /// Small enough for a run in well under a second.
 fn config(methods: &[&str]) -> ExperimentConfig {
@@ -56,7 +57,7 @@ impl Watcher {
 }
 
 impl Progress for Watcher {
-    fn start(&self, _stage: &str, _total: u64) {}
+    fn start(&self, _stage: &StageId, _total: u64) {}
     fn update(&self, _done: u64, _detail: &str) {
         self.steps.fetch_add(1, Ordering::SeqCst);
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use fmam_core::{ImageSize, RgbImage, SampleSource, Seed};
+use fmam_core::{ImageSize, RgbImage, SampleSource, Seed, StageId};
 use fmam_models::{
     AnyStudent, Backbone, FeatureMapping, FeaturePyramid, LoadedBackbone, OutputAffine, Params, to_batch,
 };
@@ -184,7 +184,7 @@ impl DistillationDetector {
             return Ok(());
         }
         let (mut moments, mut n_measured) = (MapMoments::default(), 0);
-        run.progress.start("measuring maps", train.len().min(REFERENCE_IMAGES) as u64);
+        run.progress.start(&StageId::new("measuring maps"), train.len().min(REFERENCE_IMAGES) as u64);
         spread_images(train, REFERENCE_IMAGES, run, |images| {
             // As in scoring: one image at a time, several at once on the cores.
             let maps: Vec<_> =

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
-use fmam_core::{AnomalyMap, ImageSize, RgbImage, SampleSource, Seed};
+use fmam_core::{AnomalyMap, ImageSize, RgbImage, SampleSource, Seed, StageId};
 use fmam_models::{Backbone, FeaturePyramid, LoadedBackbone, to_batch};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -144,7 +144,7 @@ pub(crate) fn each_training_image<T: Send>(
     if indices.is_empty() {
         return Err(MethodError::NoTrainingImages);
     }
-    run.progress.start("features", indices.len() as u64);
+    run.progress.start(&StageId::new("features"), indices.len() as u64);
     let mut n_done = 0;
     for indices in indices.chunks(MAX_CHUNK.min(IMAGES_PER_THREAD * rayon::current_num_threads())) {
         if run.progress.cancelled() {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use faer::MatRef;
-use fmam_core::{ImageSize, SampleSource, Seed};
+use fmam_core::{ImageSize, SampleSource, Seed, StageId};
 use fmam_models::{Backbone, FeaturePyramid, Init, LoadedBackbone};
 use rand::Rng;
 use rayon::prelude::*;
@@ -146,7 +146,7 @@ impl Method for PatchCore {
         let n = patches.len() / width;
         let count = ((n as f64 * config.coreset_ratio).ceil() as usize).clamp(1, n);
         let start = run.seed.derive("coreset").rng().random_range(0..n);
-        run.progress.start("coreset", count as u64);
+        run.progress.start(&StageId::new("coreset"), count as u64);
         let chosen = greedy_k_centres(&space, space_width, count, start, |picked| {
             run.progress.update(picked as u64, "");
             if run.progress.cancelled() { Err(MethodError::Cancelled) } else { Ok(()) }

@@ -2,7 +2,7 @@
 //! by other threads, one optimizer step each.
 
 use candle_core::{Tensor, Var};
-use fmam_core::{CurvePoint, RgbImage, SampleSource, Seed, ordered_map};
+use fmam_core::{CurvePoint, RgbImage, SampleSource, Seed, StageId, ordered_map};
 use fmam_models::{Backbone, to_batch};
 use fmam_ops::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig, on_workers};
 use rand::seq::SliceRandom;
@@ -137,7 +137,7 @@ impl TrainingPlan {
         };
         let mut optimizer = self.optimizer(vars.clone())?;
         let (mut curve, mut epoch_loss) = (Vec::new(), 0.0);
-        run.progress.start(self.stage, total as u64);
+        run.progress.start(&StageId::new(self.stage), total as u64);
         ordered_map(total, run.loader_threads, run.loader_threads + 1, load, |step, batch| {
             if run.progress.cancelled() {
                 return Err(MethodError::Cancelled);

@@ -1,6 +1,6 @@
 //! Variants of a method beside it: what each changes, and what that does to the figures.
 
-use fmam_core::{RunRecord, differences};
+use fmam_record::{RunRecord, differences};
 use serde_json::Value;
 
 use crate::markdown::{Figure, MAIN_FIGURES};

@@ -1,6 +1,6 @@
 //! The analyses of the runs of a row, as means over the categories and then over the seeds.
 
-use fmam_core::{Analysis, DefectAnalysis, FeatureScatter, RunRecord, ScaleAnalysis, ScoreSeparability};
+use fmam_record::{Analysis, DefectAnalysis, FeatureScatter, RunRecord, ScaleAnalysis, ScoreSeparability};
 
 use crate::table::{Align, Table};
 use crate::{Estimate, Report, Summary};

@@ -1,6 +1,6 @@
 //! The paper's figures beside ours, and what differs between the two.
 
-use fmam_core::RunRecord;
+use fmam_record::RunRecord;
 
 use crate::paper::{PublishedIn, WholeDataset, dataset_title, method_title, published, whole_dataset};
 use crate::settings::{distinct, epochs, image_size};

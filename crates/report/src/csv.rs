@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use fmam_core::RunRecord;
+use fmam_record::RunRecord;
 
 use crate::Report;
 use crate::markdown::{Figure, ranks};

@@ -1,11 +1,14 @@
 use std::path::PathBuf;
 
-use fmam_core::ImageSize;
+use fmam_record::RecordError;
 
 /// A report could not be read together or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
+    /// The output folder could not be read or written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// A folder or file could not be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
@@ -22,82 +25,11 @@ pub enum ReportError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A run record is not the JSON that it should be.
-    #[error("the run record {} is damaged: {source}; delete the file to repeat this run", path.display())]
-    Damaged {
-        /// The record.
-        path: PathBuf,
-        /// Where and why.
-        source: serde_json::Error,
-    },
-    /// A run record was written by a program with another layout.
-    #[error(
-        "the run record {} has schema {found}, this program reads schema {expected}; \
-         delete the file to repeat this run, or choose another output folder",
-        path.display()
-    )]
-    Schema {
-        /// The record.
-        path: PathBuf,
-        /// Its schema.
-        found: u64,
-        /// Ours.
-        expected: u32,
-    },
-    /// A run record lies in the folder of another run, so its pictures would not be found.
-    #[error(
-        "the run record {} belongs to another run; move its folder to {}",
-        path.display(), expected.display()
-    )]
-    Misplaced {
-        /// The record.
-        path: PathBuf,
-        /// The folder in which it should lie.
-        expected: PathBuf,
-    },
-    /// Output folders that are to be joined have the same run, or runs that differ in their seed, otherwise made.
-    #[error(
-        "{} and {} were not made alike and do not go into one report; leave one out, or do it again with the settings of the \
-         other:\n{}",
-        there.display(), here.display(), differences.join("\n")
-    )]
-    Conflict {
-        /// The run's folder where it was before.
-        there: PathBuf,
-        /// Its folder in what was to be added.
-        here: PathBuf,
-        /// What differs: `key: there, here`.
-        differences: Vec<String>,
-    },
-    /// The list of a grid's runs is not the JSON that it should be.
-    #[error("the list of runs {} is damaged: {source}; delete it, or repeat the command with --shard that wrote it", path.display())]
-    DamagedGrid {
-        /// The list.
-        path: PathBuf,
-        /// Where and why.
-        source: serde_json::Error,
-    },
     /// The values of a report have no JSON form.
     #[error("cannot express the report as JSON: {source}")]
     Json {
         /// Why.
         source: serde_json::Error,
-    },
-    /// A map has no pixels, or too many for its file format.
-    #[error("cannot write an anomaly map of {size} pixels to {}", path.display())]
-    MapFile {
-        /// The file that it was meant for.
-        path: PathBuf,
-        /// The size.
-        size: ImageSize,
-    },
-    /// A file of anomaly maps is not what it should be.
-    #[error("the anomaly maps {} are damaged: {reason}; delete the file and run `fmam analyze` on the output folder", path.display())]
-    DamagedMaps {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
     },
     /// A plot could not be drawn.
     #[error("cannot draw a plot: {reason}")]
@@ -113,4 +45,10 @@ pub enum ReportError {
         /// Why.
         source: image::ImageError,
     },
+}
+
+/// Writes a file of the report all or nothing.
+pub(crate) fn write_atomic(path: &std::path::Path, content: &[u8]) -> Result<(), ReportError> {
+    fmam_files::write_atomic(path, |file| std::io::Write::write_all(file, content))
+        .map_err(|source| ReportError::Write { path: path.to_owned(), source })
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use fmam_core::{
-    Analysis, Artefacts, DefectAnalysis, FeatureScatter, ImageSize, Label, Metrics, OverlayRecord,
-    RUN_RECORD_SCHEMA, RunRecord, ScaleAnalysis, ScoreSeparability, Seed,
+use fmam_core::{ImageSize, Label, Seed};
+use fmam_record::{
+    Analysis, Artefacts, DefectAnalysis, FeatureScatter, Metrics, OverlayRecord, RUN_RECORD_SCHEMA,
+    RunRecord, ScaleAnalysis, ScoreSeparability,
 };
 
 /// A run with figures that depend on its seed a little.

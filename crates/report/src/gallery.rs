@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fmam_core::{Label, OverlayRecord, RunRecord};
+use fmam_core::Label;
+use fmam_record::{OverlayRecord, RunRecord};
 
 use crate::paper::method_title;
 use crate::table::{Align, Table};

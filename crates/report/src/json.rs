@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
-use fmam_core::{Analysis, ImageSize, Metrics, RUN_RECORD_SCHEMA, RunRecord};
+use fmam_core::ImageSize;
+use fmam_record::{Analysis, Metrics, RUN_RECORD_SCHEMA, RunRecord};
 use serde::Serialize;
 
 use crate::{Report, ReportError, Summary};

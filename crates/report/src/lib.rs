@@ -1,10 +1,9 @@
 //! Reports from run records: tables for machines, for a browser and for a terminal, and pictures of anomaly maps.
 //!
-//! Plain data goes in ([`fmam_core::RunRecord`]s) and files come out. This crate must not know how a run came to
-//! be: no tensors, no methods, no experiment. Modules in reading order: `store` (where records lie, atomic
-//! writing), `summary` (means and standard deviations), `analysis` (the same of features and scores), `report` (the whole, and
+//! Plain data goes in ([`fmam_record::RunRecord`]s) and files come out. This crate must not know how a run came to
+//! be: no tensors, no methods, no experiment. Modules in reading order: `summary` (means and standard deviations), `analysis` (the same of features and scores), `report` (the whole, and
 //! writing it), `json`, `csv`, `table`, `text` (how figures and names are written), `markdown` with `paper`, `comparison` and `gallery`, `latex`, `html`; then the pictures:
-//! `colormap`, `overlay`, `plots`, [`Figure`]; and files for other programs: `map_file`, `events`.
+//! `colormap`, `overlay`, `plots`, [`Figure`].
 
 mod ablation;
 mod analysis;
@@ -12,7 +11,6 @@ mod colormap;
 mod comparison;
 mod csv;
 mod error;
-mod events;
 mod figure;
 #[cfg(test)]
 mod fixture;
@@ -21,31 +19,24 @@ mod html;
 mod json;
 mod latex;
 mod layout;
-mod map_file;
 mod markdown;
-mod merge;
 mod overlay;
 mod paper;
 mod plots;
 mod report;
 mod settings;
-mod store;
 mod summary;
 mod table;
 mod text;
 
 pub use colormap::inferno;
 pub use error::ReportError;
-pub use events::{event_file_name, training_events};
 pub use figure::{ColourScale, Column, Figure, Heatmap, Localization, Row, figure_stem, run_title};
 pub use json::REPORT_SCHEMA;
-pub use map_file::{read_maps, write_map, write_maps};
-pub use merge::{Merged, merge, write_grid};
 pub use overlay::{map_range, overlay, write_png};
 pub use paper::{
     PAPER_BACKBONES, PAPER_TABLE, PaperBackbone, PaperRow, Published, PublishedIn, dataset_title,
     method_title, published,
 };
 pub use report::Report;
-pub use store::{load_records, write_atomic};
 pub use summary::{Cell, Estimate, Summary};

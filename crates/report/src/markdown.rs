@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use fmam_core::RunRecord;
+use fmam_record::RunRecord;
 
 use crate::analysis::{scatter_table, separability_table};
 use crate::layout::{self, Layout, has_several_backbones};

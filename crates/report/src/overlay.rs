@@ -4,8 +4,9 @@ use fmam_core::{AnomalyMap, ImageSize, Mask, RgbImage};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 
+use crate::ReportError;
 use crate::colormap::{inferno, mix};
-use crate::{ReportError, write_atomic};
+use crate::error::write_atomic;
 
 /// Neither inferno nor any usual material has this green.
 const CONTOUR: [u8; 3] = [0x3d, 0xff, 0x7a];

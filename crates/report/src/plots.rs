@@ -4,7 +4,8 @@
 use std::error::Error;
 use std::ops::Range;
 
-use fmam_core::{CurvePoint, Label, OverlayRecord, PixelCurves};
+use fmam_core::{CurvePoint, Label};
+use fmam_record::{OverlayRecord, PixelCurves};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 

@@ -1,13 +1,14 @@
 use std::path::{Path, PathBuf};
 
-use fmam_core::RunRecord;
+use fmam_record::RunRecord;
 
 use crate::analysis::{scatter_table, separability_table};
+use crate::error::write_atomic;
 use crate::layout::column_title;
 use crate::paper::{dataset_title, method_title, paper_position, published};
 use crate::table::{Align, Table};
 use crate::text::spread_percent;
-use crate::{ReportError, Summary, write_atomic};
+use crate::{ReportError, Summary};
 
 /// A set of runs and their summary.
 #[derive(Debug, Clone, PartialEq)]

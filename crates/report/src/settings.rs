@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use fmam_core::RunRecord;
+use fmam_record::RunRecord;
 use serde_json::Value;
 
 /// The distinct values of `of` over `runs` in order of appearance, ` / ` between them.

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use fmam_core::RunRecord;
+use fmam_record::RunRecord;
 use serde::Serialize;
 
 /// A mean over seeds with its spread.

@@ -15,7 +15,8 @@ use candle_core::Device;
 use devtools::{Page, chromium};
 use fmam_core::{AnomalyMap, Silent, SourceError};
 use fmam_experiment::{Artists, Exhibit, Experiment, ExperimentConfig, Grid};
-use fmam_report::{Report, load_records, map_range, overlay, write_png};
+use fmam_record::load_records;
+use fmam_report::{Report, map_range, overlay, write_png};
 use serde_json::json;
 
 fn draw(maps: &[AnomalyMap], exhibits: &[Exhibit]) -> Result<(), SourceError> {

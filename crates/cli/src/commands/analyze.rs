@@ -2,10 +2,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use candle_core::Device;
-use fmam_core::{Analysis, DefectAnalysis, FeatureScatter, RunRecord, Seed};
+use fmam_core::Seed;
 use fmam_experiment::{Revisit, analyze, evaluate};
 use fmam_methods::load_detector;
-use fmam_report::{Report, load_records};
+use fmam_record::load_records;
+use fmam_record::{Analysis, DefectAnalysis, FeatureScatter, RunRecord};
+use fmam_report::Report;
 use fmam_synthesis::{SynthesisConfig, Synthesizer};
 use serde_json::{Map, Value};
 

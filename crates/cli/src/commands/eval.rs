@@ -1,11 +1,13 @@
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use fmam_core::{Metrics, SampleSource};
+use fmam_core::SampleSource;
 use fmam_datasets::Category;
 use fmam_experiment::{Evaluation, Exhibit, MapLayout, check_writable, evaluate, exhibits, write_maps};
 use fmam_methods::load_detector;
-use fmam_report::write_atomic;
+use fmam_record::Metrics;
+
 use serde_json::json;
 
 use crate::compute::ComputeArgs;
@@ -89,9 +91,11 @@ fn write(out: &std::path::Path, test: &dyn SampleSource, evaluation: &Evaluation
             format!("{line}\n")
         })
         .collect();
-    write_atomic(&out.join("scores.jsonl"), scores.as_bytes())?;
+    fmam_files::write_atomic(&out.join("scores.jsonl"), |file| file.write_all(scores.as_bytes()))?;
     let metrics = serde_json::to_string_pretty(&evaluation.metrics)?;
-    Ok(write_atomic(&out.join("metrics.json"), format!("{metrics}\n").as_bytes())?)
+    Ok(fmam_files::write_atomic(&out.join("metrics.json"), |file| {
+        file.write_all(format!("{metrics}\n").as_bytes())
+    })?)
 }
 
 /// The figures in per cent.

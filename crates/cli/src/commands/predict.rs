@@ -1,12 +1,13 @@
 use std::collections::HashSet;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use fmam_core::{AnomalyMap, Progress, RgbImage, ordered_map};
+use fmam_core::{AnomalyMap, Progress, RgbImage, StageId, ordered_map};
 use fmam_datasets::load_image;
 use fmam_experiment::{ExperimentError, NewFolders, check_writable};
 use fmam_methods::load_detector;
-use fmam_report::{map_range, overlay, write_atomic, write_png};
+use fmam_report::{map_range, overlay, write_png};
 use serde_json::json;
 
 use crate::compute::ComputeArgs;
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (mut batch, mut indices, mut scores) = (Vec::new(), Vec::new(), vec![None; n]);
     let mut n_failed = 0;
 
-    console.start("scoring", n as u64);
+    console.start(&StageId::SCORING, n as u64);
     let threads = args.compute.loader_threads();
     let load = |index: usize| load_image(&args.images[index], Some(size));
     let scored = ordered_map(n, threads, threads + BATCH_SIZE, load, |index, image| -> Result<()> {
@@ -103,7 +104,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         lines.push_str(&format!("{}\n", json!({"image": image, "image_score": score, "overlay": overlay})));
         table.push_str(&format!("{score:>10.4}  {image}\n"));
     }
-    write_atomic(&folder.partial.join("predictions.jsonl"), lines.as_bytes())?;
+    fmam_files::write_atomic(&folder.partial.join("predictions.jsonl"), |file| {
+        file.write_all(lines.as_bytes())
+    })?;
     folder.finish()?;
     print(&table)?;
     if n_failed > 0 {

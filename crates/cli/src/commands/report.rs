@@ -2,7 +2,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use fmam_experiment::{FolderLock, check_writable};
-use fmam_report::{Merged, Report, load_records, merge};
+use fmam_record::{Merged, load_records, merge};
+use fmam_report::Report;
 
 use crate::figures::{self, FigureArgs};
 use crate::stdout::print;

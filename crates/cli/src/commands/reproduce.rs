@@ -4,13 +4,15 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
-use fmam_core::{GridList, Progress, RunRecord, Shard};
+use fmam_core::{Progress, StageId};
 use fmam_experiment::{
     Artists, Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver, MapLayout, PRESETS, RunPlan,
     is_finished, preset,
 };
 use fmam_models::{BACKBONES, Precision, Weights};
-use fmam_report::{Report, load_records, write_grid};
+use fmam_record::{GridList, RunRecord, Shard};
+use fmam_record::{load_records, write_grid};
+use fmam_report::Report;
 
 use crate::commands::report::write_all;
 use crate::compute::{ComputeArgs, warn_of_emulation};
@@ -338,7 +340,7 @@ struct Reporting<'a> {
 }
 
 impl Progress for Reporting<'_> {
-    fn start(&self, stage: &str, total: u64) {
+    fn start(&self, stage: &StageId, total: u64) {
         self.console.start(stage, total);
     }
 

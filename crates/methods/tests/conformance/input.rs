@@ -6,7 +6,7 @@ use super::*;
 fn bad_input_is_refused_with_its_own_error() {
     struct Stopped;
     impl Progress for Stopped {
-        fn start(&self, _: &str, _: u64) {}
+        fn start(&self, _: &fmam_core::StageId, _: u64) {}
         fn update(&self, _: u64, _: &str) {}
         fn finish(&self) {}
         fn cancelled(&self) -> bool {

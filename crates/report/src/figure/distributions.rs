@@ -1,6 +1,6 @@
 //! How the scores of normal and anomalous images and pixels lie, a column for each method.
 
-use fmam_core::{RunRecord, ScoreSeparability};
+use fmam_record::{RunRecord, ScoreSeparability};
 
 use super::{Figure, Panel, run_title, sheet};
 use crate::paper::dataset_title;

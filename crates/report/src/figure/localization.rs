@@ -7,8 +7,8 @@ use fmam_core::{AnomalyMap, ImageSize, Mask, RgbImage};
 use super::{Anchor, Figure, text};
 use crate::ReportError;
 use crate::colormap::inferno;
-use crate::map_file::resized;
 use crate::overlay::{Scale, map_range, png};
+use fmam_record::resized;
 
 /// Width of a panel in the figure's units; two pixels a unit are drawn of a map.
 const PANEL: f64 = 150.0;

@@ -7,14 +7,15 @@ mod statistics;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fmam_core::RunRecord;
+use fmam_record::RunRecord;
 use resvg::{tiny_skia, usvg};
 
+use crate::error::write_atomic;
 use crate::markdown::all_categories;
 use crate::paper::method_title;
 use crate::plots::{self, INK_FILL, Tone};
 use crate::text::escape_html;
-use crate::{Report, ReportError, Summary, write_atomic};
+use crate::{Report, ReportError, Summary};
 
 pub use localization::{ColourScale, Column, Heatmap, Localization, Row};
 

@@ -9,7 +9,7 @@ mod tables;
 
 use std::path::Path;
 
-use fmam_core::RunRecord;
+use fmam_record::RunRecord;
 use serde_json::{Value, json};
 
 use crate::overlay::panel_lefts;

@@ -1,6 +1,6 @@
 //! The tables of the page.
 
-use fmam_core::RunRecord;
+use fmam_record::RunRecord;
 
 use crate::layout::compared;
 use crate::markdown::{FIGURES, ranks};

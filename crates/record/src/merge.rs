@@ -4,10 +4,13 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use fmam_core::{GRID_FILE, GridList, RECORD_FILE, RunKey, RunRecord, Shard, device_kind, differences};
+use fmam_files::NewDir;
 
-use crate::ReportError;
-use crate::store::{load_records, write_atomic};
+use crate::folder::write_atomic;
+use crate::{
+    GRID_FILE, GridList, RECORD_FILE, RecordError, RunKey, RunRecord, Shard, device_kind, differences,
+    load_records,
+};
 
 /// What came of a merge.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,10 +30,10 @@ pub struct Merged {
 /// meanwhile.
 ///
 /// # Errors
-/// Before anything is added: as [`load_records`]; [`ReportError::Conflict`] when two folders have the same run with different
-/// settings, data or kind of device, or runs that differ in more than their seed; [`ReportError::DamagedGrid`]. Then
-/// [`ReportError::Write`]: runs that were added before stay.
-pub fn merge(parts: &[PathBuf], out: &Path) -> Result<Merged, ReportError> {
+/// Before anything is added: as [`load_records`]; [`RecordError::Conflict`] when two folders have the same run with different
+/// settings, data or kind of device, or runs that differ in more than their seed; [`RecordError::DamagedGrid`]. Then
+/// [`RecordError::Write`]: runs that were added before stay.
+pub fn merge(parts: &[PathBuf], out: &Path) -> Result<Merged, RecordError> {
     let mut merged = Merged::default();
     let mut known: Vec<_> = load_records(out)?.into_iter().map(|record| (out.to_owned(), record)).collect();
     let n_there = known.len();
@@ -51,7 +54,8 @@ pub fn merge(parts: &[PathBuf], out: &Path) -> Result<Merged, ReportError> {
             }
         }
     }
-    remove_leftovers(out)?;
+    fmam_files::remove_leftovers(out)
+        .map_err(|source| RecordError::Write { path: out.to_owned(), source })?;
     merged.n_added = known.len() - n_there;
     for (part, record) in &known[n_there..] {
         add(&part.join(record.key().dir()), out, record)?;
@@ -69,21 +73,21 @@ pub fn merge(parts: &[PathBuf], out: &Path) -> Result<Merged, ReportError> {
 }
 
 /// The grid that an output folder has a part of.
-fn grid_of(part: &Path) -> Result<Option<GridList>, ReportError> {
+fn grid_of(part: &Path) -> Result<Option<GridList>, RecordError> {
     let path = part.join(GRID_FILE);
     match fs::read(&path) {
         Ok(text) => match serde_json::from_slice(&text) {
             Ok(grid) => Ok(Some(grid)),
-            Err(source) => Err(ReportError::DamagedGrid { path, source }),
+            Err(source) => Err(RecordError::DamagedGrid { path, source }),
         },
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ReportError::Read { path, source }),
+        Err(source) => Err(RecordError::Read { path, source }),
     }
 }
 
 /// Checks that `record`, of the output folder `part`, is what the same run is elsewhere, and that the runs which share a row of
 /// the report with it differ from it in their seed only.
-fn check_fit(known: &[(PathBuf, RunRecord)], record: &RunRecord, part: &Path) -> Result<(), ReportError> {
+fn check_fit(known: &[(PathBuf, RunRecord)], record: &RunRecord, part: &Path) -> Result<(), RecordError> {
     let key = record.key();
     let in_row = |other: &RunRecord| RunKey { seed: key.seed, ..other.key() } == key;
     for (folder, other) in known.iter().filter(|(_, other)| in_row(other)) {
@@ -104,7 +108,7 @@ fn check_fit(known: &[(PathBuf, RunRecord)], record: &RunRecord, part: &Path) ->
         }
         if !differ.is_empty() {
             let (there, here) = (folder.join(other.key().dir()), part.join(key.dir()));
-            return Err(ReportError::Conflict { there, here, differences: differ });
+            return Err(RecordError::Conflict { there, here, differences: differ });
         }
     }
     Ok(())
@@ -116,55 +120,29 @@ fn is_of_the_machine(key: &str) -> bool {
     key == "data.root" || key.starts_with("artefacts.")
 }
 
-/// What a merge that was killed left in `out`.
-fn remove_leftovers(out: &Path) -> Result<(), ReportError> {
-    let failed = |source| ReportError::Write { path: out.to_owned(), source };
-    let entries = match fs::read_dir(out) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(failed)?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
-            fs::remove_dir_all(entry.path()).map_err(failed)?;
-        }
-    }
-    Ok(())
-}
-
-/// How folders in the making begin.
-const PARTIAL: &str = ".merging-";
-
 /// Brings the folder of a finished run under `out`.
-fn add(folder: &Path, out: &Path, record: &RunRecord) -> Result<(), ReportError> {
+fn add(folder: &Path, out: &Path, record: &RunRecord) -> Result<(), RecordError> {
     let target = out.join(record.key().dir());
-    let partial = out.join(format!("{PARTIAL}{}", record.key().flat_name()));
-    let parent = target.parent().unwrap_or(out);
-    let copied = fs::create_dir_all(out).and_then(|()| link_tree(folder, &partial)).and_then(|()| {
-        // What lies there has no record: a run that did not finish.
+    let copied = NewDir::within(out).and_then(|partial| {
+        link_tree(folder, partial.path())?;
+        // A folder without a record is a run that did not finish.
         match fs::remove_dir_all(&target) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => fs::create_dir_all(parent)?,
+            _ => {}
         }
-        sync_dir(&partial)?;
-        fs::rename(&partial, &target)?;
-        sync_dir(parent)
+        partial.finish(&target)
     });
-    copied.map_err(|source| {
-        // Best effort: the error at hand is the one to tell.
-        let _ = fs::remove_dir_all(&partial);
-        ReportError::Write { path: target, source }
-    })
+    copied.map_err(|source| RecordError::Write { path: target, source })
 }
 
-/// Links or copies every file into the new folder `to`. The record is copied: `fmam analyze` replaces it in one of the folders.
+/// Links or copies every file into the empty folder `to`. The record is copied: an analysis replaces the
+/// record in one of the folders.
 fn link_tree(from: &Path, to: &Path) -> std::io::Result<()> {
-    // Never one that is there: its files may be links to those that would be copied onto them.
-    fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {
         let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
         let target = to.join(&name);
         if path.is_dir() {
+            fs::create_dir(&target)?;
             link_tree(&path, &target)?;
         } else if name == RECORD_FILE {
             copy_whole(&path, &target)?;
@@ -184,17 +162,12 @@ fn copy_whole(from: &Path, to: &Path) -> std::io::Result<()> {
     to.sync_all()
 }
 
-/// Makes a rename within `dir` survive a crash. Only Unix can open a folder for that.
-fn sync_dir(dir: &Path) -> std::io::Result<()> {
-    if cfg!(unix) { fs::File::open(dir)?.sync_all() } else { Ok(()) }
-}
-
 /// Writes the [`GridList`] of an output folder that has one part of a grid.
 ///
 /// # Errors
-/// [`ReportError::Json`], [`ReportError::Write`].
-pub fn write_grid(out: &Path, grid: &GridList) -> Result<(), ReportError> {
-    let text = serde_json::to_string_pretty(grid).map_err(|source| ReportError::Json { source })?;
+/// [`RecordError::Json`], [`RecordError::Write`].
+pub fn write_grid(out: &Path, grid: &GridList) -> Result<(), RecordError> {
+    let text = serde_json::to_string_pretty(grid).map_err(|source| RecordError::Json { source })?;
     write_atomic(&out.join(GRID_FILE), format!("{text}\n").as_bytes())
 }
 
@@ -310,6 +283,6 @@ mod tests {
 
         fs::write(other.join(GRID_FILE), "{").unwrap();
         fs::write(&path, serde_json::to_vec(&record("demo", "plain", "rkd", 0)).unwrap()).unwrap();
-        assert!(matches!(merge(&[other], &out), Err(ReportError::DamagedGrid { .. })));
+        assert!(matches!(merge(&[other], &out), Err(RecordError::DamagedGrid { .. })));
     }
 }

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use crate::Seed;
+use fmam_core::Seed;
 
 /// Folder of all runs within an output folder.
 pub const RUNS_DIR: &str = "runs";

@@ -3,7 +3,7 @@
 //! A file is a row of TFRecords, each with a serialized `Event` of `tensorboard/compat/proto/event.proto`. The few
 //! fields that scalars need are written here by hand.
 
-use fmam_core::RunRecord;
+use crate::RunRecord;
 
 /// What an event file's first event says; TensorBoard takes files without it for ones of an older format.
 const FILE_VERSION: &[u8] = b"brain.Event:2";

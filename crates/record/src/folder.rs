@@ -2,21 +2,19 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use fmam_core::{RECORD_FILE, RUN_RECORD_SCHEMA, RUNS_DIR, RecordError, RunRecord};
+use crate::{RECORD_FILE, RUN_RECORD_SCHEMA, RUNS_DIR, RecordError, RecordTextError, RunRecord};
 
-use crate::ReportError;
-
-/// Folders between [`RUNS_DIR`] and a record, as [`fmam_core::RunKey::dir`] has them: data set, category, method, backbone, seed.
+/// Folders between [`RUNS_DIR`] and a record, as [`crate::RunKey::dir`] has them: data set, category, method, backbone, seed.
 const RUN_DEPTH: usize = 5;
 
 /// Reads every run record under `out_dir/runs`, in the order of their paths. No `runs` folder means no records;
 /// folders without a record (runs that did not finish) are passed over.
 ///
 /// # Errors
-/// Each names the file: [`ReportError::Read`], [`ReportError::Damaged`] for a record that is not whole,
-/// [`ReportError::Schema`] for one of another version, [`ReportError::Misplaced`] for one that does not lie in
-/// its [`fmam_core::RunKey::dir`].
-pub fn load_records(out_dir: &Path) -> Result<Vec<RunRecord>, ReportError> {
+/// Each names the file: [`RecordError::Read`], [`RecordError::Damaged`] for a record that is not whole,
+/// [`RecordError::Schema`] for one of another version, [`RecordError::Misplaced`] for one that does not lie in
+/// its [`crate::RunKey::dir`].
+pub fn load_records(out_dir: &Path) -> Result<Vec<RunRecord>, RecordError> {
     let runs = out_dir.join(RUNS_DIR);
     let mut paths = Vec::new();
     if runs.exists() {
@@ -26,8 +24,8 @@ pub fn load_records(out_dir: &Path) -> Result<Vec<RunRecord>, ReportError> {
     paths.iter().map(|path| load_record(out_dir, path)).collect()
 }
 
-fn find_records(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), ReportError> {
-    let unreadable = |source| ReportError::Read { path: dir.to_owned(), source };
+fn find_records(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), RecordError> {
+    let unreadable = |source| RecordError::Read { path: dir.to_owned(), source };
     for entry in fs::read_dir(dir).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         // `is_dir` follows links, so that runs may live on another disk; the depth bounds a cycle.
@@ -40,45 +38,25 @@ fn find_records(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()
     Ok(())
 }
 
-fn load_record(out_dir: &Path, path: &Path) -> Result<RunRecord, ReportError> {
-    let text = fs::read(path).map_err(|source| ReportError::Read { path: path.to_owned(), source })?;
+fn load_record(out_dir: &Path, path: &Path) -> Result<RunRecord, RecordError> {
+    let text = fs::read(path).map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
     let record = RunRecord::from_json(&text).map_err(|error| match error {
-        RecordError::Json(source) => ReportError::Damaged { path: path.to_owned(), source },
-        RecordError::Schema { found } => {
-            ReportError::Schema { path: path.to_owned(), found, expected: RUN_RECORD_SCHEMA }
+        RecordTextError::Json(source) => RecordError::Damaged { path: path.to_owned(), source },
+        RecordTextError::Schema { found } => {
+            RecordError::Schema { path: path.to_owned(), found, expected: RUN_RECORD_SCHEMA }
         }
     })?;
     let expected = out_dir.join(record.key().dir());
     if path.parent() != Some(&expected) {
-        return Err(ReportError::Misplaced { path: path.to_owned(), expected });
+        return Err(RecordError::Misplaced { path: path.to_owned(), expected });
     }
     Ok(record)
 }
 
-/// Writes a file all or nothing: a reader sees the old content or the new, also after a crash. The folder of
-/// `path` is made where it is missing.
-///
-/// # Errors
-/// [`ReportError::Write`] naming the path; the temporary file is removed then.
-pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), ReportError> {
-    let failed = |source| ReportError::Write { path: path.to_owned(), source };
-    let name = path.file_name().ok_or_else(|| failed(std::io::ErrorKind::InvalidInput.into()))?;
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).map_err(failed)?;
-    }
-    // In the same folder, since a rename is atomic only within one file system.
-    let temporary = path.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
-    let written = fs::File::create(&temporary)
-        .and_then(|mut file| {
-            file.write_all(content)?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|source| {
-        // Best effort: the write's own error is the one to tell.
-        let _ = fs::remove_file(&temporary);
-        failed(source)
-    })
+/// Writes a file of the output folder all or nothing.
+pub(crate) fn write_atomic(path: &Path, content: &[u8]) -> Result<(), RecordError> {
+    fmam_files::write_atomic(path, |file| file.write_all(content))
+        .map_err(|source| RecordError::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -112,7 +90,7 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() / 2]).unwrap();
         let error = load_records(out.path()).unwrap_err();
-        assert!(matches!(&error, ReportError::Damaged { path: named, .. } if *named == path));
+        assert!(matches!(&error, RecordError::Damaged { path: named, .. } if *named == path));
         assert!(error.to_string().contains("seed-0"), "{error}");
     }
 
@@ -124,12 +102,12 @@ mod tests {
         fs::write(&path, r#"{"schema": 2, "new": true}"#).unwrap();
         assert!(matches!(
             load_records(out.path()),
-            Err(ReportError::Schema { found: 2, expected: RUN_RECORD_SCHEMA, .. })
+            Err(RecordError::Schema { found: 2, expected: RUN_RECORD_SCHEMA, .. })
         ));
         run.seed = Seed::new(5);
         fs::write(&path, serde_json::to_vec(&run).unwrap()).unwrap();
         let error = load_records(out.path()).unwrap_err();
-        assert!(matches!(error, ReportError::Misplaced { expected, .. } if expected.ends_with("seed-5")));
+        assert!(matches!(error, RecordError::Misplaced { expected, .. } if expected.ends_with("seed-5")));
     }
 
     #[test]
@@ -144,7 +122,7 @@ mod tests {
         // A folder stands where the file should go: the rename fails.
         let taken = out.path().join("taken");
         fs::create_dir_all(taken.join("inside")).unwrap();
-        assert!(matches!(write_atomic(&taken, b"x"), Err(ReportError::Write { path, .. }) if path == taken));
+        assert!(matches!(write_atomic(&taken, b"x"), Err(RecordError::Write { path, .. }) if path == taken));
         assert_eq!(fs::read_dir(out.path()).unwrap().count(), 2);
     }
 }

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
+use fmam_core::{CurvePoint, ImageSize, Label, Seed};
 use serde::{Deserialize, Serialize};
 
-use crate::{Analysis, ImageSize, Label, PixelCurves, RecordError, RunKey, Seed};
+use crate::{Analysis, PixelCurves, RecordTextError, RunKey};
 
 /// The version of [`RunRecord`]'s and `report.json`'s layout.
 pub const RUN_RECORD_SCHEMA: u32 = 1;
@@ -65,8 +66,8 @@ impl RunRecord {
     /// Reads a record from the JSON text of its file.
     ///
     /// # Errors
-    /// [`RecordError::Schema`] for a record of another layout, [`RecordError::Json`] for a damaged one.
-    pub fn from_json(text: &[u8]) -> Result<Self, RecordError> {
+    /// [`RecordTextError::Schema`] for a record of another layout, [`RecordTextError::Json`] for a damaged one.
+    pub fn from_json(text: &[u8]) -> Result<Self, RecordTextError> {
         #[derive(Deserialize)]
         struct Version {
             schema: u64,
@@ -74,7 +75,7 @@ impl RunRecord {
         // The version first: fields that a later version adds are not damage.
         let Version { schema } = serde_json::from_slice(text)?;
         if schema != u64::from(RUN_RECORD_SCHEMA) {
-            return Err(RecordError::Schema { found: schema });
+            return Err(RecordTextError::Schema { found: schema });
         }
         Ok(serde_json::from_slice(text)?)
     }
@@ -109,18 +110,6 @@ pub struct Metrics {
     pub image_f1_max: f64,
 }
 
-/// The training loss at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CurvePoint {
-    /// The part of the training, `feature-mapping` or `student` say.
-    pub stage: String,
-    /// Epochs completed in this stage.
-    pub epoch: usize,
-    /// Mean loss over the epoch.
-    pub loss: f64,
-}
-
 /// Files that a run wrote, relative to the folder of its record.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -138,7 +127,7 @@ pub struct Artefacts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OverlayRecord {
-    /// [`crate::Sample::id`].
+    /// [`fmam_core::Sample::id`].
     pub sample: String,
     /// Ground truth.
     pub label: Label,
@@ -162,9 +151,9 @@ mod tests {
     #[test]
     fn another_layout_is_told_from_damage() {
         let read = |text: &str| RunRecord::from_json(text.as_bytes());
-        assert!(matches!(read(r#"{"schema": 2, "new": true}"#), Err(RecordError::Schema { found: 2 })));
+        assert!(matches!(read(r#"{"schema": 2, "new": true}"#), Err(RecordTextError::Schema { found: 2 })));
         for damaged in ["", r#"{"schema": 1"#, r#"{"schema": 1}"#, r#"{"schema": -1}"#] {
-            assert!(matches!(read(damaged), Err(RecordError::Json(_))), "{damaged}");
+            assert!(matches!(read(damaged), Err(RecordTextError::Json(_))), "{damaged}");
         }
     }
 }

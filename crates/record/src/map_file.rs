@@ -11,15 +11,16 @@ use tiff::decoder::{Decoder, DecodingResult};
 use tiff::encoder::TiffEncoder;
 use tiff::encoder::colortype::Gray32Float;
 
-use crate::{ReportError, write_atomic};
+use crate::RecordError;
+use crate::folder::write_atomic;
 
 /// Writes a map as a TIFF file of one 32-bit float a pixel, which the evaluation code of MVTec AD reads (Pillow and OpenCV
 /// do too). `size` is that of the original image, to which the map is brought bilinearly: that code compares with the original
 /// ground truth.
 ///
 /// # Errors
-/// [`ReportError::MapFile`] for a map or a `size` without pixels or too large for the format, [`ReportError::Write`]; both name the path.
-pub fn write_map(path: &Path, map: &AnomalyMap, size: ImageSize) -> Result<(), ReportError> {
+/// [`RecordError::MapFile`] for a map or a `size` without pixels or too large for the format, [`RecordError::Write`]; both name the path.
+pub fn write_map(path: &Path, map: &AnomalyMap, size: ImageSize) -> Result<(), RecordError> {
     write_pages(path, std::iter::once((map, size)))
 }
 
@@ -31,7 +32,7 @@ const KEPT_SIDE: usize = 64;
 ///
 /// # Errors
 /// As [`write_map`].
-pub fn write_maps(path: &Path, maps: &[AnomalyMap]) -> Result<(), ReportError> {
+pub fn write_maps(path: &Path, maps: &[AnomalyMap]) -> Result<(), RecordError> {
     let kept = |size: ImageSize| {
         let side = size.height.min(size.width);
         let scaled = |length: usize| (length * KEPT_SIDE + side / 2) / side;
@@ -43,10 +44,10 @@ pub fn write_maps(path: &Path, maps: &[AnomalyMap]) -> Result<(), ReportError> {
 /// Reads what [`write_maps`] wrote.
 ///
 /// # Errors
-/// [`ReportError::Read`], [`ReportError::DamagedMaps`]; both name the path.
-pub fn read_maps(path: &Path) -> Result<Vec<AnomalyMap>, ReportError> {
-    let damaged = |reason: String| ReportError::DamagedMaps { path: path.to_owned(), reason };
-    let bytes = std::fs::read(path).map_err(|source| ReportError::Read { path: path.to_owned(), source })?;
+/// [`RecordError::Read`], [`RecordError::DamagedMaps`]; both name the path.
+pub fn read_maps(path: &Path) -> Result<Vec<AnomalyMap>, RecordError> {
+    let damaged = |reason: String| RecordError::DamagedMaps { path: path.to_owned(), reason };
+    let bytes = std::fs::read(path).map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
     let pages = || -> Result<Vec<AnomalyMap>, Box<dyn Error>> {
         let mut decoder = Decoder::new(Cursor::new(bytes))?;
         let mut maps = Vec::new();
@@ -69,7 +70,7 @@ pub fn read_maps(path: &Path) -> Result<Vec<AnomalyMap>, ReportError> {
 fn write_pages<'a>(
     path: &Path,
     maps: impl Iterator<Item = (&'a AnomalyMap, ImageSize)>,
-) -> Result<(), ReportError> {
+) -> Result<(), RecordError> {
     let mut file = Cursor::new(Vec::new());
     let mut refused = ImageSize::new(0, 0);
     let write = || -> Result<(), Box<dyn Error>> {
@@ -82,7 +83,7 @@ fn write_pages<'a>(
         }
         Ok(())
     };
-    write().map_err(|_| ReportError::MapFile { path: path.to_owned(), size: refused })?;
+    write().map_err(|_| RecordError::MapFile { path: path.to_owned(), size: refused })?;
     write_atomic(path, file.get_ref())
 }
 
@@ -93,7 +94,7 @@ fn sides(size: ImageSize) -> Result<[u32; 2], Box<dyn Error>> {
 }
 
 /// The values of a map brought to `size` bilinearly.
-pub(crate) fn resized(map: &AnomalyMap, size: ImageSize) -> Result<Vec<f32>, Box<dyn Error>> {
+pub fn resized(map: &AnomalyMap, size: ImageSize) -> Result<Vec<f32>, Box<dyn Error>> {
     let (values, from, to) = (map.data(), sides(map.size())?, sides(size)?);
     if from == to {
         return Ok(values.to_vec());
@@ -140,7 +141,7 @@ mod tests {
                 assert!((value - expected).abs() < 1e-6, "{values:?}");
             }
         }
-        assert!(matches!(write_map(&path, &map, ImageSize::new(0, 4)), Err(ReportError::MapFile { .. })));
+        assert!(matches!(write_map(&path, &map, ImageSize::new(0, 4)), Err(RecordError::MapFile { .. })));
     }
 
     #[test]
@@ -161,7 +162,7 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
         let error = read_maps(&path).unwrap_err();
-        assert!(matches!(&error, ReportError::DamagedMaps { path: named, .. } if *named == path), "{error}");
-        assert!(matches!(read_maps(&folder.path().join("none")), Err(ReportError::Read { .. })));
+        assert!(matches!(&error, RecordError::DamagedMaps { path: named, .. } if *named == path), "{error}");
+        assert!(matches!(read_maps(&folder.path().join("none")), Err(RecordError::Read { .. })));
     }
 }

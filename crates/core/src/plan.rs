@@ -1,0 +1,52 @@
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::StageId;
+
+/// What a method will do for one training set, said before it does it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plan {
+    /// The resolved settings, defaults filled in. The record keeps them; nobody but the method reads
+    /// them.
+    pub settings: Value,
+    /// The training stages in the order in which they run; empty for a method that does not train.
+    pub stages: Vec<StagePlan>,
+    /// What the method asks of its surroundings.
+    pub needs: Needs,
+}
+
+/// The length of one training stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StagePlan {
+    /// The stage, as the method announces it to [`crate::Progress`].
+    pub id: StageId,
+    /// Passes over the training images.
+    pub epochs: u64,
+}
+
+/// What a method asks of its surroundings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Needs {
+    /// The features of a backbone.
+    pub backbone: bool,
+    /// A student or a decoder that the backbone defines.
+    pub student: bool,
+    /// The backbone's last block as a trainable network.
+    pub last_block: bool,
+    /// Images of textures, for synthetic defects.
+    pub textures: bool,
+}
+
+impl Plan {
+    /// The plan of a method that does not train.
+    pub fn without_training(settings: Value, needs: Needs) -> Self {
+        Self { settings, stages: Vec::new(), needs }
+    }
+}
+
+impl Needs {
+    /// A method that reads a backbone's features and nothing else.
+    pub const FEATURES: Self = Self { backbone: true, student: false, last_block: false, textures: false };
+}
