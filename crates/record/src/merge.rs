@@ -214,7 +214,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (out, part) = (root.path().join("whole"), part(root.path(), 0));
         let run = record("demo", "plain", "rkd", 0).key();
-        let leftover = out.join(format!("{PARTIAL}{}", run.flat_name()));
+        let leftover = out.join(format!("{}{}", fmam_files::TEMPORARY_PREFIX, run.flat_name()));
         fs::create_dir_all(leftover.join("model")).unwrap();
         fs::hard_link(part.join(run.dir()).join("model/a.bin"), leftover.join("model/a.bin")).unwrap();
         merge(std::slice::from_ref(&part), &out).unwrap();
