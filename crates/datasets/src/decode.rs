@@ -2,7 +2,8 @@ use std::io::Cursor;
 use std::path::Path;
 
 use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeError, ResizeOptions, Resizer};
 use fmam_core::{ImageSize, Mask, RgbImage, SourceError};
 use image::{DynamicImage, ImageFormat, ImageReader};
 
@@ -140,6 +141,10 @@ fn resize(data: &[u8], from: ImageSize, to: ImageSize) -> Result<Vec<u8>, Source
     let source = ImageRef::new(from.width as u32, from.height as u32, data, PixelType::U8x3)?;
     let mut target = Image::new(to.width as u32, to.height as u32, PixelType::U8x3);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new().resize(&source, &mut target, &options)?;
+    // `Resizer::resize` would compile the kernels of all thirteen pixel types: minutes.
+    let (Some(source), Some(mut view)) = (source.typed_image::<U8x3>(), target.typed_image_mut()) else {
+        return Err(ResizeError::PixelTypesAreDifferent.into());
+    };
+    Resizer::new().resize_typed(&source, &mut view, &options)?;
     Ok(target.into_vec())
 }
