@@ -1,6 +1,6 @@
 use candle_core::{DType, Device, Result, Tensor};
 
-use crate::host::is_native;
+use crate::cpu::host::is_native;
 
 /// A batch of feature maps inside a network. The layout is this crate's business: channels last where its own
 /// kernels run, channels first elsewhere.

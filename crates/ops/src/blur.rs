@@ -1,8 +1,8 @@
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use crate::cpu::host::{elements, is_native, output, vectorized};
 use crate::half::{is_half, widened};
-use crate::host::{elements, is_native, output, vectorized};
 
 /// Gaussian blur of the last two axes, mirrored at the border (the edge pixel counts twice: `d c b a | a b c d`) and
 /// cut at four standard deviations, as `scipy.ndimage.gaussian_filter` does by default.

@@ -1,12 +1,12 @@
 use candle_core::{CpuStorage, CustomOp2, Error, Layout, Result, Shape, Tensor};
 
 use crate::Activation;
-use crate::conv_kernel::{self as dense, DenseWeight, Geometry};
-use crate::depthwise_kernel as depthwise;
+use crate::cpu::dense::{self, DenseWeight, Geometry};
+use crate::cpu::depthwise;
+use crate::cpu::host::{Host, elements, output, zeros};
+use crate::cpu::input_gradient::{AdjointWeight, input_gradient};
+use crate::cpu::panels::Epilogue;
 use crate::half::multipliable;
-use crate::host::{Host, elements, output, zeros};
-use crate::input_gradient::{AdjointWeight, input_gradient};
-use crate::panels::Epilogue;
 
 /// Zeros around the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

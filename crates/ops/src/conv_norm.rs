@@ -1,9 +1,9 @@
 use candle_core::{CpuStorage, CustomOp3, Error, Layout, Result, Shape, Tensor};
 
-use crate::buffer::Buffer;
 use crate::conv::Convolution;
-use crate::host::{Host, elements, output, zeros};
-use crate::normalizer::Normalizer;
+use crate::cpu::buffer::Buffer;
+use crate::cpu::host::{Host, elements, output, zeros};
+use crate::cpu::normalizer::Normalizer;
 use crate::pointwise::{accumulate, masked_gradient};
 use crate::{Activation, BatchStatistics, LayerKind, Nonlinearity, add_nonlinearity, batch_norm_train, norm};
 

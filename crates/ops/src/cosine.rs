@@ -1,8 +1,8 @@
 use candle_core::{CpuStorage, CustomOp2, D, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use crate::cpu::host::{Host, block_rows, elements, is_native, output, vectorized};
 use crate::half::{is_half, widened};
-use crate::host::{Host, block_rows, elements, is_native, output, vectorized};
 
 /// Lower bound of each norm, as in PyTorch's `cosine_similarity`.
 const EPSILON: f64 = 1e-8;

@@ -2,10 +2,10 @@ use candle_core::{Error, Result};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::conv_kernel::{Geometry, with_scratch};
-use crate::depthwise_kernel::{Plan, Row, taps_of_output};
+use crate::cpu::dense::{Geometry, with_scratch};
+use crate::cpu::depthwise::{Plan, Row, taps_of_output};
+use crate::cpu::panels::{Epilogue, Panels, multiply_matrix};
 use crate::inference::infer;
-use crate::panels::{Epilogue, Panels, multiply_matrix};
 use crate::{Activation, FrozenConv2d, Nonlinearity};
 
 /// Frozen layers one after the other, and what `shortcut` gives added to the result:
@@ -305,7 +305,7 @@ mod tests {
     use crate::{Conv2dConfig, Padding};
 
     fn values(shape: &[usize], seed: u64) -> Tensor {
-        let values = crate::winograd::tests::values(shape.iter().product(), seed);
+        let values = crate::cpu::winograd::tests::values(shape.iter().product(), seed);
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
     }
 

@@ -3,13 +3,13 @@ use std::sync::OnceLock;
 use candle_core::{DType, Result, Tensor};
 
 use crate::conv::Convolution;
-use crate::conv_kernel::{self as dense, DenseWeight};
-use crate::depthwise_kernel::{self as depthwise, Plan};
+use crate::cpu::dense::{self, DenseWeight};
+use crate::cpu::depthwise::{self, Plan};
+use crate::cpu::host::{Host, is_native};
+use crate::cpu::input_gradient::{AdjointWeight, input_gradient};
+use crate::cpu::panels::Epilogue;
 use crate::frozen_chain::{Kernel, Stage};
-use crate::host::{Host, is_native};
 use crate::inference::{check_residual, infer};
-use crate::input_gradient::{AdjointWeight, input_gradient};
-use crate::panels::Epilogue;
 use crate::{Activation, Conv2dConfig, LayerKind, Nonlinearity};
 
 /// A convolution whose weight does not change any more: bias and nonlinearity are fused into it and its weight

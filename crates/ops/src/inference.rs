@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape};
 
 use crate::Activation;
-use crate::host::{elements, output, zeros};
+use crate::cpu::host::{elements, output, zeros};
 
 /// (N, C, H, W).
 type Dims = (usize, usize, usize, usize);

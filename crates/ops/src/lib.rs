@@ -32,29 +32,20 @@
 
 mod activation;
 mod blur;
-mod buffer;
 mod conv;
-mod conv_kernel;
 mod conv_norm;
 mod cosine;
-mod depthwise_kernel;
+mod cpu;
 mod frozen_chain;
 mod frozen_conv;
-mod gemm;
 mod half;
-mod host;
 mod inference;
-mod input_gradient;
 mod norm;
-mod normalizer;
 mod optim;
-mod panels;
 mod pointwise;
 mod pool;
 mod process;
 mod resample;
-mod winograd;
-mod winograd_gradient;
 
 pub use activation::Activation;
 pub use blur::gaussian_blur;

@@ -1,8 +1,8 @@
 use candle_core::{CpuStorage, CustomOp3, Device, Error, Layout, Result, Shape, Tensor};
 
+use crate::cpu::host::{Host, elements, output, zeros};
+use crate::cpu::normalizer::Normalizer;
 use crate::half::widened;
-use crate::host::{Host, elements, output, zeros};
-use crate::normalizer::Normalizer;
 use crate::{Activation, Nonlinearity};
 
 /// Statistics of one batch, per channel.

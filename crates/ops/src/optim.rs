@@ -4,7 +4,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, Error, InplaceOp2, Layout, Result, Tensor, Var};
 use rayon::prelude::*;
 
-use crate::host::{elements, is_native, vectorized};
+use crate::cpu::host::{elements, is_native, vectorized};
 
 /// Changes variables along their gradients.
 pub trait Optimizer {

@@ -2,8 +2,8 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape
 use rayon::prelude::*;
 
 use crate::Activation;
+use crate::cpu::host::{Host, block_rows, elements, output, vectorized, zeros};
 use crate::half::widened;
-use crate::host::{Host, block_rows, elements, output, vectorized, zeros};
 
 /// Elements to a parallel piece.
 const CHUNK: usize = 1 << 14;

@@ -2,7 +2,7 @@ use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::Activation;
-use crate::host::{Host, elements, output, vectorized};
+use crate::cpu::host::{Host, elements, output, vectorized};
 
 /// Max pooling over square windows. Padding never wins; of equal values the first in row order gets the gradient,
 /// as in PyTorch.

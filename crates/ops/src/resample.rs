@@ -1,8 +1,8 @@
 use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use crate::cpu::host::{Host, elements, is_native, output};
 use crate::half::{is_half, widened};
-use crate::host::{Host, elements, is_native, output};
 
 /// Nearest-neighbour upsampling by a whole factor.
 ///

@@ -4,10 +4,10 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::conv_kernel::{DenseWeight, Geometry, forward, horizontal_run, pack, with_scratch};
-use crate::gemm::{Matrix, gemm};
-use crate::host::vectorized;
-use crate::panels::{Epilogue, Panels, multiply_matrix};
+use crate::cpu::dense::{DenseWeight, Geometry, forward, horizontal_run, pack, with_scratch};
+use crate::cpu::gemm::{Matrix, gemm};
+use crate::cpu::host::vectorized;
+use crate::cpu::panels::{Epilogue, Panels, multiply_matrix};
 
 /// A weight in the form in which [`input_gradient`] multiplies it.
 #[derive(Debug, Clone)]

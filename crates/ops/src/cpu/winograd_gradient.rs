@@ -8,11 +8,11 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::buffer::Buffer;
-use crate::conv_kernel::Geometry;
-use crate::gemm::{Matrix, gemm};
-use crate::panels::{load, store};
-use crate::winograd::{POINTS, TILE, WINDOW, transform_input};
+use crate::cpu::buffer::Buffer;
+use crate::cpu::dense::Geometry;
+use crate::cpu::gemm::{Matrix, gemm};
+use crate::cpu::panels::{load, store};
+use crate::cpu::winograd::{POINTS, TILE, WINDOW, transform_input};
 
 /// Transformed elements at a time: few enough for the last cache.
 const CHUNK_ELEMENTS: usize = 1 << 21;
@@ -172,7 +172,7 @@ fn filter_transform<S: Simd>(simd: S, [m0, m1, m2, m3, m4, m5]: [S::f32s; WINDOW
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::winograd::tests::{geometry, values};
+    use crate::cpu::winograd::tests::{geometry, values};
 
     /// By the definition, in f64.
     fn naive(x: &[f32], grad: &[f32], g: &Geometry) -> Vec<f64> {

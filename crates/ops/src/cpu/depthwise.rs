@@ -6,8 +6,8 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::conv_kernel::{Geometry, sum_in_order};
-use crate::panels::{Epilogue, load, store};
+use crate::cpu::dense::{Geometry, sum_in_order};
+use crate::cpu::panels::{Epilogue, load, store};
 
 /// `[C][k_h][k_w]` to `[k_h][k_w][C]`.
 pub(crate) fn pack(weight: &[f32], g: &Geometry) -> Vec<f32> {

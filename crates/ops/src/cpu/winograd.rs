@@ -7,8 +7,8 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::conv_kernel::{Geometry, with_scratch};
-use crate::panels::{Epilogue, Panels, load, multiply_matrix, store};
+use crate::cpu::dense::{Geometry, with_scratch};
+use crate::cpu::panels::{Epilogue, Panels, load, multiply_matrix, store};
 
 /// Side of an output tile.
 pub(crate) const TILE: usize = 4;
@@ -44,7 +44,7 @@ impl WinogradWeight {
         co: usize,
         element: impl Fn(usize, usize, usize, usize) -> f32 + Sync,
     ) -> Self {
-        Self::with_lanes(crate::panels::machine_lanes(), ci, co, element)
+        Self::with_lanes(crate::cpu::panels::machine_lanes(), ci, co, element)
     }
 
     fn with_lanes(

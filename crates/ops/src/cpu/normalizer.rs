@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 
 use crate::Nonlinearity;
-use crate::host::{block_rows, vectorized};
+use crate::cpu::host::{block_rows, vectorized};
 use crate::pointwise::masked;
 
 /// Statistics of one batch and the nonlinearity after the normalisation.

@@ -9,10 +9,10 @@ use std::cell::RefCell;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::gemm::{Matrix, gemm};
-use crate::panels::{Epilogue, Panels, Rows, multiply, multiply_matrix};
-use crate::winograd::{self, WinogradWeight};
-use crate::winograd_gradient;
+use crate::cpu::gemm::{Matrix, gemm};
+use crate::cpu::panels::{Epilogue, Panels, Rows, multiply, multiply_matrix};
+use crate::cpu::winograd::{self, WinogradWeight};
+use crate::cpu::winograd_gradient;
 
 /// Shape of a convolution. `top` and `left` zeros stand before the image; those after it follow from the rest.
 #[derive(Debug, Clone, Copy)]
