@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::cpu::dense::{Geometry, with_scratch};
 use crate::cpu::depthwise::{Plan, Row, taps_of_output};
 use crate::cpu::panels::{Epilogue, Panels, multiply_matrix};
-use crate::inference::infer;
+use crate::fused::inference::infer;
 use crate::{Activation, FrozenConv2d, Nonlinearity};
 
 /// Frozen layers one after the other, and what `shortcut` gives added to the result:
