@@ -1,80 +1,13 @@
-use candle_core::{CpuStorage, CustomOp2, Error, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 use crate::Activation;
-use crate::cpu::dense::{self, DenseWeight, Geometry};
+use crate::cpu::dense::{self, DenseWeight};
 use crate::cpu::depthwise;
 use crate::cpu::host::{Host, elements, output, zeros};
 use crate::cpu::input_gradient::{AdjointWeight, input_gradient};
 use crate::cpu::panels::Epilogue;
+use crate::geometry::{Conv2dConfig, Geometry};
 use crate::half::multipliable;
-
-/// Zeros around the image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Padding {
-    /// As many on each side, as PyTorch has it.
-    Symmetric(usize),
-    /// TensorFlow's SAME: the output has `ceil(size / stride)` positions, and where the zeros cannot be shared
-    /// equally the bottom and the right get one more.
-    TfSame,
-}
-
-/// Geometry of a convolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Conv2dConfig {
-    /// Step in both directions, at least 1.
-    pub stride: usize,
-    /// Zeros around the input.
-    pub padding: Padding,
-    /// Groups of channels; as many as channels for a depthwise convolution.
-    pub groups: usize,
-}
-
-impl Conv2dConfig {
-    /// Stride 1, one group, `kernel / 2` zeros on each side: an odd kernel keeps the size.
-    pub const fn same(kernel: usize) -> Self {
-        Self { stride: 1, padding: Padding::Symmetric(kernel / 2), groups: 1 }
-    }
-
-    /// `(before, after)` zeros along one axis; stride and `size` are above 0.
-    fn pad(&self, size: usize, kernel: usize) -> (usize, usize) {
-        match self.padding {
-            Padding::Symmetric(p) => (p, p),
-            Padding::TfSame => {
-                let out = size.div_ceil(self.stride);
-                let total = ((out - 1) * self.stride + kernel).saturating_sub(size);
-                (total / 2, total - total / 2)
-            }
-        }
-    }
-
-    /// Works out the geometry of `weight` (`[C_out, C_in / groups, k_h, k_w]`) on `x` (`(N, C, H, W)`).
-    pub(crate) fn geometry(
-        &self,
-        (n, ci, h, w): (usize, usize, usize, usize),
-        weight: &Tensor,
-    ) -> Result<Geometry> {
-        let (co, ci_group, kh, kw) = weight.dims4()?;
-        let matches = self.stride > 0
-            && self.groups > 0
-            && ci_group * self.groups == ci
-            && co % self.groups == 0
-            && [h, w, ci, co, kh, kw].iter().all(|&size| size > 0);
-        let padding = matches
-            .then(|| (self.pad(h, kh), self.pad(w, kw)))
-            .filter(|((top, bottom), (left, right))| h + top + bottom >= kh && w + left + right >= kw);
-        let Some(((top, bottom), (left, right))) = padding else {
-            return Err(Error::Msg(format!(
-                "conv2d: weight {:?} does not fit input {:?} with {self:?}",
-                weight.dims(),
-                [n, ci, h, w]
-            ))
-            .bt());
-        };
-        let oh = (h + top + bottom - kh) / self.stride + 1;
-        let ow = (w + left + right - kw) / self.stride + 1;
-        Ok(Geometry { n, h, w, ci, oh, ow, co, kh, kw, stride: self.stride, top, left })
-    }
-}
 
 /// (N, C, H, W).
 type Dims = (usize, usize, usize, usize);
@@ -102,7 +35,7 @@ impl LayerKind {
                 Ok((Convolution::of(g, &config), (g.n, g.co, g.oh, g.ow)))
             }
             Self::Transposed { stride, padding } => {
-                let g = transposed_geometry(dims, weight, stride, padding)?;
+                let g = Geometry::transposed(dims, weight, stride, padding)?;
                 Ok((Some(Convolution::Transposed(g)), (g.n, g.ci, g.h, g.w)))
             }
         }
@@ -158,7 +91,7 @@ pub fn conv_transpose2d(
     stride: usize,
     padding: usize,
 ) -> Result<Activation> {
-    let g = transposed_geometry(x.dims()?, weight, stride, padding)?;
+    let g = Geometry::transposed(x.dims()?, weight, stride, padding)?;
     if !x.channels_last() {
         let (input, dtype) = (x.tensor(), x.dtype());
         let weight = multipliable(&weight.to_dtype(dtype)?)?;
@@ -166,30 +99,6 @@ pub fn conv_transpose2d(
         return x.with(y.to_dtype(dtype)?);
     }
     x.with(x.tensor().contiguous()?.apply_op2(&weight.contiguous()?, Convolution::Transposed(g))?)
-}
-
-/// The geometry of the convolution whose input gradient a transposed convolution is.
-fn transposed_geometry(
-    (n, ci, h, w): (usize, usize, usize, usize),
-    weight: &Tensor,
-    stride: usize,
-    padding: usize,
-) -> Result<Geometry> {
-    let (weight_in, co, kh, kw) = weight.dims4()?;
-    let size = |s: usize, k: usize| ((s.max(1) - 1) * stride + k).checked_sub(2 * padding).filter(|&v| v > 0);
-    let (Some(out_h), Some(out_w)) = (size(h, kh), size(w, kw)) else {
-        return Err(Error::Msg(format!("conv_transpose2d: padding {padding} leaves nothing")).bt());
-    };
-    if weight_in != ci || [stride, h, w, ci, co, kh, kw].contains(&0) {
-        return Err(Error::Msg(format!(
-            "conv_transpose2d: weight {:?} does not fit input {:?}",
-            weight.dims(),
-            [n, ci, h, w]
-        ))
-        .bt());
-    }
-    let (top, left) = (padding, padding);
-    Ok(Geometry { n, h: out_h, w: out_w, ci: co, oh: h, ow: w, co: ci, kh, kw, stride, top, left })
 }
 
 /// candle's own convolution, asked in the way in which its gradient is right: zeros are padded beforehand and

@@ -1,7 +1,8 @@
 use candle_core::{CpuStorage, CustomOp2, D, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use crate::cpu::host::{Host, block_rows, elements, is_native, output, vectorized};
+use crate::cpu::host::{Host, elements, is_native, output, vectorized};
+use crate::cpu::parallel::block_rows;
 use crate::half::{is_half, widened};
 
 /// Lower bound of each norm, as in PyTorch's `cosine_similarity`.

@@ -2,7 +2,8 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape
 use rayon::prelude::*;
 
 use crate::Activation;
-use crate::cpu::host::{Host, block_rows, elements, output, vectorized, zeros};
+use crate::cpu::host::{Host, elements, output, vectorized, zeros};
+use crate::cpu::parallel::block_rows;
 use crate::half::widened;
 
 /// Elements to a parallel piece.

@@ -4,73 +4,15 @@
 //!
 //! Tiles and partial sums are cut by shape alone, so a result has the same bits for any number of threads.
 
-use std::cell::RefCell;
-
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::cpu::gemm::{Matrix, gemm};
 use crate::cpu::panels::{Epilogue, Panels, Rows, multiply, multiply_matrix};
+use crate::cpu::parallel::{sum_in_order, with_scratch};
 use crate::cpu::winograd::{self, WinogradWeight};
 use crate::cpu::winograd_gradient;
-
-/// Shape of a convolution. `top` and `left` zeros stand before the image; those after it follow from the rest.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Geometry {
-    pub(crate) n: usize,
-    pub(crate) h: usize,
-    pub(crate) w: usize,
-    pub(crate) ci: usize,
-    pub(crate) oh: usize,
-    pub(crate) ow: usize,
-    pub(crate) co: usize,
-    pub(crate) kh: usize,
-    pub(crate) kw: usize,
-    pub(crate) stride: usize,
-    pub(crate) top: usize,
-    pub(crate) left: usize,
-}
-
-impl Geometry {
-    /// Columns of the gathered matrix.
-    pub(crate) fn depth(&self) -> usize {
-        self.kh * self.kw * self.ci
-    }
-
-    /// Whether the image itself is the gathered matrix.
-    pub(crate) fn is_pointwise(&self) -> bool {
-        (self.kh, self.kw, self.stride, self.top, self.left) == (1, 1, 1, 0, 0)
-            && (self.oh, self.ow) == (self.h, self.w)
-    }
-
-    /// Whether the windows cover the image without a gap or an overlap, and are larger than a pixel.
-    pub(crate) fn is_disjoint(&self) -> bool {
-        self.stride > 1
-            && (self.kh, self.kw, self.top, self.left) == (self.stride, self.stride, 0, 0)
-            && (self.oh * self.stride, self.ow * self.stride) == (self.h, self.w)
-    }
-
-    /// Whether the input gradient is itself a convolution of the output's gradient. With more zeros than a kernel
-    /// reaches, its own padding would be negative.
-    pub(crate) fn has_adjoint(&self) -> bool {
-        self.stride == 1 && self.top < self.kh && self.left < self.kw
-    }
-
-    /// The convolution that gives the input gradient of one of stride 1.
-    pub(crate) fn adjoint(&self) -> Self {
-        Self {
-            h: self.oh,
-            w: self.ow,
-            ci: self.co,
-            oh: self.h,
-            ow: self.w,
-            co: self.ci,
-            top: self.kh - 1 - self.top,
-            left: self.kw - 1 - self.left,
-            ..*self
-        }
-    }
-}
+use crate::geometry::Geometry;
 
 /// A weight in the form in which [`forward`] multiplies it.
 #[derive(Debug, Clone)]
@@ -252,18 +194,6 @@ pub(crate) fn weight_gradient(x: &[f32], grad: &[f32], g: &Geometry) -> Vec<f32>
     sum_in_order(partials, size)
 }
 
-/// Adds partial results in their order.
-pub(crate) fn sum_in_order(partials: Vec<Vec<f32>>, size: usize) -> Vec<f32> {
-    let mut partials = partials.into_iter();
-    let mut total = partials.next().unwrap_or_else(|| vec![0.0; size]);
-    for partial in partials {
-        for (t, p) in total.iter_mut().zip(partial) {
-            *t += p;
-        }
-    }
-    total
-}
-
 /// Writes the windows of `count` output rows from row `first` on (counted through the whole batch) as rows of
 /// `columns`.
 fn gather(x: &[f32], g: &Geometry, first: usize, count: usize, columns: &mut [f32]) {
@@ -303,17 +233,4 @@ pub(crate) fn horizontal_run(ox: usize, g: &Geometry) -> (usize, usize, usize) {
     let end = (start + g.kw as isize).clamp(0, g.w as isize) as usize;
     let x0 = start.max(0) as usize;
     (end.saturating_sub(x0), skip, x0)
-}
-
-/// Lends the thread's buffer. The closure must not start parallel work, which could ask for the buffer again.
-pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
-    thread_local! {
-        static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-    }
-    SCRATCH.with_borrow_mut(|scratch| {
-        if scratch.len() < len {
-            scratch.resize(len, 0.0);
-        }
-        work(&mut scratch[..len])
-    })
 }

@@ -6,8 +6,9 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::cpu::dense::{Geometry, sum_in_order};
 use crate::cpu::panels::{Epilogue, load, store};
+use crate::cpu::parallel::sum_in_order;
+use crate::geometry::Geometry;
 
 /// `[C][k_h][k_w]` to `[k_h][k_w][C]`.
 pub(crate) fn pack(weight: &[f32], g: &Geometry) -> Vec<f32> {

@@ -72,11 +72,6 @@ pub(crate) fn zeros(len: usize) -> Vec<f32> {
     data
 }
 
-/// Rows of `c` elements to a parallel piece: small enough to stay in the cache between two passes over it.
-pub(crate) fn block_rows(c: usize) -> usize {
-    (1_usize << 14).div_ceil(c.max(1))
-}
-
 /// A custom op's result.
 pub(crate) fn output(data: Vec<f32>, shape: impl Into<Shape>) -> Result<(CpuStorage, Shape)> {
     Ok((CpuStorage::F32(data), shape.into()))

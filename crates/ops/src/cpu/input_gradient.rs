@@ -4,10 +4,12 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::cpu::dense::{DenseWeight, Geometry, forward, horizontal_run, pack, with_scratch};
+use crate::cpu::dense::{DenseWeight, forward, horizontal_run, pack};
 use crate::cpu::gemm::{Matrix, gemm};
 use crate::cpu::host::vectorized;
 use crate::cpu::panels::{Epilogue, Panels, multiply_matrix};
+use crate::cpu::parallel::with_scratch;
+use crate::geometry::Geometry;
 
 /// A weight in the form in which [`input_gradient`] multiplies it.
 #[derive(Debug, Clone)]

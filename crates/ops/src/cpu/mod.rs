@@ -8,5 +8,6 @@ pub(crate) mod host;
 pub(crate) mod input_gradient;
 pub(crate) mod normalizer;
 pub(crate) mod panels;
+pub(crate) mod parallel;
 pub(crate) mod winograd;
 pub(crate) mod winograd_gradient;

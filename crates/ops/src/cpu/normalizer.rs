@@ -5,7 +5,8 @@
 use rayon::prelude::*;
 
 use crate::Nonlinearity;
-use crate::cpu::host::{block_rows, vectorized};
+use crate::cpu::host::vectorized;
+use crate::cpu::parallel::block_rows;
 use crate::pointwise::masked;
 
 /// Statistics of one batch and the nonlinearity after the normalisation.

@@ -7,8 +7,9 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::cpu::dense::{Geometry, with_scratch};
 use crate::cpu::panels::{Epilogue, Panels, load, multiply_matrix, store};
+use crate::cpu::parallel::with_scratch;
+use crate::geometry::Geometry;
 
 /// Side of an output tile.
 pub(crate) const TILE: usize = 4;

@@ -9,10 +9,10 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::cpu::buffer::Buffer;
-use crate::cpu::dense::Geometry;
 use crate::cpu::gemm::{Matrix, gemm};
 use crate::cpu::panels::{load, store};
 use crate::cpu::winograd::{POINTS, TILE, WINDOW, transform_input};
+use crate::geometry::Geometry;
 
 /// Transformed elements at a time: few enough for the last cache.
 const CHUNK_ELEMENTS: usize = 1 << 21;

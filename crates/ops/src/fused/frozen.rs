@@ -8,8 +8,8 @@ use crate::cpu::depthwise::{self, Plan};
 use crate::cpu::host::{Host, is_native};
 use crate::cpu::input_gradient::{AdjointWeight, input_gradient};
 use crate::cpu::panels::Epilogue;
-use crate::fused::frozen_chain::{Kernel, Stage};
 use crate::fused::inference::{check_residual, infer};
+use crate::fused::stage::{Kernel, Stage};
 use crate::{Activation, Conv2dConfig, LayerKind, Nonlinearity};
 
 /// A convolution whose weight does not change any more: bias and nonlinearity are fused into it and its weight

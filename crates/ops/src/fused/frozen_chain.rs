@@ -2,10 +2,9 @@ use candle_core::{Error, Result};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::cpu::dense::{Geometry, with_scratch};
-use crate::cpu::depthwise::{Plan, Row, taps_of_output};
-use crate::cpu::panels::{Epilogue, Panels, multiply_matrix};
+use crate::cpu::parallel::with_scratch;
 use crate::fused::inference::infer;
+use crate::fused::stage::{Kernel, Source, Stage, Window};
 use crate::{Activation, FrozenConv2d, Nonlinearity};
 
 /// Frozen layers one after the other, and what `shortcut` gives added to the result:
@@ -37,47 +36,6 @@ pub fn frozen_layers(
     match shortcut {
         None => last.forward(&y),
         Some((shortcut, kind)) => last.forward_add(&y, shortcut, kind),
-    }
-}
-
-/// A layer as the chain runs it.
-pub(crate) struct Stage<'a> {
-    pub(crate) kernel: Kernel<'a>,
-    pub(crate) geometry: Geometry,
-    pub(crate) bias: Option<&'a [f32]>,
-    pub(crate) nonlinearity: Nonlinearity,
-}
-
-pub(crate) enum Kernel<'a> {
-    Pointwise(&'a Panels),
-    Depthwise(&'a [f32], Plan),
-}
-
-impl Stage<'_> {
-    /// Input rows that `rows` output rows read, counting those of zeros.
-    fn reach(&self, rows: usize) -> usize {
-        let g = &self.geometry;
-        ((rows - 1) * g.stride + g.kh).min(g.h)
-    }
-
-    /// The input rows that the output rows `rows` read.
-    fn sources(&self, rows: &std::ops::Range<usize>) -> std::ops::Range<usize> {
-        let g = &self.geometry;
-        if rows.is_empty() {
-            return 0..0;
-        }
-        let start = (rows.start * g.stride).saturating_sub(g.top).min(g.h);
-        let end = ((rows.end - 1) * g.stride + g.kh).saturating_sub(g.top).min(g.h);
-        start..end.max(start)
-    }
-
-    /// Rows that neighbouring output rows read both.
-    fn overlap(&self) -> usize {
-        self.geometry.kh.saturating_sub(self.geometry.stride)
-    }
-
-    fn row_len(&self) -> usize {
-        self.geometry.ow * self.geometry.co
     }
 }
 
@@ -189,16 +147,6 @@ struct Segment<'a, 's> {
     scratch: &'s mut [f32],
 }
 
-/// Some rows of a stage's result: row `r` lies in the place `(r - base) % kept`.
-struct Window<'s> {
-    data: &'s mut [f32],
-    row_len: usize,
-    base: usize,
-    kept: usize,
-    /// The row after the last one that was computed.
-    next: usize,
-}
-
 impl WithSimd for Segment<'_, '_> {
     type Output = ();
 
@@ -241,58 +189,6 @@ impl WithSimd for Segment<'_, '_> {
                 let residual = residual.filter(|_| index + 1 == stages.len());
                 stage.run(simd, &from, rows, residual, to);
             }
-        }
-    }
-}
-
-/// Rows to read; see [`Window`].
-struct Source<'a> {
-    data: &'a [f32],
-    row_len: usize,
-    base: usize,
-    kept: usize,
-}
-
-impl Source<'_> {
-    fn place(&self, row: usize) -> usize {
-        (row - self.base) % self.kept
-    }
-}
-
-impl Stage<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(
-        &self,
-        simd: S,
-        from: &Source<'_>,
-        mut rows: std::ops::Range<usize>,
-        residual: Option<&[f32]>,
-        to: &mut Window<'_>,
-    ) {
-        let (g, len) = (&self.geometry, to.row_len);
-        while !rows.is_empty() {
-            let place = (rows.start - to.base) % to.kept;
-            let count = match self.kernel {
-                Kernel::Pointwise(_) => rows.len().min(to.kept - place),
-                Kernel::Depthwise(..) => 1,
-            };
-            let out = &mut to.data[place * len..][..count * len];
-            // Only the last stage has a residual, and its window is the segment, from the first row on.
-            let residual = residual.map(|r| &r[place * len..][..count * len]);
-            let epilogue = Epilogue { bias: self.bias, residual, nonlinearity: self.nonlinearity };
-            match &self.kernel {
-                Kernel::Pointwise(panels) => {
-                    let data = &from.data[from.place(rows.start) * from.row_len..];
-                    multiply_matrix(simd, data, panels, &epilogue, out);
-                }
-                Kernel::Depthwise(packed, plan) => {
-                    let taps = taps_of_output(rows.start, g.kh, g.stride, g.top, g.h);
-                    let vertical = taps.into_iter().map(|(y, k)| (from.place(y), k)).collect();
-                    let (c, width, kw, image) = (g.co, g.w, g.kw, from.data);
-                    Row { out, image, packed, c, width, kw, vertical, plan, epilogue }.with_simd(simd);
-                }
-            }
-            rows.start += count;
         }
     }
 }

@@ -3,6 +3,7 @@
 mod frozen;
 mod frozen_chain;
 mod inference;
+mod stage;
 mod train;
 
 pub use frozen::FrozenConv2d;
