@@ -1,77 +1,9 @@
-//! The geometry of convolutions: settings, and the numbers that follow from them for an input.
+//! The sizes that a convolution has on an input.
 
-use candle_core::{Error, Result, Tensor};
+use candle_core::{Result, Tensor};
 
-/// Zeros around the image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Padding {
-    /// As many on each side, as PyTorch has it.
-    Symmetric(usize),
-    /// TensorFlow's SAME: the output has `ceil(size / stride)` positions. Of an odd number of zeros
-    /// the bottom and the right get one more.
-    TfSame,
-}
-
-/// Settings of a convolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Conv2dConfig {
-    /// Step in both directions, at least 1.
-    pub stride: usize,
-    /// Zeros around the input.
-    pub padding: Padding,
-    /// Groups of channels; as many as channels for a depthwise convolution.
-    pub groups: usize,
-}
-
-impl Conv2dConfig {
-    /// Stride 1, one group, `kernel / 2` zeros on each side: an odd kernel keeps the size.
-    pub const fn same(kernel: usize) -> Self {
-        Self { stride: 1, padding: Padding::Symmetric(kernel / 2), groups: 1 }
-    }
-
-    /// `(before, after)` zeros along one axis; stride and `size` are above 0.
-    fn pad(&self, size: usize, kernel: usize) -> (usize, usize) {
-        match self.padding {
-            Padding::Symmetric(p) => (p, p),
-            Padding::TfSame => {
-                let out = size.div_ceil(self.stride);
-                let total = ((out - 1) * self.stride + kernel).saturating_sub(size);
-                (total / 2, total - total / 2)
-            }
-        }
-    }
-
-    /// The geometry of `weight` (`[C_out, C_in / groups, k_h, k_w]`) on an input of `(N, C, H, W)`.
-    ///
-    /// # Errors
-    /// When the two do not fit each other.
-    pub(crate) fn geometry(
-        &self,
-        (n, ci, h, w): (usize, usize, usize, usize),
-        weight: &Tensor,
-    ) -> Result<Geometry> {
-        let (co, ci_group, kh, kw) = weight.dims4()?;
-        let matches = self.stride > 0
-            && self.groups > 0
-            && ci_group * self.groups == ci
-            && co % self.groups == 0
-            && [h, w, ci, co, kh, kw].iter().all(|&size| size > 0);
-        let padding = matches
-            .then(|| (self.pad(h, kh), self.pad(w, kw)))
-            .filter(|((top, bottom), (left, right))| h + top + bottom >= kh && w + left + right >= kw);
-        let Some(((top, bottom), (left, right))) = padding else {
-            return Err(Error::Msg(format!(
-                "conv2d: weight {:?} does not fit input {:?} with {self:?}",
-                weight.dims(),
-                [n, ci, h, w]
-            ))
-            .bt());
-        };
-        let oh = (h + top + bottom - kh) / self.stride + 1;
-        let ow = (w + left + right - kw) / self.stride + 1;
-        Ok(Geometry { n, h, w, ci, oh, ow, co, kh, kw, stride: self.stride, top, left })
-    }
-}
+use crate::conv2d_config::Conv2dConfig;
+use crate::error::OpsError;
 
 /// Sizes of a convolution's input, output and kernel. `top` and `left` zeros stand before the
 /// image; the number of those after the image follows from the rest.
@@ -92,6 +24,34 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
+    /// The convolution with `weight` (`[C_out, C_in / groups, k_h, k_w]`) of an input of
+    /// `(N, C, H, W)`.
+    ///
+    /// # Errors
+    /// When the two do not fit each other.
+    pub(crate) fn of(
+        config: &Conv2dConfig,
+        (n, ci, h, w): (usize, usize, usize, usize),
+        weight: &Tensor,
+    ) -> Result<Self> {
+        let (co, ci_group, kh, kw) = weight.dims4()?;
+        let stride = config.stride;
+        let matches = stride > 0
+            && config.groups > 0
+            && ci_group * config.groups == ci
+            && co % config.groups == 0
+            && [h, w, ci, co, kh, kw].iter().all(|&size| size > 0);
+        let padding = matches
+            .then(|| (config.pad(h, kh), config.pad(w, kw)))
+            .filter(|((top, bottom), (left, right))| h + top + bottom >= kh && w + left + right >= kw);
+        let Some(((top, bottom), (left, right))) = padding else {
+            let (weight, input) = (weight.dims().to_vec(), [n, ci, h, w]);
+            return Err(OpsError::Convolution { weight, input, config: *config }.into());
+        };
+        let (oh, ow) = ((h + top + bottom - kh) / stride + 1, (w + left + right - kw) / stride + 1);
+        Ok(Self { n, h, w, ci, oh, ow, co, kh, kw, stride, top, left })
+    }
+
     /// The convolution whose input gradient is the transposed convolution with `weight`
     /// (`[C_in, C_out, k_h, k_w]`) of an input of `(N, C, H, W)`: its output is that input.
     ///
@@ -106,16 +66,12 @@ impl Geometry {
         let (weight_in, co, kh, kw) = weight.dims4()?;
         let size =
             |s: usize, k: usize| ((s.max(1) - 1) * stride + k).checked_sub(2 * padding).filter(|&v| v > 0);
+        let (shape, input) = (weight.dims().to_vec(), [n, ci, h, w]);
         let (Some(out_h), Some(out_w)) = (size(h, kh), size(w, kw)) else {
-            return Err(Error::Msg(format!("conv_transpose2d: padding {padding} leaves nothing")).bt());
+            return Err(OpsError::NothingLeft { weight: shape, input, stride, padding }.into());
         };
         if weight_in != ci || [stride, h, w, ci, co, kh, kw].contains(&0) {
-            return Err(Error::Msg(format!(
-                "conv_transpose2d: weight {:?} does not fit input {:?}",
-                weight.dims(),
-                [n, ci, h, w]
-            ))
-            .bt());
+            return Err(OpsError::TransposedConvolution { weight: shape, input, stride }.into());
         }
         let (top, left) = (padding, padding);
         Ok(Self { n, h: out_h, w: out_w, ci: co, oh: h, ow: w, co: ci, kh, kw, stride, top, left })
@@ -126,13 +82,13 @@ impl Geometry {
         self.kh * self.kw * self.ci
     }
 
-    /// Whether each window is one pixel, and each pixel a window.
+    /// True if each window is one pixel, and each pixel a window.
     pub(crate) fn is_pointwise(&self) -> bool {
         (self.kh, self.kw, self.stride, self.top, self.left) == (1, 1, 1, 0, 0)
             && (self.oh, self.ow) == (self.h, self.w)
     }
 
-    /// Whether the windows cover the image without a gap or an overlap, and are larger than a
+    /// True if the windows cover the image without a gap or an overlap and are larger than a
     /// pixel.
     pub(crate) fn is_disjoint(&self) -> bool {
         self.stride > 1
@@ -140,7 +96,7 @@ impl Geometry {
             && (self.oh * self.stride, self.ow * self.stride) == (self.h, self.w)
     }
 
-    /// Whether the input gradient is itself a convolution of the output's gradient. With more zeros
+    /// True if the input gradient is itself a convolution of the output's gradient. With more zeros
     /// than a kernel reaches, the padding of that convolution would be negative.
     pub(crate) fn has_adjoint(&self) -> bool {
         self.stride == 1 && self.top < self.kh && self.left < self.kw

@@ -1,18 +1,11 @@
-//! Access to f32 tensors in host memory, and the choice between the two paths.
+//! Access to f32 tensors in host memory.
 
 use std::ops::Deref;
-use std::sync::OnceLock;
 
-use candle_core::{CpuStorage, DType, Error, Layout, Result, Shape, Storage, StorageRef, Tensor};
+use candle_core::{
+    CpuStorage, DType, DeviceLocation, Error, Layout, Result, Shape, Storage, StorageRef, Tensor,
+};
 use rayon::prelude::*;
-
-/// Whether `tensor` is for the kernels of this crate.
-pub(crate) fn is_native(tensor: &Tensor) -> bool {
-    static ENABLED: OnceLock<bool> = OnceLock::new();
-    tensor.device().is_cpu()
-        && tensor.dtype() == DType::F32
-        && *ENABLED.get_or_init(|| std::env::var("FMAM_OPS").map_or(true, |v| v != "candle"))
-}
 
 /// The elements of a contiguous f32 CPU tensor, borrowed.
 pub(crate) struct Host<'a> {
@@ -27,7 +20,18 @@ impl<'a> Host<'a> {
         let (start, end) = contiguous(layout)?;
         match &*storage {
             Storage::Cpu(CpuStorage::F32(_)) => Ok(Self { storage, start, end }),
-            _ => Err(Error::Msg("expected an f32 tensor on the CPU".into()).bt()),
+            Storage::Cpu(_) => Err(Error::UnexpectedDType {
+                msg: "a native kernel takes another type",
+                expected: DType::F32,
+                got: tensor.dtype(),
+            }
+            .bt()),
+            _ => Err(Error::DeviceMismatchBinaryOp {
+                lhs: DeviceLocation::Cpu,
+                rhs: tensor.device().location(),
+                op: "native kernel",
+            }
+            .bt()),
         }
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! Sums are taken over fixed blocks and added in order, so a result has the same bits for any number of threads.
 
+use candle_core::{Device, Result, Tensor};
 use rayon::prelude::*;
 
-use crate::Nonlinearity;
 use crate::cpu::host::vectorized;
 use crate::cpu::parallel::block_rows;
-use crate::pointwise::masked;
+use crate::cpu::pointwise::masked;
+use crate::nonlinearity::Nonlinearity;
 
 /// Statistics of one batch and the nonlinearity after the normalisation.
 pub(crate) struct Normalizer {
@@ -33,13 +34,10 @@ impl Normalizer {
         Self { mean, variance, inverse_deviation, kind }
     }
 
-    pub(crate) fn mean(&self) -> &[f32] {
-        &self.mean
-    }
-
-    /// Biased.
-    pub(crate) fn variance(&self) -> &[f32] {
-        &self.variance
+    /// Mean and biased variance, `[C]` each.
+    pub(crate) fn statistics(&self, device: &Device) -> Result<[Tensor; 2]> {
+        let tensor = |values: &[f32]| Tensor::from_slice(values, values.len(), device);
+        Ok([tensor(&self.mean)?, tensor(&self.variance)?])
     }
 
     fn scale(&self, weight: &[f32]) -> Vec<f32> {

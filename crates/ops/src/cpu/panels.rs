@@ -7,8 +7,8 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::Nonlinearity;
 use crate::cpu::host::vectorized;
+use crate::nonlinearity::Nonlinearity;
 
 /// A matrix of `depth` rows and `columns` columns as panels: `[columns / (2 L)][depth][2 L]` for vectors of `L` lanes,
 /// the last one filled up with zeros.

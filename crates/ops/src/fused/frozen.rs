@@ -1,23 +1,31 @@
+//! A layer of a frozen network.
+
 use std::sync::OnceLock;
 
 use candle_core::{DType, Result, Tensor};
 
-use crate::conv::Convolution;
+use crate::activation::Activation;
+use crate::conv::LayerKind;
+use crate::conv2d_config::Conv2dConfig;
+use crate::cpu::Convolution;
 use crate::cpu::dense::{self, DenseWeight};
 use crate::cpu::depthwise::{self, Plan};
-use crate::cpu::host::{Host, is_native};
+use crate::cpu::host::Host;
 use crate::cpu::input_gradient::{AdjointWeight, input_gradient};
 use crate::cpu::panels::Epilogue;
 use crate::fused::inference::{check_residual, infer};
 use crate::fused::stage::{Kernel, Stage};
-use crate::{Activation, Conv2dConfig, LayerKind, Nonlinearity};
+use crate::kernels::Kernels;
+use crate::nonlinearity::Nonlinearity;
+use crate::pointwise;
 
-/// A convolution whose weight does not change any more: bias and nonlinearity are fused into it and its weight
-/// is packed once. It takes no part in gradients.
+/// A convolution whose weight does not change any more, with the bias and the nonlinearity after it.
+/// The weight is packed once for native kernels, where they can run. No gradient is recorded.
 #[derive(Debug, Clone)]
 pub struct FrozenConv2d {
     weight: Tensor,
     bias: Option<Tensor>,
+    /// For native kernels, if the weight is f32 on a CPU.
     packed: Option<Packed>,
     /// Weight and bias in the type of the first activation that was of another than theirs.
     rounded: OnceLock<(Tensor, Option<Tensor>)>,
@@ -87,7 +95,7 @@ impl FrozenConv2d {
         let weight = weight.detach().contiguous()?;
         let bias = bias.map(|(b, co)| b.detach().contiguous()?.reshape(co)).transpose()?;
         let packed = match kind.convolution(dims, &weight)?.0 {
-            Some(convolution) if is_native(&weight) => {
+            Some(convolution) if Kernels::Native.on(&weight) == Kernels::Native => {
                 let host = Host::new(&weight)?;
                 let weight = match &convolution {
                     Convolution::Dense(g) => PackedWeight::Dense(DenseWeight::new(&host, g)),
@@ -127,11 +135,12 @@ impl FrozenConv2d {
         if self.nonlinearity == Nonlinearity::Identity {
             self.run(x, Some(residual), nonlinearity)
         } else {
-            crate::add_nonlinearity(&self.forward(x)?, &residual.detach(), nonlinearity)
+            pointwise::add_nonlinearity(&self.forward(x)?, &residual.detach(), nonlinearity)
         }
     }
 
-    /// The layer for an input of `dims` (N, C, H, W) as a stage of a chain, where its rows can be computed alone.
+    /// The layer for an input of `dims` (N, C, H, W) as a stage of a chain, if its rows can be
+    /// computed alone.
     pub(crate) fn stage(&self, dims: (usize, usize, usize, usize)) -> Result<Option<Stage<'_>>> {
         let (Some(convolution), _) = self.kind.convolution(dims, &self.weight)? else { return Ok(None) };
         let Some(packed) = &self.packed else { return Ok(None) };
@@ -155,24 +164,23 @@ impl FrozenConv2d {
         nonlinearity: Nonlinearity,
     ) -> Result<Activation> {
         let (convolution, dims) = self.kind.convolution(x.dims()?, &self.weight)?;
-        if let (Some(packed), Some(convolution), true) = (&self.packed, convolution, x.channels_last()) {
+        if let (Some(packed), Some(convolution), Kernels::Native) = (&self.packed, convolution, x.kernels()) {
             return infer("frozen_conv2d", x, residual, dims, |x, residual, y| {
                 let epilogue = Epilogue { bias: packed.bias.as_deref(), residual, nonlinearity };
                 packed.weight.run(x, &convolution, &epilogue, y);
             });
         }
-        check_residual(residual, dims)?;
+        check_residual(x, residual, dims)?;
         let x = x.detach();
         let (weight, bias) = self.parameters(x.dtype())?;
         let y = self.kind.apply(&x, &weight)?;
         let y = match &bias {
             None => y,
-            Some(b) if y.channels_last() => y.with(y.tensor().broadcast_add(b)?)?,
-            Some(b) => y.with(y.tensor().broadcast_add(&b.reshape((1, (), 1, 1))?)?)?,
+            Some(b) => y.with(y.tensor().broadcast_add(&y.per_channel(b)?)?),
         };
         match residual {
-            None => crate::nonlinearity(&y, nonlinearity),
-            Some(r) => crate::add_nonlinearity(&y, &r.detach(), nonlinearity),
+            None => pointwise::nonlinearity(&y, nonlinearity),
+            Some(r) => pointwise::add_nonlinearity(&y, &r.detach(), nonlinearity),
         }
     }
 

@@ -1,11 +1,17 @@
-use candle_core::{Error, Result};
+//! Frozen layers that run together.
+
+use candle_core::Result;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::activation::Activation;
 use crate::cpu::parallel::with_scratch;
+use crate::error::OpsError;
+use crate::fused::frozen::FrozenConv2d;
 use crate::fused::inference::infer;
 use crate::fused::stage::{Kernel, Source, Stage, Window};
-use crate::{Activation, FrozenConv2d, Nonlinearity};
+use crate::kernels::Kernels;
+use crate::nonlinearity::Nonlinearity;
 
 /// Frozen layers one after the other, and what `shortcut` gives added to the result:
 /// `nonlinearity(layers(x) + shortcut)`.
@@ -25,7 +31,7 @@ pub fn frozen_layers(
     shortcut: Option<(&Activation, Nonlinearity)>,
 ) -> Result<Activation> {
     let Some((last, first)) = layers.split_last() else {
-        return Err(Error::Msg("frozen_layers: no layer".into()).bt());
+        return Err(OpsError::NoLayer { op: "frozen_layers" }.into());
     };
     if let Some(chain) = Chain::of(x, layers, shortcut.map(|(_, kind)| kind))? {
         let g = &chain.last().geometry;
@@ -51,8 +57,11 @@ struct Chain<'a> {
 }
 
 impl<'a> Chain<'a> {
-    /// The chain for `layers` on `x`, where it can be run and pays.
+    /// The chain for `layers` on `x`, if native kernels can run it and it pays.
     fn of(x: &Activation, layers: &[&'a FrozenConv2d], last: Option<Nonlinearity>) -> Result<Option<Self>> {
+        if x.kernels() != Kernels::Native {
+            return Ok(None);
+        }
         let mut dims = x.dims()?;
         let mut stages = Vec::with_capacity(layers.len());
         for layer in layers {
@@ -69,7 +78,7 @@ impl<'a> Chain<'a> {
             last.nonlinearity = kind;
         }
         let overlap: usize = stages.iter().map(Stage::overlap).sum();
-        if !x.channels_last() || stages.len() < 2 || overlap == 0 {
+        if stages.len() < 2 || overlap == 0 {
             return Ok(None);
         }
         let Some(segment) = segment_rows(&stages, overlap) else { return Ok(None) };
@@ -121,8 +130,8 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// Rows of the result for one thread: many enough that what two of them compute both is little, few enough that all
-/// threads have work. `None` where that cannot be.
+/// Rows of the result for one thread: enough that the halo is at most 1/8 of the rows, few enough
+/// that all threads have work. `None` if no number is both.
 fn segment_rows(stages: &[Stage<'_>], overlap: usize) -> Option<usize> {
     const SHARED_PART: usize = 8;
     let last = &stages[stages.len() - 1].geometry;

@@ -1,21 +1,23 @@
-//! An operator that takes no part in gradients, over an activation and what may be added to its result.
+//! An operator without gradients, over an activation and a residual.
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape};
 
-use crate::Activation;
+use crate::activation::Activation;
 use crate::cpu::host::{elements, output, zeros};
 
 /// (N, C, H, W).
 type Dims = (usize, usize, usize, usize);
 
-/// Refuses a residual that has not the result's shape.
-pub(crate) fn check_residual(residual: Option<&Activation>, dims: Dims) -> Result<()> {
-    match residual.map(Activation::dims).transpose()? {
-        Some(actual) if actual != dims => {
-            Err(Error::Msg(format!("residual {actual:?} is not {dims:?}")).bt())
-        }
-        _ => Ok(()),
+/// # Errors
+/// When the residual has not `dims`, the result's, or not the kernels of `x`.
+pub(crate) fn check_residual(x: &Activation, residual: Option<&Activation>, dims: Dims) -> Result<()> {
+    let Some(residual) = residual else { return Ok(()) };
+    residual.check_kernels(x.kernels(), "residual")?;
+    let actual = residual.dims()?;
+    if actual == dims {
+        return Ok(());
     }
+    Err(Error::ShapeMismatchBinaryOp { lhs: dims.into(), rhs: actual.into(), op: "residual" }.bt())
 }
 
 /// Runs `compute(x, residual, y)`, which writes every element of `y`, on channels-last activations; `dims` are the
@@ -27,13 +29,13 @@ pub(crate) fn infer(
     dims: Dims,
     compute: impl Fn(&[f32], Option<&[f32]>, &mut [f32]),
 ) -> Result<Activation> {
-    check_residual(residual, dims)?;
+    check_residual(x, residual, dims)?;
     let op = Inference { name, dims, compute };
     let input = x.tensor().contiguous()?;
-    x.with(match residual {
+    Ok(x.with(match residual {
         None => input.apply_op1_no_bwd(&op)?,
         Some(r) => input.apply_op2_no_bwd(&r.tensor().contiguous()?, &op)?,
-    })
+    }))
 }
 
 struct Inference<F> {

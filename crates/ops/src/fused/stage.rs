@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use crate::Nonlinearity;
 use crate::cpu::depthwise::{Plan, Row, taps_of_output};
 use crate::cpu::panels::{Epilogue, Panels, multiply_matrix};
 use crate::geometry::Geometry;
+use crate::nonlinearity::Nonlinearity;
 
 /// A frozen layer as a chain runs it.
 pub(crate) struct Stage<'a> {

@@ -1,11 +1,21 @@
+//! Layers of a network in training as one operator.
+
+use std::ops::Range;
+
 use candle_core::{CpuStorage, CustomOp3, Error, Layout, Result, Shape, Tensor};
 
-use crate::conv::Convolution;
+use crate::activation::Activation;
+use crate::conv::LayerKind;
+use crate::cpu::Convolution;
 use crate::cpu::buffer::Buffer;
 use crate::cpu::host::{Host, elements, output, zeros};
 use crate::cpu::normalizer::Normalizer;
-use crate::pointwise::{accumulate, masked_gradient};
-use crate::{Activation, BatchStatistics, LayerKind, Nonlinearity, add_nonlinearity, batch_norm_train, norm};
+use crate::cpu::pointwise::{accumulate, masked_gradient};
+use crate::error::OpsError;
+use crate::kernels::Kernels;
+use crate::nonlinearity::Nonlinearity;
+use crate::norm::{self, BatchStatistics, batch_norm_train};
+use crate::pointwise::add_nonlinearity;
 
 /// A convolution in training with the batch normalisation and the nonlinearity after it.
 #[derive(Debug, Clone, Copy)]
@@ -33,9 +43,9 @@ impl TrainLayer<'_> {
 
 /// Layers one after the other, and a shortcut around them where `shortcut` is given: `shortcut(layers(x) + x)`.
 ///
-/// It is [`conv2d`](crate::conv2d) (or [`conv_transpose2d`](crate::conv_transpose2d)), [`batch_norm_train`] and
-/// [`add_nonlinearity`] as one operator: inside, no gradient is cleared, added up and read again, as between candle's
-/// operators, and memory is reused from step to step.
+/// It is [`conv2d`](crate::conv2d) (or [`conv_transpose2d`](crate::conv_transpose2d)),
+/// [`batch_norm_train`] and [`add_nonlinearity`] as one operator: inside, no gradient is cleared,
+/// added up and read again, as between candle's operators, and memory is reused from step to step.
 ///
 /// # Shapes and units
 /// `x`: (N, C, H, W). Gives the result and the statistics of each layer's convolution.
@@ -51,7 +61,7 @@ pub fn train_layers(
     let mut dims = x.dims()?;
     for layer in layers {
         let (convolution, (n, c, h, w)) = layer.kind.convolution(dims, layer.weight)?;
-        let Some(convolution) = convolution.filter(|_| x.channels_last()) else {
+        let Some(convolution) = convolution.filter(|_| x.kernels() == Kernels::Native) else {
             return compose(x, layers, shortcut);
         };
         norm::check(layer.norm_weight, layer.norm_bias, c, n * h * w)?;
@@ -59,7 +69,8 @@ pub fn train_layers(
         convolutions.push(convolution);
     }
     if shortcut.is_some() && dims != x.dims()? {
-        return Err(Error::Msg(format!("shortcut: {:?} becomes {dims:?}", x.dims()?)).bt());
+        let (lhs, rhs) = (x.dims()?.into(), dims.into());
+        return Err(Error::ShapeMismatchBinaryOp { lhs, rhs, op: "shortcut of train_layers" }.bt());
     }
     let input = x.tensor().contiguous()?;
     // An operator takes three tensors.
@@ -72,10 +83,11 @@ pub fn train_layers(
     let chain = Chain::run(&input, &weights, &affine, layers, convolutions, shortcut)?;
     let statistics = chain.layers.iter().map(|layer| {
         let (n, h, w, _) = layer.convolution.output_shape();
-        BatchStatistics::of(&layer.normalizer, n * h * w, x.device())
+        let [mean, variance] = layer.normalizer.statistics(x.device())?;
+        Ok(BatchStatistics { mean, variance, count: n * h * w })
     });
     let statistics = statistics.collect::<Result<_>>()?;
-    Ok((x.with(input.apply_op3(&weights, &affine, chain)?)?, statistics))
+    Ok((x.with(input.apply_op3(&weights, &affine, chain)?), statistics))
 }
 
 fn compose(
@@ -106,7 +118,7 @@ struct Kept {
     /// The layer's result, the next one's input; the last one's is the operator's.
     y: Option<Buffer>,
     /// Elements of the weight, and where they begin among all layers'.
-    weight: std::ops::Range<usize>,
+    weight: Range<usize>,
     /// Where scale and shift begin among all layers', and the number of channels.
     affine: (usize, usize),
 }
@@ -148,7 +160,7 @@ impl Chain {
             kept.push(layer);
         }
         if kept.is_empty() {
-            return Err(Error::Msg("train_layers: no layer".into()).bt());
+            return Err(OpsError::NoLayer { op: "train_layers" }.into());
         }
         Ok(Self { layers: kept, shortcut })
     }
