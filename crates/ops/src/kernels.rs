@@ -35,3 +35,14 @@ impl Kernels {
         if fits { self } else { Self::Composed }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn native_kernels_are_the_default_of_a_program_that_sets_none() {
+        assert_eq!(default_kernels(), Kernels::Native);
+        assert_eq!(set_default_kernels(Kernels::Composed), Kernels::Native);
+    }
+}

@@ -20,7 +20,8 @@ use crate::pointwise::add_nonlinearity;
 /// A convolution in training with the batch normalisation and the nonlinearity after it.
 #[derive(Debug, Clone, Copy)]
 pub struct TrainLayer<'a> {
-    /// `[C_out, C_in / groups, k_h, k_w]`, or `[C_in, C_out, k_h, k_w]` of a transposed convolution.
+    /// `[C_out, C_in / groups, k_h, k_w]`, or `[C_in, C_out, k_h, k_w]` of a transposed
+    /// convolution.
     pub weight: &'a Tensor,
     /// Geometry of the convolution.
     pub kind: LayerKind,
@@ -30,7 +31,7 @@ pub struct TrainLayer<'a> {
     pub norm_bias: &'a Tensor,
     /// Added to the variance.
     pub epsilon: f64,
-    /// What follows.
+    /// The function after the normalisation.
     pub nonlinearity: Nonlinearity,
 }
 
@@ -41,7 +42,8 @@ impl TrainLayer<'_> {
     }
 }
 
-/// Layers one after the other, and a shortcut around them where `shortcut` is given: `shortcut(layers(x) + x)`.
+/// Layers one after the other, and a shortcut around them where `shortcut` is given:
+/// `shortcut(layers(x) + x)`.
 ///
 /// It is [`conv2d`](crate::conv2d) (or [`conv_transpose2d`](crate::conv_transpose2d)),
 /// [`batch_norm_train`] and [`add_nonlinearity`] as one operator: inside, no gradient is cleared,
@@ -57,6 +59,9 @@ pub fn train_layers(
     layers: &[TrainLayer<'_>],
     shortcut: Option<Nonlinearity>,
 ) -> Result<(Activation, Vec<BatchStatistics>)> {
+    if layers.is_empty() {
+        return Err(OpsError::NoLayer { op: "train_layers" }.into());
+    }
     let mut convolutions = Vec::with_capacity(layers.len());
     let mut dims = x.dims()?;
     for layer in layers {
@@ -104,7 +109,7 @@ fn compose(
     Ok((if let Some(kind) = shortcut { add_nonlinearity(&y, x, kind)? } else { y }, statistics))
 }
 
-/// What the gradients need of the forward pass.
+/// The layers of the forward pass, kept for the gradients.
 struct Chain {
     layers: Vec<Kept>,
     shortcut: Option<Nonlinearity>,
@@ -115,11 +120,12 @@ struct Kept {
     normalizer: Normalizer,
     /// The convolution's result.
     z: Buffer,
-    /// The layer's result, the next one's input; the last one's is the operator's.
+    /// The layer's result, which is the next layer's input; `None` for the last layer, whose result
+    /// is the operator's.
     y: Option<Buffer>,
-    /// Elements of the weight, and where they begin among all layers'.
+    /// The range of the weight among the weights of all layers.
     weight: Range<usize>,
-    /// Where scale and shift begin among all layers', and the number of channels.
+    /// The start of scale and shift among those of all layers, and the number of channels.
     affine: (usize, usize),
 }
 
@@ -158,9 +164,6 @@ impl Chain {
                 layer.y = Some(y);
             }
             kept.push(layer);
-        }
-        if kept.is_empty() {
-            return Err(OpsError::NoLayer { op: "train_layers" }.into());
         }
         Ok(Self { layers: kept, shortcut })
     }
@@ -205,7 +208,8 @@ impl CustomOp3 for Chain {
         let grad_host = Host::new(&grad)?;
         let mut d_weights = vec![0.0; w_host.len()];
         let mut d_affine = vec![0.0; affine_host.len()];
-        // The gradient of the layer's result; of the last one's it is the operator's.
+        // The gradient of a layer's result; `None` for the last layer, whose gradient is the
+        // operator's.
         let mut inner: Option<Buffer> = None;
         let mut dx = None;
         for (index, layer) in self.layers.iter().enumerate().rev() {
