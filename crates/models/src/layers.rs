@@ -147,7 +147,7 @@ impl PlainConv {
             // Channels last, as the values lie; in the bias's type, so that its gradient is summed up in f32.
             let wide = y.to_nchw()?.to_dtype(self.bias.dtype())?.permute((0, 2, 3, 1))?;
             let sum = wide.broadcast_add(&self.bias.reshape((1, 1, 1, ()))?)?;
-            Activation::from_nchw(&sum.permute((0, 3, 1, 2))?.to_dtype(y.dtype())?)?
+            Activation::from_nchw_with(&sum.permute((0, 3, 1, 2))?.to_dtype(y.dtype())?, y.kernels())?
         } else {
             channel_affine(&y, &self.bias.ones_like()?, &self.bias)?
         };

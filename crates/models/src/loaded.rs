@@ -3,6 +3,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use fmam_core::Seed;
+use fmam_ops::Kernels;
 
 use crate::backbone::check_images;
 use crate::backbones::{BackboneEntry, Encoder, Weights};
@@ -18,6 +19,7 @@ pub struct LoadedBackbone {
     encoder: Box<dyn Encoder>,
     tensors: BTreeMap<String, Tensor>,
     precision: Precision,
+    kernels: Kernels,
 }
 
 /// Builds the backbone `name` with the weights in the file `weights`, or those that come with it. The file may be any
@@ -92,7 +94,7 @@ impl LoadedBackbone {
             }
             None => entry.architecture.is_unused_key(key),
         })?;
-        Ok(Self { entry, encoder, tensors, precision: Precision::default() })
+        Ok(Self { entry, encoder, tensors, precision: Precision::default(), kernels: params.kernels() })
     }
 
     /// The same, computing in `precision`, and so its students. A loaded backbone computes in f32, and so do those that know
@@ -101,6 +103,13 @@ impl LoadedBackbone {
     pub fn with_precision(self, precision: Precision) -> Self {
         let precision = if self.entry.architecture.is_f32_only() { Precision::F32 } else { precision };
         Self { precision, ..self }
+    }
+
+    /// The same on `kernels` instead of the default of the process. A student runs the kernels of its
+    /// [`Params`].
+    #[must_use]
+    pub fn with_kernels(self, kernels: Kernels) -> Self {
+        Self { kernels, ..self }
     }
 
     /// What it computes in.
@@ -151,9 +160,10 @@ impl LoadedBackbone {
         let architecture = self.entry.architecture;
         let origin = format!("backbone `{}`", self.name());
         let params =
-            Params::partly_trainable(self.tensors.clone(), &origin, &architecture.last_block(), device);
+            Params::partly_trainable(self.tensors.clone(), &origin, &architecture.last_block(), device)
+                .with_kernels(self.kernels);
         let encoder = architecture.encoder(&params)?;
-        Ok((self.student(encoder), params))
+        Ok((self.student(encoder, &params), params))
     }
 
     /// This backbone as a network through which gradients reach the image, slower than [`Backbone::features`].
@@ -163,7 +173,7 @@ impl LoadedBackbone {
     pub fn passing_gradients(&self, device: &Device) -> Result<Box<dyn Student>, ModelError> {
         let origin = format!("backbone `{}`", self.name());
         let params = Params::frozen(self.tensors.clone(), &origin, device).passing_gradients();
-        self.symmetric_student(&params)
+        self.symmetric_student(&params.with_kernels(self.kernels))
     }
 
     /// A student of the same architecture, from image to features.
@@ -172,7 +182,7 @@ impl LoadedBackbone {
     /// [`ModelError::NoStudent`], and as [`Params::get`].
     pub fn symmetric_student(&self, params: &Params) -> Result<Box<dyn Student>, ModelError> {
         self.check_students()?;
-        Ok(self.student(self.entry.architecture.encoder(params)?))
+        Ok(self.student(self.entry.architecture.encoder(params)?, params))
     }
 
     /// The reverse path of this architecture, from features to features: fusion of the scales, an embedding at half
@@ -187,6 +197,7 @@ impl LoadedBackbone {
             channels: self.channels().to_vec(),
             strides: self.strides().to_vec(),
             precision: self.precision,
+            kernels: params.kernels(),
         }))
     }
 
@@ -199,9 +210,9 @@ impl LoadedBackbone {
         Ok(Box::new(Cloner::new(self.channels(), self.strides(), self.precision, params)?))
     }
 
-    fn student(&self, encoder: Box<dyn Encoder>) -> Box<dyn Student> {
-        let (stride, precision) = (self.coarsest_stride(), self.precision);
-        Box::new(SymmetricStudent { encoder, stride, precision })
+    fn student(&self, encoder: Box<dyn Encoder>, params: &Params) -> Box<dyn Student> {
+        let (stride, precision, kernels) = (self.coarsest_stride(), self.precision, params.kernels());
+        Box::new(SymmetricStudent { encoder, stride, precision, kernels })
     }
 
     fn coarsest_stride(&self) -> usize {
@@ -212,7 +223,8 @@ impl LoadedBackbone {
 impl Backbone for LoadedBackbone {
     fn features(&self, images: &Tensor) -> Result<FeaturePyramid, ModelError> {
         check_images(images, self.coarsest_stride())?;
-        FeaturePyramid::from_activations(&self.encoder.forward(&self.precision.activation(images)?)?)
+        let images = self.precision.activation(images, self.kernels)?;
+        FeaturePyramid::from_activations(&self.encoder.forward(&images)?)
     }
 
     fn channels(&self) -> &[usize] {

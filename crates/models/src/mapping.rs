@@ -1,4 +1,4 @@
-use fmam_ops::{Activation, Nonlinearity};
+use fmam_ops::{Activation, Kernels, Nonlinearity};
 use serde::{Deserialize, Serialize};
 
 use crate::layers::{Conv, ConvBn, ConvShape, Norm};
@@ -62,6 +62,7 @@ impl FeatureMappingConfig {
 pub struct FeatureMapping {
     whitening: Option<Whitening>,
     scales: Vec<(ConvBn, Conv)>,
+    kernels: Kernels,
 }
 
 impl FeatureMapping {
@@ -88,7 +89,8 @@ impl FeatureMapping {
                 Conv::new(&params.pp("conv2"), narrow, Init::Const(0.0))?,
             ))
         });
-        Ok(Self { whitening, scales: scales.collect::<Result<_, ModelError>>()? })
+        let scales = scales.collect::<Result<_, ModelError>>()?;
+        Ok(Self { whitening, scales, kernels: params.kernels() })
     }
 
     /// Takes the whitening from the statistics of normal images; of no effect without whitening.
@@ -164,7 +166,8 @@ impl FeatureMapping {
             return Err(ModelError::PyramidShape { expected, actual: pyramid.shapes() });
         }
         let scales = pyramid.scales.iter().enumerate();
-        let scales = scales.map(|(k, scale)| Ok(part(k, Activation::from_nchw(scale)?)?.to_nchw()?));
+        let scales = scales
+            .map(|(k, scale)| Ok(part(k, Activation::from_nchw_with(scale, self.kernels)?)?.to_nchw()?));
         Ok(FeaturePyramid { scales: scales.collect::<Result<_, ModelError>>()? })
     }
 }

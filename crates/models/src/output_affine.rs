@@ -1,5 +1,5 @@
 use candle_core::{DType, Tensor, Var};
-use fmam_ops::{Activation, channel_affine};
+use fmam_ops::{Activation, Kernels, channel_affine};
 
 use crate::layers::{Conv, ConvShape};
 use crate::{FeaturePyramid, Init, ModelError, Params};
@@ -18,6 +18,7 @@ pub struct OutputAffine {
     projection: Option<Vec<Conv>>,
     /// Mean and deviation of each scale, `[C]`.
     scales: Vec<[Var; 2]>,
+    kernels: Kernels,
 }
 
 impl OutputAffine {
@@ -33,7 +34,8 @@ impl OutputAffine {
                 params.buffer("deviation", c, Init::Const(1.0))?,
             ])
         });
-        Ok(Self { projection: None, scales: scales.collect::<Result<_, ModelError>>()? })
+        let scales = scales.collect::<Result<_, ModelError>>()?;
+        Ok(Self { projection: None, scales, kernels: params.kernels() })
     }
 
     /// With a trained 1x1 convolution before it at each scale: for a student that ends in a ReLU and has to learn
@@ -93,7 +95,7 @@ impl OutputAffine {
         let scales =
             pyramid.scales.iter().zip(&self.scales).enumerate().map(|(k, (scale, [mean, deviation]))| {
                 let constant = |var: &Var| -> Tensor { var.as_detached_tensor() };
-                let mut x = Activation::from_nchw(scale)?;
+                let mut x = Activation::from_nchw_with(scale, self.kernels)?;
                 if let Some(projection) = self.projection.as_ref().and_then(|scales| scales.get(k)) {
                     x = projection.forward(&x)?;
                 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Shape, Tensor, Var};
 use fmam_core::Seed;
+use fmam_ops::{Kernels, default_kernels};
 
 use crate::{Init, ModelError};
 
@@ -19,6 +20,7 @@ pub struct Params {
     device: Device,
     prefix: String,
     passes_gradients: bool,
+    kernels: Kernels,
 }
 
 #[derive(Debug)]
@@ -64,7 +66,19 @@ impl Params {
             device: device.clone(),
             prefix: String::new(),
             passes_gradients: false,
+            kernels: default_kernels(),
         }
+    }
+
+    /// The same, for networks that run `kernels` instead of the default of the process.
+    #[must_use]
+    pub fn with_kernels(self, kernels: Kernels) -> Self {
+        Self { kernels, ..self }
+    }
+
+    /// The kernels that a network built from these parameters runs.
+    pub fn kernels(&self) -> Kernels {
+        self.kernels
     }
 
     /// The same, for frozen networks through which gradients reach their input, as some methods need to tell what in an

@@ -1,4 +1,5 @@
 use candle_core::Tensor;
+use fmam_ops::Kernels;
 
 use crate::backbone::check_images;
 use crate::backbones::{Decoder, Encoder};
@@ -54,12 +55,14 @@ pub(crate) struct SymmetricStudent {
     pub(crate) encoder: Box<dyn Encoder>,
     pub(crate) stride: usize,
     pub(crate) precision: Precision,
+    pub(crate) kernels: Kernels,
 }
 
 impl Student for SymmetricStudent {
     fn forward(&self, images: &Tensor) -> Result<FeaturePyramid, ModelError> {
         check_images(images, self.stride)?;
-        FeaturePyramid::from_activations(&self.encoder.forward(&self.precision.activation(images)?)?)
+        let images = self.precision.activation(images, self.kernels)?;
+        FeaturePyramid::from_activations(&self.encoder.forward(&images)?)
     }
 }
 
@@ -68,12 +71,13 @@ pub(crate) struct DecodingStudent {
     pub(crate) channels: Vec<usize>,
     pub(crate) strides: Vec<usize>,
     pub(crate) precision: Precision,
+    pub(crate) kernels: Kernels,
 }
 
 impl ReverseStudent for DecodingStudent {
     fn forward(&self, teacher: &FeaturePyramid) -> Result<FeaturePyramid, ModelError> {
         self.check(teacher)?;
-        let scales = teacher.scales.iter().map(|scale| self.precision.activation(scale));
+        let scales = teacher.scales.iter().map(|scale| self.precision.activation(scale, self.kernels));
         let scales = scales.collect::<Result<Vec<_>, _>>()?;
         FeaturePyramid::from_activations(&self.decoder.forward(&scales)?)
     }

@@ -233,6 +233,7 @@ impl Frozen {
 
 impl Encoder for Frozen {
     fn forward(&self, images: &Activation) -> Result<Vec<Activation>, ModelError> {
+        let kernels = images.kernels();
         let images = images.to_nchw()?.contiguous()?.detach();
         let (n, _, height, width) = images.dims4()?;
         let (rows, columns) = (height / PATCH, width / PATCH);
@@ -247,7 +248,7 @@ impl Encoder for Frozen {
             network.get_intermediate_layers(&image, &TAPS, true, false, true)
         });
         let scales = Tensor::cat(&scales.collect::<candle_core::Result<Vec<_>>>()?, 1)?;
-        (0..TAPS.len()).map(|k| Ok(Activation::from_nchw(&scales.get(k)?)?)).collect()
+        (0..TAPS.len()).map(|k| Ok(Activation::from_nchw_with(&scales.get(k)?, kernels)?)).collect()
     }
 }
 

@@ -5,6 +5,7 @@
 mod checkpoints;
 mod dinov2;
 mod heads;
+mod kernels;
 mod mapping;
 mod parameters;
 mod parity;
