@@ -29,8 +29,8 @@ pub fn conv2d(x: &Activation, weight: &Tensor, config: &Conv2dConfig) -> Result<
 /// as an operator.
 ///
 /// # Shapes and units
-/// `x`: (N, C_in, H, W); `weight`: `[C_in, C_out, k_h, k_w]`. `padding` zeros are cut from each side
-/// of the result, (N, C_out, (H - 1) stride + k_h - 2 padding, ...).
+/// `x`: (N, C_in, H, W); `weight`: `[C_in, C_out, k_h, k_w]`. `padding` zeros are cut from each
+/// side of the result, (N, C_out, (H - 1) stride + k_h - 2 padding, ...).
 ///
 /// # Errors
 /// When the shapes do not fit each other.

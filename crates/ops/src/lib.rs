@@ -1,21 +1,21 @@
-//! Operators for convolutional networks in candle, with gradients that are right and a CPU path that
-//! is fast.
+//! Operators for convolutional networks in candle, with gradients that are right and a CPU path
+//! that is fast.
 //!
-//! Every function here takes and gives candle tensors and records itself for `backward`. Each operator
-//! has two implementations with equal signatures: `cpu` holds kernels for f32 on a CPU, `composed`
-//! holds compositions of candle's operators for every other device and type. A [`Kernels`] value
-//! chooses. An [`Activation`] carries the value through a network; an operator on plain tensors
-//! takes it in the form that ends in `_with`. Without a value an operator runs the default of the
-//! process, [`Kernels::Native`] unless the program calls [`set_default_kernels`]. This crate reads no
-//! environment variable.
+//! Every function here takes and gives candle tensors and records itself for `backward`. Each
+//! operator has two implementations with equal signatures: `cpu` holds kernels for f32 on a CPU,
+//! `composed` holds compositions of candle's operators for every other device and type. A
+//! [`Kernels`] value chooses. An [`Activation`] carries the value through a network; an operator on
+//! plain tensors takes it in the form that ends in `_with`. Without a value an operator runs the
+//! default of the process, [`Kernels::Native`] unless the program calls [`set_default_kernels`].
+//! This crate reads no environment variable.
 //!
-//! Inside a network, activations are [`Activation`]s: channels last for native kernels, channels first
-//! for composed ones. Outside, tensors are `[N, C, H, W]` as everyone expects;
+//! Inside a network, activations are [`Activation`]s: channels last for native kernels, channels
+//! first for composed ones. Outside, tensors are `[N, C, H, W]` as everyone expects;
 //! [`Activation::from_nchw`] and [`Activation::to_nchw`] convert once at each end.
 //!
 //! An activation may be bf16 while parameters are f32: convolutions round copies of their weights,
-//! normalisations compute in f32, and each result is rounded to the type of the activation. A gradient
-//! has the type of its tensor.
+//! normalisations compute in f32, and each result is rounded to the type of the activation. A
+//! gradient has the type of its tensor.
 //!
 //! Modules in reading order:
 //!
@@ -24,7 +24,8 @@
 //!   numbers that follow from them.
 //! - `conv`, `norm`, `pointwise`, `pool`: operators on activations. `resample`, `blur`, `cosine`:
 //!   operators on maps. Each checks its arguments and calls `cpu` or `composed`.
-//! - `fused`: several layers as one operator, in training and frozen.
+//! - `fused`: several layers, in training and frozen, as one operator of native kernels; composed
+//!   kernels run the layers one by one.
 //! - `optim`: optimizers. `process`: settings of the whole process.
 //!
 //! This crate knows nothing of anomalies and depends on no other crate of the workspace.

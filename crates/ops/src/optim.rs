@@ -215,7 +215,8 @@ impl Optimizer for Sgd {
     }
 }
 
-/// `N` running averages of one variable, in the form in which the kernels of the variable change them.
+/// `N` running averages of one variable, in the form in which the kernels of the variable change
+/// them.
 #[derive(Debug)]
 enum Averages<const N: usize> {
     Native([Vec<f32>; N]),

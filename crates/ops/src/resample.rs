@@ -16,7 +16,8 @@ use crate::{composed, cpu};
 /// # Errors
 /// When `x` is not of rank 4.
 pub fn upsample_nearest(x: &Tensor, factor: usize) -> Result<Tensor> {
-    // A broadcast, whose gradient is a sum: candle's own operator overwrites gradients of its input.
+    // A broadcast, whose gradient is a sum: candle's own operator overwrites gradients of its
+    // input.
     let (n, c, h, w) = x.dims4()?;
     x.reshape((n, c, h, 1, w, 1))?.broadcast_as((n, c, h, factor, w, factor))?.contiguous()?.reshape((
         n,

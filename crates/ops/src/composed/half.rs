@@ -13,8 +13,8 @@ pub(crate) fn widened(x: &Tensor) -> Result<Tensor> {
 }
 
 /// `x` in the type in which candle convolves it. On CUDA candle multiplies bf16 and adds up in f32.
-/// On a CPU candle's dense convolution has no bf16, and the transposed one adds up in bf16: there the
-/// rounded values are multiplied in f32, which gives the same once the result is rounded.
+/// On a CPU candle's dense convolution has no bf16, and the transposed one adds up in bf16: there
+/// the rounded values are multiplied in f32, which gives the same once the result is rounded.
 pub(crate) fn multipliable(x: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() { widened(x) } else { Ok(x.clone()) }
 }

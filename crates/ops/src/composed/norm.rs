@@ -6,8 +6,8 @@ use crate::composed::half::widened;
 use crate::composed::pointwise::nonlinearity;
 use crate::nonlinearity::Nonlinearity;
 
-/// Normalises `x`, `[N, C, H, W]`, by the statistics of the batch. Gives the result, and the mean and
-/// the biased variance.
+/// Normalises `x`, `[N, C, H, W]`, by the statistics of the batch. Gives the result, and the mean
+/// and the biased variance.
 pub(crate) fn batch_norm_train(
     x: &Tensor,
     weight: &Tensor,
@@ -16,7 +16,7 @@ pub(crate) fn batch_norm_train(
     kind: Nonlinearity,
 ) -> Result<(Tensor, [Tensor; 2])> {
     let c = weight.elem_count();
-    // In f32: a sum in half precision stops growing once its terms are small beside it.
+    // f32, because a sum in half precision stops growing once its terms are small beside it.
     let input = widened(x)?;
     let mean = input.mean_keepdim((0, 2, 3))?;
     let centred = input.broadcast_sub(&mean)?;

@@ -17,7 +17,8 @@ pub(crate) fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usiz
         x.contiguous()
     };
     let padded = pad(x)?;
-    // The copy that picks the winner is lowered outside the image; the values themselves stay exact.
+    // The copy that picks the winner is lowered outside the image; the values themselves stay
+    // exact.
     let outside = (1.0 - pad(&x.ones_like()?.detach())?)?;
     let ranked = (&padded.detach() - (outside * 1e30)?)?;
     let strided = |axis: usize, x: &Tensor, start: usize, out: usize| -> Result<Tensor> {

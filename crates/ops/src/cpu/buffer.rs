@@ -1,16 +1,16 @@
-//! Memory that operators reuse from one training step to the next, so that it is neither cleared nor given back to the
-//! system in between.
+//! Memory that operators reuse from one training step to the next, without clearing it or giving it
+//! back to the system in between.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
-/// What the pool keeps at most, in elements: beyond, the oldest go.
+/// Largest number of elements in the pool. Beyond it, the oldest buffers are freed.
 const KEPT_ELEMENTS: usize = 1 << 28;
 
 /// Buffers that are not in use, the oldest first.
 static POOL: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
-/// f32 memory with arbitrary, though initialised, content. Dropped, it goes back to the pool.
+/// f32 memory with arbitrary, though initialised, content. A dropped buffer goes back to the pool.
 pub(crate) struct Buffer {
     data: Vec<f32>,
     len: usize,

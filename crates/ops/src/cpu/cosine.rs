@@ -95,8 +95,8 @@ impl CosineDistance {
     }
 }
 
-/// `(a·b, a·a, b·b)`: eight lanes of f32 over a block, and f64 over the blocks, since a vector may be
-/// a whole map.
+/// `(a·b, a·a, b·b)`: eight lanes of f32 over a block, and f64 over the blocks, since a vector may
+/// be a whole map.
 #[inline(always)]
 fn products(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
     const BLOCK: usize = 512;

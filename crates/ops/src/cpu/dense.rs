@@ -1,8 +1,9 @@
-//! Dense convolution over channels-last images, as implicit matrix products: a window's rows are multiplied with the
-//! packed weight where they lie. The weight gradient, where Winograd's method does not apply, gathers windows into a
-//! matrix, a tile of output rows at a time.
+//! Dense convolution over channels-last images as implicit GEMM: the rows of a window are
+//! multiplied with the packed weight where they lie. The weight gradient, where Winograd's method
+//! does not apply, gathers windows into a matrix (im2col), a tile of output rows at a time.
 //!
-//! Tiles and partial sums are cut by shape alone, so a result has the same bits for any number of threads.
+//! Tiles and partial sums are cut by shape alone, so that a result has the same bits for any number
+//! of threads.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -50,11 +51,11 @@ pub(crate) fn forward(x: &[f32], weight: &DenseWeight, g: &Geometry, epilogue: &
     }
 }
 
-/// Input elements to a tile: together with a panel of the weight they stay in the second-level cache.
+/// Input elements to a tile: the tile and a panel of the weight stay in the second-level cache.
 const TILE_ELEMENTS: usize = 1 << 15;
 
-/// Multiplies windows where they lie: an image that needs zeros around it is copied, a few rows at a time, to where
-/// they are.
+/// Multiplies windows where they lie. An image that needs zeros around it is copied, a few rows at
+/// a time, into a buffer that has the zeros.
 fn direct(x: &[f32], panels: &Panels, g: &Geometry, epilogue: &Epilogue<'_>, y: &mut [f32]) {
     let (image, row) = (g.oh * g.ow * g.co, g.ow * g.co);
     let (reach_h, reach_w) = ((g.oh - 1) * g.stride + g.kh, (g.ow - 1) * g.stride + g.kw);
@@ -108,7 +109,8 @@ impl WithSimd for Tile<'_, '_> {
     }
 }
 
-/// Copies input rows to `lines`, the first being row `first` of the padded image, with zeros around the image.
+/// Copies input rows to `lines`, the first being row `first` of the padded image, with zeros around
+/// the image.
 fn pad(x: &[f32], g: &Geometry, first: usize, width: usize, lines: &mut [f32]) {
     let (left, line) = (g.left * g.ci, g.w * g.ci);
     for (index, to) in lines.chunks_exact_mut(width * g.ci).enumerate() {
@@ -194,8 +196,8 @@ pub(crate) fn weight_gradient(x: &[f32], grad: &[f32], g: &Geometry) -> Vec<f32>
     sum_in_order(partials, size)
 }
 
-/// Writes the windows of `count` output rows from row `first` on (counted through the whole batch) as rows of
-/// `columns`.
+/// Writes the windows of `count` output rows as rows of `columns`, from row `first` of the whole
+/// batch on.
 fn gather(x: &[f32], g: &Geometry, first: usize, count: usize, columns: &mut [f32]) {
     let (ci, run) = (g.ci, g.kw * g.ci);
     let mut windows = columns.chunks_exact_mut(g.depth());
@@ -224,8 +226,8 @@ fn gather(x: &[f32], g: &Geometry, first: usize, count: usize, columns: &mut [f3
     }
 }
 
-/// Of the window at output column `ox`: how many columns lie inside the image, how many before it, and the image
-/// column of the first inside.
+/// The window at output column `ox`: the number of its columns inside the image, the number before
+/// the image, and the image column of the first inside.
 #[inline(always)]
 pub(crate) fn horizontal_run(ox: usize, g: &Geometry) -> (usize, usize, usize) {
     let start = (ox * g.stride) as isize - g.left as isize;

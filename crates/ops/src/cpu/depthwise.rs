@@ -1,7 +1,7 @@
-//! Depthwise convolution over channels-last images. Within a row, where all taps lie inside the image, a few positions
-//! are computed together, vector by vector along the channels; at the edges each position goes through the list of its
-//! (source position, tap) pairs. The input gradient is the same with the kernel turned, or with the pairs read the
-//! other way round.
+//! Depthwise convolution over channels-last images. Inside a row, where all taps lie inside the
+//! image, a few positions are computed together, vector by vector along the channels. At the edges
+//! each position goes through the list of its (source position, tap) pairs. The input gradient is
+//! the same computation with the kernel turned, or with the pairs reversed.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -68,12 +68,14 @@ pub(crate) fn input_gradient(grad: &[f32], packed: &[f32], g: &Geometry, dx: &mu
 /// Positions that are computed together.
 const GROUP: usize = 4;
 
-/// How the positions of a row find their sources.
+/// The sources of the positions of a row.
 pub(crate) struct Plan {
     /// The (source column, tap) pairs of each position.
     horizontal: Vec<Vec<(usize, usize)>>,
-    /// The positions that have every tap, and the distance of their sources; empty where taps are not shared so.
+    /// The positions that have every tap; empty where neighbouring positions do not share their
+    /// taps.
     interior: std::ops::Range<usize>,
+    /// The distance between the sources of neighbouring interior positions.
     step: usize,
 }
 
@@ -137,7 +139,7 @@ impl WithSimd for Row<'_, '_> {
     }
 }
 
-/// Where a position's sources and their taps begin.
+/// The (source, tap) pairs of a position, as offsets into the image and the kernel.
 #[derive(Default)]
 struct Pairs {
     list: Vec<(usize, usize)>,
@@ -159,7 +161,8 @@ impl Pairs {
 }
 
 impl Row<'_, '_> {
-    /// `P` positions whose sources lie `step` apart, `V` vectors at a time: enough sums to hide the latency of one.
+    /// Computes `P` positions whose sources lie `step` apart, `V` vectors at a time: enough sums to
+    /// hide the latency of one.
     #[inline(always)]
     fn positions<S: Simd, const P: usize, const V: usize>(
         &mut self,
@@ -198,8 +201,8 @@ impl Row<'_, '_> {
         }
     }
 
-    /// The inner loop, for `V` whole vectors from `channel` on. The caller has checked that every pair's `P` sources and
-    /// its tap have `c` channels, and that the vectors lie inside of them.
+    /// The inner loop, for `V` whole vectors from `channel` on. The caller has checked that the `P`
+    /// sources and the tap of every pair have `c` channels, and that the vectors lie inside these.
     #[inline(always)]
     #[allow(
         unsafe_code,
@@ -220,9 +223,10 @@ impl Row<'_, '_> {
             }
         }
         for &(source, tap) in &pairs.list {
-            // SAFETY: `positions` asserts `source + shift + (P - 1) * step + c <= image.len()` and `tap + c <= packed.len()`
-            // for the largest source and tap, and calls this only where `channel + V * F32_LANES <= c`, so each range
-            // read lies inside its slice; `S::f32s` is `F32_LANES` consecutive f32, of which any bits are valid.
+            // SAFETY: `positions` asserts `source + shift + (P - 1) * step + c <= image.len()` and
+            // `tap + c <= packed.len()` for the largest source and tap, and calls this only where
+            // `channel + V * F32_LANES <= c`, so each range read lies inside its slice; `S::f32s`
+            // is `F32_LANES` consecutive f32, of which any bits are valid.
             let vector = |slice: &[f32], at: usize| unsafe {
                 slice.as_ptr().add(at + channel).cast::<S::f32s>().read_unaligned()
             };
@@ -283,7 +287,8 @@ pub(crate) fn weight_gradient(x: &[f32], grad: &[f32], g: &Geometry) -> Vec<f32>
     sum_in_order(partials, size)
 }
 
-/// Adds to `sum`, `[k_w][C]`, the products of one output row's gradient with an input row, for `K` taps at a time.
+/// Adds to `sum`, `[k_w][C]`, the products of one output row's gradient with an input row, for `K`
+/// taps at a time.
 struct Correlation<'a, 's, const K: usize> {
     sum: &'s mut [f32],
     line: &'a [f32],
@@ -306,12 +311,13 @@ impl<const K: usize> Correlation<'_, '_, K> {
     #[inline(always)]
     fn taps<S: Simd>(&mut self, simd: S, tap: usize) {
         let (g, c) = (self.g, self.g.co);
-        // Output columns for which the tap `kx` lies inside the row: 0 <= ox * stride + kx - left < w.
+        // Output columns for which the tap `kx` lies inside the row: 0 <= ox * stride + kx - left <
+        // w.
         let first_of = |kx: usize| g.left.saturating_sub(kx).div_ceil(g.stride);
         let end_of = |kx: usize| (g.w + g.left).saturating_sub(kx).div_ceil(g.stride).min(g.ow);
         let (start, end) = (first_of(tap), end_of(tap + K - 1));
         for kx in tap..tap + K {
-            // The columns for which some of the K taps lie outside, one by one.
+            // Columns for which some of the K taps lie outside go one by one.
             for ox in
                 (first_of(kx)..start.min(end_of(kx))).chain(end.max(first_of(kx)).max(start)..end_of(kx))
             {
@@ -322,7 +328,7 @@ impl<const K: usize> Correlation<'_, '_, K> {
                 }
             }
         }
-        // A few positions at a time, so that their rows stay in the first-level cache.
+        // Blocks of a few positions, whose rows stay in the first-level cache.
         for block in (start..end).step_by(8) {
             let block_end = (block + 8).min(end);
             let mut channel = 0;

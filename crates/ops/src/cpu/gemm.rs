@@ -39,15 +39,16 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// `out = a b`, or `out += a b` where `accumulate`; `out` is row-major `[a.rows, b.cols]`. Single-threaded, so that
-/// the order of every sum depends on the shapes alone.
+/// `out = a b`, or `out += a b` where `accumulate`; `out` is row-major `[a.rows, b.cols]`.
+/// Single-threaded, so that the order of every sum depends on the shapes alone.
 #[allow(unsafe_code, reason = "the gemm crate takes raw pointers; see the safety argument below")]
 pub(crate) fn gemm(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, accumulate: bool) {
     assert_eq!(a.cols, b.rows, "inner dimensions differ");
     assert!(a.fits() && b.fits() && out.len() == a.rows * b.cols, "a matrix does not fit its buffer");
-    // SAFETY: the assertions show that every element addressed by (rows, cols, strides) of `a` and `b` lies inside
-    // its slice and that `out` holds exactly rows x cols elements with strides (cols, 1). `out` is borrowed
-    // exclusively, so it overlaps neither input, and all three outlive the call. f32 needs no conjugation.
+    // SAFETY: the assertions show that every element addressed by (rows, cols, strides) of `a` and
+    // `b` lies inside its slice and that `out` holds exactly rows x cols elements with strides
+    // (cols, 1). `out` is borrowed exclusively, so it overlaps neither input, and all three outlive
+    // the call. f32 needs no conjugation.
     unsafe {
         gemm::gemm(
             a.rows,

@@ -71,7 +71,8 @@ pub(crate) fn zeros(len: usize) -> Vec<f32> {
             value.write(0.0);
         }
     });
-    // SAFETY: the capacity is at least `len`, and the pieces cover `0..len`, each element of which has been written.
+    // SAFETY: the capacity is at least `len`, and the pieces cover `0..len`, each element of which
+    // has been written.
     unsafe { data.set_len(len) };
     data
 }
@@ -81,8 +82,8 @@ pub(crate) fn output(data: Vec<f32>, shape: impl Into<Shape>) -> Result<(CpuStor
     Ok((CpuStorage::F32(data), shape.into()))
 }
 
-/// Runs `kernel` compiled for the widest vector instructions of this machine. `kernel` and what it calls must be
-/// `#[inline(always)]` to profit.
+/// Runs `kernel` compiled for the widest vector instructions of this machine. `kernel` and what it
+/// calls must be `#[inline(always)]` to profit.
 #[inline(always)]
 pub(crate) fn vectorized<R>(kernel: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(kernel)

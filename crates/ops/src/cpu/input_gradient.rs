@@ -1,5 +1,6 @@
-//! Input gradient of dense convolutions. That of stride 1 is a convolution again; where windows do not overlap it is a
-//! product whose rows are parts of the image's; otherwise products are scattered.
+//! Input gradient of dense convolutions. With stride 1 it is a convolution again. Where windows do
+//! not overlap it is a matrix product whose rows are parts of rows of the image. Otherwise the
+//! products are scattered (col2im).
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -14,11 +15,11 @@ use crate::geometry::Geometry;
 /// A weight in the form in which [`input_gradient`] multiplies it.
 #[derive(Debug, Clone)]
 pub(crate) enum AdjointWeight {
-    /// For [`Geometry::adjoint`].
+    /// The weight of [`Geometry::adjoint`].
     Convolution(DenseWeight),
-    /// Of windows that do not overlap: for each of their rows `[C_out, k_w C_in]`.
+    /// `[C_out, k_w C_in]` for each row of windows that do not overlap.
     Disjoint(Vec<Panels>),
-    /// As [`pack`] gives it; the products are scattered.
+    /// The result of [`pack`]; the products are scattered.
     Scattered(Vec<f32>),
 }
 
@@ -43,15 +44,15 @@ impl AdjointWeight {
         if !g.has_adjoint() {
             return Self::Scattered(pack(weight, g));
         }
-        // Input and output change places, and the kernel is turned by half a circle.
+        // Input and output change places, and the kernel is turned by 180 degrees.
         Self::Convolution(DenseWeight::pack(&g.adjoint(), |o, i, ky, kx| {
             weight[(i * g.ci + o) * taps + (taps - 1 - ky * g.kw - kx)]
         }))
     }
 }
 
-/// Gradient of the output, `[N, H', W', C_out]`, to that of the input, `[N, H, W, C_in]`, every element of which is
-/// written.
+/// Gradient of the output, `[N, H', W', C_out]`, to that of the input, `[N, H, W, C_in]`, every
+/// element of which is written.
 pub(crate) fn input_gradient(
     grad: &[f32],
     weight: &AdjointWeight,
@@ -66,7 +67,7 @@ pub(crate) fn input_gradient(
     };
     let (depth, row) = (g.depth(), g.ow * g.co);
     let weight = Matrix::new(packed, g.co, depth);
-    // Windows overlap, so one image is one thread's.
+    // Windows overlap, so that each image belongs to one thread.
     let rows = 256_usize.div_ceil(g.ow).min(g.oh);
     let image = g.h * g.w * g.ci;
     let images = dx.par_chunks_mut(image).zip(grad.par_chunks(g.oh * row));
@@ -84,10 +85,12 @@ pub(crate) fn input_gradient(
     });
 }
 
-/// [`input_gradient`] where windows do not overlap: a product's row is a part of one row of the image.
+/// [`input_gradient`] where windows do not overlap: a product's row is a part of one row of the
+/// image.
 fn disjoint_gradient(grad: &[f32], panels: &[Panels], g: &Geometry, epilogue: &Epilogue<'_>, dx: &mut [f32]) {
     let (row, line) = (g.ow * g.co, g.w * g.ci);
-    // Enough positions to use a weight often while it is in the cache, few enough to share the work.
+    // Enough positions to use a weight often while it is in the cache, few enough to occupy all
+    // threads.
     let rows = 64_usize.div_ceil(g.ow).min((g.n * g.oh).div_ceil(8)).max(1);
     let band = rows * g.stride * line;
     dx.par_chunks_mut(band).zip(grad.par_chunks(rows * row)).enumerate().for_each(|(index, (dx, grad))| {
@@ -121,7 +124,8 @@ impl WithSimd for Products<'_, '_> {
     }
 }
 
-/// The transpose of gathering windows for rows of one image: adds each window's columns back to where they came from.
+/// The transpose of gathering windows (col2im) for rows of one image: adds each column of a window
+/// to its pixel.
 fn scatter_add(columns: &[f32], g: &Geometry, first: usize, count: usize, image: &mut [f32]) {
     let (ci, run) = (g.ci, g.kw * g.ci);
     let mut windows = columns.chunks_exact(g.depth());

@@ -1,9 +1,9 @@
 //! The operators as kernels for f32 in host memory, over images that lie channels last.
 //!
 //! In reading order: [`conv`] chooses among [`dense`], [`depthwise`] and [`input_gradient`]; dense
-//! 3x3 kernels of stride 1 are [`winograd`]'s, with [`winograd_gradient`]; all of these multiply with
-//! [`panels`] or [`gemm`]. [`norm`] is [`normalizer`] as an operator. [`update`] is a step of an
-//! optimizer. Memory is in [`host`] and [`buffer`], the cut of work in [`parallel`].
+//! 3x3 kernels of stride 1 are [`winograd`]'s, with [`winograd_gradient`]; all of these multiply
+//! with [`panels`] or [`gemm`]. [`norm`] is [`normalizer`] as an operator. [`update`] is a step of
+//! an optimizer. Memory is in [`host`] and [`buffer`], the cut of work in [`parallel`].
 
 pub(crate) mod buffer;
 pub(crate) mod dense;

@@ -6,8 +6,8 @@ use crate::cpu::host::{Host, elements, output, zeros};
 use crate::cpu::normalizer::Normalizer;
 use crate::nonlinearity::Nonlinearity;
 
-/// Normalises `x`, `[N, H, W, C]`, by the statistics of the batch. Gives the result, and the mean and
-/// the biased variance.
+/// Normalises `x`, `[N, H, W, C]`, by the statistics of the batch. Gives the result, and the mean
+/// and the biased variance.
 pub(crate) fn batch_norm_train(
     x: &Tensor,
     weight: &Tensor,

@@ -1,6 +1,8 @@
-//! The passes of batch normalisation over channels-last rows, with the nonlinearity that follows it.
+//! The passes of batch normalisation over channels-last rows, with the nonlinearity that follows
+//! it.
 //!
-//! Sums are taken over fixed blocks and added in order, so a result has the same bits for any number of threads.
+//! Sums are taken over fixed blocks and added in order, so that a result has the same bits for any
+//! number of threads.
 
 use candle_core::{Device, Result, Tensor};
 use rayon::prelude::*;
@@ -18,8 +20,8 @@ pub(crate) struct Normalizer {
     kind: Nonlinearity,
 }
 
-/// Sums over the batch that the gradients need: of the gradient and of its product with the normalised input. They
-/// are the gradients of the bias and of the weight.
+/// Sums over the batch that the gradients need. The sum of the output's gradient is the gradient of
+/// the bias, the sum of the products with the normalised input is the gradient of the weight.
 pub(crate) struct GradientSums {
     pub(crate) bias: Vec<f64>,
     pub(crate) weight: Vec<f64>,
@@ -103,8 +105,8 @@ impl Normalizer {
         total
     }
 
-    /// Gradient of the input, `w i (g - mean(g) - x̂ mean(g x̂))` with `i` the inverse deviation and `x̂` the normalised
-    /// input, written to `dx`.
+    /// Gradient of the input, `w i (g - mean(g) - x̂ mean(g x̂))` with `i` the inverse deviation
+    /// and `x̂` the normalised input, written to `dx`.
     pub(crate) fn input_gradient(
         &self,
         x: &[f32],
@@ -142,8 +144,8 @@ impl Normalizer {
     }
 }
 
-/// Mean and biased variance of each channel. Each block is centred on its own mean, and blocks are merged in order
-/// in f64 (Chan, Golub and LeVeque 1979), so a large mean costs no digits.
+/// Mean and biased variance of each channel. Each block is centred on its own mean, and blocks are
+/// merged in order in f64 (Chan, Golub and LeVeque 1979), so a large mean costs no digits.
 fn statistics(x: &[f32], c: usize) -> (Vec<f32>, Vec<f32>) {
     let blocks: Vec<(usize, Vec<f32>, Vec<f32>)> = x
         .par_chunks(block_rows(c) * c)

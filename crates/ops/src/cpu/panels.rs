@@ -1,17 +1,18 @@
-//! The multiplication in which every dense operator here ends: a few rows, read where they lie, times a matrix that was
-//! packed into panels of two vectors' width. Neither gathering nor packing of the rows is needed, since a row may
-//! consist of several runs: the rows of a convolution's window in a channels-last image.
+//! The matrix product in which every dense kernel ends: a few rows, read where they lie, times a
+//! matrix that was packed into panels of two vectors' width. Rows are neither gathered nor packed,
+//! since a row may consist of several runs: the rows of a convolution's window in a channels-last
+//! image.
 //!
-//! The code is generic over the vector width of `pulp`; each product is summed in one order, whatever the machine's
-//! threads.
+//! The code is generic over the vector width of `pulp`; each product is summed in one order,
+//! whatever the machine's threads.
 
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::cpu::host::vectorized;
 use crate::nonlinearity::Nonlinearity;
 
-/// A matrix of `depth` rows and `columns` columns as panels: `[columns / (2 L)][depth][2 L]` for vectors of `L` lanes,
-/// the last one filled up with zeros.
+/// A matrix of `depth` rows and `columns` columns as panels: `[columns / (2 L)][depth][2 L]` for
+/// vectors of `L` lanes, the last one filled up with zeros.
 #[derive(Debug, Clone)]
 pub(crate) struct Panels {
     data: Vec<f32>,
@@ -58,8 +59,8 @@ impl Panels {
     }
 }
 
-/// Where the rows of a product lie: row `p` consists of `runs` runs of `run` elements, the first at `base(p)`, the next
-/// `run_stride` further on.
+/// The left matrix of a product: row `p` consists of `runs` runs of `run` elements, the first at
+/// `base(p)`, each next one `run_stride` further on.
 pub(crate) struct Rows<'a, F: Fn(usize) -> usize> {
     pub(crate) data: &'a [f32],
     pub(crate) count: usize,
@@ -69,7 +70,7 @@ pub(crate) struct Rows<'a, F: Fn(usize) -> usize> {
     pub(crate) run_stride: usize,
 }
 
-/// What happens to a sum before it is written.
+/// Bias, residual and nonlinearity, applied to a sum before it is written.
 #[derive(Clone, Copy)]
 pub(crate) struct Epilogue<'a> {
     /// Added to each column.
@@ -83,7 +84,8 @@ impl Epilogue<'_> {
     pub(crate) const NONE: Epilogue<'static> =
         Epilogue { bias: None, residual: None, nonlinearity: Nonlinearity::Identity };
 
-    /// The same for whole rows that are already written; a residual has the rows' length.
+    /// Applies the epilogue to whole rows that are already written; a residual has the rows'
+    /// length.
     pub(crate) fn apply(&self, rows: &mut [f32], columns: usize) {
         vectorized(|| {
             if let Some(residual) = self.residual {
@@ -132,7 +134,7 @@ pub(crate) fn load<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
     }
 }
 
-/// Writes as much of `vector` as `values` holds.
+/// Writes the first elements of `vector`, as many as `values` holds.
 #[inline(always)]
 pub(crate) fn store<S: Simd>(simd: S, values: &mut [f32], vector: S::f32s) {
     if values.len() >= S::F32_LANES {
@@ -210,8 +212,8 @@ fn block<S: Simd, F: Fn(usize) -> usize, const R: usize, const V: usize>(
         let runs: [&[f32]; R] = std::array::from_fn(|i| &rows.data[bases[i] + start..][..rows.run]);
         for (k, vectors) in panel.chunks_exact(2).enumerate() {
             for i in 0..R {
-                // SAFETY: the panel's chunk has `2 * rows.run` vectors, so that `k < rows.run`, which is the length of
-                // every slice in `runs`.
+                // SAFETY: the panel's chunk has `2 * rows.run` vectors, so that `k < rows.run`,
+                // which is the length of every slice in `runs`.
                 let a = simd.splat_f32s(unsafe { *runs[i].get_unchecked(k) });
                 for v in 0..V {
                     sums[i][v] = simd.mul_add_e_f32s(a, vectors[v], sums[i][v]);

@@ -22,7 +22,8 @@ pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) ->
     })
 }
 
-/// Adds partial results in their order, so that the sum has the same bits for any number of threads.
+/// Adds partial results in their order, so that the sum has the same bits for any number of
+/// threads.
 pub(crate) fn sum_in_order(partials: Vec<Vec<f32>>, size: usize) -> Vec<f32> {
     let mut partials = partials.into_iter();
     let mut total = partials.next().unwrap_or_else(|| vec![0.0; size]);

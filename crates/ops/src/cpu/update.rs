@@ -10,8 +10,8 @@ use crate::cpu::host::{elements, vectorized};
 /// Elements to a parallel piece.
 const PIECE: usize = 1 << 15;
 
-/// Calls `update` with every element of `var`, of its gradient and of its `N` averages. Each of these
-/// is read and written once.
+/// Calls `update` with every element of `var`, of its gradient and of its `N` averages. Each of
+/// these is read and written once.
 pub(crate) fn update<const N: usize>(
     name: &'static str,
     var: &Var,

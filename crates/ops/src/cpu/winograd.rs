@@ -1,13 +1,14 @@
-//! 3x3 convolution of stride 1 by Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray 2016, arXiv:1509.09308):
-//! 36 multiplications for 16 outputs instead of 144.
+//! 3x3 convolution of stride 1 by Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray 2016,
+//! arXiv:1509.09308): 36 multiplications for 16 outputs instead of 144.
 //!
-//! A strip of output tiles is transformed, multiplied and transformed back while it is in the cache. Every output is
-//! computed alone, so that neither the cut into strips nor the threads change a bit of it.
+//! A strip of output tiles is transformed, multiplied and transformed back while it is in the cache.
+//! Every output is computed alone, so that neither the cut into strips nor the number of threads
+//! changes a bit.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::cpu::panels::{Epilogue, Panels, load, multiply_matrix, store};
+use crate::cpu::panels::{Epilogue, Panels, load, machine_lanes, multiply_matrix, store};
 use crate::cpu::parallel::with_scratch;
 use crate::geometry::Geometry;
 
@@ -15,7 +16,7 @@ use crate::geometry::Geometry;
 pub(crate) const TILE: usize = 4;
 /// Side of the input that a tile reads.
 pub(crate) const WINDOW: usize = TILE + 2;
-/// Products a tile and pair of channels.
+/// Products for each tile and pair of channels.
 pub(crate) const POINTS: usize = WINDOW * WINDOW;
 
 /// The filter transform `G`, 6x3.
@@ -32,8 +33,9 @@ const G: [[f64; 3]; WINDOW] = [
 #[derive(Debug, Clone)]
 pub(crate) struct WinogradWeight(Vec<Panels>);
 
-/// Whether the method applies and pays: with few channels the transforms cost more than the multiplications that they
-/// save. The size of the image has no say, so that a weight can be packed before any image is known.
+/// True if the method applies and pays: with few channels the transforms cost more than the
+/// multiplications that they save. The size of the image does not count, so that a weight can be
+/// packed before any image is known.
 pub(crate) fn applies(g: &Geometry) -> bool {
     (g.kh, g.kw, g.stride) == (3, 3, 1) && g.ci >= 16 && g.co >= 16
 }
@@ -45,7 +47,7 @@ impl WinogradWeight {
         co: usize,
         element: impl Fn(usize, usize, usize, usize) -> f32 + Sync,
     ) -> Self {
-        Self::with_lanes(crate::cpu::panels::machine_lanes(), ci, co, element)
+        Self::with_lanes(machine_lanes(), ci, co, element)
     }
 
     fn with_lanes(
@@ -95,7 +97,8 @@ pub(crate) fn forward(
     y: &mut [f32],
 ) {
     let across = g.ow.div_ceil(TILE);
-    // Enough tiles to use a weight often while it is in the cache, few enough to share the work.
+    // Enough tiles to use a weight often while it is in the cache, few enough to occupy all
+    // threads.
     let strips = g.oh.div_ceil(TILE);
     let wanted = 32_usize.div_ceil(across).min((g.n * strips).div_ceil(4)).clamp(1, strips);
     let (image, rows) = (g.oh * g.ow * g.co, wanted * TILE);
@@ -108,19 +111,8 @@ pub(crate) fn forward(
             let (inputs, outputs) = (POINTS * tiles * g.ci, POINTS * tiles * g.co);
             with_scratch(inputs + outputs, |scratch| {
                 let (v, m) = scratch.split_at_mut(inputs);
-                let epilogue = Epilogue { residual, ..*epilogue };
-                Arch::new().dispatch(Strip {
-                    x,
-                    weight,
-                    g,
-                    epilogue,
-                    y,
-                    v,
-                    m,
-                    tiles,
-                    across,
-                    first: index * rows,
-                });
+                let (epilogue, first) = (Epilogue { residual, ..*epilogue }, index * rows);
+                Arch::new().dispatch(Strip { x, weight, g, epilogue, y, v, m, tiles, across, first });
             });
         });
     });
@@ -161,8 +153,8 @@ impl WithSimd for Strip<'_> {
 }
 
 impl Strip<'_> {
-    /// `Y = A^T m A`, bias, residual and nonlinearity for each channel of one tile; what lies beyond the image is not
-    /// written.
+    /// `Y = A^T m A`, bias, residual and nonlinearity for each channel of one tile. Outputs beyond
+    /// the image are not written.
     #[inline(always)]
     fn transform_output<S: Simd>(&mut self, simd: S, tile: usize) {
         let (g, co) = (self.g, self.g.co);
@@ -199,8 +191,8 @@ impl Strip<'_> {
     }
 }
 
-/// `V = B^T d B` for each channel of the tile whose output begins at row `y` and column `x`; the values of a point lie
-/// `stride` after those of the one before.
+/// `V = B^T d B` for each channel of the tile whose output begins at row `y` and column `x`; the
+/// values of a point lie `stride` after those of the one before.
 #[inline(always)]
 pub(crate) fn transform_input<S: Simd>(
     simd: S,
@@ -279,7 +271,7 @@ fn output_transform<S: Simd>(simd: S, [m0, m1, m2, m3, m4, m5]: [S::f32s; WINDOW
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::Nonlinearity;
+    use crate::nonlinearity::Nonlinearity;
 
     /// Values in -1..1 without a pattern.
     pub(crate) fn values(count: usize, seed: u64) -> Vec<f32> {
@@ -291,7 +283,7 @@ pub(crate) mod tests {
         (0..count).map(|_| next()).collect()
     }
 
-    /// By the definition, in f64.
+    /// The definition, in f64.
     fn naive(x: &[f32], weight: &[f32], g: &Geometry) -> Vec<f64> {
         let mut y = Vec::new();
         for n in 0..g.n {
@@ -327,7 +319,8 @@ pub(crate) mod tests {
         Geometry { n, h, w, ci, oh, ow, co, kh: 3, kw: 3, stride: 1, top: padding, left: padding }
     }
 
-    /// With each vector width that `pulp` can emulate, so that those of other machines are checked here.
+    /// Runs each vector width that `pulp` can emulate, so that the widths of other machines are
+    /// checked here.
     fn strip(lanes: usize, strip: Strip<'_>) {
         match lanes {
             1 => strip.with_simd(pulp::Scalar::new()),
@@ -377,8 +370,8 @@ pub(crate) mod tests {
         }
     }
 
-    /// The bound that the documentation states: 5e-5 of the root of the sum of squares of products, the size of a
-    /// result of random signs.
+    /// The bound that the documentation states: 5e-5 of the root of the sum of squares of products,
+    /// the size of a result of random signs.
     #[test]
     #[cfg_attr(miri, ignore = "millions of products to interpret, through code that the other test covers")]
     fn the_error_stays_within_the_stated_bound() {

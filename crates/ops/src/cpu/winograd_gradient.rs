@@ -1,9 +1,10 @@
-//! Gradient of the weight of a 3x3 convolution of stride 1, by the transpose of Winograd's F(4x4, 3x3): input tiles and
-//! tiles of the output's gradient are transformed, multiplied point by point and summed over all tiles; the sums are
-//! transformed back to filters. It takes 36 multiplications a tile and pair of channels instead of 144, and windows are
-//! not gathered.
+//! Gradient of the weight of a 3x3 convolution of stride 1, by the transpose of Winograd's F(4x4,
+//! 3x3): input tiles and tiles of the output's gradient are transformed, multiplied point by point
+//! and summed over all tiles; the sums are transformed back to filters. The method takes 36
+//! multiplications for each tile and pair of channels instead of 144, and gathers no windows.
 //!
-//! Each point's sum is one thread's and goes over the tiles in their order: threads change no bit of it.
+//! One thread computes the sum of a point over the tiles in their order, so that a result has the
+//! same bits for any number of threads.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -17,8 +18,8 @@ use crate::geometry::Geometry;
 /// Transformed elements at a time: few enough for the last cache.
 const CHUNK_ELEMENTS: usize = 1 << 21;
 
-/// Gradient of the packed weight, `[C_out][3][3][C_in]`, from the input `[N, H, W, C_in]` and the gradient of the output
-/// `[N, H', W', C_out]`.
+/// Gradient of the packed weight, `[C_out][3][3][C_in]`, from the input `[N, H, W, C_in]` and the
+/// gradient of the output `[N, H', W', C_out]`.
 pub(crate) fn weight_gradient(x: &[f32], grad: &[f32], g: &Geometry) -> Vec<f32> {
     let (down, across) = (g.oh.div_ceil(TILE), g.ow.div_ceil(TILE));
     let tiles = g.n * down * across;
@@ -99,7 +100,8 @@ impl WithSimd for Tile<'_, '_> {
     }
 }
 
-/// The filters of one output channel, `[3][3][C_in]`, from the sums of products, `[36][C_out][C_in]`.
+/// The filters of one output channel, `[3][3][C_in]`, from the sums of products,
+/// `[36][C_out][C_in]`.
 struct Filters<'a, 's> {
     products: &'a [f32],
     g: &'a Geometry,
@@ -174,7 +176,7 @@ mod tests {
     use super::*;
     use crate::cpu::winograd::tests::{geometry, values};
 
-    /// By the definition, in f64.
+    /// The definition, in f64.
     fn naive(x: &[f32], grad: &[f32], g: &Geometry) -> Vec<f64> {
         let mut weight = vec![0.0; g.co * 9 * g.ci];
         for (position, grad) in grad.chunks_exact(g.co).enumerate() {
@@ -194,8 +196,8 @@ mod tests {
         weight
     }
 
-    /// Of the root of the sum of squares of the products, as for the result itself. The last shapes need several
-    /// chunks.
+    /// The bound is a share of the root of the sum of squares of the products, as for the forward
+    /// pass. The last shapes need several chunks.
     #[test]
     fn the_error_stays_within_the_stated_bound() {
         let shapes = [((1, 2), 16, 17, 1), ((13, 9), 19, 32, 1), ((6, 7), 16, 16, 0), ((70, 66), 128, 64, 1)];

@@ -19,15 +19,15 @@ use crate::kernels::Kernels;
 use crate::nonlinearity::Nonlinearity;
 use crate::pointwise;
 
-/// A convolution whose weight does not change any more, with the bias and the nonlinearity after it.
-/// The weight is packed once for native kernels, where they can run. No gradient is recorded.
+/// A convolution whose weight does not change any more, with the bias and the nonlinearity after
+/// it. The weight is packed once for native kernels, where they can run. No gradient is recorded.
 #[derive(Debug, Clone)]
 pub struct FrozenConv2d {
     weight: Tensor,
     bias: Option<Tensor>,
-    /// For native kernels, if the weight is f32 on a CPU.
+    /// The form for native kernels, if the weight is f32 on a CPU.
     packed: Option<Packed>,
-    /// Weight and bias in the type of the first activation that was of another than theirs.
+    /// Weight and bias in the type of the first activation whose type was another.
     rounded: OnceLock<(Tensor, Option<Tensor>)>,
     kind: LayerKind,
     nonlinearity: Nonlinearity,
@@ -51,7 +51,8 @@ impl FrozenConv2d {
     /// `weight`: `[C_out, C_in / groups, k_h, k_w]`; `bias`: `[C_out]`.
     ///
     /// # Errors
-    /// When `weight` is not of rank 4, does not fit `config`, or `bias` has another length than `C_out`.
+    /// When `weight` is not of rank 4, does not fit `config`, or `bias` has another length than
+    /// `C_out`.
     pub fn new(
         weight: &Tensor,
         bias: Option<&Tensor>,
@@ -59,7 +60,7 @@ impl FrozenConv2d {
         nonlinearity: Nonlinearity,
     ) -> Result<Self> {
         let (co, ci, kh, kw) = weight.dims4()?;
-        // Only the weight's own shape matters to packing: any image will do.
+        // Packing depends on the shape of the weight alone: any image will do.
         let dims = (1, ci * config.groups, kh, kw);
         Self::pack(weight, bias.map(|b| (b, co)), LayerKind::Conv(config), dims, nonlinearity)
     }
@@ -78,13 +79,13 @@ impl FrozenConv2d {
         nonlinearity: Nonlinearity,
     ) -> Result<Self> {
         let (ci, co, ..) = weight.dims4()?;
-        // Large enough that something is left when the padding is cut.
+        // An input so large that something is left when the padding is cut.
         let dims = (1, ci, 1 + 2 * padding, 1 + 2 * padding);
         let kind = LayerKind::Transposed { stride, padding };
         Self::pack(weight, bias.map(|b| (b, co)), kind, dims, nonlinearity)
     }
 
-    /// `dims` is an input that fits, `bias` comes with its number of channels.
+    /// `dims` is an input that fits; `bias` comes with the number of its channels.
     fn pack(
         weight: &Tensor,
         bias: Option<(&Tensor, usize)>,
@@ -184,7 +185,8 @@ impl FrozenConv2d {
         }
     }
 
-    /// Weight and bias in the type of an activation, which keeps it through a network: rounded once.
+    /// Weight and bias in the type of an activation. They are rounded once, since activations keep
+    /// their type through a network.
     fn parameters(&self, dtype: DType) -> Result<(Tensor, Option<Tensor>)> {
         if dtype == self.weight.dtype() {
             return Ok((self.weight.clone(), self.bias.clone()));

@@ -13,12 +13,12 @@ use crate::fused::stage::{Kernel, Source, Stage, Window};
 use crate::kernels::Kernels;
 use crate::nonlinearity::Nonlinearity;
 
-/// Frozen layers one after the other, and what `shortcut` gives added to the result:
+/// Frozen layers one after the other, with a shortcut added to the result:
 /// `nonlinearity(layers(x) + shortcut)`.
 ///
-/// Where all of them are pointwise or depthwise, as in an inverted residual, they run together: a few rows at a time
-/// go through all layers while they are in the cache, and the wide maps between the layers never exist as a whole. The
-/// result has the same bits as that of the layers one by one.
+/// Pointwise and depthwise layers, as in an inverted residual, run together on native kernels: a few
+/// rows at a time go through all layers while they are in the cache, and the wide maps between the
+/// layers never exist as a whole. The result has the same bits as that of the layers one by one.
 ///
 /// # Shapes and units
 /// `x`: (N, C, H, W); the shortcut has the result's shape. Gives the result, detached.
@@ -71,7 +71,7 @@ impl<'a> Chain<'a> {
             stages.push(stage);
         }
         if let (Some(kind), Some(last)) = (last, stages.last_mut()) {
-            // `forward_add` knows what to do with two nonlinearities.
+            // `forward_add` applies two nonlinearities; a chain applies one.
             if last.nonlinearity != Nonlinearity::Identity {
                 return Ok(None);
             }
@@ -92,12 +92,12 @@ impl<'a> Chain<'a> {
                     rows
                 })
                 .collect();
-            // The last one is what is read of the chain's input.
+            // The last number counts rows of the chain's input, which are not kept.
             kept.pop();
             kept.reverse();
             kept
         };
-        // Together with a panel of a weight the rows stay in the second-level cache.
+        // The rows stay in the second-level cache together with a panel of a weight.
         const KEPT_ELEMENTS: usize = 1 << 16;
         let size = |strip: &usize| -> usize {
             kept(*strip).iter().zip(&stages).map(|(rows, stage)| rows * stage.row_len()).sum()
@@ -185,7 +185,8 @@ impl WithSimd for Segment<'_, '_> {
                 let (before, after) = windows.split_at_mut(index);
                 let Some(to) = after.first_mut() else { return };
                 let rows = needed[index].start.max(to.next)..needed[index].end;
-                // A pointwise layer reads just these rows, so that they may lie from the beginning on.
+                // A pointwise layer reads these rows alone, so that they may begin at the start of
+                // the window.
                 if stages.get(index + 1).is_some_and(|next| matches!(next.kernel, Kernel::Pointwise(_))) {
                     to.base = rows.start;
                 }
@@ -207,11 +208,12 @@ mod tests {
     use candle_core::{Device, Tensor};
 
     use super::*;
-    use crate::{Conv2dConfig, Padding};
+    use crate::conv2d_config::{Conv2dConfig, Padding};
+    use crate::cpu::winograd::tests::values as numbers;
+    use crate::pointwise::add_nonlinearity;
 
     fn values(shape: &[usize], seed: u64) -> Tensor {
-        let values = crate::cpu::winograd::tests::values(shape.iter().product(), seed);
-        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+        Tensor::from_vec(numbers(shape.iter().product(), seed), shape, &Device::Cpu).unwrap()
     }
 
     fn layer(channels: (usize, usize), kernel: usize, config: Conv2dConfig, seed: u64) -> FrozenConv2d {
@@ -234,8 +236,9 @@ mod tests {
         values.into_iter().map(f32::to_bits).collect()
     }
 
-    /// Runs `layers` together on several numbers of threads and compares with the layers one by one. The images are
-    /// tall, so that two threads get several segments each and a segment several strips.
+    /// Runs `layers` together on several numbers of threads and compares with the layers one by
+    /// one. The images are tall, so that two threads get several segments each and a segment
+    /// several strips.
     fn check(layers: &[FrozenConv2d], shape: &[usize], with_shortcut: bool) {
         let layers: Vec<_> = layers.iter().collect();
         let x = Activation::from_nchw(&values(shape, 99)).unwrap();
@@ -245,7 +248,7 @@ mod tests {
         let shortcut = with_shortcut.then_some((&shortcut, Nonlinearity::Relu));
         let expected = match shortcut {
             None => y,
-            Some((shortcut, kind)) => crate::add_nonlinearity(&y, shortcut, kind).unwrap(),
+            Some((shortcut, kind)) => add_nonlinearity(&y, shortcut, kind).unwrap(),
         };
         for threads in [1, 2, 3] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

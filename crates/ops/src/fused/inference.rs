@@ -20,8 +20,8 @@ pub(crate) fn check_residual(x: &Activation, residual: Option<&Activation>, dims
     Err(Error::ShapeMismatchBinaryOp { lhs: dims.into(), rhs: actual.into(), op: "residual" }.bt())
 }
 
-/// Runs `compute(x, residual, y)`, which writes every element of `y`, on channels-last activations; `dims` are the
-/// result's.
+/// Runs `compute(x, residual, y)`, which writes every element of `y`, on channels-last activations;
+/// `dims` are the result's.
 pub(crate) fn infer(
     name: &'static str,
     x: &Activation,
