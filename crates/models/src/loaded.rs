@@ -6,11 +6,10 @@ use fmam_core::Seed;
 
 use crate::backbone::check_images;
 use crate::backbones::{BackboneEntry, Encoder, Weights};
+use crate::checkpoint::tensor_file;
 use crate::cloner::Cloner;
 use crate::student::{DecodingStudent, ReverseStudent, Student, SymmetricStudent};
-use crate::{
-    Backbone, FeaturePyramid, ModelError, Params, Precision, Preprocess, read_state_dict, tensor_file,
-};
+use crate::{Backbone, FeaturePyramid, ModelError, Params, Precision, Preprocess, read_state_dict};
 
 /// A registered backbone with its weights: the frozen teacher, and the origin of its students.
 pub struct LoadedBackbone {

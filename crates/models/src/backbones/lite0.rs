@@ -9,8 +9,9 @@ use std::path::Path;
 use fmam_ops::{Activation, Conv2dConfig, Nonlinearity, Padding};
 
 use super::{Architecture, BackboneEntry, Decoder, Encoder, Weights, is_norm_tensor, is_number_in};
+use crate::checkpoint::tensor_file;
 use crate::layers::{ConvBn, ConvShape, Norm};
-use crate::{ModelError, Params, Preprocess, backbone_from_tensors, read_state_dict, tensor_file};
+use crate::{ModelError, Params, Preprocess, backbone_from_tensors, read_state_dict};
 
 pub(super) static ENTRY: BackboneEntry = BackboneEntry {
     name: "efficientnet-lite0",

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use candle_core::DType;
 
-use crate::pickle_value::{Global, Value, call, long, storage};
+use super::pickle_value::{Global, Value, call, long, storage};
 
 /// Values nest no deeper than in a state dict with its metadata; the limit keeps a hostile file from exhausting the
 /// stack.

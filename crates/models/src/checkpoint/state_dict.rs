@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use candle_core::{DType, Device, Tensor};
 
+use super::pickle::{PickleError, unpickle};
+use super::pickle_value::{StridedTensor, Value};
+use super::tensor_file;
 use crate::ModelError;
-use crate::pickle::{PickleError, unpickle};
-use crate::pickle_value::{StridedTensor, Value};
-use crate::tensor_file;
 
 /// The 80-bit number that opens a file of PyTorch's older format, as a pickle of its own.
 const LEGACY_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
