@@ -28,15 +28,13 @@
 mod anomaly_head;
 mod backbone;
 mod backbones;
-mod batch;
 mod checkpoint;
 mod cloner;
 mod error;
+mod features;
 mod init;
 mod layers;
 mod loaded;
-mod mapping;
-mod output_affine;
 mod params;
 mod precision;
 #[cfg(test)]
@@ -44,20 +42,18 @@ mod precision;
 mod reference;
 mod student;
 mod unet;
-mod whitening;
 
 pub use anomaly_head::AnomalyHead;
-pub use backbone::{Backbone, FeaturePyramid, Preprocess};
+pub use backbone::Backbone;
 pub use backbones::{BACKBONES, BackboneEntry, Weights, import_lite0};
-pub use batch::to_batch;
 pub use checkpoint::{load_tensors, read_state_dict, save_tensors};
 pub use error::ModelError;
+pub use features::{
+    FeatureMapping, FeatureMappingConfig, FeatureMoments, FeaturePyramid, OutputAffine, Preprocess, to_batch,
+};
 pub use init::Init;
 pub use loaded::{LoadedBackbone, backbone_from_tensors, load_backbone, random_backbone};
-pub use mapping::{FeatureMapping, FeatureMappingConfig};
-pub use output_affine::OutputAffine;
 pub use params::Params;
 pub use precision::Precision;
 pub use student::{AnyStudent, ReverseStudent, Student};
 pub use unet::UNet;
-pub use whitening::FeatureMoments;

@@ -1,8 +1,8 @@
 use fmam_ops::{Activation, Nonlinearity};
 use serde::{Deserialize, Serialize};
 
+use super::whitening::Whitening;
 use crate::layers::{Conv, ConvBn, ConvShape, Norm};
-use crate::whitening::Whitening;
 use crate::{FeatureMoments, FeaturePyramid, Init, ModelError, Params};
 
 /// Shape of a [`FeatureMapping`].

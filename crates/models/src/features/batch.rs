@@ -1,7 +1,7 @@
 use candle_core::{Device, Tensor};
 use fmam_core::RgbImage;
 
-use crate::{ModelError, Preprocess};
+use crate::ModelError;
 
 /// Stacks images into what a backbone takes.
 ///
@@ -29,6 +29,15 @@ pub fn to_batch(images: &[RgbImage], preprocess: Preprocess, device: &Device) ->
     }
     let batch = Tensor::from_vec(values, (images.len(), size.height, size.width, 3), device)?;
     Ok(batch.permute((0, 3, 1, 2))?)
+}
+
+/// How pixel values are scaled before a backbone sees them: `(value / 255 - mean) / std` per channel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Preprocess {
+    /// Mean of R, G, B on the 0..=1 scale.
+    pub mean: [f32; 3],
+    /// Standard deviation of R, G, B on the 0..=1 scale.
+    pub std: [f32; 3],
 }
 
 impl Preprocess {
