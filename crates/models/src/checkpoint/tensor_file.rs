@@ -1,17 +1,16 @@
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::{Device, Tensor};
 
 use crate::ModelError;
 
-/// Writes `tensors` as a safetensors file, each in its own type. The file appears whole or not at all; the same tensors give the same
-/// bytes.
+/// Writes `tensors` as a safetensors file, each in its own type. The file appears whole or not at all,
+/// and a missing folder is made; the same tensors give the same bytes.
 ///
 /// # Errors
-/// [`ModelError::Write`] when the folder is missing or not writable or the disk is full.
+/// [`ModelError::Write`] when the folder is not writable or the disk is full.
 pub fn save_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<(), ModelError> {
     save(path, tensors, None)
 }
@@ -43,20 +42,5 @@ pub(crate) fn save(
         .collect::<candle_core::Result<Vec<_>>>()?;
     let error = |source| ModelError::Write { path: path.to_owned(), source };
     let bytes = safetensors::serialize(tensors, metadata).map_err(|e| error(e.into()))?;
-    write_atomically(path, &bytes).map_err(|e| error(e.into()))
-}
-
-/// Writes to a neighbouring file, then renames it.
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?.to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let part: PathBuf = path.with_file_name(name);
-    let written = File::create(&part)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::rename(&part, path));
-    if written.is_err() {
-        // The first error is the one to tell; the remains may not exist.
-        let _ = std::fs::remove_file(&part);
-    }
-    written
+    fmam_files::write_atomic(path, |file| file.write_all(&bytes)).map_err(|e| error(e.into()))
 }

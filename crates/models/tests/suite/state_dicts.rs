@@ -154,9 +154,12 @@ fn saved_tensors_come_back_and_nothing_is_left_of_a_failed_write() {
     let taken = folder.path().join("folder");
     std::fs::create_dir(&taken).unwrap();
     assert!(matches!(save_tensors(&taken, &tensors), Err(ModelError::Write { .. })));
-    let missing = folder.path().join("no/such.safetensors");
-    assert!(matches!(save_tensors(&missing, &tensors), Err(ModelError::Write { .. })));
+    let below_a_file = path.join("such.safetensors");
+    assert!(matches!(save_tensors(&below_a_file, &tensors), Err(ModelError::Write { .. })));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    let new = folder.path().join("new/folder/weights.safetensors");
+    save_tensors(&new, &tensors).unwrap();
+    assert_eq!(std::fs::read(&new).unwrap(), first);
 
     std::fs::write(&path, &first[..first.len() - 1]).unwrap();
     assert!(matches!(load_tensors(&path), Err(ModelError::Read { .. })));
