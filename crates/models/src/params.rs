@@ -202,33 +202,35 @@ impl Drawn {
         is_buffer: bool,
         device: &Device,
     ) -> Result<Var, ModelError> {
-        let mut entries = lock(&self.entries);
-        if let Some(entry) = entries.get(&name) {
-            check_shape("trainable parameters", &name, &shape, &entry.var)?;
-            return Ok(entry.var.clone());
+        if let Some(var) = self.known(&name) {
+            check_shape("trainable parameters", &name, &shape, &var)?;
+            return Ok(var);
         }
         let values = init.draw(self.seed.derive(&name), shape.elem_count());
-        let var = Var::from_vec(values, shape, device)?;
-        entries.insert(name, Entry { var: var.clone(), is_buffer });
-        Ok(var)
+        Ok(self.keep(name, Var::from_vec(values, shape, device)?, is_buffer))
     }
 
     /// The variable `name`, which starts as a copy of `start`.
     fn var_from(&self, name: String, start: &Tensor, is_buffer: bool) -> Result<Var, ModelError> {
-        let mut entries = lock(&self.entries);
-        if let Some(entry) = entries.get(&name) {
-            return Ok(entry.var.clone());
+        match self.known(&name) {
+            Some(var) => Ok(var),
+            None => Ok(self.keep(name, Var::from_tensor(&start.copy()?)?, is_buffer)),
         }
-        let var = Var::from_tensor(&start.copy()?)?;
-        entries.insert(name, Entry { var: var.clone(), is_buffer });
-        Ok(var)
+    }
+
+    fn known(&self, name: &str) -> Option<Var> {
+        lock(&self.entries).get(name).map(|entry| entry.var.clone())
+    }
+
+    /// The variable `name`: `var`, unless another thread was faster. Nothing is computed under the lock.
+    fn keep(&self, name: String, var: Var, is_buffer: bool) -> Var {
+        lock(&self.entries).entry(name).or_insert(Entry { var, is_buffer }).var.clone()
     }
 
     fn tensors(&self) -> Result<BTreeMap<String, Tensor>, ModelError> {
-        lock(&self.entries)
-            .iter()
-            .map(|(name, entry)| Ok((name.clone(), entry.var.as_detached_tensor().copy()?)))
-            .collect()
+        let vars: Vec<(String, Var)> =
+            lock(&self.entries).iter().map(|(name, entry)| (name.clone(), entry.var.clone())).collect();
+        vars.into_iter().map(|(name, var)| Ok((name, var.as_detached_tensor().copy()?))).collect()
     }
 }
 

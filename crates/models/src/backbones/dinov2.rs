@@ -12,7 +12,7 @@
 //! 448x448, 0.7 and 1.5% at 224x224.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::VarBuilder;
@@ -190,8 +190,8 @@ fn hugging_face(name: &str) -> String {
 struct Frozen {
     /// By their original names, with a head.
     tensors: HashMap<String, Tensor>,
-    /// For the last size that was asked for.
-    network: Mutex<Option<SizedNetwork>>,
+    /// The network of the last size that was built.
+    last: Mutex<Option<SizedNetwork>>,
 }
 
 /// A network with the position embeddings for images of one size.
@@ -212,13 +212,16 @@ impl Frozen {
         for tensor in tensors.values_mut() {
             *tensor = tensor.detach();
         }
-        Ok(Self { tensors, network: Mutex::new(None) })
+        Ok(Self { tensors, last: Mutex::new(None) })
     }
 
     /// The network for images of `patches` down and across.
+    ///
+    /// No lock is held while a network is built: the matrix products of `placed` are parallel, and a
+    /// worker of rayon that waits for its part takes the task of another image, which comes here too.
+    /// Two threads may build the same network; the later one stays.
     fn network(&self, patches: (usize, usize)) -> Result<Arc<DinoVisionTransformer>, ModelError> {
-        let mut last = self.network.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = last.as_ref().filter(|last| last.patches == patches) {
+        if let Some(last) = self.last().as_ref().filter(|last| last.patches == patches) {
             return Ok(last.network.clone());
         }
         let mut tensors = self.tensors.clone();
@@ -226,8 +229,12 @@ impl Frozen {
         let device = positions.device().clone();
         tensors.insert(POSITIONS.to_owned(), positions);
         let network = Arc::new(vit_small(VarBuilder::from_tensors(tensors, DType::F32, &device))?);
-        *last = Some(SizedNetwork { patches, network: network.clone() });
+        *self.last() = Some(SizedNetwork { patches, network: network.clone() });
         Ok(network)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<SizedNetwork>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

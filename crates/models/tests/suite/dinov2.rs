@@ -1,7 +1,9 @@
 //! DINOv2 with the weights of `tests/reference/models/dinov2.py`.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor, Var};
 use fmam_core::Seed;
@@ -9,6 +11,7 @@ use fmam_models::{
     Backbone, LoadedBackbone, ModelError, Params, Precision, backbone_from_tensors, load_backbone,
     random_backbone,
 };
+use rayon::prelude::*;
 use serde::Deserialize;
 
 use crate::reference::{Features, image, uniform};
@@ -270,4 +273,40 @@ fn it_has_no_student_and_passes_no_gradients() {
     let images = Var::from_tensor(&image(&[1, 3, 28, 28])).unwrap();
     let tracked = backbone.features(images.as_tensor()).unwrap();
     assert!(tracked.scales.iter().all(|scale| !scale.track_op()));
+}
+
+/// Set in the process that does the work of the test below.
+const STRESS: &str = "FMAM_TEST_DINOV2_STRESS";
+
+// A worker of rayon that waits for its part of a matrix product takes another image meanwhile. The network
+// for a new size must therefore not be built under a lock. A process of its own, since a deadlock ends
+// with its process alone, and since candle reads the number of threads once.
+#[test]
+fn images_of_changing_sizes_are_taken_in_parallel() {
+    if std::env::var_os(STRESS).is_some() {
+        let backbone = random_backbone(NAME, Seed::new(0), &Device::Cpu).unwrap();
+        for round in 0..40 {
+            let side = if round % 2 == 0 { 28 } else { 42 };
+            let images = zeros(&[1, 3, side, side]);
+            (0..8).into_par_iter().for_each(|_| drop(backbone.features(&images).unwrap()));
+        }
+        return;
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "dinov2::images_of_changing_sizes_are_taken_in_parallel"])
+        .env(STRESS, "1")
+        .env("RAYON_NUM_THREADS", "8")
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(120) {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    panic!("no end after {:?}: a deadlock", start.elapsed());
 }
