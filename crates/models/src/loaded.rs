@@ -5,15 +5,19 @@ use candle_core::{Device, Tensor};
 use fmam_core::Seed;
 
 use crate::backbone::check_images;
-use crate::backbones::{BackboneEntry, Encoder, Weights};
+use crate::backbones::named;
 use crate::checkpoint::tensor_file;
 use crate::cloner::Cloner;
+use crate::layers::Encoder;
 use crate::student::{DecodingStudent, ReverseStudent, Student, SymmetricStudent};
-use crate::{Backbone, FeaturePyramid, ModelError, Params, Precision, Preprocess, read_state_dict};
+use crate::{
+    Backbone, BackboneSpec, FeaturePyramid, ModelError, Params, Precision, Preprocess, Weights,
+    read_state_dict,
+};
 
 /// A registered backbone with its weights: the frozen teacher, and the origin of its students.
 pub struct LoadedBackbone {
-    entry: &'static BackboneEntry,
+    spec: &'static BackboneSpec,
     encoder: Box<dyn Encoder>,
     tensors: BTreeMap<String, Tensor>,
     precision: Precision,
@@ -30,16 +34,16 @@ pub fn load_backbone(
     weights: Option<&Path>,
     device: &Device,
 ) -> Result<LoadedBackbone, ModelError> {
-    let entry = BackboneEntry::named(name)?;
-    if let Some(path) = weights {
-        return LoadedBackbone::new(entry, read_state_dict(path)?, &path.display().to_string(), device);
-    }
-    let tensors = match entry.weights {
-        Weights::Embedded(bytes) => tensor_file::from_bytes(bytes)?,
-        Weights::Seeded(seed) => drawn(entry, seed)?,
-        Weights::File => return Err(ModelError::WeightsNeeded { name: name.to_owned() }),
+    let spec = named(name)?;
+    let (tensors, origin) = match (weights, spec.weights) {
+        (Some(path), _) => (read_state_dict(path)?, path.display().to_string()),
+        (None, Weights::Embedded(bytes)) => (tensor_file::from_bytes(bytes)?, format!("weights of `{name}`")),
+        (None, Weights::Seeded(seed)) => (drawn(spec, seed)?, format!("weights of `{name}`")),
+        (None, Weights::File(published)) => {
+            return Err(ModelError::WeightsNeeded { name: spec.name, is_published: published.is_some() });
+        }
     };
-    LoadedBackbone::new(entry, tensors, &format!("weights of `{name}`"), device)
+    LoadedBackbone::new(spec, tensors, &origin, device)
 }
 
 /// Builds the backbone `name` with weights drawn from `seed`: it has the shapes and the speed of a trained one, and
@@ -48,13 +52,13 @@ pub fn load_backbone(
 /// # Errors
 /// [`ModelError::UnknownBackbone`].
 pub fn random_backbone(name: &str, seed: Seed, device: &Device) -> Result<LoadedBackbone, ModelError> {
-    let entry = BackboneEntry::named(name)?;
-    LoadedBackbone::new(entry, drawn(entry, seed)?, "random weights", device)
+    let spec = named(name)?;
+    LoadedBackbone::new(spec, drawn(spec, seed)?, "random weights", device)
 }
 
-fn drawn(entry: &BackboneEntry, seed: Seed) -> Result<BTreeMap<String, Tensor>, ModelError> {
+fn drawn(spec: &BackboneSpec, seed: Seed) -> Result<BTreeMap<String, Tensor>, ModelError> {
     let params = Params::trainable(seed, &Device::Cpu);
-    entry.architecture.encoder(&params)?;
+    (spec.encoder)(&params)?;
     params.tensors()
 }
 
@@ -70,35 +74,35 @@ pub fn backbone_from_tensors(
     origin: &str,
     device: &Device,
 ) -> Result<LoadedBackbone, ModelError> {
-    LoadedBackbone::new(BackboneEntry::named(name)?, tensors, origin, device)
+    LoadedBackbone::new(named(name)?, tensors, origin, device)
 }
 
 impl LoadedBackbone {
     fn new(
-        entry: &'static BackboneEntry,
+        spec: &'static BackboneSpec,
         tensors: BTreeMap<String, Tensor>,
         origin: &str,
         device: &Device,
     ) -> Result<Self, ModelError> {
         let params = Params::frozen(tensors, origin, device);
-        let encoder = entry.architecture.encoder(&params)?;
+        let encoder = (spec.encoder)(&params)?;
         let tensors = params.tensors()?;
         params.finish(|key| match key.strip_suffix("num_batches_tracked") {
             // PyTorch's count of the batches in a normalisation's running statistics, of no effect here.
             Some(norm) => {
                 let statistic = format!("{norm}running_mean");
-                tensors.contains_key(&statistic) || entry.architecture.is_unused_key(&statistic)
+                tensors.contains_key(&statistic) || spec.is_unused_key(&statistic)
             }
-            None => entry.architecture.is_unused_key(key),
+            None => spec.is_unused_key(key),
         })?;
-        Ok(Self { entry, encoder, tensors, precision: Precision::default() })
+        Ok(Self { spec, encoder, tensors, precision: Precision::default() })
     }
 
-    /// The same, computing in `precision`, and so its students. A loaded backbone computes in f32, and so do those that know
-    /// nothing else.
+    /// This backbone computing in `precision`, as do its students; one that supports only f32 ignores it.
+    /// A loaded backbone computes in f32.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
-        let precision = if self.entry.architecture.is_f32_only() { Precision::F32 } else { precision };
+        let precision = if self.spec.bf16_error.is_none() { Precision::F32 } else { precision };
         Self { precision, ..self }
     }
 
@@ -107,9 +111,14 @@ impl LoadedBackbone {
         self.precision
     }
 
-    /// The name it is registered by.
+    /// The facts of this backbone.
+    pub fn spec(&self) -> &'static BackboneSpec {
+        self.spec
+    }
+
+    /// The name in [`crate::BACKBONES`].
     pub fn name(&self) -> &'static str {
-        self.entry.name
+        self.spec.name
     }
 
     /// The tensors that the features need, by their checkpoint names: what a detector saves to be rebuilt with
@@ -120,17 +129,17 @@ impl LoadedBackbone {
 
     /// Whether features are signed, because no ReLU follows them, in the teacher and so in its students.
     pub fn has_signed_features(&self) -> bool {
-        self.entry.architecture.has_signed_features()
+        self.spec.has_signed_features
     }
 
-    /// Whether it can be trained: without, it gives features and no student, no cloner and no gradients.
+    /// See [`BackboneSpec::has_students`].
     pub fn has_students(&self) -> bool {
-        self.entry.architecture.has_students()
+        self.spec.has_students()
     }
 
     /// Height and width in pixels that an image may have at most; `None` for any.
     pub fn largest_side(&self) -> Option<usize> {
-        self.entry.architecture.largest_side()
+        self.spec.largest_side
     }
 
     fn check_students(&self) -> Result<(), ModelError> {
@@ -147,11 +156,10 @@ impl LoadedBackbone {
         device: &Device,
     ) -> Result<(Box<dyn Student>, Params), ModelError> {
         self.check_students()?;
-        let architecture = self.entry.architecture;
         let origin = format!("backbone `{}`", self.name());
-        let params =
-            Params::partly_trainable(self.tensors.clone(), &origin, &architecture.last_block(), device);
-        let encoder = architecture.encoder(&params)?;
+        let last_block = self.spec.last_block;
+        let params = Params::partly_trainable(self.tensors.clone(), &origin, last_block, device);
+        let encoder = (self.spec.encoder)(&params)?;
         Ok((self.student(encoder), params))
     }
 
@@ -171,20 +179,19 @@ impl LoadedBackbone {
     /// [`ModelError::NoStudent`], and as [`Params::get`].
     pub fn symmetric_student(&self, params: &Params) -> Result<Box<dyn Student>, ModelError> {
         self.check_students()?;
-        Ok(self.student(self.entry.architecture.encoder(params)?))
+        Ok(self.student((self.spec.encoder)(params)?))
     }
 
-    /// The reverse path of this architecture, from features to features: fusion of the scales, an embedding at half
-    /// the resolution of the coarsest, and a decoder that mirrors the encoder.
+    /// The reverse path of this backbone, from features to features: fusion of the scales, an embedding
+    /// at half the resolution of the coarsest, and a decoder that leads back to every scale.
     ///
     /// # Errors
     /// [`ModelError::NoStudent`], and as [`Params::get`].
     pub fn reverse_student(&self, params: &Params) -> Result<Box<dyn ReverseStudent>, ModelError> {
-        self.check_students()?;
         Ok(Box::new(DecodingStudent {
-            decoder: self.entry.architecture.decoder(params)?,
-            channels: self.channels().to_vec(),
-            strides: self.strides().to_vec(),
+            path: self.spec.reverse_path(params)?,
+            channels: self.spec.channels,
+            strides: self.spec.strides,
             precision: self.precision,
         }))
     }
@@ -215,15 +222,15 @@ impl Backbone for LoadedBackbone {
     }
 
     fn channels(&self) -> &[usize] {
-        self.entry.architecture.channels()
+        self.spec.channels
     }
 
     fn strides(&self) -> &[usize] {
-        self.entry.architecture.strides()
+        self.spec.strides
     }
 
     fn preprocess(&self) -> Preprocess {
-        self.entry.architecture.preprocess()
+        self.spec.preprocess
     }
 }
 

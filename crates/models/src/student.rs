@@ -1,7 +1,7 @@
 use candle_core::Tensor;
 
 use crate::backbone::check_images;
-use crate::backbones::{Decoder, Encoder};
+use crate::layers::{Encoder, ReversePath};
 use crate::{FeaturePyramid, ModelError, Precision};
 
 /// A network that imitates a teacher's features from the image: the symmetric student.
@@ -64,9 +64,9 @@ impl Student for SymmetricStudent {
 }
 
 pub(crate) struct DecodingStudent {
-    pub(crate) decoder: Box<dyn Decoder>,
-    pub(crate) channels: Vec<usize>,
-    pub(crate) strides: Vec<usize>,
+    pub(crate) path: ReversePath,
+    pub(crate) channels: &'static [usize],
+    pub(crate) strides: &'static [usize],
     pub(crate) precision: Precision,
 }
 
@@ -75,7 +75,7 @@ impl ReverseStudent for DecodingStudent {
         self.check(teacher)?;
         let scales = teacher.scales.iter().map(|scale| self.precision.activation(scale));
         let scales = scales.collect::<Result<Vec<_>, _>>()?;
-        FeaturePyramid::from_activations(&self.decoder.forward(&scales)?)
+        FeaturePyramid::from_activations(&self.path.forward(&scales)?)
     }
 }
 
@@ -94,7 +94,7 @@ impl DecodingStudent {
         if n == 0 || h == 0 || w == 0 || h % stride != 0 || w % stride != 0 {
             return Err(ModelError::InputShape { stride, actual: vec![n, 3, h, w] });
         }
-        let expected = self.channels.iter().zip(&self.strides).map(|(&c, s)| vec![n, c, h / s, w / s]);
+        let expected = self.channels.iter().zip(self.strides).map(|(&c, s)| vec![n, c, h / s, w / s]);
         if expected.eq(pyramid.shapes()) { Ok(()) } else { Err(mismatch()) }
     }
 }

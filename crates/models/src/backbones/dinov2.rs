@@ -19,14 +19,33 @@ use candle_nn::VarBuilder;
 use candle_transformers::models::dinov2::{DinoVisionTransformer, vit_small};
 use fmam_ops::Activation;
 
-use super::{Architecture, BackboneEntry, Decoder, Encoder, Weights};
+use super::spec::{BackboneSpec, PublishedWeights, Students, Weights};
+use crate::layers::Encoder;
 use crate::{Init, ModelError, Params, Preprocess};
 
-pub(super) static SMALL: BackboneEntry = BackboneEntry {
+pub(super) static SMALL: BackboneSpec = BackboneSpec {
     name: NAME,
     summary: "DINOv2 ViT-S/14, blocks 4, 8 and 12 of 12; needs DINOv2's, timm's or Hugging Face's weights",
-    weights: Weights::File,
-    architecture: &Small,
+    channels: &[WIDTH; 3],
+    strides: &[PATCH; 3],
+    preprocess: Preprocess::IMAGENET,
+    weights: Weights::File(Some(PublishedWeights {
+        title: "DINOv2 ViT-S/14 without registers, facebook/dinov2-small",
+        url: "https://huggingface.co/facebook/dinov2-small/resolve/\
+              ed25f3a31f01632728cabb09d1542f84ab7b0056/model.safetensors",
+        sha256: "ae1e99fcefd534ed978cdeb8326f08030c96e28b7a81ffcbc98a857c84d14be1",
+        licence: "Apache-2.0",
+    })),
+    has_signed_features: true,
+    largest_side: Some(GRID * PATCH),
+    // candle does not mix types, and the weights are f32.
+    bf16_error: None,
+    last_block: "blocks.11",
+    unused_keys: &["mask_token", "embeddings.mask_token", "head.{weight,bias}"],
+    idle_parameters: &[],
+    encoder: |params| Ok(Box::new(Frozen::new(tensors(params)?)?)),
+    // candle's layer normalisation has no backward.
+    students: Students::None,
 };
 
 const NAME: &str = "dinov2-small";
@@ -55,56 +74,6 @@ const RENAMED: [(&str, &str); 7] = [
     ("ls1.gamma", "layer_scale1.lambda1"),
     ("ls2.gamma", "layer_scale2.lambda1"),
 ];
-
-struct Small;
-
-impl Architecture for Small {
-    fn channels(&self) -> &[usize] {
-        &[WIDTH; 3]
-    }
-
-    fn strides(&self) -> &[usize] {
-        &[PATCH; 3]
-    }
-
-    fn preprocess(&self) -> Preprocess {
-        Preprocess { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }
-    }
-
-    /// candle's layer normalisation has no backward: of no use but frozen.
-    fn encoder(&self, params: &Params) -> Result<Box<dyn Encoder>, ModelError> {
-        Ok(Box::new(Frozen::new(tensors(params)?)?))
-    }
-
-    fn decoder(&self, _params: &Params) -> Result<Box<dyn Decoder>, ModelError> {
-        Err(ModelError::NoStudent { backbone: NAME })
-    }
-
-    fn last_block(&self) -> String {
-        format!("blocks.{}", DEPTH - 1)
-    }
-
-    fn has_signed_features(&self) -> bool {
-        true
-    }
-
-    fn has_students(&self) -> bool {
-        false
-    }
-
-    /// candle does not mix types, and the weights are f32.
-    fn is_f32_only(&self) -> bool {
-        true
-    }
-
-    fn largest_side(&self) -> Option<usize> {
-        Some(GRID * PATCH)
-    }
-
-    fn is_unused_key(&self, key: &str) -> bool {
-        matches!(key, "mask_token" | "embeddings.mask_token" | "head.weight" | "head.bias")
-    }
-}
 
 /// The network's tensors by their original names.
 fn tensors(params: &Params) -> Result<HashMap<String, Tensor>, ModelError> {

@@ -41,6 +41,12 @@ pub struct Preprocess {
 }
 
 impl Preprocess {
+    /// The scaling of ImageNet's pixels to mean 0 and deviation 1, as torchvision has it.
+    pub const IMAGENET: Self = Self { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+
+    /// From -1 to 1, as TensorFlow's networks take it.
+    pub const SYMMETRIC: Self = Self { mean: [0.5; 3], std: [0.5; 3] };
+
     /// The scaled value of each byte, per channel.
     fn tables(&self) -> [[f32; 256]; 3] {
         std::array::from_fn(|channel| {
@@ -58,7 +64,7 @@ mod tests {
 
     use super::*;
 
-    const IMAGENET: Preprocess = Preprocess { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+    const IMAGENET: Preprocess = Preprocess::IMAGENET;
 
     #[test]
     fn channels_come_first_and_are_scaled_each_by_its_own() {

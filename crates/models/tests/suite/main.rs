@@ -2,14 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "these are tests; clippy sees that only inside the test functions")]
 
-mod checkpoints;
-mod dinov2;
+mod backbones;
 mod heads;
 mod mapping;
 mod parameters;
-mod parity;
-mod precision;
 mod pyramid;
 mod reference;
 mod state_dicts;
-mod students;

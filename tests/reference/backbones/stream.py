@@ -1,5 +1,6 @@
-"""u(key, i) of make.py's docstring, the images made of it, and the elements of a result that fixtures keep."""
+"""u(key, i) of make.py's docstring, the images made of it, and the form of a fixture."""
 
+import json
 import math
 
 import numpy as np
@@ -32,3 +33,15 @@ def image(shape):
 
 def walk(flat):
     return flat[(np.arange(256) * 7919) % flat.size].tolist()
+
+
+def write(path, data):
+    """JSON with one list element or field a line, so that diffs stay readable."""
+    fields = []
+    for key, value in data.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            rows = ",\n  ".join(json.dumps(row) for row in value)
+            fields.append(f" {json.dumps(key)}: [\n  {rows}\n ]")
+        else:
+            fields.append(f" {json.dumps(key)}: {json.dumps(value)}")
+    path.write_text("{\n" + ",\n".join(fields) + "\n}\n")

@@ -1,4 +1,4 @@
-//! DINOv2 with the weights of `tests/reference/models/dinov2.py`.
+//! DINOv2 with the weights of `tests/reference/backbones/dinov2-small.json`.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -12,78 +12,19 @@ use fmam_models::{
     random_backbone,
 };
 use rayon::prelude::*;
-use serde::Deserialize;
 
-use crate::reference::{Features, image, uniform};
-use crate::students::assert_same;
+use super::fixture::{fixture, state_dict};
+use super::{assert_same, named};
+use crate::reference::image;
 
-pub(crate) const NAME: &str = "dinov2-small";
+const NAME: &str = "dinov2-small";
 
 const WIDTH: usize = 384;
 
-#[derive(Deserialize)]
-struct Fixture {
-    keys: Vec<Key>,
-    features: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-struct Key {
-    name: String,
-    shape: Vec<usize>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    input_shape: Vec<usize>,
-    deviation: BTreeMap<String, f64>,
-    published: Features,
-}
-
-static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| fmam_testkit::read_fixture("models/dinov2.json"));
-
 /// A state dict with the original names, from the formula.
-static ORIGINAL: LazyLock<BTreeMap<String, Tensor>> = LazyLock::new(|| {
-    FIXTURE.keys.iter().map(|key| (key.name.clone(), formula(&key.name, &key.shape))).collect()
-});
+static ORIGINAL: LazyLock<BTreeMap<String, Tensor>> = LazyLock::new(|| state_dict(named(NAME)));
 
-fn formula(name: &str, shape: &[usize]) -> Tensor {
-    let u = uniform(name, shape.iter().product());
-    let values: Vec<f64> = if name == "pos_embed" {
-        positions(&u)
-    } else if name == "cls_token" || name.ends_with("bias") {
-        u.iter().map(|u| (u - 0.5) * 0.2).collect()
-    } else if shape.len() == 2 || shape.len() == 4 {
-        let gain = if name.contains("qkv") { 2.0 } else { 1.4 };
-        let bound = gain * (3.0 / shape[1..].iter().product::<usize>() as f64).sqrt();
-        u.iter().map(|u| (2.0 * u - 1.0) * bound).collect()
-    } else if name.ends_with("gamma") {
-        u.iter().map(|u| 0.1 + 0.4 * u).collect()
-    } else {
-        u.iter().map(|u| 0.5 + 0.5 * u).collect()
-    };
-    let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
-    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
-}
-
-fn positions(u: &[f64]) -> Vec<f64> {
-    let p: Vec<Vec<f64>> = (0..5)
-        .map(|k| uniform(&format!("pos_embed.{k}"), WIDTH).into_iter().map(|u| (u - 0.5) * 0.4).collect())
-        .collect();
-    let (class, patches) = u.split_at(WIDTH);
-    let mut values: Vec<f64> = class.iter().map(|u| (u - 0.5) * 0.2).collect();
-    for (patch, u) in patches.chunks(WIDTH).enumerate() {
-        let at = |i: usize| (i as f64 - 18.0) / 18.0;
-        let (s, t) = (at(patch / 37), at(patch % 37));
-        values.extend(u.iter().enumerate().map(|(c, u)| {
-            let linear = p[0][c] * s + p[1][c] * t;
-            linear + (p[2][c] * s * t + (p[3][c] * s * s + p[4][c] * t * t)) + 0.02 * (2.0 * u - 1.0)
-        }));
-    }
-    values
-}
-
-/// The same under the names of `facebook/dinov2-small`, which the script has transformers load.
+/// [`ORIGINAL`] under the names of `facebook/dinov2-small`, which the script has transformers load.
 fn hugging_face() -> BTreeMap<String, Tensor> {
     let mut tensors = BTreeMap::new();
     for (name, tensor) in ORIGINAL.iter() {
@@ -127,26 +68,12 @@ fn original() -> LoadedBackbone {
     load(ORIGINAL.clone()).unwrap()
 }
 
-// The last has another height than width, and two images.
-#[test]
-fn dinov2_gives_the_published_networks_features_at_every_size() {
-    let backbone = original();
-    for shape in [[1, 3, 224, 224], [1, 3, 448, 448], [2, 3, 112, 308]] {
-        let pyramid = backbone.features(&image(&shape)).unwrap();
-        let cases: Vec<_> = FIXTURE.features.iter().filter(|case| case.input_shape == shape).collect();
-        assert_eq!((cases.len(), pyramid.scales.len()), (3, 3));
-        for (case, scale) in cases.iter().zip(&pyramid.scales) {
-            // Nearest position embeddings would be a hundred times as far.
-            case.published.assert_match_to(3e-4, scale);
-        }
-    }
-}
-
 // What the documentation of the network says.
 #[test]
 fn candles_network_differs_from_the_published_one_as_documented() {
+    let fixture = fixture(named(NAME)).unwrap();
     let within = |side: usize, change: &str, low: f64, high: f64| {
-        let cases: Vec<_> = FIXTURE.features.iter().filter(|case| case.input_shape[2] == side).collect();
+        let cases: Vec<_> = fixture.features.iter().filter(|case| case.input_shape[2] == side).collect();
         assert_eq!(cases.len(), 3);
         for deviation in cases.into_iter().map(|case| case.deviation[change]) {
             assert!((low..=high).contains(&deviation), "{change} at {side}: {deviation}");
@@ -293,7 +220,7 @@ fn images_of_changing_sizes_are_taken_in_parallel() {
         return;
     }
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "dinov2::images_of_changing_sizes_are_taken_in_parallel"])
+        .args(["--exact", "backbones::dinov2::images_of_changing_sizes_are_taken_in_parallel"])
         .env(STRESS, "1")
         .env("RAYON_NUM_THREADS", "8")
         .spawn()
