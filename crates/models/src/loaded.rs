@@ -6,14 +6,11 @@ use fmam_core::Seed;
 
 use crate::backbone::check_images;
 use crate::backbones::named;
-use crate::checkpoint::tensor_file;
+use crate::checkpoint::{read_with_digest, sha256, tensor_file};
 use crate::cloner::Cloner;
 use crate::layers::Encoder;
 use crate::student::{DecodingStudent, ReverseStudent, Student, SymmetricStudent};
-use crate::{
-    Backbone, BackboneSpec, FeaturePyramid, ModelError, Params, Precision, Preprocess, Weights,
-    read_state_dict,
-};
+use crate::{Backbone, BackboneSpec, FeaturePyramid, ModelError, Params, Precision, Preprocess, Weights};
 
 /// A registered backbone with its weights: the frozen teacher, and the origin of its students.
 pub struct LoadedBackbone {
@@ -21,6 +18,7 @@ pub struct LoadedBackbone {
     encoder: Box<dyn Encoder>,
     tensors: BTreeMap<String, Tensor>,
     precision: Precision,
+    weights_digest: Option<String>,
 }
 
 /// Builds the backbone `name` with the weights in the file `weights`, or those that come with it. The file may be any
@@ -35,15 +33,21 @@ pub fn load_backbone(
     device: &Device,
 ) -> Result<LoadedBackbone, ModelError> {
     let spec = named(name)?;
-    let (tensors, origin) = match (weights, spec.weights) {
-        (Some(path), _) => (read_state_dict(path)?, path.display().to_string()),
-        (None, Weights::Embedded(bytes)) => (tensor_file::from_bytes(bytes)?, format!("weights of `{name}`")),
-        (None, Weights::Seeded(seed)) => (drawn(spec, seed)?, format!("weights of `{name}`")),
+    let (tensors, origin, digest) = match (weights, spec.weights) {
+        (Some(path), _) => {
+            let (tensors, digest) = read_with_digest(path)?;
+            (tensors, path.display().to_string(), Some(digest))
+        }
+        (None, Weights::Embedded(bytes)) => {
+            (tensor_file::from_bytes(bytes)?, format!("weights of `{name}`"), Some(sha256(bytes)))
+        }
+        (None, Weights::Seeded(seed)) => (drawn(spec, seed)?, format!("weights of `{name}`"), None),
         (None, Weights::File(published)) => {
             return Err(ModelError::WeightsNeeded { name: spec.name, is_published: published.is_some() });
         }
     };
-    LoadedBackbone::new(spec, tensors, &origin, device)
+    let backbone = LoadedBackbone::new(spec, tensors, &origin, device)?;
+    Ok(LoadedBackbone { weights_digest: digest, ..backbone })
 }
 
 /// Builds the backbone `name` with weights drawn from `seed`: it has the shapes and the speed of a trained one, and
@@ -95,7 +99,7 @@ impl LoadedBackbone {
             }
             None => spec.is_unused_key(key),
         })?;
-        Ok(Self { spec, encoder, tensors, precision: Precision::default() })
+        Ok(Self { spec, encoder, tensors, precision: Precision::default(), weights_digest: None })
     }
 
     /// This backbone computing in `precision`, as do its students; one that supports only f32 ignores it.
@@ -119,6 +123,12 @@ impl LoadedBackbone {
     /// The name in [`crate::BACKBONES`].
     pub fn name(&self) -> &'static str {
         self.spec.name
+    }
+
+    /// SHA-256 of the file that [`load_backbone`] read the weights from, or of the embedded file, in 64
+    /// lower-case hexadecimal digits; `None` for weights that were drawn or given as tensors.
+    pub fn weights_digest(&self) -> Option<&str> {
+        self.weights_digest.as_deref()
     }
 
     /// The tensors that the features need, by their checkpoint names: what a detector saves to be rebuilt with

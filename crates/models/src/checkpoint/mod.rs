@@ -9,4 +9,5 @@ mod state_dict;
 pub(crate) mod tensor_file;
 
 pub use state_dict::read_state_dict;
+pub(crate) use state_dict::{read_with_digest, sha256};
 pub use tensor_file::{load_tensors, save_tensors};

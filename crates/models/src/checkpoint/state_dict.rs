@@ -4,6 +4,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use candle_core::{DType, Device, Tensor};
+use sha2::{Digest, Sha256};
 
 use super::pickle::{PickleError, unpickle};
 use super::pickle_value::{StridedTensor, Value};
@@ -21,15 +22,26 @@ const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
 /// # Errors
 /// [`ModelError::Read`] when the file is missing, damaged, or holds more than tensors by name.
 pub fn read_state_dict(path: &Path) -> Result<BTreeMap<String, Tensor>, ModelError> {
+    Ok(read_with_digest(path)?.0)
+}
+
+/// [`read_state_dict`], and the SHA-256 of the bytes that were read.
+pub(crate) fn read_with_digest(path: &Path) -> Result<(BTreeMap<String, Tensor>, String), ModelError> {
     let error = |source| ModelError::Read { path: path.to_owned(), source };
     let bytes = std::fs::read(path).map_err(|e| error(e.into()))?;
-    if bytes.starts_with(ZIP_MAGIC) {
+    let tensors = if bytes.starts_with(ZIP_MAGIC) {
         zipped(&bytes).map_err(|e| error(e.into()))
     } else if bytes.starts_with(&LEGACY_MAGIC[..4]) {
         legacy(&bytes).map_err(|e| error(e.into()))
     } else {
         tensor_file::from_bytes(&bytes).map_err(|e| error(StateDictError::Unknown(e).into()))
-    }
+    };
+    Ok((tensors?, sha256(&bytes)))
+}
+
+/// The SHA-256 of `bytes` in 64 lower-case hexadecimal digits.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[derive(Debug, thiserror::Error)]

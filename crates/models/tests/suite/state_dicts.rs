@@ -4,9 +4,11 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use fmam_models::{
-    Backbone, ModelError, backbone_from_tensors, load_backbone, load_tensors, read_state_dict, save_tensors,
+    Backbone, ModelError, Precision, backbone_from_tensors, load_backbone, load_tensors, read_state_dict,
+    save_tensors,
 };
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use crate::backbones::{named, state_dict};
 use crate::reference::image;
@@ -178,6 +180,28 @@ fn a_checkpoint_file_gives_the_backbone_its_tensors_give() {
         backbone.features(&x).unwrap().scales[2].flatten_all().unwrap().to_vec1().unwrap()
     };
     assert_eq!(values(&from_tensors), values(&from_file));
+}
+
+fn sha256(path: &Path) -> String {
+    Sha256::digest(std::fs::read(path).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a_backbone_tells_the_digest_of_the_file_that_its_weights_came_from() {
+    let embedded = load_backbone("efficientnet-lite0", None, &Device::Cpu).unwrap();
+    let data =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/weights/efficientnet_lite0.safetensors");
+    assert_eq!(embedded.weights_digest(), Some(sha256(&data).as_str()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.safetensors");
+    save_tensors(&path, embedded.tensors()).unwrap();
+    let from_file = load_backbone("efficientnet-lite0", Some(&path), &Device::Cpu).unwrap();
+    assert_eq!(from_file.weights_digest(), Some(sha256(&path).as_str()));
+    assert_eq!(from_file.with_precision(Precision::Bf16).weights_digest(), Some(sha256(&path).as_str()));
+    assert_eq!(load_backbone("tiny", None, &Device::Cpu).unwrap().weights_digest(), None);
+    let given = embedded.tensors().clone();
+    let given = backbone_from_tensors("efficientnet-lite0", given, "saved", &Device::Cpu).unwrap();
+    assert_eq!(given.weights_digest(), None);
 }
 
 #[test]
