@@ -12,6 +12,8 @@ and, where the default does not fit,
 
   SHAPES                   shapes of the input images; default ((2, 3, 64, 96),)
   BRANCH_END               end of the names of the last normalisation weights in residual branches
+  NORM_GAIN                factor of the other normalisation weights; default 1. ReLU6 needs a larger one: its upper
+                           bound must be reached, or else the fixture would not tell it from ReLU
   TOLERANCE                error of a feature that the test accepts, as a share of the largest; default 1e-4
   published()              the state dict, in place of the formula below
   load(state)              the network with the weights `state`
@@ -38,7 +40,7 @@ A state dict is too large to commit, so weights come from a formula.
                                       g = 2 for "qkv", which makes attention uneven, else 1.4
     ends with "gamma"                 0.1 + 0.4 * u
     ends with BRANCH_END              0.2 + 0.2 * u
-    else (weights of normalisations)  0.5 + 0.5 * u
+    else (weights of normalisations)  (0.5 + 0.5 * u) * NORM_GAIN
   Tensors of more than 2^24 elements, which only classifiers have, stay as the network has them.
   Input image of shape s: (2 * u("input", i) - 1), exact in f32.
 
@@ -74,7 +76,7 @@ def positions(width):
     return np.concatenate([(u[:1] - 0.5) * 0.2, patches])[None]
 
 
-def formula(key, shape, branch_end):
+def formula(key, shape, branch_end, norm_gain):
     """The tensor that the module docstring defines for `key`."""
     if key.endswith("num_batches_tracked"):
         return torch.zeros(shape, dtype=torch.int64)
@@ -93,7 +95,7 @@ def formula(key, shape, branch_end):
     elif branch_end and key.endswith(branch_end):
         v = 0.2 + 0.2 * u
     else:
-        v = 0.5 + 0.5 * u
+        v = (0.5 + 0.5 * u) * norm_gain
     return torch.from_numpy(v.astype(np.float32).reshape(shape))
 
 
@@ -123,9 +125,9 @@ def module(name):
 def weights(backbone):
     if hasattr(backbone, "published"):
         return backbone.published()
-    branch_end = getattr(backbone, "BRANCH_END", None)
+    facts = (getattr(backbone, "BRANCH_END", None), getattr(backbone, "NORM_GAIN", 1.0))
     return OrderedDict(
-        (k, formula(k, tuple(v.shape), branch_end) if v.numel() <= LARGEST else v)
+        (k, formula(k, tuple(v.shape), *facts) if v.numel() <= LARGEST else v)
         for k, v in backbone.network().state_dict().items()
     )
 
@@ -152,7 +154,7 @@ def make(name):
             cases.append({"input_shape": list(shape), **summary(k, exact[k], single[k]), **facts.get(k, {})})
             print(name, shape, k, tuple(exact[k].shape), f"std {exact[k].std():.3f} abs_max {exact[k].abs().max():.2f}")
     key_facts = getattr(backbone, "key_facts", lambda key, tensor: {})
-    optional = {k.lower(): getattr(backbone, k) for k in ("BRANCH_END", "TOLERANCE") if hasattr(backbone, k)}
+    optional = {k.lower(): getattr(backbone, k) for k in ("BRANCH_END", "NORM_GAIN", "TOLERANCE") if hasattr(backbone, k)}
     packages = ("torch", "numpy", *backbone.PACKAGES)
     write(HERE / f"{name}.json", {
         "made_with": {"script": f"tests/reference/backbones/make.py {name}", **{p: version(p) for p in packages}},

@@ -12,12 +12,19 @@ use crate::reference::{Features, uniform};
 pub(super) struct Fixture {
     /// End of the names of the last normalisation weights in residual branches.
     branch_end: Option<String>,
+    /// Factor of the other normalisation weights.
+    #[serde(default = "one")]
+    norm_gain: f64,
     /// Error of a feature that is accepted, as a share of the largest.
     #[serde(default = "usual_tolerance")]
     pub(super) tolerance: f32,
     /// All keys of the published state dict.
     pub(super) keys: Vec<Key>,
     pub(super) features: Vec<Case>,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 fn usual_tolerance() -> f32 {
@@ -66,10 +73,10 @@ const LARGEST: usize = 1 << 24;
 pub(crate) fn state_dict(spec: &BackboneSpec) -> BTreeMap<String, Tensor> {
     let fixture = fixture(spec).unwrap();
     let keys = fixture.keys.iter().filter(|key| key.shape.iter().product::<usize>() <= LARGEST);
-    keys.map(|key| (key.name.clone(), formula(key, fixture.branch_end.as_deref()))).collect()
+    keys.map(|key| (key.name.clone(), formula(key, &fixture))).collect()
 }
 
-fn formula(Key { name, shape, .. }: &Key, branch_end: Option<&str>) -> Tensor {
+fn formula(Key { name, shape, .. }: &Key, fixture: &Fixture) -> Tensor {
     if name.ends_with("num_batches_tracked") {
         return Tensor::zeros(shape.as_slice(), DType::I64, &Device::Cpu).unwrap();
     }
@@ -87,10 +94,10 @@ fn formula(Key { name, shape, .. }: &Key, branch_end: Option<&str>) -> Tensor {
         Box::new(move |u| (2.0 * u - 1.0) * bound)
     } else if name.ends_with("gamma") {
         Box::new(|u| 0.1 + 0.4 * u)
-    } else if branch_end.is_some_and(|end| name.ends_with(end)) {
+    } else if fixture.branch_end.as_deref().is_some_and(|end| name.ends_with(end)) {
         Box::new(|u| 0.2 + 0.2 * u)
     } else {
-        Box::new(|u| 0.5 + 0.5 * u)
+        Box::new(|u| (0.5 + 0.5 * u) * fixture.norm_gain)
     };
     let values: Vec<f32> = u.into_iter().map(|u| value(u) as f32).collect();
     Tensor::from_vec(values, shape.as_slice(), &Device::Cpu).unwrap()
