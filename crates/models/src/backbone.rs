@@ -7,8 +7,8 @@ pub trait Backbone: Send + Sync {
     /// Features of preprocessed images.
     ///
     /// # Shapes and units
-    /// `images`: `[N, 3, H, W]` f32, scaled as [`Backbone::preprocess`] says. H and W are multiples of the coarsest
-    /// stride.
+    /// `images`: `[N, 3, H, W]` f32, scaled as [`Backbone::preprocess`] says. H and W are multiples
+    /// of the coarsest stride.
     ///
     /// # Errors
     /// [`ModelError`] for an image of another rank or size, or a failing device.

@@ -12,7 +12,7 @@ pub enum ModelError {
     /// No backbone has this name.
     #[error("unknown backbone `{name}`; known: {}", known.join(", "))]
     UnknownBackbone {
-        /// What was asked for.
+        /// The name that was asked for.
         name: String,
         /// All registered names.
         known: Vec<&'static str>,
@@ -22,7 +22,7 @@ pub enum ModelError {
     WeightsNeeded {
         /// The backbone.
         name: &'static str,
-        /// Whether weights are published that can be fetched.
+        /// True where published weights can be fetched.
         is_published: bool,
     },
     /// The file cannot be read.
@@ -89,7 +89,7 @@ pub enum ModelError {
     /// A feature pyramid does not fit the network.
     #[error("expected a feature pyramid of {expected}, got scales of shape {actual:?}")]
     PyramidShape {
-        /// What the network takes.
+        /// The pyramid that the network takes.
         expected: String,
         /// Shapes of the scales that were given.
         actual: Vec<Vec<usize>>,

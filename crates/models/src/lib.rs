@@ -1,17 +1,18 @@
-//! Backbones, students, one-class embedding, decoders and feature mapping, and the loading of their weights.
+//! Backbones, students, one-class embedding, decoders and feature mapping, and the loading of their
+//! weights.
 //!
-//! Every network is built from [`Params`], which decide whether it is trained or frozen. Each of the
-//! registered [`BACKBONES`] is a [`BackboneSpec`], from whose one encoder come the frozen teacher
-//! ([`load_backbone`]) and the symmetric student ([`LoadedBackbone::symmetric_student`]); the reverse
-//! student ([`LoadedBackbone::reverse_student`]) follows from channels and strides, or is the backbone's
-//! own.
+//! Every network is built from [`Params`], which decide whether it is trained or frozen. Each of
+//! the registered [`BACKBONES`] is a [`BackboneSpec`], from whose one encoder come the frozen
+//! teacher ([`load_backbone`]) and the symmetric student ([`LoadedBackbone::symmetric_student`]);
+//! the reverse student ([`LoadedBackbone::reverse_student`]) follows from channels and strides, or
+//! is the backbone's own.
 //!
 //! This crate knows nothing of data sets, losses, methods or training loops. Networks are built on
 //! [`fmam_ops`], never on candle's own convolutions.
 //!
-//! Modules in reading order: `backbone` (the trait), `backbones` (the table, one file for each network),
-//! `loaded` (a backbone with its weights), `student`, `features` (what networks give and what adapts it),
-//! `layers` (the blocks), `params`, `checkpoint` (files of weights).
+//! Modules in reading order: `backbone` (the trait), `backbones` (the table, one file for each
+//! network), `loaded` (a backbone with its weights), `student`, `features` (what networks give and
+//! what adapts it), `layers` (the blocks), `params`, `checkpoint` (files of weights).
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};

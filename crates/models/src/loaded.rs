@@ -21,12 +21,13 @@ pub struct LoadedBackbone {
     weights_digest: Option<String>,
 }
 
-/// Builds the backbone `name` with the weights in the file `weights`, or those that come with it. The file may be any
-/// that [`read_state_dict`] takes; keys of parts that features do not need are accepted, unknown ones are not.
+/// Builds the backbone `name` with the weights in the file `weights`, or those that come with it.
+/// The file may be any that [`read_state_dict`] takes; keys of parts that features do not need are
+/// accepted, unknown ones are not.
 ///
 /// # Errors
-/// [`ModelError::UnknownBackbone`], [`ModelError::WeightsNeeded`] when none were given and none come with it, and what
-/// [`read_state_dict`] and [`backbone_from_tensors`] give.
+/// [`ModelError::UnknownBackbone`], [`ModelError::WeightsNeeded`] when none were given and none
+/// come with it, and what [`read_state_dict`] and [`backbone_from_tensors`] give.
 pub fn load_backbone(
     name: &str,
     weights: Option<&Path>,
@@ -50,8 +51,8 @@ pub fn load_backbone(
     Ok(LoadedBackbone { weights_digest: digest, ..backbone })
 }
 
-/// Builds the backbone `name` with weights drawn from `seed`: it has the shapes and the speed of a trained one, and
-/// features without meaning.
+/// Builds the backbone `name` with weights drawn from `seed`: it has the shapes and the speed of a
+/// trained one, and features without meaning.
 ///
 /// # Errors
 /// [`ModelError::UnknownBackbone`].
@@ -66,8 +67,8 @@ fn drawn(spec: &BackboneSpec, seed: Seed) -> Result<BTreeMap<String, Tensor>, Mo
     params.tensors()
 }
 
-/// Builds the backbone `name` from tensors, those of [`LoadedBackbone::tensors`] or a whole state dict. `origin` is
-/// where they came from, for error messages.
+/// Builds the backbone `name` from tensors, those of [`LoadedBackbone::tensors`] or a whole state
+/// dict. `origin` is where they came from, for error messages.
 ///
 /// # Errors
 /// [`ModelError::UnknownBackbone`]; [`ModelError::MissingKey`], [`ModelError::MisshapenKey`] or
@@ -92,7 +93,8 @@ impl LoadedBackbone {
         let encoder = (spec.encoder)(&params)?;
         let tensors = params.tensors()?;
         params.finish(|key| match key.strip_suffix("num_batches_tracked") {
-            // PyTorch's count of the batches in a normalisation's running statistics, of no effect here.
+            // PyTorch's count of the batches in a normalisation's running statistics, of no effect
+            // here.
             Some(norm) => {
                 let statistic = format!("{norm}running_mean");
                 tensors.contains_key(&statistic) || spec.is_unused_key(&statistic)
@@ -102,15 +104,15 @@ impl LoadedBackbone {
         Ok(Self { spec, encoder, tensors, precision: Precision::default(), weights_digest: None })
     }
 
-    /// This backbone computing in `precision`, as do its students; one that supports only f32 ignores it.
-    /// A loaded backbone computes in f32.
+    /// This backbone computing in `precision`, as do its students; one that supports only f32
+    /// ignores it. A loaded backbone computes in f32.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
         let precision = if self.spec.bf16_error.is_none() { Precision::F32 } else { precision };
         Self { precision, ..self }
     }
 
-    /// What it computes in.
+    /// The type of numbers that the network computes in.
     pub fn precision(&self) -> Precision {
         self.precision
     }
@@ -125,19 +127,20 @@ impl LoadedBackbone {
         self.spec.name
     }
 
-    /// SHA-256 of the file that [`load_backbone`] read the weights from, or of the embedded file, in 64
-    /// lower-case hexadecimal digits; `None` for weights that were drawn or given as tensors.
+    /// SHA-256 of the file that [`load_backbone`] read the weights from, or of the embedded file,
+    /// in 64 lower-case hexadecimal digits; `None` for weights that were drawn or given as tensors.
     pub fn weights_digest(&self) -> Option<&str> {
         self.weights_digest.as_deref()
     }
 
-    /// The tensors that the features need, by their checkpoint names: what a detector saves to be rebuilt with
-    /// [`backbone_from_tensors`].
+    /// The tensors that the features need, by their checkpoint names: what a detector saves to be
+    /// rebuilt with [`backbone_from_tensors`].
     pub fn tensors(&self) -> &BTreeMap<String, Tensor> {
         &self.tensors
     }
 
-    /// Whether features are signed, because no ReLU follows them, in the teacher and so in its students.
+    /// True where features are signed, because no ReLU follows them, in the teacher and so in its
+    /// students.
     pub fn has_signed_features(&self) -> bool {
         self.spec.has_signed_features
     }
@@ -156,8 +159,9 @@ impl LoadedBackbone {
         if self.has_students() { Ok(()) } else { Err(ModelError::NoStudent { backbone: self.name() }) }
     }
 
-    /// A copy whose last block is trained further while the rest stays frozen, and its parameters: those of the block to
-    /// give to an optimizer, and all to build a frozen one from, with [`backbone_from_tensors`].
+    /// A copy whose last block is trained further while the rest stays frozen, and its parameters:
+    /// those of the block to give to an optimizer, and all to build a frozen one from, with
+    /// [`backbone_from_tensors`].
     ///
     /// # Errors
     /// [`ModelError::NoStudent`]; [`ModelError::Tensor`] when the device fails.
@@ -173,7 +177,8 @@ impl LoadedBackbone {
         Ok((self.student(encoder), params))
     }
 
-    /// This backbone as a network through which gradients reach the image, slower than [`Backbone::features`].
+    /// This backbone as a network through which gradients reach the image, slower than
+    /// [`Backbone::features`].
     ///
     /// # Errors
     /// [`ModelError::NoStudent`]; [`ModelError::Tensor`] when the device fails.
@@ -192,8 +197,9 @@ impl LoadedBackbone {
         Ok(self.student((self.spec.encoder)(params)?))
     }
 
-    /// The reverse path of this backbone, from features to features: fusion of the scales, an embedding
-    /// at half the resolution of the coarsest, and a decoder that leads back to every scale.
+    /// The reverse path of this backbone, from features to features: fusion of the scales, an
+    /// embedding at half the resolution of the coarsest, and a decoder that leads back to every
+    /// scale.
     ///
     /// # Errors
     /// [`ModelError::NoStudent`], and as [`Params::get`].

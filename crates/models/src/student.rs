@@ -7,23 +7,25 @@ use crate::{FeaturePyramid, ModelError, Precision};
 /// A network that imitates a teacher's features from the image: the symmetric student.
 pub trait Student: Send + Sync {
     /// # Shapes and units
-    /// `images`: `[N, 3, H, W]` f32, scaled as for the teacher, H and W multiples of the teacher's coarsest stride.
-    /// Gives scales of the teacher's shapes.
+    /// `images`: `[N, 3, H, W]` f32, scaled as for the teacher, H and W multiples of the teacher's
+    /// coarsest stride. Gives scales of the teacher's shapes.
     ///
     /// # Errors
     /// [`ModelError::InputShape`] for another shape.
     fn forward(&self, images: &Tensor) -> Result<FeaturePyramid, ModelError>;
 }
 
-/// A network that imitates a teacher's features from those features, through a narrow embedding: the reverse student.
+/// A network that imitates a teacher's features from those features, through a narrow embedding:
+/// the reverse student.
 pub trait ReverseStudent: Send + Sync {
     /// # Shapes and units
-    /// `teacher`: scales of the teacher's shapes for images whose H and W are multiples of twice the teacher's coarsest
-    /// stride, as the embedding has half the resolution of the coarsest scale. Gives scales of the same shapes.
+    /// `teacher`: scales of the teacher's shapes for images whose H and W are multiples of twice
+    /// the teacher's coarsest stride, as the embedding has half the resolution of the coarsest
+    /// scale. Gives scales of the same shapes.
     ///
     /// # Errors
-    /// [`ModelError::InputShape`] for images of another size, [`ModelError::PyramidShape`] when the scales are not
-    /// the teacher's.
+    /// [`ModelError::InputShape`] for images of another size, [`ModelError::PyramidShape`] when the
+    /// scales are not the teacher's.
     fn forward(&self, teacher: &FeaturePyramid) -> Result<FeaturePyramid, ModelError>;
 }
 
@@ -37,8 +39,8 @@ pub enum AnyStudent {
 
 impl AnyStudent {
     /// # Shapes and units
-    /// `images` as [`Student::forward`], `teacher` as [`ReverseStudent::forward`]: what the student does not see is not
-    /// looked at.
+    /// `images` as [`Student::forward`], `teacher` as [`ReverseStudent::forward`]: what the student
+    /// does not see is not looked at.
     ///
     /// # Errors
     /// As the two.

@@ -1,15 +1,16 @@
 //! DINOv2's ViT-S/14 without registers, as candle-transformers computes it.
 //!
-//! Oquab et al. 2023, arXiv:2304.07193. Features are the patch tokens behind blocks 3, 7 and 11, counted from 0, each
-//! under the network's last normalisation. Weights bear the names of the original checkpoint, which timm shares, or
-//! those of Hugging Face.
+//! Oquab et al. 2023, arXiv:2304.07193. Features are the patch tokens behind blocks 3, 7 and 11,
+//! counted from 0, each under the network's last normalisation. Weights bear the names of the
+//! original checkpoint, which timm shares, or those of Hugging Face.
 //!
-//! candle's network takes the nearest of the 37x37 position embeddings where transformers' `Dinov2Model` interpolates them
-//! bicubically, which moves features by 4.4 to 4.7% of their norm at 224x224 and by 2.2 to 2.5% at 448x448 (weights from a
-//! formula, smooth embeddings). Here it is given embeddings among which the nearest are the interpolated ones. What
-//! remains are GELU's tanh approximation and normalisations that add 1e-5 instead of 1e-6: together 0.02%. Facebook's own
-//! code and timm interpolate a little otherwise (a scale of n + 0.1, antialiasing): by that their features lie 0.3% away at
-//! 448x448, 0.7 and 1.5% at 224x224.
+//! candle's network takes the nearest of the 37x37 position embeddings where transformers'
+//! `Dinov2Model` interpolates them bicubically, which moves features by 4.4 to 4.7% of their norm
+//! at 224x224 and by 2.2 to 2.5% at 448x448 (weights from a formula, smooth embeddings). Here it is
+//! given embeddings among which the nearest are the interpolated ones. What remains are GELU's tanh
+//! approximation and normalisations that add 1e-5 instead of 1e-6: together 0.02%. Facebook's own
+//! code and timm interpolate a little otherwise (a scale of n + 0.1, antialiasing): by that their
+//! features lie 0.3% away at 448x448, 0.7 and 1.5% at 224x224.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,10 +55,12 @@ const DEPTH: usize = 12;
 const WIDTH: usize = 384;
 const PATCH: usize = 14;
 const POSITIONS: &str = "pos_embed";
-/// Patches along a side of 518 pixels, for which there are position embeddings, beside the class token's.
+/// Patches along a side of 518 pixels, for which there are position embeddings, beside the class
+/// token's.
 const GRID: usize = 37;
 
-/// The classifier that candle asks for, unused here: inputs (the class token and the patches' mean), outputs.
+/// The classifier that candle asks for, unused here: inputs (the class token and the patches'
+/// mean), outputs.
 const HEAD: (usize, usize) = (2 * WIDTH, 1000);
 
 const WEIGHT: Init = Init::Normal { std: 0.02 };
@@ -186,9 +189,9 @@ impl Frozen {
 
     /// The network for images of `patches` down and across.
     ///
-    /// No lock is held while a network is built: the matrix products of `placed` are parallel, and a
-    /// worker of rayon that waits for its part takes the task of another image, which comes here too.
-    /// Two threads may build the same network; the later one stays.
+    /// No lock is held while a network is built: the matrix products of `placed` are parallel, and
+    /// a worker of rayon that waits for its part takes the task of another image, which comes here
+    /// too. Two threads may build the same network; the later one stays.
     fn network(&self, patches: (usize, usize)) -> Result<Arc<DinoVisionTransformer>, ModelError> {
         if let Some(last) = self.last().as_ref().filter(|last| last.patches == patches) {
             return Ok(last.network.clone());
@@ -227,8 +230,8 @@ impl Encoder for Frozen {
     }
 }
 
-/// Position embeddings `[1, 1 + 37 * 37, C]` of which candle takes, for an image of `rows` by `columns` patches, those that
-/// the published network interpolates from `embeddings`.
+/// Position embeddings `[1, 1 + 37 * 37, C]` of which candle takes, for an image of `rows` by
+/// `columns` patches, those that the published network interpolates from `embeddings`.
 fn placed(embeddings: &Tensor, (rows, columns): (usize, usize)) -> Result<Tensor, ModelError> {
     if (rows, columns) == (GRID, GRID) {
         return Ok(embeddings.clone());
@@ -238,8 +241,8 @@ fn placed(embeddings: &Tensor, (rows, columns): (usize, usize)) -> Result<Tensor
     let across = bicubic(columns, device)?;
     let interpolated = bicubic(rows, device)?.matmul(&patches)?.reshape((rows, GRID, width))?;
     let interpolated = across.broadcast_matmul(&interpolated)?.reshape((rows * columns, width))?;
-    // Which of the 37x37 candle takes for each patch, asked of candle. It counts columns before rows here and rows before
-    // columns everywhere else, so the patch is told by its number.
+    // Which of the 37x37 candle takes for each patch, asked of candle. It counts columns before
+    // rows here and rows before columns everywhere else, so the patch is told by its number.
     let numbers = Tensor::arange(0_f32, (GRID * GRID) as f32, device)?.reshape((1, 1, GRID, GRID))?;
     let taken = numbers.upsample_nearest2d(columns, rows)?.flatten_all()?.to_vec1::<f32>()?;
     let mut patch_at = vec![0_u32; GRID * GRID];
@@ -251,8 +254,8 @@ fn placed(embeddings: &Tensor, (rows, columns): (usize, usize)) -> Result<Tensor
     Ok(Tensor::cat(&[&embeddings.narrow(1, 0, 1)?, &patches], 1)?)
 }
 
-/// The matrix `[n, 37]` that brings 37 values to `n`: cubic convolution with a = -0.75 on the centres of pixels, the border
-/// repeated, as PyTorch interpolates.
+/// The matrix `[n, 37]` that brings 37 values to `n`: cubic convolution with a = -0.75 on the
+/// centres of pixels, the border repeated, as PyTorch interpolates.
 fn bicubic(n: usize, device: &Device) -> Result<Tensor, ModelError> {
     const A: f64 = -0.75;
     let near = |d: f64| ((A + 2.0) * d - (A + 3.0)) * d * d + 1.0;

@@ -1,11 +1,11 @@
 //! Names of tensors with alternatives: `layer4.{0,1}.conv{1,2}.weight`.
 
-/// Whether `name` is one of the names that `patterns` stand for.
+/// True where `name` is one of the names that `patterns` stand for.
 pub(crate) fn matches_any(patterns: &[&str], name: &str) -> bool {
     patterns.iter().any(|pattern| matches(pattern, name))
 }
 
-/// Whether `name` is what remains of `pattern` with one alternative taken for each pair of braces.
+/// True where `name` is `pattern` with one alternative in place of each pair of braces.
 fn matches(pattern: &str, name: &str) -> bool {
     let Some((before, (alternatives, after))) =
         pattern.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)))

@@ -1,7 +1,8 @@
-//! EfficientNet-Lite0 up to stride 16, with the tensor names of its PyTorch port, and a light reverse path.
+//! EfficientNet-Lite0 up to stride 16, with the tensor names of its PyTorch port, and a light
+//! reverse path.
 //!
-//! Tan and Le 2019, arXiv:1905.11946; the Lite variants drop squeeze-and-excitation and use ReLU6. Blocks
-//! are inverted residuals. Both have linear outputs: features are signed.
+//! Tan and Le 2019, arXiv:1905.11946; the Lite variants drop squeeze-and-excitation and use ReLU6.
+//! Blocks are inverted residuals. Both have linear outputs: features are signed.
 
 use fmam_ops::{Conv2dConfig, Nonlinearity, Padding};
 
@@ -30,8 +31,8 @@ pub(super) static LITE0: BackboneSpec = BackboneSpec {
         "_blocks.{11,12,13,14,15}.{_expand,_depthwise,_project}_conv.weight",
         "_blocks.{11,12,13,14,15}._bn{0,1,2}.{weight,bias,running_mean,running_var}",
     ],
-    // The published network has the biases of the blocks; the separable convolutions of the reverse path
-    // have biases of the same kind.
+    // The published network has the biases of the blocks; the separable convolutions of the reverse
+    // path have biases of the same kind.
     idle_parameters: &[
         "_blocks.0._bn2.bias",
         "_blocks.5._bn2.bias",
@@ -85,12 +86,12 @@ const EMBEDDED: usize = 192;
 /// Expansion of the reverse path's inverted residuals; the encoder's is 6.
 const DECODER_EXPANSION: usize = 4;
 
-/// Fusion brings the scales to the size of the coarsest by separable convolutions, joins them and mixes
-/// them to 112 channels; two inverted residuals embed them in 192 channels at stride 32; three stages
-/// decode 112, 40 and 24 channels at strides 16, 8 and 4.
+/// Fusion brings the scales to the size of the coarsest by separable convolutions, joins them and
+/// mixes them to 112 channels; two inverted residuals embed them in 192 channels at stride 32;
+/// three stages decode 112, 40 and 24 channels at strides 16, 8 and 4.
 ///
-/// The reverse path has 0.89 M parameters and, for a 256x256 image, 0.18 G multiply-accumulates; the
-/// encoder has 0.70 M and 0.32 G.
+/// The reverse path has 0.89 M parameters and, for a 256x256 image, 0.18 G multiply-accumulates;
+/// the encoder has 0.70 M and 0.32 G.
 fn reverse_path(params: &Params) -> Result<ReversePath, ModelError> {
     let [c1, c2, c3] = CHANNELS;
     let fusion = params.pp("fusion");
@@ -182,7 +183,8 @@ mod tests {
         features: Features,
     }
 
-    // Sizes that are no multiple of the strides tell TensorFlow's padding from PyTorch's at every stage.
+    // Sizes that are no multiple of the strides tell TensorFlow's padding from PyTorch's at every
+    // stage.
     #[test]
     fn odd_sizes_are_padded_as_tensorflow_does() {
         let Weights::Embedded(bytes) = LITE0.weights else { panic!("no embedded weights") };

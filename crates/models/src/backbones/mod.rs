@@ -1,4 +1,5 @@
-//! The registered backbones. To add one: one file here, its `mod` line, and its line in [`BACKBONES`].
+//! The registered backbones. To add one: one file here, its `mod` line, and its line in
+//! [`BACKBONES`].
 
 mod dinov2;
 mod key_pattern;

@@ -1,7 +1,9 @@
-//! ResNets with the tensor names of torchvision's checkpoints, and the reverse paths that mirror them.
+//! ResNets with the tensor names of torchvision's checkpoints, and the reverse paths that mirror
+//! them.
 //!
-//! He et al. 2016, arXiv:1512.03385; the stride of a bottleneck is on its 3x3 convolution, as in torchvision. Wide
-//! ResNet: Zagoruyko and Komodakis 2016, arXiv:1605.07146. Reverse path: Deng and Li, CVPR 2022, arXiv:2201.10703.
+//! He et al. 2016, arXiv:1512.03385; the stride of a bottleneck is on its 3x3 convolution, as in
+//! torchvision. Wide ResNet: Zagoruyko and Komodakis 2016, arXiv:1605.07146. Reverse path: Deng and
+//! Li, CVPR 2022, arXiv:2201.10703.
 
 use fmam_ops::{Activation, Nonlinearity};
 
@@ -123,7 +125,7 @@ struct Network {
     bottleneck: bool,
     /// Blocks of each layer.
     depths: [usize; 4],
-    /// How many times wider than plain the 3x3 convolutions of a bottleneck are.
+    /// Width of a bottleneck's 3x3 convolutions, relative to the plain network.
     widening: usize,
     channels: [usize; 3],
 }
@@ -205,9 +207,10 @@ impl Network {
         Ok(Box::new(TappedChain { blocks, taps }))
     }
 
-    /// Fusion brings the scales to the size of the coarsest by 3x3 convolutions of stride 2 and joins
-    /// them; the embedding is one more layer of the encoder's kind, of stride 2; the decoder's layers
-    /// are the encoder's backwards, each with a transposed convolution in place of the stride.
+    /// Fusion brings the scales to the size of the coarsest by 3x3 convolutions of stride 2 and
+    /// joins them; the embedding is one more layer of the encoder's kind, of stride 2; the
+    /// decoder's layers are the encoder's backwards, each with a transposed convolution in place of
+    /// the stride.
     ///
     /// Parameters in millions and multiply-accumulates in G for a 256x256 image, of the encoder to
     /// layer 3 and of the reverse path:
@@ -245,14 +248,15 @@ impl Network {
     }
 }
 
-/// What a block does to height and width.
+/// The change of height and width by a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Resize {
     Stride(usize),
     Double,
 }
 
-/// A convolution of side `kernel` with a stride, or the 2x2 transposed convolution that doubles the size.
+/// A convolution of side `kernel` with a stride, or the 2x2 transposed convolution that doubles the
+/// size.
 fn resizing(
     conv: &Params,
     bn: &Params,

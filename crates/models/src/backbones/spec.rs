@@ -6,7 +6,8 @@ use crate::{ModelError, Params, Preprocess};
 
 /// A registered backbone: its facts as data, and the functions that build its networks.
 ///
-/// Tests walk [`crate::BACKBONES`] and hold each specification against the networks that it describes.
+/// Tests walk [`crate::BACKBONES`] and hold each specification against the networks that it
+/// describes.
 pub struct BackboneSpec {
     /// The name that a user gives.
     pub name: &'static str,
@@ -20,19 +21,19 @@ pub struct BackboneSpec {
     pub preprocess: Preprocess,
     /// The source of the weights when no file is given.
     pub weights: Weights,
-    /// Whether features are signed, because no ReLU follows them.
+    /// True where features are signed, because no ReLU follows them.
     pub has_signed_features: bool,
     /// Height and width in pixels that an image may have at most; `None` for any.
     pub largest_side: Option<usize>,
-    /// Upper bound of the relative error of each scale when the network computes in bf16; `None` for a
-    /// network that computes in f32 whatever precision is asked for.
+    /// Upper bound of the relative error of each scale when the network computes in bf16; `None`
+    /// for a network that computes in f32 whatever precision is asked for.
     pub bf16_error: Option<f64>,
-    /// The place of the encoder's last block among its parameters: the block that gives the coarsest
-    /// scale from an input of its own size.
+    /// The place of the encoder's last block among its parameters: the block that gives the
+    /// coarsest scale from an input of its own size.
     pub last_block: &'static str,
-    /// Tensors of the published checkpoint that features do not need, where `{a,b}` stands for `a` or
-    /// `b`. Any other surplus tensor is refused. The counters `num_batches_tracked` follow from the
-    /// normalisation that they belong to.
+    /// Tensors of the published checkpoint that features do not need, where `{a,b}` stands for `a`
+    /// or `b`. Any other surplus tensor is refused. The counters `num_batches_tracked` follow from
+    /// the normalisation that they belong to.
     pub unused_keys: &'static [&'static str],
     /// Parameters of the students that no loss depends on: biases before a 1x1 convolution whose
     /// normalisation takes them out again.
@@ -61,8 +62,8 @@ pub struct PublishedWeights {
     pub title: &'static str,
     /// The address of the file.
     pub url: &'static str,
-    /// SHA-256 of the file: 64 hexadecimal digits, or the first 8 where the publisher puts no more into
-    /// the file's name.
+    /// SHA-256 of the file: 64 hexadecimal digits, or the first 8 where the publisher puts no more
+    /// into the file's name.
     pub sha256: &'static str,
     /// SPDX identifier of the licence.
     pub licence: &'static str,
@@ -80,12 +81,14 @@ pub(crate) enum Students {
 }
 
 impl BackboneSpec {
-    /// Whether the backbone can be trained: without, it has no student, no cloner and no gradients.
+    /// True for a backbone that can be trained; another one has no student, no cloner and no
+    /// gradients.
     pub fn has_students(&self) -> bool {
         !matches!(self.students, Students::None)
     }
 
-    /// Whether the published checkpoint has the tensor `key` for a part that features do not need.
+    /// True where the published checkpoint has the tensor `key` for a part that features do not
+    /// need.
     pub(crate) fn is_unused_key(&self, key: &str) -> bool {
         matches_any(self.unused_keys, key)
     }

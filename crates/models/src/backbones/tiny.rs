@@ -47,8 +47,8 @@ fn encoder(params: &Params) -> Result<Box<dyn Encoder>, ModelError> {
     Ok(Box::new(TappedChain { blocks, taps: vec![1, 3, 5] }))
 }
 
-/// Joins one scale after the other on the way down to stride 32, and gives one after the other on the
-/// way up.
+/// Joins one scale after the other on the way down to stride 32, and gives one after the other on
+/// the way up.
 fn reverse_path(params: &Params) -> Result<ReversePath, ModelError> {
     let [c1, c2, c3] = CHANNELS;
     let fuse = |i: usize, channels| -> Result<Chain, ModelError> {

@@ -1,7 +1,8 @@
 //! VGG-16 without batch normalisation, with the tensor names of torchvision's checkpoint.
 //!
-//! Simonyan and Zisserman 2015, arXiv:1409.1556. Features are taken behind the second, third and fourth
-//! pooling, as multiresolution distillation (Salehi et al., CVPR 2021) takes them behind each.
+//! Simonyan and Zisserman 2015, arXiv:1409.1556. Features are taken behind the second, third and
+//! fourth pooling, as multiresolution distillation (Salehi et al., CVPR 2021) takes them behind
+//! each.
 
 use fmam_ops::Nonlinearity;
 
@@ -31,7 +32,8 @@ pub(super) static VGG16: BackboneSpec = BackboneSpec {
     students: Students::Mirrored,
 };
 
-/// Index, in torchvision's sequence, and output channels of the convolutions between one pooling and the next.
+/// Index, in torchvision's sequence, and output channels of the convolutions between one pooling
+/// and the next.
 const STAGES: [&[(usize, usize)]; 4] = [
     &[(0, 64), (2, 64)],
     &[(5, 128), (7, 128)],

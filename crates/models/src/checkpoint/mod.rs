@@ -1,7 +1,7 @@
 //! Reading and writing of weights: safetensors and the two formats of `torch.save`.
 //!
-//! Modules in reading order: `tensor_file` (safetensors), `state_dict` (the formats told apart by content),
-//! `pickle` and `pickle_value` (the part of Python's pickle that a state dict needs).
+//! Modules in reading order: `tensor_file` (safetensors), `state_dict` (the formats told apart by
+//! content), `pickle` and `pickle_value` (the part of Python's pickle that a state dict needs).
 
 mod pickle;
 mod pickle_value;

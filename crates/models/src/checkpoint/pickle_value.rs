@@ -1,4 +1,4 @@
-//! What the pickle of a state dict is made of, and the calls that make it.
+//! The values in the pickle of a state dict, and the calls that make them.
 
 use std::rc::Rc;
 
@@ -93,7 +93,7 @@ pub(crate) fn storage(id: &Value) -> Option<Storage> {
     }
 }
 
-/// What a call of a [`Global`] gives.
+/// The result of a call of a [`Global`].
 pub(crate) fn call(callable: &Value, args: &Value) -> Option<Value> {
     let (Value::Global(global), Value::Tuple(args, _)) = (callable, args) else { return None };
     match (global, &args[..]) {

@@ -15,9 +15,10 @@ use crate::ModelError;
 const LEGACY_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
 
-/// Reads a state dict onto the CPU: a safetensors file, or what `torch.save(model.state_dict(), path)` writes, in its zip
-/// format or the one before PyTorch 1.6. The content decides, not the file's name. Tensors are contiguous and keep
-/// their type: f32, f64, f16, bf16 or i64. Nothing in the file is executed.
+/// Reads a state dict onto the CPU: a safetensors file, or what `torch.save(model.state_dict(),
+/// path)` writes, in its zip format or the one before PyTorch 1.6. The content decides, not the
+/// file's name. Tensors are contiguous and keep their type: f32, f64, f16, bf16 or i64. Nothing in
+/// the file is executed.
 ///
 /// # Errors
 /// [`ModelError::Read`] when the file is missing, damaged, or holds more than tensors by name.
@@ -104,8 +105,8 @@ fn zipped(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, StateDictError> {
         .collect()
 }
 
-/// Pickles in a row: magic number, protocol version, facts on the machine, the dict, the keys of the storages; then
-/// for each storage the number of its elements (i64) and the elements.
+/// Pickles in a row: magic number, protocol version, facts on the machine, the dict, the keys of
+/// the storages; then for each storage the number of its elements (i64) and the elements.
 fn legacy(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, StateDictError> {
     let mut rest = bytes.strip_prefix(LEGACY_MAGIC).ok_or(StateDictError::Truncated)?;
     let mut next = || -> Result<Value, StateDictError> {
@@ -174,7 +175,8 @@ fn tensor(
     let last = shape.iter().zip(strides).try_fold(*offset, |last, (size, stride)| {
         last.checked_add(size.saturating_sub(1).checked_mul(*stride)?)
     });
-    // A view may repeat elements; none of a state dict does, and one that does could be of any size.
+    // A view may repeat elements; none of a state dict does, and one that does could be of any
+    // size.
     let count = match (count, last) {
         (Some(0), _) => 0,
         (Some(count), Some(last)) if last < storage.len && count <= storage.len => count,

@@ -6,8 +6,8 @@ use candle_core::{Device, Tensor};
 
 use crate::ModelError;
 
-/// Writes `tensors` as a safetensors file, each in its own type. The file appears whole or not at all,
-/// and a missing folder is made; the same tensors give the same bytes.
+/// Writes `tensors` as a safetensors file, each in its own type. The file appears whole or not at
+/// all, and a missing folder is made; the same tensors give the same bytes.
 ///
 /// # Errors
 /// [`ModelError::Write`] when the folder is not writable or the disk is full.
@@ -30,7 +30,8 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> candle_core::Result<BTreeMap<String, T
     Ok(candle_core::safetensors::load_buffer(bytes, &Device::Cpu)?.into_iter().collect())
 }
 
-/// [`save_tensors`] with metadata. Metadata of more than one entry makes the bytes depend on the hasher.
+/// [`save_tensors`] with metadata. Metadata of more than one entry makes the bytes depend on the
+/// hasher.
 pub(crate) fn save(
     path: &Path,
     tensors: &BTreeMap<String, Tensor>,

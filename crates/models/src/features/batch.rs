@@ -6,11 +6,12 @@ use crate::ModelError;
 /// Stacks images into what a backbone takes.
 ///
 /// # Shapes and units
-/// Gives `[N, 3, H, W]` f32, scaled as `preprocess` says. In memory it is channels last, as the images are, which is
-/// what the CPU operators want.
+/// Gives `[N, 3, H, W]` f32, scaled as `preprocess` says. In memory it is channels last, as the
+/// images are, which is what the CPU operators want.
 ///
 /// # Errors
-/// [`ModelError::EmptyBatch`] when there is no image, [`ModelError::MixedSizes`] when they differ in size.
+/// [`ModelError::EmptyBatch`] when there is no image, [`ModelError::MixedSizes`] when they differ
+/// in size.
 pub fn to_batch(images: &[RgbImage], preprocess: Preprocess, device: &Device) -> Result<Tensor, ModelError> {
     let size = images.first().ok_or(ModelError::EmptyBatch)?.size();
     if let Some(other) = images.iter().find(|image| image.size() != size) {
@@ -31,7 +32,8 @@ pub fn to_batch(images: &[RgbImage], preprocess: Preprocess, device: &Device) ->
     Ok(batch.permute((0, 3, 1, 2))?)
 }
 
-/// How pixel values are scaled before a backbone sees them: `(value / 255 - mean) / std` per channel.
+/// The scaling of pixel values before a backbone sees them: `(value / 255 - mean) / std` per
+/// channel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Preprocess {
     /// Mean of R, G, B on the 0..=1 scale.

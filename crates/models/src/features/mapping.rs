@@ -13,7 +13,7 @@ pub struct FeatureMappingConfig {
     pub kernel: usize,
     /// Hidden channels per channel of the scale, at least 1.
     pub width: usize,
-    /// Whether features are whitened by the statistics of normal images first.
+    /// True to whiten features by the statistics of normal images first.
     pub whiten: bool,
     /// Share of the mean variance that is added to every variance before it is inverted, above 0.
     pub shrinkage: f64,

@@ -1,7 +1,8 @@
 //! Multi-scale features: their type, the images that go in, and what adapts them to normal data.
 //!
-//! Modules in reading order: `pyramid` ([`FeaturePyramid`]), `batch` ([`Preprocess`], [`to_batch`]),
-//! `whitening` ([`FeatureMoments`]), `mapping` ([`FeatureMapping`]), `output_affine` ([`OutputAffine`]).
+//! Modules in reading order: `pyramid` ([`FeaturePyramid`]), `batch` ([`Preprocess`],
+//! [`to_batch`]), `whitening` ([`FeatureMoments`]), `mapping` ([`FeatureMapping`]), `output_affine`
+//! ([`OutputAffine`]).
 
 mod batch;
 mod mapping;

@@ -20,8 +20,8 @@ impl FeaturePyramid {
     /// The images of all `parts`, which have the same scales, one after the other.
     ///
     /// # Errors
-    /// [`ModelError::EmptyBatch`] without a part, [`ModelError::PyramidShape`] for parts with other numbers of scales,
-    /// [`ModelError::Tensor`] for scales of other shapes.
+    /// [`ModelError::EmptyBatch`] without a part, [`ModelError::PyramidShape`] for parts with other
+    /// numbers of scales, [`ModelError::Tensor`] for scales of other shapes.
     pub fn concat(parts: &[&Self]) -> Result<Self, ModelError> {
         let first = parts.first().ok_or(ModelError::EmptyBatch)?;
         if let Some(other) = parts.iter().find(|part| part.scales.len() != first.scales.len()) {

@@ -159,7 +159,8 @@ impl Scale {
 }
 
 impl Whitening {
-    /// What was saved under frozen `params`. Under trainable ones it must be [`Whitening::measure`]d before use.
+    /// The saved statistics under frozen `params`. Under trainable ones [`Whitening::measure`] must
+    /// come before the first use.
     pub(crate) fn new(channels: &[usize], params: &Params) -> Result<Self, ModelError> {
         let scales = channels.iter().enumerate().map(|(k, &c)| {
             let params = params.pp(k);

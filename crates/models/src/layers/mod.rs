@@ -1,8 +1,9 @@
-//! The blocks that networks are made of, in the trainable and the frozen form that `Params` decide between.
+//! The blocks that networks are made of, in the trainable and the frozen form that `Params` decide
+//! between.
 //!
-//! Modules in reading order: `conv_bn` (a convolution with its normalisation and nonlinearity), `block`
-//! (what a network is a chain of), `inverted_residual`, `encoder` (a chain with taps), `reverse_path`
-//! (the decoder of every backbone).
+//! Modules in reading order: `conv_bn` (a convolution with its normalisation and nonlinearity),
+//! `block` (what a network is a chain of), `inverted_residual`, `encoder` (a chain with taps),
+//! `reverse_path` (the decoder of every backbone).
 
 mod block;
 mod conv_bn;

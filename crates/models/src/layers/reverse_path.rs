@@ -4,7 +4,8 @@ use super::{Chain, ConvBn, ConvShape, Norm, chain, run};
 use crate::{ModelError, Params};
 
 /// The network of the reverse student, from features to features of the same shapes: fusion of the
-/// scales, an embedding at half the resolution of the coarsest, and stages that lead back to each scale.
+/// scales, an embedding at half the resolution of the coarsest, and stages that lead back to each
+/// scale.
 ///
 /// # Source
 /// Deng and Li, CVPR 2022, arXiv:2201.10703.
@@ -17,11 +18,11 @@ pub(crate) struct ReversePath {
 
 /// The way from all scales to one activation.
 pub(crate) enum Fusion {
-    /// The chains bring every scale but the coarsest, finest first, to the size of the coarsest; all are
-    /// concatenated.
+    /// The chains bring every scale but the coarsest, finest first, to the size of the coarsest;
+    /// all are concatenated.
     Joined(Vec<Chain>),
-    /// `first` takes the finest scale; each of `rest` takes the next scale, concatenated to the result
-    /// of the chain before.
+    /// `first` takes the finest scale; each of `rest` takes the next scale, concatenated to the
+    /// result of the chain before.
     Stepwise { first: Chain, rest: Vec<Chain> },
 }
 
@@ -37,12 +38,14 @@ const RELU: Norm = Norm { epsilon: 1e-5, nonlinearity: Nonlinearity::Relu };
 const LINEAR: Norm = Norm { epsilon: 1e-5, nonlinearity: Nonlinearity::Identity };
 
 impl ReversePath {
-    /// The reverse path for scales of `channels`, finest first, each of half the resolution of the one
-    /// before. It ends in a linear layer at each scale where features are signed, else in a ReLU.
+    /// The reverse path for scales of `channels`, finest first, each of half the resolution of the
+    /// one before. It ends in a linear layer at each scale where features are signed, else in a
+    /// ReLU.
     ///
     /// Fusion halves each scale by 3x3 convolutions of stride 2, each to the channels of the next
-    /// scale. The embedding is a convolution of stride 2 and one of stride 1, with the channels of the
-    /// coarsest scale. A stage doubles the size by a transposed convolution and has two convolutions.
+    /// scale. The embedding is a convolution of stride 2 and one of stride 1, with the channels of
+    /// the coarsest scale. A stage doubles the size by a transposed convolution and has two
+    /// convolutions.
     ///
     /// # Errors
     /// As [`Params::get`].
@@ -88,7 +91,8 @@ impl ReversePath {
         Ok(Self { fusion: Fusion::Joined(reductions), embedding: chain([embedding]), stages })
     }
 
-    /// The decoded scales, finest first, of `scales`, finest first: as many as the path was made for.
+    /// The decoded scales, finest first, of `scales`, finest first: as many as the path was made
+    /// for.
     pub(crate) fn forward(&self, scales: &[Activation]) -> Result<Vec<Activation>, ModelError> {
         let mut x = run(&self.embedding, &self.fusion.forward(scales)?)?;
         let mut decoded = Vec::with_capacity(self.stages.len());

@@ -1,4 +1,4 @@
-//! What the crate promises to its users, checked against PyTorch's numbers where there are any.
+//! The promises of the crate to its users, checked against PyTorch's numbers where there are any.
 
 #![expect(clippy::unwrap_used, reason = "these are tests; clippy sees that only inside the test functions")]
 

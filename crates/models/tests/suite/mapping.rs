@@ -67,7 +67,7 @@ fn whitening_alone_can_be_taken_over_and_stands_before_the_trained_part() {
     mapping.copy_whitening(&measured).unwrap();
     let whitened = measured.whiten(&pyramid()).unwrap();
     assert_same(&mapping.whiten(&pyramid()).unwrap(), &whitened, 0.0);
-    // What was taken over is saved with the mapping.
+    // The whitening that was taken over is saved with the mapping.
     let frozen = Params::frozen(params.tensors().unwrap(), "snapshot", &Device::Cpu);
     let rebuilt = FeatureMapping::new(&[4, 6], &config, &frozen).unwrap();
     assert_same(&rebuilt.whiten(&pyramid()).unwrap(), &whitened, 0.0);

@@ -1,4 +1,5 @@
-//! Inputs and expected features of `tests/reference/backbones`; the formulas are in the docstring of its `make.py`.
+//! Inputs and expected features of `tests/reference/backbones`; the formulas are in the docstring
+//! of its `make.py`.
 
 use candle_core::{Device, Tensor};
 use fmam_testkit::assert_close;
@@ -16,7 +17,8 @@ pub(crate) struct Features {
 }
 
 impl Features {
-    /// Asserts that `actual`, of the network `name`, has these features, to `tolerance` of the largest.
+    /// Asserts that `actual`, of the network `name`, has these features, to `tolerance` of the
+    /// largest.
     #[track_caller]
     pub(crate) fn assert_match_to(&self, tolerance: f32, name: &str, actual: &Tensor) {
         assert_eq!(actual.dims(), self.shape, "{name}: {}", self.scale);

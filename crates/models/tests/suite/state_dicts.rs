@@ -235,7 +235,8 @@ fn every_key_is_accounted_for() {
         "x.pth: 2 tensor(s) do not belong to this architecture: head.bias, layer1.2.conv1.weight"
     );
 
-    // Near misses of what a whole checkpoint has beyond the features: the head, layer 4 and counters.
+    // Near misses of what a whole checkpoint has beyond the features: the head, layer 4 and
+    // counters.
     let foreign = [
         "fc.weight_g",
         "layer1.0.bn3.num_batches_tracked",

@@ -68,7 +68,7 @@ fn original() -> LoadedBackbone {
     load(ORIGINAL.clone()).unwrap()
 }
 
-// What the documentation of the network says.
+// The documentation of the network states these figures.
 #[test]
 fn candles_network_differs_from_the_published_one_as_documented() {
     let fixture = fixture(named(NAME)).unwrap();
@@ -121,7 +121,7 @@ fn it_computes_in_f32_whatever_is_asked_for() {
 
 #[test]
 fn every_patch_is_at_its_place() {
-    // What changes most where one patch of the image changes.
+    // The features of the patch that changes in the image change most.
     let backbone = original();
     let mut pixels = vec![0.0_f32; 3 * 56 * 56];
     for (y, x) in (28..42).flat_map(|y| (14..28).map(move |x| (y, x))) {
@@ -205,9 +205,9 @@ fn it_has_no_student_and_passes_no_gradients() {
 /// Set in the process that does the work of the test below.
 const STRESS: &str = "FMAM_TEST_DINOV2_STRESS";
 
-// A worker of rayon that waits for its part of a matrix product takes another image meanwhile. The network
-// for a new size must therefore not be built under a lock. A process of its own, since a deadlock ends
-// with its process alone, and since candle reads the number of threads once.
+// A worker of rayon that waits for its part of a matrix product takes another image meanwhile. The
+// network for a new size must therefore not be built under a lock. A process of its own, since a
+// deadlock ends with its process alone, and since candle reads the number of threads once.
 #[test]
 fn images_of_changing_sizes_are_taken_in_parallel() {
     if std::env::var_os(STRESS).is_some() {

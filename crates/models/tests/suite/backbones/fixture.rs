@@ -1,4 +1,5 @@
-//! The fixture of a backbone, and whole state dicts filled by the formula of `tests/reference/backbones/make.py`.
+//! The fixture of a backbone, and whole state dicts filled by the formula of
+//! `tests/reference/backbones/make.py`.
 
 use std::collections::BTreeMap;
 
@@ -66,7 +67,8 @@ pub(super) fn fixture(spec: &BackboneSpec) -> Option<Fixture> {
     Some(fmam_testkit::read_fixture(&name))
 }
 
-/// Elements of the largest tensor that is made: the classifier of VGG-16 would take longer than all tests.
+/// Elements of the largest tensor that is made: the classifier of VGG-16 would take longer than all
+/// tests.
 const LARGEST: usize = 1 << 24;
 
 /// The whole published state dict with values of the formula, but for tensors that are huge.

@@ -1,4 +1,5 @@
-//! The promises of every registered backbone, checked by a walk over `BACKBONES`, and a few of single ones.
+//! The promises of every registered backbone, checked by a walk over `BACKBONES`, and a few of
+//! single ones.
 //!
 //! With the environment variable `FMAM_BACKBONE=NAME` the walks take only the backbone NAME.
 
@@ -26,7 +27,7 @@ fn registered() -> impl Iterator<Item = &'static BackboneSpec> {
     BACKBONES.iter().copied().filter(move |spec| only.is_none_or(|name| spec.name == name))
 }
 
-/// Those of [`registered`] that have students.
+/// The backbones of [`registered`] that have students.
 pub(crate) fn trainable() -> impl Iterator<Item = &'static BackboneSpec> {
     registered().filter(|spec| spec.has_students())
 }

@@ -7,7 +7,8 @@ use super::fixture::{Case, fixture};
 use super::{named, registered, teacher, trainable};
 use crate::reference::image;
 
-// Inputs that the strides do not divide are refused; EfficientNet-Lite0's is checked beside its encoder.
+// Inputs that the strides do not divide are refused; EfficientNet-Lite0's is checked beside its
+// encoder.
 #[test]
 fn every_backbone_gives_the_published_networks_features() {
     for spec in registered() {

@@ -26,7 +26,8 @@ fn norm(values: impl IntoIterator<Item = f64>) -> f64 {
     values.into_iter().map(|value| value * value).sum::<f64>().sqrt()
 }
 
-/// The error of each scale as a share of the scale. No network in bf16 comes closer than a part in a thousand.
+/// The error of each scale as a share of the scale. No network in bf16 comes closer than a part in
+/// a thousand.
 #[track_caller]
 fn assert_rounded(what: &str, [expected, actual]: [&FeaturePyramid; 2], bound: f64) {
     assert_eq!(actual.scales.len(), expected.scales.len(), "{what}");
@@ -38,7 +39,8 @@ fn assert_rounded(what: &str, [expected, actual]: [&FeaturePyramid; 2], bound: f
     }
 }
 
-// PyTorch's autocast moves the features of EfficientNet-Lite0 by 1.8, 2.5 and 3.5 per cent on the same image.
+// PyTorch's autocast moves the features of EfficientNet-Lite0 by 1.8, 2.5 and 3.5 per cent on the
+// same image.
 #[test]
 fn teachers_give_rounded_features() {
     for spec in registered() {

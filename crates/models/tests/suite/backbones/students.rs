@@ -19,8 +19,8 @@ pub(crate) fn squares(pyramid: &FeaturePyramid) -> Tensor {
     Tensor::stack(&terms, 0).unwrap().sum_all().unwrap()
 }
 
-/// Sum over the scales of the mean square distance to noise. Where a scale comes out of a batch normalisation,
-/// [`squares`] depends on no parameter before it: mean and mean square are given.
+/// Sum over the scales of the mean square distance to noise. Where a scale comes out of a batch
+/// normalisation, [`squares`] depends on no parameter before it: mean and mean square are given.
 pub(crate) fn distance_to_noise(pyramid: &FeaturePyramid) -> Tensor {
     let terms: Vec<Tensor> = pyramid
         .scales
@@ -63,8 +63,8 @@ pub(crate) fn assert_every_parameter_learns(params: &Params, grads: &GradStore) 
     assert!(idle.is_empty(), "{idle:?}");
 }
 
-/// Parameters that no loss depends on, with their largest gradients. Weights before another normalisation
-/// have none at the start, so ten steps are taken where one seems idle.
+/// Parameters that no loss depends on, with their largest gradients. Weights before another
+/// normalisation have none at the start, so ten steps are taken where one seems idle.
 fn idle_parameters(params: &Params, forward: impl Fn() -> FeaturePyramid) -> BTreeMap<String, f32> {
     let mut adam = Adam::new(params.vars(), AdamConfig::default()).unwrap();
     let mut idle: Option<BTreeMap<String, f32>> = None;
@@ -142,7 +142,8 @@ fn students_have_the_teachers_shapes_and_every_parameter_learns() {
     }
 }
 
-/// A network whose running statistics have settled on one batch, its tensors, and the frozen form built from them.
+/// A network whose running statistics have settled on one batch, its tensors, and the frozen form
+/// built from them.
 struct Settled<S: ?Sized> {
     trained: Box<S>,
     tensors: BTreeMap<String, Tensor>,
@@ -162,8 +163,8 @@ fn settle<S: ?Sized>(build: impl Fn(&Params) -> Box<S>, forward: impl Fn(&S)) ->
     Settled { trained, tensors, frozen }
 }
 
-// The running statistics become those of the one batch, but for the unbiased variance: with 8 * 4 * 4 values a channel
-// at stride 32 a factor of 128 / 127, less elsewhere.
+// The running statistics become those of the one batch, but for the unbiased variance: with 8 * 4 *
+// 4 values a channel at stride 32 a factor of 128 / 127, less elsewhere.
 #[test]
 fn a_frozen_student_evaluates_as_the_trained_one() {
     let teacher = load_backbone("tiny", None, &Device::Cpu).unwrap();
@@ -226,7 +227,7 @@ fn images_and_pyramids_of_another_shape_are_refused() {
     assert!(matches!(reverse.forward(&short), Err(ModelError::PyramidShape { .. })));
 }
 
-// What the documentation of the networks says.
+// The documentation of the networks states these figures.
 #[test]
 fn students_have_as_many_parameters_as_documented() {
     for (name, symmetric, reverse) in
