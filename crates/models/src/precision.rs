@@ -28,7 +28,7 @@ impl Precision {
         }
     }
 
-    /// Whether it is the default.
+    /// True for the default.
     pub fn is_f32(&self) -> bool {
         *self == Self::F32
     }

@@ -286,7 +286,7 @@ fn override_config(config: &mut ExperimentConfig, args: &Args) -> Result<()> {
 
 /// Backbones without weights of their own have those that `fmam weights fetch` brought.
 pub(crate) fn use_fetched(config: &mut ExperimentConfig) {
-    for entry in BACKBONES.iter().filter(|entry| matches!(entry.weights, Weights::File)) {
+    for entry in BACKBONES.iter().filter(|entry| matches!(entry.weights, Weights::File(_))) {
         let is_open = config.backbones.iter().any(|name| name == entry.name)
             && !config.weights.contains_key(entry.name);
         if let Some(path) = fetched_weights(entry.name).filter(|_| is_open) {

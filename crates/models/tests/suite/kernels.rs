@@ -3,20 +3,18 @@
 use candle_core::{Device, Tensor, Var};
 use fmam_core::Seed;
 use fmam_models::{
-    AnomalyHead, BACKBONES, Backbone, FeatureMapping, FeatureMappingConfig, FeaturePyramid, LoadedBackbone,
+    AnomalyHead, Backbone, FeatureMapping, FeatureMappingConfig, FeaturePyramid, LoadedBackbone,
     OutputAffine, Params, UNet,
 };
 use fmam_ops::Kernels;
 
-use crate::checkpoints::teacher;
+use crate::backbones::{distance_to_noise, named, teacher};
 use crate::reference::image;
-use crate::students::distance_to_noise;
 
 const SHAPE: [usize; 4] = [2, 3, 64, 96];
 
 fn tiny(kernels: Kernels) -> LoadedBackbone {
-    let entry = BACKBONES.iter().find(|entry| entry.name == "tiny").unwrap();
-    teacher(entry).with_kernels(kernels)
+    teacher(named("tiny")).with_kernels(kernels)
 }
 
 fn pyramid(scale: Tensor) -> FeaturePyramid {
