@@ -4,7 +4,7 @@ use fmam_core::{ImageSize, Label, Split};
 use image::ExtendedColorType::{L8, Rgb8};
 use image::ImageFormat::Png;
 
-use super::DemoConfig;
+use super::config::DemoConfig;
 use super::source::DemoSource;
 use crate::DatasetError;
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use fmam_core::{ImageSize, Sample, Split};
 use serde::Deserialize;
 
-use crate::decode::MaskFormat;
-use crate::files::{image_files, required_images, sample, stem_of};
+use super::files::{image_files, required_images, sample, stem_of};
+use crate::source::MaskFormat;
 use crate::{Category, Dataset, DatasetEntry, DatasetError, DatasetOptions};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {

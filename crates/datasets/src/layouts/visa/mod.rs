@@ -1,6 +1,8 @@
 //! VisA (Zou, Jeong, Pemula, Zhang and Dabeer, ECCV 2022, arXiv:2207.14315) in its own layout; the one-class split,
 //! which trains on normal images only.
 
+mod csv;
+
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -8,9 +10,9 @@ use std::path::{Component, Path, PathBuf};
 
 use fmam_core::{ImageSize, Sample, Split};
 
-use crate::csv::{self, Record};
-use crate::decode::MaskFormat;
-use crate::files::{sample, subfolders};
+use self::csv::Record;
+use super::files::{sample, subfolders};
+use crate::source::MaskFormat;
 use crate::{Category, Dataset, DatasetEntry, DatasetError, DatasetOptions, RowProblem};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {

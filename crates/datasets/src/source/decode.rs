@@ -6,8 +6,9 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use fmam_core::{ImageSize, Mask, RgbImage, SourceError};
 use image::{DynamicImage, ImageFormat, ImageReader};
 
-use crate::area::resize_by_area;
-use crate::{DatasetError, jpeg};
+use super::area::resize_by_area;
+use super::jpeg;
+use crate::DatasetError;
 
 /// Decodes a PNG, JPEG, BMP or TIFF file of any colour type to 8-bit RGB and, where `size` is given, resizes
 /// it to exactly that size; the aspect ratio is not kept, as the field's protocols have it.

@@ -1,70 +1,15 @@
-//! What the data sets made of files share: listing folders, joining masks by stem, and the source over a
-//! list.
+//! Listing of folders and joining of masks by stem, which the layouts share.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use fmam_core::{ImageSize, Label, Mask, RgbImage, Sample, SampleSource, SourceError, Split};
+use fmam_core::{Label, Sample, Split};
 
-use crate::decode::{MaskFormat, check_mask_size, load_mask_of};
-use crate::{DatasetError, load_image};
+use crate::DatasetError;
 
 /// Extensions, in lower case, of the files that are read as images.
 pub(crate) const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
-
-/// A [`SampleSource`] that decodes image files on request.
-pub(crate) struct FileSource {
-    samples: Vec<Sample>,
-    size: ImageSize,
-    masks: MaskFormat,
-}
-
-impl FileSource {
-    /// Checks that every mask has its image's size, by the files' headers.
-    pub(crate) fn new(
-        samples: Vec<Sample>,
-        size: ImageSize,
-        masks: MaskFormat,
-    ) -> Result<Self, DatasetError> {
-        for sample in &samples {
-            if let Some(mask) = &sample.mask_path {
-                check_mask_size(mask, &sample.image_path)?;
-            }
-        }
-        Ok(Self { samples, size, masks })
-    }
-}
-
-impl SampleSource for FileSource {
-    fn len(&self) -> usize {
-        self.samples.len()
-    }
-
-    fn sample(&self, index: usize) -> &Sample {
-        &self.samples[index]
-    }
-
-    fn image(&self, index: usize) -> Result<RgbImage, SourceError> {
-        Ok(load_image(&self.samples[index].image_path, Some(self.size))?)
-    }
-
-    fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {
-        let sample = &self.samples[index];
-        let path = match (sample.label, &sample.mask_path) {
-            (Label::Normal, _) => return Ok(Some(Mask::empty(self.size))),
-            (Label::Anomalous, None) => return Ok(None),
-            (Label::Anomalous, Some(path)) => path,
-        };
-        match load_mask_of(self.masks, path, &sample.image_path, self.size) {
-            Err(DatasetError::BlankMask { mask, .. }) if self.masks == MaskFormat::BinaryOrBlank => {
-                tracing::warn!(mask = %mask.display(), "the mask of an anomalous image has no anomalous pixel");
-                Ok(Some(Mask::empty(self.size)))
-            }
-            loaded => Ok(Some(loaded?)),
-        }
-    }
-}
 
 /// A normal sample (`defect_type` is `None`) or an anomalous one, so far without a mask. Its id is
 /// `SPLIT/GROUP/STEM`.

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use fmam_core::{ImageSize, Split};
 
-use crate::decode::MaskFormat;
-use crate::files::{
+use super::files::{
     EXTENSIONS, by_stem, category_folders, find_category, image_files, mask_of, name_of, normal_samples,
     required_images, sample, stem_of, subfolders,
 };
+use crate::source::MaskFormat;
 use crate::{Category, Dataset, DatasetEntry, DatasetError, DatasetOptions};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use fmam_core::{ImageSize, Split};
 
-use crate::decode::MaskFormat;
-use crate::files::{by_stem, files_with, mask_of, name_of, required_images, sample, subfolders};
+use super::files::{by_stem, files_with, mask_of, name_of, required_images, sample, subfolders};
+use crate::source::MaskFormat;
 use crate::{Category, Dataset, DatasetEntry, DatasetError, DatasetOptions};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {

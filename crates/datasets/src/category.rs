@@ -1,0 +1,53 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use fmam_core::{ImageSize, Label, Sample, SampleSource};
+
+use crate::source::{FileSource, MaskFormat};
+use crate::{CachedSource, DEFAULT_CACHE_BYTES, DatasetError};
+
+/// One category: a product of which normal images are learnt and defects are to be found.
+#[derive(Clone)]
+pub struct Category {
+    /// Its name in the data set.
+    pub name: String,
+    /// Normal images to fit on.
+    pub train: Arc<dyn SampleSource>,
+    /// Normal and anomalous images, with masks where the data set has them.
+    pub test: Arc<dyn SampleSource>,
+}
+
+impl std::fmt::Debug for Category {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Category")
+            .field("name", &self.name)
+            .field("n_train", &self.train.len())
+            .field("n_test", &self.test.len())
+            .finish()
+    }
+}
+
+impl Category {
+    /// A category of image files under `folder`, after the checks that all layouts share.
+    pub(crate) fn from_files(
+        name: &str,
+        folder: &Path,
+        train: Vec<Sample>,
+        test: Vec<Sample>,
+        size: ImageSize,
+        masks: MaskFormat,
+    ) -> Result<Self, DatasetError> {
+        for missing in [Label::Normal, Label::Anomalous] {
+            if !test.iter().any(|sample| sample.label == missing) {
+                return Err(DatasetError::OneClassTest { folder: folder.to_owned(), missing });
+            }
+        }
+        let train = FileSource::new(train, size, masks)?;
+        let test = FileSource::new(test, size, masks)?;
+        Ok(Self {
+            name: name.to_owned(),
+            train: Arc::new(CachedSource::new(train, DEFAULT_CACHE_BYTES)),
+            test: Arc::new(CachedSource::new(test, DEFAULT_CACHE_BYTES)),
+        })
+    }
+}
