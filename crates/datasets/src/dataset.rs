@@ -1,18 +1,31 @@
 use std::path::{Path, PathBuf};
 
 use fmam_core::ImageSize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::demo::DemoConfig;
-use crate::{Category, DatasetError};
+use crate::{Category, Counts, DatasetError, FileLayout};
 
-/// A registered data set.
+/// A registered data set: everything that the program knows of it.
 pub struct DatasetEntry {
-    /// Name on the command line.
+    /// Name on the command line and in configurations.
     pub name: &'static str,
-    /// One line for a person: what it is and the layout it is read from.
+    /// One line for a person: the title, and the layout it is read from.
     pub summary: &'static str,
-    /// Finds its categories.
+    /// The layout on disk; `None` for a data set that the program generates.
+    pub layout: Option<FileLayout>,
+    /// Categories of a complete copy, sorted, and how many images each has, where that is published.
+    pub published: &'static [(&'static str, Counts)],
+    /// Checks the settings and finds the categories.
     pub open: fn(&DatasetOptions) -> Result<Box<dyn Dataset>, DatasetError>,
+}
+
+impl DatasetEntry {
+    /// Whether the program generates the images, so that no data root is needed.
+    pub fn is_generated(&self) -> bool {
+        self.layout.is_none()
+    }
 }
 
 impl std::fmt::Debug for DatasetEntry {
@@ -21,22 +34,72 @@ impl std::fmt::Debug for DatasetEntry {
     }
 }
 
-/// What a data set is opened with; each takes the part that concerns it.
+/// Input of [`DatasetEntry::open`].
 #[derive(Debug, Clone, Default)]
 pub struct DatasetOptions {
-    /// The data set's own folder or the folder that holds it. The demo set needs none.
+    /// The data set's own folder or the folder that holds it. A generated data set needs none.
     pub root: Option<PathBuf>,
-    /// Seed and counts of the generated demo set.
-    pub demo: DemoConfig,
+    /// The data set's own settings by name. An absent setting has its default, an unknown one is an error.
+    pub settings: Map<String, Value>,
 }
 
 impl DatasetOptions {
-    /// The root, which must be a folder.
-    pub(crate) fn root_for(&self, dataset: &'static str) -> Result<&Path, DatasetError> {
-        let root = self.root.as_deref().ok_or(DatasetError::RootNotGiven { dataset })?;
-        if root.is_dir() { Ok(root) } else { Err(DatasetError::MissingRoot { root: root.to_owned() }) }
+    /// Options with `settings`: a table of a configuration, a settings struct such as
+    /// [`DemoConfig`](crate::DemoConfig), or what [`Dataset::identity`] gave. Nothing, as `None` or a JSON
+    /// `null`, stands for the defaults.
+    ///
+    /// # Errors
+    /// [`DatasetError::SettingsTable`] when `settings` is no table.
+    pub fn new(root: Option<PathBuf>, settings: impl Serialize) -> Result<Self, DatasetError> {
+        match serde_json::to_value(settings) {
+            Ok(Value::Object(settings)) => Ok(Self { root, settings }),
+            Ok(Value::Null) => Ok(Self { root, settings: Map::new() }),
+            _ => Err(DatasetError::SettingsTable),
+        }
+    }
+
+    /// The settings of the data set called `dataset`. Every field of `T` needs a default.
+    pub(crate) fn read<T: DeserializeOwned>(&self, dataset: &'static str) -> Result<T, DatasetError> {
+        let read = |settings: Map<String, Value>| serde_json::from_value::<T>(Value::Object(settings));
+        read(self.settings.clone()).map_err(|source| {
+            // The error of a single setting is the one that tells which setting is wrong.
+            let single = |(key, value): (&String, &Value)| {
+                let source = read(Map::from_iter([(key.clone(), value.clone())])).err()?;
+                Some(DatasetError::Setting { dataset, key: key.clone(), source })
+            };
+            let several = DatasetError::Setting { dataset, key: String::new(), source };
+            self.settings.iter().find_map(single).unwrap_or(several)
+        })
+    }
+
+    /// The value that `recognise` makes of the first folder that holds the data set of `entry`: one of the
+    /// layout's holders within the data root, or the data root itself. There are no settings.
+    pub(crate) fn find<T>(
+        &self,
+        entry: &'static DatasetEntry,
+        recognise: impl Fn(&Path) -> Result<Option<T>, DatasetError>,
+    ) -> Result<T, DatasetError> {
+        let NoSettings {} = self.read(entry.name)?;
+        let root = self.root.as_deref().ok_or(DatasetError::RootNotGiven { dataset: entry.name })?;
+        if !root.is_dir() {
+            return Err(DatasetError::MissingRoot { root: root.to_owned() });
+        }
+        let (holders, expected) =
+            entry.layout.as_ref().map_or((&[][..], ""), |layout| (layout.holders, layout.expected));
+        let candidates = holders.iter().map(|holder| root.join(holder)).chain([root.to_owned()]);
+        for folder in candidates.filter(|folder| folder.is_dir()) {
+            if let Some(found) = recognise(&folder)? {
+                return Ok(found);
+            }
+        }
+        Err(DatasetError::UnrecognizedLayout { dataset: entry.name, root: root.to_owned(), expected })
     }
 }
+
+/// Settings of a data set that has none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoSettings {}
 
 /// An opened data set.
 pub trait Dataset: Send + Sync {
@@ -50,4 +113,24 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// [`DatasetError::UnknownCategory`], or what is wrong with the files.
     fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError>;
+
+    /// The settings that decide the data, defaults filled in, for the record of a run; `null` where the files
+    /// alone decide. [`DatasetOptions::new`] opens the same data with them.
+    fn identity(&self) -> Value {
+        Value::Null
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_come_from_tables_structs_and_nothing() {
+        let settings = |value: Value| DatasetOptions::new(None, value).map(|options| options.settings.len());
+        assert_eq!(settings(serde_json::json!({ "seed": 1 })).unwrap(), 1);
+        assert_eq!(settings(Value::Null).unwrap(), 0);
+        assert!(matches!(settings(serde_json::json!([1])), Err(DatasetError::SettingsTable)));
+        assert_eq!(DatasetOptions::new(None, None::<crate::DemoConfig>).unwrap().settings.len(), 0);
+    }
 }

@@ -24,5 +24,5 @@ pub use counts::{Counts, published_categories, published_counts};
 pub use dataset::{Dataset, DatasetEntry, DatasetOptions};
 pub use demo::{DemoCategory, DemoConfig, write_demo};
 pub use error::{DatasetError, RowProblem};
-pub use layouts::{DATASETS, dataset, textures};
+pub use layouts::{DATASETS, Example, ExampleFile, FileLayout, dataset, textures};
 pub use source::{CachedSource, DEFAULT_CACHE_BYTES, image_size, load_image, load_mask};

@@ -25,31 +25,30 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use fmam_core::{ImageSize, Split};
+
+use serde_json::{Value, json};
 
 pub use self::category::DemoCategory;
 pub use self::config::DemoConfig;
 use self::source::DemoSource;
 pub use self::write::write_demo;
-use crate::{CachedSource, Category, DEFAULT_CACHE_BYTES, Dataset, DatasetEntry, DatasetError};
+use crate::{Category, Dataset, DatasetEntry, DatasetError};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     name: "demo",
     summary: "generated fabrics, on request a flange and a perforated sheet, with exact masks; needs no files",
-    open: |options| Ok(Box::new(Demo::new(&options.demo)?)),
+    layout: None,
+    published: &[],
+    open: |options| {
+        let config: DemoConfig = options.read(ENTRY.name)?;
+        config.check()?;
+        Ok(Box::new(Demo { config }))
+    },
 };
 
 struct Demo {
     config: DemoConfig,
-}
-
-impl Demo {
-    fn new(config: &DemoConfig) -> Result<Self, DatasetError> {
-        config.check()?;
-        Ok(Self { config: config.clone() })
-    }
 }
 
 impl Dataset for Demo {
@@ -67,11 +66,11 @@ impl Dataset for Demo {
         };
         let train = DemoSource::new(&self.config, category, Split::Train, size);
         let test = DemoSource::new(&self.config, category, Split::Test, size);
-        Ok(Category {
-            name: name.to_owned(),
-            train: Arc::new(CachedSource::new(train, DEFAULT_CACHE_BYTES)),
-            test: Arc::new(CachedSource::new(test, DEFAULT_CACHE_BYTES)),
-        })
+        Ok(Category::generated(name, train, test, self.identity()))
+    }
+
+    fn identity(&self) -> Value {
+        json!(self.config)
     }
 }
 

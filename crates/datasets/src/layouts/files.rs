@@ -1,6 +1,6 @@
 //! Listing of folders and joining of masks by stem, which the layouts share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -40,6 +40,41 @@ pub(crate) fn normal_samples(
     let images = required_images(folder, contents, &EXTENSIONS)?;
     let group = name_of(folder);
     Ok(images.into_iter().map(|image| sample(split, &group, image, None)).collect())
+}
+
+/// The anomalous test samples in `folder`, sorted by name, each with its mask in `masks`, which has the
+/// image's stem, followed by `_mask` or not.
+///
+/// # Errors
+/// [`DatasetError::MissingSplit`], [`DatasetError::NoImages`]; [`DatasetError::MissingMask`] for an image
+/// without a mask and [`DatasetError::UnusedMask`] for a mask without an image.
+pub(crate) fn masked_samples(
+    folder: &Path,
+    masks: &Path,
+    contents: &'static str,
+) -> Result<Vec<Sample>, DatasetError> {
+    let defect_type = name_of(folder);
+    let mask_files = image_files(masks)?;
+    let mut unused: BTreeSet<&Path> = mask_files.iter().map(PathBuf::as_path).collect();
+    let by_stem = by_stem(&mask_files)?;
+    let mut samples = Vec::new();
+    for image in required_images(folder, contents, &EXTENSIONS)? {
+        let Some(mask) = mask_of(&by_stem, &image) else {
+            let mut expected = image.file_stem().unwrap_or_default().to_owned();
+            expected.push("_mask.png");
+            return Err(DatasetError::MissingMask { image, expected: masks.join(expected) });
+        };
+        unused.remove(mask);
+        let sample = sample(Split::Test, &defect_type, image, Some(&defect_type));
+        samples.push(Sample { mask_path: Some(mask.to_owned()), ..sample });
+    }
+    if let Some(mask) = unused.first() {
+        let stem = stem_of(mask);
+        let image = format!("{}.png", stem.strip_suffix("_mask").unwrap_or(&stem));
+        let (mask, expected) = (mask.to_path_buf(), folder.join(image));
+        return Err(DatasetError::UnusedMask { mask, expected });
+    }
+    Ok(samples)
 }
 
 /// As [`files_with`], but there must be the folder, `contents` saying what belongs there, and an image.
@@ -84,10 +119,33 @@ pub(crate) fn files_with(folder: &Path, extensions: &[&str]) -> Result<Vec<PathB
     Ok(files)
 }
 
-/// The category folders in `folder`, complete or not: what is missing in one is told when it is used.
-pub(crate) fn category_folders(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
+/// The category folders in `folder`, complete or not; `None` where there is none. What is missing in a
+/// category is told when the category is used.
+///
+/// # Errors
+/// [`DatasetError::SharedName`] when the names of two folders read the same.
+pub(crate) fn category_folders(folder: &Path) -> Result<Option<Vec<PathBuf>>, DatasetError> {
     let looks_like_one = |folder: &PathBuf| folder.join("train").is_dir() || folder.join("test").is_dir();
-    Ok(subfolders(folder)?.into_iter().filter(looks_like_one).collect())
+    let categories: Vec<PathBuf> = subfolders(folder)?.into_iter().filter(looks_like_one).collect();
+    refuse_shared_names(categories.iter().map(|folder| (name_of(folder), folder.as_path())))?;
+    Ok(Some(categories).filter(|categories| !categories.is_empty()))
+}
+
+/// Checks that no two of the paths have the same name. Names that are not UTF-8 may read the same.
+///
+/// # Errors
+/// [`DatasetError::SharedName`].
+pub(crate) fn refuse_shared_names<'a>(
+    names: impl Iterator<Item = (String, &'a Path)>,
+) -> Result<(), DatasetError> {
+    let mut paths: HashMap<String, &Path> = HashMap::new();
+    for (name, path) in names {
+        if let Some(first) = paths.insert(name.clone(), path) {
+            let (first, second) = (first.to_owned(), path.to_owned());
+            return Err(DatasetError::SharedName { name, first, second });
+        }
+    }
+    Ok(())
 }
 
 /// The folder among `categories` that is called `name`.

@@ -1,5 +1,6 @@
 //! The table of data sets, and one file for each layout on disk.
 
+mod example;
 mod files;
 mod folder;
 mod magnetic_tile;
@@ -8,6 +9,8 @@ mod textures;
 mod visa;
 mod zju_leaper;
 
+pub use self::example::{Example, ExampleFile, FileLayout};
+pub(crate) use self::files::refuse_shared_names;
 pub use self::textures::textures;
 use crate::{DatasetEntry, DatasetError, demo};
 

@@ -1,6 +1,9 @@
+use std::sync::Arc;
+
 use fmam_core::{ImageSize, Label, Mask, RgbImage, Sample, SampleSource, SourceError};
 
-use super::decode::{MaskFormat, check_mask_size, load_image, load_mask_of};
+use super::decode::{MaskFormat, check_mask_size, decode_image, decode_mask, read};
+use super::digest::FileDigests;
 use crate::DatasetError;
 
 /// A [`SampleSource`] that decodes image files on request.
@@ -8,6 +11,7 @@ pub(crate) struct FileSource {
     samples: Vec<Sample>,
     size: ImageSize,
     masks: MaskFormat,
+    digests: Option<Arc<FileDigests>>,
 }
 
 impl FileSource {
@@ -22,7 +26,12 @@ impl FileSource {
                 check_mask_size(mask, &sample.image_path)?;
             }
         }
-        Ok(Self { samples, size, masks })
+        Ok(Self { samples, size, masks, digests: None })
+    }
+
+    /// Digests of the files, to which each file adds its own when it is first decoded.
+    pub(crate) fn digests(&mut self) -> Arc<FileDigests> {
+        Arc::clone(self.digests.get_or_insert_with(|| Arc::new(FileDigests::new(self.samples.len()))))
     }
 }
 
@@ -36,7 +45,13 @@ impl SampleSource for FileSource {
     }
 
     fn image(&self, index: usize) -> Result<RgbImage, SourceError> {
-        Ok(load_image(&self.samples[index].image_path, Some(self.size))?)
+        let path = &self.samples[index].image_path;
+        let bytes = read(path)?;
+        let image = decode_image(&bytes, path, Some(self.size))?;
+        if let Some(digests) = &self.digests {
+            digests.note_image(index, &bytes);
+        }
+        Ok(image)
     }
 
     fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {
@@ -46,7 +61,12 @@ impl SampleSource for FileSource {
             (Label::Anomalous, None) => return Ok(None),
             (Label::Anomalous, Some(path)) => path,
         };
-        match load_mask_of(self.masks, path, &sample.image_path, self.size) {
+        check_mask_size(path, &sample.image_path)?;
+        let bytes = read(path)?;
+        if let Some(digests) = &self.digests {
+            digests.note_mask(index, &bytes);
+        }
+        match decode_mask(self.masks, &bytes, path, self.size) {
             Err(DatasetError::BlankMask { mask, .. }) if self.masks == MaskFormat::BinaryOrBlank => {
                 tracing::warn!(mask = %mask.display(), "the mask of an anomalous image has no anomalous pixel");
                 Ok(Some(Mask::empty(self.size)))

@@ -13,4 +13,5 @@ mod loader;
 mod miniature;
 mod mistakes;
 mod real_data;
+mod table;
 mod visa;
