@@ -5,7 +5,7 @@ use fmam_core::{ImageSize, Label, Sample, SampleSource, ordered_map};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::layouts::refuse_shared_names;
+use crate::names::refuse_shared_names;
 use crate::source::{FileDigests, FileSource, MaskFormat, Sha, hash_description, hex};
 use crate::{CachedSource, DEFAULT_CACHE_BYTES, DatasetError};
 
@@ -89,10 +89,10 @@ impl Category {
         }
     }
 
-    /// A cheap sign of a change: a SHA-256, in hexadecimal digits, over ids, labels and types of the samples
-    /// and the sizes of their files, which are not read. The folder of the files and the size that images are
-    /// resized to do not matter. A generated category has the same fingerprint and content digest, over its
-    /// name and settings.
+    /// A cheap sign of a change: a SHA-256, in hexadecimal digits, over ids, labels and types of
+    /// the samples and the sizes of their files, which are not read. The folder of the files and
+    /// the size that images are resized to do not matter. A generated category has the same
+    /// fingerprint and content digest, over its name and settings.
     ///
     /// # Errors
     /// [`DatasetError::Read`] for a file that is gone.
@@ -114,10 +114,10 @@ impl Category {
         Ok(hex(&hasher.finalize().into()))
     }
 
-    /// A SHA-256, in hexadecimal digits, over ids, labels and types of the samples and the bytes of their
-    /// files, on `threads` threads, whose number does not change the digest. A file that was decoded before
-    /// counts with the bytes that it had then and is not read again. The folder of the files and the size
-    /// that images are resized to do not matter.
+    /// A SHA-256, in hexadecimal digits, over ids, labels and types of the samples and the bytes of
+    /// their files, on `threads` threads, whose number does not change the digest. A file that was
+    /// decoded before counts with the bytes that it had then and is not read again. The folder of
+    /// the files and the size that images are resized to do not matter.
     ///
     /// # Errors
     /// [`DatasetError::Read`] for a file that cannot be read.

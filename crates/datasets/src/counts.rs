@@ -1,6 +1,6 @@
 use fmam_core::Label;
 
-use crate::{Category, DATASETS};
+use crate::Category;
 
 /// How many images a category has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,35 +37,5 @@ impl Counts {
                 sum.test_anomalous + counts.test_anomalous,
             )
         })
-    }
-}
-
-/// The images of a complete copy of `category` of the data set registered as `dataset`, `None` where nothing
-/// is published.
-pub fn published_counts(dataset: &str, category: &str) -> Option<Counts> {
-    published(dataset).iter().find(|(name, _)| *name == category).map(|&(_, counts)| counts)
-}
-
-/// The categories of the data set registered as `dataset` that have [`published_counts`], sorted.
-pub fn published_categories(dataset: &str) -> impl Iterator<Item = &'static str> {
-    published(dataset).iter().map(|&(name, _)| name)
-}
-
-fn published(dataset: &str) -> &'static [(&'static str, Counts)] {
-    DATASETS.iter().find(|entry| entry.name == dataset).map_or(&[], |entry| entry.published)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_nobody_published_is_none() {
-        assert_eq!(published_counts("mvtec", "screw"), Some(Counts::new(320, 41, 119)));
-        for (dataset, category) in [("mvtec", "nut"), ("folder", "screw"), ("visa", "screw"), ("", "")] {
-            assert_eq!(published_counts(dataset, category), None);
-        }
-        assert_eq!(published_categories("zju-leaper").count(), 0);
-        assert_eq!(published_categories("magnetic-tile").collect::<Vec<_>>(), ["magnetic-tile"]);
     }
 }

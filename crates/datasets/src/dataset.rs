@@ -15,7 +15,8 @@ pub struct DatasetEntry {
     pub summary: &'static str,
     /// The layout on disk; `None` for a data set that the program generates.
     pub layout: Option<FileLayout>,
-    /// Categories of a complete copy, sorted, and how many images each has, where that is published.
+    /// Categories of a complete copy, sorted, and how many images each has, where that is
+    /// published.
     pub published: &'static [(&'static str, Counts)],
     /// Checks the settings and finds the categories.
     pub open: fn(&DatasetOptions) -> Result<Box<dyn Dataset>, DatasetError>,
@@ -39,14 +40,15 @@ impl std::fmt::Debug for DatasetEntry {
 pub struct DatasetOptions {
     /// The data set's own folder or the folder that holds it. A generated data set needs none.
     pub root: Option<PathBuf>,
-    /// The data set's own settings by name. An absent setting has its default, an unknown one is an error.
+    /// The data set's own settings by name. An absent setting has its default, an unknown one is an
+    /// error.
     pub settings: Map<String, Value>,
 }
 
 impl DatasetOptions {
     /// Options with `settings`: a table of a configuration, a settings struct such as
-    /// [`DemoConfig`](crate::DemoConfig), or what [`Dataset::identity`] gave. Nothing, as `None` or a JSON
-    /// `null`, stands for the defaults.
+    /// [`DemoConfig`](crate::DemoConfig), or what [`Dataset::identity`] gave. Nothing, as `None` or
+    /// a JSON `null`, stands for the defaults.
     ///
     /// # Errors
     /// [`DatasetError::SettingsTable`] when `settings` is no table.
@@ -72,8 +74,9 @@ impl DatasetOptions {
         })
     }
 
-    /// The value that `recognise` makes of the first folder that holds the data set of `entry`: one of the
-    /// layout's holders within the data root, or the data root itself. There are no settings.
+    /// The value that `recognise` makes of the first folder that holds the data set of `entry`: one
+    /// of the layout's holders within the data root, or the data root itself. There are no
+    /// settings.
     pub(crate) fn find<T>(
         &self,
         entry: &'static DatasetEntry,
@@ -114,8 +117,8 @@ pub trait Dataset: Send + Sync {
     /// [`DatasetError::UnknownCategory`], or what is wrong with the files.
     fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError>;
 
-    /// The settings that decide the data, defaults filled in, for the record of a run; `null` where the files
-    /// alone decide. [`DatasetOptions::new`] opens the same data with them.
+    /// The settings that decide the data, defaults filled in, for the record of a run; `null` where
+    /// the files alone decide. [`DatasetOptions::new`] opens the same data with them.
     fn identity(&self) -> Value {
         Value::Null
     }

@@ -5,24 +5,27 @@
 //! is all that a method sees. Everything that can be wrong with the files is a [`DatasetError`] that names
 //! the file.
 //!
-//! Modules in reading order: `dataset` ([`Dataset`], [`DatasetEntry`]) and `category` ([`Category`]);
-//! `layouts`, the table [`DATASETS`] and one file for each layout; `source`, decoding ([`load_image`],
-//! [`load_mask`]) and caching ([`CachedSource`]); `counts` ([`Counts`]); the generated [`mod@demo`] set.
-//! Reading ahead on several threads with bounded memory and a fixed order is [`fmam_core::ordered_map`]
-//! over a source.
+//! Modules in reading order: `dataset` ([`Dataset`], [`DatasetEntry`]) and `category`
+//! ([`Category`]); `example` ([`FileLayout`]); `layouts`, the table [`DATASETS`] and one file for
+//! each layout; `source`, decoding ([`load_image`], [`load_mask`]) and caching ([`CachedSource`]);
+//! `counts` ([`Counts`]); the generated [`mod@demo`] set. Reading ahead on several threads with
+//! bounded memory and a fixed order is [`fmam_core::ordered_map`] over a source.
 
 mod category;
 mod counts;
 mod dataset;
 pub mod demo;
 mod error;
+mod example;
 mod layouts;
+mod names;
 mod source;
 
 pub use category::Category;
-pub use counts::{Counts, published_categories, published_counts};
+pub use counts::Counts;
 pub use dataset::{Dataset, DatasetEntry, DatasetOptions};
 pub use demo::{DemoCategory, DemoConfig, write_demo};
 pub use error::{DatasetError, RowProblem};
-pub use layouts::{DATASETS, Example, ExampleFile, FileLayout, dataset, textures};
+pub use example::{Example, ExampleFile, FileLayout};
+pub use layouts::{DATASETS, dataset, published_categories, published_counts, textures};
 pub use source::{CachedSource, DEFAULT_CACHE_BYTES, image_size, load_image, load_mask};

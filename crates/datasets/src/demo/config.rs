@@ -15,7 +15,8 @@ pub struct DemoConfig {
     pub n_test_normal: usize,
     /// Anomalous test images of each of the six defect types of a category.
     pub n_test_per_defect: usize,
-    /// The categories that are used where none are asked for by name; each of [`DemoCategory::ALL`] can be.
+    /// The categories that are used where none are asked for by name; each of [`DemoCategory::ALL`]
+    /// can be.
     pub categories: Vec<DemoCategory>,
 }
 

@@ -25,7 +25,7 @@ pub(super) trait Subject: Send + Sync {
     /// Whether the defect may change the colour at `point`.
     fn reaches(&self, point: [f32; 2]) -> bool;
 
-    /// The colours under even light, each channel around 0..1, at the `points` of the pixel whose middle is
-    /// `centre`; without the defect where not `damaged`.
+    /// The colours under even light, each channel around 0..1, at the `points` of the pixel whose
+    /// middle is `centre`; without the defect where not `damaged`.
     fn colours(&self, centre: [f32; 2], points: [[f32; 2]; 4], damaged: bool) -> [[f32; 3]; 4];
 }

@@ -13,8 +13,8 @@ pub(super) struct View {
     origin: [f32; 2],
     /// Units per pixel along the image's rows: the first column of a rotation matrix, scaled.
     axis: [f32; 2],
-    /// Pixels from one element of the subject's texture to the next, the scale at which an eye takes the
-    /// neighbourhood of a change for changed.
+    /// Pixels from one element of the subject's texture to the next, the scale at which an eye
+    /// takes the neighbourhood of a change for changed.
     pub(super) grain: f32,
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use fmam_core::{Label, Sample, Split};
 
 use crate::DatasetError;
+use crate::names::refuse_shared_names;
 
 /// Extensions, in lower case, of the files that are read as images.
 pub(crate) const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
@@ -42,12 +43,12 @@ pub(crate) fn normal_samples(
     Ok(images.into_iter().map(|image| sample(split, &group, image, None)).collect())
 }
 
-/// The anomalous test samples in `folder`, sorted by name, each with its mask in `masks`, which has the
-/// image's stem, followed by `_mask` or not.
+/// The anomalous test samples in `folder`, sorted by name, each with its mask in `masks`, which has
+/// the image's stem, followed by `_mask` or not.
 ///
 /// # Errors
-/// [`DatasetError::MissingSplit`], [`DatasetError::NoImages`]; [`DatasetError::MissingMask`] for an image
-/// without a mask and [`DatasetError::UnusedMask`] for a mask without an image.
+/// [`DatasetError::MissingSplit`], [`DatasetError::NoImages`]; [`DatasetError::MissingMask`] for an
+/// image without a mask and [`DatasetError::UnusedMask`] for a mask without an image.
 pub(crate) fn masked_samples(
     folder: &Path,
     masks: &Path,
@@ -119,8 +120,8 @@ pub(crate) fn files_with(folder: &Path, extensions: &[&str]) -> Result<Vec<PathB
     Ok(files)
 }
 
-/// The category folders in `folder`, complete or not; `None` where there is none. What is missing in a
-/// category is told when the category is used.
+/// The category folders in `folder`, complete or not; `None` where there is none. What is missing
+/// in a category is told when the category is used.
 ///
 /// # Errors
 /// [`DatasetError::SharedName`] when the names of two folders read the same.
@@ -129,23 +130,6 @@ pub(crate) fn category_folders(folder: &Path) -> Result<Option<Vec<PathBuf>>, Da
     let categories: Vec<PathBuf> = subfolders(folder)?.into_iter().filter(looks_like_one).collect();
     refuse_shared_names(categories.iter().map(|folder| (name_of(folder), folder.as_path())))?;
     Ok(Some(categories).filter(|categories| !categories.is_empty()))
-}
-
-/// Checks that no two of the paths have the same name. Names that are not UTF-8 may read the same.
-///
-/// # Errors
-/// [`DatasetError::SharedName`].
-pub(crate) fn refuse_shared_names<'a>(
-    names: impl Iterator<Item = (String, &'a Path)>,
-) -> Result<(), DatasetError> {
-    let mut paths: HashMap<String, &Path> = HashMap::new();
-    for (name, path) in names {
-        if let Some(first) = paths.insert(name.clone(), path) {
-            let (first, second) = (first.to_owned(), path.to_owned());
-            return Err(DatasetError::SharedName { name, first, second });
-        }
-    }
-    Ok(())
 }
 
 /// The folder among `categories` that is called `name`.

@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 
 use fmam_core::{ImageSize, Sample, Split};
 
-use super::example::{Example, ExampleFile, FileLayout};
 use super::files::{
     EXTENSIONS, by_stem, category_folders, find_category, image_files, mask_of, name_of, normal_samples,
     required_images, sample, subfolders,
 };
 use crate::source::MaskFormat;
-use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError};
+use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     name: "folder",

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use fmam_core::{ImageSize, Split};
 
-use super::example::{Example, ExampleFile, FileLayout};
 use super::files::{by_stem, files_with, mask_of, name_of, required_images, sample, subfolders};
 use crate::source::MaskFormat;
-use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError};
+use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     name: "magnetic-tile",
@@ -103,7 +102,8 @@ mod tests {
 
     #[test]
     fn the_sums_are_those_of_the_paper() {
-        // 952 defect-free images, and 115 blowholes, 85 breaks, 57 cracks, 32 frays, 103 uneven tiles.
+        // 952 defect-free images, and 115 blowholes, 85 breaks, 57 cracks, 32 frays, 103 uneven
+        // tiles.
         let Counts { train, test_normal, test_anomalous } = Counts::sum(ENTRY.published);
         assert_eq!((train + test_normal, test_anomalous), (952, 115 + 85 + 57 + 32 + 103));
         assert_eq!(test_normal, 952_usize.div_ceil(TEST_EVERY));

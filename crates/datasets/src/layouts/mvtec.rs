@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use fmam_core::{ImageSize, Split};
 
-use super::example::{Example, ExampleFile, FileLayout};
 use super::files::{category_folders, find_category, masked_samples, name_of, normal_samples, subfolders};
 use crate::source::MaskFormat;
-use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError};
+use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     name: "mvtec",

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use fmam_core::{ImageSize, Sample, Split};
 use serde::Deserialize;
 
-use super::example::{Example, ExampleFile, FileLayout};
 use super::files::{image_files, required_images, sample, stem_of};
 use crate::source::MaskFormat;
-use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError};
+use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     name: "zju-leaper",

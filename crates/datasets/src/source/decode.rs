@@ -82,8 +82,8 @@ pub fn load_mask(path: &Path, image: &Path, size: ImageSize) -> Result<Mask, Dat
     decode_mask(MaskFormat::Binary, &read(path)?, path, size)
 }
 
-/// The mask in the `bytes` of the file `path`, as [`load_mask`] gives it, but in `format` and without a look
-/// at the image.
+/// The mask in the `bytes` of the file `path`, as [`load_mask`] gives it, but in `format` and
+/// without a look at the image.
 pub(super) fn decode_mask(
     format: MaskFormat,
     bytes: &[u8],

@@ -32,8 +32,8 @@ impl FileDigests {
         self.masks[index].get_or_init(|| Sha256::digest(bytes).into());
     }
 
-    /// The digest of sample `index`: id, split, label, type and the content of its files. Files that were not
-    /// decoded so far are read.
+    /// The digest of sample `index`: id, split, label, type and the content of its files. Files
+    /// that were not decoded so far are read.
     pub(crate) fn of_sample(&self, index: usize, sample: &Sample) -> Result<Sha, DatasetError> {
         let mut hasher = Sha256::new();
         hash_description(&mut hasher, sample);
@@ -53,7 +53,8 @@ fn known_or_read(known: &OnceLock<Sha>, path: &Path) -> Result<Sha, DatasetError
     Ok(*known.get_or_init(|| Sha256::digest(&bytes).into()))
 }
 
-/// Feeds what is known of `sample` without its files, and without the folder they lie in, to `hasher`.
+/// Feeds what is known of `sample` without its files, and without the folder they lie in, to
+/// `hasher`.
 pub(crate) fn hash_description(hasher: &mut Sha256, sample: &Sample) {
     let split = match sample.split {
         Split::Train => "train",

@@ -56,7 +56,8 @@ fn masks_are_joined_by_stem_not_by_order() {
 fn magnetic_tile_tests_on_every_fifth_normal_image() {
     for prefix in ["", "magnetic-tile/"] {
         let mini = Miniature::of("magnetic-tile", prefix);
-        // The published folder of the defect-free tiles has a blank mask for each, which is not read.
+        // The published folder of the defect-free tiles has a blank mask for each, which is not
+        // read.
         mini.blank_mask(&format!("{prefix}MT_Free/Imgs/b.png"), 12, 10);
         let tile = mini.open("magnetic-tile", "magnetic-tile").unwrap();
         assert_eq!(ids(&*tile.train), ["b", "c", "d", "e"].map(|n| format!("train/Free/{n}")));

@@ -11,10 +11,11 @@ use std::path::{Component, Path, PathBuf};
 use fmam_core::{ImageSize, Sample, Split};
 
 use self::csv::Record;
-use super::example::{Example, ExampleFile, FileLayout};
 use super::files::{sample, subfolders};
 use crate::source::MaskFormat;
-use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError, RowProblem};
+use crate::{
+    Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout, RowProblem,
+};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     name: "visa",
@@ -40,7 +41,8 @@ pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
             counts: &[("candle", Counts::new(2, 1, 2)), ("pcb1", Counts::new(1, 1, 1))],
         },
     }),
-    // The list of the one-class split, `split_csv/1cls.csv`: nine tenths of the normal images are for training.
+    // The list of the one-class split, `split_csv/1cls.csv`: nine tenths of the normal images are
+    // for training.
     published: &[
         ("candle", Counts::new(900, 100, 100)),
         ("capsules", Counts::new(542, 60, 100)),
@@ -58,7 +60,8 @@ pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     open: |options| Ok(Box::new(options.find(&ENTRY, Visa::found_in)?)),
 };
 
-/// The list of the example, which is not sorted and whose lines end in CRLF, as the published list's do.
+/// The list of the example, which is not sorted and whose lines end in CRLF, as the published
+/// list's do.
 const EXAMPLE_LIST: &str = "\
 object,split,label,image,mask\r
 candle,train,normal,candle/Data/Images/Normal/0002.JPG,\r
@@ -97,8 +100,8 @@ struct Row {
 }
 
 impl Visa {
-    /// The data set in `folder`, where it has the list of splits or objects. A data set without its list is
-    /// VisA all the same, and the list is what will be missed.
+    /// The data set in `folder`, where it has the list of splits or objects. A data set without its
+    /// list is VisA all the same, and the list is what will be missed.
     fn found_in(folder: &Path) -> Result<Option<Self>, DatasetError> {
         let list = folder.join(LIST);
         let is_object = |folder: &PathBuf| folder.join("Data/Images").is_dir();

@@ -9,7 +9,8 @@ use crate::{Counts, DatasetError};
 pub struct FileLayout {
     /// Names under which the data set's folder is found within the data root.
     pub holders: &'static [&'static str],
-    /// Paths that would have been recognised, for a person whose data root holds nothing of the kind.
+    /// Paths that would have been recognised, for a person whose data root holds nothing of the
+    /// kind.
     pub expected: &'static str,
     /// The smallest data set in this layout, with which the layout is tested.
     pub example: Example,
@@ -20,12 +21,13 @@ pub struct FileLayout {
 pub struct Example {
     /// Paths within the data set's folder, separated by `/`, and the content of each.
     pub files: &'static [(&'static str, ExampleFile)],
-    /// Its categories, in the order of [`Dataset::categories`](crate::Dataset::categories), and their images.
+    /// Its categories, in the order of [`Dataset::categories`](crate::Dataset::categories), and
+    /// their images.
     pub counts: &'static [(&'static str, Counts)],
 }
 
-/// Content of a file of an [`Example`]. Images and masks are 12 pixels wide and 10 high, in the format that
-/// the extension names.
+/// Content of a file of an [`Example`]. Images and masks are 12 pixels wide and 10 high, in the
+/// format that the extension names.
 #[derive(Debug, Clone, Copy)]
 pub enum ExampleFile {
     /// A colour gradient, another one for each path.
