@@ -271,6 +271,8 @@ impl ExperimentError {
                     | DatasetError::UnknownCategory { .. }
                     | DatasetError::RootNotGiven { .. }
                     | DatasetError::DemoCount { .. }
+                    | DatasetError::Setting { .. }
+                    | DatasetError::SettingsTable
             ),
             _ => false,
         }

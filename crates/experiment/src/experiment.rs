@@ -61,8 +61,9 @@ impl Experiment {
         config.validate()?;
         let methods = methods(&config)?;
         check_backbone_names(&config)?;
-        let options = DatasetOptions { root: config.data_root.clone(), demo: config.demo.clone() };
-        let dataset = (fmam_datasets::dataset(&config.dataset)?.open)(&options)?;
+        let entry = fmam_datasets::dataset(&config.dataset)?;
+        let settings = entry.is_generated().then_some(&config.demo);
+        let dataset = (entry.open)(&DatasetOptions::new(config.data_root.clone(), settings)?)?;
         let (textures, textures_name) = textures(config.data_root.as_deref(), config.size())?;
 
         let known = dataset.categories();

@@ -19,12 +19,8 @@ use crate::{ExperimentError, WriteBeside, analyze, evaluate, store};
 /// # Errors
 /// [`ExperimentError::Dataset`], which names what is missing.
 pub fn category_of(record: &RunRecord, data_root: Option<&Path>) -> Result<Category, ExperimentError> {
-    let data = &record.config["data"];
-    let demo = match data.get("demo") {
-        Some(demo) => serde_json::from_value(demo.clone()).map_err(ExperimentError::Json)?,
-        None => Default::default(),
-    };
-    let options = DatasetOptions { root: data_root.or(root_of(record)).map(Path::to_owned), demo };
+    let settings = &record.config["data"][&record.dataset];
+    let options = DatasetOptions::new(data_root.or(root_of(record)).map(Path::to_owned), settings)?;
     let dataset = (fmam_datasets::dataset(&record.dataset)?.open)(&options)?;
     Ok(dataset.category(&record.category, record.image_size)?)
 }

@@ -7,18 +7,40 @@ use std::path::{Path, PathBuf};
 use fmam_core::{ImageSize, Sample, Split};
 use serde::Deserialize;
 
-use crate::decode::MaskFormat;
-use crate::files::{image_files, required_images, sample, stem_of};
-use crate::{Category, Dataset, DatasetEntry, DatasetError, DatasetOptions};
+use super::files::{image_files, required_images, sample, stem_of};
+use crate::source::MaskFormat;
+use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     name: "zju-leaper",
     summary: "ZJU-Leaper, setting 1: Images, Annotations/masks, ImageSets; categories are patterns, groups and total",
-    open: |options| Ok(Box::new(ZjuLeaper::open(options)?)),
+    layout: Some(FileLayout {
+        holders: &["zju-leaper", "zju_leaper", "ZJU-Leaper"],
+        expected: "ImageSets/Patterns/patternN.json, or zju-leaper with that in it",
+        example: Example {
+            files: &[
+                ("Images/00001.jpg", ExampleFile::Image),
+                ("Images/00002.jpg", ExampleFile::Image),
+                ("Images/00003.png", ExampleFile::Image),
+                ("Images/00010.jpg", ExampleFile::Image),
+                ("Annotations/masks/00010.png", ExampleFile::Mask),
+                ("ImageSets/Patterns/pattern10.json", ExampleFile::Text(EXAMPLE_NUMBERS)),
+                ("ImageSets/Patterns/pattern2.json", ExampleFile::Text(EXAMPLE_NAMES)),
+                ("ImageSets/Groups/group1.json", ExampleFile::Text(EXAMPLE_NAMES)),
+                ("ImageSets/total.json", ExampleFile::Text(EXAMPLE_NUMBERS)),
+            ],
+            counts: &[("pattern2", Counts::new(2, 1, 1)), ("pattern10", Counts::new(2, 1, 1))],
+        },
+    }),
+    published: &[],
+    open: |options| Ok(Box::new(options.find(&ENTRY, ZjuLeaper::found_in)?)),
 };
 
-/// Names under which the data set's folder is found within the data root.
-const HOLDERS: [&str; 3] = ["zju-leaper", "zju_leaper", "ZJU-Leaper"];
+/// An image set of the example; image sets are published with numbers and with names.
+const EXAMPLE_NUMBERS: &str =
+    r#"{"normal": {"train": [1, 2], "test": [3]}, "defect": {"train": [], "test": [10]}}"#;
+const EXAMPLE_NAMES: &str =
+    r#"{"normal": {"train": ["00001", "0002"], "test": ["00003"]}, "defect": {"test": ["00010"]}}"#;
 
 /// Image sets that are categories: folder within `ImageSets`, and how their names begin.
 const SETS: [(&str, &str); 3] = [("Patterns", "pattern"), ("Groups", "group"), ("", "total")];
@@ -31,27 +53,17 @@ struct ZjuLeaper {
 }
 
 impl ZjuLeaper {
-    fn open(options: &DatasetOptions) -> Result<Self, DatasetError> {
-        let root = options.root_for(ENTRY.name)?;
-        let candidates = HOLDERS.map(|holder| root.join(holder)).into_iter().chain([root.to_owned()]);
-        for folder in candidates.filter(|folder| folder.join("ImageSets").is_dir()) {
-            let (mut sets, mut n_patterns) = (Vec::new(), 0);
-            for (sub, prefix) in SETS {
-                let mut found = image_sets(&folder.join("ImageSets").join(sub), prefix)?;
-                // pattern10 comes after pattern9.
-                found.sort_by_key(|(name, _)| (name.len(), name.clone()));
-                sets.append(&mut found);
-                n_patterns = n_patterns.max(if sub == "Patterns" { sets.len() } else { 0 });
-            }
-            if !sets.is_empty() {
-                return Ok(Self { folder, sets, n_patterns });
-            }
+    /// The data set in `folder`, where it has image sets.
+    fn found_in(folder: &Path) -> Result<Option<Self>, DatasetError> {
+        let (mut sets, mut n_patterns) = (Vec::new(), 0);
+        for (sub, prefix) in SETS {
+            let mut found = image_sets(&folder.join("ImageSets").join(sub), prefix)?;
+            // pattern10 comes after pattern9.
+            found.sort_by_key(|(name, _)| (name.len(), name.clone()));
+            sets.append(&mut found);
+            n_patterns = n_patterns.max(if sub == "Patterns" { sets.len() } else { 0 });
         }
-        Err(DatasetError::UnrecognizedLayout {
-            dataset: ENTRY.name,
-            root: root.to_owned(),
-            expected: "ImageSets/Patterns/patternN.json, or zju-leaper with that in it",
-        })
+        Ok((!sets.is_empty()).then(|| Self { folder: folder.to_owned(), sets, n_patterns }))
     }
 }
 

@@ -1,6 +1,8 @@
 //! VisA (Zou, Jeong, Pemula, Zhang and Dabeer, ECCV 2022, arXiv:2207.14315) in its own layout; the one-class split,
 //! which trains on normal images only.
 
+mod csv;
+
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -8,19 +10,70 @@ use std::path::{Component, Path, PathBuf};
 
 use fmam_core::{ImageSize, Sample, Split};
 
-use crate::csv::{self, Record};
-use crate::decode::MaskFormat;
-use crate::files::{sample, subfolders};
-use crate::{Category, Dataset, DatasetEntry, DatasetError, DatasetOptions, RowProblem};
+use self::csv::Record;
+use super::files::{sample, subfolders};
+use crate::source::MaskFormat;
+use crate::{
+    Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout, RowProblem,
+};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     name: "visa",
     summary: "VisA, one-class split: split_csv/1cls.csv, OBJECT/Data/Images/TYPE, OBJECT/Data/Masks/Anomaly",
-    open: |options| Ok(Box::new(Visa::open(options)?)),
+    layout: Some(FileLayout {
+        holders: &["visa", "VisA", "VisA_20220922"],
+        expected: "OBJECT/Data/Images and split_csv/1cls.csv, or visa with those in it",
+        example: Example {
+            files: &[
+                ("split_csv/1cls.csv", ExampleFile::Text(EXAMPLE_LIST)),
+                ("candle/Data/Images/Normal/0000.JPG", ExampleFile::Image),
+                ("candle/Data/Images/Normal/0001.JPG", ExampleFile::Image),
+                ("candle/Data/Images/Normal/0002.JPG", ExampleFile::Image),
+                ("candle/Data/Images/Anomaly/000.JPG", ExampleFile::Image),
+                ("candle/Data/Images/Anomaly/001.JPG", ExampleFile::Image),
+                ("candle/Data/Masks/Anomaly/000.png", ExampleFile::ClassMask),
+                ("candle/Data/Masks/Anomaly/001.png", ExampleFile::ClassMask),
+                ("pcb1/Data/Images/Normal/0000.JPG", ExampleFile::Image),
+                ("pcb1/Data/Images/Normal/0001.JPG", ExampleFile::Image),
+                ("pcb1/Data/Images/Anomaly/000.JPG", ExampleFile::Image),
+                ("pcb1/Data/Masks/Anomaly/000.png", ExampleFile::ClassMask),
+            ],
+            counts: &[("candle", Counts::new(2, 1, 2)), ("pcb1", Counts::new(1, 1, 1))],
+        },
+    }),
+    // The list of the one-class split, `split_csv/1cls.csv`: nine tenths of the normal images are
+    // for training.
+    published: &[
+        ("candle", Counts::new(900, 100, 100)),
+        ("capsules", Counts::new(542, 60, 100)),
+        ("cashew", Counts::new(450, 50, 100)),
+        ("chewinggum", Counts::new(453, 50, 100)),
+        ("fryum", Counts::new(450, 50, 100)),
+        ("macaroni1", Counts::new(900, 100, 100)),
+        ("macaroni2", Counts::new(900, 100, 100)),
+        ("pcb1", Counts::new(904, 100, 100)),
+        ("pcb2", Counts::new(901, 100, 100)),
+        ("pcb3", Counts::new(905, 101, 100)),
+        ("pcb4", Counts::new(904, 101, 100)),
+        ("pipe_fryum", Counts::new(450, 50, 100)),
+    ],
+    open: |options| Ok(Box::new(options.find(&ENTRY, Visa::found_in)?)),
 };
 
-/// Names under which the data set's folder is found within the data root.
-const HOLDERS: [&str; 3] = ["visa", "VisA", "VisA_20220922"];
+/// The list of the example, which is not sorted and whose lines end in CRLF, as the published
+/// list's do.
+const EXAMPLE_LIST: &str = "\
+object,split,label,image,mask\r
+candle,train,normal,candle/Data/Images/Normal/0002.JPG,\r
+candle,train,normal,candle/Data/Images/Normal/0000.JPG,\r
+candle,test,normal,candle/Data/Images/Normal/0001.JPG,\r
+candle,test,anomaly,candle/Data/Images/Anomaly/001.JPG,candle/Data/Masks/Anomaly/001.png\r
+candle,test,anomaly,candle/Data/Images/Anomaly/000.JPG,candle/Data/Masks/Anomaly/000.png\r
+pcb1,train,normal,pcb1/Data/Images/Normal/0001.JPG,\r
+pcb1,test,normal,pcb1/Data/Images/Normal/0000.JPG,\r
+pcb1,test,anomaly,pcb1/Data/Images/Anomaly/000.JPG,pcb1/Data/Masks/Anomaly/000.png\r
+";
+
 /// The list of splits, within the data set's folder.
 const LIST: &str = "split_csv/1cls.csv";
 const HEADER: &str = "object,split,label,image,mask";
@@ -47,26 +100,17 @@ struct Row {
 }
 
 impl Visa {
-    fn open(options: &DatasetOptions) -> Result<Self, DatasetError> {
-        let root = options.root_for(ENTRY.name)?;
-        let candidates = HOLDERS.map(|holder| root.join(holder)).into_iter().chain([root.to_owned()]);
-        for folder in candidates.filter(|folder| folder.is_dir()) {
-            // Without its list it is VisA all the same, and the list is what will be missed.
-            let is_object = |folder: &PathBuf| folder.join("Data/Images").is_dir();
-            if folder.join(LIST).exists() || subfolders(&folder)?.iter().any(is_object) {
-                let list = folder.join(LIST);
-                let rows = read_list(&list)?;
-                let opened = Self { folder, list, rows };
-                if !opened.categories().is_empty() {
-                    return Ok(opened);
-                }
-            }
+    /// The data set in `folder`, where it has the list of splits or objects. A data set without its
+    /// list is VisA all the same, and the list is what will be missed.
+    fn found_in(folder: &Path) -> Result<Option<Self>, DatasetError> {
+        let list = folder.join(LIST);
+        let is_object = |folder: &PathBuf| folder.join("Data/Images").is_dir();
+        if !list.exists() && !subfolders(folder)?.iter().any(is_object) {
+            return Ok(None);
         }
-        Err(DatasetError::UnrecognizedLayout {
-            dataset: ENTRY.name,
-            root: root.to_owned(),
-            expected: "OBJECT/Data/Images and split_csv/1cls.csv, or visa with those in it",
-        })
+        let rows = read_list(&list)?;
+        let opened = Self { folder: folder.to_owned(), list, rows };
+        Ok(Some(opened).filter(|opened| !opened.categories().is_empty()))
     }
 
     /// The file that a row names.
@@ -114,22 +158,9 @@ impl Dataset for Visa {
                 let (list, category) = (self.list.clone(), name.to_owned());
                 return Err(DatasetError::EmptySplit { list, category, split });
             }
-            refuse_shared_ids(samples)?;
         }
         Category::from_files(name, &self.folder.join(name), train, test, size, MaskFormat::ClassIndices)
     }
-}
-
-/// Ids go by stem, and results are filed under ids.
-fn refuse_shared_ids(samples: &[Sample]) -> Result<(), DatasetError> {
-    let mut ids: HashMap<&str, &Path> = HashMap::new();
-    for sample in samples {
-        if let Some(first) = ids.insert(&sample.id, &sample.image_path) {
-            let (first, second) = (first.to_owned(), sample.image_path.clone());
-            return Err(DatasetError::DuplicateStem { first, second });
-        }
-    }
-    Ok(())
 }
 
 /// Reads a list of splits; whether the files are there is seen when a category is opened.
@@ -208,4 +239,25 @@ fn within(path: &str, field: &'static str) -> Result<PathBuf, RowProblem> {
     let components = Path::new(path).components().filter(|component| *component != Component::CurDir);
     let inside: Option<PathBuf> = components.map(inner).collect();
     inside.ok_or_else(|| RowProblem::OutsideDataset { path: path.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sums_are_those_of_the_paper() {
+        // 9621 normal and 1200 anomalous images of 12 objects.
+        assert_eq!(ENTRY.published.len(), 12);
+        assert_eq!(Counts::sum(ENTRY.published), Counts::new(8659, 962, 1200));
+        assert_eq!(8659 + 962, 9621);
+    }
+
+    #[test]
+    fn nine_tenths_of_the_normal_images_are_for_training() {
+        for (category, Counts { train, test_normal, .. }) in ENTRY.published {
+            let tenths = 9 * (train + test_normal);
+            assert!((10 * train).abs_diff(tenths) <= 5, "{category}");
+        }
+    }
 }

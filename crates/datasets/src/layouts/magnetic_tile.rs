@@ -1,21 +1,38 @@
 //! Magnetic Tile Defect (Huang, Qiu and Yuan, *The Visual Computer* 2020) in its own layout.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fmam_core::{ImageSize, Split};
 
-use crate::decode::MaskFormat;
-use crate::files::{by_stem, files_with, mask_of, name_of, required_images, sample, subfolders};
-use crate::{Category, Dataset, DatasetEntry, DatasetError, DatasetOptions};
+use super::files::{by_stem, files_with, mask_of, name_of, required_images, sample, subfolders};
+use crate::source::MaskFormat;
+use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     name: "magnetic-tile",
     summary: "Magnetic Tile Defect: MT_TYPE/Imgs with NAME.jpg and its mask NAME.png; one category",
-    open: |options| Ok(Box::new(MagneticTile::open(options)?)),
+    layout: Some(FileLayout {
+        holders: &["magnetic-tile", "magnetic_tile", "Magnetic-tile-defect-datasets."],
+        expected: "MT_Free/Imgs or magnetic-tile/MT_Free/Imgs",
+        example: Example {
+            files: &[
+                ("MT_Free/Imgs/a.jpg", ExampleFile::Image),
+                ("MT_Free/Imgs/b.jpg", ExampleFile::Image),
+                ("MT_Free/Imgs/c.jpg", ExampleFile::Image),
+                ("MT_Free/Imgs/d.jpg", ExampleFile::Image),
+                ("MT_Free/Imgs/e.jpg", ExampleFile::Image),
+                ("MT_Free/Imgs/f.jpg", ExampleFile::Image),
+                ("MT_Crack/Imgs/a.jpg", ExampleFile::Image),
+                ("MT_Crack/Imgs/a.png", ExampleFile::Mask),
+            ],
+            counts: &[("magnetic-tile", Counts::new(4, 2, 1))],
+        },
+    }),
+    // 952 normal and 392 anomalous images; the normal ones split as below.
+    published: &[("magnetic-tile", Counts::new(761, 191, 392))],
+    open: |options| Ok(Box::new(MagneticTile { folder: options.find(&ENTRY, found_in)? })),
 };
 
-/// Names under which the data set's folder is found within the data root.
-const HOLDERS: [&str; 3] = ["magnetic-tile", "magnetic_tile", "Magnetic-tile-defect-datasets."];
 /// Photographs and masks lie side by side and differ in the extension.
 const PHOTOGRAPHS: [&str; 2] = ["jpg", "jpeg"];
 const MASKS: [&str; 1] = ["png"];
@@ -26,21 +43,10 @@ struct MagneticTile {
     folder: PathBuf,
 }
 
-impl MagneticTile {
-    fn open(options: &DatasetOptions) -> Result<Self, DatasetError> {
-        let root = options.root_for(ENTRY.name)?;
-        let candidates = HOLDERS.map(|holder| root.join(holder)).into_iter().chain([root.to_owned()]);
-        for folder in candidates.filter(|folder| folder.is_dir()) {
-            if subfolders(&folder)?.iter().any(|subfolder| name_of(subfolder).starts_with("MT_")) {
-                return Ok(Self { folder });
-            }
-        }
-        Err(DatasetError::UnrecognizedLayout {
-            dataset: ENTRY.name,
-            root: root.to_owned(),
-            expected: "MT_Free/Imgs or magnetic-tile/MT_Free/Imgs",
-        })
-    }
+/// `folder`, where it holds folders of tiles.
+fn found_in(folder: &Path) -> Result<Option<PathBuf>, DatasetError> {
+    let holds_tiles = subfolders(folder)?.iter().any(|subfolder| name_of(subfolder).starts_with("MT_"));
+    Ok(holds_tiles.then(|| folder.to_owned()))
 }
 
 impl Dataset for MagneticTile {
@@ -87,5 +93,19 @@ impl Dataset for MagneticTile {
         }
         // Four images of MT_Uneven come with a mask that is all black.
         Category::from_files(name, &self.folder, train, test, size, MaskFormat::BinaryOrBlank)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sums_are_those_of_the_paper() {
+        // 952 defect-free images, and 115 blowholes, 85 breaks, 57 cracks, 32 frays, 103 uneven
+        // tiles.
+        let Counts { train, test_normal, test_anomalous } = Counts::sum(ENTRY.published);
+        assert_eq!((train + test_normal, test_anomalous), (952, 115 + 85 + 57 + 32 + 103));
+        assert_eq!(test_normal, 952_usize.div_ceil(TEST_EVERY));
     }
 }

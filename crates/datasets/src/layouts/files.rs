@@ -1,70 +1,16 @@
-//! What the data sets made of files share: listing folders, joining masks by stem, and the source over a
-//! list.
+//! Listing of folders and joining of masks by stem, which the layouts share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use fmam_core::{ImageSize, Label, Mask, RgbImage, Sample, SampleSource, SourceError, Split};
+use fmam_core::{Label, Sample, Split};
 
-use crate::decode::{MaskFormat, check_mask_size, load_mask_of};
-use crate::{DatasetError, load_image};
+use crate::DatasetError;
+use crate::names::refuse_shared_names;
 
 /// Extensions, in lower case, of the files that are read as images.
 pub(crate) const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
-
-/// A [`SampleSource`] that decodes image files on request.
-pub(crate) struct FileSource {
-    samples: Vec<Sample>,
-    size: ImageSize,
-    masks: MaskFormat,
-}
-
-impl FileSource {
-    /// Checks that every mask has its image's size, by the files' headers.
-    pub(crate) fn new(
-        samples: Vec<Sample>,
-        size: ImageSize,
-        masks: MaskFormat,
-    ) -> Result<Self, DatasetError> {
-        for sample in &samples {
-            if let Some(mask) = &sample.mask_path {
-                check_mask_size(mask, &sample.image_path)?;
-            }
-        }
-        Ok(Self { samples, size, masks })
-    }
-}
-
-impl SampleSource for FileSource {
-    fn len(&self) -> usize {
-        self.samples.len()
-    }
-
-    fn sample(&self, index: usize) -> &Sample {
-        &self.samples[index]
-    }
-
-    fn image(&self, index: usize) -> Result<RgbImage, SourceError> {
-        Ok(load_image(&self.samples[index].image_path, Some(self.size))?)
-    }
-
-    fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {
-        let sample = &self.samples[index];
-        let path = match (sample.label, &sample.mask_path) {
-            (Label::Normal, _) => return Ok(Some(Mask::empty(self.size))),
-            (Label::Anomalous, None) => return Ok(None),
-            (Label::Anomalous, Some(path)) => path,
-        };
-        match load_mask_of(self.masks, path, &sample.image_path, self.size) {
-            Err(DatasetError::BlankMask { mask, .. }) if self.masks == MaskFormat::BinaryOrBlank => {
-                tracing::warn!(mask = %mask.display(), "the mask of an anomalous image has no anomalous pixel");
-                Ok(Some(Mask::empty(self.size)))
-            }
-            loaded => Ok(Some(loaded?)),
-        }
-    }
-}
 
 /// A normal sample (`defect_type` is `None`) or an anomalous one, so far without a mask. Its id is
 /// `SPLIT/GROUP/STEM`.
@@ -95,6 +41,41 @@ pub(crate) fn normal_samples(
     let images = required_images(folder, contents, &EXTENSIONS)?;
     let group = name_of(folder);
     Ok(images.into_iter().map(|image| sample(split, &group, image, None)).collect())
+}
+
+/// The anomalous test samples in `folder`, sorted by name, each with its mask in `masks`, which has
+/// the image's stem, followed by `_mask` or not.
+///
+/// # Errors
+/// [`DatasetError::MissingSplit`], [`DatasetError::NoImages`]; [`DatasetError::MissingMask`] for an
+/// image without a mask and [`DatasetError::UnusedMask`] for a mask without an image.
+pub(crate) fn masked_samples(
+    folder: &Path,
+    masks: &Path,
+    contents: &'static str,
+) -> Result<Vec<Sample>, DatasetError> {
+    let defect_type = name_of(folder);
+    let mask_files = image_files(masks)?;
+    let mut unused: BTreeSet<&Path> = mask_files.iter().map(PathBuf::as_path).collect();
+    let by_stem = by_stem(&mask_files)?;
+    let mut samples = Vec::new();
+    for image in required_images(folder, contents, &EXTENSIONS)? {
+        let Some(mask) = mask_of(&by_stem, &image) else {
+            let mut expected = image.file_stem().unwrap_or_default().to_owned();
+            expected.push("_mask.png");
+            return Err(DatasetError::MissingMask { image, expected: masks.join(expected) });
+        };
+        unused.remove(mask);
+        let sample = sample(Split::Test, &defect_type, image, Some(&defect_type));
+        samples.push(Sample { mask_path: Some(mask.to_owned()), ..sample });
+    }
+    if let Some(mask) = unused.first() {
+        let stem = stem_of(mask);
+        let image = format!("{}.png", stem.strip_suffix("_mask").unwrap_or(&stem));
+        let (mask, expected) = (mask.to_path_buf(), folder.join(image));
+        return Err(DatasetError::UnusedMask { mask, expected });
+    }
+    Ok(samples)
 }
 
 /// As [`files_with`], but there must be the folder, `contents` saying what belongs there, and an image.
@@ -139,10 +120,16 @@ pub(crate) fn files_with(folder: &Path, extensions: &[&str]) -> Result<Vec<PathB
     Ok(files)
 }
 
-/// The category folders in `folder`, complete or not: what is missing in one is told when it is used.
-pub(crate) fn category_folders(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
+/// The category folders in `folder`, complete or not; `None` where there is none. What is missing
+/// in a category is told when the category is used.
+///
+/// # Errors
+/// [`DatasetError::SharedName`] when the names of two folders read the same.
+pub(crate) fn category_folders(folder: &Path) -> Result<Option<Vec<PathBuf>>, DatasetError> {
     let looks_like_one = |folder: &PathBuf| folder.join("train").is_dir() || folder.join("test").is_dir();
-    Ok(subfolders(folder)?.into_iter().filter(looks_like_one).collect())
+    let categories: Vec<PathBuf> = subfolders(folder)?.into_iter().filter(looks_like_one).collect();
+    refuse_shared_names(categories.iter().map(|folder| (name_of(folder), folder.as_path())))?;
+    Ok(Some(categories).filter(|categories| !categories.is_empty()))
 }
 
 /// The folder among `categories` that is called `name`.

@@ -5,38 +5,50 @@ use std::path::{Path, PathBuf};
 
 use fmam_core::{ImageSize, Sample, Split};
 
-use crate::decode::MaskFormat;
-use crate::files::{
+use super::files::{
     EXTENSIONS, by_stem, category_folders, find_category, image_files, mask_of, name_of, normal_samples,
     required_images, sample, subfolders,
 };
-use crate::{Category, Dataset, DatasetEntry, DatasetError, DatasetOptions};
+use crate::source::MaskFormat;
+use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     name: "folder",
     summary: "your images: [CATEGORY/]train/normal, test/normal, test/anomalous[/TYPE], masks[/TYPE]/STEM.png",
-    open: |options| Ok(Box::new(Folder::open(options)?)),
+    layout: Some(FileLayout {
+        holders: &[],
+        expected: "train/normal or CATEGORY/train/normal",
+        example: Example {
+            files: &[
+                ("bolt/train/normal/x.bmp", ExampleFile::Image),
+                ("bolt/test/normal/y.bmp", ExampleFile::Image),
+                ("bolt/test/anomalous/p.bmp", ExampleFile::Image),
+                ("bolt/test/anomalous/q.bmp", ExampleFile::Image),
+                ("bolt/test/anomalous/hole/p.bmp", ExampleFile::Image),
+                ("bolt/masks/p.png", ExampleFile::Mask),
+                ("bolt/masks/q_mask.png", ExampleFile::Mask),
+                ("bolt/masks/hole/p.png", ExampleFile::Mask),
+            ],
+            counts: &[("bolt", Counts::new(1, 1, 3))],
+        },
+    }),
+    published: &[],
+    open: |options| Ok(Box::new(Folder { categories: options.find(&ENTRY, found_in)? })),
 };
 
 struct Folder {
     categories: Vec<PathBuf>,
 }
 
-impl Folder {
-    fn open(options: &DatasetOptions) -> Result<Self, DatasetError> {
-        let root = options.root_for(ENTRY.name)?;
-        // A category itself is named after its folder, which `.` or `..` would not tell.
-        let root = root
-            .canonicalize()
-            .map_err(|source| DatasetError::ListFolder { folder: root.to_owned(), source })?;
-        let is_category = root.join("train").is_dir() || root.join("test").is_dir();
-        let categories = if is_category { vec![root.clone()] } else { category_folders(&root)? };
-        if categories.is_empty() {
-            let expected = "train/normal or CATEGORY/train/normal";
-            return Err(DatasetError::UnrecognizedLayout { dataset: ENTRY.name, root, expected });
-        }
-        Ok(Self { categories })
+/// The categories in `root`, or `root` itself where it is a category.
+fn found_in(root: &Path) -> Result<Option<Vec<PathBuf>>, DatasetError> {
+    if !root.join("train").is_dir() && !root.join("test").is_dir() {
+        return category_folders(root);
     }
+    // The category is called as its folder, which `.` or `..` would not tell.
+    let root =
+        root.canonicalize().map_err(|source| DatasetError::ListFolder { folder: root.to_owned(), source })?;
+    Ok(Some(vec![root]))
 }
 
 impl Dataset for Folder {
@@ -72,7 +84,7 @@ fn anomalous_samples(folder: &Path, masks: &Path) -> Result<Vec<Sample>, Dataset
     }
     for type_folder in subfolders(folder)? {
         let defect_type = name_of(&type_folder);
-        let type_masks = image_files(&masks.join(&defect_type))?;
+        let type_masks = image_files(&masks.join(type_folder.file_name().unwrap_or_default()))?;
         let type_masks = by_stem(&type_masks)?;
         for image in required_images(&type_folder, "the test images of this defect type", &EXTENSIONS)? {
             let mask =

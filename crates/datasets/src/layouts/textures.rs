@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use fmam_core::{ImageSize, SampleSource, Split};
 
-use crate::decode::MaskFormat;
-use crate::files::{FileSource, image_files, name_of, sample, stem_of, subfolders};
+use super::files::{image_files, name_of, sample, stem_of, subfolders};
+use crate::source::{FileSource, MaskFormat};
 use crate::{CachedSource, DatasetError};
 
 /// Bytes of decoded textures that are kept. The whole DTD at 256x256 is 1.1 GB; synthesis draws from it at

@@ -7,8 +7,9 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeError, ResizeOpt
 use fmam_core::{ImageSize, Mask, RgbImage, SourceError};
 use image::{DynamicImage, ImageFormat, ImageReader};
 
-use crate::area::resize_by_area;
-use crate::{DatasetError, jpeg};
+use super::area::resize_by_area;
+use super::jpeg;
+use crate::DatasetError;
 
 /// Decodes a PNG, JPEG, BMP or TIFF file of any colour type to 8-bit RGB and, where `size` is given, resizes
 /// it to exactly that size; the aspect ratio is not kept, as the field's protocols have it.
@@ -24,7 +25,16 @@ use crate::{DatasetError, jpeg};
 /// [`DatasetError::Read`], [`DatasetError::Decode`] or [`DatasetError::Truncated`] for the file,
 /// [`DatasetError::Resize`] for a size that the resizing library refuses.
 pub fn load_image(path: &Path, size: Option<ImageSize>) -> Result<RgbImage, DatasetError> {
-    let decoded = decode(path)?.into_rgb8();
+    decode_image(&read(path)?, path, size)
+}
+
+/// As [`load_image`] of the file's `bytes`.
+pub(super) fn decode_image(
+    bytes: &[u8],
+    path: &Path,
+    size: Option<ImageSize>,
+) -> Result<RgbImage, DatasetError> {
+    let decoded = decode(bytes, path)?.into_rgb8();
     let from = ImageSize::new(decoded.height() as usize, decoded.width() as usize);
     let size = size.unwrap_or(from);
     let data = decoded.into_raw();
@@ -69,18 +79,19 @@ impl MaskFormat {
 /// [`DatasetError::MaskSize`] when mask and image differ in size, [`DatasetError::BlankMask`] when no pixel of the
 /// file is anomalous, otherwise as [`load_image`].
 pub fn load_mask(path: &Path, image: &Path, size: ImageSize) -> Result<Mask, DatasetError> {
-    load_mask_of(MaskFormat::Binary, path, image, size)
+    check_mask_size(path, image)?;
+    decode_mask(MaskFormat::Binary, &read(path)?, path, size)
 }
 
-/// As [`load_mask`] of a mask in `format`.
-pub(crate) fn load_mask_of(
+/// The mask in the `bytes` of the file `path`, as [`load_mask`] gives it, but in `format` and
+/// without a look at the image.
+pub(super) fn decode_mask(
     format: MaskFormat,
+    bytes: &[u8],
     path: &Path,
-    image: &Path,
     size: ImageSize,
 ) -> Result<Mask, DatasetError> {
-    check_mask_size(path, image)?;
-    let decoded = decode(path)?;
+    let decoded = decode(bytes, path)?;
     let from = ImageSize::new(decoded.height() as usize, decoded.width() as usize);
     let mask = match format {
         MaskFormat::Binary | MaskFormat::BinaryOrBlank => {
@@ -124,14 +135,18 @@ pub fn image_size(path: &Path) -> Result<ImageSize, DatasetError> {
     Ok(ImageSize::new(height as usize, width as usize))
 }
 
-fn decode(path: &Path) -> Result<DynamicImage, DatasetError> {
+/// The bytes of a file.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, DatasetError> {
+    std::fs::read(path).map_err(|source| DatasetError::Read { path: path.to_owned(), source })
+}
+
+fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage, DatasetError> {
     let read_error = |source| DatasetError::Read { path: path.to_owned(), source };
     let decode_error = |source| DatasetError::Decode { path: path.to_owned(), source };
-    let bytes = std::fs::read(path).map_err(read_error)?;
-    let reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format().map_err(read_error)?;
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(read_error)?;
     let is_jpeg = reader.format() == Some(ImageFormat::Jpeg);
     let decoded = reader.decode().map_err(decode_error)?;
-    if is_jpeg && !jpeg::is_complete(&bytes) {
+    if is_jpeg && !jpeg::is_complete(bytes) {
         return Err(DatasetError::Truncated { path: path.to_owned() });
     }
     Ok(decoded)
