@@ -7,11 +7,9 @@
 
 mod ablation;
 mod analysis;
-mod colormap;
 mod comparison;
 mod csv;
 mod error;
-mod figure;
 #[cfg(test)]
 mod fixture;
 mod gallery;
@@ -20,23 +18,22 @@ mod json;
 mod latex;
 mod layout;
 mod markdown;
-mod overlay;
 mod paper;
-mod plots;
+mod picture;
 mod report;
 mod settings;
 mod summary;
 mod table;
 mod text;
 
-pub use colormap::inferno;
 pub use error::ReportError;
-pub use figure::{ColourScale, Column, Figure, Heatmap, Localization, Row, figure_stem, run_title};
 pub use json::REPORT_SCHEMA;
-pub use overlay::{map_range, overlay, write_png};
 pub use paper::{
     PAPER_BACKBONES, PAPER_TABLE, PaperBackbone, PaperRow, Published, PublishedIn, dataset_title,
     method_title, published,
 };
+pub use picture::colormap::inferno;
+pub use picture::figure::{ColourScale, Column, Figure, Heatmap, Localization, Row, figure_stem, run_title};
+pub use picture::overlay::{map_range, overlay, write_png};
 pub use report::Report;
 pub use summary::{Cell, Estimate, Summary};

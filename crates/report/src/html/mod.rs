@@ -12,9 +12,10 @@ use std::path::Path;
 use fmam_record::RunRecord;
 use serde_json::{Value, json};
 
-use crate::overlay::panel_lefts;
 use crate::paper::{dataset_title, method_title};
-use crate::{Report, ReportError, plots};
+use crate::picture::overlay::panel_lefts;
+use crate::picture::plots;
+use crate::{Report, ReportError};
 use pictures::Pictures;
 
 const STYLE: &str = include_str!("../../assets/report.css");

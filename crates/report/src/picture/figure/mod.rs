@@ -13,7 +13,7 @@ use resvg::{tiny_skia, usvg};
 use crate::error::write_atomic;
 use crate::markdown::all_categories;
 use crate::paper::method_title;
-use crate::plots::{self, INK_FILL, Tone};
+use crate::picture::plots::{self, INK_FILL, Tone};
 use crate::text::escape_html;
 use crate::{Report, ReportError, Summary};
 
