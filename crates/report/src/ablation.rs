@@ -3,10 +3,10 @@
 use fmam_record::{RunRecord, differences};
 use serde_json::Value;
 
-use crate::markdown::{Figure, MAIN_FIGURES};
 use crate::paper::method_title;
-use crate::table::{Align, Table};
-use crate::text::{Markup, points, spread_percent};
+use crate::render::markdown::{Figure, MAIN_FIGURES};
+use crate::render::table::{Align, Table};
+use crate::render::text::{Markup, points, spread_percent};
 use crate::{Report, Summary};
 
 /// A line of an ablation.

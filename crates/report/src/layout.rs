@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::markdown::{Figure, MAIN_FIGURES, all_categories, ranks};
 use crate::paper::{dataset_title, method_title, published};
-use crate::table::{Align, Table};
-use crate::text::{Markup, points, spread_percent};
+use crate::render::markdown::{Figure, MAIN_FIGURES, all_categories, ranks};
+use crate::render::table::{Align, Table};
+use crate::render::text::{Markup, points, spread_percent};
 use crate::{Estimate, Report, Summary};
 
 /// A cell of a table, not yet in any language.

@@ -7,27 +7,18 @@
 
 mod ablation;
 mod analysis;
-mod comparison;
-mod csv;
 mod error;
 #[cfg(test)]
 mod fixture;
-mod gallery;
-mod html;
-mod json;
-mod latex;
 mod layout;
-mod markdown;
 mod paper;
 mod picture;
+mod render;
 mod report;
 mod settings;
 mod summary;
-mod table;
-mod text;
 
 pub use error::ReportError;
-pub use json::REPORT_SCHEMA;
 pub use paper::{
     PAPER_BACKBONES, PAPER_TABLE, PaperBackbone, PaperRow, Published, PublishedIn, dataset_title,
     method_title, published,
@@ -35,5 +26,6 @@ pub use paper::{
 pub use picture::colormap::inferno;
 pub use picture::figure::{ColourScale, Column, Figure, Heatmap, Localization, Row, figure_stem, run_title};
 pub use picture::overlay::{map_range, overlay, write_png};
+pub use render::json::REPORT_SCHEMA;
 pub use report::Report;
 pub use summary::{Cell, Estimate, Summary};

@@ -6,8 +6,8 @@ use crate::analysis::{scatter_table, separability_table};
 use crate::error::write_atomic;
 use crate::layout::column_title;
 use crate::paper::{dataset_title, method_title, paper_position, published};
-use crate::table::{Align, Table};
-use crate::text::spread_percent;
+use crate::render::table::{Align, Table};
+use crate::render::text::spread_percent;
 use crate::{ReportError, Summary};
 
 /// A set of runs and their summary.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{Report, ReportError, Summary};
 
 /// The JSON Schema (draft 2020-12) of `report.json`, which describes every field.
-pub const REPORT_SCHEMA: &str = include_str!("../schema/report.schema.json");
+pub const REPORT_SCHEMA: &str = include_str!("../../schema/report.schema.json");
 
 #[derive(Serialize)]
 struct ReportFile<'a> {

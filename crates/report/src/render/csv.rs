@@ -3,8 +3,8 @@ use std::borrow::Cow;
 use fmam_record::RunRecord;
 
 use crate::Report;
-use crate::markdown::{Figure, ranks};
 use crate::paper::published;
+use crate::render::markdown::{Figure, ranks};
 
 const HEADER: [&str; 21] = [
     "dataset",

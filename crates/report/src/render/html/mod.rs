@@ -18,8 +18,8 @@ use crate::picture::plots;
 use crate::{Report, ReportError};
 use pictures::Pictures;
 
-const STYLE: &str = include_str!("../../assets/report.css");
-const SCRIPT: &str = include_str!("../../assets/report.js");
+const STYLE: &str = include_str!("../../../assets/report.css");
+const SCRIPT: &str = include_str!("../../../assets/report.js");
 
 impl Report {
     /// The text of `report.html`. Pictures are read from the runs' folders and `figures` under `dir`; of one that is missing the image's score

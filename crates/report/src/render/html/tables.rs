@@ -3,9 +3,9 @@
 use fmam_record::RunRecord;
 
 use crate::layout::compared;
-use crate::markdown::{FIGURES, ranks};
 use crate::paper::{dataset_title, method_title, published};
-use crate::text::{escape_html as escape, link, percent, short, spread_percent};
+use crate::render::markdown::{FIGURES, ranks};
+use crate::render::text::{escape_html as escape, link, percent, short, spread_percent};
 use crate::{Report, Summary};
 
 /// What the report is of, in one sentence.

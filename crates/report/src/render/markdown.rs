@@ -5,10 +5,11 @@ use fmam_record::RunRecord;
 use crate::analysis::{scatter_table, separability_table};
 use crate::layout::{self, Layout, has_several_backbones};
 use crate::paper::{dataset_title, method_title};
+use crate::render::table::{Align, Table};
+use crate::render::text::{Markup, code, escape, listed, short, spread_percent};
+use crate::render::{comparison, gallery};
 use crate::settings::{device, distinct, epochs, image_size, precision, versions};
-use crate::table::{Align, Table};
-use crate::text::{Markup, code, escape, listed, short, spread_percent};
-use crate::{Estimate, Report, Summary, ablation, comparison, gallery};
+use crate::{Estimate, Report, Summary, ablation};
 
 pub(crate) type Figure = fn(&Summary) -> Option<Estimate>;
 type RunFigure = fn(&RunRecord) -> Option<f64>;
@@ -340,7 +341,7 @@ mod tests {
         runs.push(record("demo", "weave", "nkd", 0));
         runs.push(record("demo", "weave", "own", 0));
         let text = Report::from_records(runs).markdown();
-        expect_file!["../tests/report.md"].assert_eq(&text);
+        expect_file!["../../tests/report.md"].assert_eq(&text);
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use fmam_record::RunRecord;
 
 use crate::paper::{PublishedIn, WholeDataset, dataset_title, method_title, published, whole_dataset};
+use crate::render::table::{Align, Table};
+use crate::render::text::{code, escape, listed, points, spread_percent};
 use crate::settings::{distinct, epochs, image_size};
-use crate::table::{Align, Table};
-use crate::text::{code, escape, listed, points, spread_percent};
 use crate::{Estimate, Report, Summary};
 
 const INTRODUCTION: &str = "\
