@@ -2,10 +2,10 @@
 
 use fmam_record::RunRecord;
 
-use crate::paper::{PublishedIn, WholeDataset, dataset_title, method_title, published, whole_dataset};
+use crate::model::paper::{PublishedIn, WholeDataset, dataset_title, method_title, published, whole_dataset};
+use crate::model::settings::{distinct, epochs, image_size};
 use crate::render::table::{Align, Table};
 use crate::render::text::{code, escape, listed, points, spread_percent};
-use crate::settings::{distinct, epochs, image_size};
 use crate::{Estimate, Report, Summary};
 
 const INTRODUCTION: &str = "\

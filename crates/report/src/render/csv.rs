@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use fmam_record::RunRecord;
 
 use crate::Report;
-use crate::paper::published;
+use crate::model::paper::published;
 use crate::render::markdown::{Figure, ranks};
 
 const HEADER: [&str; 21] = [

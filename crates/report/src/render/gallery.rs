@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fmam_core::Label;
 use fmam_record::{OverlayRecord, RunRecord};
 
-use crate::paper::method_title;
+use crate::model::paper::method_title;
 use crate::render::table::{Align, Table};
 use crate::render::text::{code, escape, link};
 use crate::{Report, Summary};

@@ -1,6 +1,6 @@
 //! The results as LaTeX tables with the rules of the package `booktabs`.
 
-use crate::layout::{self, Cell, Layout};
+use crate::model::layout::{self, Cell, Layout};
 use crate::{Estimate, Report};
 
 impl Report {

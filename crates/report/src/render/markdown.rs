@@ -2,14 +2,15 @@ use std::collections::BTreeSet;
 
 use fmam_record::RunRecord;
 
-use crate::analysis::{scatter_table, separability_table};
-use crate::layout::{self, Layout, has_several_backbones};
-use crate::paper::{dataset_title, method_title};
+use crate::model::ablation;
+use crate::model::analysis::{scatter_table, separability_table};
+use crate::model::layout::{self, Layout, has_several_backbones};
+use crate::model::paper::{dataset_title, method_title};
+use crate::model::settings::{device, distinct, epochs, image_size, precision, versions};
 use crate::render::table::{Align, Table};
 use crate::render::text::{Markup, code, escape, listed, short, spread_percent};
 use crate::render::{comparison, gallery};
-use crate::settings::{device, distinct, epochs, image_size, precision, versions};
-use crate::{Estimate, Report, Summary, ablation};
+use crate::{Estimate, Report, Summary};
 
 pub(crate) type Figure = fn(&Summary) -> Option<Estimate>;
 type RunFigure = fn(&RunRecord) -> Option<f64>;

@@ -3,7 +3,7 @@
 use fmam_record::{RunRecord, ScoreSeparability};
 
 use super::{Figure, Panel, run_title, sheet};
-use crate::paper::dataset_title;
+use crate::model::paper::dataset_title;
 use crate::picture::plots;
 use crate::render::text::percent;
 use crate::{Report, ReportError, Summary};

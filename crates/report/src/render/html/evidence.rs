@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::pictures::Pictures;
-use crate::ablation::{Ablation, ablations};
-use crate::analysis::{scatter_table, separability_table};
-use crate::layout::{self, Layout, has_several_backbones};
-use crate::paper::method_title;
+use crate::model::ablation::{Ablation, ablations};
+use crate::model::analysis::{scatter_table, separability_table};
+use crate::model::layout::{self, Layout, has_several_backbones};
+use crate::model::paper::method_title;
 use crate::picture::figure::{FIGURES_DIR, distributions_of, figure_stem, statistics_of};
 use crate::render::markdown::all_categories;
 use crate::render::table::{Align, Table};

@@ -12,7 +12,7 @@ use std::path::Path;
 use fmam_record::RunRecord;
 use serde_json::{Value, json};
 
-use crate::paper::{dataset_title, method_title};
+use crate::model::paper::{dataset_title, method_title};
 use crate::picture::overlay::panel_lefts;
 use crate::picture::plots;
 use crate::{Report, ReportError};

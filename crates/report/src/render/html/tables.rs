@@ -2,8 +2,8 @@
 
 use fmam_record::RunRecord;
 
-use crate::layout::compared;
-use crate::paper::{dataset_title, method_title, published};
+use crate::model::layout::compared;
+use crate::model::paper::{dataset_title, method_title, published};
 use crate::render::markdown::{FIGURES, ranks};
 use crate::render::text::{escape_html as escape, link, percent, short, spread_percent};
 use crate::{Report, Summary};

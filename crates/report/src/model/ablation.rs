@@ -3,7 +3,7 @@
 use fmam_record::{RunRecord, differences};
 use serde_json::Value;
 
-use crate::paper::method_title;
+use crate::model::paper::method_title;
 use crate::render::markdown::{Figure, MAIN_FIGURES};
 use crate::render::table::{Align, Table};
 use crate::render::text::{Markup, points, spread_percent};

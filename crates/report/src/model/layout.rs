@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::paper::{dataset_title, method_title, published};
+use crate::model::paper::{dataset_title, method_title, published};
 use crate::render::markdown::{Figure, MAIN_FIGURES, all_categories, ranks};
 use crate::render::table::{Align, Table};
 use crate::render::text::{Markup, points, spread_percent};
@@ -121,7 +121,7 @@ pub(crate) fn table_1(report: &Report) -> Option<Layout> {
     }
     // In the order of one data set, whatever the first of them lacks.
     lines.sort_by_key(|(method, backbone)| {
-        (crate::report::position(method), method.to_owned(), backbone.to_owned())
+        (crate::model::report::position(method), method.to_owned(), backbone.to_owned())
     });
     let mut header = vec!["Method".to_owned(), "Backbone".to_owned()];
     for rows in &datasets {

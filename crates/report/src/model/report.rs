@@ -2,10 +2,10 @@ use std::path::{Path, PathBuf};
 
 use fmam_record::RunRecord;
 
-use crate::analysis::{scatter_table, separability_table};
 use crate::error::write_atomic;
-use crate::layout::column_title;
-use crate::paper::{dataset_title, method_title, paper_position, published};
+use crate::model::analysis::{scatter_table, separability_table};
+use crate::model::layout::column_title;
+use crate::model::paper::{dataset_title, method_title, paper_position, published};
 use crate::render::table::{Align, Table};
 use crate::render::text::spread_percent;
 use crate::{ReportError, Summary};
