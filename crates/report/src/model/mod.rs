@@ -2,6 +2,7 @@
 
 pub(crate) mod ablation;
 pub(crate) mod analysis;
+pub(crate) mod columns;
 pub(crate) mod layout;
 pub(crate) mod paper;
 pub(crate) mod report;

@@ -1,5 +1,6 @@
 //! How the scores of normal and anomalous images and pixels lie, a column for each method.
 
+use fmam_metrics::{IMAGE_AUROC, PIXEL_AUROC};
 use fmam_record::{RunRecord, ScoreSeparability};
 
 use super::{Figure, Panel, run_title, sheet};
@@ -35,7 +36,7 @@ pub(super) fn distributions(
         Ok(Panel {
             heading: run_title(run, first, several),
             plot: plots::image_scores(&run.artefacts.overlays)?,
-            note: note(Some(run.metrics.image_auroc), scores),
+            note: note(run.metrics.get(&IMAGE_AUROC), scores),
         })
     };
     let pixels = |run: &&RunRecord| {
@@ -43,7 +44,7 @@ pub(super) fn distributions(
         Ok(Panel {
             heading: String::new(),
             plot: run.pixels.as_ref().map(plots::pixel_scores).transpose()?.flatten(),
-            note: note(run.metrics.pixel_auroc, scores),
+            note: note(run.metrics.get(&PIXEL_AUROC), scores),
         })
     };
     let mut sheets = Vec::new();

@@ -11,9 +11,9 @@ use fmam_record::RunRecord;
 use resvg::{tiny_skia, usvg};
 
 use crate::error::write_atomic;
+use crate::model::columns::all_categories;
 use crate::model::paper::method_title;
 use crate::picture::plots::{self, INK_FILL, Tone};
-use crate::render::markdown::all_categories;
 use crate::render::text::escape_html;
 use crate::{Report, ReportError, Summary};
 
