@@ -2,8 +2,8 @@
 //! files.
 //!
 //! This crate knows no tensors, no method and no report. Modules in reading order: `key` (the identity of
-//! a run and its folder), `record` ([`RunRecord`]), `analysis` and `pixels` (parts of a record), `folder`
-//! (reading all records), `grid` (shards), `merge`, `map_file`, `events`.
+//! a run and its folder), `record` ([`RunRecord`]), `metrics`, `analysis` and `pixels` (parts of a record),
+//! `folder` (reading all records), `grid` (shards), `merge`, `map_file`, `events`.
 
 mod analysis;
 mod differences;
@@ -16,6 +16,7 @@ mod grid;
 mod key;
 mod map_file;
 mod merge;
+mod metrics;
 mod pixels;
 mod record;
 
@@ -28,5 +29,6 @@ pub use grid::{GRID_FILE, GridList, Shard};
 pub use key::{RECORD_FILE, RUNS_DIR, RunKey};
 pub use map_file::{read_maps, resized, write_map, write_maps};
 pub use merge::{Merged, merge, write_grid};
+pub use metrics::Metrics;
 pub use pixels::{ClassDistribution, PixelCurves, ScoreDistribution};
-pub use record::{Artefacts, Metrics, OverlayRecord, RUN_RECORD_SCHEMA, RunRecord, device_kind};
+pub use record::{Artefacts, OverlayRecord, RUN_RECORD_SCHEMA, RunRecord, device_kind};

@@ -1,11 +1,12 @@
 //! The tables of the page.
 
+use fmam_metrics::MetricEntry;
 use fmam_record::RunRecord;
 
-use crate::layout::compared;
-use crate::markdown::{FIGURES, ranks};
-use crate::paper::{dataset_title, method_title, published};
-use crate::text::{escape_html as escape, link, percent, short, spread_percent};
+use crate::model::columns::{headlines, metrics, ranks};
+use crate::model::layout::compared;
+use crate::model::paper::{dataset_title, method_title, published};
+use crate::render::text::{escape_html as escape, link, listed, percent, short, spread_percent};
 use crate::{Report, Summary};
 
 /// What the report is of, in one sentence.
@@ -18,8 +19,9 @@ pub(super) fn opening(report: &Report) -> String {
 pub(super) fn dataset(index: usize, rows: &[Summary], evidence: &str) -> String {
     let compared = compared(rows);
     let title = escape(dataset_title(&rows[0].dataset));
-    let figures = FIGURES.map(|(title, _)| title);
-    let mut header = headings(&["Method", "Backbone"], false) + &headings(&figures, true);
+    let metrics = metrics(rows);
+    let titles: Vec<String> = metrics.iter().map(|metric| metric.heading()).collect();
+    let mut header = headings(&["Method", "Backbone"], false) + &headings(&titles, true);
     header += &headings(&["Fit, s", "Images/s"], true);
     if compared {
         header += &headings(&["Paper, image", "Paper, pixel"], true);
@@ -31,13 +33,13 @@ pub(super) fn dataset(index: usize, rows: &[Summary], evidence: &str) -> String 
             escape(method_title(&row.method)),
             escape(&row.backbone)
         );
-        for (_, figure) in FIGURES {
-            let class = match ranks(row, rows, figure) {
+        for metric in &metrics {
+            let class = match ranks(row, rows, metric) {
                 Some(0) => " class=\"best\"",
                 Some(1) => " class=\"second\"",
                 _ => "",
             };
-            let estimate = figure(row);
+            let estimate = row.metrics.get(metric);
             let sort = estimate.map_or(String::new(), |estimate| format!(" data-sort=\"{}\"", estimate.mean));
             body += &format!("<td{class}{sort}>{}</td>", spread_percent(estimate));
         }
@@ -64,22 +66,39 @@ pub(super) fn dataset(index: usize, rows: &[Summary], evidence: &str) -> String 
     )
 }
 
+/// The sentences on metrics at the foot of the page, each after a semicolon.
+pub(super) fn remarks(report: &Report) -> String {
+    let metrics = metrics(report.summary());
+    let titles = |is_meant: fn(&MetricEntry) -> bool| -> Vec<String> {
+        metrics.iter().filter(|metric| is_meant(metric)).map(|metric| escape(metric.title)).collect()
+    };
+    let oracle = match &titles(|metric| metric.is_oracle)[..] {
+        [] => String::new(),
+        [one] => format!("; {one} chooses its threshold on the test set"),
+        many => format!("; {} choose their thresholds on the test set", listed(many)),
+    };
+    match &titles(|metric| !metric.higher_is_better)[..] {
+        [] => oracle,
+        some => format!("{oracle}; of {} the lower value is the better one", listed(some)),
+    }
+}
+
 /// Every run, each with a link that shows it.
 pub(super) fn runs(report: &Report) -> String {
     let names = ["Data set", "Category", "Method", "Backbone"];
+    let metrics = headlines(report.summary());
+    let titles: Vec<String> = metrics.iter().map(|metric| metric.heading()).collect();
     let header = headings(&names, false)
-        + &headings(
-            &["Seed", "Image AUROC", "Pixel AUROC", "AUPRO", "Fit, s", "Images/s", "Memory, MiB"],
-            true,
-        );
+        + &headings(&["Seed"], true)
+        + &headings(&titles, true)
+        + &headings(&["Fit, s", "Images/s", "Memory, MiB"], true);
     let mut body = String::new();
     for run in report.runs() {
         let id = run.key().path();
         let name = [dataset_title(&run.dataset), &run.category, method_title(&run.method), &run.backbone];
         let [dataset, category, method, backbone] = name.map(escape);
-        let metrics = &run.metrics;
-        let figures = [Some(metrics.image_auroc), metrics.pixel_auroc, metrics.aupro];
-        let figures: String = figures.iter().map(|figure| cell(figure.map(percent).as_deref())).collect();
+        let figures = metrics.iter().map(|metric| run.metrics.get(metric).map(percent));
+        let figures: String = figures.map(|figure| cell(figure.as_deref())).collect();
         let memory = cell(run.peak_rss_bytes.map(|bytes| (bytes >> 20).to_string()).as_deref());
         body += &format!(
             "<tr data-dataset=\"{dataset}\" data-category=\"{category}\" data-method=\"{method}\" data-backbone=\"{backbone}\">\
@@ -126,9 +145,9 @@ pub(super) fn filters(report: &Report) -> String {
     if controls.is_empty() { controls } else { format!("<form id=\"filters\" hidden>\n{controls}</form>") }
 }
 
-fn headings(titles: &[&str], numbers: bool) -> String {
+fn headings(titles: &[impl AsRef<str>], numbers: bool) -> String {
     let class = if numbers { " class=\"number\"" } else { "" };
-    titles.iter().map(|title| format!("<th scope=\"col\"{class}>{title}</th>")).collect()
+    titles.iter().map(|title| format!("<th scope=\"col\"{class}>{}</th>", escape(title.as_ref()))).collect()
 }
 
 fn cell(text: Option<&str>) -> String {

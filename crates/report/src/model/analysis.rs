@@ -2,7 +2,7 @@
 
 use fmam_record::{Analysis, DefectAnalysis, FeatureScatter, RunRecord, ScaleAnalysis, ScoreSeparability};
 
-use crate::table::{Align, Table};
+use crate::render::table::{Align, Table};
 use crate::{Estimate, Report, Summary};
 
 /// Which defects are looked at.

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::markdown::{Figure, MAIN_FIGURES, all_categories, ranks};
-use crate::paper::{dataset_title, method_title, published};
-use crate::table::{Align, Table};
-use crate::text::{Markup, points, spread_percent};
+use fmam_metrics::MetricEntry;
+
+use crate::model::columns::{all_categories, headlines, ranks};
+use crate::model::paper::{PAPER_METRICS, dataset_title, method_title, published};
+use crate::render::table::{Align, Table};
+use crate::render::text::{Markup, points, spread_percent};
 use crate::{Estimate, Report, Summary};
 
 /// A cell of a table, not yet in any language.
@@ -54,23 +56,13 @@ impl Layout {
     }
 }
 
-/// Image and pixel AUROC, as the paper's tables have them.
-const AUROCS: [(&str, Figure); 2] = [("image", |row| row.image_auroc), ("pixel", |row| row.pixel_auroc)];
-
-const AUPRO: (&str, Figure) = ("AUPRO", |row| row.aupro);
-
-/// The figure of ours, and where the paper has one, that and the difference.
-fn beside_paper(
-    row: Option<&Summary>,
-    rows: &[Summary],
-    (name, figure): (&str, Figure),
-    compared: bool,
-) -> Vec<Cell> {
-    let ours = row.and_then(figure);
-    let mut cells = vec![Cell::Ours(ours, row.and_then(|row| ranks(row, rows, figure)))];
-    if compared {
+/// The figure of ours, and where the table has them, the paper's and the difference.
+fn beside_paper(row: Option<&Summary>, rows: &[Summary], metric: &MetricEntry, compared: bool) -> Vec<Cell> {
+    let ours = row.and_then(|row| row.metrics.get(metric));
+    let mut cells = vec![Cell::Ours(ours, row.and_then(|row| ranks(row, rows, metric)))];
+    if compared && is_published(metric) {
         let paper = row.and_then(|row| published(&row.dataset, &row.method, &row.backbone));
-        let paper = paper.map(|paper| if name == "image" { paper.image_auroc } else { paper.pixel_auroc });
+        let paper = paper.and_then(|paper| paper.of(metric));
         let difference = paper.zip(ours).map(|(paper, ours)| 100.0 * ours.mean - paper);
         cells.extend([Cell::Paper(paper), Cell::Difference(difference)]);
     }
@@ -82,9 +74,14 @@ pub(crate) fn compared(rows: &[Summary]) -> bool {
     rows.iter().any(|row| published(&row.dataset, &row.method, &row.backbone).is_some())
 }
 
-/// Titles of what [`beside_paper`] gives.
-fn titles(ours: String, compared: bool) -> Vec<String> {
-    let more = if compared { &["paper", "difference"][..] } else { &[] };
+/// Whether the paper has a metric at all.
+fn is_published(metric: &MetricEntry) -> bool {
+    PAPER_METRICS.iter().any(|published| published.key == metric.key)
+}
+
+/// Titles of the cells of [`beside_paper`].
+fn titles(ours: String, metric: &MetricEntry, compared: bool) -> Vec<String> {
+    let more = if compared && is_published(metric) { &["paper", "difference"][..] } else { &[] };
     [ours].into_iter().chain(more.iter().map(|title| (*title).to_owned())).collect()
 }
 
@@ -92,15 +89,12 @@ fn titles(ours: String, compared: bool) -> Vec<String> {
 pub(crate) fn results(rows: &[Summary]) -> Layout {
     let compared = compared(rows);
     let mut header = vec!["Method".to_owned(), "Backbone".to_owned()];
-    for (name, _) in AUROCS {
-        header.extend(titles(format!("{} AUROC", capitalised(name)), compared));
-    }
-    header.push(AUPRO.0.to_owned());
+    let metrics = headlines(rows);
+    header.extend(metrics.iter().flat_map(|metric| titles(metric.heading(), metric, compared)));
     let line = |row: &Summary| {
         let mut cells =
             vec![Cell::Name(method_title(&row.method).to_owned()), Cell::Code(row.backbone.clone())];
-        cells.extend(AUROCS.into_iter().flat_map(|figure| beside_paper(Some(row), rows, figure, compared)));
-        cells.extend(beside_paper(Some(row), rows, AUPRO, false));
+        cells.extend(metrics.iter().flat_map(|metric| beside_paper(Some(row), rows, metric, compared)));
         cells
     };
     let title = dataset_title(&rows[0].dataset).to_owned();
@@ -121,20 +115,21 @@ pub(crate) fn table_1(report: &Report) -> Option<Layout> {
     }
     // In the order of one data set, whatever the first of them lacks.
     lines.sort_by_key(|(method, backbone)| {
-        (crate::report::position(method), method.to_owned(), backbone.to_owned())
+        (crate::model::report::position(method), method.to_owned(), backbone.to_owned())
     });
     let mut header = vec!["Method".to_owned(), "Backbone".to_owned()];
     for rows in &datasets {
-        for (name, _) in AUROCS {
-            header.extend(titles(format!("{}, {name}", dataset_title(&rows[0].dataset)), compared(rows)));
+        for metric in PAPER_METRICS {
+            let title = format!("{}, {}", dataset_title(&rows[0].dataset), metric.level.name());
+            header.extend(titles(title, metric, compared(rows)));
         }
     }
     let line = |(method, backbone): (&str, &str)| {
         let mut cells = vec![Cell::Name(method_title(method).to_owned()), Cell::Code(backbone.to_owned())];
         for rows in &datasets {
             let row = rows.iter().find(|row| row.method == method && row.backbone == backbone);
-            let figures = AUROCS.into_iter();
-            cells.extend(figures.flat_map(|figure| beside_paper(row, rows, figure, compared(rows))));
+            let metrics = PAPER_METRICS.into_iter();
+            cells.extend(metrics.flat_map(|metric| beside_paper(row, rows, metric, compared(rows))));
         }
         cells
     };
@@ -163,15 +158,17 @@ pub(crate) fn table_4(rows: &[Summary]) -> Vec<Layout> {
         let mut header = vec!["Backbone".to_owned()];
         let compared = compared(rows);
         for method in [plain, &mapped] {
-            for (name, _) in AUROCS {
-                header.extend(titles(format!("{}, {name}", method_title(method)), compared));
+            for metric in PAPER_METRICS {
+                let title = format!("{}, {}", method_title(method), metric.level.name());
+                header.extend(titles(title, metric, compared));
             }
         }
         let line = |backbone: &str| {
             let mut cells = vec![Cell::Code(backbone.to_owned())];
             for method in [plain, &mapped] {
                 let row = find(method, backbone);
-                cells.extend(AUROCS.into_iter().flat_map(|figure| beside_paper(row, rows, figure, compared)));
+                let metrics = PAPER_METRICS.into_iter();
+                cells.extend(metrics.flat_map(|metric| beside_paper(row, rows, metric, compared)));
             }
             cells
         };
@@ -193,7 +190,7 @@ pub(crate) fn by_category(report: &Report, rows: &[Summary]) -> Vec<Layout> {
     if categories.len() < 2 {
         return Vec::new();
     }
-    let table = |(title, figure): (&str, Figure)| {
+    let table = |metric: &'static MetricEntry| {
         let line = |category: &String| {
             // Each category by itself, as if there were no other.
             let alone: Vec<Option<Summary>> = rows
@@ -206,14 +203,14 @@ pub(crate) fn by_category(report: &Report, rows: &[Summary]) -> Vec<Layout> {
             let known: Vec<Summary> = alone.iter().flatten().cloned().collect();
             let cell = |row: &Option<Summary>| {
                 Cell::Ours(
-                    row.as_ref().and_then(figure),
-                    row.as_ref().and_then(|row| ranks(row, &known, figure)),
+                    row.as_ref().and_then(|row| row.metrics.get(metric)),
+                    row.as_ref().and_then(|row| ranks(row, &known, metric)),
                 )
             };
             [Cell::Name(category.clone())].into_iter().chain(alone.iter().map(cell)).collect()
         };
         Layout {
-            title: format!("{title} by category of {}", dataset_title(&rows[0].dataset)),
+            title: format!("{} by category of {}", metric.heading(), dataset_title(&rows[0].dataset)),
             header: ["Category".to_owned()]
                 .into_iter()
                 .chain(rows.iter().map(|row| column_title(row, rows)))
@@ -222,7 +219,7 @@ pub(crate) fn by_category(report: &Report, rows: &[Summary]) -> Vec<Layout> {
             rows: categories.iter().map(line).collect(),
         }
     };
-    MAIN_FIGURES.iter().copied().map(table).collect()
+    headlines(rows).into_iter().map(table).collect()
 }
 
 /// A row's method, with its backbone where the rows have several.
@@ -235,15 +232,12 @@ pub(crate) fn has_several_backbones(rows: &[Summary]) -> bool {
     rows.iter().any(|row| row.backbone != rows[0].backbone)
 }
 
-fn capitalised(word: &str) -> String {
-    let mut letters = word.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
-}
-
 #[cfg(test)]
 mod tests {
+    use fmam_metrics::IMAGE_AUROC;
+
     use super::*;
-    use crate::fixture::record;
+    use crate::fixture::{raise, record};
 
     #[test]
     fn backbones_are_lines_of_table_4_with_the_papers_figures() {
@@ -288,7 +282,7 @@ mod tests {
         for category in ["cable", "screw"] {
             for (method, gain) in [("nkd", 0.0), ("rkd", 0.05)] {
                 let mut run = record("mvtec", category, method, 0);
-                run.metrics.image_auroc += gain;
+                raise(&mut run, &IMAGE_AUROC, gain);
                 runs.push(run);
             }
         }

@@ -1,6 +1,6 @@
 //! The results as LaTeX tables with the rules of the package `booktabs`.
 
-use crate::layout::{self, Cell, Layout};
+use crate::model::layout::{self, Cell, Layout};
 use crate::{Estimate, Report};
 
 impl Report {
@@ -85,9 +85,10 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
+    use fmam_metrics::{AUPRO, IMAGE_AUROC};
 
     use super::*;
-    use crate::fixture::record;
+    use crate::fixture::{raise, record};
 
     #[test]
     fn a_table_for_each_data_set() {
@@ -95,8 +96,8 @@ mod tests {
         for seed in 0..2 {
             runs.push(record("mvtec", "screw", "rkd", seed));
             let mut better = record("mvtec", "screw", "rkd+fmam", seed);
-            better.metrics.image_auroc += 0.02;
-            better.metrics.aupro = None;
+            raise(&mut better, &IMAGE_AUROC, 0.02);
+            better.metrics.set(&AUPRO, None);
             runs.push(better);
         }
         expect![[r#"

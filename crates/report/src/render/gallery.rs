@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use fmam_core::Label;
 use fmam_record::{OverlayRecord, RunRecord};
 
-use crate::paper::method_title;
-use crate::table::{Align, Table};
-use crate::text::{code, escape, link};
+use crate::model::paper::method_title;
+use crate::render::table::{Align, Table};
+use crate::render::text::{code, escape, link};
 use crate::{Report, Summary};
 
 /// Anomalous images shown of a data set; one normal image is shown besides.

@@ -5,8 +5,8 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 
 use crate::ReportError;
-use crate::colormap::{inferno, mix};
 use crate::error::write_atomic;
+use crate::picture::colormap::{inferno, mix};
 
 /// Neither inferno nor any usual material has this green.
 const CONTOUR: [u8; 3] = [0x3d, 0xff, 0x7a];

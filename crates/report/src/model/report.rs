@@ -2,12 +2,13 @@ use std::path::{Path, PathBuf};
 
 use fmam_record::RunRecord;
 
-use crate::analysis::{scatter_table, separability_table};
 use crate::error::write_atomic;
-use crate::layout::column_title;
-use crate::paper::{dataset_title, method_title, paper_position, published};
-use crate::table::{Align, Table};
-use crate::text::spread_percent;
+use crate::model::analysis::{scatter_table, separability_table};
+use crate::model::columns::headlines;
+use crate::model::layout::column_title;
+use crate::model::paper::{dataset_title, method_title, paper_position, published};
+use crate::render::table::{Align, Table};
+use crate::render::text::spread_percent;
 use crate::{ReportError, Summary};
 
 /// A set of runs and their summary.
@@ -55,29 +56,29 @@ impl Report {
         self.runs.iter().filter(|run| row.covers(run))
     }
 
-    /// A table for a terminal, some 85 columns wide: AUROC and AUPRO in per cent, the paper's published figures
-    /// beside them.
+    /// A table for a terminal, some 85 columns wide: the headline metrics in per cent, the paper's published
+    /// figures beside them.
     pub fn terminal_table(&self) -> String {
-        let columns = ["Image AUROC", "Pixel AUROC", "AUPRO", "Paper"];
-        let left = ["Data set", "Method", "Backbone"].map(|title| (title, Align::Left));
+        let metrics = headlines(&self.summary);
+        let columns = metrics.iter().map(|metric| metric.heading()).chain(["Paper".to_owned()]);
+        let left = ["Data set", "Method", "Backbone"].map(|title| (title.to_owned(), Align::Left));
         let mut table = Table::new(left.into_iter().chain(columns.map(|title| (title, Align::Right))));
         let mut compared = false;
         for rows in self.datasets() {
             for (index, row) in rows.iter().enumerate() {
                 let paper = published(&row.dataset, &row.method, &row.backbone);
                 compared |= paper.is_some();
-                table.row([
+                let mut cells = vec![
                     if index == 0 { dataset_title(&row.dataset).to_owned() } else { String::new() },
                     method_title(&row.method).to_owned(),
                     row.backbone.clone(),
-                    spread_percent(row.image_auroc),
-                    spread_percent(row.pixel_auroc),
-                    spread_percent(row.aupro),
-                    paper.map_or_else(
-                        || "–".to_owned(),
-                        |paper| format!("{:.1} / {:.1}", paper.image_auroc, paper.pixel_auroc),
-                    ),
-                ]);
+                ];
+                cells.extend(metrics.iter().map(|metric| spread_percent(row.metrics.get(metric))));
+                cells.push(paper.map_or_else(
+                    || "–".to_owned(),
+                    |paper| format!("{:.1} / {:.1}", paper.image_auroc, paper.pixel_auroc),
+                ));
+                table.row(cells);
             }
         }
         let mut text = table.terminal();
@@ -156,6 +157,7 @@ pub(crate) fn position(method: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
+    use fmam_metrics::{AUPRO, IMAGE_AUROC};
 
     use super::*;
     use crate::fixture::record;
@@ -195,7 +197,7 @@ mod tests {
     fn of_a_repeated_run_the_newest_counts() {
         let (old, mut new) = (record("mvtec", "screw", "nkd", 0), record("mvtec", "screw", "nkd", 0));
         new.started_at += 1;
-        new.metrics.image_auroc = 0.5;
+        new.metrics.set(&IMAGE_AUROC, Some(0.5));
         for runs in [vec![old.clone(), new.clone()], vec![new.clone(), old]] {
             assert_eq!(Report::from_records(runs).runs(), [new.clone()]);
         }
@@ -204,7 +206,7 @@ mod tests {
     #[test]
     fn the_terminal_table_reads_well() {
         let mut runs = vec![record("demo", "weave", "nkd", 0), record("demo", "weave", "nkd+fmam", 0)];
-        runs[1].metrics.aupro = None;
+        runs[1].metrics.set(&AUPRO, None);
         for seed in 0..3 {
             runs.push(record("mvtec", "screw", "rkd", seed));
             runs.push(record("mvtec", "screw", "rkd+fmam", seed));

@@ -11,10 +11,10 @@ use fmam_record::RunRecord;
 use resvg::{tiny_skia, usvg};
 
 use crate::error::write_atomic;
-use crate::markdown::all_categories;
-use crate::paper::method_title;
-use crate::plots::{self, INK_FILL, Tone};
-use crate::text::escape_html;
+use crate::model::columns::all_categories;
+use crate::model::paper::method_title;
+use crate::picture::plots::{self, INK_FILL, Tone};
+use crate::render::text::escape_html;
 use crate::{Report, ReportError, Summary};
 
 pub use localization::{ColourScale, Column, Heatmap, Localization, Row};

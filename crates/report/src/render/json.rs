@@ -1,13 +1,50 @@
 use std::collections::BTreeMap;
 
 use fmam_core::ImageSize;
+use fmam_metrics::{Level, METRICS};
 use fmam_record::{Analysis, Metrics, RUN_RECORD_SCHEMA, RunRecord};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 use crate::{Report, ReportError, Summary};
 
-/// The JSON Schema (draft 2020-12) of `report.json`, which describes every field.
-pub const REPORT_SCHEMA: &str = include_str!("../schema/report.schema.json");
+/// The JSON Schema of `report.json` without the metrics.
+const SCHEMA_WITHOUT_METRICS: &str = include_str!("../../schema/report.schema.json");
+
+/// The JSON Schema (draft 2020-12) of `report.json`: every field, and every metric of [`METRICS`].
+///
+/// # Errors
+/// [`ReportError::Json`], which a test of the schema's file rules out.
+pub fn report_schema() -> Result<Value, ReportError> {
+    let mut schema: Value =
+        serde_json::from_str(SCHEMA_WITHOUT_METRICS).map_err(|source| ReportError::Json { source })?;
+    for metric in METRICS {
+        let null = match metric.level {
+            Level::Image => "",
+            Level::Pixel | Level::Region => {
+                " where an anomalous test image has no mask, where no pixel, or every pixel, is anomalous at the \
+                 run's image size, and"
+            }
+        };
+        let oracle =
+            if metric.is_oracle { " An oracle: its threshold is chosen on the test set." } else { "" };
+        let better = if metric.higher_is_better { "" } else { " Lower is better." };
+        let summary = format!("{}.{oracle}{better}", metric.summary);
+        let in_run = format!("{summary} Null{null} in runs of a program without this metric.");
+        for (part, description, kind) in [
+            ("run", in_run, "#/$defs/optionalFraction"),
+            ("summary", summary, "#/$defs/optionalFractionEstimate"),
+        ] {
+            let part = &mut schema["$defs"][part];
+            part["properties"][metric.key] = json!({ "description": description, "$ref": kind });
+            if let Some(required) = part["required"].as_array_mut() {
+                required.push(metric.key.into());
+            }
+        }
+        schema["$defs"]["summary"]["then"]["properties"][metric.key] = json!({ "type": "null" });
+    }
+    Ok(schema)
+}
 
 #[derive(Serialize)]
 struct ReportFile<'a> {
@@ -25,7 +62,7 @@ struct RunEntry<'a> {
     backbone: &'a str,
     seed: u64,
     #[serde(flatten)]
-    metrics: &'a Metrics,
+    metrics: Registered<'a>,
     fit_seconds: f64,
     score_images_per_second: f64,
     peak_rss_bytes: Option<u64>,
@@ -42,6 +79,15 @@ struct RunEntry<'a> {
     config: &'a serde_json::Value,
 }
 
+/// An object with a key for every metric of [`METRICS`], so that its layout does not depend on the run.
+struct Registered<'a>(&'a Metrics);
+
+impl Serialize for Registered<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(METRICS.iter().map(|metric| (metric.key, self.0.get(metric))))
+    }
+}
+
 impl<'a> RunEntry<'a> {
     fn new(run: &'a RunRecord) -> Self {
         Self {
@@ -50,7 +96,7 @@ impl<'a> RunEntry<'a> {
             method: &run.method,
             backbone: &run.backbone,
             seed: run.seed.value(),
-            metrics: &run.metrics,
+            metrics: Registered(&run.metrics),
             fit_seconds: run.fit_seconds,
             score_images_per_second: run.score_images_per_second,
             peak_rss_bytes: run.peak_rss_bytes,
@@ -71,7 +117,7 @@ impl<'a> RunEntry<'a> {
 impl Report {
     /// The text of `report.json`: `{"schema", "runs": [...], "summary": [...]}`. Figures are fractions; a run's
     /// `dir` is its folder relative to the report; a figure that does not exist is null. The layout is that of
-    /// [`REPORT_SCHEMA`].
+    /// [`report_schema`].
     ///
     /// # Errors
     /// [`ReportError::Json`] when a value has no JSON form.
@@ -88,7 +134,7 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use fmam_metrics::{AUPRO, PIXEL_AUROC};
 
     use super::*;
     use crate::fixture::{record, with_analysis};
@@ -96,7 +142,7 @@ mod tests {
     #[test]
     fn figures_are_flat_in_runs_and_estimates_in_the_summary() {
         let mut runs: Vec<RunRecord> = (0..2).map(|seed| record("mvtec", "screw", "rkd", seed)).collect();
-        runs.iter_mut().for_each(|run| run.metrics.aupro = None);
+        runs.iter_mut().for_each(|run| run.metrics.set(&AUPRO, None));
         let value: Value = serde_json::from_str(&Report::from_records(runs).json().unwrap()).unwrap();
         assert_eq!(value["schema"], 1);
         let run = &value["runs"][1];
@@ -122,7 +168,7 @@ mod tests {
 
     /// Whether a report is as the schema says.
     fn is_valid(report: &Value) -> bool {
-        let schema: Value = serde_json::from_str(REPORT_SCHEMA).unwrap();
+        let schema = report_schema().unwrap();
         assert!(jsonschema::meta::is_valid(&schema));
         let validator = jsonschema::validator_for(&schema).unwrap();
         validator.iter_errors(report).for_each(|error| println!("{}: {error}", error.instance_path()));
@@ -134,7 +180,7 @@ mod tests {
         let mut runs: Vec<RunRecord> = (0..2).map(|seed| record("mvtec", "screw", "rkd", seed)).collect();
         runs.push(with_analysis(record("mvtec", "cable", "rkd", 0), 0.1));
         runs.push(record("demo", "weave", "nkd", 0));
-        runs[3].metrics.pixel_auroc = None;
+        runs[3].metrics.set(&PIXEL_AUROC, None);
         runs[3].peak_rss_bytes = None;
         let report = Report::from_records(runs);
         // A seed that lacks a category, a single seed, and figures that do not exist.
@@ -144,11 +190,12 @@ mod tests {
         assert!(is_valid(&json!({"schema": 1, "runs": [], "summary": []})));
 
         // The test would miss nothing: each of these is refused.
-        let breaks: [fn(&mut Value); 8] = [
+        let breaks: [fn(&mut Value); 9] = [
             |report| report["schema"] = json!(2),
             |report| report["other"] = json!(1),
             |report| report["runs"][0]["image_auroc"] = json!(96.5),
-            |report| report["runs"][0]["image_auroc"] = Value::Null,
+            |report| report["runs"][0]["image_auroc"] = json!("0.9"),
+            |report| drop(report["runs"][0].as_object_mut().unwrap().remove("image_auroc")),
             |report| report["runs"][0]["seed"] = json!("0"),
             |report| report["runs"][0]["new"] = json!(1),
             |report| drop(report["runs"][0].as_object_mut().unwrap().remove("dir")),

@@ -2,10 +2,12 @@
 
 use fmam_record::RunRecord;
 
-use crate::paper::{PublishedIn, WholeDataset, dataset_title, method_title, published, whole_dataset};
-use crate::settings::{distinct, epochs, image_size};
-use crate::table::{Align, Table};
-use crate::text::{code, escape, listed, points, spread_percent};
+use crate::model::paper::{
+    PAPER_METRICS, PublishedIn, WholeDataset, dataset_title, method_title, published, whole_dataset,
+};
+use crate::model::settings::{distinct, epochs, image_size};
+use crate::render::table::{Align, Table};
+use crate::render::text::{code, escape, listed, points, spread_percent};
 use crate::{Estimate, Report, Summary};
 
 const INTRODUCTION: &str = "\
@@ -51,16 +53,17 @@ pub(crate) fn section(report: &Report) -> String {
             PublishedIn::Table1 => "Table 1",
             PublishedIn::Table4 => "Table 4",
         };
+        let [image, pixel] = PAPER_METRICS.map(|metric| row.metrics.get(metric));
         table.row([
             escape(dataset_title(&row.dataset)),
             escape(method_title(&row.method)),
             code(&row.backbone),
-            spread_percent(row.image_auroc),
+            spread_percent(image),
             format!("{:.1}", paper.image_auroc),
-            difference(row.image_auroc, paper.image_auroc),
-            spread_percent(row.pixel_auroc),
+            difference(image, paper.image_auroc),
+            spread_percent(pixel),
             format!("{:.1}", paper.pixel_auroc),
-            difference(row.pixel_auroc, paper.pixel_auroc),
+            difference(pixel, paper.pixel_auroc),
             source.to_owned(),
             marks.join(", "),
         ]);

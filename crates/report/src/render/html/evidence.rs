@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use super::pictures::Pictures;
-use crate::ablation::{Ablation, ablations};
-use crate::analysis::{scatter_table, separability_table};
-use crate::figure::{FIGURES_DIR, distributions_of, figure_stem, statistics_of};
-use crate::layout::{self, Layout, has_several_backbones};
-use crate::markdown::all_categories;
-use crate::paper::method_title;
-use crate::table::{Align, Table};
-use crate::text::{Markup, escape_html as escape, link};
+use crate::model::ablation::{Ablation, ablations};
+use crate::model::analysis::{scatter_table, separability_table};
+use crate::model::columns::all_categories;
+use crate::model::layout::{self, Layout, has_several_backbones};
+use crate::model::paper::method_title;
+use crate::picture::figure::{FIGURES_DIR, distributions_of, figure_stem, statistics_of};
+use crate::render::table::{Align, Table};
+use crate::render::text::{Markup, escape_html as escape, link};
 use crate::{Report, ReportError, Summary};
 
 /// The parts that a data set has, each closed but for the first.

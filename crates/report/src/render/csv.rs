@@ -1,23 +1,15 @@
 use std::borrow::Cow;
 
+use fmam_metrics::METRICS;
 use fmam_record::RunRecord;
 
 use crate::Report;
-use crate::markdown::{Figure, ranks};
-use crate::paper::published;
+use crate::model::columns::ranks;
+use crate::model::paper::published;
 
-const HEADER: [&str; 21] = [
-    "dataset",
-    "category",
-    "method",
-    "backbone",
-    "seed",
-    "image_auroc",
-    "pixel_auroc",
-    "aupro",
-    "image_ap",
-    "pixel_ap",
-    "image_f1_max",
+/// Columns of `report.csv` before and after those of the metrics.
+const BEFORE: [&str; 5] = ["dataset", "category", "method", "backbone", "seed"];
+const AFTER: [&str; 10] = [
     "fit_seconds",
     "score_images_per_second",
     "peak_rss_bytes",
@@ -34,7 +26,9 @@ impl Report {
     /// The text of `report.csv`: a header and one line for each run, figures as fractions in full precision, a
     /// figure that does not exist as an empty field, quoted as RFC 4180 has it.
     pub fn csv(&self) -> String {
-        let mut text = HEADER.join(",") + "\n";
+        let metrics = METRICS.iter().map(|metric| metric.key);
+        let header: Vec<&str> = BEFORE.into_iter().chain(metrics).chain(AFTER).collect();
+        let mut text = header.join(",") + "\n";
         for run in self.runs() {
             let line: Vec<String> = fields(run).iter().map(|field| quoted(field).into_owned()).collect();
             text.push_str(&line.join(","));
@@ -47,24 +41,14 @@ impl Report {
 /// Columns of `summary.csv` before those of the figures.
 const SUMMARY_HEADER: [&str; 5] = ["dataset", "method", "backbone", "categories", "seeds"];
 
-/// Columns of each figure in `summary.csv`.
-const SUMMARY_FIGURES: [(&str, Figure); 6] = [
-    ("image_auroc", |row| row.image_auroc),
-    ("pixel_auroc", |row| row.pixel_auroc),
-    ("aupro", |row| row.aupro),
-    ("image_ap", |row| row.image_ap),
-    ("pixel_ap", |row| row.pixel_ap),
-    ("image_f1_max", |row| row.image_f1_max),
-];
-
 impl Report {
     /// The text of `summary.csv`: a header and a line for each data set, method and backbone: its numbers of categories and
     /// seeds, mean, standard deviation and rank (1 for the best; empty where nothing competes) of each figure, and what the paper
     /// publishes. Ours are fractions, the paper's too.
     pub fn summary_csv(&self) -> String {
         let mut header: Vec<String> = SUMMARY_HEADER.map(str::to_owned).to_vec();
-        for (name, _) in SUMMARY_FIGURES {
-            header.extend(["mean", "std", "rank"].map(|what| format!("{name}_{what}")));
+        for metric in METRICS {
+            header.extend(["mean", "std", "rank"].map(|what| format!("{}_{what}", metric.key)));
         }
         header.extend(["paper_image_auroc", "paper_pixel_auroc"].map(str::to_owned));
         let mut text = header.join(",") + "\n";
@@ -74,12 +58,12 @@ impl Report {
                 let counts = [row.categories.len(), row.seeds.len()].map(|n| n.to_string());
                 let mut line: Vec<String> = names.into_iter().chain(counts).collect();
                 let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
-                for (_, figure) in SUMMARY_FIGURES {
-                    let estimate = figure(row);
+                for metric in METRICS {
+                    let estimate = row.metrics.get(metric);
                     line.push(number(estimate.map(|estimate| estimate.mean)));
                     line.push(number(estimate.and_then(|estimate| estimate.std)));
                     line.push(
-                        ranks(row, rows, figure).map(|better| (better + 1).to_string()).unwrap_or_default(),
+                        ranks(row, rows, metric).map(|better| (better + 1).to_string()).unwrap_or_default(),
                     );
                 }
                 let paper = published(&row.dataset, &row.method, &row.backbone);
@@ -94,21 +78,17 @@ impl Report {
     }
 }
 
-fn fields(run: &RunRecord) -> [String; HEADER.len()] {
+fn fields(run: &RunRecord) -> Vec<String> {
     let optional = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
-    let metrics = &run.metrics;
-    [
+    let before: [String; BEFORE.len()] = [
         run.dataset.clone(),
         run.category.clone(),
         run.method.clone(),
         run.backbone.clone(),
         run.seed.value().to_string(),
-        metrics.image_auroc.to_string(),
-        optional(metrics.pixel_auroc),
-        optional(metrics.aupro),
-        metrics.image_ap.to_string(),
-        optional(metrics.pixel_ap),
-        metrics.image_f1_max.to_string(),
+    ];
+    let metrics = METRICS.iter().map(|metric| optional(run.metrics.get(metric)));
+    let after: [String; AFTER.len()] = [
         run.fit_seconds.to_string(),
         run.score_images_per_second.to_string(),
         run.peak_rss_bytes.map(|bytes| bytes.to_string()).unwrap_or_default(),
@@ -119,7 +99,8 @@ fn fields(run: &RunRecord) -> [String; HEADER.len()] {
         run.n_test_normal.to_string(),
         run.n_test_anomalous.to_string(),
         run.started_at.to_string(),
-    ]
+    ];
+    before.into_iter().chain(metrics).chain(after).collect()
 }
 
 fn quoted(field: &str) -> Cow<'_, str> {
@@ -132,7 +113,7 @@ fn quoted(field: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use expect_test::expect;
+    use fmam_metrics::{AUPRO, IMAGE_AUROC, PIXEL_AUROC};
 
     use super::*;
     use crate::fixture::record;
@@ -140,22 +121,35 @@ mod tests {
     #[test]
     fn a_run_is_a_line() {
         let mut odd = record("folder", "left, \"old\"", "nkd", 0);
-        odd.metrics.pixel_auroc = None;
+        odd.metrics.set(&PIXEL_AUROC, None);
         odd.peak_rss_bytes = None;
-        expect![[r#"
-            dataset,category,method,backbone,seed,image_auroc,pixel_auroc,aupro,image_ap,pixel_ap,image_f1_max,fit_seconds,score_images_per_second,peak_rss_bytes,device,image_height,image_width,n_train,n_test_normal,n_test_anomalous,started_at
-            folder,"left, ""old""",nkd,resnet18,0,0.9,,0.875,0.96,0.5,0.925,62.5,31.25,,cpu,256,256,320,41,119,1700000000
-            mvtec,screw,rkd,resnet18,0,0.9,0.95,0.875,0.96,0.5,0.925,62.5,31.25,1073741824,cpu,256,256,320,41,119,1700000000
-        "#]]
-        .assert_eq(&Report::from_records(vec![record("mvtec", "screw", "rkd", 0), odd]).csv());
+        let text = Report::from_records(vec![record("mvtec", "screw", "rkd", 0), odd]).csv();
+        let [header, odd, screw] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+        // A line of (start, fields of the metrics, end).
+        fn parts<'a>(line: &'a str, start: &str, end: &str) -> Vec<&'a str> {
+            let figures = line.strip_prefix(start).and_then(|line| line.strip_suffix(end)).expect(line);
+            figures.split(',').collect()
+        }
+        let keys = parts(header, &(BEFORE.join(",") + ","), &(",".to_owned() + &AFTER.join(",")));
+        assert_eq!(keys, METRICS.iter().map(|metric| metric.key).collect::<Vec<_>>());
+        let end = ",62.5,31.25,1073741824,cpu,256,256,320,41,119,1700000000";
+        let screw = parts(screw, "mvtec,screw,rkd,resnet18,0,", end);
+        let odd_start = r#"folder,"left, ""old""",nkd,resnet18,0,"#;
+        let odd = parts(odd, odd_start, &end.replace("1073741824", ""));
+        let figures = |line: &[&str]| {
+            ["image_auroc", "pixel_auroc", "aupro", "image_ap", "pixel_ap", "image_f1_max"]
+                .map(|key| line[keys.iter().position(|other| *other == key).unwrap()].to_owned())
+        };
+        assert_eq!(figures(&screw), ["0.9", "0.95", "0.875", "0.96", "0.5", "0.925"]);
+        assert_eq!(figures(&odd), ["0.9", "", "0.875", "0.96", "0.5", "0.925"]);
     }
 
     #[test]
     fn the_summary_has_ranks_and_the_papers_figures() {
         let mut runs = vec![record("mvtec", "screw", "rkd", 0), record("mvtec", "screw", "rkd", 1)];
         runs.push(record("mvtec", "screw", "rkd+fmam", 0));
-        runs[2].metrics.image_auroc = 0.97;
-        runs[2].metrics.aupro = None;
+        runs[2].metrics.set(&IMAGE_AUROC, Some(0.97));
+        runs[2].metrics.set(&AUPRO, None);
         let text = Report::from_records(runs).summary_csv();
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
         let column = |name| lines[0].iter().position(|title| *title == name).unwrap();

@@ -1,37 +1,40 @@
 use std::collections::BTreeSet;
 
+use fmam_metrics::MetricEntry;
 use fmam_record::RunRecord;
 
-use crate::analysis::{scatter_table, separability_table};
-use crate::layout::{self, Layout, has_several_backbones};
-use crate::paper::{dataset_title, method_title};
-use crate::settings::{device, distinct, epochs, image_size, precision, versions};
-use crate::table::{Align, Table};
-use crate::text::{Markup, code, escape, listed, short, spread_percent};
-use crate::{Estimate, Report, Summary, ablation, comparison, gallery};
+use crate::model::ablation;
+use crate::model::analysis::{scatter_table, separability_table};
+use crate::model::columns::{all_categories, headlines, metrics, ranks};
+use crate::model::layout::{self, Layout, has_several_backbones};
+use crate::model::paper::{dataset_title, method_title};
+use crate::model::settings::{device, distinct, epochs, image_size, precision, versions};
+use crate::render::table::{Align, Table};
+use crate::render::text::{Markup, code, escape, listed, short, spread_percent};
+use crate::render::{comparison, gallery};
+use crate::{Estimate, Report, Summary};
 
-pub(crate) type Figure = fn(&Summary) -> Option<Estimate>;
-type RunFigure = fn(&RunRecord) -> Option<f64>;
-
-/// The columns that are fractions, higher being better.
-pub(crate) const FIGURES: [(&str, Figure); 6] = [
-    ("Image AUROC", |row| row.image_auroc),
-    ("Pixel AUROC", |row| row.pixel_auroc),
-    ("AUPRO", |row| row.aupro),
-    ("Image AP", |row| row.image_ap),
-    ("Pixel AP", |row| row.pixel_ap),
-    ("F1-max (oracle)", |row| row.image_f1_max),
-];
-
-/// Those of them that every comparison has.
-pub(crate) const MAIN_FIGURES: &[(&str, Figure)] = FIGURES.split_at(3).0;
-
-const LEGEND: &str = "\
-Figures are in per cent, from the last epoch. Each is the mean over the categories, then over the seeds; ± is the \
-sample standard deviation over the seeds. The best of a column is **bold**, the second best in _italics_. AUPRO is taken up to a false positive \
-rate of 0.3. F1-max is an *oracle*: its threshold is chosen on the test set. Fit is seconds of fitting for one \
-category, Images/s the test images scored in a second.
-";
+/// The sentences above the tables of results.
+fn legend(metrics: &[&MetricEntry]) -> String {
+    let titles = |is_meant: fn(&MetricEntry) -> bool| -> Vec<&str> {
+        metrics.iter().filter(|metric| is_meant(metric)).map(|metric| metric.title).collect()
+    };
+    let oracle = match &titles(|metric| metric.is_oracle)[..] {
+        [] => String::new(),
+        [one] => format!("{one} is an *oracle*: its threshold is chosen on the test set. "),
+        many => format!("{} are *oracles*: their thresholds are chosen on the test set. ", listed(many)),
+    };
+    let lower = match &titles(|metric| !metric.higher_is_better)[..] {
+        [] => String::new(),
+        some => format!("Of {} the lower value is the better one. ", listed(some)),
+    };
+    format!(
+        "Figures are in per cent, from the last epoch. Each is the mean over the categories, then over the \
+         seeds; ± is the sample standard deviation over the seeds. The best of a column is **bold**, the \
+         second best in _italics_. AUPRO is taken up to a false positive rate of 0.3. {oracle}{lower}Fit is \
+         seconds of fitting for one category, Images/s the test images scored in a second.\n"
+    )
+}
 
 const PICTURES: &str = "\
 From left to right: the input; the input with the ground truth outlined; the anomaly map over the input; the map \
@@ -48,7 +51,7 @@ impl Report {
         if self.runs().is_empty() {
             return text;
         }
-        text.push_str(&format!("\n## Results\n\n{LEGEND}\n"));
+        text.push_str(&format!("\n## Results\n\n{}\n", legend(&metrics(self.summary()))));
         for rows in self.datasets() {
             text.push_str(&format!("### {}\n\n{}\n", heading(rows), results(rows)));
             for note in notes(self, rows) {
@@ -173,38 +176,23 @@ fn row_title(row: &Summary) -> String {
     format!("{} ({})", escape(method_title(&row.method)), code(&row.backbone))
 }
 
-/// Every category that a row of the data set has.
-pub(crate) fn all_categories(rows: &[Summary]) -> Vec<String> {
-    let all: BTreeSet<&String> = rows.iter().flat_map(|row| &row.categories).collect();
-    all.into_iter().cloned().collect()
-}
-
 fn results(rows: &[Summary]) -> String {
     let left = ["Method", "Backbone"].map(|title| (title, Align::Left));
-    let right = FIGURES.iter().map(|&(title, _)| title).chain(["Fit", "Images/s"]);
+    let metrics = metrics(rows);
+    let speeds = ["Fit", "Images/s"].map(str::to_owned);
+    let right = metrics.iter().map(|metric| metric.heading()).chain(speeds);
+    let left = left.map(|(title, align)| (title.to_owned(), align));
     let mut table = Table::new(left.into_iter().chain(right.map(|title| (title, Align::Right))));
     for row in rows {
-        let figures = FIGURES.iter().map(|&(_, figure)| {
-            let text = spread_percent(figure(row));
-            Markup::Markdown.ranked(text, ranks(row, rows, figure))
+        let figures = metrics.iter().map(|metric| {
+            let text = spread_percent(row.metrics.get(metric));
+            Markup::Markdown.ranked(text, ranks(row, rows, metric))
         });
         let identity = [escape(method_title(&row.method)), code(&row.backbone)];
         let speeds = [seconds(row.fit_seconds), amount(row.score_images_per_second)];
         table.row(identity.into_iter().chain(figures).chain(speeds));
     }
     table.markdown()
-}
-
-/// How many different figures of its column are better than that of a row, as printed. Means over other categories are other
-/// quantities and do not compete; where all are equal nobody has a rank.
-pub(crate) fn ranks(row: &Summary, rows: &[Summary], figure: Figure) -> Option<usize> {
-    let all = all_categories(rows);
-    let competing = |row: &Summary| {
-        let estimate = figure(row).filter(|_| row.categories == all)?;
-        Some((1000.0 * estimate.mean).round() as i64)
-    };
-    let (own, values) = (competing(row)?, rows.iter().filter_map(competing).collect::<BTreeSet<_>>());
-    (values.len() > 1).then(|| values.into_iter().filter(|value| *value > own).count())
 }
 
 /// What a reader must know of the rows: categories, gaps, mixed settings.
@@ -260,18 +248,13 @@ fn by_category(report: &Report, rows: &[Summary]) -> String {
         // The results already are this category's.
         return text;
     }
-    let figures: [(&str, RunFigure); 3] = [
-        ("Image AUROC", |run| Some(run.metrics.image_auroc)),
-        ("Pixel AUROC", |run| run.metrics.pixel_auroc),
-        ("AUPRO", |run| run.metrics.aupro),
-    ];
-    for (title, figure) in figures {
+    for metric in headlines(rows) {
         let methods = rows.iter().map(|row| (in_column(row, rows), Align::Right));
-        let mut table = Table::new([(title.to_owned(), Align::Left)].into_iter().chain(methods));
+        let mut table = Table::new([(metric.heading(), Align::Left)].into_iter().chain(methods));
         for category in &all {
             let cells = rows.iter().map(|row| {
-                let values: Vec<f64> =
-                    report.runs_of(row).filter(|run| run.category == *category).filter_map(figure).collect();
+                let runs = report.runs_of(row).filter(|run| run.category == *category);
+                let values: Vec<f64> = runs.filter_map(|run| run.metrics.get(metric)).collect();
                 spread_percent(Estimate::of(&values))
             });
             table.row([escape(category)].into_iter().chain(cells));
@@ -319,9 +302,10 @@ fn amount(estimate: Option<Estimate>) -> String {
 #[cfg(test)]
 mod tests {
     use expect_test::expect_file;
+    use fmam_metrics::IMAGE_AUROC;
 
     use super::*;
-    use crate::fixture::{record, with_overlays};
+    use crate::fixture::{raise, record, with_overlays};
 
     #[test]
     fn the_whole_report() {
@@ -330,7 +314,7 @@ mod tests {
             for (category, seeds) in [("cable", 0..2), ("metal_nut", 0..2)] {
                 for seed in seeds {
                     let mut run = with_overlays(record("mvtec", category, method, seed), &["scratch", "cut"]);
-                    run.metrics.image_auroc += gain;
+                    raise(&mut run, &IMAGE_AUROC, gain);
                     runs.push(run);
                 }
             }
@@ -340,7 +324,7 @@ mod tests {
         runs.push(record("demo", "weave", "nkd", 0));
         runs.push(record("demo", "weave", "own", 0));
         let text = Report::from_records(runs).markdown();
-        expect_file!["../tests/report.md"].assert_eq(&text);
+        expect_file!["../../tests/report.md"].assert_eq(&text);
     }
 
     #[test]

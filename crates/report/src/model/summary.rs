@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use fmam_metrics::{METRICS, MetricEntry};
 use fmam_record::RunRecord;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// A mean over seeds with its spread.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -24,6 +25,29 @@ impl Estimate {
         let mean = values.iter().sum::<f64>() / n as f64;
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         Some(Self { mean, std: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()), n })
+    }
+}
+
+/// The estimates of the metrics that a run of a row was evaluated by.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Estimates(Vec<(&'static str, Option<Estimate>)>);
+
+impl Estimates {
+    /// The estimate of a metric; `None` where a run does not have it, and where no seed is complete.
+    pub fn get(&self, metric: &MetricEntry) -> Option<Estimate> {
+        self.0.iter().find(|(key, _)| *key == metric.key).and_then(|(_, estimate)| *estimate)
+    }
+
+    /// Whether a run of the row was evaluated by a metric.
+    pub fn has(&self, metric: &MetricEntry) -> bool {
+        self.0.iter().any(|(key, _)| *key == metric.key)
+    }
+}
+
+/// An object with a key for every metric of [`METRICS`], so that its layout does not depend on the runs.
+impl Serialize for Estimates {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(METRICS.iter().map(|metric| (metric.key, self.get(metric))))
     }
 }
 
@@ -56,18 +80,9 @@ pub struct Summary {
     pub seeds: Vec<u64>,
     /// Runs that the left-out seeds lack.
     pub missing: Vec<Cell>,
-    /// AUROC of the image scores, a fraction.
-    pub image_auroc: Option<Estimate>,
-    /// AUROC over all test pixels, a fraction.
-    pub pixel_auroc: Option<Estimate>,
-    /// AUPRO up to a false positive rate of 0.3, a fraction.
-    pub aupro: Option<Estimate>,
-    /// Average precision of the image scores, a fraction.
-    pub image_ap: Option<Estimate>,
-    /// Average precision over all test pixels, a fraction.
-    pub pixel_ap: Option<Estimate>,
-    /// Largest F1 of the image scores, a fraction; an oracle.
-    pub image_f1_max: Option<Estimate>,
+    /// The metrics, fractions.
+    #[serde(flatten)]
+    pub metrics: Estimates,
     /// Seconds to fit one category.
     pub fit_seconds: Option<Estimate>,
     /// Test images scored in a second.
@@ -108,12 +123,13 @@ impl Summary {
             dataset: first.dataset.clone(),
             method: first.method.clone(),
             backbone: first.backbone.clone(),
-            image_auroc: over_seeds(&|run| Some(run.metrics.image_auroc)),
-            pixel_auroc: over_seeds(&|run| run.metrics.pixel_auroc),
-            aupro: over_seeds(&|run| run.metrics.aupro),
-            image_ap: over_seeds(&|run| Some(run.metrics.image_ap)),
-            pixel_ap: over_seeds(&|run| run.metrics.pixel_ap),
-            image_f1_max: over_seeds(&|run| Some(run.metrics.image_f1_max)),
+            metrics: Estimates(
+                METRICS
+                    .iter()
+                    .filter(|metric| runs.iter().any(|run| run.metrics.has(metric)))
+                    .map(|metric| (metric.key, over_seeds(&|run| run.metrics.get(metric))))
+                    .collect(),
+            ),
             fit_seconds: over_seeds(&|run| Some(run.fit_seconds)),
             score_images_per_second: over_seeds(&|run| Some(run.score_images_per_second)),
             categories: categories.into_iter().map(str::to_owned).collect(),
@@ -130,12 +146,14 @@ impl Summary {
 
 #[cfg(test)]
 mod tests {
+    use fmam_metrics::{AUPRO, IMAGE_AUROC, PIXEL_AUROC};
+
     use super::*;
     use crate::fixture::record;
 
     fn run(category: &str, seed: u64, image_auroc: f64) -> RunRecord {
         let mut run = record("mvtec", category, "nkd", seed);
-        run.metrics.image_auroc = image_auroc;
+        run.metrics.set(&IMAGE_AUROC, Some(image_auroc));
         run
     }
 
@@ -157,7 +175,7 @@ mod tests {
     fn categories_are_averaged_before_seeds() {
         // Category means by seed: 0.8 and 0.6; the spread between categories must not enter.
         let summary = sum_up(&[run("a", 0, 0.6), run("b", 0, 1.0), run("a", 1, 0.7), run("b", 1, 0.5)]);
-        let estimate = summary.image_auroc.unwrap();
+        let estimate = summary.metrics.get(&IMAGE_AUROC).unwrap();
         assert!((estimate.mean - 0.7).abs() < 1e-12);
         assert!((estimate.std.unwrap() - 0.02_f64.sqrt()).abs() < 1e-12);
         assert_eq!((estimate.n, &summary.seeds[..]), (2, &[0, 1][..]));
@@ -167,20 +185,23 @@ mod tests {
     #[test]
     fn a_seed_that_lacks_a_category_is_left_out_and_said_so() {
         let summary = sum_up(&[run("a", 0, 0.6), run("b", 0, 1.0), run("a", 1, 0.1)]);
-        assert_eq!(summary.image_auroc, Some(Estimate { mean: 0.8, std: None, n: 1 }));
+        assert_eq!(summary.metrics.get(&IMAGE_AUROC), Some(Estimate { mean: 0.8, std: None, n: 1 }));
         assert_eq!(summary.seeds, [0]);
         assert_eq!(summary.missing, [Cell { category: "b".to_owned(), seed: 1 }]);
 
         let summary = sum_up(&[run("a", 0, 0.6), run("b", 1, 1.0)]);
-        assert_eq!((summary.image_auroc, summary.seeds.len(), summary.missing.len()), (None, 0, 2));
+        assert_eq!(
+            (summary.metrics.get(&IMAGE_AUROC), summary.seeds.len(), summary.missing.len()),
+            (None, 0, 2)
+        );
     }
 
     #[test]
     fn a_figure_that_one_category_lacks_has_no_mean() {
         let mut without_masks = run("b", 0, 1.0);
-        without_masks.metrics.pixel_auroc = None;
+        without_masks.metrics.set(&PIXEL_AUROC, None);
         let summary = sum_up(&[run("a", 0, 0.6), without_masks]);
-        assert_eq!(summary.pixel_auroc, None);
-        assert!(summary.image_auroc.is_some() && summary.aupro.is_some());
+        let is_defined = |metric| summary.metrics.get(metric).is_some();
+        assert!(!is_defined(&PIXEL_AUROC) && is_defined(&IMAGE_AUROC) && is_defined(&AUPRO));
     }
 }

@@ -1,5 +1,10 @@
 //! Figures that the paper's poster publishes: AUROC in per cent, mean over the categories.
 
+use fmam_metrics::{IMAGE_AUROC, MetricEntry, PIXEL_AUROC};
+
+/// The metrics that the poster has, in the order of its columns.
+pub(crate) static PAPER_METRICS: [&MetricEntry; 2] = [&IMAGE_AUROC, &PIXEL_AUROC];
+
 /// Image and pixel AUROC in per cent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Published {
@@ -9,6 +14,14 @@ pub struct Published {
     pub pixel_auroc: f64,
     /// Where it stands.
     pub source: PublishedIn,
+}
+
+impl Published {
+    /// The figure of a metric in per cent; `None` for a metric that the poster does not have.
+    pub fn of(&self, metric: &MetricEntry) -> Option<f64> {
+        let figures = [(IMAGE_AUROC.key, self.image_auroc), (PIXEL_AUROC.key, self.pixel_auroc)];
+        figures.into_iter().find(|(key, _)| *key == metric.key).map(|(_, figure)| figure)
+    }
 }
 
 /// The table of the poster that a figure stands in.

@@ -1,11 +1,13 @@
 //! How the scores of normal and anomalous images and pixels lie, a column for each method.
 
+use fmam_metrics::{IMAGE_AUROC, PIXEL_AUROC};
 use fmam_record::{RunRecord, ScoreSeparability};
 
 use super::{Figure, Panel, run_title, sheet};
-use crate::paper::dataset_title;
-use crate::text::percent;
-use crate::{Report, ReportError, Summary, plots};
+use crate::model::paper::dataset_title;
+use crate::picture::plots;
+use crate::render::text::percent;
+use crate::{Report, ReportError, Summary};
 
 /// Methods side by side, at most; further ones stand below.
 const COLUMNS: usize = 6;
@@ -34,7 +36,7 @@ pub(super) fn distributions(
         Ok(Panel {
             heading: run_title(run, first, several),
             plot: plots::image_scores(&run.artefacts.overlays)?,
-            note: note(Some(run.metrics.image_auroc), scores),
+            note: note(run.metrics.get(&IMAGE_AUROC), scores),
         })
     };
     let pixels = |run: &&RunRecord| {
@@ -42,7 +44,7 @@ pub(super) fn distributions(
         Ok(Panel {
             heading: String::new(),
             plot: run.pixels.as_ref().map(plots::pixel_scores).transpose()?.flatten(),
-            note: note(run.metrics.pixel_auroc, scores),
+            note: note(run.metrics.get(&PIXEL_AUROC), scores),
         })
     };
     let mut sheets = Vec::new();

@@ -1,9 +1,9 @@
 //! Bias and variance before and after feature mapping, as bars.
 
 use super::{Figure, Panel, sheet};
-use crate::analysis::{Defects, Features, SCATTER, ScatterFigure, scatter, strides};
-use crate::paper::{dataset_title, method_title};
-use crate::plots::{self, Bars, Tone};
+use crate::model::analysis::{Defects, Features, SCATTER, ScatterFigure, scatter, strides};
+use crate::model::paper::{dataset_title, method_title};
+use crate::picture::plots::{self, Bars, Tone};
 use crate::{Report, ReportError, Summary};
 
 /// The statistics of a method with feature mapping, beside those of the method without it: a row of plots for each kind of

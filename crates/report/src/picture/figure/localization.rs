@@ -6,8 +6,8 @@ use fmam_core::{AnomalyMap, ImageSize, Mask, RgbImage};
 
 use super::{Anchor, Figure, text};
 use crate::ReportError;
-use crate::colormap::inferno;
-use crate::overlay::{Scale, map_range, png};
+use crate::picture::colormap::inferno;
+use crate::picture::overlay::{Scale, map_range, png};
 use fmam_record::resized;
 
 /// Width of a panel in the figure's units; two pixels a unit are drawn of a map.
@@ -276,7 +276,7 @@ fn vertical_bar([x, y]: [f64; 2], height: f64, (low, high): (f32, f32)) -> Resul
 
 /// A score in three digits.
 fn score(score: f32) -> String {
-    crate::plots::number(f64::from(score))
+    crate::picture::plots::number(f64::from(score))
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Variants of a method beside it: what each changes, and what that does to the figures.
 
+use fmam_metrics::MetricEntry;
 use fmam_record::{RunRecord, differences};
 use serde_json::Value;
 
-use crate::markdown::{Figure, MAIN_FIGURES};
-use crate::paper::method_title;
-use crate::table::{Align, Table};
-use crate::text::{Markup, points, spread_percent};
+use crate::model::columns::headlines;
+use crate::model::paper::method_title;
+use crate::render::table::{Align, Table};
+use crate::render::text::{Markup, points, spread_percent};
 use crate::{Report, Summary};
 
 /// A line of an ablation.
@@ -65,13 +66,13 @@ fn changes(report: &Report, base: &Summary, variant: &Summary) -> String {
     }
 }
 
-/// The difference of a figure to that of the base, in points; `None` for the base itself, and where categories or seeds are not
+/// The difference of a metric to that of the base, in points; `None` for the base itself, and where categories or seeds are not
 /// the same.
-fn gain(base: &Summary, row: &Summary, figure: Figure) -> Option<f64> {
+fn gain(base: &Summary, row: &Summary, metric: &MetricEntry) -> Option<f64> {
     if row.method == base.method || row.categories != base.categories || row.seeds != base.seeds {
         return None;
     }
-    Some(100.0 * (figure(row)?.mean - figure(base)?.mean))
+    Some(100.0 * (row.metrics.get(metric)?.mean - base.metrics.get(metric)?.mean))
 }
 
 /// The section of `report.md` about a data set; empty where it has no variants.
@@ -86,10 +87,11 @@ pub(crate) fn section(report: &Report, rows: &[Summary]) -> String {
 impl Ablation<'_> {
     /// The lines as a table, whose names stand under the title `names`, with its cells as `markup` has them.
     pub(crate) fn table(&self, names: &str, markup: Markup) -> Table {
-        let figures =
-            MAIN_FIGURES.iter().flat_map(|(title, _)| [(*title, Align::Right), ("Δ", Align::Right)]);
-        let left = [names, "What differs"].map(|title| (title, Align::Left));
-        let mut table = Table::new(left.into_iter().chain(figures));
+        let rows = self.lines.iter().map(|line| line.row.clone()).collect::<Vec<_>>();
+        let metrics = headlines(&rows);
+        let figures = metrics.iter().flat_map(|metric| [metric.heading(), "Δ".to_owned()]);
+        let left = [names, "What differs"].map(|title| (title.to_owned(), Align::Left));
+        let mut table = Table::new(left.into_iter().chain(figures.map(|title| (title, Align::Right))));
         for Line { row, what } in &self.lines {
             let name = match row.method.split_once('@') {
                 Some((_, variant)) => markup.name(variant),
@@ -98,9 +100,9 @@ impl Ablation<'_> {
             // A setting, or words.
             let what = if what.contains('=') { markup.code(what) } else { what.clone() };
             let mut cells = vec![name, what];
-            for (_, figure) in MAIN_FIGURES {
-                cells.push(spread_percent(figure(row)));
-                cells.push(gain(self.base, row, *figure).map_or_else(String::new, points));
+            for metric in &metrics {
+                cells.push(spread_percent(row.metrics.get(metric)));
+                cells.push(gain(self.base, row, metric).map_or_else(String::new, points));
             }
             table.row(cells);
         }
@@ -110,6 +112,7 @@ impl Ablation<'_> {
 
 #[cfg(test)]
 mod tests {
+    use fmam_metrics::IMAGE_AUROC;
     use serde_json::json;
 
     use super::*;
@@ -127,7 +130,7 @@ mod tests {
             ];
             for (method, image_auroc, config) in variants {
                 let mut run = record("demo", "plain", method, seed);
-                run.metrics.image_auroc = image_auroc;
+                run.metrics.set(&IMAGE_AUROC, Some(image_auroc));
                 run.config = json!({ "method": config });
                 runs.push(run);
             }
@@ -142,7 +145,7 @@ mod tests {
                 (
                     line.row.method.as_str(),
                     line.what.as_str(),
-                    gain(ablation.base, line.row, MAIN_FIGURES[0].1).map(points),
+                    gain(ablation.base, line.row, &IMAGE_AUROC).map(points),
                 )
             })
             .collect();
@@ -168,6 +171,6 @@ mod tests {
         ];
         let report = Report::from_records(runs);
         let [base, wide] = report.summary() else { panic!("two rows") };
-        assert_eq!(gain(base, wide, MAIN_FIGURES[0].1), None);
+        assert_eq!(gain(base, wide, &IMAGE_AUROC), None);
     }
 }

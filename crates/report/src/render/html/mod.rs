@@ -12,13 +12,15 @@ use std::path::Path;
 use fmam_record::RunRecord;
 use serde_json::{Value, json};
 
-use crate::overlay::panel_lefts;
-use crate::paper::{dataset_title, method_title};
-use crate::{Report, ReportError, plots};
+use crate::model::columns::metrics;
+use crate::model::paper::{dataset_title, method_title};
+use crate::picture::overlay::panel_lefts;
+use crate::picture::plots;
+use crate::{Report, ReportError};
 use pictures::Pictures;
 
-const STYLE: &str = include_str!("../../assets/report.css");
-const SCRIPT: &str = include_str!("../../assets/report.js");
+const STYLE: &str = include_str!("../../../assets/report.css");
+const SCRIPT: &str = include_str!("../../../assets/report.js");
 
 impl Report {
     /// The text of `report.html`. Pictures are read from the runs' folders and `figures` under `dir`; of one that is missing the image's score
@@ -49,10 +51,11 @@ impl Report {
              <main id=\"main\">\n{results}\n\
              <section aria-labelledby=\"runs-title\">\n<h2 id=\"runs-title\">Runs</h2>\n{filters}\n{runs}\n</section>\n\
              <section id=\"run\" aria-labelledby=\"run-title\" hidden></section>\n</main>\n\
-             <footer><p>Written by fmam. Figures in per cent, from the last epoch; F1-max chooses its threshold on the test \
-             set. The same figures for machines: report.json and report.csv.</p></footer>\n\
+             <footer><p>Written by fmam. Figures in per cent, from the last epoch{}. The same figures for machines: \
+             report.json and report.csv.</p></footer>\n\
              <script type=\"application/json\" id=\"data\">{data}</script>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
             tables::opening(self),
+            tables::remarks(self),
         ))
     }
 }
@@ -61,8 +64,12 @@ impl Report {
 fn page_data(report: &Report, dir: &Path, pictures: &mut Pictures) -> Result<Value, ReportError> {
     let runs = report.runs().iter().map(|run| run_data(run, dir, pictures));
     let [left, right, above, below] = plots::MARGINS;
+    let metrics = metrics(report.summary()).into_iter();
+    let metrics: Vec<Value> =
+        metrics.map(|metric| json!({ "key": metric.key, "title": metric.heading() })).collect();
     Ok(json!({
         "plot": { "size": [plots::SIZE.0, plots::SIZE.1], "left": left, "right": right, "above": above, "below": below },
+        "metrics": metrics,
         "runs": runs.collect::<Result<Vec<_>, ReportError>>()?,
     }))
 }
