@@ -3,10 +3,10 @@ use std::path::Path;
 use candle_core::Device;
 use fmam_core::{ImageSize, RgbImage, SampleSource};
 
+use crate::memory::{padim, patchcore, spade, teacher};
 use crate::model_dir::ModelDir;
 use crate::{
-    AdaptedFeatures, Fitted, MethodError, Prediction, RunContext, fcdd, mrkd, nkd, padim, patchcore,
-    puzzle_ae, rkd, spade, teacher,
+    AdaptedFeatures, Fitted, MethodError, Prediction, RunContext, fcdd, mrkd, nkd, puzzle_ae, rkd,
 };
 
 /// An unfitted method: its checked configuration.

@@ -8,11 +8,11 @@ use fmam_core::{ImageSize, SampleSource};
 use fmam_models::{Backbone, FeatureMoments, FeaturePyramid, ModelError};
 use serde::{Deserialize, Serialize};
 
-use crate::distance::nearest_rows;
+use crate::memory::distance::nearest_rows;
 use crate::feature_detector::{FeatureDetector, NormalFeatures, SavedDetector, each_training_image};
 use crate::model_dir::{Tensors, saved_tensor};
-use crate::nearest::{Basis, Nearest, add_rows};
-use crate::patch_embedding::{Alignment, PatchEmbedding};
+use crate::memory::nearest::{Basis, Nearest, add_rows};
+use crate::memory::embedding::{Alignment, PatchEmbedding};
 use crate::registry::MethodEntry;
 use crate::sample_features::{spread, within_memory};
 use crate::scoring::{check_blur, grid_map};
@@ -201,7 +201,7 @@ fn load(dir: &Path, device: &Device) -> Result<Box<dyn Detector>, MethodError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::Fixture;
+    use crate::memory::fixture::Fixture;
 
     #[test]
     fn neighbours_distances_and_maps_are_numpys() {

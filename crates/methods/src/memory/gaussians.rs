@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::MethodError;
 use crate::model_dir::{Tensors, saved_tensor};
-use crate::patch_embedding::PatchEmbedding;
+use crate::memory::embedding::PatchEmbedding;
 
 /// Entries of a triangle of `d` rows, with its diagonal.
 const fn triangle(d: usize) -> usize {

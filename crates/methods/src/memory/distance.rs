@@ -1,6 +1,6 @@
 //! Squared Euclidean distances of feature vectors, without cancellation and to the same bits on any machine.
 
-use crate::nearest::Nearest;
+use crate::memory::nearest::Nearest;
 
 /// Lanes of the sums and minima, a whole number of the widest vectors.
 pub(crate) const LANES: usize = 16;

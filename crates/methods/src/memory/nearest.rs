@@ -11,7 +11,7 @@ use fmam_models::{FeatureMoments, FeaturePyramid};
 use rayon::prelude::*;
 
 use crate::MethodError;
-use crate::distance::{LANES, below};
+use crate::memory::distance::{LANES, below};
 use crate::model_dir::{Tensors, saved_tensor};
 
 /// Share of the variance that the first coordinates hold.
@@ -320,7 +320,7 @@ mod tests {
     use rand::Rng;
 
     use super::*;
-    use crate::distance::{nearest_rows, squared_distance};
+    use crate::memory::distance::{nearest_rows, squared_distance};
 
     /// Vectors whose coordinates differ in size, about a mean far from zero.
     fn rows(n: usize, width: usize, seed: u64) -> Vec<f32> {

@@ -10,9 +10,9 @@ use rand::seq::index;
 use serde::{Deserialize, Serialize};
 
 use crate::feature_detector::{FeatureDetector, NormalFeatures, SavedDetector, each_training_image};
-use crate::gaussians::{PositionGaussians, PositionMoments};
+use crate::memory::gaussians::{PositionGaussians, PositionMoments};
 use crate::model_dir::{Tensors, saved_tensor};
-use crate::patch_embedding::{Alignment, PatchEmbedding};
+use crate::memory::embedding::{Alignment, PatchEmbedding};
 use crate::registry::MethodEntry;
 use crate::scoring::{check_blur, grid_map};
 use crate::settings::parse_settings;
@@ -169,7 +169,7 @@ fn load(dir: &Path, device: &Device) -> Result<Box<dyn Detector>, MethodError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::Fixture;
+    use crate::memory::fixture::Fixture;
 
     #[test]
     fn distances_and_maps_are_numpys() {

@@ -11,12 +11,12 @@ use rand::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::coreset::greedy_k_centres;
-use crate::distance::{nearest_rows, squared_distance};
+use crate::memory::coreset::greedy_k_centres;
+use crate::memory::distance::{nearest_rows, squared_distance};
 use crate::feature_detector::{FeatureDetector, NormalFeatures, SavedDetector, each_training_image};
 use crate::model_dir::{Tensors, saved_tensor};
-use crate::nearest::{Basis, Nearest, Rotated, mapped};
-use crate::patch_embedding::{Alignment, PatchEmbedding, neighbourhood_mean};
+use crate::memory::nearest::{Basis, Nearest, Rotated, mapped};
+use crate::memory::embedding::{Alignment, PatchEmbedding, neighbourhood_mean};
 use crate::registry::MethodEntry;
 use crate::sample_features::{spread, within_memory};
 use crate::scoring::{check_blur, grid_map};
@@ -274,7 +274,7 @@ fn load(dir: &Path, device: &Device) -> Result<Box<dyn Detector>, MethodError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::Fixture;
+    use crate::memory::fixture::Fixture;
 
     #[test]
     fn coreset_distances_and_scores_are_numpys() {
