@@ -6,8 +6,7 @@
 //! Modules in reading order: `registry` (the traits and the table), `context` (what fitting is given and gives), then the
 //! methods by their kinds and what each kind shares:
 //!
-//! - distillation: `nkd`, `rkd` (each plain and with FMAM), `distillation`, `distilled` (the detector), `feature_mapping` and
-//!   `mapping_training` (FMAM), `map_reference` (what is usual at a position); and `mrkd` on `standard` features
+//! - distillation: the folder `distillation` (NKD and RKD, each plain and with FMAM); and `mrkd` on `standard` features
 //! - features of normal images, kept or modelled: the folder `memory`, with `feature_detector` (the detector); and `fcdd`, a
 //!   trained network behind such features
 //! - restoration: `puzzle_ae`
@@ -17,20 +16,14 @@
 
 mod context;
 mod distillation;
-mod distilled;
 mod error;
 mod fcdd;
 mod feature_detector;
-mod feature_mapping;
-mod map_reference;
-mod mapping_training;
 mod memory;
 mod model_dir;
 mod mrkd;
-mod nkd;
 mod puzzle_ae;
 mod registry;
-mod rkd;
 mod sample_features;
 mod scoring;
 mod settings;
@@ -39,10 +32,9 @@ mod teacher_cache;
 mod training;
 
 pub use context::{AdaptedFeatures, Fitted, Prediction, RunContext};
-pub use distillation::{DistillationConfig, DistillationLoss};
+pub use distillation::{Adaptation, DistillationConfig, DistillationLoss, MappingConfig};
 pub use error::MethodError;
 pub use fcdd::{Exposure, FcddConfig};
-pub use feature_mapping::{Adaptation, MappingConfig};
 pub use mrkd::MrkdConfig;
 pub use memory::{PadimConfig, PatchCoreConfig, SpadeConfig, TeacherConfig};
 pub use puzzle_ae::PuzzleAeConfig;

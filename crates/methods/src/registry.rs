@@ -3,10 +3,11 @@ use std::path::Path;
 use candle_core::Device;
 use fmam_core::{ImageSize, RgbImage, SampleSource};
 
+use crate::distillation::{nkd, rkd};
 use crate::memory::{padim, patchcore, spade, teacher};
 use crate::model_dir::ModelDir;
 use crate::{
-    AdaptedFeatures, Fitted, MethodError, Prediction, RunContext, fcdd, mrkd, nkd, puzzle_ae, rkd,
+    AdaptedFeatures, Fitted, MethodError, Prediction, RunContext, fcdd, mrkd, puzzle_ae,
 };
 
 /// An unfitted method: its checked configuration.

@@ -7,7 +7,7 @@ use fmam_losses::{AngularMargin, PairMasks, keep};
 use fmam_models::{Backbone, FeatureMapping, FeatureMoments, FeaturePyramid, Params, to_batch};
 use fmam_synthesis::Synthesizer;
 
-use crate::feature_mapping::MappingConfig;
+use crate::distillation::mapping_config::MappingConfig;
 use crate::model_dir::Tensors;
 use crate::sample_features::spread_features;
 use crate::training::{OptimizerKind, TrainingConfig, sum_of_scales};

@@ -1,6 +1,15 @@
 //! What the distillation methods share: configuration and the training of a student. A method is a choice of student;
 //! FMAM whitens what the student learns and trains a feature mapping behind teacher and student.
 
+mod distilled;
+pub(crate) mod map_reference;
+mod mapping_config;
+mod mapping_training;
+pub(crate) mod nkd;
+pub(crate) mod rkd;
+
+pub use mapping_config::{Adaptation, MappingConfig};
+
 use std::sync::Arc;
 
 use candle_core::Tensor;
@@ -9,9 +18,8 @@ use fmam_losses::{cosine_distillation, flattened_cosine_distillation};
 use fmam_models::{AnyStudent, FeaturePyramid, LoadedBackbone, Params, backbone_from_tensors};
 use serde::{Deserialize, Serialize};
 
-use crate::distilled::{DistillationDetector, MappedTeacher, ScaledStudent};
-use crate::feature_mapping::{Adaptation, MappingConfig};
-use crate::mapping_training::{MappingTraining, Trained};
+use crate::distillation::distilled::{DistillationDetector, MappedTeacher, ScaledStudent};
+use crate::distillation::mapping_training::{MappingTraining, Trained};
 use crate::sample_features::spread_features;
 use crate::scoring::{DistanceReference, MapCombination, ScoringConfig, check_blur};
 use crate::settings::parse_settings;

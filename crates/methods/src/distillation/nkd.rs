@@ -4,8 +4,8 @@
 use fmam_models::AnyStudent;
 
 use crate::distillation::{self, DistillationConfig, DistillationLoss, Flavour};
-use crate::distilled;
-use crate::feature_mapping::MappingConfig;
+use crate::distillation::distilled;
+use crate::distillation::mapping_config::MappingConfig;
 use crate::registry::MethodEntry;
 use crate::scoring::ScoringConfig;
 use crate::training::TrainingConfig;
