@@ -27,7 +27,6 @@ mod registry;
 mod sample_features;
 mod scoring;
 mod settings;
-mod standard;
 mod teacher_cache;
 mod training;
 

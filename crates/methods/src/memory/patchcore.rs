@@ -12,10 +12,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::memory::coreset::greedy_k_centres;
-use crate::memory::distance::{nearest_rows, squared_distance};
+use crate::memory::distance::{Nearest, nearest_rows, squared_distance};
 use crate::feature_detector::{FeatureDetector, NormalFeatures, SavedDetector, each_training_image};
 use crate::model_dir::{Tensors, saved_tensor};
-use crate::memory::nearest::{Basis, Nearest, Rotated, mapped};
+use crate::memory::nearest::{Basis, Rotated, mapped};
 use crate::memory::embedding::{Alignment, PatchEmbedding, neighbourhood_mean};
 use crate::registry::MethodEntry;
 use crate::sample_features::{spread, within_memory};

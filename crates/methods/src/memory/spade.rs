@@ -8,10 +8,10 @@ use fmam_core::{ImageSize, SampleSource};
 use fmam_models::{Backbone, FeatureMoments, FeaturePyramid, ModelError};
 use serde::{Deserialize, Serialize};
 
-use crate::memory::distance::nearest_rows;
+use crate::memory::distance::{Nearest, nearest_rows};
 use crate::feature_detector::{FeatureDetector, NormalFeatures, SavedDetector, each_training_image};
 use crate::model_dir::{Tensors, saved_tensor};
-use crate::memory::nearest::{Basis, Nearest, add_rows};
+use crate::memory::nearest::{Basis, add_rows};
 use crate::memory::embedding::{Alignment, PatchEmbedding};
 use crate::registry::MethodEntry;
 use crate::sample_features::{spread, within_memory};

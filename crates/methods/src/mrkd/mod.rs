@@ -1,6 +1,8 @@
 //! MRKD: a small cloner learns the values and the directions of a teacher's features on normal images; an image is scored by
 //! their difference, and what in it makes the difference by its gradient (Salehi et al., CVPR 2021, arXiv:2011.11108).
 
+mod standard;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use crate::registry::MethodEntry;
 use crate::sample_features::spread_features;
 use crate::scoring::{blurred, check_blur, check_size, opened, score_each};
 use crate::settings::{parse_settings, settings_table};
-use crate::standard::Standard;
+use crate::mrkd::standard::Standard;
 use crate::teacher_cache::TeacherCache;
 use crate::training::{TrainingConfig, indexed_batch, sum_of_scales};
 use crate::{AdaptedFeatures, Detector, Fitted, Method, MethodError, Prediction, RunContext};
