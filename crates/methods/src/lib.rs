@@ -3,7 +3,7 @@
 //!
 //! This crate sees data only as [`fmam_core::SampleSource`]; it knows no data set, no metric and no report.
 //!
-//! Modules in reading order: `registry` (the traits and the table), `context` (what fitting is given and gives), then the
+//! Modules in reading order: `method` (the traits), `registry` (the table), then the
 //! methods by their kinds and what each kind shares:
 //!
 //! - distillation: the folder `distillation` (NKD and RKD, each plain and with FMAM); and `mrkd` on `standard` features
@@ -14,12 +14,12 @@
 //! All share `training` (the loop), `teacher_cache` and `sample_features` (features of training images), `scoring` (maps),
 //! `settings` (tables of settings) and `model_dir` (saved detectors).
 
-mod context;
 mod distillation;
 mod error;
 mod fcdd;
 mod feature_detector;
 mod memory;
+mod method;
 mod model_dir;
 mod mrkd;
 mod puzzle_ae;
@@ -30,14 +30,16 @@ mod settings;
 mod teacher_cache;
 mod training;
 
-pub use context::{AdaptedFeatures, Fitted, Prediction, RunContext};
 pub use distillation::{Adaptation, DistillationConfig, DistillationLoss, MappingConfig};
 pub use error::MethodError;
 pub use fcdd::{Exposure, FcddConfig};
-pub use mrkd::MrkdConfig;
 pub use memory::{PadimConfig, PatchCoreConfig, SpadeConfig, TeacherConfig};
+pub use method::{
+    AdaptedFeatures, Detector, Fitted, LoadDetector, Method, MethodEntry, Prediction, RunContext,
+};
+pub use mrkd::MrkdConfig;
 pub use puzzle_ae::PuzzleAeConfig;
-pub use registry::{Detector, LoadDetector, METHODS, Method, MethodEntry, load_detector, method};
+pub use registry::{METHODS, load_detector, method};
 pub use scoring::{DistanceReference, MapCombination, ScoringConfig};
 pub use settings::overlay_settings;
 pub use training::{OptimizerKind, Schedule, TrainingConfig};

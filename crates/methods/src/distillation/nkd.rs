@@ -3,10 +3,10 @@
 
 use fmam_models::AnyStudent;
 
-use crate::distillation::{self, DistillationConfig, DistillationLoss, Flavour};
+use crate::MethodEntry;
 use crate::distillation::distilled;
 use crate::distillation::mapping_config::MappingConfig;
-use crate::registry::MethodEntry;
+use crate::distillation::{self, DistillationConfig, DistillationLoss, Flavour};
 use crate::scoring::ScoringConfig;
 use crate::training::TrainingConfig;
 
