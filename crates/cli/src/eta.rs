@@ -16,7 +16,7 @@ const SCORING: &str = "scoring";
 /// A stage and its work.
 #[derive(Debug, Clone, PartialEq)]
 struct Stage {
-    /// As the configuration has it, or as announced; `SCORING` for the last.
+    /// The identifier under which the stage is announced; `SCORING` for the last.
     name: String,
     work: f64,
     started: bool,
@@ -74,7 +74,7 @@ impl Eta {
     pub(crate) fn new<'a>(plans: impl IntoIterator<Item = &'a RunPlan>) -> Self {
         let run = |plan: &RunPlan| {
             let work = |epochs: u64| epochs as f64 * plan.n_train as f64;
-            let training = plan.stages.iter().map(|stage| (stage.name.clone(), work(stage.epochs)));
+            let training = plan.stages.iter().map(|stage| (stage.id.to_string(), work(stage.epochs)));
             let scoring = (SCORING.to_owned(), plan.n_test as f64);
             let stages =
                 training.chain([scoring]).map(|(name, work)| Stage { name, work, started: false }).collect();
@@ -95,8 +95,7 @@ impl Eta {
             return;
         };
         let coming = |fits: &dyn Fn(&Stage) -> bool| run.stages.iter().position(|s| !s.started && fits(s));
-        let planned = coming(&|stage| stage.fits(announced))
-            .or_else(|| coming(&|stage| stage.name.is_empty() && announced != SCORING));
+        let planned = coming(&|stage| stage.name == announced);
         let (n_stages, kind) = (run.stages.len(), run.kind.clone());
         if planned.is_none() {
             // Runs of this kind that are still to come have it too.
@@ -175,17 +174,6 @@ impl Eta {
     }
 }
 
-impl Stage {
-    /// Whether this planned stage is the one that was announced: `mapping` is `feature-mapping`.
-    fn fits(&self, announced: &str) -> bool {
-        if self.name == SCORING || announced == SCORING {
-            self.name == announced
-        } else {
-            !self.name.is_empty() && announced.contains(self.name.as_str())
-        }
-    }
-}
-
 fn seconds_per_work(speeds: &HashMap<(String, String), Speed>, kind: &str, stage: &str) -> Option<f64> {
     let mean = |fits: &dyn Fn(&str, &str) -> bool| {
         let mut sum = Speed::default();
@@ -197,8 +185,7 @@ fn seconds_per_work(speeds: &HashMap<(String, String), Speed>, kind: &str, stage
 
 #[cfg(test)]
 mod tests {
-    use fmam_core::Seed;
-    use fmam_experiment::StageEpochs;
+    use fmam_core::{Needs, Seed, StagePlan};
     use fmam_record::RunKey;
 
     use super::*;
@@ -215,13 +202,17 @@ mod tests {
             n_train: 10,
             n_test: 20,
             config: serde_json::Value::Null,
-            stages: stages.iter().map(|&(name, epochs)| StageEpochs { name: name.into(), epochs }).collect(),
+            stages: stages
+                .iter()
+                .map(|&(name, epochs)| StagePlan { id: name.to_owned().into(), epochs })
+                .collect(),
+            needs: Needs::default(),
         }
     }
 
     #[test]
     fn there_is_an_estimate_from_the_first_step_on() {
-        let plans = [plan("nkd", &[("", 10)]), plan("nkd", &[("", 10)])];
+        let plans = [plan("nkd", &[("student", 10)]), plan("nkd", &[("student", 10)])];
         let mut eta = Eta::new(&plans);
         assert_eq!(eta.remaining(), None);
         eta.start_stage("student", 0.0);
@@ -234,7 +225,7 @@ mod tests {
 
     #[test]
     fn each_stage_has_its_own_speed_once_seen() {
-        let plans = [plan("nkd", &[("", 10)]), plan("nkd", &[("", 10)])];
+        let plans = [plan("nkd", &[("student", 10)]), plan("nkd", &[("student", 10)])];
         let mut eta = Eta::new(&plans);
         eta.start_stage("student", 0.0);
         eta.update(1.0, 10.0);
@@ -251,7 +242,8 @@ mod tests {
 
     #[test]
     fn another_kind_borrows_the_speed_until_it_has_its_own() {
-        let plans = [plan("nkd", &[("", 10)]), plan("nkd+fmam", &[("", 10), ("mapping", 5)])];
+        let plans =
+            [plan("nkd", &[("student", 10)]), plan("nkd+fmam", &[("student", 10), ("feature-mapping", 5)])];
         let mut eta = Eta::new(&plans);
         eta.start_stage("student", 0.0);
         eta.update(1.0, 10.0);
@@ -267,7 +259,7 @@ mod tests {
 
     #[test]
     fn reading_images_is_no_stage_of_a_run() {
-        let mut eta = Eta::new(&[plan("x", &[("", 10)])]);
+        let mut eta = Eta::new(&[plan("x", &[("student", 10)])]);
         eta.start_stage(StageId::READING.as_str(), 0.0);
         eta.update(1.0, 50.0);
         assert_eq!((eta.remaining(), eta.images_per_second()), (None, None));
@@ -278,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_stage_that_was_not_foreseen_counts_like_the_longest_and_is_expected_next_time() {
-        let mut eta = Eta::new(&[plan("x", &[("", 10)]), plan("x", &[("", 10)]), plan("y", &[])]);
+        let mut eta = Eta::new(&[plan("x", &[("first", 10)]), plan("x", &[("first", 10)]), plan("y", &[])]);
         eta.start_stage("first", 0.0);
         eta.update(1.0, 10.0);
         // 100 + 20, 100 + 20, 20 images at 0.1 s.

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
-use fmam_core::{ImageSize, Progress, SampleSource, StageId, ordered_map};
+use fmam_core::{ImageSize, Needs, Plan, Progress, SampleSource, StageId, StagePlan, ordered_map};
 use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions};
 use fmam_methods::{Fitted, Method, MethodError, RunContext};
 use fmam_models::{BACKBONES, Backbone, LoadedBackbone, ModelError, load_backbone};
@@ -12,10 +12,7 @@ use fmam_synthesis::{SynthesisConfig, Synthesizer, Textures};
 use serde_json::{Value, json};
 
 use crate::overrides::{method_entry, method_table};
-use crate::{
-    ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, StageEpochs, device_name, key,
-    stage_epochs,
-};
+use crate::{ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, device_name, key};
 
 /// One run of an experiment, before it is done.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +26,9 @@ pub struct RunPlan {
     /// The resolved configuration, as the record will have it.
     pub config: Value,
     /// The method's training stages; empty for one that does not train.
-    pub stages: Vec<StageEpochs>,
+    pub stages: Vec<StagePlan>,
+    /// What the method asks of its surroundings.
+    pub needs: Needs,
 }
 
 /// An experiment whose names are known, whose configuration is checked, whose data set is indexed and whose backbones are
@@ -90,10 +89,9 @@ impl Experiment {
             .into_iter()
             .map(|key| {
                 let (n_train, n_test) = sizes[&key.category];
-                let method = methods[&key.method].config(n_train);
-                let stages = stage_epochs(&method);
-                let config = run_config(&config, &key, &method, &textures_name)?;
-                Ok(RunPlan { key, n_train, n_test, config, stages })
+                let Plan { settings, stages, needs } = methods[&key.method].plan(n_train)?;
+                let config = run_config(&config, &key, &settings, &textures_name)?;
+                Ok(RunPlan { key, n_train, n_test, config, stages, needs })
             })
             .collect::<Result<_, ExperimentError>>()?;
         let only = if categories.len() == 1 { categories.pop() } else { None };
@@ -138,7 +136,7 @@ impl Experiment {
             }
         }
         if let Textures::Images(source) = &self.textures
-            && plans.iter().any(|plan| synthesises(&plan.config["method"]))
+            && plans.iter().any(|plan| plan.needs.textures)
         {
             self.decode(&[source.as_ref()], progress)?;
         }
@@ -237,12 +235,6 @@ fn methods(config: &ExperimentConfig) -> Result<BTreeMap<String, Box<dyn Method>
         Ok((name.clone(), method))
     };
     names.map(build).collect()
-}
-
-/// Whether a method's resolved configuration says anywhere how defects are synthesised.
-fn synthesises(config: &Value) -> bool {
-    let Value::Object(fields) = config else { return false };
-    fields.iter().any(|(key, value)| key == "synthesis" || synthesises(value))
 }
 
 fn check_backbone_names(config: &ExperimentConfig) -> Result<(), ExperimentError> {

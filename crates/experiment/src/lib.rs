@@ -35,7 +35,6 @@ pub use grid::{Grid, GridObserver, GridOutcome};
 pub use host::{device_name, peak_rss_bytes};
 pub use lock::FolderLock;
 pub use map_layout::{MapLayout, WriteMap, write_maps};
-pub use overrides::{StageEpochs, stage_epochs};
 pub use preset::{PRESETS, Preset, preset};
 pub use revisit::{Revisit, category_of};
 pub use store::{NewFolders, check_writable, is_finished};

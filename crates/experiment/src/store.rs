@@ -195,7 +195,7 @@ pub(crate) fn write_error(path: &Path, source: std::io::Error) -> ExperimentErro
 
 #[cfg(test)]
 mod tests {
-    use fmam_core::{ImageSize, Seed};
+    use fmam_core::{ImageSize, Needs, Seed};
     use fmam_record::{Artefacts, Metrics, RUN_RECORD_SCHEMA};
     use serde_json::{Value, json};
 
@@ -209,7 +209,7 @@ mod tests {
             backbone: "tiny".into(),
             seed: Seed::new(1),
         };
-        RunPlan { key, n_train: 4, n_test: 4, config, stages: Vec::new() }
+        RunPlan { key, n_train: 4, n_test: 4, config, stages: Vec::new(), needs: Needs::default() }
     }
 
     fn record(plan: &RunPlan) -> RunRecord {

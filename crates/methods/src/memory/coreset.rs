@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 
 use rayon::prelude::*;
 
-use crate::distance::{nearer, squared_distance};
+use crate::memory::distance::{nearer, squared_distance};
 
 /// Distances above which several threads compute them.
 const PARALLEL: usize = 4096;

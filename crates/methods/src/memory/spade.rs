@@ -4,19 +4,19 @@
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use fmam_core::{ImageSize, SampleSource};
+use fmam_core::{ImageSize, Needs, Plan, SampleSource};
 use fmam_models::{Backbone, FeatureMoments, FeaturePyramid, ModelError};
 use serde::{Deserialize, Serialize};
 
-use crate::distance::nearest_rows;
+use crate::MethodEntry;
 use crate::feature_detector::{FeatureDetector, NormalFeatures, SavedDetector, each_training_image};
+use crate::memory::distance::{Nearest, nearest_rows};
+use crate::memory::embedding::{Alignment, PatchEmbedding};
+use crate::memory::nearest::{Basis, add_rows};
 use crate::model_dir::{Tensors, saved_tensor};
-use crate::nearest::{Basis, Nearest, add_rows};
-use crate::patch_embedding::{Alignment, PatchEmbedding};
-use crate::registry::MethodEntry;
 use crate::sample_features::{spread, within_memory};
 use crate::scoring::{check_blur, grid_map};
-use crate::settings::parse_settings;
+use crate::settings::{parse_settings, settings_value};
 use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext};
 
 const NAME: &str = "spade";
@@ -69,8 +69,8 @@ struct Spade {
 }
 
 impl Method for Spade {
-    fn config(&self, _n_images: usize) -> serde_json::Value {
-        serde_json::to_value(&self.config).unwrap_or_default()
+    fn plan(&self, _n_images: usize) -> Result<Plan, MethodError> {
+        Ok(Plan::without_training(settings_value(NAME, &self.config)?, Needs::FEATURES))
     }
 
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
@@ -201,7 +201,7 @@ fn load(dir: &Path, device: &Device) -> Result<Box<dyn Detector>, MethodError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::Fixture;
+    use crate::memory::fixture::Fixture;
 
     #[test]
     fn neighbours_distances_and_maps_are_numpys() {

@@ -1,20 +1,28 @@
 //! What the distillation methods share: configuration and the training of a student. A method is a choice of student;
 //! FMAM whitens what the student learns and trains a feature mapping behind teacher and student.
 
+mod distilled;
+pub(crate) mod map_reference;
+mod mapping_config;
+mod mapping_training;
+pub(crate) mod nkd;
+pub(crate) mod rkd;
+
+pub use mapping_config::{Adaptation, MappingConfig};
+
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use fmam_core::SampleSource;
+use fmam_core::{Needs, Plan, SampleSource, StageId, StagePlan};
 use fmam_losses::{cosine_distillation, flattened_cosine_distillation};
 use fmam_models::{AnyStudent, FeaturePyramid, LoadedBackbone, Params, backbone_from_tensors};
 use serde::{Deserialize, Serialize};
 
-use crate::distilled::{DistillationDetector, MappedTeacher, ScaledStudent};
-use crate::feature_mapping::{Adaptation, MappingConfig};
-use crate::mapping_training::{MappingTraining, Trained};
+use crate::distillation::distilled::{DistillationDetector, MappedTeacher, ScaledStudent};
+use crate::distillation::mapping_training::{FEATURE_MAPPING, MappingTraining, Trained};
 use crate::sample_features::spread_features;
 use crate::scoring::{DistanceReference, MapCombination, ScoringConfig, check_blur};
-use crate::settings::parse_settings;
+use crate::settings::{parse_settings, settings_value};
 use crate::teacher_cache::TeacherCache;
 use crate::training::{TrainingConfig, indexed_batch, sum_of_scales};
 use crate::{Fitted, Method, MethodError, RunContext};
@@ -51,6 +59,30 @@ impl DistillationConfig {
             mapping.epochs = Some(mapping.epochs_on(n_images, self.training.epochs));
         }
         self
+    }
+
+    /// The trainings in the order in which they run. [`DistillationConfig::resolved`] has given the mapping
+    /// its number of epochs; with 0 it is not trained.
+    fn stages(&self) -> Vec<StagePlan> {
+        let student = self.training.planned(STUDENT);
+        let mapping = self.mapping.as_ref().and_then(|mapping| {
+            let epochs = mapping.epochs.filter(|&epochs| epochs > 0)?;
+            Some((mapping.adaptation, StagePlan { id: FEATURE_MAPPING, epochs: epochs as u64 }))
+        });
+        match mapping {
+            None => vec![student],
+            Some((Adaptation::Mapping, mapping)) => vec![student, mapping],
+            Some((Adaptation::TargetMapping | Adaptation::LastBlock, mapping)) => vec![mapping, student],
+        }
+    }
+
+    /// A student always; textures where a mapping is trained, since only its training makes defects.
+    fn needs(&self) -> Needs {
+        let mut needs = Needs::FEATURES;
+        needs.student = true;
+        needs.last_block = self.adaptation() == Some(Adaptation::LastBlock);
+        needs.textures = self.stages().iter().any(|stage| stage.id == FEATURE_MAPPING);
+        needs
     }
 
     /// What FMAM trains; `None` in the plain method.
@@ -121,12 +153,17 @@ pub(crate) fn configure(
     Ok(config)
 }
 
+/// The training of the student.
+const STUDENT: StageId = StageId::new("student");
+
 /// Training images from which the range of the teacher's features is measured.
 const MEASURED_IMAGES: usize = 32;
 
 impl Method for Distillation {
-    fn config(&self, n_images: usize) -> serde_json::Value {
-        serde_json::to_value(self.config.clone().resolved(n_images)).unwrap_or_default()
+    fn plan(&self, n_images: usize) -> Result<Plan, MethodError> {
+        let config = self.config.clone().resolved(n_images);
+        let settings = settings_value(self.flavour.name, &config)?;
+        Ok(Plan { settings, stages: config.stages(), needs: config.needs() })
     }
 
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
@@ -204,10 +241,10 @@ impl Distillation {
             })?;
             affine.measure(&sample)?;
         }
-        let plan = config.training.plan("student");
+        let stage = config.training.stage(STUDENT);
         let prepare = |samples| indexed_batch(samples, run);
         let mut targets = TeacherCache::for_run(teacher, train.len(), run);
-        let curve = plan.run(params.vars(), train, run, prepare, |(indices, images)| {
+        let curve = stage.run(params.vars(), train, run, prepare, |(indices, images)| {
             let target = targets.pyramid(&indices, &images)?;
             let output = student.forward(&images, &target)?;
             loss(config.loss, &target, &output)

@@ -4,21 +4,24 @@
 use std::path::Path;
 
 use candle_core::Device;
-use fmam_core::{ImageSize, SampleSource};
+use fmam_core::{ImageSize, Needs, Plan, SampleSource, StageId};
 use fmam_losses::{hypersphere_classifier, pseudo_huber};
 use fmam_models::{AnomalyHead, Backbone, FeaturePyramid, LoadedBackbone, Params, to_batch};
 use fmam_synthesis::{SynthesisConfig, Synthesizer, confetti};
 use serde::{Deserialize, Serialize};
 
+use crate::MethodEntry;
 use crate::feature_detector::{FeatureDetector, NormalFeatures, SavedDetector};
 use crate::model_dir::Tensors;
-use crate::registry::MethodEntry;
 use crate::scoring::receptive_map;
-use crate::settings::parse_settings;
+use crate::settings::{parse_settings, settings_value};
 use crate::training::{Loaded, TrainingConfig};
 use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext};
 
 const NAME: &str = "fcdd";
+
+/// The one training.
+const HEAD: StageId = StageId::new(NAME);
 
 pub(crate) static ENTRY: MethodEntry = MethodEntry {
     name: NAME,
@@ -106,8 +109,11 @@ struct Fcdd {
 }
 
 impl Method for Fcdd {
-    fn config(&self, _n_images: usize) -> serde_json::Value {
-        serde_json::to_value(&self.config).unwrap_or_default()
+    fn plan(&self, _n_images: usize) -> Result<Plan, MethodError> {
+        let mut needs = Needs::FEATURES;
+        needs.textures = self.config.exposure == Exposure::Synthesis;
+        let stages = vec![self.config.training.planned(HEAD)];
+        Ok(Plan { settings: settings_value(NAME, &self.config)?, stages, needs })
     }
 
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
@@ -130,7 +136,7 @@ impl Method for Fcdd {
             Ok((to_batch(&images, run.backbone.preprocess(), &run.device)?, labels))
         };
         let curve =
-            config.training.plan("fcdd").run(params.vars(), train, run, prepare, |(images, labels)| {
+            config.training.stage(HEAD).run(params.vars(), train, run, prepare, |(images, labels)| {
                 let features = run.backbone.features(&images)?;
                 Ok(hypersphere_classifier(&head.forward(&features.scales[config.scale])?, &labels)?)
             })?;

@@ -2,12 +2,12 @@
 //! leave normal features where they are.
 
 use candle_core::{Device, Tensor};
-use fmam_core::{CurvePoint, Mask, RgbImage, SampleSource};
+use fmam_core::{CurvePoint, Mask, RgbImage, SampleSource, StageId};
 use fmam_losses::{AngularMargin, PairMasks, keep};
 use fmam_models::{Backbone, FeatureMapping, FeatureMoments, FeaturePyramid, Params, to_batch};
 use fmam_synthesis::Synthesizer;
 
-use crate::feature_mapping::MappingConfig;
+use crate::distillation::mapping_config::MappingConfig;
 use crate::model_dir::Tensors;
 use crate::sample_features::spread_features;
 use crate::training::{OptimizerKind, TrainingConfig, sum_of_scales};
@@ -15,6 +15,9 @@ use crate::{MethodError, RunContext};
 
 /// Training images from which the mean and covariance of features are taken, at most.
 const MOMENT_IMAGES: usize = 256;
+
+/// The training of the features.
+pub(crate) const FEATURE_MAPPING: StageId = StageId::new("feature-mapping");
 
 /// A training of features, with what it is given.
 pub(crate) struct MappingTraining<'a> {
@@ -79,7 +82,7 @@ impl MappingTraining<'_> {
     }
 
     fn params(&self) -> Params {
-        Params::trainable(self.run.seed.derive("feature-mapping"), &self.run.device)
+        Params::trainable(self.run.seed.derive(FEATURE_MAPPING.as_str()), &self.run.device)
     }
 
     /// A mapping under `params`, whitening by the statistics of training images.
@@ -115,7 +118,7 @@ impl MappingTraining<'_> {
             return Ok(Vec::new());
         }
         let synthesizer = Synthesizer::new(config.synthesis.clone(), run.textures.clone())?;
-        training.plan("feature-mapping").run(
+        training.stage(FEATURE_MAPPING).run(
             params.vars(),
             self.train,
             run,

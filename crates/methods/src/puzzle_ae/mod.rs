@@ -4,19 +4,22 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
-use fmam_core::{AnomalyMap, ImageSize, RgbImage, SampleSource, Seed};
+use fmam_core::{AnomalyMap, ImageSize, Needs, Plan, RgbImage, SampleSource, Seed, StageId};
 use fmam_models::{ModelError, Params, Preprocess, UNet, to_batch};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
+use crate::MethodEntry;
 use crate::model_dir::{ModelDir, Tensors, read_network};
-use crate::registry::MethodEntry;
 use crate::scoring::{blurred, check_blur, check_size, score_each};
-use crate::settings::{parse_settings, settings_table};
+use crate::settings::{parse_settings, settings_table, settings_value};
 use crate::training::{Loaded, TrainingConfig};
 use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext};
 
 const NAME: &str = "puzzle-ae";
+
+/// The one training.
+const RESTORING: StageId = StageId::new(NAME);
 
 /// Pieces along each side of an image.
 const GRID: usize = 2;
@@ -128,8 +131,9 @@ struct PuzzleAe {
 }
 
 impl Method for PuzzleAe {
-    fn config(&self, _n_images: usize) -> serde_json::Value {
-        serde_json::to_value(&self.config).unwrap_or_default()
+    fn plan(&self, _n_images: usize) -> Result<Plan, MethodError> {
+        let stages = vec![self.config.training.planned(RESTORING)];
+        Ok(Plan { settings: settings_value(NAME, &self.config)?, stages, needs: Needs::default() })
     }
 
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
@@ -147,11 +151,16 @@ impl Method for PuzzleAe {
             let images: Vec<RgbImage> = samples.into_iter().map(|sample| sample.image).collect();
             Ok((to_batch(&puzzles, UNIT, &run.device)?, to_batch(&images, UNIT, &run.device)?))
         };
-        let curve =
-            config.training.plan(NAME).run(params.vars(), train, run, prepare, |(puzzles, images)| {
+        let curve = config.training.stage(RESTORING).run(
+            params.vars(),
+            train,
+            run,
+            prepare,
+            |(puzzles, images)| {
                 let attacked = config.attacked(&network, &puzzles, &images)?;
                 Ok(restoration_error(&network, &attacked, &images)?.mean_all()?)
-            })?;
+            },
+        )?;
         let tensors = params.tensors()?;
         let place = (run.backbone.name(), run.image_size, run.seed);
         let detector = RestoringDetector::new(config, tensors, "the fitted network", place, &run.device)?;

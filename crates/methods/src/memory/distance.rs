@@ -1,12 +1,32 @@
 //! Squared Euclidean distances of feature vectors, without cancellation and to the same bits on any machine.
 
-use crate::nearest::Nearest;
+use crate::MethodError;
 
 /// Lanes of the sums and minima, a whole number of the widest vectors.
 pub(crate) const LANES: usize = 16;
 
 /// Chunks of lanes between two looks at the sum so far.
 const LOOK: usize = 2;
+
+/// The nearest candidate of a query so far.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Nearest {
+    /// Squared Euclidean distance, infinite before any candidate was seen.
+    pub(crate) squared: f32,
+    /// Its row among the candidates.
+    pub(crate) row: usize,
+}
+
+impl Nearest {
+    pub(crate) const NONE: Self = Self { squared: f32::INFINITY, row: usize::MAX };
+
+    /// # Errors
+    /// [`MethodError::UndefinedFeatures`] when nothing was near: squares of the features are too large for numbers.
+    pub(crate) fn check(all: &[Self]) -> Result<(), MethodError> {
+        let is_known = all.iter().all(|nearest| nearest.squared.is_finite());
+        if is_known { Ok(()) } else { Err(MethodError::UndefinedFeatures) }
+    }
+}
 
 /// Squared Euclidean distance, with the widest vectors that the machine has. The same bits on any.
 pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {

@@ -11,7 +11,7 @@ use fmam_models::{FeatureMoments, FeaturePyramid};
 use rayon::prelude::*;
 
 use crate::MethodError;
-use crate::distance::{LANES, below};
+use crate::memory::distance::{LANES, Nearest, below};
 use crate::model_dir::{Tensors, saved_tensor};
 
 /// Share of the variance that the first coordinates hold.
@@ -39,26 +39,6 @@ pub(crate) struct Rotated {
     values: Vec<f32>,
     /// Squared lengths of the first coordinates.
     heads: Vec<f32>,
-}
-
-/// The nearest candidate of a query so far.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Nearest {
-    /// Squared Euclidean distance, infinite before any candidate was seen.
-    pub(crate) squared: f32,
-    /// Its row among the candidates.
-    pub(crate) row: usize,
-}
-
-impl Nearest {
-    pub(crate) const NONE: Self = Self { squared: f32::INFINITY, row: usize::MAX };
-
-    /// # Errors
-    /// [`MethodError::UndefinedFeatures`] when nothing was near: squares of the features are too large for numbers.
-    pub(crate) fn check(all: &[Self]) -> Result<(), MethodError> {
-        let is_known = all.iter().all(|nearest| nearest.squared.is_finite());
-        if is_known { Ok(()) } else { Err(MethodError::UndefinedFeatures) }
-    }
 }
 
 impl Basis {
@@ -320,7 +300,7 @@ mod tests {
     use rand::Rng;
 
     use super::*;
-    use crate::distance::{nearest_rows, squared_distance};
+    use crate::memory::distance::{nearest_rows, squared_distance};
 
     /// Vectors whose coordinates differ in size, about a mean far from zero.
     fn rows(n: usize, width: usize, seed: u64) -> Vec<f32> {

@@ -4,15 +4,15 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use fmam_core::{ImageSize, SampleSource};
+use fmam_core::{ImageSize, Needs, Plan, SampleSource};
 use fmam_models::{Backbone, FeaturePyramid};
 use serde::{Deserialize, Serialize};
 
+use crate::MethodEntry;
 use crate::feature_detector::{FeatureDetector, NormalFeatures, SavedDetector, each_training_image};
 use crate::model_dir::{Tensors, saved_tensor};
-use crate::registry::MethodEntry;
 use crate::scoring::{MapCombination, ScoringConfig, check_blur, distances};
-use crate::settings::parse_settings;
+use crate::settings::{parse_settings, settings_value};
 use crate::{Detector, DistanceReference, Fitted, Method, MethodError, Prediction, RunContext};
 
 const NAME: &str = "teacher";
@@ -51,8 +51,8 @@ struct Teacher {
 }
 
 impl Method for Teacher {
-    fn config(&self, _n_images: usize) -> serde_json::Value {
-        serde_json::to_value(&self.config).unwrap_or_default()
+    fn plan(&self, _n_images: usize) -> Result<Plan, MethodError> {
+        Ok(Plan::without_training(settings_value(NAME, &self.config)?, Needs::FEATURES))
     }
 
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {

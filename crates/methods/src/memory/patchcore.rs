@@ -5,22 +5,22 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use faer::MatRef;
-use fmam_core::{ImageSize, SampleSource, Seed, StageId};
+use fmam_core::{ImageSize, Needs, Plan, SampleSource, Seed, StageId};
 use fmam_models::{Backbone, FeaturePyramid, Init, LoadedBackbone};
 use rand::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::coreset::greedy_k_centres;
-use crate::distance::{nearest_rows, squared_distance};
+use crate::MethodEntry;
 use crate::feature_detector::{FeatureDetector, NormalFeatures, SavedDetector, each_training_image};
+use crate::memory::coreset::greedy_k_centres;
+use crate::memory::distance::{Nearest, nearest_rows, squared_distance};
+use crate::memory::embedding::{Alignment, PatchEmbedding, neighbourhood_mean};
+use crate::memory::nearest::{Basis, Rotated, mapped};
 use crate::model_dir::{Tensors, saved_tensor};
-use crate::nearest::{Basis, Nearest, Rotated, mapped};
-use crate::patch_embedding::{Alignment, PatchEmbedding, neighbourhood_mean};
-use crate::registry::MethodEntry;
 use crate::sample_features::{spread, within_memory};
 use crate::scoring::{check_blur, grid_map};
-use crate::settings::parse_settings;
+use crate::settings::{parse_settings, settings_value};
 use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext};
 
 const NAME: &str = "patchcore";
@@ -111,8 +111,8 @@ struct PatchCore {
 }
 
 impl Method for PatchCore {
-    fn config(&self, _n_images: usize) -> serde_json::Value {
-        serde_json::to_value(&self.config).unwrap_or_default()
+    fn plan(&self, _n_images: usize) -> Result<Plan, MethodError> {
+        Ok(Plan::without_training(settings_value(NAME, &self.config)?, Needs::FEATURES))
     }
 
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
@@ -274,7 +274,7 @@ fn load(dir: &Path, device: &Device) -> Result<Box<dyn Detector>, MethodError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::Fixture;
+    use crate::memory::fixture::Fixture;
 
     #[test]
     fn coreset_distances_and_scores_are_numpys() {

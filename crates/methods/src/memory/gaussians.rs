@@ -8,8 +8,8 @@ use fmam_models::ModelError;
 use rayon::prelude::*;
 
 use crate::MethodError;
+use crate::memory::embedding::PatchEmbedding;
 use crate::model_dir::{Tensors, saved_tensor};
-use crate::patch_embedding::PatchEmbedding;
 
 /// Entries of a triangle of `d` rows, with its diagonal.
 const fn triangle(d: usize) -> usize {

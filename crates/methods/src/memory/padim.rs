@@ -4,18 +4,18 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use fmam_core::{ImageSize, SampleSource, Seed};
+use fmam_core::{ImageSize, Needs, Plan, SampleSource, Seed};
 use fmam_models::{Backbone, FeaturePyramid, LoadedBackbone, ModelError};
 use rand::seq::index;
 use serde::{Deserialize, Serialize};
 
+use crate::MethodEntry;
 use crate::feature_detector::{FeatureDetector, NormalFeatures, SavedDetector, each_training_image};
-use crate::gaussians::{PositionGaussians, PositionMoments};
+use crate::memory::embedding::{Alignment, PatchEmbedding};
+use crate::memory::gaussians::{PositionGaussians, PositionMoments};
 use crate::model_dir::{Tensors, saved_tensor};
-use crate::patch_embedding::{Alignment, PatchEmbedding};
-use crate::registry::MethodEntry;
 use crate::scoring::{check_blur, grid_map};
-use crate::settings::parse_settings;
+use crate::settings::{parse_settings, settings_value};
 use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext};
 
 const NAME: &str = "padim";
@@ -99,8 +99,8 @@ fn draw_channels(backbone: &LoadedBackbone, count: usize, seed: Seed) -> Vec<usi
 }
 
 impl Method for Padim {
-    fn config(&self, _n_images: usize) -> serde_json::Value {
-        serde_json::to_value(&self.config).unwrap_or_default()
+    fn plan(&self, _n_images: usize) -> Result<Plan, MethodError> {
+        Ok(Plan::without_training(settings_value(NAME, &self.config)?, Needs::FEATURES))
     }
 
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
@@ -169,7 +169,7 @@ fn load(dir: &Path, device: &Device) -> Result<Box<dyn Detector>, MethodError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::Fixture;
+    use crate::memory::fixture::Fixture;
 
     #[test]
     fn distances_and_maps_are_numpys() {

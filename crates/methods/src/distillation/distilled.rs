@@ -10,9 +10,9 @@ use fmam_models::{
 };
 use rayon::prelude::*;
 
+use crate::distillation::map_reference::{MapMoments, MapReference};
+use crate::distillation::mapping_config::Adaptation;
 use crate::distillation::{DistillationConfig, Flavour, configure};
-use crate::feature_mapping::Adaptation;
-use crate::map_reference::{MapMoments, MapReference};
 use crate::model_dir::{ModelDir, TEACHER, Tensors, read_network};
 use crate::sample_features::{FeatureSource, spread_images};
 use crate::scoring::{DistanceReference, check_size, distances, score_each};

@@ -1,26 +1,31 @@
 //! MRKD: a small cloner learns the values and the directions of a teacher's features on normal images; an image is scored by
 //! their difference, and what in it makes the difference by its gradient (Salehi et al., CVPR 2021, arXiv:2011.11108).
 
+mod standard;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor, Var};
-use fmam_core::{AnomalyMap, ImageSize, RgbImage, SampleSource, Seed};
+use fmam_core::{AnomalyMap, ImageSize, Needs, Plan, RgbImage, SampleSource, Seed, StageId};
 use fmam_losses::{flattened_cosine_distillation, multiresolution_distillation};
 use fmam_models::{Backbone, FeatureMoments, FeaturePyramid, LoadedBackbone, Params, Student, to_batch};
 use serde::{Deserialize, Serialize};
 
+use crate::MethodEntry;
 use crate::model_dir::{ModelDir, TEACHER, Tensors, read_network};
-use crate::registry::MethodEntry;
+use crate::mrkd::standard::Standard;
 use crate::sample_features::spread_features;
 use crate::scoring::{blurred, check_blur, check_size, opened, score_each};
-use crate::settings::{parse_settings, settings_table};
-use crate::standard::Standard;
+use crate::settings::{parse_settings, settings_table, settings_value};
 use crate::teacher_cache::TeacherCache;
 use crate::training::{TrainingConfig, indexed_batch, sum_of_scales};
 use crate::{AdaptedFeatures, Detector, Fitted, Method, MethodError, Prediction, RunContext};
 
 const NAME: &str = "mrkd";
+
+/// The one training.
+const CLONER: StageId = StageId::new("cloner");
 
 /// Training images from which mean and deviation of the teacher's features are measured.
 const MEASURED_IMAGES: usize = 32;
@@ -107,8 +112,11 @@ struct Mrkd {
 }
 
 impl Method for Mrkd {
-    fn config(&self, _n_images: usize) -> serde_json::Value {
-        serde_json::to_value(&self.config).unwrap_or_default()
+    fn plan(&self, _n_images: usize) -> Result<Plan, MethodError> {
+        let mut needs = Needs::FEATURES;
+        needs.student = true;
+        let stages = vec![self.config.training.planned(CLONER)];
+        Ok(Plan { settings: settings_value(NAME, &self.config)?, stages, needs })
     }
 
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
@@ -130,7 +138,7 @@ impl Method for Mrkd {
         let mut targets = TeacherCache::for_run(teacher, train.len(), run);
         let mut weight = config.direction_weight;
         let curve =
-            config.training.plan("cloner").run(params.vars(), train, run, prepare, |(indices, images)| {
+            config.training.stage(CLONER).run(params.vars(), train, run, prepare, |(indices, images)| {
                 let target = standard.apply(&targets.pyramid(&indices, &images)?)?;
                 let output = cloner.forward(&images)?;
                 let weight = match weight {
