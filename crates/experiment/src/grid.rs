@@ -171,7 +171,7 @@ impl<'a> Grid<'a> {
         let fitted = experiment.fit(plan, train.as_ref(), observer)?;
         let fit_seconds = start.elapsed().as_secs_f64();
         let loader_threads = experiment.loader_threads();
-        let evaluation = evaluate(fitted.detector.as_ref(), test.as_ref(), loader_threads, observer)?;
+        let evaluation = evaluate(&fitted.detector, test.as_ref(), loader_threads, observer)?;
 
         let config = experiment.config();
         let overlays =
@@ -186,7 +186,7 @@ impl<'a> Grid<'a> {
         let peak_rss_bytes = host::peak_rss_bytes();
         let synthesizer = experiment.synthesizer()?;
         let seed = analysis_seed(plan.key.seed);
-        let (detector, test_split) = (fitted.detector.as_ref(), test.as_ref());
+        let (detector, test_split) = (&fitted.detector, test.as_ref());
         let analysis = match analyze(
             detector,
             test_split,

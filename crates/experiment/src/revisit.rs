@@ -80,7 +80,7 @@ impl Revisit<'_> {
         {
             return Err(ExperimentError::DataDiffers { folder });
         }
-        let evaluation = evaluate(detector.as_ref(), test.as_ref(), self.loader_threads, progress)?;
+        let evaluation = evaluate(&detector, test.as_ref(), self.loader_threads, progress)?;
         let share = difference(record, &evaluation.image_scores);
         if share > SAME_SCORES {
             return Err(ExperimentError::ScoresDiffer { folder, share });
@@ -91,7 +91,7 @@ impl Revisit<'_> {
             return Err(ExperimentError::TexturesDiffer { folder, there, now: name });
         }
         let analysis = analyze(
-            detector.as_ref(),
+            &detector,
             test.as_ref(),
             &evaluation,
             &analysis_synthesizer(textures)?,

@@ -135,8 +135,8 @@ fn analyze_models(args: &Args, device: &Device) -> Result<()> {
         let textures = data::textures(args.data_root.as_deref(), size)?;
         let synthesizer = Synthesizer::new(SynthesisConfig::default(), textures)?;
         let (seed, threads) = (Seed::new(args.seed).derive("analysis"), args.compute.loader_threads());
-        let analysis = evaluate(detector.as_ref(), test.as_ref(), threads, &console).and_then(|evaluation| {
-            analyze(detector.as_ref(), test.as_ref(), &evaluation, &synthesizer, seed, threads, &console)
+        let analysis = evaluate(&detector, test.as_ref(), threads, &console).and_then(|evaluation| {
+            analyze(&detector, test.as_ref(), &evaluation, &synthesizer, seed, threads, &console)
         });
         console.clear();
         found.push((model.display().to_string(), analysis?));
