@@ -11,6 +11,7 @@ mod fixture;
 mod model;
 mod picture;
 mod render;
+mod text;
 
 pub use error::ReportError;
 pub use model::paper::{

@@ -4,10 +4,6 @@ use fmam_metrics::MetricEntry;
 use fmam_record::{RunRecord, differences};
 use serde_json::Value;
 
-use crate::model::columns::headlines;
-use crate::model::paper::method_title;
-use crate::render::table::{Align, Table};
-use crate::render::text::{Markup, points, spread_percent};
 use crate::{Report, Summary};
 
 /// A line of an ablation.
@@ -66,48 +62,13 @@ fn changes(report: &Report, base: &Summary, variant: &Summary) -> String {
     }
 }
 
-/// The difference of a metric to that of the base, in points; `None` for the base itself, and where categories or seeds are not
-/// the same.
-fn gain(base: &Summary, row: &Summary, metric: &MetricEntry) -> Option<f64> {
+/// The difference of a metric to that of the base, in points; `None` for the base itself, and where
+/// categories or seeds are not the same.
+pub(crate) fn gain(base: &Summary, row: &Summary, metric: &MetricEntry) -> Option<f64> {
     if row.method == base.method || row.categories != base.categories || row.seeds != base.seeds {
         return None;
     }
     Some(100.0 * (row.metrics.get(metric)?.mean - base.metrics.get(metric)?.mean))
-}
-
-/// The section of `report.md` about a data set; empty where it has no variants.
-pub(crate) fn section(report: &Report, rows: &[Summary]) -> String {
-    let table = |ablation: &Ablation<'_>| {
-        let title = method_title(&ablation.base.method);
-        format!("{}\n", ablation.table(title, Markup::Markdown).markdown())
-    };
-    ablations(report, rows).iter().map(table).collect()
-}
-
-impl Ablation<'_> {
-    /// The lines as a table, whose names stand under the title `names`, with its cells as `markup` has them.
-    pub(crate) fn table(&self, names: &str, markup: Markup) -> Table {
-        let rows = self.lines.iter().map(|line| line.row.clone()).collect::<Vec<_>>();
-        let metrics = headlines(&rows);
-        let figures = metrics.iter().flat_map(|metric| [metric.heading(), "Δ".to_owned()]);
-        let left = [names, "What differs"].map(|title| (title.to_owned(), Align::Left));
-        let mut table = Table::new(left.into_iter().chain(figures.map(|title| (title, Align::Right))));
-        for Line { row, what } in &self.lines {
-            let name = match row.method.split_once('@') {
-                Some((_, variant)) => markup.name(variant),
-                None => markup.strong(method_title(&row.method)),
-            };
-            // A setting, or words.
-            let what = if what.contains('=') { markup.code(what) } else { what.clone() };
-            let mut cells = vec![name, what];
-            for metric in &metrics {
-                cells.push(spread_percent(row.metrics.get(metric)));
-                cells.push(gain(self.base, row, metric).map_or_else(String::new, points));
-            }
-            table.row(cells);
-        }
-        table
-    }
 }
 
 #[cfg(test)]
@@ -117,6 +78,7 @@ mod tests {
 
     use super::*;
     use crate::fixture::record;
+    use crate::text::points;
 
     #[test]
     fn variants_are_told_by_what_they_change() {
@@ -158,8 +120,6 @@ mod tests {
                 ("rkd+fmam@same", "nothing", Some("0.0".to_owned())),
             ]
         );
-        let text = section(&report, report.summary());
-        assert!(text.contains("| margin-0") && text.contains("`mapping.margin = 0.0`"), "{text}");
     }
 
     #[test]

@@ -7,8 +7,6 @@ use fmam_metrics::MetricEntry;
 
 use crate::model::columns::{all_categories, headlines, ranks};
 use crate::model::paper::{PAPER_METRICS, dataset_title, method_title, published};
-use crate::render::table::{Align, Table};
-use crate::render::text::{Markup, points, spread_percent};
 use crate::{Estimate, Report, Summary};
 
 /// A cell of a table, not yet in any language.
@@ -34,26 +32,6 @@ pub(crate) struct Layout {
     pub(crate) header: Vec<String>,
     pub(crate) n_names: usize,
     pub(crate) rows: Vec<Vec<Cell>>,
-}
-
-impl Layout {
-    /// The table with its cells as `markup` has them.
-    pub(crate) fn table(&self, markup: Markup) -> Table {
-        let align = |k| if k < self.n_names { Align::Left } else { Align::Right };
-        let titles = self.header.iter().enumerate().map(|(k, title)| (markup.name(title), align(k)));
-        let mut table = Table::new(titles);
-        let none = || "–".to_owned();
-        for row in &self.rows {
-            table.row(row.iter().map(|cell| match cell {
-                Cell::Name(name) => markup.name(name),
-                Cell::Code(name) => markup.code(name),
-                Cell::Ours(estimate, rank) => markup.ranked(spread_percent(*estimate), *rank),
-                Cell::Paper(figure) => figure.map_or_else(none, |figure| format!("{figure:.1}")),
-                Cell::Difference(difference) => difference.map_or_else(none, points),
-            }));
-        }
-        table
-    }
 }
 
 /// The figure of ours, and where the table has them, the paper's and the difference.

@@ -6,7 +6,7 @@ use fmam_record::{RunRecord, ScoreSeparability};
 use super::{Figure, Panel, run_title, sheet};
 use crate::model::paper::dataset_title;
 use crate::picture::plots;
-use crate::render::text::percent;
+use crate::text::percent;
 use crate::{Report, ReportError, Summary};
 
 /// Methods side by side, at most; further ones stand below.
