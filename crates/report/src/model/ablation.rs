@@ -29,13 +29,16 @@ pub(crate) fn ablations<'a>(report: &Report, rows: &'a [Summary]) -> Vec<Ablatio
         rows.iter().find(|row| row.method == method && row.backbone == backbone)
     };
     let of = |base: &'a Summary| {
-        let prefix = format!("{}@", base.method);
-        let is_variant = |row: &&Summary| row.method.starts_with(&prefix) && row.backbone == base.backbone;
+        let id = base.method_id();
+        let is_variant = |row: &&Summary| {
+            let of_row = row.method_id();
+            of_row.variant().is_some() && of_row.without_variant() == id && row.backbone == base.backbone
+        };
         let variants: Vec<&Summary> = rows.iter().filter(is_variant).collect();
         if variants.is_empty() {
             return None;
         }
-        let plain = base.method.strip_suffix("+fmam").and_then(|plain| find(plain, &base.backbone));
+        let plain = id.plain_base().and_then(|plain| find(plain, &base.backbone));
         let mut lines: Vec<Line<'a>> = Vec::new();
         lines.extend(plain.map(|row| Line { row, what: "no feature mapping".to_owned() }));
         lines.push(Line { row: base, what: "as it is".to_owned() });
@@ -43,7 +46,7 @@ pub(crate) fn ablations<'a>(report: &Report, rows: &'a [Summary]) -> Vec<Ablatio
         lines.extend(variants.into_iter().map(|row| Line { row, what: what(row) }));
         Some(Ablation { base, lines })
     };
-    rows.iter().filter(|row| !row.method.contains('@')).filter_map(of).collect()
+    rows.iter().filter(|row| row.method_id().variant().is_none()).filter_map(of).collect()
 }
 
 /// The settings of a variant that its method does not have so.

@@ -1,3 +1,4 @@
+use fmam_core::MethodId;
 use fmam_record::RunRecord;
 
 use crate::Summary;
@@ -66,8 +67,7 @@ fn method_order(run: &RunRecord) -> (usize, &str) {
 /// Where a method stands among others; those that the paper does not have stand last.
 pub(crate) fn position(method: &str) -> usize {
     // Variants, `rkd+fmam@no-margin` say, follow their method.
-    let base = method.split_once('@').map_or(method, |(base, _)| base);
-    paper_position(base).unwrap_or(usize::MAX)
+    paper_position(MethodId::from(method).base()).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -24,8 +24,8 @@ pub(crate) fn ablation_table(ablation: &Ablation<'_>, names: &str, markup: Marku
     let left = [names, "What differs"].map(|title| (title.to_owned(), Align::Left));
     let mut table = Table::new(left.into_iter().chain(figures.map(|title| (title, Align::Right))));
     for Line { row, what } in &ablation.lines {
-        let name = match row.method.split_once('@') {
-            Some((_, variant)) => markup.name(variant),
+        let name = match row.method_id().variant() {
+            Some(variant) => markup.name(variant),
             None => markup.strong(method_title(&row.method)),
         };
         // A setting, or words.
