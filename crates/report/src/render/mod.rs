@@ -5,7 +5,7 @@ mod analysis;
 mod comparison;
 mod csv;
 mod gallery;
-mod html;
+pub(crate) mod html;
 pub(crate) mod json;
 mod latex;
 mod markdown;
@@ -15,6 +15,7 @@ mod terminal;
 use std::path::{Path, PathBuf};
 
 use crate::error::write_atomic;
+use crate::render::html::EncodedPictures;
 use crate::{Report, ReportError};
 
 impl Report {
@@ -23,13 +24,22 @@ impl Report {
     /// # Errors
     /// [`ReportError::Write`] naming the path; [`ReportError::Json`], [`ReportError::Plot`].
     pub fn write(&self, dir: &Path) -> Result<Vec<PathBuf>, ReportError> {
+        self.write_next(dir, &mut EncodedPictures::default())
+    }
+
+    /// [`Report::write`] into a folder that gets a report again and again. `known` keeps the pictures from
+    /// one report to the next, so that each is encoded once.
+    ///
+    /// # Errors
+    /// As [`Report::write`].
+    pub fn write_next(&self, dir: &Path, known: &mut EncodedPictures) -> Result<Vec<PathBuf>, ReportError> {
         let files = [
             ("report.json", self.json()?),
             ("report.csv", self.csv()),
             ("summary.csv", self.summary_csv()),
             ("report.md", self.markdown()),
             ("report.tex", self.latex()),
-            ("report.html", self.html(dir)?),
+            ("report.html", self.next_html(dir, known)?),
         ];
         files
             .into_iter()
