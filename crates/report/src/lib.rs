@@ -11,6 +11,7 @@ mod fixture;
 mod model;
 mod picture;
 mod render;
+mod text;
 
 pub use error::ReportError;
 pub use model::paper::{
@@ -22,4 +23,5 @@ pub use model::summary::{Cell, Estimate, Estimates, Summary};
 pub use picture::colormap::inferno;
 pub use picture::figure::{ColourScale, Column, Figure, Heatmap, Localization, Row, figure_stem, run_title};
 pub use picture::overlay::{map_range, overlay, write_png};
+pub use render::html::EncodedPictures;
 pub use render::json::report_schema;

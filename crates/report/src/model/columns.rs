@@ -7,13 +7,14 @@ use fmam_metrics::{METRICS, MetricEntry};
 use crate::Summary;
 
 /// The metrics that a run of `rows` was evaluated by, in the order of [`METRICS`].
-pub(crate) fn metrics(rows: &[Summary]) -> Vec<&'static MetricEntry> {
+pub(crate) fn metrics<'a>(rows: impl IntoIterator<Item = &'a Summary>) -> Vec<&'static MetricEntry> {
+    let rows: Vec<&Summary> = rows.into_iter().collect();
     let is_known = |metric: &&MetricEntry| rows.iter().any(|row| row.metrics.has(metric));
     METRICS.iter().copied().filter(is_known).collect()
 }
 
 /// Those of [`metrics`] that stand in tables of a few columns.
-pub(crate) fn headlines(rows: &[Summary]) -> Vec<&'static MetricEntry> {
+pub(crate) fn headlines<'a>(rows: impl IntoIterator<Item = &'a Summary>) -> Vec<&'static MetricEntry> {
     metrics(rows).into_iter().filter(|metric| metric.is_headline).collect()
 }
 

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use fmam_core::MethodId;
 use fmam_metrics::{METRICS, MetricEntry};
 use fmam_record::RunRecord;
 use serde::{Serialize, Serializer};
@@ -136,6 +137,11 @@ impl Summary {
             seeds: complete,
             missing,
         })
+    }
+
+    /// The parts of the method's name.
+    pub(crate) fn method_id(&self) -> MethodId {
+        self.method.as_str().into()
     }
 
     /// Whether `run` is one of this row's.

@@ -7,7 +7,7 @@ use crate::model::paper::{
 };
 use crate::model::settings::{distinct, epochs, image_size};
 use crate::render::table::{Align, Table};
-use crate::render::text::{code, escape, listed, points, spread_percent};
+use crate::text::{code, escape, listed, points, spread_percent};
 use crate::{Estimate, Report, Summary};
 
 const INTRODUCTION: &str = "\

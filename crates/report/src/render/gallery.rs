@@ -7,7 +7,7 @@ use fmam_record::{OverlayRecord, RunRecord};
 
 use crate::model::paper::method_title;
 use crate::render::table::{Align, Table};
-use crate::render::text::{code, escape, link};
+use crate::text::{code, escape, link};
 use crate::{Report, Summary};
 
 /// Anomalous images shown of a data set; one normal image is shown besides.

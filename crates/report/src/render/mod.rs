@@ -1,23 +1,65 @@
-//! A report as text: Markdown, LaTeX, CSV, JSON and HTML.
+//! A report as text: Markdown, LaTeX, CSV, JSON, HTML, and tables for a terminal.
 
+mod ablation;
+mod analysis;
 mod comparison;
 mod csv;
 mod gallery;
-mod html;
+pub(crate) mod html;
 pub(crate) mod json;
 mod latex;
-pub(crate) mod markdown;
-pub(crate) mod table;
-pub(crate) mod text;
+mod markdown;
+mod table;
+mod terminal;
+
+use std::path::{Path, PathBuf};
+
+use crate::error::write_atomic;
+use crate::render::html::EncodedPictures;
+use crate::{Report, ReportError};
+
+impl Report {
+    /// Writes `report.json`, `report.csv`, `summary.csv`, `report.md`, `report.tex` and `report.html` into `dir`, each atomically, and returns their paths.
+    ///
+    /// # Errors
+    /// [`ReportError::Write`] naming the path; [`ReportError::Json`], [`ReportError::Plot`].
+    pub fn write(&self, dir: &Path) -> Result<Vec<PathBuf>, ReportError> {
+        self.write_next(dir, &mut EncodedPictures::default())
+    }
+
+    /// [`Report::write`] into a folder that gets a report again and again. `known` keeps the pictures from
+    /// one report to the next, so that each is encoded once.
+    ///
+    /// # Errors
+    /// As [`Report::write`].
+    pub fn write_next(&self, dir: &Path, known: &mut EncodedPictures) -> Result<Vec<PathBuf>, ReportError> {
+        let files = [
+            ("report.json", self.json()?),
+            ("report.csv", self.csv()),
+            ("summary.csv", self.summary_csv()),
+            ("report.md", self.markdown()),
+            ("report.tex", self.latex()),
+            ("report.html", self.next_html(dir, known)?),
+        ];
+        files
+            .into_iter()
+            .map(|(name, text)| {
+                let path = dir.join(name);
+                write_atomic(&path, text.as_bytes())?;
+                Ok(path)
+            })
+            .collect()
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use fmam_metrics::METRICS;
     use serde_json::Value;
 
-    use super::text::{escape, escape_html, percent};
-    use crate::Report;
+    use super::*;
     use crate::fixture::record;
+    use crate::text::{escape, escape_html, percent};
 
     #[test]
     fn every_registered_metric_stands_in_every_output() {
@@ -66,5 +108,18 @@ mod tests {
                 assert_eq!(is_there, metric.is_headline, "{name}, headlines: {key}");
             }
         }
+    }
+
+    #[test]
+    fn writing_gives_six_files_and_nothing_else() {
+        let out = tempfile::tempdir().unwrap();
+        let report = Report::from_records(vec![record("demo", "weave", "nkd", 0)]);
+        let paths = report.write(out.path()).unwrap();
+        assert_eq!(paths.len(), 6);
+        assert_eq!(std::fs::read_to_string(&paths[1]).unwrap(), report.csv());
+        assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 6);
+
+        let file = out.path().join("report.csv");
+        assert!(matches!(report.write(&file), Err(ReportError::Write { .. })));
     }
 }

@@ -6,7 +6,7 @@ use fmam_record::{RunRecord, ScoreSeparability};
 use super::{Figure, Panel, run_title, sheet};
 use crate::model::paper::dataset_title;
 use crate::picture::plots;
-use crate::render::text::percent;
+use crate::text::percent;
 use crate::{Report, ReportError, Summary};
 
 /// Methods side by side, at most; further ones stand below.
@@ -26,7 +26,7 @@ pub(super) fn distributions(
     let of_row = |row| report.runs_of(row).find(|run| run.category == category);
     let has_scores = |run: &&RunRecord| !run.artefacts.overlays.is_empty() || run.pixels.is_some();
     // Variants stand in the ablation; here there would be too many.
-    let rows = rows.iter().filter(|row| !row.method.contains('@'));
+    let rows = rows.iter().filter(|row| row.method_id().variant().is_none());
     let mut runs: Vec<&RunRecord> = rows.filter_map(of_row).filter(has_scores).collect();
     runs.sort_by_key(|run| run.method != "teacher");
     let Some(first) = runs.first() else { return Ok(None) };

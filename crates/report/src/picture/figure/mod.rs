@@ -14,7 +14,7 @@ use crate::error::write_atomic;
 use crate::model::columns::all_categories;
 use crate::model::paper::method_title;
 use crate::picture::plots::{self, INK_FILL, Tone};
-use crate::render::text::escape_html;
+use crate::text::escape_html;
 use crate::{Report, ReportError, Summary};
 
 pub use localization::{ColourScale, Column, Heatmap, Localization, Row};

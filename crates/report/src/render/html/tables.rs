@@ -6,7 +6,7 @@ use fmam_record::RunRecord;
 use crate::model::columns::{headlines, metrics, ranks};
 use crate::model::layout::compared;
 use crate::model::paper::{dataset_title, method_title, published};
-use crate::render::text::{escape_html as escape, link, listed, percent, short, spread_percent};
+use crate::text::{escape_html as escape, link, listed, percent, short, spread_percent};
 use crate::{Report, Summary};
 
 /// What the report is of, in one sentence.
