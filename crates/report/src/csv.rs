@@ -100,7 +100,7 @@ fn fields(run: &RunRecord) -> [String; HEADER.len()] {
     [
         run.dataset.clone(),
         run.category.clone(),
-        run.method.clone(),
+        run.method.to_string(),
         run.backbone.clone(),
         run.seed.value().to_string(),
         metrics.image_auroc.to_string(),

@@ -113,13 +113,24 @@ impl Report {
     /// # Errors
     /// [`ReportError::Write`] naming the path; [`ReportError::Json`], [`ReportError::Plot`].
     pub fn write(&self, dir: &Path) -> Result<Vec<PathBuf>, ReportError> {
+        let mut paths = self.write_tables(dir)?;
+        let page = dir.join("report.html");
+        write_atomic(&page, self.html(dir)?.as_bytes())?;
+        paths.push(page);
+        Ok(paths)
+    }
+
+    /// Writes everything of [`Report::write`] but `report.html`, which encodes the pictures of all runs.
+    ///
+    /// # Errors
+    /// As [`Report::write`].
+    pub fn write_tables(&self, dir: &Path) -> Result<Vec<PathBuf>, ReportError> {
         let files = [
             ("report.json", self.json()?),
             ("report.csv", self.csv()),
             ("summary.csv", self.summary_csv()),
             ("report.md", self.markdown()),
             ("report.tex", self.latex()),
-            ("report.html", self.html(dir)?),
         ];
         files
             .into_iter()
@@ -143,7 +154,7 @@ fn row(run: &RunRecord) -> (&str, (usize, &str), &str) {
 }
 
 fn method_order(run: &RunRecord) -> (usize, &str) {
-    (position(&run.method), &run.method)
+    (position(run.method.as_str()), run.method.as_str())
 }
 
 /// Where a method stands among others; those that the paper does not have stand last.

@@ -106,7 +106,7 @@ impl Summary {
         };
         Some(Self {
             dataset: first.dataset.clone(),
-            method: first.method.clone(),
+            method: first.method.to_string(),
             backbone: first.backbone.clone(),
             image_auroc: over_seeds(&|run| Some(run.metrics.image_auroc)),
             pixel_auroc: over_seeds(&|run| run.metrics.pixel_auroc),
@@ -124,7 +124,8 @@ impl Summary {
 
     /// Whether `run` is one of this row's.
     pub(crate) fn covers(&self, run: &RunRecord) -> bool {
-        (&self.dataset, &self.method, &self.backbone) == (&run.dataset, &run.method, &run.backbone)
+        run.method == *self.method.as_str()
+            && (&self.dataset, &self.backbone) == (&run.dataset, &run.backbone)
     }
 }
 
