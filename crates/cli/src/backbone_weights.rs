@@ -21,7 +21,7 @@ pub(crate) fn set_weights<'a>(
         let (backbone, file) = parse(option, &config.backbones)?;
         config.weights.insert(backbone, file);
     }
-    for entry in BACKBONES.iter().filter(|entry| matches!(entry.weights, Weights::File)) {
+    for entry in BACKBONES.iter().filter(|entry| matches!(entry.weights, Weights::File(_))) {
         let is_open = config.backbones.iter().any(|name| name == entry.name)
             && !config.weights.contains_key(entry.name);
         if let Some(path) = fetched_weights(entry.name).filter(|_| is_open) {

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use fmam_core::{AnomalyMap, Label, Mask, RgbImage, Sample};
 use fmam_datasets::Category;
 use fmam_experiment::{by_type, category_of};
+use fmam_metrics::IMAGE_AUROC;
 use fmam_record::RunRecord;
 use fmam_record::read_maps;
 use fmam_report::{
@@ -208,7 +209,7 @@ impl<'a> Gallery<'a> {
 /// The worst false alarm and the worst miss of each run, those of the best runs first: what they get wrong tells most.
 fn mistakes(runs: &[&RunRecord]) -> Vec<Shown> {
     let mut order: Vec<usize> = (0..runs.len()).collect();
-    let auroc = |run: usize| runs[run].metrics.image_auroc;
+    let auroc = |run: usize| runs[run].metrics.get(&IMAGE_AUROC).unwrap_or(f64::NEG_INFINITY);
     order.sort_by(|&a, &b| auroc(b).total_cmp(&auroc(a)).then(a.cmp(&b)));
     let mut shown: Vec<Shown> = Vec::new();
     for run in order {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use fmam_core::{Progress, StageId};
 use fmam_experiment::{ExperimentError, GridObserver, RunPlan};
+use fmam_metrics::{IMAGE_AUROC, PIXEL_AUROC};
 use fmam_record::RunRecord;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -224,15 +225,16 @@ impl GridObserver for Console {
 
 /// A run's figures on a line.
 fn run_line(record: &RunRecord) -> String {
-    let percent = |value: f64| format!("{:.1}", 100.0 * value);
-    let pixel = record.metrics.pixel_auroc.map_or_else(|| "–".to_owned(), percent);
+    let percent = |metric| {
+        record.metrics.get(metric).map_or_else(|| "–".to_owned(), |value| format!("{:.1}", 100.0 * value))
+    };
+    let (image, pixel) = (percent(&IMAGE_AUROC), percent(&PIXEL_AUROC));
     format!(
-        "{} {} {} seed {}: AUROC image {} pixel {pixel}, fitted in {}, {:.1} images/s",
+        "{} {} {} seed {}: AUROC image {image} pixel {pixel}, fitted in {}, {:.1} images/s",
         record.category,
         record.method,
         record.backbone,
         record.seed.value(),
-        percent(record.metrics.image_auroc),
         rough(record.fit_seconds),
         record.score_images_per_second,
     )

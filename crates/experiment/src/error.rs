@@ -254,6 +254,8 @@ impl ExperimentError {
                     | DatasetError::UnknownCategory { .. }
                     | DatasetError::RootNotGiven { .. }
                     | DatasetError::DemoCount { .. }
+                    | DatasetError::Setting { .. }
+                    | DatasetError::SettingsTable
             ),
             _ => false,
         }

@@ -4,7 +4,7 @@ use fmam_core::{
     AnomalyMap, Label, Mask, Progress, RgbImage, SampleSource, SourceError, StageId, ordered_map,
 };
 use fmam_methods::Detector;
-use fmam_metrics::{FPR_LIMIT, MetricError, PixelRanking, Ranking};
+use fmam_metrics::{Evaluated, PixelRanking};
 use fmam_record::{ClassDistribution, Metrics, PixelCurves, ScoreDistribution};
 
 use crate::ExperimentError;
@@ -85,18 +85,14 @@ pub fn evaluate(
     progress.finish();
 
     let labels: Vec<u8> = (0..n).map(|i| u8::from(test.sample(i).label == Label::Anomalous)).collect();
-    let ranking = Ranking::new(&image_scores, &labels)?;
-    let ranked = rank_pixels(&maps, &masks)?;
-    let pixels = ranked.as_ref().map(|ranking| ranking.metrics(FPR_LIMIT)).transpose()?;
-    let metrics = Metrics {
-        image_auroc: ranking.auroc(),
-        pixel_auroc: pixels.map(|figures| figures.auroc),
-        aupro: pixels.map(|figures| figures.aupro),
-        image_ap: ranking.average_precision(),
-        pixel_ap: pixels.map(|figures| figures.average_precision),
-        image_f1_max: ranking.f1_max().f1,
+    let evaluated = Evaluated::new(&image_scores, &labels);
+    let evaluated = match (pairs(&maps, &masks), maps.first().map(AnomalyMap::size)) {
+        (Some(pairs), Some(size)) => evaluated.with_maps(pairs, size.height, size.width),
+        _ => evaluated,
     };
-    let pixels = ranked.map(|ranking| curves(&ranking, &maps, &masks));
+    let metrics = Metrics::of(&evaluated)?;
+    let pixels = evaluated.pixels_if_defined()?.map(|ranking| curves(ranking, &maps, &masks));
+    drop(evaluated);
     Ok(Evaluation { metrics, image_scores, pixels, maps, masks, images_per_second })
 }
 
@@ -104,18 +100,10 @@ fn load(test: &dyn SampleSource, index: usize) -> Result<(RgbImage, Option<Mask>
     Ok((test.image(index)?, test.mask(index)?))
 }
 
-fn rank_pixels(maps: &[AnomalyMap], masks: &[Option<Mask>]) -> Result<Option<PixelRanking>, MetricError> {
-    let Some(masks) = masks.iter().map(Option::as_ref).collect::<Option<Vec<&Mask>>>() else {
-        return Ok(None);
-    };
-    let Some(size) = maps.first().map(AnomalyMap::size) else { return Ok(None) };
-    let pairs = maps.iter().map(AnomalyMap::data).zip(masks.iter().map(|mask| mask.data()));
-    match PixelRanking::new(pairs, size.height, size.width) {
-        Ok(ranking) => Ok(Some(ranking)),
-        // Defects so small that none is left at this size: the image figures still stand.
-        Err(MetricError::NoAnomalous | MetricError::NoNormal) => Ok(None),
-        Err(error) => Err(error),
-    }
+/// Each map with its mask; `None` where an image lacks its mask.
+fn pairs<'a>(maps: &'a [AnomalyMap], masks: &'a [Option<Mask>]) -> Option<Vec<(&'a [f32], &'a [u8])>> {
+    let masks = masks.iter().map(Option::as_ref).collect::<Option<Vec<&Mask>>>()?;
+    Some(maps.iter().map(AnomalyMap::data).zip(masks.iter().map(|mask| mask.data())).collect())
 }
 
 /// Curves of ranked maps, all of which have masks.
@@ -167,6 +155,7 @@ mod tests {
 
     use fmam_core::{ImageSize, Seed, Silent, Split};
     use fmam_methods::{MethodError, Prediction};
+    use fmam_metrics::{IMAGE_AUROC, Level, METRICS, MetricError, PIXEL_AUROC};
     use fmam_testkit::{MemorySource, striped_test};
 
     use super::*;
@@ -213,12 +202,10 @@ mod tests {
     fn a_perfect_detector_has_perfect_figures_on_any_number_of_threads() {
         for threads in [1, 3] {
             let evaluation = evaluate(&Redness, &source(), threads, &Silent).unwrap();
-            let metrics = evaluation.metrics;
-            assert_eq!((metrics.image_auroc, metrics.image_ap, metrics.image_f1_max), (1.0, 1.0, 1.0));
-            assert_eq!(
-                (metrics.pixel_auroc, metrics.aupro, metrics.pixel_ap),
-                (Some(1.0), Some(1.0), Some(1.0))
-            );
+            for metric in METRICS {
+                let best = if metric.higher_is_better { 1.0 } else { 0.0 };
+                assert_eq!(evaluation.metrics.get(metric), Some(best), "{}", metric.key);
+            }
             assert_eq!((evaluation.image_scores.len(), evaluation.maps.len()), (11, 11));
             assert_eq!(evaluation.maps[10].max(), evaluation.image_scores[10]);
             let pixels = evaluation.pixels.unwrap();
@@ -237,8 +224,11 @@ mod tests {
         let mut source = source();
         source.push_anomalous("unmasked", RgbImage::filled(ImageSize::square(32), [255, 0, 0]), None);
         let metrics = evaluate(&Redness, &source, 2, &Silent).unwrap().metrics;
-        assert_eq!((metrics.pixel_auroc, metrics.aupro, metrics.pixel_ap), (None, None, None));
-        assert_eq!(metrics.image_auroc, 1.0);
+        for metric in METRICS {
+            let is_defined = metrics.get(metric).is_some();
+            assert_eq!(is_defined, metric.level == Level::Image, "{}", metric.key);
+        }
+        assert_eq!(metrics.get(&IMAGE_AUROC), Some(1.0));
     }
 
     #[test]
@@ -248,7 +238,7 @@ mod tests {
         source.push_normal(RgbImage::filled(size, [0; 3]));
         source.push_anomalous("speck", RgbImage::filled(size, [9, 0, 0]), Some(Mask::empty(size)));
         let metrics = evaluate(&Redness, &source, 1, &Silent).unwrap().metrics;
-        assert_eq!((metrics.image_auroc, metrics.pixel_auroc), (1.0, None));
+        assert_eq!((metrics.get(&IMAGE_AUROC), metrics.get(&PIXEL_AUROC)), (Some(1.0), None));
     }
 
     #[test]

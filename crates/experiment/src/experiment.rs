@@ -6,10 +6,9 @@ use candle_core::Device;
 use fmam_core::{ImageSize, MethodId, Needs, Plan, Progress, SampleSource, StageId, StagePlan, ordered_map};
 use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions};
 use fmam_methods::{Fitted, Method, MethodError, RunContext};
-use fmam_models::{BACKBONES, Backbone, LoadedBackbone, ModelError, Weights, load_backbone};
-use fmam_record::{ArtefactConfig, DataConfig, RunConfig, RunKey, stages_of_settings};
+use fmam_models::{BACKBONES, Backbone, LoadedBackbone, ModelError, load_backbone};
+use fmam_record::{ArtefactConfig, DataConfig, RunConfig, RunKey};
 use fmam_synthesis::{SynthesisConfig, Synthesizer, Textures};
-use serde_json::Value;
 
 use crate::content::{self, SamplesDigest};
 use crate::overrides::{method_entry, method_table};
@@ -69,8 +68,9 @@ impl Experiment {
         config.validate()?;
         let methods = methods(&config)?;
         check_backbone_names(&config)?;
-        let options = DatasetOptions { root: config.data_root.clone(), demo: config.demo.clone() };
-        let dataset = (fmam_datasets::dataset(&config.dataset)?.open)(&options)?;
+        let entry = fmam_datasets::dataset(&config.dataset)?;
+        let settings = entry.is_generated().then_some(&config.demo);
+        let dataset = (entry.open)(&DatasetOptions::new(config.data_root.clone(), settings)?)?;
         let (textures, textures_name) = textures(config.data_root.as_deref(), config.size())?;
 
         let known = dataset.categories();
@@ -81,13 +81,11 @@ impl Experiment {
             names.iter().cloned().zip(categories.iter().map(|c| (c.train.len(), c.test.len()))).collect();
         let mut fingerprints = Fingerprints::of(&categories, &textures);
         let mut backbones = BTreeMap::new();
-        let mut weights_digests = BTreeMap::new();
         for name in &config.backbones {
             let weights = config.weights.get(name).map(|path| path.as_path());
             let backbone = load_backbone(name, weights, &device)?.with_precision(config.precision);
             check_image_size(&backbone, config.image_size)?;
             backbones.insert(name.clone(), Arc::new(backbone));
-            weights_digests.insert(name.as_str(), weights_digest(name, weights)?);
         }
         let mut seeds = BTreeMap::new();
         for name in &config.methods {
@@ -100,12 +98,16 @@ impl Experiment {
             .into_iter()
             .map(|key| {
                 let (n_train, n_test) = sizes[&key.category];
-                let method = method_plan(methods[&key.method].as_ref(), n_train);
+                let method = methods[&key.method].plan(n_train)?;
                 let needs = method.needs;
-                let mut run = run_config(&config, &key, method)?;
+                let mut run = run_config(&config, &key, method);
+                if entry.is_generated() {
+                    run.data.root = None;
+                }
+                run.data.options = Some(dataset.identity()).filter(|options| !options.is_null());
                 run.data.textures.clone_from(&textures_name);
                 run.data.fingerprint = Some(fingerprints.of_run(&key.category, needs.textures));
-                run.weights_sha256.clone_from(&weights_digests[key.backbone.as_str()]);
+                run.weights_sha256 = backbones[&key.backbone].weights_digest().map(str::to_owned);
                 Ok(RunPlan { key, n_train, n_test, config: as_recorded(&run)?, needs })
             })
             .collect::<Result<_, ExperimentError>>()?;
@@ -312,20 +314,6 @@ fn methods(config: &ExperimentConfig) -> Result<BTreeMap<MethodId, Box<dyn Metho
     names.map(build).collect()
 }
 
-/// What a method will do for `n_train` images.
-pub(crate) fn method_plan(method: &dyn Method, n_train: usize) -> Plan {
-    let settings = method.config(n_train);
-    let mut needs = Needs::default();
-    needs.textures = synthesises(&settings);
-    Plan { stages: stages_of_settings(&settings), needs, settings }
-}
-
-/// Whether a method's resolved configuration says anywhere how defects are synthesised.
-fn synthesises(config: &Value) -> bool {
-    let Value::Object(fields) = config else { return false };
-    fields.iter().any(|(key, value)| key == "synthesis" || synthesises(value))
-}
-
 /// Fingerprints of the data of runs, each computed once.
 struct Fingerprints<'a> {
     categories: &'a [Category],
@@ -353,20 +341,6 @@ impl<'a> Fingerprints<'a> {
         };
         known.entry(key).or_insert_with(compute).clone()
     }
-}
-
-/// SHA-256 of the weights of a backbone; `None` for random ones, which the program decides.
-fn weights_digest(backbone: &str, file: Option<&Path>) -> Result<Option<String>, ExperimentError> {
-    if let Some(path) = file {
-        let digest = content::file_sha256(path);
-        let digest = digest.map_err(|source| ExperimentError::Read { path: path.to_owned(), source })?;
-        return Ok(Some(content::hex(digest)));
-    }
-    let entry = BACKBONES.iter().find(|entry| entry.name == backbone);
-    Ok(match entry.map(|entry| entry.weights) {
-        Some(Weights::Embedded(bytes)) => Some(content::bytes_sha256(bytes)),
-        _ => None,
-    })
 }
 
 fn check_backbone_names(config: &ExperimentConfig) -> Result<(), ExperimentError> {
@@ -409,17 +383,15 @@ pub(crate) fn textures(root: Option<&Path>, size: ImageSize) -> Result<(Textures
 }
 
 /// The configuration of the run `key`, but for what the data and the weights are found to be.
-fn run_config(config: &ExperimentConfig, key: &RunKey, method: Plan) -> Result<RunConfig, ExperimentError> {
+fn run_config(config: &ExperimentConfig, key: &RunKey, method: Plan) -> RunConfig {
     // Where a path does not resolve, opening it has failed or will; the name as given is good enough then.
     let absolute = |path: &std::path::PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
-    let mut data = DataConfig { image_size: config.image_size, ..DataConfig::default() };
-    if config.dataset == "demo" {
-        data.options = Some(serde_json::to_value(&config.demo).map_err(ExperimentError::Json)?);
-    } else {
-        data.root = config.data_root.as_ref().map(absolute);
-    }
-    Ok(RunConfig {
-        data,
+    RunConfig {
+        data: DataConfig {
+            root: config.data_root.as_ref().map(absolute),
+            image_size: config.image_size,
+            ..DataConfig::default()
+        },
         method: method.settings,
         stages: method.stages,
         weights: config.weights.get(&key.backbone).map(absolute),
@@ -431,7 +403,7 @@ fn run_config(config: &ExperimentConfig, key: &RunKey, method: Plan) -> Result<R
             save_model: config.save_model,
             maps: config.export_maps,
         },
-    })
+    }
 }
 
 /// A configuration as it comes back from a record: a number that changes in its text would make a run

@@ -1,7 +1,6 @@
 use fmam_core::MethodId;
 use fmam_methods::{MethodEntry, overlay_settings};
 
-use crate::experiment::method_plan;
 use crate::{ExperimentConfig, ExperimentError};
 
 /// Key of the length of training in the settings of every method that trains.
@@ -37,13 +36,11 @@ pub(crate) fn method_table(config: &ExperimentConfig, id: &MethodId) -> Result<t
     let mut table = config.method.get(&id.without_variant()).cloned().unwrap_or_default();
     if let Some(epochs) = config.epochs
         && !table.contains_key(EPOCHS)
+        && entry.trains().map_err(ExperimentError::configuration)?
     {
-        let defaults = (entry.build)(toml::Table::new()).map_err(ExperimentError::configuration)?;
-        if !method_plan(defaults.as_ref(), 0).stages.is_empty() {
-            // Saturating: a number of epochs that no TOML integer holds is refused by no method and never ends.
-            let epochs = i64::try_from(epochs).unwrap_or(i64::MAX);
-            table.insert(EPOCHS.to_owned(), toml::Value::Integer(epochs));
-        }
+        // Saturating: a number of epochs that no TOML integer holds is refused by no method and never ends.
+        let epochs = i64::try_from(epochs).unwrap_or(i64::MAX);
+        table.insert(EPOCHS.to_owned(), toml::Value::Integer(epochs));
     }
     if let Some(variant) = id.variant() {
         let changes = config.variant.get(variant).ok_or_else(|| ExperimentError::UnknownVariant {

@@ -18,11 +18,8 @@ use crate::{ExperimentError, analyze, evaluate};
 /// # Errors
 /// [`ExperimentError::Dataset`], which names what is missing.
 pub fn category_of(record: &RunRecord, data_root: Option<&Path>) -> Result<Category, ExperimentError> {
-    let demo = match &record.config.data.options {
-        Some(demo) => serde_json::from_value(demo.clone()).map_err(ExperimentError::Json)?,
-        None => Default::default(),
-    };
-    let options = DatasetOptions { root: data_root.or(root_of(record)).map(Path::to_owned), demo };
+    let settings = &record.config.data.options;
+    let options = DatasetOptions::new(data_root.or(root_of(record)).map(Path::to_owned), settings)?;
     let dataset = (fmam_datasets::dataset(&record.dataset)?.open)(&options)?;
     Ok(dataset.category(&record.category, record.image_size)?)
 }

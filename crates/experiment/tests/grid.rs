@@ -138,7 +138,7 @@ fn a_run_leaves_its_record_model_and_pictures_and_is_not_repeated() {
     let record = record(&experiment, out.path(), 1);
     assert_eq!((record.method.as_str(), record.n_train, record.n_test_normal), ("rkd+fmam", 4, 2));
     assert_eq!(record.n_test_anomalous, 6);
-    assert!(record.metrics.pixel_auroc.is_some() && record.fit_seconds > 0.0);
+    assert!(record.metrics.get(&fmam_metrics::PIXEL_AUROC).is_some() && record.fit_seconds > 0.0);
     assert_eq!(record.config.method["epochs"], 1);
     assert_eq!(record.config.data.textures, "generated");
     assert!(record.config.data.sha256.is_some() && record.config.weights_sha256.is_none());

@@ -3,13 +3,13 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use fmam_files::{LockError, open_locked, sync_dir, write_atomic};
 use sha2::{Digest, Sha256};
 use ureq::http::{HeaderMap, Response};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
 use crate::digest::{CHUNK, hash_into, hex};
-use crate::lock::open_locked;
 use crate::roots::trusted_roots;
 use crate::{ExpectedSha256, FetchError};
 
@@ -23,7 +23,8 @@ const TICK: Duration = Duration::from_millis(50);
 pub struct Download {
     /// Where from; `https://` or `http://`.
     pub url: String,
-    /// Where to. Its folder must exist. What is under way lies beside it in `NAME.part`.
+    /// Where to. Its folder must exist. The bytes under way lie beside it in `NAME.part`, and their
+    /// version in `NAME.etag`, so that a later run finds both.
     pub path: PathBuf,
     /// What it must be, where that is known.
     pub sha256: Option<ExpectedSha256>,
@@ -327,8 +328,14 @@ impl Part {
             name.push(ending);
             PathBuf::from(name)
         };
-        let (path, validator) = (beside(".part"), beside(".part.version"));
-        Ok(Self { file: open_locked(&path)?, path, validator })
+        // Two endings of one length, so that a name that leaves room for the first leaves it for
+        // both.
+        let (path, validator) = (beside(".part"), beside(".etag"));
+        let file = open_locked(&path).map_err(|error| match error {
+            LockError::Held => FetchError::InUse { path: path.clone() },
+            LockError::Io(source) => FetchError::Write { path: path.clone(), source },
+        })?;
+        Ok(Self { file, path, validator })
     }
 
     fn error(&self, source: std::io::Error) -> FetchError {
@@ -370,7 +377,8 @@ impl Part {
         let emptied = self.file.set_len(0).and_then(|()| (&self.file).seek(SeekFrom::Start(0)));
         emptied.map_err(|error| self.error(error))?;
         if let Some(validator) = validator {
-            fs::write(&self.validator, format!("{validator}\n{url}\n")).map_err(|error| self.error(error))?;
+            write_atomic(&self.validator, |file| write!(file, "{validator}\n{url}\n"))
+                .map_err(|error| self.error(error))?;
         }
         Ok(())
     }
@@ -383,12 +391,9 @@ impl Part {
     fn finish(self, target: &Path) -> Result<(), FetchError> {
         // The version first, while the lock guards it: after the rename another process may write its own.
         let _ = fs::remove_file(&self.validator);
-        let moved = self.file.sync_all().and_then(|()| fs::rename(&self.path, target)).and_then(|()| {
-            match target.parent().filter(|folder| cfg!(unix) && !folder.as_os_str().is_empty()) {
-                Some(folder) => File::open(folder)?.sync_all(),
-                None => Ok(()),
-            }
-        });
+        let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let moved = self.file.sync_all().and_then(|()| fs::rename(&self.path, target));
+        let moved = moved.and_then(|()| sync_dir(folder.unwrap_or(Path::new("."))));
         moved.map_err(|source| FetchError::Write { path: target.to_owned(), source })
     }
 

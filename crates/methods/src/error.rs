@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use fmam_core::{ImageSize, SourceError};
+use fmam_core::{ImageSize, SourceError, StageId};
 
 /// A method could not be configured, fitted, saved, loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,15 @@ pub enum MethodError {
         /// The value given.
         actual: String,
     },
+    /// The settings of a method have a value that JSON or TOML cannot hold.
+    #[error("the settings of `{method}` cannot be written")]
+    Settings {
+        /// The method.
+        method: &'static str,
+        /// The serialiser's reason.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The training source is empty.
     #[error("there is no training image")]
     NoTrainingImages,
@@ -66,7 +75,7 @@ pub enum MethodError {
     )]
     OutOfMemory {
         /// The part of the training.
-        stage: &'static str,
+        stage: StageId,
         /// Images in a step.
         batch_size: usize,
         /// What the device said.
@@ -76,7 +85,7 @@ pub enum MethodError {
     #[error("training of `{stage}` diverged in epoch {epoch}: the loss is {loss}; lower the learning rate")]
     Diverged {
         /// The part of the training.
-        stage: &'static str,
+        stage: StageId,
         /// One-based epoch.
         epoch: usize,
         /// The loss.

@@ -3,63 +3,43 @@
 //!
 //! This crate sees data only as [`fmam_core::SampleSource`]; it knows no data set, no metric and no report.
 //!
-//! Modules in reading order: `registry` (the traits and the table), `context` (what fitting is given and gives), then the
+//! Modules in reading order: `method` (the traits), `registry` (the table), then the
 //! methods by their kinds and what each kind shares:
 //!
-//! - distillation: `nkd`, `rkd` (each plain and with FMAM), `distillation`, `distilled` (the detector), `feature_mapping` and
-//!   `mapping_training` (FMAM), `map_reference` (what is usual at a position); and `mrkd` on `standard` features
-//! - features of normal images, kept or modelled: `teacher` (their mean), `padim`, `spade`, `patchcore`, `feature_detector`
-//!   (the detector), `patch_embedding`, `gaussians`, `distance`, `nearest`, `coreset`; and `fcdd`, a trained network behind such features
+//! - distillation: the folder `distillation` (NKD and RKD, each plain and with FMAM); and `mrkd` on `standard` features
+//! - features of normal images, kept or modelled: the folder `memory`, with `feature_detector` (the detector); and `fcdd`, a
+//!   trained network behind such features
 //! - restoration: `puzzle_ae`
 //!
 //! All share `training` (the loop), `teacher_cache` and `sample_features` (features of training images), `scoring` (maps),
 //! `settings` (tables of settings) and `model_dir` (saved detectors).
 
-mod context;
-mod coreset;
-mod distance;
 mod distillation;
-mod distilled;
 mod error;
 mod fcdd;
 mod feature_detector;
-mod feature_mapping;
-mod gaussians;
-mod map_reference;
-mod mapping_training;
+mod memory;
+mod method;
 mod model_dir;
 mod mrkd;
-mod nearest;
-mod nkd;
-mod padim;
-mod patch_embedding;
-mod patchcore;
 mod puzzle_ae;
-#[cfg(test)]
-mod reference;
 mod registry;
-mod rkd;
 mod sample_features;
 mod scoring;
 mod settings;
-mod spade;
-mod standard;
-mod teacher;
 mod teacher_cache;
 mod training;
 
-pub use context::{AdaptedFeatures, Fitted, Prediction, RunContext};
-pub use distillation::{DistillationConfig, DistillationLoss};
+pub use distillation::{Adaptation, DistillationConfig, DistillationLoss, MappingConfig};
 pub use error::MethodError;
 pub use fcdd::{Exposure, FcddConfig};
-pub use feature_mapping::{Adaptation, MappingConfig};
+pub use memory::{PadimConfig, PatchCoreConfig, SpadeConfig, TeacherConfig};
+pub use method::{
+    AdaptedFeatures, Detector, Fitted, LoadDetector, Method, MethodEntry, Prediction, RunContext,
+};
 pub use mrkd::MrkdConfig;
-pub use padim::PadimConfig;
-pub use patchcore::PatchCoreConfig;
 pub use puzzle_ae::PuzzleAeConfig;
-pub use registry::{Detector, LoadDetector, METHODS, Method, MethodEntry, load_detector, method};
+pub use registry::{METHODS, load_detector, method};
 pub use scoring::{DistanceReference, MapCombination, ScoringConfig};
 pub use settings::overlay_settings;
-pub use spade::SpadeConfig;
-pub use teacher::TeacherConfig;
 pub use training::{OptimizerKind, Schedule, TrainingConfig};

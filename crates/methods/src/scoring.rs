@@ -6,7 +6,7 @@ use fmam_models::FeaturePyramid;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::map_reference::MapReference;
+use crate::distillation::map_reference::MapReference;
 use crate::{MethodError, Prediction};
 
 /// How the maps of the scales become one.

@@ -51,6 +51,15 @@ pub(crate) fn parse_settings<C: Serialize + DeserializeOwned>(
     })
 }
 
+/// Settings of `method` as a record keeps them.
+pub(crate) fn settings_value(
+    method: &'static str,
+    settings: &impl Serialize,
+) -> Result<serde_json::Value, MethodError> {
+    let error = |source: serde_json::Error| MethodError::Settings { method, source: source.into() };
+    serde_json::to_value(settings).map_err(error)
+}
+
 /// Settings as they are saved with a model.
 pub(crate) fn settings_table(config: &impl Serialize) -> toml::Table {
     // Every field has a TOML form, so this is a table; a failure would show in the tests of saving.
@@ -100,7 +109,11 @@ mod tests {
     #[test]
     fn settings_of_a_training_lie_beside_the_others() {
         let config = |name, settings| {
-            (method(name).unwrap().build)(toml::from_str(settings).unwrap()).unwrap().config(8)
+            (method(name).unwrap().build)(toml::from_str(settings).unwrap())
+                .unwrap()
+                .plan(8)
+                .unwrap()
+                .settings
         };
         for name in ["fcdd", "mrkd", "puzzle-ae", "nkd", "rkd+fmam"] {
             let config = config(name, "epochs = 3\nlearning_rate = 1");

@@ -2,7 +2,7 @@
 //! by other threads, one optimizer step each.
 
 use candle_core::{Tensor, Var};
-use fmam_core::{CurvePoint, RgbImage, SampleSource, Seed, StageId, ordered_map};
+use fmam_core::{CurvePoint, RgbImage, SampleSource, Seed, StageId, StagePlan, ordered_map};
 use fmam_models::{Backbone, to_batch};
 use fmam_ops::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig, on_workers};
 use rand::seq::SliceRandom;
@@ -76,16 +76,21 @@ impl TrainingConfig {
         Ok(())
     }
 
-    /// The training called `stage`.
-    pub(crate) fn plan(self, stage: &'static str) -> TrainingPlan {
-        TrainingPlan { stage, config: self }
+    /// The length of this training as the stage `id`.
+    pub(crate) fn planned(&self, id: StageId) -> StagePlan {
+        StagePlan { id, epochs: self.epochs as u64 }
+    }
+
+    /// This training as the stage `id`.
+    pub(crate) fn stage(self, id: StageId) -> TrainingStage {
+        TrainingStage { id, config: self }
     }
 }
 
-/// What the loop needs to know.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TrainingPlan {
-    stage: &'static str,
+/// One training with the stage that it is announced as.
+#[derive(Debug, Clone)]
+pub(crate) struct TrainingStage {
+    id: StageId,
     config: TrainingConfig,
 }
 
@@ -99,7 +104,7 @@ pub(crate) struct Loaded {
 /// More epochs would take years, and products of them could overflow.
 pub(crate) const MAX_EPOCHS: usize = 1_000_000;
 
-impl TrainingPlan {
+impl TrainingStage {
     /// Trains `vars`. `prepare` turns loaded samples into a batch on a loader thread; `loss` builds the graph of a
     /// batch on this one.
     pub(crate) fn run<B: Send>(
@@ -117,7 +122,7 @@ impl TrainingPlan {
         // The rest of an epoch that fills no batch is left out: batch statistics of a few images would be noise.
         let batches = source.len() / batch_size;
         let total = batches * self.config.epochs;
-        let seed = run.seed.derive(self.stage);
+        let seed = run.seed.derive(self.id.as_str());
         let order = |epoch: usize| {
             let mut order: Vec<usize> = (0..source.len()).collect();
             order.shuffle(&mut seed.derive("order").derive_index(epoch as u64).rng());
@@ -137,7 +142,7 @@ impl TrainingPlan {
         };
         let mut optimizer = self.optimizer(vars.clone())?;
         let (mut curve, mut epoch_loss) = (Vec::new(), 0.0);
-        run.progress.start(&StageId::new(self.stage), total as u64);
+        run.progress.start(&self.id, total as u64);
         ordered_map(total, run.loader_threads, run.loader_threads + 1, load, |step, batch| {
             if run.progress.cancelled() {
                 return Err(MethodError::Cancelled);
@@ -152,11 +157,11 @@ impl TrainingPlan {
             let value = value.map_err(|error| self.memory_error(error, batch_size))?;
             let epoch = step / batches + 1;
             if !value.is_finite() {
-                return Err(MethodError::Diverged { stage: self.stage, epoch, loss: value });
+                return Err(MethodError::Diverged { stage: self.id.clone(), epoch, loss: value });
             }
             epoch_loss += value / batches as f64;
             if (step + 1) % batches == 0 {
-                curve.push(CurvePoint { stage: self.stage.to_owned(), epoch, loss: epoch_loss });
+                curve.push(CurvePoint { stage: self.id.to_string(), epoch, loss: epoch_loss });
                 epoch_loss = 0.0;
             }
             let detail = format!("epoch {epoch}/{}, loss {value:.4}", self.config.epochs);
@@ -168,7 +173,7 @@ impl TrainingPlan {
         for var in vars {
             if !var.sum_all()?.to_scalar::<f32>()?.is_finite() {
                 return Err(MethodError::Diverged {
-                    stage: self.stage,
+                    stage: self.id.clone(),
                     epoch: self.config.epochs,
                     loss: f64::NAN,
                 });
@@ -195,7 +200,7 @@ impl TrainingPlan {
         let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
         let is_memory = |text: &str| text.contains("OUT_OF_MEMORY") || text.contains("out of memory");
         if causes.map(ToString::to_string).any(|text| is_memory(&text)) {
-            return MethodError::OutOfMemory { stage: self.stage, batch_size, source: Box::new(error) };
+            return MethodError::OutOfMemory { stage: self.id.clone(), batch_size, source: Box::new(error) };
         }
         error
     }
@@ -242,14 +247,14 @@ mod tests {
 
     #[test]
     fn a_full_device_names_the_batch_to_try() {
-        let plan = TrainingConfig::STANDARD.plan("student");
+        let stage = TrainingConfig::STANDARD.stage(StageId::new("student"));
         let full = || {
             candle_core::Error::Msg("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")".into()).into()
         };
-        let told = |batch_size| plan.memory_error(full(), batch_size).to_string();
+        let told = |batch_size| stage.memory_error(full(), batch_size).to_string();
         assert!(told(16).contains("batch_size = 16; try --set METHOD.batch_size=8"), "{}", told(16));
         assert!(told(1).contains("--image-size"), "{}", told(1));
-        let other = plan.memory_error(candle_core::Error::Msg("other".into()).into(), 4);
+        let other = stage.memory_error(candle_core::Error::Msg("other".into()).into(), 4);
         assert!(!matches!(other, MethodError::OutOfMemory { .. }));
     }
 }

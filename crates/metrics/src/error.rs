@@ -11,6 +11,9 @@ pub enum MetricError {
     /// There is no anomalous sample (image, pixel or feature), hence no defect region either.
     #[error("there is no anomalous sample to compare with")]
     NoAnomalous,
+    /// There are no anomaly maps with masks.
+    #[error("there are no anomaly maps with masks")]
+    NoMasks,
     /// Scores and labels do not pair up.
     #[error("there are {scores} scores but {labels} labels")]
     LengthMismatch {
@@ -83,4 +86,11 @@ pub enum MetricError {
     /// Neither class varies, so that Fisher's ratio divides by zero.
     #[error("the scores vary in neither class, so that Fisher's ratio is not defined")]
     NoVariance,
+}
+
+impl MetricError {
+    /// Whether the ground truth, not the scores, leaves the figure undefined: no masks, or one class only.
+    pub(crate) fn lacks_ground_truth(&self) -> bool {
+        matches!(self, Self::NoMasks | Self::NoNormal | Self::NoAnomalous)
+    }
 }

@@ -29,12 +29,18 @@
 //! # Ok::<(), MetricError>(())
 //! ```
 //!
+//! [`METRICS`] is the table of the metrics that a run is judged by; a new one is a file in `metric` and a
+//! line in the table.
+//!
 //! Modules in reading order: `radix` (order-preserving keys and their sort), `ranking`, `curve`, `region`
-//! (8-connected components), `pixel` (AUPRO), `feature`, `separability`.
+//! (8-connected components), `pixel` (AUPRO), `evaluated` (a test split), `metric` (the table), `feature`,
+//! `separability`.
 
 mod curve;
 mod error;
+mod evaluated;
 mod feature;
+mod metric;
 mod pixel;
 mod radix;
 mod ranking;
@@ -43,7 +49,9 @@ mod separability;
 
 pub use curve::{PrecisionRecallPoint, RocPoint, precision_recall_curve, roc_curve};
 pub use error::MetricError;
+pub use evaluated::Evaluated;
 pub use feature::{BiasVariance, bias_variance};
+pub use metric::{AUPRO, IMAGE_AUROC, Level, METRICS, MetricEntry, PIXEL_AUROC};
 pub use pixel::{FPR_LIMIT, PixelMetrics, PixelRanking, aupro, pixel_metrics};
 pub use ranking::{BestF1, Cut, Ranking, auroc, average_precision, f1_max};
 pub use separability::{Separability, density, separability};

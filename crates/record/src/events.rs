@@ -3,6 +3,8 @@
 //! A file is a row of TFRecords, each with a serialized `Event` of `tensorboard/compat/proto/event.proto`. The few
 //! fields that scalars need are written here by hand.
 
+use fmam_metrics::METRICS;
+
 use crate::RunRecord;
 
 /// What an event file's first event says; TensorBoard takes files without it for ones of an older format.
@@ -53,8 +55,8 @@ pub(crate) fn event_file(scalars: &[Scalar<'_>], wall_time: f64) -> Vec<u8> {
     file
 }
 
-/// The content of the event file of `run`: its training losses as `loss/<stage>` at the epochs of the stage, and as
-/// `metrics/<name>`, at the last epoch (0 without a training), the areas and average precisions that it has.
+/// The content of the event file of `run`: its training losses as `loss/<stage>` at the epochs of the
+/// stage, and its metrics but the oracles as `metrics/<key>` at the last epoch (0 without a training).
 pub(crate) fn training_events(run: &RunRecord) -> Vec<u8> {
     let tags: Vec<String> = run.curve.iter().map(|point| format!("loss/{}", point.stage)).collect();
     let losses = run.curve.iter().zip(&tags).map(|(point, tag)| Scalar {
@@ -63,15 +65,11 @@ pub(crate) fn training_events(run: &RunRecord) -> Vec<u8> {
         value: point.loss as f32,
     });
     let step = run.curve.last().map_or(0, |point| point.epoch as i64);
-    let metrics = [
-        ("metrics/image_auroc", Some(run.metrics.image_auroc)),
-        ("metrics/pixel_auroc", run.metrics.pixel_auroc),
-        ("metrics/aupro", run.metrics.aupro),
-        ("metrics/image_ap", Some(run.metrics.image_ap)),
-        ("metrics/pixel_ap", run.metrics.pixel_ap),
-    ];
-    let metrics =
-        metrics.into_iter().filter_map(|(tag, value)| Some(Scalar { tag, step, value: value? as f32 }));
+    let metrics = METRICS.iter().filter(|metric| !metric.is_oracle);
+    let metrics: Vec<(String, f64)> = metrics
+        .filter_map(|metric| Some((format!("metrics/{}", metric.key), run.metrics.get(metric)?)))
+        .collect();
+    let metrics = metrics.iter().map(|(tag, value)| Scalar { tag, step, value: *value as f32 });
     let scalars: Vec<Scalar<'_>> = losses.chain(metrics).collect();
     event_file(&scalars, run.started_at as f64)
 }
@@ -145,6 +143,7 @@ fn masked_crc(data: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use fmam_core::CurvePoint;
+    use fmam_metrics::{AUPRO, Level};
 
     use super::*;
     use crate::fixture::record;
@@ -171,7 +170,7 @@ mod tests {
         let point = |stage: &str, epoch, loss| CurvePoint { stage: stage.to_owned(), epoch, loss };
         run.curve =
             vec![point("feature-mapping", 1, 0.5), point("student", 1, 0.25), point("student", 2, 0.1)];
-        run.metrics.aupro = None;
+        run.metrics.set(&AUPRO, None);
         let scalars = [
             Scalar { tag: "loss/feature-mapping", step: 1, value: 0.5 },
             Scalar { tag: "loss/student", step: 1, value: 0.25 },
@@ -188,7 +187,9 @@ mod tests {
     #[test]
     fn metrics_without_a_training_are_at_step_0() {
         let mut run = record("mvtec", "screw", "padim", 0);
-        (run.metrics.pixel_auroc, run.metrics.aupro, run.metrics.pixel_ap) = (None, None, None);
+        for metric in METRICS.iter().filter(|metric| metric.level != Level::Image) {
+            run.metrics.set(metric, None);
+        }
         let scalars = [
             Scalar { tag: "metrics/image_auroc", step: 0, value: 0.9 },
             Scalar { tag: "metrics/image_ap", step: 0, value: 0.96 },

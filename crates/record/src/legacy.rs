@@ -9,7 +9,7 @@ const SUFFIX: &str = "epochs";
 /// The training stages of resolved settings that come without a list of stages: every number under a key
 /// that ends in `epochs`, wherever it stands. A stage has the name of the table or of the rest of the key:
 /// `mapping` of `mapping.epochs` and of `mapping_epochs`, nothing of a plain `epochs`.
-pub fn stages_of_settings(settings: &Value) -> Vec<StagePlan> {
+pub(crate) fn stages_of_settings(settings: &Value) -> Vec<StagePlan> {
     let mut found = Vec::new();
     collect(settings, "", &mut found);
     found

@@ -3,9 +3,9 @@
 //!
 //! This crate knows no tensors, no method and no report. Modules in reading order: `layout` (the names
 //! within the folder), `key` (the identity of a run and its folder), `record` ([`RunRecord`]), `config`
-//! ([`RunConfig`], with `recorded_path` and `legacy`), `analysis` and `pixels` (parts of a record),
-//! `folder` (reading), `output` ([`OutputFolder`], writing), `same` (comparing runs), `grid` (shards),
-//! `merge`, `map_file`, `map_layout`, `events`.
+//! ([`RunConfig`], with `recorded_path` and `legacy`), `metrics`, `analysis` and `pixels` (parts of a
+//! record), `folder` (reading), `output` ([`OutputFolder`], writing), `same` (comparing runs), `grid`
+//! (shards), `merge`, `map_file`, `map_layout`, `events`.
 
 mod analysis;
 mod config;
@@ -22,6 +22,7 @@ mod legacy;
 mod map_file;
 mod map_layout;
 mod merge;
+mod metrics;
 mod output;
 mod pixels;
 mod record;
@@ -36,11 +37,11 @@ pub use folder::{load_records, load_run};
 pub use grid::{GridList, Shard};
 pub use key::RunKey;
 pub use layout::{GRID_FILE, MAPS_DIR, MAPS_FILE, MODEL_DIR, OVERLAYS_DIR, RECORD_FILE, RUNS_DIR};
-pub use legacy::stages_of_settings;
 pub use map_file::{read_maps, resized, write_map, write_maps};
 pub use map_layout::{MapLayout, export_maps};
 pub use merge::{Merged, merge};
+pub use metrics::Metrics;
 pub use output::{NewRun, OutputFolder};
 pub use pixels::{ClassDistribution, PixelCurves, ScoreDistribution};
-pub use record::{Artefacts, ImageRecord, Metrics, RUN_RECORD_SCHEMA, RunRecord, device_kind};
+pub use record::{Artefacts, ImageRecord, RUN_RECORD_SCHEMA, RunRecord, device_kind};
 pub use same::{SettingDifference, setting_differences};

@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 use fmam_core::{CurvePoint, ImageSize, Label, MethodId, Seed};
 use serde::{Deserialize, Serialize};
 
-use crate::{Analysis, PixelCurves, RecordTextError, RunConfig, RunKey};
+use crate::{Analysis, Metrics, PixelCurves, RecordTextError, RunConfig, RunKey};
 
 /// The version of [`RunRecord`]'s and `report.json`'s layout.
 pub const RUN_RECORD_SCHEMA: u32 = 1;
@@ -98,24 +98,6 @@ impl RunRecord {
             seed: self.seed,
         }
     }
-}
-
-/// Figures of merit, each a fraction in 0..=1. A pixel figure is `None` where the data set has no masks.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Metrics {
-    /// Area under the ROC curve of the image scores.
-    pub image_auroc: f64,
-    /// Area under the ROC curve over all test pixels.
-    pub pixel_auroc: Option<f64>,
-    /// Area under the per-region-overlap curve up to a false positive rate of 0.3, normalised to 0..=1.
-    pub aupro: Option<f64>,
-    /// Average precision of the image scores.
-    pub image_ap: f64,
-    /// Average precision over all test pixels.
-    pub pixel_ap: Option<f64>,
-    /// Largest F1 over all image-score thresholds; an *oracle*, since the threshold is chosen on the test set.
-    pub image_f1_max: f64,
 }
 
 /// Files that a run wrote, relative to the folder of its record.

@@ -193,12 +193,9 @@
   }
 
   function figures(run) {
-    const { metrics } = run;
     const memory = run.peak_rss_bytes === null ? "–" : `${Math.round(run.peak_rss_bytes / 2 ** 20)} MiB`;
     const entries = [
-      ["Image AUROC", percent(metrics.image_auroc)], ["Pixel AUROC", percent(metrics.pixel_auroc)],
-      ["AUPRO", percent(metrics.aupro)], ["Image AP", percent(metrics.image_ap)],
-      ["Pixel AP", percent(metrics.pixel_ap)], ["F1-max (oracle)", percent(metrics.image_f1_max)],
+      ...page.metrics.map(({ key, title }) => [title, percent(run.metrics[key])]),
       ["Fit", `${digits(run.fit_seconds)} s`], ["Scoring", `${digits(run.images_per_second)} images/s`],
       ["Memory", memory], ["Training images", run.n_train], ["Test images", `${run.n_test[0]} normal, ${run.n_test[1]} anomalous`],
     ];

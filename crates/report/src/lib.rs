@@ -1,42 +1,25 @@
-//! Reports from run records: tables for machines, for a browser and for a terminal, and pictures of anomaly maps.
+//! Reports from run records: tables for machines, for a browser and for a terminal, and pictures of
+//! anomaly maps.
 //!
-//! Plain data goes in ([`fmam_record::RunRecord`]s) and files come out. This crate must not know how a run came to
-//! be: no tensors, no methods, no experiment. Modules in reading order: `summary` (means and standard deviations), `analysis` (the same of features and scores), `report` (the whole, and
-//! writing it), `json`, `csv`, `table`, `text` (how figures and names are written), `markdown` with `paper`, `comparison` and `gallery`, `latex`, `html`; then the pictures:
-//! `colormap`, `overlay`, `plots`, [`Figure`].
+//! Plain data goes in ([`fmam_record::RunRecord`]s) and files come out. This crate must not know how a run
+//! came to be: no tensors, no methods, no experiment. Folders in reading order: `model` (the content of a
+//! report, without a language), `picture` (overlays, plots, [`Figure`]), `render` (the content as text).
 
-mod ablation;
-mod analysis;
-mod colormap;
-mod comparison;
-mod csv;
 mod error;
-mod figure;
 #[cfg(test)]
 mod fixture;
-mod gallery;
-mod html;
-mod json;
-mod latex;
-mod layout;
-mod markdown;
-mod overlay;
-mod paper;
-mod plots;
-mod report;
-mod settings;
-mod summary;
-mod table;
-mod text;
+mod model;
+mod picture;
+mod render;
 
-pub use colormap::inferno;
 pub use error::ReportError;
-pub use figure::{ColourScale, Column, Figure, Heatmap, Localization, Row, figure_stem, run_title};
-pub use json::REPORT_SCHEMA;
-pub use overlay::{map_range, overlay, write_png};
-pub use paper::{
+pub use model::paper::{
     PAPER_BACKBONES, PAPER_TABLE, PaperBackbone, PaperRow, Published, PublishedIn, dataset_title,
     method_title, published,
 };
-pub use report::Report;
-pub use summary::{Cell, Estimate, Summary};
+pub use model::report::Report;
+pub use model::summary::{Cell, Estimate, Estimates, Summary};
+pub use picture::colormap::inferno;
+pub use picture::figure::{ColourScale, Column, Figure, Heatmap, Localization, Row, figure_stem, run_title};
+pub use picture::overlay::{map_range, overlay, write_png};
+pub use render::json::report_schema;

@@ -6,8 +6,8 @@ use fmam_core::SampleSource;
 use fmam_datasets::Category;
 use fmam_experiment::{Artist, Evaluation, Exhibit, evaluate, exhibits, write_maps};
 use fmam_methods::load_detector;
+use fmam_metrics::{METRICS, MetricEntry};
 use fmam_record::{MAPS_DIR, MapLayout, Metrics, OVERLAYS_DIR};
-
 use serde_json::json;
 
 use crate::compute::ComputeArgs;
@@ -98,20 +98,16 @@ fn write(out: &std::path::Path, test: &dyn SampleSource, evaluation: &Evaluation
     })?)
 }
 
-/// The figures in per cent.
+/// The figures in per cent: those of images, then of pixels, then of regions.
 fn table(metrics: &Metrics) -> String {
-    let rows = [
-        ("image AUROC", Some(metrics.image_auroc)),
-        ("image AP", Some(metrics.image_ap)),
-        ("image F1-max (oracle)", Some(metrics.image_f1_max)),
-        ("pixel AUROC", metrics.pixel_auroc),
-        ("pixel AP", metrics.pixel_ap),
-        ("AUPRO", metrics.aupro),
-    ];
+    let mut rows: Vec<&MetricEntry> = METRICS.to_vec();
+    rows.sort_by_key(|metric| metric.level);
+    let width = rows.iter().map(|metric| metric.name_with_level().chars().count()).max().unwrap_or(0).max(22);
     rows.into_iter()
-        .map(|(name, value)| {
+        .map(|metric| {
+            let value = metrics.get(metric);
             let value = value.map_or_else(|| "–".to_owned(), |value| format!("{:.1}", 100.0 * value));
-            format!("{name:<22} {value:>5}\n")
+            format!("{:<width$} {value:>5}\n", metric.name_with_level())
         })
         .collect()
 }

@@ -2,6 +2,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use fmam_datasets::DATASETS;
 use fmam_methods::METHODS;
+use fmam_metrics::METRICS;
 use fmam_models::BACKBONES;
 
 use crate::stdout::print;
@@ -17,6 +18,7 @@ enum Kind {
     Methods,
     Backbones,
     Datasets,
+    Metrics,
 }
 
 impl Kind {
@@ -26,6 +28,7 @@ impl Kind {
             Self::Methods => METHODS.iter().map(|entry| (entry.name, entry.summary)).collect(),
             Self::Backbones => BACKBONES.iter().map(|entry| (entry.name, entry.summary)).collect(),
             Self::Datasets => DATASETS.iter().map(|entry| (entry.name, entry.summary)).collect(),
+            Self::Metrics => METRICS.iter().map(|entry| (entry.key, entry.summary)).collect(),
         }
     }
 }
@@ -33,9 +36,14 @@ impl Kind {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let text = match args.kind {
         Some(kind) => kind.entries().iter().map(|(name, _)| format!("{name}\n")).collect(),
-        None => [("Methods", Kind::Methods), ("Backbones", Kind::Backbones), ("Data sets", Kind::Datasets)]
-            .map(|(title, kind)| section(title, &kind.entries()))
-            .join("\n"),
+        None => [
+            ("Methods", Kind::Methods),
+            ("Backbones", Kind::Backbones),
+            ("Data sets", Kind::Datasets),
+            ("Metrics", Kind::Metrics),
+        ]
+        .map(|(title, kind)| section(title, &kind.entries()))
+        .join("\n"),
     };
     print(&text)
 }

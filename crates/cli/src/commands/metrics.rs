@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use fmam_metrics::{FPR_LIMIT, Ranking, pixel_metrics};
+use fmam_metrics::{Evaluated, Level, METRICS, MetricError};
 use serde_json::json;
 
 use crate::npy::{Array, read_labels, read_scores};
@@ -40,11 +40,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if scores.shape.len() != 1 {
             bail!("{} has shape {:?}; scores have one dimension, [N]", scores_path.display(), scores.shape);
         }
-        let ranking = Ranking::new(&scores.data, &labels.data)
+        let evaluated = Evaluated::new(&scores.data, &labels.data);
+        add(&mut figures, &evaluated, |level| level == Level::Image)
             .with_context(|| format!("cannot evaluate {}", scores_path.display()))?;
-        figures.insert("auroc".into(), json!(ranking.auroc()));
-        figures.insert("ap".into(), json!(ranking.average_precision()));
-        figures.insert("f1_max".into(), json!(ranking.f1_max().f1));
     }
     if let (Some(maps_path), Some(masks_path)) = (&args.maps, &args.masks) {
         let (maps, masks) = read_pair(maps_path, masks_path)?;
@@ -57,14 +55,26 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         };
         // An array without elements is refused by the metrics; only chunks of none are not possible.
         let pixels = (height * width).max(1);
-        let pairs = maps.data.chunks(pixels).zip(masks.data.chunks(pixels));
-        let pixel = pixel_metrics(pairs, height, width, FPR_LIMIT)
+        let pairs = maps.data.chunks(pixels).zip(masks.data.chunks(pixels)).collect();
+        let evaluated = Evaluated::new(&[], &[]).with_maps(pairs, height, width);
+        add(&mut figures, &evaluated, |level| level != Level::Image)
             .with_context(|| format!("cannot evaluate {}", maps_path.display()))?;
-        figures.insert("pixel_auroc".into(), json!(pixel.auroc));
-        figures.insert("pixel_ap".into(), json!(pixel.average_precision));
-        figures.insert("aupro".into(), json!(pixel.aupro));
     }
     print_json(&figures)
+}
+
+/// Adds the metrics of the wanted levels. The key of a metric of image scores lacks its `image_`, since the
+/// scores may be those of anything.
+fn add(
+    figures: &mut serde_json::Map<String, serde_json::Value>,
+    evaluated: &Evaluated<'_>,
+    is_wanted: fn(Level) -> bool,
+) -> Result<(), MetricError> {
+    for metric in METRICS.iter().filter(|metric| is_wanted(metric.level)) {
+        let key = metric.key.strip_prefix("image_").unwrap_or(metric.key);
+        figures.insert(key.to_owned(), json!((metric.compute)(evaluated)?));
+    }
+    Ok(())
 }
 
 /// Scores and labels of one shape.

@@ -2,10 +2,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use fmam_record::{Merged, OutputFolder, load_records, merge};
-use fmam_report::Report;
+use fmam_report::{Report, report_schema};
 
 use crate::figures::{self, FigureArgs};
-use crate::stdout::print;
+use crate::stdout::{print, print_json};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,8 +22,11 @@ pub(crate) struct Args {
     #[command(subcommand)]
     task: Option<Task>,
     /// The --out of a `fmam reproduce`
-    #[arg(value_name = "DIR", required = true)]
+    #[arg(value_name = "DIR", required_unless_present = "schema")]
     dir: Option<PathBuf>,
+    /// Print the JSON Schema of report.json
+    #[arg(long, exclusive = true)]
+    schema: bool,
     /// Folder that holds the data set, where it is not where the runs found it
     #[arg(long, value_name = "DIR")]
     data_root: Option<PathBuf>,
@@ -48,6 +51,9 @@ enum Task {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.schema {
+        return print_json(&report_schema()?);
+    }
     match (&args.task, &args.dir) {
         (Some(Task::Merge { parts, out }), _) => run_merge(parts, out),
         (None, Some(dir)) => print_report(dir, args.data_root.as_deref(), &args.figures),

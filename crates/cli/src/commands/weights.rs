@@ -41,7 +41,7 @@ enum Action {
         /// Fetch nothing: check what is there
         #[arg(long)]
         offline: bool,
-        /// Another manifest than data/weights.toml
+        /// A manifest (TOML) in place of the published weights that backbones tell
         #[arg(long, value_name = "FILE", hide = true)]
         manifest: Option<PathBuf>,
     },
@@ -147,7 +147,7 @@ fn list() -> Result<()> {
             let origin = match entry.weights {
                 Weights::Embedded(bytes) => format!("in the binary, {:.1} MB", bytes.len() as f64 / 1e6),
                 Weights::Seeded(_) => "random, for smoke tests only".to_owned(),
-                Weights::File => {
+                Weights::File(_) => {
                     match (fetched_weights(entry.name), published.iter().find(|w| w.name == entry.name)) {
                         (Some(path), _) => path.display().to_string(),
                         (None, Some(weights)) => format!(

@@ -20,14 +20,9 @@ use fmam_testkit::{striped_test, striped_train};
 
 const SIZE: ImageSize = ImageSize::square(64);
 
-/// Whether the method trains, and so has a number of epochs.
-fn trains(entry: &MethodEntry) -> bool {
-    (entry.build)(toml::Table::new()).unwrap().config(24).get("epochs").is_some()
-}
-
 fn quick(entry: &MethodEntry) -> Box<dyn Method> {
     let mut table = toml::Table::new();
-    if trains(entry) {
+    if entry.trains().unwrap() {
         table.insert("epochs".into(), toml::Value::Integer(12));
     }
     // Small networks; and fewer channels than the backbone has, so that they are drawn.
@@ -137,7 +132,7 @@ fn one_seed_gives_one_result_for_any_number_of_threads() {
 
 #[test]
 fn training_lowers_the_loss_in_every_stage() {
-    for entry in METHODS.iter().filter(|entry| trains(entry)) {
+    for entry in METHODS.iter().filter(|entry| entry.trains().unwrap()) {
         let curve = fit(entry, 0, 2).curve;
         let stages: BTreeSet<&str> = curve.iter().map(|point| point.stage.as_str()).collect();
         assert_eq!(stages.len(), if entry.name.ends_with("+fmam") { 2 } else { 1 }, "{}", entry.name);
@@ -177,7 +172,7 @@ fn features_disagree_with_what_is_expected_where_the_map_is_high() {
 fn the_resolved_configuration_tells_how_long_each_stage_lasts() {
     let epochs = |name: &str, settings: &str, n_images: usize| {
         let method = (method(name).unwrap().build)(toml::from_str(settings).unwrap()).unwrap();
-        let config = method.config(n_images);
+        let config = method.plan(n_images).unwrap().settings;
         (config["epochs"].as_u64(), config["mapping"]["epochs"].as_u64())
     };
     assert_eq!(epochs("rkd", "", 320), (Some(100), None));

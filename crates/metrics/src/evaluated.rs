@@ -1,0 +1,94 @@
+use std::cell::OnceCell;
+
+use crate::{MetricError, PixelRanking, Ranking};
+
+/// Scores and ground truth of a test split. Both rankings are sorted when a metric asks for one first, and
+/// shared by all that ask later.
+///
+/// # Shapes and units
+/// Higher scores are more anomalous. Labels and masks are 0 (normal) or 1 (anomalous).
+#[derive(Debug)]
+pub struct Evaluated<'a> {
+    image_scores: &'a [f32],
+    labels: &'a [u8],
+    maps: Option<Maps<'a>>,
+    images: OnceCell<Result<Ranking, MetricError>>,
+    pixels: OnceCell<Result<PixelRanking, MetricError>>,
+}
+
+#[derive(Debug)]
+struct Maps<'a> {
+    pairs: Vec<(&'a [f32], &'a [u8])>,
+    height: usize,
+    width: usize,
+}
+
+impl<'a> Evaluated<'a> {
+    /// One score and one label an image, no anomaly maps.
+    pub fn new(image_scores: &'a [f32], labels: &'a [u8]) -> Self {
+        Self { image_scores, labels, maps: None, images: OnceCell::new(), pixels: OnceCell::new() }
+    }
+
+    /// Adds the anomaly map and the mask of every image, `height` rows by `width` columns, row-major.
+    #[must_use]
+    pub fn with_maps(self, pairs: Vec<(&'a [f32], &'a [u8])>, height: usize, width: usize) -> Self {
+        Self { maps: Some(Maps { pairs, height, width }), pixels: OnceCell::new(), ..self }
+    }
+
+    /// The image scores, ranked.
+    ///
+    /// # Errors
+    /// As [`Ranking::new`].
+    pub fn images(&self) -> Result<&Ranking, MetricError> {
+        let ranking = self.images.get_or_init(|| Ranking::new(self.image_scores, self.labels));
+        ranking.as_ref().map_err(Clone::clone)
+    }
+
+    /// The scores of all pixels, ranked.
+    ///
+    /// # Errors
+    /// [`MetricError::NoMasks`] without maps, and as [`PixelRanking::new`].
+    pub fn pixels(&self) -> Result<&PixelRanking, MetricError> {
+        let rank = || {
+            let Maps { pairs, height, width } = self.maps.as_ref().ok_or(MetricError::NoMasks)?;
+            PixelRanking::new(pairs.iter().copied(), *height, *width)
+        };
+        self.pixels.get_or_init(rank).as_ref().map_err(Clone::clone)
+    }
+
+    /// [`Evaluated::pixels`]; `None` where the ground truth does not allow a ranking: without maps, and
+    /// where no pixel, or every pixel, is anomalous.
+    ///
+    /// # Errors
+    /// As [`Evaluated::pixels`], for everything else.
+    pub fn pixels_if_defined(&self) -> Result<Option<&PixelRanking>, MetricError> {
+        match self.pixels() {
+            Ok(ranking) => Ok(Some(ranking)),
+            Err(error) if error.lacks_ground_truth() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ranking_is_sorted_once() {
+        let (map, mask) = ([0.5, 0.25, 1.0], [0, 0, 1]);
+        let evaluated = Evaluated::new(&[0.1, 0.9], &[0, 1]).with_maps(vec![(&map, &mask)], 1, 3);
+        assert!(std::ptr::eq(evaluated.images().unwrap(), evaluated.images().unwrap()));
+        let pixels = evaluated.pixels().unwrap();
+        assert!(std::ptr::eq(pixels, evaluated.pixels_if_defined().unwrap().unwrap()));
+        assert_eq!(pixels.ranking().auroc(), 1.0);
+    }
+
+    #[test]
+    fn a_ranking_that_nobody_asks_for_is_not_checked() {
+        let unusable = Evaluated::new(&[f32::NAN], &[0]);
+        assert_eq!(unusable.pixels().unwrap_err(), MetricError::NoMasks);
+        assert!(unusable.pixels_if_defined().unwrap().is_none());
+        assert_eq!(unusable.images().unwrap_err(), MetricError::Nan { index: 0 });
+    }
+}

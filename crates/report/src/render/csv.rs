@@ -1,0 +1,163 @@
+use std::borrow::Cow;
+
+use fmam_metrics::METRICS;
+use fmam_record::RunRecord;
+
+use crate::Report;
+use crate::model::columns::ranks;
+use crate::model::paper::published;
+
+/// Columns of `report.csv` before and after those of the metrics.
+const BEFORE: [&str; 5] = ["dataset", "category", "method", "backbone", "seed"];
+const AFTER: [&str; 10] = [
+    "fit_seconds",
+    "score_images_per_second",
+    "peak_rss_bytes",
+    "device",
+    "image_height",
+    "image_width",
+    "n_train",
+    "n_test_normal",
+    "n_test_anomalous",
+    "started_at",
+];
+
+impl Report {
+    /// The text of `report.csv`: a header and one line for each run, figures as fractions in full precision, a
+    /// figure that does not exist as an empty field, quoted as RFC 4180 has it.
+    pub fn csv(&self) -> String {
+        let metrics = METRICS.iter().map(|metric| metric.key);
+        let header: Vec<&str> = BEFORE.into_iter().chain(metrics).chain(AFTER).collect();
+        let mut text = header.join(",") + "\n";
+        for run in self.runs() {
+            let line: Vec<String> = fields(run).iter().map(|field| quoted(field).into_owned()).collect();
+            text.push_str(&line.join(","));
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Columns of `summary.csv` before those of the figures.
+const SUMMARY_HEADER: [&str; 5] = ["dataset", "method", "backbone", "categories", "seeds"];
+
+impl Report {
+    /// The text of `summary.csv`: a header and a line for each data set, method and backbone: its numbers of categories and
+    /// seeds, mean, standard deviation and rank (1 for the best; empty where nothing competes) of each figure, and what the paper
+    /// publishes. Ours are fractions, the paper's too.
+    pub fn summary_csv(&self) -> String {
+        let mut header: Vec<String> = SUMMARY_HEADER.map(str::to_owned).to_vec();
+        for metric in METRICS {
+            header.extend(["mean", "std", "rank"].map(|what| format!("{}_{what}", metric.key)));
+        }
+        header.extend(["paper_image_auroc", "paper_pixel_auroc"].map(str::to_owned));
+        let mut text = header.join(",") + "\n";
+        for rows in self.datasets() {
+            for row in rows {
+                let names = [row.dataset.clone(), row.method.clone(), row.backbone.clone()];
+                let counts = [row.categories.len(), row.seeds.len()].map(|n| n.to_string());
+                let mut line: Vec<String> = names.into_iter().chain(counts).collect();
+                let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+                for metric in METRICS {
+                    let estimate = row.metrics.get(metric);
+                    line.push(number(estimate.map(|estimate| estimate.mean)));
+                    line.push(number(estimate.and_then(|estimate| estimate.std)));
+                    line.push(
+                        ranks(row, rows, metric).map(|better| (better + 1).to_string()).unwrap_or_default(),
+                    );
+                }
+                let paper = published(&row.dataset, &row.method, &row.backbone);
+                let fraction = |per_cent: f64| (10.0 * per_cent).round() / 1000.0;
+                line.push(number(paper.map(|paper| fraction(paper.image_auroc))));
+                line.push(number(paper.map(|paper| fraction(paper.pixel_auroc))));
+                let line: Vec<_> = line.iter().map(|field| quoted(field)).collect();
+                text.push_str(&(line.join(",") + "\n"));
+            }
+        }
+        text
+    }
+}
+
+fn fields(run: &RunRecord) -> Vec<String> {
+    let optional = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+    let before: [String; BEFORE.len()] = [
+        run.dataset.clone(),
+        run.category.clone(),
+        run.method.to_string(),
+        run.backbone.clone(),
+        run.seed.value().to_string(),
+    ];
+    let metrics = METRICS.iter().map(|metric| optional(run.metrics.get(metric)));
+    let after: [String; AFTER.len()] = [
+        run.fit_seconds.to_string(),
+        run.score_images_per_second.to_string(),
+        run.peak_rss_bytes.map(|bytes| bytes.to_string()).unwrap_or_default(),
+        run.device.clone(),
+        run.image_size.height.to_string(),
+        run.image_size.width.to_string(),
+        run.n_train.to_string(),
+        run.n_test_normal.to_string(),
+        run.n_test_anomalous.to_string(),
+        run.started_at.to_string(),
+    ];
+    before.into_iter().chain(metrics).chain(after).collect()
+}
+
+fn quoted(field: &str) -> Cow<'_, str> {
+    if field.contains([',', '"', '\n', '\r']) {
+        Cow::Owned(format!("\"{}\"", field.replace('"', "\"\"")))
+    } else {
+        Cow::Borrowed(field)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fmam_metrics::{AUPRO, IMAGE_AUROC, PIXEL_AUROC};
+
+    use super::*;
+    use crate::fixture::record;
+
+    #[test]
+    fn a_run_is_a_line() {
+        let mut odd = record("folder", "left, \"old\"", "nkd", 0);
+        odd.metrics.set(&PIXEL_AUROC, None);
+        odd.peak_rss_bytes = None;
+        let text = Report::from_records(vec![record("mvtec", "screw", "rkd", 0), odd]).csv();
+        let [header, odd, screw] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+        // A line of (start, fields of the metrics, end).
+        fn parts<'a>(line: &'a str, start: &str, end: &str) -> Vec<&'a str> {
+            let figures = line.strip_prefix(start).and_then(|line| line.strip_suffix(end)).expect(line);
+            figures.split(',').collect()
+        }
+        let keys = parts(header, &(BEFORE.join(",") + ","), &(",".to_owned() + &AFTER.join(",")));
+        assert_eq!(keys, METRICS.iter().map(|metric| metric.key).collect::<Vec<_>>());
+        let end = ",62.5,31.25,1073741824,cpu,256,256,320,41,119,1700000000";
+        let screw = parts(screw, "mvtec,screw,rkd,resnet18,0,", end);
+        let odd_start = r#"folder,"left, ""old""",nkd,resnet18,0,"#;
+        let odd = parts(odd, odd_start, &end.replace("1073741824", ""));
+        let figures = |line: &[&str]| {
+            ["image_auroc", "pixel_auroc", "aupro", "image_ap", "pixel_ap", "image_f1_max"]
+                .map(|key| line[keys.iter().position(|other| *other == key).unwrap()].to_owned())
+        };
+        assert_eq!(figures(&screw), ["0.9", "0.95", "0.875", "0.96", "0.5", "0.925"]);
+        assert_eq!(figures(&odd), ["0.9", "", "0.875", "0.96", "0.5", "0.925"]);
+    }
+
+    #[test]
+    fn the_summary_has_ranks_and_the_papers_figures() {
+        let mut runs = vec![record("mvtec", "screw", "rkd", 0), record("mvtec", "screw", "rkd", 1)];
+        runs.push(record("mvtec", "screw", "rkd+fmam", 0));
+        runs[2].metrics.set(&IMAGE_AUROC, Some(0.97));
+        runs[2].metrics.set(&AUPRO, None);
+        let text = Report::from_records(runs).summary_csv();
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+        let column = |name| lines[0].iter().position(|title| *title == name).unwrap();
+        let of = |line: usize, name| lines[line][column(name)];
+        assert!(lines.iter().all(|line| line.len() == lines[0].len()), "{text}");
+        assert_eq!((of(1, "method"), of(1, "seeds"), of(2, "seeds")), ("rkd", "2", "1"));
+        assert_eq!((of(1, "image_auroc_mean"), of(1, "image_auroc_rank")), ("0.905", "2"));
+        assert_eq!((of(2, "image_auroc_std"), of(2, "image_auroc_rank")), ("", "1"));
+        assert_eq!((of(2, "aupro_mean"), of(2, "paper_image_auroc")), ("", "0.982"));
+    }
+}

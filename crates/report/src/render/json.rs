@@ -1,0 +1,214 @@
+use std::collections::BTreeMap;
+
+use fmam_core::ImageSize;
+use fmam_metrics::{Level, METRICS};
+use fmam_record::{Analysis, Metrics, RUN_RECORD_SCHEMA, RunRecord};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+
+use crate::{Report, ReportError, Summary};
+
+/// The JSON Schema of `report.json` without the metrics.
+const SCHEMA_WITHOUT_METRICS: &str = include_str!("../../schema/report.schema.json");
+
+/// The JSON Schema (draft 2020-12) of `report.json`: every field, and every metric of [`METRICS`].
+///
+/// # Errors
+/// [`ReportError::Json`], which a test of the schema's file rules out.
+pub fn report_schema() -> Result<Value, ReportError> {
+    let mut schema: Value =
+        serde_json::from_str(SCHEMA_WITHOUT_METRICS).map_err(|source| ReportError::Json { source })?;
+    for metric in METRICS {
+        let null = match metric.level {
+            Level::Image => "",
+            Level::Pixel | Level::Region => {
+                " where an anomalous test image has no mask, where no pixel, or every pixel, is anomalous at the \
+                 run's image size, and"
+            }
+        };
+        let oracle =
+            if metric.is_oracle { " An oracle: its threshold is chosen on the test set." } else { "" };
+        let better = if metric.higher_is_better { "" } else { " Lower is better." };
+        let summary = format!("{}.{oracle}{better}", metric.summary);
+        let in_run = format!("{summary} Null{null} in runs of a program without this metric.");
+        for (part, description, kind) in [
+            ("run", in_run, "#/$defs/optionalFraction"),
+            ("summary", summary, "#/$defs/optionalFractionEstimate"),
+        ] {
+            let part = &mut schema["$defs"][part];
+            part["properties"][metric.key] = json!({ "description": description, "$ref": kind });
+            if let Some(required) = part["required"].as_array_mut() {
+                required.push(metric.key.into());
+            }
+        }
+        schema["$defs"]["summary"]["then"]["properties"][metric.key] = json!({ "type": "null" });
+    }
+    Ok(schema)
+}
+
+#[derive(Serialize)]
+struct ReportFile<'a> {
+    schema: u32,
+    runs: Vec<RunEntry<'a>>,
+    summary: &'a [Summary],
+}
+
+/// A run without its training curve and list of pictures, which stay in its record.
+#[derive(Serialize)]
+struct RunEntry<'a> {
+    dataset: &'a str,
+    category: &'a str,
+    method: &'a str,
+    backbone: &'a str,
+    seed: u64,
+    #[serde(flatten)]
+    metrics: Registered<'a>,
+    fit_seconds: f64,
+    score_images_per_second: f64,
+    peak_rss_bytes: Option<u64>,
+    device: &'a str,
+    image_size: ImageSize,
+    n_train: usize,
+    n_test_normal: usize,
+    n_test_anomalous: usize,
+    started_at: u64,
+    dir: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    analysis: Option<&'a Analysis>,
+    versions: &'a BTreeMap<String, String>,
+    config: &'a fmam_record::RunConfig,
+}
+
+/// An object with a key for every metric of [`METRICS`], so that its layout does not depend on the run.
+struct Registered<'a>(&'a Metrics);
+
+impl Serialize for Registered<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(METRICS.iter().map(|metric| (metric.key, self.0.get(metric))))
+    }
+}
+
+impl<'a> RunEntry<'a> {
+    fn new(run: &'a RunRecord) -> Self {
+        Self {
+            dataset: &run.dataset,
+            category: &run.category,
+            method: run.method.as_str(),
+            backbone: &run.backbone,
+            seed: run.seed.value(),
+            metrics: Registered(&run.metrics),
+            fit_seconds: run.fit_seconds,
+            score_images_per_second: run.score_images_per_second,
+            peak_rss_bytes: run.peak_rss_bytes,
+            device: &run.device,
+            image_size: run.image_size,
+            n_train: run.n_train,
+            n_test_normal: run.n_test_normal,
+            n_test_anomalous: run.n_test_anomalous,
+            started_at: run.started_at,
+            dir: run.key().path(),
+            analysis: run.analysis.as_ref(),
+            versions: &run.versions,
+            config: &run.config,
+        }
+    }
+}
+
+impl Report {
+    /// The text of `report.json`: `{"schema", "runs": [...], "summary": [...]}`. Figures are fractions; a run's
+    /// `dir` is its folder relative to the report; a figure that does not exist is null. The layout is that of
+    /// [`report_schema`].
+    ///
+    /// # Errors
+    /// [`ReportError::Json`] when a value has no JSON form.
+    pub fn json(&self) -> Result<String, ReportError> {
+        let file = ReportFile {
+            schema: RUN_RECORD_SCHEMA,
+            runs: self.runs().iter().map(RunEntry::new).collect(),
+            summary: self.summary(),
+        };
+        let text = serde_json::to_string_pretty(&file).map_err(|source| ReportError::Json { source })?;
+        Ok(text + "\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fmam_metrics::{AUPRO, PIXEL_AUROC};
+
+    use super::*;
+    use crate::fixture::{record, with_analysis};
+
+    #[test]
+    fn figures_are_flat_in_runs_and_estimates_in_the_summary() {
+        let mut runs: Vec<RunRecord> = (0..2).map(|seed| record("mvtec", "screw", "rkd", seed)).collect();
+        runs.iter_mut().for_each(|run| run.metrics.set(&AUPRO, None));
+        let value: Value = serde_json::from_str(&Report::from_records(runs).json().unwrap()).unwrap();
+        assert_eq!(value["schema"], 1);
+        let run = &value["runs"][1];
+        assert_eq!(
+            (&run["seed"], &run["image_auroc"], &run["aupro"]),
+            (&json!(1), &json!(0.91), &Value::Null)
+        );
+        assert_eq!(run["dir"], "runs/mvtec/screw/rkd/resnet18/seed-1");
+        assert_eq!(run["config"]["method"]["train"]["epochs"], 10);
+        let summary = &value["summary"][0];
+        assert_eq!(summary["method"], "rkd");
+        assert_eq!(summary["image_ap"], json!({"mean": 0.96, "std": 0.0, "n": 2}));
+        assert_eq!(summary["aupro"], Value::Null);
+        assert_eq!(summary["categories"], json!(["screw"]));
+    }
+
+    #[test]
+    fn a_single_seed_has_no_standard_deviation() {
+        let report = Report::from_records(vec![record("demo", "weave", "nkd", 3)]);
+        let value: Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+        assert_eq!(value["summary"][0]["image_auroc"], json!({"mean": 0.93, "std": null, "n": 1}));
+    }
+
+    /// Whether a report is as the schema says.
+    fn is_valid(report: &Value) -> bool {
+        let schema = report_schema().unwrap();
+        assert!(jsonschema::meta::is_valid(&schema));
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        validator.iter_errors(report).for_each(|error| println!("{}: {error}", error.instance_path()));
+        validator.is_valid(report)
+    }
+
+    #[test]
+    fn reports_are_as_the_schema_says() {
+        let mut runs: Vec<RunRecord> = (0..2).map(|seed| record("mvtec", "screw", "rkd", seed)).collect();
+        runs.push(with_analysis(record("mvtec", "cable", "rkd", 0), 0.1));
+        runs.push(record("demo", "weave", "nkd", 0));
+        runs[3].metrics.set(&PIXEL_AUROC, None);
+        runs[3].peak_rss_bytes = None;
+        let report = Report::from_records(runs);
+        // A seed that lacks a category, a single seed, and figures that do not exist.
+        assert!(report.summary().iter().any(|row| !row.missing.is_empty()));
+        let value: Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+        assert!(is_valid(&value));
+        assert!(is_valid(&json!({"schema": 1, "runs": [], "summary": []})));
+
+        // The test would miss nothing: each of these is refused.
+        let breaks: [fn(&mut Value); 9] = [
+            |report| report["schema"] = json!(2),
+            |report| report["other"] = json!(1),
+            |report| report["runs"][0]["image_auroc"] = json!(96.5),
+            |report| report["runs"][0]["image_auroc"] = json!("0.9"),
+            |report| drop(report["runs"][0].as_object_mut().unwrap().remove("image_auroc")),
+            |report| report["runs"][0]["seed"] = json!("0"),
+            |report| report["runs"][0]["new"] = json!(1),
+            |report| drop(report["runs"][0].as_object_mut().unwrap().remove("dir")),
+            |report| report["summary"][0]["image_auroc"]["n"] = json!(0),
+        ];
+        for (k, damage) in breaks.into_iter().enumerate() {
+            let mut broken = value.clone();
+            damage(&mut broken);
+            assert!(!is_valid(&broken), "{k}");
+        }
+        let analysed = value["runs"].as_array().unwrap().iter().position(|run| run.get("analysis").is_some());
+        let mut broken = value.clone();
+        broken["runs"][analysed.unwrap()]["analysis"]["scales"][0]["real"]["before"]["bias"] = json!(-1);
+        assert!(!is_valid(&broken));
+    }
+}
