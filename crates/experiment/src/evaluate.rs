@@ -76,8 +76,7 @@ pub fn evaluate(
                 image_scores.push(prediction.image_score);
                 maps.push(prediction.anomaly_map);
             }
-            let rate = (index + 1) as f64 / start.elapsed().as_secs_f64();
-            progress.update(index as u64 + 1, &format!("{rate:.1} images/s"));
+            progress.update(index as u64 + 1, "");
             Ok(())
         },
     )?;

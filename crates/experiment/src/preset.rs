@@ -34,6 +34,8 @@ pub fn preset(name: &str) -> Result<Vec<ExperimentConfig>, ExperimentError> {
 
 #[cfg(test)]
 mod tests {
+    use fmam_core::MethodId;
+
     use super::*;
 
     #[test]
@@ -68,9 +70,8 @@ mod tests {
     #[test]
     fn every_variant_of_the_ablation_is_run() {
         let ablation = &preset("ablation").unwrap()[0];
-        assert!(
-            ablation.variant.keys().all(|v| ablation.methods.iter().any(|m| m.ends_with(&format!("@{v}"))))
-        );
+        let is_run = |variant: &String| ablation.methods.iter().any(|id| id.variant() == Some(variant));
+        assert!(ablation.variant.keys().all(is_run));
     }
 
     #[test]
@@ -82,7 +83,7 @@ mod tests {
             for dataset in datasets {
                 let of_dataset = parts.iter().filter(|part| part.dataset == dataset);
                 let methods: Vec<&str> =
-                    of_dataset.flat_map(|part| &part.methods).map(String::as_str).collect();
+                    of_dataset.flat_map(|part| &part.methods).map(MethodId::as_str).collect();
                 for entry in fmam_methods::METHODS.iter().filter(|entry| entry.in_table1) {
                     assert!(
                         methods.contains(&entry.name),
