@@ -17,7 +17,6 @@ use crate::model::paper::{dataset_title, method_title};
 use crate::picture::overlay::panel_lefts;
 use crate::picture::plots;
 use crate::{Report, ReportError};
-pub use pictures::EncodedPictures;
 use pictures::Pictures;
 
 const STYLE: &str = include_str!("../../../assets/report.css");
@@ -30,19 +29,13 @@ impl Report {
     /// # Errors
     /// [`ReportError::Plot`], [`ReportError::Json`].
     pub fn html(&self, dir: &Path) -> Result<String, ReportError> {
-        self.next_html(dir, &mut EncodedPictures::default())
-    }
-
-    /// [`Report::html`] of a folder whose last page had the pictures `known`, which become those of this one.
-    pub(crate) fn next_html(&self, dir: &Path, known: &mut EncodedPictures) -> Result<String, ReportError> {
-        let mut pictures = Pictures::new(std::mem::take(known));
+        let mut pictures = Pictures::new();
         let mut results = evidence::datasets_side_by_side(self);
         for (k, rows) in self.datasets().enumerate() {
             let evidence = evidence::of_dataset(self, rows, dir, &mut pictures)?;
             results += &tables::dataset(k, rows, &evidence);
         }
         let data = page_data(self, dir, &mut pictures)?;
-        *known = pictures.finish();
         // Nothing in it may end the element that holds it.
         let data = serde_json::to_string(&data).map_err(|source| ReportError::Json { source })?;
         let data = data.replace('<', "\\u003c");
