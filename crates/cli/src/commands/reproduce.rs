@@ -281,14 +281,23 @@ fn base(args: &Args) -> Result<(Vec<ExperimentConfig>, String)> {
             let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
             Ok((ExperimentConfig::parts_from_file(path)?, stem))
         }
-        (None, Some(dataset)) if dataset != "demo" => {
+        (None, Some(dataset)) if !has_preset(dataset) => {
             Ok((vec![ExperimentConfig::for_dataset(dataset)], dataset.clone()))
         }
         (None, None) if args.data_root.is_some() => {
             Err(usage(anyhow!("--data-root needs --dataset, which says what the folder holds")))
         }
-        (None, _) => Ok((preset("demo")?, "demo".to_owned())),
+        (None, dataset) => {
+            let name = dataset.as_deref().unwrap_or("demo");
+            Ok((preset(name)?, name.to_owned()))
+        }
     }
+}
+
+/// Whether a preset holds the settings for a data set: that of its name, for generated data.
+fn has_preset(dataset: &str) -> bool {
+    let is_generated = fmam_datasets::dataset(dataset).is_ok_and(|entry| entry.is_generated());
+    is_generated && PRESETS.iter().any(|preset| preset.name == dataset)
 }
 
 fn override_config(config: &mut ExperimentConfig, args: &Args) -> Result<()> {

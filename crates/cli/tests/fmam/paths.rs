@@ -8,8 +8,8 @@ use crate::{Call, fmam, image_dataset};
 
 /// A name that is not UTF-8.
 fn odd(name: &str) -> OsString {
-    let mut odd = OsString::from(name);
-    odd.push(OsStr::from_bytes(b"-\xff"));
+    let mut odd = OsStr::from_bytes(b"\xff-").to_owned();
+    odd.push(name);
     odd
 }
 
@@ -29,11 +29,11 @@ fn every_command_takes_a_path_that_is_no_text() {
     let root = image_dataset(dir);
     std::fs::rename(root, dir.join(odd("data"))).unwrap();
     let embedded = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/weights/efficientnet_lite0.safetensors");
-    std::fs::copy(embedded, dir.join(odd("weights"))).unwrap();
+    std::fs::copy(embedded, dir.join(odd("weights.safetensors"))).unwrap();
     std::fs::copy(dir.join(odd("data")).join("plain/test/good/000.png"), dir.join(odd("image.png"))).unwrap();
 
     let data = "--dataset mvtec --data-root !data";
-    let run = "--backbone efficientnet-lite0 --weights !weights --image-size 64 --threads 2";
+    let run = "--backbone efficientnet-lite0 --weights !weights.safetensors --image-size 64 --threads 2";
     let grid = format!("reproduce {data} {run} --methods teacher --seeds 0 --out !out");
     succeed(dir, &grid);
     let again = succeed(dir, &grid);
