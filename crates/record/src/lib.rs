@@ -1,9 +1,10 @@
 //! The output folder of an experiment: its types, reading and writing, merging, anomaly maps and event
 //! files.
 //!
-//! This crate knows no tensors, no method and no report. Modules in reading order: `key` (the identity of
-//! a run and its folder), `record` ([`RunRecord`]), `metrics`, `analysis` and `pixels` (parts of a record),
-//! `folder` (reading all records), `grid` (shards), `merge`, `map_file`, `events`.
+//! This crate knows no tensors, no method and no report. Modules in reading order: `key` (the
+//! identity of a run and its folder), `record` ([`RunRecord`]), `metrics`, `analysis` and `pixels`
+//! (parts of a record), `folder` (reading all records), `grid` (shards), `merge`, `map_file`,
+//! `events`.
 
 mod analysis;
 mod differences;

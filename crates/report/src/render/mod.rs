@@ -19,7 +19,8 @@ use crate::render::html::EncodedPictures;
 use crate::{Report, ReportError};
 
 impl Report {
-    /// Writes `report.json`, `report.csv`, `summary.csv`, `report.md`, `report.tex` and `report.html` into `dir`, each atomically, and returns their paths.
+    /// Writes `report.json`, `report.csv`, `summary.csv`, `report.md`, `report.tex` and
+    /// `report.html` into `dir`, each atomically, and returns their paths.
     ///
     /// # Errors
     /// [`ReportError::Write`] naming the path; [`ReportError::Json`], [`ReportError::Plot`].
@@ -27,8 +28,8 @@ impl Report {
         self.write_next(dir, &mut EncodedPictures::default())
     }
 
-    /// [`Report::write`] into a folder that gets a report again and again. `known` keeps the pictures from
-    /// one report to the next, so that each is encoded once.
+    /// [`Report::write`] into a folder that gets a report again and again. `known` keeps the
+    /// pictures from one report to the next, so that each is encoded once.
     ///
     /// # Errors
     /// As [`Report::write`].

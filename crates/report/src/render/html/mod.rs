@@ -1,7 +1,7 @@
 //! `report.html`: one file with everything in it, for a browser without a network.
 //!
-//! Tables are written here and can be read without a script; `assets/report.js` sorts and filters them and shows a run, from
-//! the data that [`page_data`] puts into the page.
+//! Tables are written here and can be read without a script; `assets/report.js` sorts and filters
+//! them and shows a run, from the data that [`page_data`] puts into the page.
 
 mod evidence;
 mod pictures;
@@ -24,8 +24,9 @@ const STYLE: &str = include_str!("../../../assets/report.css");
 const SCRIPT: &str = include_str!("../../../assets/report.js");
 
 impl Report {
-    /// The text of `report.html`. Pictures are read from the runs' folders and `figures` under `dir`; of one that is missing the image's score
-    /// is shown alone. Beyond 24 MiB they are links to their files.
+    /// The text of `report.html`. Pictures are read from the runs' folders and `figures` under
+    /// `dir`; of one that is missing the image's score is shown alone. Beyond 24 MiB they are links
+    /// to their files.
     ///
     /// # Errors
     /// [`ReportError::Plot`], [`ReportError::Json`].
@@ -33,7 +34,8 @@ impl Report {
         self.next_html(dir, &mut EncodedPictures::default())
     }
 
-    /// [`Report::html`] of a folder whose last page had the pictures `known`, which become those of this one.
+    /// [`Report::html`] of a folder whose last page had the pictures `known`, which become those of
+    /// this one.
     pub(crate) fn next_html(&self, dir: &Path, known: &mut EncodedPictures) -> Result<String, ReportError> {
         let mut pictures = Pictures::new(std::mem::take(known));
         let mut results = evidence::datasets_side_by_side(self);
@@ -92,7 +94,8 @@ fn run_data(run: &RunRecord, dir: &Path, pictures: &mut Pictures) -> Result<Valu
                 "id": sample.sample,
                 "anomalous": sample.label == fmam_core::Label::Anomalous,
                 "defect": sample.defect_type,
-                // As the range is: the nearest number of half the precision would not be equal to it.
+                // As the range is: the nearest number of half the precision would not be equal to
+                // it.
                 "score": f64::from(sample.image_score),
                 "picture": path.and_then(|path| pictures.source(dir, &path)),
             })

@@ -20,7 +20,8 @@ const QUALITY: u8 = 88;
 /// Width of a figure in the page, in pixels, at most.
 const FIGURE_WIDTH: u32 = 1600;
 
-/// Pictures as the last page has them, so that the next page encodes only those whose files have changed.
+/// Pictures as the last page has them, so that the next page encodes only those whose files have
+/// changed.
 #[derive(Debug, Clone, Default)]
 pub struct EncodedPictures(HashMap<String, Encoded>);
 
@@ -50,8 +51,9 @@ impl Pictures {
         self.this_page
     }
 
-    /// The picture `path`, relative to the folder `dir` of the page, for the `src` of an image: the picture itself, or a link
-    /// where the page holds enough already. `None` where there is no such picture.
+    /// The picture `path`, relative to the folder `dir` of the page, for the `src` of an image: the
+    /// picture itself, or a link where the page holds enough already. `None` where there is no such
+    /// picture.
     pub(super) fn source(&mut self, dir: &Path, path: &str) -> Option<String> {
         self.at_most(u32::MAX, dir, path)
     }
@@ -86,8 +88,8 @@ impl Pictures {
     }
 }
 
-/// The picture in a file's content as the `src` of an image, `width` pixels wide at most. `None` for what is
-/// no picture.
+/// The picture in a file's content as the `src` of an image, `width` pixels wide at most. `None`
+/// for what is no picture.
 fn encoded(content: &[u8], format: ImageFormat, width: u32) -> Option<String> {
     let mut picture = image::load_from_memory_with_format(content, format).ok()?.into_rgb8();
     if picture.width() > width {
