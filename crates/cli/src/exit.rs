@@ -1,10 +1,12 @@
 //! From an error to one line on stderr and an exit code.
 
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use fmam_experiment::ExperimentError;
 use fmam_fetch::FetchError;
+
+use crate::stdout;
 
 /// What the user asked for cannot be: a wrong name, value or combination.
 #[derive(Debug)]
@@ -27,11 +29,11 @@ impl std::error::Error for Usage {
     }
 }
 
-/// Tells the user and gives the exit code: 2 for usage, 130 after Ctrl-C, else 1. A reader that closed the pipe has
-/// all that it wanted: that is no failure.
+/// Tells the user and gives the exit code: 2 for usage, 130 after Ctrl-C, else 1. A closed stdout is no
+/// failure.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let causes = || error.chain();
-    if causes().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(is_broken_pipe) {
+    if error.is::<stdout::Closed>() {
         return ExitCode::SUCCESS;
     }
     error_line(error);
@@ -44,10 +46,6 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
-}
-
-fn is_broken_pipe(error: &std::io::Error) -> bool {
-    error.kind() == ErrorKind::BrokenPipe
 }
 
 /// Tells what is wrong with the command line, on one line, and gives the exit code; help and the version are printed
@@ -119,6 +117,10 @@ mod tests {
         assert_eq!(code(ExperimentError::Cancelled.into()), is(130));
         assert_eq!(code(FetchError::Cancelled { url: "http://a".to_owned() }.into()), is(130));
         assert_eq!(code(ExperimentError::EmptyList { key: "seeds" }.into()), is(2));
-        assert_eq!(code(std::io::Error::from(ErrorKind::BrokenPipe).into()), is(0));
+        assert_eq!(code(Err::<(), _>(anyhow!(stdout::Closed)).context("in").unwrap_err()), is(0));
+        // The pipe of a download or of a file is not that of stdout.
+        let broken = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert_eq!(code(broken().into()), is(1));
+        assert_eq!(code(FetchError::Write { path: "w.pth".into(), source: broken() }.into()), is(1));
     }
 }

@@ -1,6 +1,7 @@
 //! The `fmam` binary: arguments, device, progress bars, exit codes. What it does is in the libraries; each subcommand
 //! is one file under `commands`.
 
+mod backbone_weights;
 mod commands;
 mod compute;
 mod data;
@@ -11,8 +12,10 @@ mod figures;
 mod hub;
 mod interrupt;
 mod npy;
+mod out;
 mod overlays;
 mod progress;
+mod reporting;
 mod settings;
 mod stdout;
 mod transfer;
@@ -82,10 +85,15 @@ fn main() -> ExitCode {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
 
-    if let Some(value) = std::env::var_os("FMAM_OPS").filter(|value| value != "candle") {
-        let message = anyhow::anyhow!("FMAM_OPS is {value:?}: it must be `candle`, or not be set");
-        return exit::report(&exit::usage(message));
-    }
+    let kernels = match std::env::var_os("FMAM_OPS") {
+        None => fmam_ops::Kernels::Native,
+        Some(value) if value == "candle" => fmam_ops::Kernels::Composed,
+        Some(value) => {
+            let message = anyhow::anyhow!("FMAM_OPS is {value:?}: it must be `candle`, or not be set");
+            return exit::report(&exit::usage(message));
+        }
+    };
+    fmam_ops::set_default_kernels(kernels);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return exit::report_parse(&error),

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use fmam_fetch::{Download, ExpectedSha256, Limits, Retry, cache_dir, check_digest, extract, record_digest};
+use fmam_models::{BACKBONES, BackboneSpec, Weights};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 
 use crate::exit::usage;
 use crate::interrupt;
 
-const WEIGHTS: &str = include_str!("../../../data/weights.toml");
 const DATASETS: &str = include_str!("../../../data/datasets.toml");
 
 /// Published weights of a backbone.
@@ -25,6 +25,19 @@ pub(crate) struct PublishedWeights {
     /// Of the file: 64 digits, or the first 8.
     pub(crate) sha256: String,
     pub(crate) licence: String,
+}
+
+impl PublishedWeights {
+    fn of(spec: &BackboneSpec) -> Option<Self> {
+        let Weights::File(Some(published)) = spec.weights else { return None };
+        Some(Self {
+            name: spec.name.to_owned(),
+            architecture: published.title.to_owned(),
+            url: published.url.to_owned(),
+            sha256: published.sha256.to_owned(),
+            licence: published.licence.to_owned(),
+        })
+    }
 }
 
 /// A data set that can be had.
@@ -50,24 +63,30 @@ struct Manifest {
 }
 
 impl Manifest {
-    /// The manifest in the file `path`, or `text`.
-    fn read(path: Option<&Path>, text: &str) -> Result<Self> {
-        let read = |path: &Path| {
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-        };
-        let text = path.map_or_else(|| Ok(text.to_owned()), read)?;
-        toml::from_str(&text).context("the manifest is damaged")
+    /// The manifest in the file `path`.
+    fn read(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::parse(&text)
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        toml::from_str(text).context("the manifest is damaged")
     }
 }
 
-/// The weights of the manifest in `path`, or of the one in the program.
+/// The weights of the manifest in `path`, or those that backbones tell.
 pub(crate) fn published_weights(path: Option<&Path>) -> Result<Vec<PublishedWeights>> {
-    Ok(Manifest::read(path, WEIGHTS)?.weights)
+    let Some(path) = path else {
+        return Ok(BACKBONES.iter().filter_map(|spec| PublishedWeights::of(spec)).collect());
+    };
+    Ok(Manifest::read(path)?.weights)
 }
 
 /// The data sets of the manifest in `path`, or of the one in the program.
 pub(crate) fn published_datasets(path: Option<&Path>) -> Result<Vec<PublishedDataset>> {
-    Ok(Manifest::read(path, DATASETS)?.dataset)
+    let manifest = path.map_or_else(|| Manifest::parse(DATASETS), Manifest::read)?;
+    Ok(manifest.dataset)
 }
 
 /// The one of `known` that is called `name`.
@@ -141,22 +160,20 @@ fn bar(message: String) -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
-    use fmam_models::{BACKBONES, Weights};
-
     use super::*;
     use crate::hub::HubFile;
 
     #[test]
-    fn every_backbone_without_weights_of_its_own_has_published_ones() {
+    fn published_weights_are_named_or_pinned_by_their_digest() {
         let published = published_weights(None).unwrap();
-        for entry in BACKBONES.iter().filter(|entry| matches!(entry.weights, Weights::File)) {
-            let found = find(&published, entry.name, |weights| &weights.name, "weights").unwrap();
+        for found in &published {
             let digest: ExpectedSha256 = found.sha256.parse().unwrap();
             // torchvision's file names carry it; the hub's files are pinned by all of it.
             let is_named = found.url.contains(&digest.to_string());
             let is_pinned = HubFile::at(&found.url).is_some() && found.sha256.len() == 64;
             assert!(is_named || is_pinned, "{}", found.url);
         }
+        assert!(find(&published, "resnet18", |weights| &weights.name, "weights").is_ok());
         assert!(find(&published, "none", |weights| &weights.name, "weights").is_err());
     }
 

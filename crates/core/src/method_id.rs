@@ -25,36 +25,45 @@ const FMAM_SUFFIX: &str = "+fmam";
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct MethodId {
-    base: String,
-    variant: Option<String>,
+    name: String,
+    /// Bytes of the base at the beginning of the name.
+    base: usize,
 }
 
 impl MethodId {
     /// The variant `variant` of the method registered as `base`.
     pub fn new(base: &str, variant: Option<&str>) -> Self {
-        Self { base: base.to_owned(), variant: variant.map(str::to_owned) }
+        match variant {
+            Some(variant) => format!("{base}{VARIANT_MARK}{variant}").into(),
+            None => base.into(),
+        }
+    }
+
+    /// The whole name.
+    pub fn as_str(&self) -> &str {
+        &self.name
     }
 
     /// The registered name.
     pub fn base(&self) -> &str {
-        &self.base
+        &self.name[..self.base]
     }
 
     /// The name of the variant of the method's settings; `None` for the method itself.
     pub fn variant(&self) -> Option<&str> {
-        self.variant.as_deref()
+        self.name.get(self.base + VARIANT_MARK.len_utf8()..)
     }
 
     /// The method itself, without its variant.
     #[must_use]
     pub fn without_variant(&self) -> Self {
-        Self { base: self.base.clone(), variant: None }
+        self.base().into()
     }
 
     /// The registered name of the method that feature mapping adapts: `rkd` of `rkd+fmam`. `None` for a
     /// method without feature mapping.
     pub fn plain_base(&self) -> Option<&str> {
-        self.base.strip_suffix(FMAM_SUFFIX)
+        self.base().strip_suffix(FMAM_SUFFIX)
     }
 
     /// Whether feature mapping is part of the method.
@@ -65,22 +74,20 @@ impl MethodId {
 
 impl From<&str> for MethodId {
     fn from(name: &str) -> Self {
-        match name.split_once(VARIANT_MARK) {
-            Some((base, variant)) => Self::new(base, Some(variant)),
-            None => Self::new(name, None),
-        }
+        name.to_owned().into()
     }
 }
 
 impl From<String> for MethodId {
     fn from(name: String) -> Self {
-        name.as_str().into()
+        let base = name.find(VARIANT_MARK).unwrap_or(name.len());
+        Self { name, base }
     }
 }
 
 impl From<MethodId> for String {
     fn from(id: MethodId) -> Self {
-        id.to_string()
+        id.name
     }
 }
 
@@ -94,18 +101,14 @@ impl FromStr for MethodId {
 
 impl fmt::Display for MethodId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.base)?;
-        match &self.variant {
-            Some(variant) => write!(f, "{VARIANT_MARK}{variant}"),
-            None => Ok(()),
-        }
+        f.write_str(&self.name)
     }
 }
 
 impl PartialEq<str> for MethodId {
     /// Whether the text of the name is `other`.
     fn eq(&self, other: &str) -> bool {
-        *self == Self::from(other)
+        self.name == other
     }
 }
 
@@ -131,7 +134,8 @@ mod tests {
         ] {
             let id = MethodId::from(name);
             assert_eq!((id.base(), id.variant(), id.plain_base()), (base, variant, plain), "{name}");
-            assert_eq!(id.to_string(), name);
+            assert_eq!((id.to_string().as_str(), id.as_str()), (name, name));
+            assert_eq!(MethodId::new(base, variant), id);
             assert!(id == name && id.has_fmam() == plain.is_some());
             assert_eq!(serde_json::to_string(&id).unwrap(), format!("\"{name}\""));
             assert_eq!(serde_json::from_str::<MethodId>(&format!("\"{name}\"")).unwrap(), id);

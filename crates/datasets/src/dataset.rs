@@ -1,28 +1,32 @@
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use fmam_core::{ImageSize, Label, Sample, SampleSource};
+use fmam_core::ImageSize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::decode::MaskFormat;
-use crate::demo::DemoConfig;
-use crate::files::FileSource;
-use crate::{
-    CachedSource, DEFAULT_CACHE_BYTES, DatasetError, demo, folder, magnetic_tile, mvtec, visa, zju_leaper,
-};
+use crate::{Category, Counts, DatasetError, FileLayout};
 
-/// Every data set that the program knows, in the order in which it lists them. A new one is a file and a line
-/// here.
-pub static DATASETS: &[&DatasetEntry] =
-    &[&demo::ENTRY, &folder::ENTRY, &magnetic_tile::ENTRY, &mvtec::ENTRY, &visa::ENTRY, &zju_leaper::ENTRY];
-
-/// A registered data set.
+/// A registered data set: everything that the program knows of it.
 pub struct DatasetEntry {
-    /// Name on the command line.
+    /// Name on the command line and in configurations.
     pub name: &'static str,
-    /// One line for a person: what it is and the layout it is read from.
+    /// One line for a person: the title, and the layout it is read from.
     pub summary: &'static str,
-    /// Finds its categories.
+    /// The layout on disk; `None` for a data set that the program generates.
+    pub layout: Option<FileLayout>,
+    /// Categories of a complete copy, sorted, and how many images each has, where that is
+    /// published.
+    pub published: &'static [(&'static str, Counts)],
+    /// Checks the settings and finds the categories.
     pub open: fn(&DatasetOptions) -> Result<Box<dyn Dataset>, DatasetError>,
+}
+
+impl DatasetEntry {
+    /// True for a data set that the program generates, which needs no data root.
+    pub fn is_generated(&self) -> bool {
+        self.layout.is_none()
+    }
 }
 
 impl std::fmt::Debug for DatasetEntry {
@@ -31,33 +35,74 @@ impl std::fmt::Debug for DatasetEntry {
     }
 }
 
-/// The data set registered as `name`.
-///
-/// # Errors
-/// [`DatasetError::UnknownDataset`], which lists the known.
-pub fn dataset(name: &str) -> Result<&'static DatasetEntry, DatasetError> {
-    DATASETS.iter().copied().find(|entry| entry.name == name).ok_or_else(|| DatasetError::UnknownDataset {
-        name: name.to_owned(),
-        known: DATASETS.iter().map(|entry| entry.name).collect(),
-    })
-}
-
-/// What a data set is opened with; each takes the part that concerns it.
+/// Input of [`DatasetEntry::open`].
 #[derive(Debug, Clone, Default)]
 pub struct DatasetOptions {
-    /// The data set's own folder or the folder that holds it. The demo set needs none.
+    /// The data set's own folder or the folder that holds it. A generated data set needs none.
     pub root: Option<PathBuf>,
-    /// Seed and counts of the generated demo set.
-    pub demo: DemoConfig,
+    /// The data set's own settings by name. An absent setting has its default, an unknown one is an
+    /// error.
+    pub settings: Map<String, Value>,
 }
 
 impl DatasetOptions {
-    /// The root, which must be a folder.
-    pub(crate) fn root_for(&self, dataset: &'static str) -> Result<&Path, DatasetError> {
-        let root = self.root.as_deref().ok_or(DatasetError::RootNotGiven { dataset })?;
-        if root.is_dir() { Ok(root) } else { Err(DatasetError::MissingRoot { root: root.to_owned() }) }
+    /// Options with `settings`: a table of a configuration, a settings struct such as
+    /// [`DemoConfig`](crate::DemoConfig), or what [`Dataset::identity`] gave. Nothing, as `None` or
+    /// a JSON `null`, stands for the defaults.
+    ///
+    /// # Errors
+    /// [`DatasetError::SettingsTable`] when `settings` is no table.
+    pub fn new(root: Option<PathBuf>, settings: impl Serialize) -> Result<Self, DatasetError> {
+        match serde_json::to_value(settings) {
+            Ok(Value::Object(settings)) => Ok(Self { root, settings }),
+            Ok(Value::Null) => Ok(Self { root, settings: Map::new() }),
+            _ => Err(DatasetError::SettingsTable),
+        }
+    }
+
+    /// The settings of the data set called `dataset`. Every field of `T` needs a default.
+    pub(crate) fn read<T: DeserializeOwned>(&self, dataset: &'static str) -> Result<T, DatasetError> {
+        let read = |settings: Map<String, Value>| serde_json::from_value::<T>(Value::Object(settings));
+        read(self.settings.clone()).map_err(|source| {
+            // The error of a single setting is the one that tells which setting is wrong.
+            let single = |(key, value): (&String, &Value)| {
+                let source = read(Map::from_iter([(key.clone(), value.clone())])).err()?;
+                Some(DatasetError::Setting { dataset, key: key.clone(), source })
+            };
+            let several = DatasetError::Setting { dataset, key: String::new(), source };
+            self.settings.iter().find_map(single).unwrap_or(several)
+        })
+    }
+
+    /// The value that `recognise` makes of the first folder that holds the data set of `entry`: one
+    /// of the layout's holders within the data root, or the data root itself. There are no
+    /// settings.
+    pub(crate) fn find<T>(
+        &self,
+        entry: &'static DatasetEntry,
+        recognise: impl Fn(&Path) -> Result<Option<T>, DatasetError>,
+    ) -> Result<T, DatasetError> {
+        let NoSettings {} = self.read(entry.name)?;
+        let root = self.root.as_deref().ok_or(DatasetError::RootNotGiven { dataset: entry.name })?;
+        if !root.is_dir() {
+            return Err(DatasetError::MissingRoot { root: root.to_owned() });
+        }
+        let (holders, expected) =
+            entry.layout.as_ref().map_or((&[][..], ""), |layout| (layout.holders, layout.expected));
+        let candidates = holders.iter().map(|holder| root.join(holder)).chain([root.to_owned()]);
+        for folder in candidates.filter(|folder| folder.is_dir()) {
+            if let Some(found) = recognise(&folder)? {
+                return Ok(found);
+            }
+        }
+        Err(DatasetError::UnrecognizedLayout { dataset: entry.name, root: root.to_owned(), expected })
     }
 }
+
+/// Settings of a data set that has none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoSettings {}
 
 /// An opened data set.
 pub trait Dataset: Send + Sync {
@@ -71,50 +116,24 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// [`DatasetError::UnknownCategory`], or what is wrong with the files.
     fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError>;
-}
 
-/// One category: a product of which normal images are learnt and defects are to be found.
-#[derive(Clone)]
-pub struct Category {
-    /// Its name in the data set.
-    pub name: String,
-    /// Normal images to fit on.
-    pub train: Arc<dyn SampleSource>,
-    /// Normal and anomalous images, with masks where the data set has them.
-    pub test: Arc<dyn SampleSource>,
-}
-
-impl std::fmt::Debug for Category {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Category")
-            .field("name", &self.name)
-            .field("n_train", &self.train.len())
-            .field("n_test", &self.test.len())
-            .finish()
+    /// The settings that decide the data, defaults filled in, for the record of a run; `null` where
+    /// the files alone decide. [`DatasetOptions::new`] opens the same data with them.
+    fn identity(&self) -> Value {
+        Value::Null
     }
 }
 
-impl Category {
-    /// A category of image files under `folder`, after the checks that all layouts share.
-    pub(crate) fn from_files(
-        name: &str,
-        folder: &Path,
-        train: Vec<Sample>,
-        test: Vec<Sample>,
-        size: ImageSize,
-        masks: MaskFormat,
-    ) -> Result<Self, DatasetError> {
-        for missing in [Label::Normal, Label::Anomalous] {
-            if !test.iter().any(|sample| sample.label == missing) {
-                return Err(DatasetError::OneClassTest { folder: folder.to_owned(), missing });
-            }
-        }
-        let train = FileSource::new(train, size, masks)?;
-        let test = FileSource::new(test, size, masks)?;
-        Ok(Self {
-            name: name.to_owned(),
-            train: Arc::new(CachedSource::new(train, DEFAULT_CACHE_BYTES)),
-            test: Arc::new(CachedSource::new(test, DEFAULT_CACHE_BYTES)),
-        })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_come_from_tables_structs_and_nothing() {
+        let settings = |value: Value| DatasetOptions::new(None, value).map(|options| options.settings.len());
+        assert_eq!(settings(serde_json::json!({ "seed": 1 })).unwrap(), 1);
+        assert_eq!(settings(Value::Null).unwrap(), 0);
+        assert!(matches!(settings(serde_json::json!([1])), Err(DatasetError::SettingsTable)));
+        assert_eq!(DatasetOptions::new(None, None::<crate::DemoConfig>).unwrap().settings.len(), 0);
     }
 }

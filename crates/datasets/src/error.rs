@@ -46,6 +46,19 @@ pub enum DatasetError {
         /// The layout that would have been recognised.
         expected: &'static str,
     },
+    /// The settings of a data set are no table.
+    #[error("the settings of a data set are a table of names and values")]
+    SettingsTable,
+    /// A setting of a data set is unknown or has a wrong value.
+    #[error("data set `{dataset}`: setting `{key}`")]
+    Setting {
+        /// Registered name of the data set.
+        dataset: &'static str,
+        /// The setting; empty where the fault lies in several settings together.
+        key: String,
+        /// Why.
+        source: serde_json::Error,
+    },
     /// A split's folder is not there.
     #[error("the folder {} is missing; it should hold {contents}", .folder.display())]
     MissingSplit {
@@ -77,6 +90,16 @@ pub enum DatasetError {
         /// One image.
         first: PathBuf,
         /// The other.
+        second: PathBuf,
+    },
+    /// Two images would have the same id, or two categories the same name.
+    #[error("{first:?} and {second:?} are both called `{name}` here; give each a name of its own")]
+    SharedName {
+        /// The id or name.
+        name: String,
+        /// One image or folder.
+        first: PathBuf,
+        /// The other; the same as `first` where a list names an image twice.
         second: PathBuf,
     },
     /// A defective image of a data set with masks has none.

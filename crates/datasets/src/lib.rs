@@ -1,36 +1,31 @@
 //! Image anomaly detection data sets: index, split, decode, resize.
 //!
-//! What this crate must not know: tensors, methods, where results go. A data set indexes its files once,
-//! checks what can be checked without decoding, and gives [`SampleSource`](fmam_core::SampleSource)s, which
-//! is all that a method sees. Everything that can be wrong with the files is a [`DatasetError`] that names
-//! the file.
+//! This crate knows no tensors, no methods and no folder of results. A data set indexes its files
+//! once, checks as much as it can without decoding, and gives
+//! [`SampleSource`](fmam_core::SampleSource)s, the only view of the data that a method has. Every
+//! fault of the files is a [`DatasetError`] that names the file.
 //!
-//! Modules in reading order: [`Dataset`] and the table [`DATASETS`]; [`load_image`] and [`load_mask`];
-//! [`CachedSource`]; the data sets, one file each; [`published_counts`]; [`textures()`]; the generated
-//! [`mod@demo`] set. Reading ahead on several threads with bounded memory and a fixed order is
-//! [`fmam_core::ordered_map`] over a source.
+//! Modules in reading order: `dataset` ([`Dataset`], [`DatasetEntry`]) and `category`
+//! ([`Category`]); `example` ([`FileLayout`]); `layouts`, the table [`DATASETS`] and one file for
+//! each layout; `source`, decoding ([`load_image`], [`load_mask`]) and caching ([`CachedSource`]);
+//! `counts` ([`Counts`]); the generated [`mod@demo`] set. Reading ahead on several threads with
+//! bounded memory and a fixed order is [`fmam_core::ordered_map`] over a source.
 
-mod area;
-mod cache;
+mod category;
 mod counts;
-mod csv;
 mod dataset;
-mod decode;
 pub mod demo;
 mod error;
-mod files;
-mod folder;
-mod jpeg;
-mod magnetic_tile;
-mod mvtec;
-mod textures;
-mod visa;
-mod zju_leaper;
+mod example;
+mod layouts;
+mod names;
+mod source;
 
-pub use cache::{CachedSource, DEFAULT_CACHE_BYTES};
-pub use counts::{Counts, published_categories, published_counts};
-pub use dataset::{Category, DATASETS, Dataset, DatasetEntry, DatasetOptions, dataset};
-pub use decode::{image_size, load_image, load_mask};
+pub use category::Category;
+pub use counts::Counts;
+pub use dataset::{Dataset, DatasetEntry, DatasetOptions};
 pub use demo::{DemoCategory, DemoConfig, write_demo};
 pub use error::{DatasetError, RowProblem};
-pub use textures::textures;
+pub use example::{Example, ExampleFile, FileLayout};
+pub use layouts::{DATASETS, dataset, published_categories, published_counts, textures};
+pub use source::{CachedSource, DEFAULT_CACHE_BYTES, image_size, load_image, load_mask};

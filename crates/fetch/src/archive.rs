@@ -5,11 +5,12 @@ use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use fmam_files::{Lock, LockError, NewDir, remove_leftovers};
+use sha2::{Digest, Sha256};
 use tar::{Entry, EntryType};
 
 use crate::FetchError;
 use crate::digest::CHUNK;
-use crate::lock::open_locked;
 
 /// The most memory that unpacking xz may take, in KiB; its own highest level takes 64 MiB.
 const XZ_MEMORY_KIB: u32 = 256 << 10;
@@ -21,7 +22,7 @@ const PLAIN_FILE: u32 = 0o100_000;
 const FOLDER: u32 = 0o040_000;
 const SYMBOLIC_LINK: u32 = 0o120_000;
 
-/// What an archive may unpack to, counted while it is written.
+/// Upper bounds of an unpacked archive, counted while it is written.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Files and folders.
@@ -30,8 +31,10 @@ pub struct Limits {
     pub max_bytes: u64,
 }
 
-/// Unpacks `archive` (`.zip`, `.tar`, `.tar.gz`, `.tgz`, `.tar.xz`, `.txz`) to the folder `target`, which must not exist: it appears
-/// whole or not at all. Where all is in one folder, `target` is that. Files and folders only, with no permission of their own.
+/// Unpacks `archive` (`.zip`, `.tar`, `.tar.gz`, `.tgz`, `.tar.xz`, `.txz`) to the folder `target`,
+/// which must not exist. The folder appears whole and with everything on disk, or not at all. Where
+/// the archive holds a single folder, `target` is that folder. Only files and folders are unpacked,
+/// without permissions of their own.
 ///
 /// `progress` is told how many bytes of the archive were read, and how many it has; `false` stops.
 ///
@@ -45,59 +48,77 @@ pub fn extract(
     limits: Limits,
     progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<(), FetchError> {
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let partial = target.with_file_name(format!(".{name}.partial"));
-    let lock_path = target.with_file_name(format!(".{name}.partial.lock"));
-    let lock = open_locked(&lock_path)?;
-    let unpacked = extract_alone(archive, target, &partial, limits, progress);
-    // Before it is unlocked; best effort: an empty file that stays does no harm.
-    let _ = fs::remove_file(&lock_path);
-    drop(lock);
-    unpacked
-}
-
-/// Unpacks by way of the folder `partial`, which nobody else uses.
-fn extract_alone(
-    archive: &Path,
-    target: &Path,
-    partial: &Path,
-    limits: Limits,
-    progress: &mut dyn FnMut(u64, u64) -> bool,
-) -> Result<(), FetchError> {
+    let write_error = |source| FetchError::Write { path: target.to_owned(), source };
+    let work = work_folder(target);
+    let lock_path = work.with_extension("lock");
+    let lock = Lock::acquire(&lock_path).map_err(|error| match error {
+        LockError::Held => FetchError::InUse { path: lock_path.clone() },
+        LockError::Io(source) => FetchError::Write { path: lock_path.clone(), source },
+    })?;
     // A link that leads nowhere is there too.
     if target.symlink_metadata().is_ok() {
         return Err(FetchError::AlreadyExists { path: target.to_owned() });
     }
-    // What a process left that was killed.
-    let _ = fs::remove_dir_all(partial);
-    let position = Rc::new(Cell::new(0));
+    remove_leftovers(&work).map_err(write_error)?;
+    let unpacked = unpack_within(&work, archive, limits, progress)
+        .and_then(|folder| folder.finish(target).map_err(write_error));
+    // Best effort: an empty folder that stays does no harm.
+    let _ = fs::remove_dir(&work);
+    drop(lock);
+    unpacked
+}
+
+/// The folder beside `target` in which `target` is unpacked and which a later try finds again. Its
+/// name is short, however long the target's is.
+fn work_folder(target: &Path) -> PathBuf {
+    let name = target.file_name().unwrap_or_default().as_encoded_bytes();
+    let digest: String = Sha256::digest(name).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    target.with_file_name(format!(".unpacking-{digest}"))
+}
+
+/// Unpacks to a new folder in `work`, which nobody else uses.
+fn unpack_within(
+    work: &Path,
+    archive: &Path,
+    limits: Limits,
+    progress: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<NewDir, FetchError> {
+    let write_error = |source| FetchError::Write { path: work.to_owned(), source };
+    let whole = NewDir::within(work).map_err(write_error)?;
     let mut unpacker = Unpacker {
         archive,
-        root: partial,
+        root: whole.path(),
         limits,
         entries: 0,
         bytes: 0,
-        position,
+        position: Rc::new(Cell::new(0)),
         furthest: 0,
         length: 0,
         progress,
     };
-    let unpacked = unpacker.run().and_then(|()| {
-        let moved = top(partial).and_then(|top| fs::rename(top, target));
-        moved.map_err(|source| FetchError::Write { path: target.to_owned(), source })
-    });
-    // Of a folder within it the outer one is left.
-    let _ = fs::remove_dir_all(partial);
-    unpacked
+    unpacker.run()?;
+    match only_folder(whole.path()).map_err(write_error)? {
+        Some(only) => moved(work, &only).map_err(write_error),
+        None => Ok(whole),
+    }
 }
 
-/// The only folder in `folder`, or itself.
-fn top(folder: &Path) -> io::Result<PathBuf> {
+/// The only entry of `folder`, where that is a folder.
+fn only_folder(folder: &Path) -> io::Result<Option<PathBuf>> {
     let entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
-    match &entries[..] {
-        [only] if only.path().is_dir() => Ok(only.path()),
-        _ => Ok(folder.to_owned()),
-    }
+    Ok(match &entries[..] {
+        [only] if only.path().is_dir() => Some(only.path()),
+        _ => None,
+    })
+}
+
+/// A new folder in `work`, in the place of which `folder` is moved.
+fn moved(work: &Path, folder: &Path) -> io::Result<NewDir> {
+    let new = NewDir::within(work)?;
+    // Not every system renames onto an empty folder.
+    fs::remove_dir(new.path())?;
+    fs::rename(folder, new.path())?;
+    Ok(new)
 }
 
 struct Unpacker<'a> {
@@ -120,7 +141,6 @@ impl Unpacker<'_> {
         let read_error = |source| FetchError::Read { path: self.archive.to_owned(), source };
         let file = File::open(self.archive).map_err(read_error)?;
         self.length = file.metadata().map_err(read_error)?.len();
-        fs::create_dir_all(self.root).map_err(|source| self.write_error(self.root, source))?;
         let file = BufReader::new(Tracked { file, position: Rc::clone(&self.position) });
         let name = self.archive.to_string_lossy().to_lowercase();
         let is = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
+use fmam_files::write_atomic;
 
 use crate::{FetchError, sha256_file};
 
@@ -46,11 +47,8 @@ pub fn has_digest(path: &Path) -> bool {
 pub fn record_digest(path: &Path, digest: &str) -> Result<(), FetchError> {
     let record = record_path(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let partial = record.with_extension(format!("sha256.new-{}", std::process::id()));
-    let written = fs::File::create(&partial)
-        .and_then(|mut file| writeln!(file, "{digest}  {name}").and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&partial, &record));
-    written.map_err(|source| FetchError::Write { path: record, source })
+    write_atomic(&record, |file| writeln!(file, "{digest}  {name}"))
+        .map_err(|source| FetchError::Write { path: record, source })
 }
 
 /// Removes `path` and the digest that was kept beside it, as far as they are there.

@@ -3,13 +3,13 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use fmam_files::{LockError, open_locked, sync_dir, write_atomic};
 use sha2::{Digest, Sha256};
 use ureq::http::{HeaderMap, Response};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
 use crate::digest::{CHUNK, hash_into, hex};
-use crate::lock::open_locked;
 use crate::roots::trusted_roots;
 use crate::{ExpectedSha256, FetchError};
 
@@ -21,9 +21,10 @@ const TICK: Duration = Duration::from_millis(50);
 /// A file to fetch.
 #[derive(Debug, Clone)]
 pub struct Download {
-    /// Where from; `https://` or `http://`.
+    /// Address; `https://` or `http://`.
     pub url: String,
-    /// Where to. Its folder must exist. What is under way lies beside it in `NAME.part`.
+    /// Target path. Its folder must exist. The bytes under way lie beside it in `NAME.part`, and their
+    /// version in `NAME.etag`, so that a later run finds both.
     pub path: PathBuf,
     /// What it must be, where that is known.
     pub sha256: Option<ExpectedSha256>,
@@ -267,8 +268,9 @@ fn validator_of(headers: &HeaderMap) -> Option<&str> {
     text(headers, "etag").filter(|tag| !tag.starts_with("W/")).or_else(|| text(headers, "last-modified"))
 }
 
-/// Whether a part of a file begins at byte `have` and is not known to be of another version than `validator`. Of one that does not
-/// tell the length of the whole nobody could say whether something is missing after it.
+/// True when the response continues a file at byte `have` and is not known to be of another version
+/// than `validator`. A response without total length is refused: a truncated file could not be
+/// detected.
 fn goes_on(headers: &HeaderMap, have: u64, validator: &str) -> bool {
     let range = text(headers, "content-range").and_then(|range| range.strip_prefix("bytes "));
     let start = range.and_then(|range| range.split('-').next()).and_then(|start| start.parse().ok());
@@ -327,8 +329,14 @@ impl Part {
             name.push(ending);
             PathBuf::from(name)
         };
-        let (path, validator) = (beside(".part"), beside(".part.version"));
-        Ok(Self { file: open_locked(&path)?, path, validator })
+        // Two endings of one length, so that a name that leaves room for the first leaves it for
+        // both.
+        let (path, validator) = (beside(".part"), beside(".etag"));
+        let file = open_locked(&path).map_err(|error| match error {
+            LockError::Held => FetchError::InUse { path: path.clone() },
+            LockError::Io(source) => FetchError::Write { path: path.clone(), source },
+        })?;
+        Ok(Self { file, path, validator })
     }
 
     fn error(&self, source: std::io::Error) -> FetchError {
@@ -370,7 +378,8 @@ impl Part {
         let emptied = self.file.set_len(0).and_then(|()| (&self.file).seek(SeekFrom::Start(0)));
         emptied.map_err(|error| self.error(error))?;
         if let Some(validator) = validator {
-            fs::write(&self.validator, format!("{validator}\n{url}\n")).map_err(|error| self.error(error))?;
+            write_atomic(&self.validator, |file| write!(file, "{validator}\n{url}\n"))
+                .map_err(|error| self.error(error))?;
         }
         Ok(())
     }
@@ -383,12 +392,9 @@ impl Part {
     fn finish(self, target: &Path) -> Result<(), FetchError> {
         // The version first, while the lock guards it: after the rename another process may write its own.
         let _ = fs::remove_file(&self.validator);
-        let moved = self.file.sync_all().and_then(|()| fs::rename(&self.path, target)).and_then(|()| {
-            match target.parent().filter(|folder| cfg!(unix) && !folder.as_os_str().is_empty()) {
-                Some(folder) => File::open(folder)?.sync_all(),
-                None => Ok(()),
-            }
-        });
+        let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let moved = self.file.sync_all().and_then(|()| fs::rename(&self.path, target));
+        let moved = moved.and_then(|()| sync_dir(folder.unwrap_or(Path::new("."))));
         moved.map_err(|source| FetchError::Write { path: target.to_owned(), source })
     }
 

@@ -12,7 +12,6 @@ mod cache;
 mod digest;
 mod download;
 mod error;
-mod lock;
 mod roots;
 
 pub use archive::{Limits, extract};

@@ -118,6 +118,47 @@ fn the_only_folder_of_an_archive_becomes_the_target() {
     assert_eq!(std::fs::read(dir.path().join("out/b.txt")).unwrap(), b"content");
 }
 
+#[test]
+fn a_target_may_have_any_name_that_the_file_system_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = dir.path().join("x.tar");
+    std::fs::write(&archive, tar(GOOD)).unwrap();
+    let mut targets = vec![dir.path().join("n".repeat(255))];
+    #[cfg(target_os = "linux")]
+    for name in [b"p\xfeq", b"p\xffq"] {
+        targets.push(dir.path().join(std::os::unix::ffi::OsStrExt::from_bytes(name) as &std::ffi::OsStr));
+    }
+    for target in &targets {
+        extract(&archive, target, LIMITS, &mut |_, _| true).unwrap();
+        assert_eq!(std::fs::read(target.join("a/b.txt")).unwrap(), b"content");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1 + targets.len());
+}
+
+#[test]
+fn what_a_killed_process_left_is_removed_and_no_two_unpack_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = dir.path().join("x.tar");
+    std::fs::write(&archive, tar(GOOD)).unwrap();
+    let target = dir.path().join("out");
+    let mut work = None;
+    let mut inner = None;
+    let stopped = extract(&archive, &target, LIMITS, &mut |_, _| {
+        inner.get_or_insert_with(|| extract(&archive, &target, LIMITS, &mut |_, _| true).unwrap_err());
+        let mut names = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        work = work.take().or(names.find(|path| path.is_dir()));
+        false
+    });
+    assert!(matches!(inner, Some(FetchError::InUse { .. })), "{inner:?}");
+    assert!(matches!(stopped, Err(FetchError::UnpackingCancelled { .. })));
+    let work = work.unwrap();
+    assert!(!work.exists());
+    // A killed process removes nothing.
+    std::fs::create_dir_all(work.join(".partial-killed/a")).unwrap();
+    extract(&archive, &target, LIMITS, &mut |_, _| true).unwrap();
+    assert!(target.join("c/d.txt").exists() && !work.exists());
+}
+
 /// Unpacks and stops when it was asked `stop` times whether to go on; gives what `progress` was told.
 fn unpack_until(archive: &Path, stop: usize) -> (Result<(), FetchError>, Vec<(u64, u64)>) {
     let mut told = Vec::new();
@@ -209,11 +250,13 @@ fn what_could_do_harm_is_refused_and_leaves_nothing() {
         ("x.zip", b"no archive".to_vec(), "cannot unpack"),
     ];
     for (name, bytes, why) in cases {
-        let dir = tempfile::tempdir().unwrap();
-        let error = unpack(dir.path(), name, &bytes).unwrap_err();
+        let outer = tempfile::tempdir().unwrap();
+        let dir = outer.path().join("inner");
+        std::fs::create_dir(&dir).unwrap();
+        let error = unpack(&dir, name, &bytes).unwrap_err();
         assert!(error.to_string().contains(why), "{why}: {error}");
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "{why}");
-        assert!(!dir.path().parent().unwrap().join("x").exists());
+        let count = |folder: &Path| std::fs::read_dir(folder).unwrap().count();
+        assert_eq!((count(&dir), count(outer.path())), (1, 1), "{why}");
     }
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(unpack(dir.path(), "x.rar", b""), Err(FetchError::UnknownArchive { .. })));

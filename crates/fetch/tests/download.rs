@@ -183,7 +183,7 @@ fn versions_pieces_and_addresses_are_not_mixed() {
         fetch(&serve(|_, range| if range.is_some() { failure(503) } else { cut(9000) }), dir.path(), None)
             .is_err()
     );
-    assert_eq!(names(dir.path()), ["file.bin.part", "file.bin.part.version"]);
+    assert_eq!(names(dir.path()), ["file.bin.etag", "file.bin.part"]);
     let other = serve(|_, range| if range.is_some() { failure(404) } else { whole(200) });
     assert_eq!(fetch(&other, dir.path(), None).unwrap(), digest());
 }
@@ -266,7 +266,7 @@ fn a_wrong_length_is_an_error_and_what_came_is_kept_for_the_next_try() {
     let dir = tempfile::tempdir().unwrap();
     let error = fetch(&server, dir.path(), None).unwrap_err();
     assert!(matches!(error, FetchError::Cut { received: 1000, .. }), "{error}");
-    assert_eq!(names(dir.path()), ["file.bin.part", "file.bin.part.version"]);
+    assert_eq!(names(dir.path()), ["file.bin.etag", "file.bin.part"]);
     assert_eq!(fetch(&server, dir.path(), None).unwrap(), digest());
     assert_eq!(names(dir.path()), ["file.bin"]);
 }
@@ -280,6 +280,32 @@ fn what_came_is_kept_unless_it_is_of_no_use() {
         assert!(matches!(error, FetchError::Status { .. }), "{error}");
         assert_eq!(!names(dir.path()).is_empty(), stays, "{status}: {:?}", names(dir.path()));
     }
+}
+
+/// A file system takes names of at most 255 bytes.
+#[test]
+fn a_long_name_leaves_room_for_what_lies_beside_it() {
+    let server = serve(|_, range| range.map_or_else(|| cut(100_000), |start| rest(start, "\"a\"")));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("n".repeat(250));
+    let download = Download { url: server.url.clone(), path: path.clone(), sha256: None, max_bytes: 1 << 20 };
+    assert_eq!(download.run(&QUICK, &mut |_, _| true).unwrap(), digest());
+    assert_eq!(std::fs::read(path).unwrap(), content());
+    assert_eq!(names(dir.path()).len(), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_name_that_is_no_text_is_a_name_like_any_other() {
+    let server = serve(|_, _| whole(200));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(std::os::unix::ffi::OsStrExt::from_bytes(b"p\xffq") as &std::ffi::OsStr);
+    let download = Download { url: server.url.clone(), path: path.clone(), sha256: None, max_bytes: 1 << 20 };
+    let digest = download.run(&QUICK, &mut |_, _| true).unwrap();
+    fmam_fetch::record_digest(&path, &digest).unwrap();
+    assert_eq!(fmam_fetch::check_digest(&path).unwrap(), digest);
+    std::fs::write(&path, "another").unwrap();
+    assert!(matches!(fmam_fetch::check_digest(&path), Err(FetchError::Changed { .. })));
 }
 
 #[test]

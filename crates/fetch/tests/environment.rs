@@ -43,7 +43,7 @@ fn fetch(url: &str, variables: &[(&str, &str)]) -> Result<(), String> {
     let dir = tempfile::tempdir().unwrap();
     // What came before.
     std::fs::write(dir.path().join("file.bin.part"), "what").unwrap();
-    std::fs::write(dir.path().join("file.bin.part.version"), format!("\"a\"\n{url}\n")).unwrap();
+    std::fs::write(dir.path().join("file.bin.etag"), format!("\"a\"\n{url}\n")).unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "in_a_process_of_its_own"]).env(URL, url).env(DIR, dir.path());
     for name in ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"] {

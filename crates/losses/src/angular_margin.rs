@@ -1,27 +1,29 @@
 use candle_core::{D, DType, Error, Result, Tensor};
 
-/// Distance from ±1 within which a cosine's angle is not resolved: the gradient of the angle is unbounded there.
+/// Distance from ±1 within which a cosine's angle is not resolved: the gradient of the angle is
+/// unbounded there.
 const ANGLE_EPSILON: f64 = 1e-6;
 
-/// Which positions of a scale show normal content and which a synthetic defect, `[N, H, W]` each, 1 for a member and 0
-/// for none, in any float type.
+/// The positions of a scale that show normal content, and those that show a synthetic defect:
+/// `[N, H, W]` each, 1 for a member and 0 for none, in any float type.
 #[derive(Debug, Clone)]
 pub struct PairMasks {
-    /// The content is normal: the two features of the pair should agree.
+    /// Normal content: the two features of the pair should agree.
     pub positives: Tensor,
-    /// A visible defect: they should not.
+    /// A visible defect: the two features should differ.
     pub negatives: Tensor,
 }
 
-/// The angular margin loss: a contrastive loss on the cosine between mapped features and what they should equal where an
-/// image is normal: those of a student, or of the image without its defect. Positives must be closer in angle than
-/// negatives by a margin.
+/// The angular margin loss: a contrastive loss on the cosine between mapped features and their
+/// reference, the features of a student or of the image without its defect. Mapped features should
+/// equal the reference where the image is normal. Positives must be closer in angle than negatives
+/// by a margin.
 ///
-/// `(1/s) softplus(log mean_N e^(s cos θ) + log mean_P e^(-s cos(θ + m)))`, with θ + m clamped at π.
+/// `(1/s) softplus(log mean_N e^(s cos θ) + log mean_P e^(-s cos(θ + m)))`, with θ + m at most π.
 ///
 /// # Source
-/// The poster names the loss ("angular margin, based on cosine similarity, for contrastive learning"); this form is
-/// ours, after the additive angular margin of Deng et al., CVPR 2019.
+/// The poster names the loss ("angular margin, based on cosine similarity, for contrastive
+/// learning"). This form is ours, after the additive angular margin of Deng et al., CVPR 2019.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AngularMargin {
     /// Inverse temperature s, above 0.
@@ -32,8 +34,8 @@ pub struct AngularMargin {
 
 impl AngularMargin {
     /// # Shapes and units
-    /// `compared`, `reference`: `[N, C, H, W]`, mapped features at one scale. Gives a scalar, 0 where there is no positive
-    /// or no negative.
+    /// `compared`, `reference`: `[N, C, H, W]`, mapped features at one scale. Gives a scalar, 0
+    /// without a positive or without a negative.
     ///
     /// # Errors
     /// When shapes differ.
@@ -41,7 +43,7 @@ impl AngularMargin {
         self.loss_of_distances(&fmam_ops::cosine_distance(compared, reference)?, masks)
     }
 
-    /// The same from cosine distances `1 - cos θ`, `[N, H, W]`.
+    /// [`AngularMargin::loss`] from cosine distances `1 - cos θ`, `[N, H, W]`.
     ///
     /// # Errors
     /// When shapes differ.
@@ -56,7 +58,8 @@ impl AngularMargin {
                 .bt());
             }
         }
-        // In f64: near θ = 0 the sine is the root of a difference that f32 resolves to a few per cent.
+        // f64, because near θ = 0 the sine is the root of a difference that f32 resolves to a few
+        // per cent.
         let distance = distances.to_dtype(DType::F64)?.flatten_all()?;
         let mask = |m: &Tensor| m.detach().to_dtype(DType::F64)?.flatten_all();
         let (positives, negatives) = (mask(&masks.positives)?, mask(&masks.negatives)?);
@@ -69,8 +72,8 @@ impl AngularMargin {
         (softplus(&(far + near)?)? / self.scale)?.to_dtype(distances.dtype())
     }
 
-    /// `cos(θ + m)`, -1 where θ + m exceeds π. The loss stops pushing there, as it does where θ is too close to 0
-    /// or π for its gradient to be finite.
+    /// `cos(θ + m)`, or -1 where θ + m exceeds π. The gradient is 0 there, and where θ is too close
+    /// to 0 or π for a finite gradient.
     fn with_margin(&self, distance: &Tensor) -> Result<Tensor> {
         let distance = distance.clamp(ANGLE_EPSILON, 2.0 - ANGLE_EPSILON)?;
         let sine = (&distance * (2.0 - &distance)?)?.sqrt()?;
@@ -87,7 +90,8 @@ fn count(mask: &Tensor) -> Result<f64> {
 
 /// `log` of the mean of `e^x` over the members of `mask`.
 fn log_mean_exp(x: &Tensor, mask: &Tensor) -> Result<Tensor> {
-    // Far below every finite exponent, yet finite: infinity times zero would be undefined in the gradient.
+    // Members of the other class get a value far below every exponent, yet finite: infinity times
+    // zero would be undefined in the gradient.
     let masked = x.mul(mask)?.add(&((mask - 1.0)? * 1e9)?)?;
     let largest = masked.detach().max_keepdim(D::Minus1)?;
     let sum = masked.broadcast_sub(&largest)?.exp()?.sum_all()?;

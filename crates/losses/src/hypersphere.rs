@@ -1,10 +1,11 @@
 use candle_core::{DType, Error, Result, Tensor};
 
-/// Mean pseudo-Huber norm below which the loss of an anomalous image stops pushing: its gradient has no bound at 0.
+/// Lower bound of the mean pseudo-Huber norm of an anomalous image: the gradient of the loss is
+/// unbounded at 0.
 const SMALLEST_NORM: f64 = 1e-9;
 
-/// `sqrt(x² + 1) - 1`, element by element: half the square near 0, the absolute value less 1 far from it. Computed without
-/// the difference, which would leave nothing of a small `x` in f32.
+/// `sqrt(x² + 1) - 1`, element by element: half the square near 0, the absolute value minus 1 far
+/// from 0. The formula avoids the difference, which would cancel for a small `x` in f32.
 ///
 /// # Errors
 /// None in practice; candle's signature.
@@ -13,9 +14,10 @@ pub fn pseudo_huber(x: &Tensor) -> Result<Tensor> {
     square.div(&((&square + 1.0)?.sqrt()? + 1.0)?)
 }
 
-/// The loss of a fully convolutional data description: the outputs of normal images are drawn to 0, those of anomalous ones
-/// away from it. With `a` the mean of [`pseudo_huber`] over an image's positions it is `a` for a normal and
-/// `-log(1 - e^-a)` for an anomalous image, averaged over the batch.
+/// The loss of a fully convolutional data description: the outputs of normal images are drawn to 0,
+/// the outputs of anomalous images away from 0. With `a` the mean of [`pseudo_huber`] over an
+/// image's positions the loss is `a` for a normal and `-log(1 - e^-a)` for an anomalous image,
+/// averaged over the batch.
 ///
 /// # Shapes and units
 /// `outputs`: `[N, H, W]`; `anomalous`: one value an image. Gives a scalar.
@@ -28,11 +30,12 @@ pub fn pseudo_huber(x: &Tensor) -> Result<Tensor> {
 pub fn hypersphere_classifier(outputs: &Tensor, anomalous: &[bool]) -> Result<Tensor> {
     let (n, _, _) = outputs.dims3()?;
     if anomalous.len() != n {
-        return Err(Error::Msg(format!("{} labels for a batch of {n}", anomalous.len())).bt());
+        let (msg, expected, got) = ("labels of the batch".to_owned(), n.into(), anomalous.len().into());
+        return Err(Error::UnexpectedShape { msg, expected, got }.bt());
     }
     let labels: Vec<f64> = anomalous.iter().map(|&anomalous| f64::from(u8::from(anomalous))).collect();
     let labels = Tensor::from_vec(labels, n, outputs.device())?;
-    // In f64: 1 - e^-a of a small a has few digits left in f32.
+    // f64, because 1 - e^-a of a small a has few digits left in f32.
     let norms = pseudo_huber(&outputs.to_dtype(DType::F64)?)?.mean((1, 2))?;
     let away = (1.0 - norms.clamp(SMALLEST_NORM, f64::INFINITY)?.neg()?.exp()?)?.log()?.neg()?;
     let normal = norms.mul(&(1.0 - &labels)?)?;

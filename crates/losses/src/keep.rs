@@ -1,6 +1,7 @@
 use candle_core::{Result, Tensor};
 
-/// Holds mapped features of normal images where the teacher put them: `weight` times the mean cosine distance.
+/// Keeps mapped features of normal images close to the teacher's: `weight` times the mean cosine
+/// distance.
 ///
 /// # Shapes and units
 /// `mapped`, `original`: `[N, C, H, W]` of one scale. Gives a scalar.
@@ -9,7 +10,8 @@ use candle_core::{Result, Tensor};
 /// When the shapes differ.
 ///
 /// # Source
-/// Ours: the poster states that the variance of normal features stays low, not how.
+/// Our decision: the poster states that the variance of normal features stays low, and gives no
+/// formula.
 pub fn keep(mapped: &Tensor, original: &Tensor, weight: f64) -> Result<Tensor> {
     fmam_ops::cosine_distance(mapped, original)?.mean_all()? * weight
 }

@@ -1,7 +1,14 @@
-//! Losses of distillation, feature mapping and one-class description: tensors in, a scalar tensor out, one loss a file.
+//! Losses of distillation, feature mapping and one-class description: tensors in, a scalar tensor
+//! out, one loss a file.
 //!
-//! This crate knows no networks and no training loop. Every loss is checked against PyTorch, values and
-//! gradients.
+//! This crate knows no networks and no training loop. Every loss is checked against PyTorch, values
+//! and gradients.
+//!
+//! Modules in reading order:
+//!
+//! - `cosine`, `multiresolution`: distillation, from a teacher to a student.
+//! - `angular_margin`, `keep`: feature mapping.
+//! - `hypersphere`: one-class description.
 
 mod angular_margin;
 mod cosine;

@@ -2,8 +2,9 @@ use candle_core::{Result, Tensor};
 
 use crate::flattened_cosine_distillation;
 
-/// Distance of a cloner's activations to its teacher's at one critical layer: the mean squared difference of the values plus
-/// `direction_weight` times the cosine distance of the whole layers, each flattened to one vector an image.
+/// Distance of a cloner's activations to its teacher's at one critical layer: the mean squared
+/// difference of the values plus `direction_weight` times the cosine distance of the whole layers,
+/// each flattened to one vector an image.
 ///
 /// # Shapes and units
 /// `teacher`, `cloner`: `[N, C, H, W]` of one scale. Gives a scalar of 0 or more.

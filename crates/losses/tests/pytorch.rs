@@ -1,10 +1,11 @@
-//! Every loss against values and gradients of PyTorch, and its gradients against finite differences.
+//! Every loss against values and gradients of PyTorch, and its gradients against finite
+//! differences.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helper functions too")]
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Device, Error, Result, Tensor, Var};
 use fmam_losses::{
     AngularMargin, PairMasks, cosine_distillation, flattened_cosine_distillation, hypersphere_classifier,
     keep, multiresolution_distillation,
@@ -34,7 +35,8 @@ struct File {
 
 fn loss(case: &Case, input: &dyn Fn(&str) -> Tensor) -> Result<Tensor> {
     let masks = || -> Result<PairMasks> {
-        // [N, 1, H, W] shares of defective and of visibly defective pixels, thresholded as the design says.
+        // [N, 1, H, W] shares of defective and of visibly defective pixels, thresholded as the
+        // design says.
         let (m, v) = (input("m").squeeze(1)?, input("v").squeeze(1)?);
         Ok(PairMasks { positives: m.lt(0.01)?, negatives: v.gt(0.5)? })
     };
@@ -110,7 +112,8 @@ fn values_and_gradients_are_pytorchs() {
 fn gradients_are_finite_differences() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/reference/losses/losses.json");
     let file: File = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    // Where the loss has a kink or a gradient of 1e8, a finite step says nothing; PyTorch's value is compared above.
+    // Where the loss has a kink or a gradient of 1e8, a finite step says nothing; PyTorch's value
+    // is compared above.
     let kinks = ["zero_vector", "plus_minus_one", "identical", "opposite"];
     for case in file.cases.iter().filter(|case| !kinks.iter().any(|kink| case.name.contains(kink))) {
         let vars = tensors(case, DType::F64);
@@ -168,4 +171,20 @@ fn masks_of_another_shape_are_refused() {
     let mask = Tensor::ones((1, 3, 2), DType::F32, &Device::Cpu).unwrap();
     let masks = PairMasks { positives: mask.clone(), negatives: mask };
     assert!(AngularMargin { scale: 16.0, margin: 0.3 }.loss(&x, &x, &masks).is_err());
+}
+
+#[test]
+fn labels_for_another_batch_are_refused() {
+    let outputs = Tensor::ones((3, 2, 2), DType::F32, &Device::Cpu).unwrap();
+    let mut error = hypersphere_classifier(&outputs, &[true, false]).unwrap_err();
+    // candle adds a backtrace where the environment asks for one.
+    while let Error::WithBacktrace { inner, .. } = error {
+        error = *inner;
+    }
+    match error {
+        Error::UnexpectedShape { expected, got, .. } => {
+            assert_eq!((expected.dims(), got.dims()), (&[3][..], &[2][..]));
+        }
+        other => panic!("{other}"),
+    }
 }

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use fmam_core::{ImageSize, SourceError};
+use fmam_core::{ImageSize, SourceError, StageId};
 
 /// A method could not be configured, fitted, saved, loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -9,7 +9,7 @@ pub enum MethodError {
     /// No method has this name.
     #[error("unknown method `{name}`; known: {}", known.join(", "))]
     UnknownMethod {
-        /// What was asked for.
+        /// The name asked for.
         name: String,
         /// All registered names.
         known: Vec<&'static str>,
@@ -19,7 +19,7 @@ pub enum MethodError {
     Config {
         /// The method.
         method: &'static str,
-        /// What is wrong.
+        /// The fault.
         #[source]
         source: toml::de::Error,
     },
@@ -34,6 +34,15 @@ pub enum MethodError {
         expected: &'static str,
         /// The value given.
         actual: String,
+    },
+    /// The settings of a method have a value that JSON or TOML cannot hold.
+    #[error("the settings of `{method}` cannot be written")]
+    Settings {
+        /// The method.
+        method: &'static str,
+        /// The serialiser's reason.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The training source is empty.
     #[error("there is no training image")]
@@ -66,17 +75,17 @@ pub enum MethodError {
     )]
     OutOfMemory {
         /// The part of the training.
-        stage: &'static str,
+        stage: StageId,
         /// Images in a step.
         batch_size: usize,
-        /// What the device said.
+        /// The device's own error.
         source: Box<MethodError>,
     },
     /// The loss became infinite or undefined.
     #[error("training of `{stage}` diverged in epoch {epoch}: the loss is {loss}; lower the learning rate")]
     Diverged {
         /// The part of the training.
-        stage: &'static str,
+        stage: StageId,
         /// One-based epoch.
         epoch: usize,
         /// The loss.
@@ -85,6 +94,14 @@ pub enum MethodError {
     /// A backbone gave infinite or undefined features.
     #[error("the features of an image are not finite: the backbone's weights are damaged")]
     UndefinedFeatures,
+    /// A verdict is infinite or undefined.
+    #[error(
+        "image {index} of the batch has a score that is not finite: the model is damaged, or its features are too large"
+    )]
+    UndefinedScore {
+        /// Position of the image in the batch, from 0.
+        index: usize,
+    },
     /// The user asked to stop.
     #[error("cancelled")]
     Cancelled,

@@ -1,65 +1,58 @@
-//! Anomaly detection methods. A [`Method`] is a configuration; fitting it to normal images gives a [`Detector`],
-//! which scores images and can be saved and loaded. [`METHODS`] registers every method by name.
+//! Anomaly detection methods. A [`Method`] is a set of checked settings; its fit to normal images
+//! gives a [`Detector`], which scores images and can be saved and loaded. [`METHODS`] registers
+//! every method by name.
 //!
-//! This crate sees data only as [`fmam_core::SampleSource`]; it knows no data set, no metric and no report.
+//! This crate sees data only as [`fmam_core::SampleSource`]; it knows no data set, no metric and no
+//! report.
 //!
-//! Modules in reading order: `registry` (the traits and the table), `context` (what fitting is given and gives), then the
-//! methods by their kinds and what each kind shares:
+//! Folders, one for each kind of method:
 //!
-//! - distillation: `nkd`, `rkd` (each plain and with FMAM), `distillation`, `distilled` (the detector), `feature_mapping` and
-//!   `mapping_training` (FMAM), `map_reference` (what is usual at a position); and `mrkd` on `standard` features
-//! - features of normal images, kept or modelled: `teacher` (their mean), `padim`, `spade`, `patchcore`, `feature_detector`
-//!   (the detector), `patch_embedding`, `gaussians`, `distance`, `nearest`, `coreset`; and `fcdd`, a trained network behind such features
-//! - restoration: `puzzle_ae`
+//! - `distillation`: NKD and RKD, each plain and with FMAM
+//! - `mrkd`: distillation by the gradient at the image
+//! - `memory`: PaDiM, SPADE, PatchCore and the teacher alone keep or model the features of normal
+//!   images
+//! - `fcdd`: a trained network behind frozen features
+//! - `puzzle_ae`: restoration of images
 //!
-//! All share `training` (the loop), `teacher_cache` and `sample_features` (features of training images), `scoring` (maps),
-//! `settings` (tables of settings) and `model_dir` (saved detectors).
+//! The files beside the folders, in reading order: `method` and `context` (the trait and the
+//! surroundings of a fit), `registry` (the table), `detector` (the fitted method) and `card` (its
+//! saved form), `checkpoint` (tensors with their origin), `settings`, `training` (the loop),
+//! `sample_features` and `teacher_cache` (features of training images), `feature_scorer` (verdicts
+//! by frozen features), `scoring` (anomaly maps).
 
+mod card;
+mod checkpoint;
 mod context;
-mod coreset;
-mod distance;
+mod detector;
 mod distillation;
-mod distilled;
 mod error;
 mod fcdd;
-mod feature_detector;
-mod feature_mapping;
-mod gaussians;
-mod map_reference;
-mod mapping_training;
-mod model_dir;
+mod feature_scorer;
+mod memory;
+mod method;
 mod mrkd;
-mod nearest;
-mod nkd;
-mod padim;
-mod patch_embedding;
-mod patchcore;
 mod puzzle_ae;
-#[cfg(test)]
-mod reference;
 mod registry;
-mod rkd;
 mod sample_features;
 mod scoring;
 mod settings;
-mod spade;
-mod standard;
-mod teacher;
 mod teacher_cache;
 mod training;
 
-pub use context::{AdaptedFeatures, Fitted, Prediction, RunContext};
-pub use distillation::{DistillationConfig, DistillationLoss};
+pub use card::{ModelCard, SavedModel};
+pub use checkpoint::Tensors;
+pub use context::RunContext;
+pub use detector::{AdaptedFeatures, Detector, Prediction, Scorer};
+pub use distillation::{
+    Adaptation, DistanceReference, DistillationConfig, DistillationLoss, MappingConfig, ScoringConfig,
+};
 pub use error::MethodError;
 pub use fcdd::{Exposure, FcddConfig};
-pub use feature_mapping::{Adaptation, MappingConfig};
+pub use memory::{PadimConfig, PatchCoreConfig, SpadeConfig, TeacherConfig};
+pub use method::{Fitted, Method, MethodEntry};
 pub use mrkd::MrkdConfig;
-pub use padim::PadimConfig;
-pub use patchcore::PatchCoreConfig;
 pub use puzzle_ae::PuzzleAeConfig;
-pub use registry::{Detector, LoadDetector, METHODS, Method, MethodEntry, load_detector, method};
-pub use scoring::{DistanceReference, MapCombination, ScoringConfig};
+pub use registry::{METHODS, load_detector, method};
+pub use scoring::MapCombination;
 pub use settings::overlay_settings;
-pub use spade::SpadeConfig;
-pub use teacher::TeacherConfig;
 pub use training::{OptimizerKind, Schedule, TrainingConfig};

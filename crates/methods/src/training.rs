@@ -1,16 +1,17 @@
-//! The training loop that every gradient-based method runs: batches in a seeded order, loaded and prepared ahead
-//! by other threads, one optimizer step each.
+//! The training loop that every gradient-based method runs: batches in a seeded order, loaded and
+//! prepared ahead by other threads, one optimizer step each.
 
 use candle_core::{Tensor, Var};
-use fmam_core::{CurvePoint, RgbImage, SampleSource, Seed, StageId, ordered_map};
+use fmam_core::{CurvePoint, RgbImage, SampleSource, Seed, StageId, StagePlan, ordered_map};
 use fmam_models::{Backbone, to_batch};
 use fmam_ops::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig, on_workers};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
+use crate::settings::{Check, Settings};
 use crate::{MethodError, RunContext};
 
-/// Which optimizer trains a network.
+/// The optimizer that trains a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OptimizerKind {
@@ -20,17 +21,17 @@ pub enum OptimizerKind {
     Sgd,
 }
 
-/// How the learning rate changes over a training.
+/// The course of the learning rate over a training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
-    /// It does not.
+    /// The same rate at every step.
     Constant,
     /// Falls along half a cosine towards zero, which the step after the last would reach.
     Cosine,
 }
 
-/// How a network is trained: the settings that every method has that trains one.
+/// The training of a network: settings of every method that trains one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TrainingConfig {
     /// Passes over the training images.
@@ -43,12 +44,12 @@ pub struct TrainingConfig {
     pub learning_rate: f64,
     /// L2 penalty.
     pub weight_decay: f64,
-    /// How the step size changes.
+    /// The course of the step size.
     pub schedule: Schedule,
 }
 
 impl TrainingConfig {
-    /// What a method starts from that has no reason for something else.
+    /// The defaults of a method that has no reason for others.
     pub(crate) const STANDARD: Self = Self {
         epochs: 100,
         batch_size: 8,
@@ -58,34 +59,31 @@ impl TrainingConfig {
         schedule: Schedule::Cosine,
     };
 
-    /// Checks what a user gave for `method`.
-    pub(crate) fn check(&self, method: &'static str) -> Result<(), MethodError> {
-        let bad = |key, expected, actual: String| MethodError::ConfigValue { method, key, expected, actual };
-        if !(1..=MAX_EPOCHS).contains(&self.epochs) {
-            return Err(bad("epochs", "from 1 to 1000000", self.epochs.to_string()));
-        }
-        if self.batch_size == 0 {
-            return Err(bad("batch_size", "at least 1", "0".into()));
-        }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return Err(bad("learning_rate", "above 0", self.learning_rate.to_string()));
-        }
-        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
-            return Err(bad("weight_decay", "0 or more", self.weight_decay.to_string()));
-        }
-        Ok(())
+    /// The length of this training as the stage `id`.
+    pub(crate) fn planned(&self, id: StageId) -> StagePlan {
+        StagePlan { id, epochs: self.epochs as u64 }
     }
 
-    /// The training called `stage`.
-    pub(crate) fn plan(self, stage: &'static str) -> TrainingPlan {
-        TrainingPlan { stage, config: self }
+    /// This training as the stage `id`.
+    pub(crate) fn stage(self, id: StageId) -> TrainingStage {
+        TrainingStage { id, config: self }
     }
 }
 
-/// What the loop needs to know.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TrainingPlan {
-    stage: &'static str,
+impl Settings for TrainingConfig {
+    fn check(&self, check: &mut Check) {
+        let epochs = self.epochs;
+        check.require("epochs", (1..=MAX_EPOCHS).contains(&epochs), "from 1 to 1000000", epochs);
+        check.at_least_one("batch_size", self.batch_size);
+        check.above_zero("learning_rate", self.learning_rate);
+        check.not_negative("weight_decay", self.weight_decay);
+    }
+}
+
+/// One training with the stage that it is announced as.
+#[derive(Debug, Clone)]
+pub(crate) struct TrainingStage {
+    id: StageId,
     config: TrainingConfig,
 }
 
@@ -99,9 +97,9 @@ pub(crate) struct Loaded {
 /// More epochs would take years, and products of them could overflow.
 pub(crate) const MAX_EPOCHS: usize = 1_000_000;
 
-impl TrainingPlan {
-    /// Trains `vars`. `prepare` turns loaded samples into a batch on a loader thread; `loss` builds the graph of a
-    /// batch on this one.
+impl TrainingStage {
+    /// Trains `vars`. `prepare` turns loaded samples into a batch on a loader thread; `loss` builds
+    /// the graph of a batch on this one.
     pub(crate) fn run<B: Send>(
         &self,
         vars: Vec<Var>,
@@ -114,10 +112,11 @@ impl TrainingPlan {
             return Err(MethodError::NoTrainingImages);
         }
         let batch_size = self.config.batch_size.min(source.len());
-        // The rest of an epoch that fills no batch is left out: batch statistics of a few images would be noise.
+        // The rest of an epoch that fills no batch is left out: batch statistics of a few images
+        // would be noise.
         let batches = source.len() / batch_size;
         let total = batches * self.config.epochs;
-        let seed = run.seed.derive(self.stage);
+        let seed = run.seed.derive(self.id.as_str());
         let order = |epoch: usize| {
             let mut order: Vec<usize> = (0..source.len()).collect();
             order.shuffle(&mut seed.derive("order").derive_index(epoch as u64).rng());
@@ -137,7 +136,7 @@ impl TrainingPlan {
         };
         let mut optimizer = self.optimizer(vars.clone())?;
         let (mut curve, mut epoch_loss) = (Vec::new(), 0.0);
-        run.progress.start(&StageId::new(self.stage), total as u64);
+        run.progress.start(&self.id, total as u64);
         ordered_map(total, run.loader_threads, run.loader_threads + 1, load, |step, batch| {
             if run.progress.cancelled() {
                 return Err(MethodError::Cancelled);
@@ -152,11 +151,11 @@ impl TrainingPlan {
             let value = value.map_err(|error| self.memory_error(error, batch_size))?;
             let epoch = step / batches + 1;
             if !value.is_finite() {
-                return Err(MethodError::Diverged { stage: self.stage, epoch, loss: value });
+                return Err(MethodError::Diverged { stage: self.id.clone(), epoch, loss: value });
             }
             epoch_loss += value / batches as f64;
             if (step + 1) % batches == 0 {
-                curve.push(CurvePoint { stage: self.stage.to_owned(), epoch, loss: epoch_loss });
+                curve.push(CurvePoint { stage: self.id.to_string(), epoch, loss: epoch_loss });
                 epoch_loss = 0.0;
             }
             let detail = format!("epoch {epoch}/{}, loss {value:.4}", self.config.epochs);
@@ -168,7 +167,7 @@ impl TrainingPlan {
         for var in vars {
             if !var.sum_all()?.to_scalar::<f32>()?.is_finite() {
                 return Err(MethodError::Diverged {
-                    stage: self.stage,
+                    stage: self.id.clone(),
                     epoch: self.config.epochs,
                     loss: f64::NAN,
                 });
@@ -190,12 +189,13 @@ impl TrainingPlan {
         })
     }
 
-    /// A device without memory for a step of `batch_size` images says so in its own words, which help nobody.
+    /// A device without memory for a step of `batch_size` images says so in its own words, which
+    /// help nobody.
     fn memory_error(&self, error: MethodError, batch_size: usize) -> MethodError {
         let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
         let is_memory = |text: &str| text.contains("OUT_OF_MEMORY") || text.contains("out of memory");
         if causes.map(ToString::to_string).any(|text| is_memory(&text)) {
-            return MethodError::OutOfMemory { stage: self.stage, batch_size, source: Box::new(error) };
+            return MethodError::OutOfMemory { stage: self.id.clone(), batch_size, source: Box::new(error) };
         }
         error
     }
@@ -242,14 +242,14 @@ mod tests {
 
     #[test]
     fn a_full_device_names_the_batch_to_try() {
-        let plan = TrainingConfig::STANDARD.plan("student");
+        let stage = TrainingConfig::STANDARD.stage(StageId::new("student"));
         let full = || {
             candle_core::Error::Msg("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")".into()).into()
         };
-        let told = |batch_size| plan.memory_error(full(), batch_size).to_string();
+        let told = |batch_size| stage.memory_error(full(), batch_size).to_string();
         assert!(told(16).contains("batch_size = 16; try --set METHOD.batch_size=8"), "{}", told(16));
         assert!(told(1).contains("--image-size"), "{}", told(1));
-        let other = plan.memory_error(candle_core::Error::Msg("other".into()).into(), 4);
+        let other = stage.memory_error(candle_core::Error::Msg("other".into()).into(), 4);
         assert!(!matches!(other, MethodError::OutOfMemory { .. }));
     }
 }

@@ -1,5 +1,5 @@
 use candle_core::Tensor;
-use fmam_ops::{Activation, Nonlinearity};
+use fmam_ops::{Activation, Kernels, Nonlinearity};
 
 use crate::layers::{Conv, ConvBn, ConvShape, Norm};
 use crate::{Init, ModelError, Params};
@@ -13,6 +13,7 @@ const NORM: Norm = Norm { epsilon: 1e-5, nonlinearity: Nonlinearity::Relu };
 pub struct AnomalyHead {
     layers: [ConvBn; 2],
     output: Conv,
+    kernels: Kernels,
 }
 
 impl AnomalyHead {
@@ -27,7 +28,7 @@ impl AnomalyHead {
         };
         let init = Init::kaiming_fan_out([1, width, 1, 1], 1);
         let output = Conv::new(&params.pp("output"), ConvShape::dense(width, 1, 1, 1), init)?;
-        Ok(Self { layers: [layer(0, channels)?, layer(1, width)?], output })
+        Ok(Self { layers: [layer(0, channels)?, layer(1, width)?], output, kernels: params.kernels() })
     }
 
     /// # Shapes and units
@@ -36,7 +37,7 @@ impl AnomalyHead {
     /// # Errors
     /// [`ModelError::Tensor`] for another number of channels.
     pub fn forward(&self, features: &Tensor) -> Result<Tensor, ModelError> {
-        let mut x = Activation::from_nchw(features)?;
+        let mut x = Activation::from_nchw_with(features, self.kernels)?;
         for layer in &self.layers {
             x = layer.forward(&x)?;
         }

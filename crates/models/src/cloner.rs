@@ -1,5 +1,5 @@
 use candle_core::Tensor;
-use fmam_ops::Nonlinearity;
+use fmam_ops::{Kernels, Nonlinearity};
 
 use crate::backbone::check_images;
 use crate::layers::{Conv, ConvBn, ConvShape, Norm};
@@ -22,6 +22,7 @@ pub(crate) struct Cloner {
     scales: Vec<(Vec<ConvBn>, Conv)>,
     stride: usize,
     precision: Precision,
+    kernels: Kernels,
 }
 
 impl Cloner {
@@ -54,14 +55,15 @@ impl Cloner {
             let shape = ConvShape::dense(width, output, 1, 1);
             scales.push((layers, Conv::new(&params.pp("output"), shape, init)?));
         }
-        Ok(Self { scales, stride: strides.iter().copied().max().unwrap_or(1), precision })
+        let (stride, kernels) = (strides.iter().copied().max().unwrap_or(1), params.kernels());
+        Ok(Self { scales, stride, precision, kernels })
     }
 }
 
 impl Student for Cloner {
     fn forward(&self, images: &Tensor) -> Result<FeaturePyramid, ModelError> {
         check_images(images, self.stride)?;
-        let mut x = self.precision.activation(images)?;
+        let mut x = self.precision.activation(images, self.kernels)?;
         let mut features = Vec::with_capacity(self.scales.len());
         for (layers, output) in &self.scales {
             x = ConvBn::run(layers, &x, None)?;

@@ -12,19 +12,18 @@ pub enum ModelError {
     /// No backbone has this name.
     #[error("unknown backbone `{name}`; known: {}", known.join(", "))]
     UnknownBackbone {
-        /// What was asked for.
+        /// The name that was asked for.
         name: String,
         /// All registered names.
         known: Vec<&'static str>,
     },
     /// The backbone has no embedded weights and no file was given.
-    #[error(
-        "backbone `{name}` has no embedded weights; fetch them with `cargo xtask weights {name}`, or give a state dict with --weights \
-         FILE (.pth or .safetensors)"
-    )]
+    #[error("backbone `{name}` has no embedded weights; {}", ways_to_weights(name, *is_published))]
     WeightsNeeded {
         /// The backbone.
-        name: String,
+        name: &'static str,
+        /// True where published weights can be fetched.
+        is_published: bool,
     },
     /// The file cannot be read.
     #[error("cannot read weights from {}", path.display())]
@@ -82,7 +81,7 @@ pub enum ModelError {
         actual: Vec<usize>,
     },
     /// The backbone cannot be trained, has no reverse path and passes no gradients.
-    #[error("backbone `{backbone}` has no student; use it with padim, spade, patchcore, fcdd or teacher")]
+    #[error("backbone `{backbone}` has no student: it gives features and cannot be trained")]
     NoStudent {
         /// The backbone.
         backbone: &'static str,
@@ -90,7 +89,7 @@ pub enum ModelError {
     /// A feature pyramid does not fit the network.
     #[error("expected a feature pyramid of {expected}, got scales of shape {actual:?}")]
     PyramidShape {
-        /// What the network takes.
+        /// The pyramid that the network takes.
         expected: String,
         /// Shapes of the scales that were given.
         actual: Vec<Vec<usize>>,
@@ -128,4 +127,13 @@ pub enum ModelError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+fn ways_to_weights(name: &str, is_published: bool) -> String {
+    let file = "give a state dict with --weights FILE (.pth or .safetensors)";
+    if is_published {
+        format!("fetch them with `cargo xtask weights {name}`, or {file}")
+    } else {
+        file.to_owned()
+    }
 }

@@ -1,7 +1,7 @@
 use fmam_core::Seed;
 use rand::Rng;
 
-/// How a parameter starts.
+/// The initial value of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Init {
     /// Every element has this value.

@@ -1,11 +1,18 @@
-//! Backbones, students, one-class embedding, decoders and feature mapping, and the loading of their weights.
+//! Backbones, students, one-class embedding, decoders and feature mapping, and the loading of their
+//! weights.
 //!
-//! Every network is built from [`Params`], which decide whether it is trained or frozen. The registered [`BACKBONES`]
-//! give, each from its one architecture, the frozen teacher ([`load_backbone`]), the symmetric student
-//! ([`LoadedBackbone::symmetric_student`]) and the reverse path ([`LoadedBackbone::reverse_student`]).
+//! Every network is built from [`Params`], which decide whether it is trained or frozen. Each of
+//! the registered [`BACKBONES`] is a [`BackboneSpec`], from whose one encoder come the frozen
+//! teacher ([`load_backbone`]) and the symmetric student ([`LoadedBackbone::symmetric_student`]);
+//! the reverse student ([`LoadedBackbone::reverse_student`]) follows from channels and strides, or
+//! is the backbone's own.
 //!
-//! This crate knows nothing of data sets, losses or training loops. Networks are built on [`fmam_ops`], never on
-//! candle's own convolutions.
+//! This crate knows nothing of data sets, losses, methods or training loops. Networks are built on
+//! [`fmam_ops`], never on candle's own convolutions.
+//!
+//! Modules in reading order: `backbone` (the trait), `backbones` (the table, one file for each
+//! network), `loaded` (a backbone with its weights), `student`, `features` (what networks give and
+//! what adapts it), `layers` (the blocks), `params`, `checkpoint` (files of weights).
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -28,40 +35,34 @@
 mod anomaly_head;
 mod backbone;
 mod backbones;
-mod batch;
+mod checkpoint;
 mod cloner;
 mod error;
+mod features;
+mod import_lite0;
 mod init;
 mod layers;
 mod loaded;
-mod mapping;
-mod output_affine;
 mod params;
-mod pickle;
-mod pickle_value;
 mod precision;
 #[cfg(test)]
 #[path = "../tests/suite/reference.rs"]
 mod reference;
-mod state_dict;
 mod student;
-mod tensor_file;
 mod unet;
-mod whitening;
 
 pub use anomaly_head::AnomalyHead;
-pub use backbone::{Backbone, FeaturePyramid, Preprocess};
-pub use backbones::{BACKBONES, BackboneEntry, Weights, import_lite0};
-pub use batch::to_batch;
+pub use backbone::Backbone;
+pub use backbones::{BACKBONES, BackboneSpec, PublishedWeights, Weights};
+pub use checkpoint::{load_tensors, read_state_dict, save_tensors};
 pub use error::ModelError;
+pub use features::{
+    FeatureMapping, FeatureMappingConfig, FeatureMoments, FeaturePyramid, OutputAffine, Preprocess, to_batch,
+};
+pub use import_lite0::import_lite0;
 pub use init::Init;
 pub use loaded::{LoadedBackbone, backbone_from_tensors, load_backbone, random_backbone};
-pub use mapping::{FeatureMapping, FeatureMappingConfig};
-pub use output_affine::OutputAffine;
 pub use params::Params;
 pub use precision::Precision;
-pub use state_dict::read_state_dict;
 pub use student::{AnyStudent, ReverseStudent, Student};
-pub use tensor_file::{load_tensors, save_tensors};
 pub use unet::UNet;
-pub use whitening::FeatureMoments;

@@ -4,21 +4,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Shape, Tensor, Var};
 use fmam_core::Seed;
+use fmam_ops::{Kernels, default_kernels};
 
 use crate::{Init, ModelError};
 
-/// A place in a tree of named tensors, and what happens when a network asks for one: drawn, or looked up. Names mirror
-/// those of checkpoints: `params.pp("layer1").pp(0).get("weight", ...)` is the tensor `layer1.0.weight`.
+/// A place in a tree of named tensors, and what happens when a network asks for one: drawn, or
+/// looked up. Names mirror those of checkpoints: `params.pp("layer1").pp(0).get("weight", ...)` is
+/// the tensor `layer1.0.weight`.
 ///
-/// The choice between [`Params::trainable`] and [`Params::frozen`] decides what the network built from it does:
-/// trainable, it normalises by the statistics of the batch and records gradients; frozen, it normalises by the
-/// running statistics, folded into the convolutions, and records none. Clones share the tensors.
+/// The choice between [`Params::trainable`] and [`Params::frozen`] decides what the network built
+/// from it does: trainable, it normalises by the statistics of the batch and records gradients;
+/// frozen, it normalises by the running statistics, folded into the convolutions, and records none.
+/// Clones share the tensors.
 #[derive(Debug, Clone)]
 pub struct Params {
     source: Arc<Source>,
     device: Device,
     prefix: String,
     passes_gradients: bool,
+    kernels: Kernels,
 }
 
 #[derive(Debug)]
@@ -34,8 +38,8 @@ enum Source {
 }
 
 impl Params {
-    /// Parameters to train. Each is drawn when it is first asked for, from the stream of `seed` that bears its full
-    /// name, so that its value depends on nothing else.
+    /// Parameters to train. Each is drawn when it is first asked for, from the stream of `seed`
+    /// that bears its full name, so that its value depends on nothing else.
     pub fn trainable(seed: Seed, device: &Device) -> Self {
         Self::new(Source::Trainable(Drawn { seed, entries: Mutex::default() }), device)
     }
@@ -46,7 +50,8 @@ impl Params {
         Self::new(Source::Frozen(given), device)
     }
 
-    /// Parameters that are given, of which those below the place `trained` start there and are trained.
+    /// Parameters that are given, of which those below the place `trained` start there and are
+    /// trained.
     pub(crate) fn partly_trainable(
         tensors: BTreeMap<String, Tensor>,
         origin: &str,
@@ -64,17 +69,31 @@ impl Params {
             device: device.clone(),
             prefix: String::new(),
             passes_gradients: false,
+            kernels: default_kernels(),
         }
     }
 
-    /// The same, for frozen networks through which gradients reach their input, as some methods need to tell what in an
-    /// image makes a difference. Their layers are slower: none are joined, and each keeps its result.
+    /// The same, for networks that run `kernels` instead of the default of the process.
+    #[must_use]
+    pub fn with_kernels(self, kernels: Kernels) -> Self {
+        Self { kernels, ..self }
+    }
+
+    /// The kernels that a network built from these parameters runs.
+    pub fn kernels(&self) -> Kernels {
+        self.kernels
+    }
+
+    /// The same, for frozen networks through which gradients reach their input, as some methods
+    /// need to tell what in an image makes a difference. Their layers are slower: none are joined,
+    /// and each keeps its result.
     #[must_use]
     pub fn passing_gradients(self) -> Self {
         Self { passes_gradients: true, ..self }
     }
 
-    /// Whether the tensors of this place are given and gradients pass to the input of what is built from them.
+    /// True where the tensors of this place are given and gradients pass to the input of what is
+    /// built from them.
     pub(crate) fn passes_gradients(&self) -> bool {
         self.passes_gradients && self.is_frozen()
     }
@@ -85,7 +104,7 @@ impl Params {
         Self { prefix: self.full_name(name), ..self.clone() }
     }
 
-    /// Whether the tensors of this place are given and do not change.
+    /// True where the tensors of this place are given and do not change.
     pub fn is_frozen(&self) -> bool {
         match &*self.source {
             Source::Trainable(_) => false,
@@ -97,11 +116,12 @@ impl Params {
         }
     }
 
-    /// The parameter `name` of this place, f32. When trainable, it is a variable's tensor: gradients are recorded.
+    /// The parameter `name` of this place, f32. When trainable, it is a variable's tensor:
+    /// gradients are recorded.
     ///
     /// # Errors
-    /// [`ModelError::MissingKey`] when frozen and not given; [`ModelError::MisshapenKey`] when it has, or was asked
-    /// for with, another shape.
+    /// [`ModelError::MissingKey`] when frozen and not given; [`ModelError::MisshapenKey`] when it
+    /// has, or was asked for with, another shape.
     pub fn get(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Tensor, ModelError> {
         let (name, shape) = (self.full_name(name), shape.into());
         match &*self.source {
@@ -116,7 +136,8 @@ impl Params {
         }
     }
 
-    /// The running statistic `name` of this place, f32: saved with the parameters, never given to an optimizer.
+    /// The running statistic `name` of this place, f32: saved with the parameters, never given to
+    /// an optimizer.
     ///
     /// # Errors
     /// As [`Params::get`].
@@ -133,7 +154,7 @@ impl Params {
         }
     }
 
-    /// What an optimizer changes, in the order of the names; nothing when frozen.
+    /// The variables that an optimizer changes, in the order of the names; none when frozen.
     pub fn vars(&self) -> Vec<Var> {
         match &*self.source {
             Source::Trainable(drawn) | Source::Partly { drawn, .. } => {
@@ -144,8 +165,9 @@ impl Params {
         }
     }
 
-    /// All that was asked for so far, parameters and running statistics, by full name: detached copies when
-    /// trainable. A network built from [`Params::frozen`] of them gives what this one gives in evaluation.
+    /// All that was asked for so far, parameters and running statistics, by full name: detached
+    /// copies when trainable. A network built from [`Params::frozen`] of them gives what this one
+    /// gives in evaluation.
     ///
     /// # Errors
     /// [`ModelError::Tensor`] when the device fails.
@@ -161,7 +183,8 @@ impl Params {
         }
     }
 
-    /// Checks that every given tensor was asked for, but for those whose full name `ignorable` accepts.
+    /// Checks that every given tensor was asked for, but for those whose full name `ignorable`
+    /// accepts.
     ///
     /// # Errors
     /// [`ModelError::SurplusKeys`] naming the others. Never when trainable.
@@ -202,33 +225,36 @@ impl Drawn {
         is_buffer: bool,
         device: &Device,
     ) -> Result<Var, ModelError> {
-        let mut entries = lock(&self.entries);
-        if let Some(entry) = entries.get(&name) {
-            check_shape("trainable parameters", &name, &shape, &entry.var)?;
-            return Ok(entry.var.clone());
+        if let Some(var) = self.known(&name) {
+            check_shape("trainable parameters", &name, &shape, &var)?;
+            return Ok(var);
         }
         let values = init.draw(self.seed.derive(&name), shape.elem_count());
-        let var = Var::from_vec(values, shape, device)?;
-        entries.insert(name, Entry { var: var.clone(), is_buffer });
-        Ok(var)
+        Ok(self.keep(name, Var::from_vec(values, shape, device)?, is_buffer))
     }
 
     /// The variable `name`, which starts as a copy of `start`.
     fn var_from(&self, name: String, start: &Tensor, is_buffer: bool) -> Result<Var, ModelError> {
-        let mut entries = lock(&self.entries);
-        if let Some(entry) = entries.get(&name) {
-            return Ok(entry.var.clone());
+        match self.known(&name) {
+            Some(var) => Ok(var),
+            None => Ok(self.keep(name, Var::from_tensor(&start.copy()?)?, is_buffer)),
         }
-        let var = Var::from_tensor(&start.copy()?)?;
-        entries.insert(name, Entry { var: var.clone(), is_buffer });
-        Ok(var)
+    }
+
+    fn known(&self, name: &str) -> Option<Var> {
+        lock(&self.entries).get(name).map(|entry| entry.var.clone())
+    }
+
+    /// The variable `name`: `var`, unless another thread was faster. Nothing is computed under the
+    /// lock.
+    fn keep(&self, name: String, var: Var, is_buffer: bool) -> Var {
+        lock(&self.entries).entry(name).or_insert(Entry { var, is_buffer }).var.clone()
     }
 
     fn tensors(&self) -> Result<BTreeMap<String, Tensor>, ModelError> {
-        lock(&self.entries)
-            .iter()
-            .map(|(name, entry)| Ok((name.clone(), entry.var.as_detached_tensor().copy()?)))
-            .collect()
+        let vars: Vec<(String, Var)> =
+            lock(&self.entries).iter().map(|(name, entry)| (name.clone(), entry.var.clone())).collect();
+        vars.into_iter().map(|(name, var)| Ok((name, var.as_detached_tensor().copy()?))).collect()
     }
 }
 

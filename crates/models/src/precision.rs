@@ -1,7 +1,7 @@
 use std::str::FromStr;
 
 use candle_core::{DType, Tensor};
-use fmam_ops::Activation;
+use fmam_ops::{Activation, Kernels};
 use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
@@ -28,16 +28,16 @@ impl Precision {
         }
     }
 
-    /// Whether it is the default.
+    /// True for the default.
     pub fn is_f32(&self) -> bool {
         *self == Self::F32
     }
 
-    /// A network's input, `[N, C, H, W]` f32, as the network takes it.
-    pub(crate) fn activation(self, input: &Tensor) -> Result<Activation, ModelError> {
+    /// A network's input, `[N, C, H, W]` f32, as a network on `kernels` takes it.
+    pub(crate) fn activation(self, input: &Tensor, kernels: Kernels) -> Result<Activation, ModelError> {
         Ok(match self {
-            Self::F32 => Activation::from_nchw(input)?,
-            Self::Bf16 => Activation::from_nchw(&input.to_dtype(DType::BF16)?)?,
+            Self::F32 => Activation::from_nchw_with(input, kernels)?,
+            Self::Bf16 => Activation::from_nchw_with(&input.to_dtype(DType::BF16)?, kernels)?,
         })
     }
 }

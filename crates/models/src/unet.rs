@@ -1,5 +1,5 @@
 use candle_core::Tensor;
-use fmam_ops::{Activation, Nonlinearity};
+use fmam_ops::{Activation, Kernels, Nonlinearity};
 
 use crate::backbone::check_images;
 use crate::layers::{Conv, ConvBn, ConvShape, Norm};
@@ -22,6 +22,7 @@ pub struct UNet {
     /// From the coarsest to the finest.
     up: Vec<(ConvBn, [ConvBn; 2])>,
     output: Conv,
+    kernels: Kernels,
 }
 
 impl UNet {
@@ -58,6 +59,7 @@ impl UNet {
             down,
             up,
             output: Conv::new(&params.pp("output"), ConvShape::dense(width, 3, 1, 1), init)?,
+            kernels: params.kernels(),
         })
     }
 
@@ -68,7 +70,7 @@ impl UNet {
     /// [`ModelError::InputShape`] for another shape.
     pub fn forward(&self, images: &Tensor) -> Result<Tensor, ModelError> {
         check_images(images, Self::STRIDE)?;
-        let mut x = Activation::from_nchw(images)?;
+        let mut x = Activation::from_nchw_with(images, self.kernels)?;
         let mut skips = Vec::with_capacity(self.down.len());
         for layers in &self.down {
             x = ConvBn::run(layers, &x, None)?;

@@ -1,4 +1,5 @@
-//! Operators at the shapes of the project's networks for 256x256 images: `cargo xtask bench ops [FILTER]`.
+//! Operators at the shapes of the project's networks for 256x256 images:
+//! `cargo xtask bench ops [FILTER]`.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark has no user to tell")]
 
@@ -35,7 +36,8 @@ fn config(kernel: usize, stride: usize, groups: usize) -> Conv2dConfig {
     Conv2dConfig { stride, groups, ..Conv2dConfig::same(kernel) }
 }
 
-/// The matrix product of the `gemm` crate, called by candle: what the other figures' multiply-accumulates compare with.
+/// The matrix product of the `gemm` crate, called by candle: the standard for the
+/// multiply-accumulates of the other figures.
 fn peak(c: &mut Criterion) {
     const SIDE: usize = 1024;
     let [a, b] = [1, 2].map(|seed| values(&[SIDE, SIDE], seed).as_detached_tensor());

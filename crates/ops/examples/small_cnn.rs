@@ -1,5 +1,5 @@
-//! Trains a small network of inverted residuals to tell stripes from checks, once on the operators of this crate and
-//! once as one would write it with candle alone, and compares the time of a step.
+//! Trains a small network of inverted residuals to tell stripes from checks, once on the operators
+//! of this crate and once as one would write it with candle alone, and compares the time of a step.
 //!
 //! `cargo run --release --package fmam-ops --example small_cnn`
 
@@ -66,7 +66,8 @@ impl Layer {
     }
 }
 
-/// A stem and three blocks (expansion, depthwise convolution, projection), then the mean and a linear classifier.
+/// A stem and three blocks (expansion, depthwise convolution, projection), then the mean and a
+/// linear classifier.
 struct Network {
     layers: Vec<Layer>,
     classifier: Var,

@@ -1,34 +1,57 @@
+//! Feature maps between the layers of a network.
+
 use candle_core::{DType, Device, Result, Tensor};
 
-use crate::host::is_native;
+use crate::error::OpsError;
+use crate::kernels::{Kernels, default_kernels};
 
-/// A batch of feature maps inside a network. The layout is this crate's business: channels last where its own
-/// kernels run, channels first elsewhere.
+/// A batch of feature maps inside a network, and the [`Kernels`] that its operators run. The layout
+/// follows from the kernels: channels last for native ones, channels first for composed ones.
 #[derive(Debug, Clone)]
 pub struct Activation {
     tensor: Tensor,
-    channels_last: bool,
+    kernels: Kernels,
 }
 
 impl Activation {
-    /// Takes `[N, C, H, W]`. Free of copies when the tensor is a view that [`Activation::to_nchw`] gave.
+    /// Takes `[N, C, H, W]` for the default kernels; see [`Activation::from_nchw_with`].
     ///
     /// # Errors
     /// When the rank is not 4.
     pub fn from_nchw(tensor: &Tensor) -> Result<Self> {
-        tensor.dims4()?;
-        let channels_last = is_native(tensor);
-        let tensor =
-            if channels_last { tensor.permute((0, 2, 3, 1))?.contiguous()? } else { tensor.contiguous()? };
-        Ok(Self { tensor, channels_last })
+        Self::from_nchw_with(tensor, default_kernels())
     }
 
-    /// Gives `[N, C, H, W]`: a view, in memory possibly channels last; `contiguous()` makes it channels first.
+    /// Takes `[N, C, H, W]` for `kernels`, or for [`Kernels::Composed`] where the tensor is not f32
+    /// on a CPU. Copies nothing when the tensor is a view that [`Activation::to_nchw`] gave.
+    ///
+    /// # Errors
+    /// When the rank is not 4.
+    pub fn from_nchw_with(tensor: &Tensor, kernels: Kernels) -> Result<Self> {
+        tensor.dims4()?;
+        let kernels = kernels.on(tensor);
+        let tensor = match kernels {
+            Kernels::Native => tensor.permute((0, 2, 3, 1))?.contiguous()?,
+            Kernels::Composed => tensor.contiguous()?,
+        };
+        Ok(Self { tensor, kernels })
+    }
+
+    /// Gives `[N, C, H, W]`: a view, in memory possibly channels last; `contiguous()` makes it
+    /// channels first.
     ///
     /// # Errors
     /// None in practice; candle's signature.
     pub fn to_nchw(&self) -> Result<Tensor> {
-        if self.channels_last { self.tensor.permute((0, 3, 1, 2)) } else { Ok(self.tensor.clone()) }
+        match self.kernels {
+            Kernels::Native => self.tensor.permute((0, 3, 1, 2)),
+            Kernels::Composed => Ok(self.tensor.clone()),
+        }
+    }
+
+    /// The implementation that operators run on this activation.
+    pub fn kernels(&self) -> Kernels {
+        self.kernels
     }
 
     /// `(N, C, H, W)`.
@@ -37,10 +60,13 @@ impl Activation {
     /// None in practice; candle's signature.
     pub fn dims(&self) -> Result<(usize, usize, usize, usize)> {
         let (a, b, c, d) = self.tensor.dims4()?;
-        Ok(if self.channels_last { (a, d, b, c) } else { (a, b, c, d) })
+        Ok(match self.kernels {
+            Kernels::Native => (a, d, b, c),
+            Kernels::Composed => (a, b, c, d),
+        })
     }
 
-    /// Where the elements live.
+    /// The device of the elements.
     pub fn device(&self) -> &Device {
         self.tensor.device()
     }
@@ -53,38 +79,38 @@ impl Activation {
     /// The same values, cut from the graph of gradients.
     #[must_use]
     pub fn detach(&self) -> Self {
-        Self { tensor: self.tensor.detach(), channels_last: self.channels_last }
-    }
-
-    /// Element by element sum of two activations of one shape.
-    ///
-    /// # Errors
-    /// When the shapes differ.
-    pub fn add(&self, other: &Self) -> Result<Self> {
-        crate::add_nonlinearity(self, other, crate::Nonlinearity::Identity)
+        Self { tensor: self.tensor.detach(), kernels: self.kernels }
     }
 
     /// Joins along the channels.
     ///
     /// # Errors
-    /// When `parts` is empty or N, H or W differ.
+    /// When `parts` is empty, when N, H or W differ, or when the kernels differ.
     pub fn cat(parts: &[&Self]) -> Result<Self> {
         let tensors: Vec<&Tensor> = parts.iter().map(|part| &part.tensor).collect();
-        let channels_last = parts.first().is_some_and(|part| part.channels_last);
-        let tensor = Tensor::cat(&tensors, if channels_last { 3 } else { 1 })?;
-        Ok(Self { tensor: tensor.contiguous()?, channels_last })
+        let kernels = parts.first().map_or(Kernels::Composed, |part| part.kernels);
+        let axis = match kernels {
+            Kernels::Native => 3,
+            Kernels::Composed => 1,
+        };
+        for part in parts {
+            part.check_kernels(kernels, "cat")?;
+        }
+        Ok(Self { tensor: Tensor::cat(&tensors, axis)?.contiguous()?, kernels })
     }
 
-    /// `count` of the batch's items from `start` on.
-    ///
     /// # Errors
-    /// When the range exceeds the batch.
-    pub fn narrow_batch(&self, start: usize, count: usize) -> Result<Self> {
-        self.with(self.tensor.narrow(0, start, count)?)
+    /// When this activation is not for `kernels`.
+    pub(crate) fn check_kernels(&self, kernels: Kernels, op: &'static str) -> Result<()> {
+        if self.kernels == kernels { Ok(()) } else { Err(OpsError::MixedKernels { op }.into()) }
     }
 
-    pub(crate) fn channels_last(&self) -> bool {
-        self.channels_last
+    /// `values`, `[C]`, in a shape that broadcasts over this activation's tensor.
+    pub(crate) fn per_channel(&self, values: &Tensor) -> Result<Tensor> {
+        match self.kernels {
+            Kernels::Native => Ok(values.clone()),
+            Kernels::Composed => values.reshape((1, (), 1, 1)),
+        }
     }
 
     /// The tensor in this activation's own layout.
@@ -93,7 +119,7 @@ impl Activation {
     }
 
     /// Another tensor in the same layout.
-    pub(crate) fn with(&self, tensor: Tensor) -> Result<Self> {
-        Ok(Self { tensor, channels_last: self.channels_last })
+    pub(crate) fn with(&self, tensor: Tensor) -> Self {
+        Self { tensor, kernels: self.kernels }
     }
 }

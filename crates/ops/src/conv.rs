@@ -1,85 +1,57 @@
-use candle_core::{CpuStorage, CustomOp2, Error, Layout, Result, Shape, Tensor};
+//! 2-D convolutions.
 
-use crate::Activation;
-use crate::conv_kernel::{self as dense, DenseWeight, Geometry};
-use crate::depthwise_kernel as depthwise;
-use crate::half::multipliable;
-use crate::host::{Host, elements, output, zeros};
-use crate::input_gradient::{AdjointWeight, input_gradient};
-use crate::panels::Epilogue;
+use candle_core::{Result, Tensor};
 
-/// Zeros around the image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Padding {
-    /// As many on each side, as PyTorch has it.
-    Symmetric(usize),
-    /// TensorFlow's SAME: the output has `ceil(size / stride)` positions, and where the zeros cannot be shared
-    /// equally the bottom and the right get one more.
-    TfSame,
+use crate::activation::Activation;
+use crate::conv2d_config::Conv2dConfig;
+use crate::cpu::Convolution;
+use crate::geometry::Geometry;
+use crate::kernels::Kernels;
+use crate::{composed, cpu};
+
+/// 2-D convolution (cross-correlation) without bias.
+///
+/// # Shapes and units
+/// `x`: (N, C_in, H, W); `weight`: `[C_out, C_in / groups, k_h, k_w]`. Gives (N, C_out, H', W').
+///
+/// # Errors
+/// When the shapes do not fit each other.
+pub fn conv2d(x: &Activation, weight: &Tensor, config: &Conv2dConfig) -> Result<Activation> {
+    let geometry = Geometry::of(config, x.dims()?, weight)?;
+    let conv2d = match x.kernels() {
+        Kernels::Native => cpu::conv2d,
+        Kernels::Composed => composed::conv2d,
+    };
+    Ok(x.with(conv2d(x.tensor(), weight, &geometry, config.groups)?))
 }
 
-/// Geometry of a convolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Conv2dConfig {
-    /// Step in both directions, at least 1.
-    pub stride: usize,
-    /// Zeros around the input.
-    pub padding: Padding,
-    /// Groups of channels; as many as channels for a depthwise convolution.
-    pub groups: usize,
-}
-
-impl Conv2dConfig {
-    /// Stride 1, one group, `kernel / 2` zeros on each side: an odd kernel keeps the size.
-    pub const fn same(kernel: usize) -> Self {
-        Self { stride: 1, padding: Padding::Symmetric(kernel / 2), groups: 1 }
-    }
-
-    /// `(before, after)` zeros along one axis; stride and `size` are above 0.
-    fn pad(&self, size: usize, kernel: usize) -> (usize, usize) {
-        match self.padding {
-            Padding::Symmetric(p) => (p, p),
-            Padding::TfSame => {
-                let out = size.div_ceil(self.stride);
-                let total = ((out - 1) * self.stride + kernel).saturating_sub(size);
-                (total / 2, total - total / 2)
-            }
-        }
-    }
-
-    /// Works out the geometry of `weight` (`[C_out, C_in / groups, k_h, k_w]`) on `x` (`(N, C, H, W)`).
-    pub(crate) fn geometry(
-        &self,
-        (n, ci, h, w): (usize, usize, usize, usize),
-        weight: &Tensor,
-    ) -> Result<Geometry> {
-        let (co, ci_group, kh, kw) = weight.dims4()?;
-        let matches = self.stride > 0
-            && self.groups > 0
-            && ci_group * self.groups == ci
-            && co % self.groups == 0
-            && [h, w, ci, co, kh, kw].iter().all(|&size| size > 0);
-        let padding = matches
-            .then(|| (self.pad(h, kh), self.pad(w, kw)))
-            .filter(|((top, bottom), (left, right))| h + top + bottom >= kh && w + left + right >= kw);
-        let Some(((top, bottom), (left, right))) = padding else {
-            return Err(Error::Msg(format!(
-                "conv2d: weight {:?} does not fit input {:?} with {self:?}",
-                weight.dims(),
-                [n, ci, h, w]
-            ))
-            .bt());
-        };
-        let oh = (h + top + bottom - kh) / self.stride + 1;
-        let ow = (w + left + right - kw) / self.stride + 1;
-        Ok(Geometry { n, h, w, ci, oh, ow, co, kh, kw, stride: self.stride, top, left })
-    }
+/// Transposed 2-D convolution without bias: the gradient of [`conv2d`] with respect to its input,
+/// as an operator.
+///
+/// # Shapes and units
+/// `x`: (N, C_in, H, W); `weight`: `[C_in, C_out, k_h, k_w]`. `padding` zeros are cut from each
+/// side of the result, (N, C_out, (H - 1) stride + k_h - 2 padding, ...).
+///
+/// # Errors
+/// When the shapes do not fit each other.
+pub fn conv_transpose2d(
+    x: &Activation,
+    weight: &Tensor,
+    stride: usize,
+    padding: usize,
+) -> Result<Activation> {
+    let geometry = Geometry::transposed(x.dims()?, weight, stride, padding)?;
+    let conv_transpose2d = match x.kernels() {
+        Kernels::Native => cpu::conv_transpose2d,
+        Kernels::Composed => composed::conv_transpose2d,
+    };
+    Ok(x.with(conv_transpose2d(x.tensor(), weight, &geometry)?))
 }
 
 /// (N, C, H, W).
 type Dims = (usize, usize, usize, usize);
 
-/// Either kind of convolution with its geometry.
+/// Either kind of convolution with its settings.
 #[derive(Debug, Clone, Copy)]
 pub enum LayerKind {
     /// As [`conv2d`].
@@ -94,15 +66,16 @@ pub enum LayerKind {
 }
 
 impl LayerKind {
-    /// The kernels for `weight` on an input of `dims` (N, C, H, W), where there are some, and the result's dimensions.
+    /// The form of the convolution with `weight` on an input of `dims`, unless native kernels have
+    /// none, and the result's dimensions.
     pub(crate) fn convolution(&self, dims: Dims, weight: &Tensor) -> Result<(Option<Convolution>, Dims)> {
         match *self {
             Self::Conv(config) => {
-                let g = config.geometry(dims, weight)?;
-                Ok((Convolution::of(g, &config), (g.n, g.co, g.oh, g.ow)))
+                let g = Geometry::of(&config, dims, weight)?;
+                Ok((Convolution::of(g, config.groups), (g.n, g.co, g.oh, g.ow)))
             }
             Self::Transposed { stride, padding } => {
-                let g = transposed_geometry(dims, weight, stride, padding)?;
+                let g = Geometry::transposed(dims, weight, stride, padding)?;
                 Ok((Some(Convolution::Transposed(g)), (g.n, g.ci, g.h, g.w)))
             }
         }
@@ -113,222 +86,5 @@ impl LayerKind {
             Self::Conv(config) => conv2d(x, weight, config),
             Self::Transposed { stride, padding } => conv_transpose2d(x, weight, *stride, *padding),
         }
-    }
-}
-
-/// 2-D convolution (cross-correlation) without bias.
-///
-/// # Shapes and units
-/// `x`: (N, C_in, H, W); `weight`: `[C_out, C_in / groups, k_h, k_w]`. Gives (N, C_out, H', W').
-///
-/// # Errors
-/// When the shapes do not fit each other.
-pub fn conv2d(x: &Activation, weight: &Tensor, config: &Conv2dConfig) -> Result<Activation> {
-    let g = config.geometry(x.dims()?, weight)?;
-    if !x.channels_last() {
-        return x.with(compose_conv2d(x.tensor(), weight, config, &g)?);
-    }
-    if let Some(convolution) = Convolution::of(g, config) {
-        let (input, weight) = (x.tensor().contiguous()?, weight.contiguous()?);
-        return x.with(input.apply_op2(&weight, convolution)?);
-    }
-    // Grouped convolutions occur in none of our networks: one dense convolution a group.
-    let (per_in, per_out) = (g.ci / config.groups, g.co / config.groups);
-    let single = Conv2dConfig { groups: 1, ..*config };
-    let parts = (0..config.groups)
-        .map(|i| {
-            let part = x.with(x.tensor().narrow(3, i * per_in, per_in)?.contiguous()?)?;
-            conv2d(&part, &weight.narrow(0, i * per_out, per_out)?, &single)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    Activation::cat(&parts.iter().collect::<Vec<_>>())
-}
-
-/// Transposed 2-D convolution without bias: the gradient of [`conv2d`] with respect to its input, as an operator.
-///
-/// # Shapes and units
-/// `x`: (N, C_in, H, W); `weight`: `[C_in, C_out, k_h, k_w]`, `padding` zeros are cut from each side of the result:
-/// (N, C_out, (H - 1) stride + k_h - 2 padding, ...).
-///
-/// # Errors
-/// When the shapes do not fit each other.
-pub fn conv_transpose2d(
-    x: &Activation,
-    weight: &Tensor,
-    stride: usize,
-    padding: usize,
-) -> Result<Activation> {
-    let g = transposed_geometry(x.dims()?, weight, stride, padding)?;
-    if !x.channels_last() {
-        let (input, dtype) = (x.tensor(), x.dtype());
-        let weight = multipliable(&weight.to_dtype(dtype)?)?;
-        let y = multipliable(input)?.conv_transpose2d(&weight, padding, 0, stride, 1)?;
-        return x.with(y.to_dtype(dtype)?);
-    }
-    x.with(x.tensor().contiguous()?.apply_op2(&weight.contiguous()?, Convolution::Transposed(g))?)
-}
-
-/// The geometry of the convolution whose input gradient a transposed convolution is.
-fn transposed_geometry(
-    (n, ci, h, w): (usize, usize, usize, usize),
-    weight: &Tensor,
-    stride: usize,
-    padding: usize,
-) -> Result<Geometry> {
-    let (weight_in, co, kh, kw) = weight.dims4()?;
-    let size = |s: usize, k: usize| ((s.max(1) - 1) * stride + k).checked_sub(2 * padding).filter(|&v| v > 0);
-    let (Some(out_h), Some(out_w)) = (size(h, kh), size(w, kw)) else {
-        return Err(Error::Msg(format!("conv_transpose2d: padding {padding} leaves nothing")).bt());
-    };
-    if weight_in != ci || [stride, h, w, ci, co, kh, kw].contains(&0) {
-        return Err(Error::Msg(format!(
-            "conv_transpose2d: weight {:?} does not fit input {:?}",
-            weight.dims(),
-            [n, ci, h, w]
-        ))
-        .bt());
-    }
-    let (top, left) = (padding, padding);
-    Ok(Geometry { n, h: out_h, w: out_w, ci: co, oh: h, ow: w, co: ci, kh, kw, stride, top, left })
-}
-
-/// candle's own convolution, asked in the way in which its gradient is right: zeros are padded beforehand and
-/// rows and columns that no window reaches are cut, so that the size of the input gradient is never ambiguous. The
-/// weight is rounded to the type of `x`, whose result it has; its gradient comes back in its own.
-pub(crate) fn compose_conv2d(
-    x: &Tensor,
-    weight: &Tensor,
-    config: &Conv2dConfig,
-    g: &Geometry,
-) -> Result<Tensor> {
-    let fit = |x: Tensor, axis: usize, before: usize, size: usize, out: usize, kernel: usize| {
-        let reach = (out - 1) * config.stride + kernel;
-        let x = x.pad_with_zeros(axis, before, reach.saturating_sub(before + size))?;
-        x.narrow(axis, 0, reach)
-    };
-    let x = fit(x.clone(), 2, g.top, g.h, g.oh, g.kh)?;
-    let x = fit(x, 3, g.left, g.w, g.ow, g.kw)?;
-    let dtype = x.dtype();
-    let weight = multipliable(&weight.to_dtype(dtype)?)?;
-    multipliable(&x.contiguous()?)?.conv2d(&weight, 0, config.stride, 1, config.groups)?.to_dtype(dtype)
-}
-
-/// The three products of training, each for one of the forms that a convolution takes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Convolution {
-    Dense(Geometry),
-    Depthwise(Geometry),
-    /// The geometry is that of the convolution whose input gradient this is: its input is our output.
-    Transposed(Geometry),
-}
-
-impl Convolution {
-    /// The form for `weight`, unless it has several groups of several channels.
-    pub(crate) fn of(g: Geometry, config: &Conv2dConfig) -> Option<Self> {
-        match config.groups {
-            1 => Some(Self::Dense(g)),
-            groups if groups == g.ci && groups == g.co => Some(Self::Depthwise(g)),
-            _ => None,
-        }
-    }
-
-    /// `[N, H, W, C]` of the result.
-    pub(crate) fn output_shape(&self) -> (usize, usize, usize, usize) {
-        match self {
-            Self::Dense(g) | Self::Depthwise(g) => (g.n, g.oh, g.ow, g.co),
-            Self::Transposed(g) => (g.n, g.h, g.w, g.ci),
-        }
-    }
-
-    /// `[N, H, W, C]` of the input.
-    fn input_shape(&self) -> (usize, usize, usize, usize) {
-        match self {
-            Self::Dense(g) | Self::Depthwise(g) => (g.n, g.h, g.w, g.ci),
-            Self::Transposed(g) => (g.n, g.oh, g.ow, g.co),
-        }
-    }
-
-    /// Number of elements of the result.
-    pub(crate) fn output_len(&self) -> usize {
-        let (n, h, w, c) = self.output_shape();
-        n * h * w * c
-    }
-
-    /// Number of elements of the input.
-    pub(crate) fn input_len(&self) -> usize {
-        let (n, h, w, c) = self.input_shape();
-        n * h * w * c
-    }
-
-    /// Writes every element of `y`.
-    pub(crate) fn forward(&self, x: &[f32], weight: &[f32], y: &mut [f32]) {
-        let none = &Epilogue::NONE;
-        match self {
-            Self::Dense(g) => dense::forward(x, &DenseWeight::new(weight, g), g, none, y),
-            Self::Depthwise(g) => depthwise::forward(x, &depthwise::pack(weight, g), g, none, y),
-            Self::Transposed(g) => input_gradient(x, &AdjointWeight::new(weight, g), g, none, y),
-        }
-    }
-
-    /// Writes every element of `dx`.
-    pub(crate) fn input_gradient(&self, grad: &[f32], weight: &[f32], dx: &mut [f32]) {
-        let none = &Epilogue::NONE;
-        match self {
-            Self::Dense(g) => input_gradient(grad, &AdjointWeight::new(weight, g), g, none, dx),
-            Self::Depthwise(g) => depthwise::input_gradient(grad, &depthwise::pack(weight, g), g, dx),
-            Self::Transposed(g) => dense::forward(grad, &DenseWeight::new(weight, g), g, none, dx),
-        }
-    }
-
-    pub(crate) fn weight_gradient(&self, x: &[f32], grad: &[f32]) -> Vec<f32> {
-        match self {
-            Self::Dense(g) => dense::unpack(&dense::weight_gradient(x, grad, g), g),
-            Self::Depthwise(g) => depthwise::unpack(&depthwise::weight_gradient(x, grad, g), g),
-            Self::Transposed(g) => dense::unpack(&dense::weight_gradient(grad, x, g), g),
-        }
-    }
-}
-
-impl CustomOp2 for Convolution {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Dense(_) => "conv2d",
-            Self::Depthwise(_) => "depthwise_conv2d",
-            Self::Transposed(_) => "conv_transpose2d",
-        }
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let mut y = zeros(self.output_len());
-        self.forward(elements(s1, l1)?, elements(s2, l2)?, &mut y);
-        output(y, self.output_shape())
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        _res: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let grad = grad.contiguous()?;
-        let (x_host, weight_host, grad) = (Host::new(x)?, Host::new(weight)?, Host::new(&grad)?);
-        let gradient = |of: &Tensor, compute: &dyn Fn() -> Vec<f32>| {
-            of.track_op().then(|| Tensor::from_vec(compute(), of.shape(), of.device())).transpose()
-        };
-        Ok((
-            gradient(x, &|| {
-                let mut dx = zeros(self.input_len());
-                self.input_gradient(&grad, &weight_host, &mut dx);
-                dx
-            })?,
-            gradient(weight, &|| self.weight_gradient(&x_host, &grad))?,
-        ))
     }
 }

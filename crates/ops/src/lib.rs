@@ -1,16 +1,32 @@
-//! Operators for convolutional networks in candle, with gradients that are right and a CPU path that is fast.
+//! Operators for convolutional networks in candle, with gradients that are right and a CPU path
+//! that is fast.
 //!
-//! Every function here takes and gives candle tensors, records itself for `backward`, and picks its path by what it
-//! is given: f32 on a CPU runs kernels of this crate; any other device or dtype runs candle's own operators where
-//! those are right, and a composed form where their gradient is wrong or missing. `FMAM_OPS=candle` in the
-//! environment forces the second path everywhere, for comparison.
+//! Every function here takes and gives candle tensors and records itself for `backward`. Each
+//! operator has two implementations with equal signatures: `cpu` holds kernels for f32 on a CPU,
+//! `composed` holds compositions of candle's operators for every other device and type. A
+//! [`Kernels`] value chooses. An [`Activation`] carries the value through a network; an operator on
+//! plain tensors takes it in the form that ends in `_with`. Without a value an operator runs the
+//! default of the process, [`Kernels::Native`] unless the program calls [`set_default_kernels`].
+//! This crate reads no environment variable.
 //!
-//! An activation may be bf16 while parameters are f32: convolutions round copies of their weights, normalisations compute
-//! in f32, and each result is rounded to the type of the activation. Gradients have the type of what they belong to.
+//! Inside a network, activations are [`Activation`]s: channels last for native kernels, channels
+//! first for composed ones. Outside, tensors are `[N, C, H, W]` as everyone expects;
+//! [`Activation::from_nchw`] and [`Activation::to_nchw`] convert once at each end.
 //!
-//! Inside a network, activations are [`Activation`]s: channels last on the CPU path, channels first elsewhere.
-//! Outside, tensors are `[N, C, H, W]` as everyone expects; [`Activation::from_nchw`] and [`Activation::to_nchw`]
-//! convert once at each end.
+//! An activation may be bf16 while parameters are f32: convolutions round copies of their weights,
+//! normalisations compute in f32, and each result is rounded to the type of the activation. A
+//! gradient has the type of its tensor.
+//!
+//! Modules in reading order:
+//!
+//! - `kernels`, `activation`: the choice of the implementation, and the value that carries it.
+//! - `conv2d_config`, `geometry`, `nonlinearity`, `separable`: the settings of operators and the
+//!   numbers that follow from them.
+//! - `conv`, `norm`, `pointwise`, `pool`: operators on activations. `resample`, `blur`, `cosine`:
+//!   operators on maps. Each checks its arguments and calls `cpu` or `composed`.
+//! - `fused`: several layers, in training and frozen, as one operator of native kernels; composed
+//!   kernels run the layers one by one.
+//! - `optim`: optimizers. `process`: settings of the whole process.
 //!
 //! This crate knows nothing of anomalies and depends on no other crate of the workspace.
 //!
@@ -32,40 +48,35 @@
 
 mod activation;
 mod blur;
-mod buffer;
+mod composed;
 mod conv;
-mod conv_kernel;
-mod conv_norm;
+mod conv2d_config;
 mod cosine;
-mod depthwise_kernel;
-mod frozen_chain;
-mod frozen_conv;
-mod gemm;
-mod half;
-mod host;
-mod inference;
-mod input_gradient;
+mod cpu;
+mod error;
+mod fused;
+mod geometry;
+mod kernels;
+mod nonlinearity;
 mod norm;
-mod normalizer;
 mod optim;
-mod panels;
 mod pointwise;
 mod pool;
 mod process;
 mod resample;
-mod winograd;
-mod winograd_gradient;
+mod separable;
 
 pub use activation::Activation;
-pub use blur::gaussian_blur;
-pub use conv::{Conv2dConfig, LayerKind, Padding, conv_transpose2d, conv2d};
-pub use conv_norm::{TrainLayer, train_layers};
-pub use cosine::cosine_distance;
-pub use frozen_chain::frozen_layers;
-pub use frozen_conv::FrozenConv2d;
+pub use blur::{gaussian_blur, gaussian_blur_with};
+pub use conv::{LayerKind, conv_transpose2d, conv2d};
+pub use conv2d_config::{Conv2dConfig, Padding};
+pub use cosine::{cosine_distance, cosine_distance_with};
+pub use fused::{FrozenConv2d, TrainLayer, frozen_layers, train_layers};
+pub use kernels::{Kernels, default_kernels, set_default_kernels};
+pub use nonlinearity::Nonlinearity;
 pub use norm::{BatchStatistics, batch_norm, batch_norm_train};
 pub use optim::{Adam, AdamConfig, Optimizer, OptimizerState, Sgd, SgdConfig};
-pub use pointwise::{Nonlinearity, add_nonlinearity, channel_affine, nonlinearity};
+pub use pointwise::{add_nonlinearity, channel_affine, nonlinearity};
 pub use pool::max_pool2d;
 pub use process::{on_workers, tune_process};
-pub use resample::{upsample_bilinear, upsample_nearest};
+pub use resample::{upsample_bilinear, upsample_bilinear_with, upsample_nearest};

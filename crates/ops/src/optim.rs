@@ -1,10 +1,11 @@
-use std::cell::RefCell;
+//! Optimizers.
 
 use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, Error, InplaceOp2, Layout, Result, Tensor, Var};
-use rayon::prelude::*;
+use candle_core::{Error, Result, Tensor, Var};
 
-use crate::host::{elements, is_native, vectorized};
+use crate::cpu;
+use crate::error::OpsError;
+use crate::kernels::{Kernels, default_kernels};
 
 /// Changes variables along their gradients.
 pub trait Optimizer {
@@ -17,13 +18,13 @@ pub trait Optimizer {
     /// Sets the learning rate of the following steps.
     fn set_learning_rate(&mut self, learning_rate: f64);
 
-    /// What makes up the whole state together with the variables: save both to go on later.
+    /// The state beside the variables: a program that saves both can go on later.
     ///
     /// # Errors
     /// When the device fails.
     fn state(&self) -> Result<OptimizerState>;
 
-    /// Goes back to what [`Optimizer::state`] gave.
+    /// Goes back to a state that [`Optimizer::state`] gave.
     ///
     /// # Errors
     /// When the number of tensors or a shape differs.
@@ -58,25 +59,32 @@ impl Default for AdamConfig {
     }
 }
 
-/// Adam with bias correction (Kingma and Ba 2015), as `torch.optim.Adam` computes it. On the CPU path a step reads and
-/// writes each parameter and average once.
+/// Adam with bias correction (Kingma and Ba 2015), as `torch.optim.Adam` computes it. With native
+/// kernels a step reads and writes each parameter and average once.
 #[derive(Debug)]
 pub struct Adam {
     config: AdamConfig,
     vars: Vec<Var>,
     /// Mean of the gradients and of their squares.
-    moments: Vec<[Average; 2]>,
+    moments: Vec<Averages<2>>,
     steps: usize,
 }
 
 impl Adam {
-    /// An optimizer of `vars`, before its first step.
+    /// [`Adam::with_kernels`] for the default kernels.
     ///
     /// # Errors
     /// When the device fails.
     pub fn new(vars: Vec<Var>, config: AdamConfig) -> Result<Self> {
-        let zeros = |var: &Var| Ok([Average::zeros(var)?, Average::zeros(var)?]);
-        let moments = vars.iter().map(zeros).collect::<Result<_>>()?;
+        Self::with_kernels(vars, config, default_kernels())
+    }
+
+    /// An optimizer of `vars`, before its first step.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn with_kernels(vars: Vec<Var>, config: AdamConfig, kernels: Kernels) -> Result<Self> {
+        let moments = vars.iter().map(|var| Averages::zeros(var, kernels)).collect::<Result<_>>()?;
         Ok(Self { config, vars, moments, steps: 0 })
     }
 }
@@ -91,27 +99,23 @@ impl Optimizer for Adam {
         for (var, moments) in self.vars.iter().zip(&mut self.moments) {
             let Some(grad) = grads.get(var) else { continue };
             match moments {
-                [Average::Host(mean), Average::Host(square)] => {
-                    let averages = RefCell::new([mean.as_mut_slice(), square.as_mut_slice()]);
+                Averages::Native(moments) => {
                     let [b1, b2, step, root, epsilon, decay] =
                         [b1, b2, step, root, epsilon, weight_decay].map(|v| v as f32);
-                    let update = |p: &mut f32, g: f32, [m, s]: [&mut f32; 2]| {
+                    cpu::update("adam", var, grad, moments, |p: &mut f32, g: f32, [m, s]| {
                         let g = g + decay * *p;
                         *m = b1 * *m + (1.0 - b1) * g;
                         *s = b2 * *s + (1.0 - b2) * g * g;
                         *p -= step * *m / (s.sqrt() / root + epsilon);
-                    };
-                    var.inplace_op2(&grad.contiguous()?, &Step { name: "adam", averages, update })?;
+                    })?;
                 }
-                [Average::Device(mean), Average::Device(square)] => {
+                Averages::Composed([mean, square]) => {
                     let grad = decayed(grad, var, weight_decay)?;
                     *mean = ((&*mean * b1)? + (&grad * (1.0 - b1))?)?;
                     *square = ((&*square * b2)? + (grad.sqr()? * (1.0 - b2))?)?;
                     let denominator = ((square.sqrt()? / root)? + epsilon)?;
                     var.set(&var.detach().sub(&(mean.div(&denominator)? * step)?)?)?;
                 }
-                // Both are made for one variable.
-                _ => return Err(Error::Msg("adam: averages of two kinds".into()).bt()),
             }
         }
         Ok(())
@@ -122,20 +126,11 @@ impl Optimizer for Adam {
     }
 
     fn state(&self) -> Result<OptimizerState> {
-        let averages =
-            self.vars.iter().zip(&self.moments).flat_map(|(var, m)| m.iter().map(move |m| (var, m)));
-        let tensors = averages.map(|(var, average)| average.tensor(var)).collect::<Result<_>>()?;
-        Ok(OptimizerState { steps: self.steps, tensors })
+        Ok(OptimizerState { steps: self.steps, tensors: Averages::tensors(&self.moments, &self.vars)? })
     }
 
     fn restore(&mut self, state: &OptimizerState) -> Result<()> {
-        check_state(state, self.vars.iter().flat_map(|var| [var, var]))?;
-        let pairs = self.vars.iter().zip(state.tensors.chunks_exact(2));
-        self.moments = pairs
-            .map(|(var, pair)| {
-                Ok([Average::from_tensor(&pair[0], var)?, Average::from_tensor(&pair[1], var)?])
-            })
-            .collect::<Result<_>>()?;
+        self.moments = Averages::restored(&self.moments, &self.vars, &state.tensors)?;
         self.steps = state.steps;
         Ok(())
     }
@@ -152,23 +147,31 @@ pub struct SgdConfig {
     pub weight_decay: f64,
 }
 
-/// Stochastic gradient descent with momentum, as `torch.optim.SGD` computes it (no dampening, not Nesterov). On the CPU
-/// path a step reads and writes each parameter and velocity once.
+/// Stochastic gradient descent with momentum, as `torch.optim.SGD` computes it (no dampening, not
+/// Nesterov). With native kernels a step reads and writes each parameter and velocity once.
 #[derive(Debug)]
 pub struct Sgd {
     config: SgdConfig,
     vars: Vec<Var>,
-    velocities: Vec<Average>,
+    velocities: Vec<Averages<1>>,
     steps: usize,
 }
 
 impl Sgd {
-    /// An optimizer of `vars`, before its first step.
+    /// [`Sgd::with_kernels`] for the default kernels.
     ///
     /// # Errors
     /// When the device fails.
     pub fn new(vars: Vec<Var>, config: SgdConfig) -> Result<Self> {
-        let velocities = vars.iter().map(Average::zeros).collect::<Result<_>>()?;
+        Self::with_kernels(vars, config, default_kernels())
+    }
+
+    /// An optimizer of `vars`, before its first step.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn with_kernels(vars: Vec<Var>, config: SgdConfig, kernels: Kernels) -> Result<Self> {
+        let velocities = vars.iter().map(|var| Averages::zeros(var, kernels)).collect::<Result<_>>()?;
         Ok(Self { config, vars, velocities, steps: 0 })
     }
 }
@@ -180,16 +183,14 @@ impl Optimizer for Sgd {
         for (var, velocity) in self.vars.iter().zip(&mut self.velocities) {
             let Some(grad) = grads.get(var) else { continue };
             match velocity {
-                Average::Host(velocity) => {
-                    let averages = RefCell::new([velocity.as_mut_slice()]);
+                Averages::Native(velocity) => {
                     let [rate, momentum, decay] = [learning_rate, momentum, weight_decay].map(|v| v as f32);
-                    let update = |p: &mut f32, g: f32, [v]: [&mut f32; 1]| {
+                    cpu::update("sgd", var, grad, velocity, |p: &mut f32, g: f32, [v]| {
                         *v = momentum * *v + (g + decay * *p);
                         *p -= rate * *v;
-                    };
-                    var.inplace_op2(&grad.contiguous()?, &Step { name: "sgd", averages, update })?;
+                    })?;
                 }
-                Average::Device(velocity) => {
+                Averages::Composed([velocity]) => {
                     let grad = decayed(grad, var, weight_decay)?;
                     *velocity = ((&*velocity * momentum)? + grad)?;
                     var.set(&var.detach().sub(&(&*velocity * learning_rate)?)?)?;
@@ -204,105 +205,88 @@ impl Optimizer for Sgd {
     }
 
     fn state(&self) -> Result<OptimizerState> {
-        let averages = self.vars.iter().zip(&self.velocities);
-        let tensors = averages.map(|(var, average)| average.tensor(var)).collect::<Result<_>>()?;
-        Ok(OptimizerState { steps: self.steps, tensors })
+        Ok(OptimizerState { steps: self.steps, tensors: Averages::tensors(&self.velocities, &self.vars)? })
     }
 
     fn restore(&mut self, state: &OptimizerState) -> Result<()> {
-        check_state(state, self.vars.iter())?;
-        let pairs = self.vars.iter().zip(&state.tensors);
-        self.velocities = pairs.map(|(var, t)| Average::from_tensor(t, var)).collect::<Result<_>>()?;
+        self.velocities = Averages::restored(&self.velocities, &self.vars, &state.tensors)?;
         self.steps = state.steps;
         Ok(())
     }
 }
 
-/// A running average over steps, where the variable's path needs it.
+/// `N` running averages of one variable, in the form in which the kernels of the variable change
+/// them.
 #[derive(Debug)]
-enum Average {
-    Host(Vec<f32>),
-    Device(Tensor),
+enum Averages<const N: usize> {
+    Native([Vec<f32>; N]),
+    Composed([Tensor; N]),
 }
 
-impl Average {
-    fn zeros(var: &Var) -> Result<Self> {
-        Self::from_tensor(&var.zeros_like()?.detach(), var)
+impl<const N: usize> Averages<N> {
+    fn zeros(var: &Var, kernels: Kernels) -> Result<Self> {
+        Ok(match kernels.on(var) {
+            Kernels::Native => Self::Native(std::array::from_fn(|_| vec![0.0; var.elem_count()])),
+            Kernels::Composed => {
+                let zeros = var.zeros_like()?.detach();
+                Self::Composed(std::array::from_fn(|_| zeros.clone()))
+            }
+        })
     }
 
-    fn from_tensor(tensor: &Tensor, var: &Var) -> Result<Self> {
-        let tensor = tensor.detach().to_dtype(var.dtype())?.to_device(var.device())?;
-        Ok(if is_native(var) { Self::Host(tensor.flatten_all()?.to_vec1()?) } else { Self::Device(tensor) })
-    }
-
-    fn tensor(&self, var: &Var) -> Result<Tensor> {
-        match self {
-            Self::Host(values) => Tensor::from_slice(values, var.shape(), var.device()),
-            Self::Device(tensor) => Ok(tensor.clone()),
-        }
-    }
-}
-
-/// One pass over a parameter, its gradient and its `N` averages.
-struct Step<'a, F, const N: usize> {
-    name: &'static str,
-    averages: RefCell<[&'a mut [f32]; N]>,
-    update: F,
-}
-
-impl<F, const N: usize> InplaceOp2 for Step<'_, F, N>
-where
-    F: Fn(&mut f32, f32, [&mut f32; N]) + Sync,
-{
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn cpu_fwd(&self, s1: &mut CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<()> {
-        let (CpuStorage::F32(parameter), Some((start, end))) = (s1, l1.contiguous_offsets()) else {
-            return Err(Error::RequiresContiguous { op: self.name }.bt());
-        };
-        let (mut parameter, mut grad) = (&mut parameter[start..end], elements(s2, l2)?);
-        let mut averages = self.averages.borrow_mut();
-        let mut averages = averages.each_mut().map(|average| &mut **average);
-        // Pieces for all threads, cut by hand: there is one slice for each average.
-        let mut pieces = Vec::with_capacity(grad.len().div_ceil(PIECE));
-        while !grad.is_empty() {
-            let at = grad.len().min(PIECE);
-            let p = parameter.split_off_mut(..at).unwrap_or_default();
-            let g = grad.split_off(..at).unwrap_or_default();
-            pieces.push((p, g, averages.each_mut().map(|a| a.split_off_mut(..at).unwrap_or_default())));
-        }
-        let update = &self.update;
-        pieces.into_par_iter().for_each(|(p, g, mut averages)| {
-            vectorized(|| {
-                for i in 0..g.len() {
-                    update(&mut p[i], g[i], averages.each_mut().map(|a| &mut a[i]));
+    /// The averages of `vars`, `N` tensors for each.
+    fn tensors(averages: &[Self], vars: &[Var]) -> Result<Vec<Tensor>> {
+        let mut tensors = Vec::with_capacity(N * vars.len());
+        for (averages, var) in averages.iter().zip(vars) {
+            match averages {
+                Self::Native(averages) => {
+                    for values in averages {
+                        tensors.push(Tensor::from_slice(values, var.shape(), var.device())?);
+                    }
                 }
-            });
-        });
-        Ok(())
+                Self::Composed(averages) => tensors.extend(averages.iter().cloned()),
+            }
+        }
+        Ok(tensors)
+    }
+
+    /// Averages of `vars` with the values of `tensors`, in the forms of `averages`.
+    fn restored(averages: &[Self], vars: &[Var], tensors: &[Tensor]) -> Result<Vec<Self>> {
+        let (expected, actual) = (N * vars.len(), tensors.len());
+        if actual != expected {
+            return Err(OpsError::OptimizerState { expected, actual }.into());
+        }
+        let groups = averages.iter().zip(vars).zip(tensors.chunks_exact(N));
+        groups.map(|((averages, var), tensors)| averages.with_values(var, tensors)).collect()
+    }
+
+    /// The same form with the values of `N` tensors.
+    fn with_values(&self, var: &Var, tensors: &[Tensor]) -> Result<Self> {
+        if let Some(tensor) = tensors.iter().find(|tensor| tensor.dims() != var.dims()) {
+            let (expected, got) = (var.shape().clone(), tensor.shape().clone());
+            return Err(Error::UnexpectedShape { msg: "optimizer state".into(), expected, got }.bt());
+        }
+        let tensor = |k: usize| tensors[k].detach().to_dtype(var.dtype())?.to_device(var.device());
+        Ok(match self {
+            Self::Native(_) => {
+                let mut values: [Vec<f32>; N] = std::array::from_fn(|_| Vec::new());
+                for (k, values) in values.iter_mut().enumerate() {
+                    *values = tensor(k)?.flatten_all()?.to_vec1()?;
+                }
+                Self::Native(values)
+            }
+            Self::Composed(averages) => {
+                let mut averages = averages.clone();
+                for (k, average) in averages.iter_mut().enumerate() {
+                    *average = tensor(k)?;
+                }
+                Self::Composed(averages)
+            }
+        })
     }
 }
-
-/// Elements to a parallel piece.
-const PIECE: usize = 1 << 15;
 
 fn decayed(grad: &Tensor, var: &Var, weight_decay: f64) -> Result<Tensor> {
     let grad = grad.detach();
     if weight_decay == 0.0 { Ok(grad) } else { grad + (var.detach() * weight_decay)? }
-}
-
-fn check_state<'a>(state: &OptimizerState, vars: impl Iterator<Item = &'a Var>) -> Result<()> {
-    let expected: Vec<&[usize]> = vars.map(|var| var.dims()).collect();
-    let actual: Vec<&[usize]> = state.tensors.iter().map(Tensor::dims).collect();
-    if expected == actual {
-        return Ok(());
-    }
-    Err(Error::Msg(format!(
-        "optimizer state does not fit: {} tensors of the wrong number or shape, expected {}",
-        actual.len(),
-        expected.len()
-    ))
-    .bt())
 }

@@ -1,12 +1,13 @@
-//! Settings of the whole process that training on a CPU profits from.
+//! Settings of the whole process that make training on a CPU faster.
 
 /// Makes the process ready for training on a CPU; a program calls this first in `main`.
 ///
-/// - candle's own elementwise operators stay on the calling thread: their pool of spinning workers competes with rayon's
-///   for the same cores and cost a quarter of a training step on two cores. Done only while the process has a single
-///   thread, where that can be told (Linux), and where the user has not set `CANDLE_NUM_THREADS`.
-/// - glibc's allocator keeps freed blocks for the next step instead of giving their pages back to the system, which
-///   would then be cleared again at every step.
+/// - candle's own elementwise operators stay on the calling thread: their pool of spinning workers
+///   competes with rayon's for the same cores and cost a quarter of a training step on two cores.
+///   The setting is made only while the process has a single thread, where that can be told (Linux),
+///   and where the user has not set `CANDLE_NUM_THREADS`.
+/// - glibc's allocator keeps freed blocks for the next step. Pages that it gave back to the system
+///   would be cleared again at every step.
 ///
 /// `docs/benchmarks.md` has the figures.
 pub fn tune_process() {
@@ -14,9 +15,9 @@ pub fn tune_process() {
     keep_freed_memory();
 }
 
-/// Runs `work` on one of rayon's threads. Each operator of this crate shares its work among them: called from a thread
-/// that is none of theirs, it hands the work over and sleeps until it is done, and a training step does that hundreds of
-/// times. Inside of this function it happens once.
+/// Runs `work` on one of rayon's threads. Each operator of this crate shares its work among rayon's
+/// threads. An operator called from another thread hands its work over and sleeps until the work is
+/// done, hundreds of times in a training step. Inside this function the handover happens once.
 ///
 /// `work` must not wait for another thread that needs rayon itself.
 pub fn on_workers<R: Send>(work: impl FnOnce() -> R + Send) -> R {
@@ -28,8 +29,8 @@ fn keep_candle_on_one_thread() {
     const SWITCH: &str = "CANDLE_NUM_THREADS";
     let threads = std::fs::read_dir("/proc/self/task").map_or(usize::MAX, Iterator::count);
     if threads == 1 && std::env::var_os(SWITCH).is_none() {
-        // SAFETY: setting a variable races with other threads that read the environment, and this process has no
-        // other thread: its only one is here.
+        // SAFETY: setting a variable races with other threads that read the environment, and this
+        // process has no other thread: its only one is here.
         unsafe { std::env::set_var(SWITCH, "1") }
     }
 }
@@ -37,11 +38,12 @@ fn keep_candle_on_one_thread() {
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code, reason = "mallopt is a C function; see the safety argument below")]
 fn keep_freed_memory() {
-    // SAFETY: mallopt takes two integers, may be called at any time from any thread (it locks the arena), and these
-    // parameters change when memory is requested and returned, never what has been handed out.
+    // SAFETY: mallopt takes two integers, may be called at any time from any thread (it locks the
+    // arena), and these parameters change when memory is requested and returned, never what has
+    // been handed out.
     let set = |parameter, value| unsafe { libc::mallopt(parameter, value) != 0 };
-    // Older versions of glibc refuse more than 32 MiB. Without a threshold the others would do harm: setting one of
-    // them ends glibc's own adaptation.
+    // Older versions of glibc refuse more than 32 MiB. Without a threshold the other parameters
+    // would do harm: setting one of them ends glibc's own adaptation.
     if set(libc::M_MMAP_THRESHOLD, 1 << 30) || set(libc::M_MMAP_THRESHOLD, 32 << 20) {
         set(libc::M_TRIM_THRESHOLD, i32::MAX);
         set(libc::M_TOP_PAD, 1 << 26);

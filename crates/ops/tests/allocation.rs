@@ -1,4 +1,5 @@
-//! What a training step allocates once it has warmed up. A program of its own, for the allocator that counts.
+//! Allocations of a training step once it has warmed up. The test is a program of its own, for the
+//! allocator that counts.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(unsafe_code, reason = "an allocator is unsafe by its trait; it hands everything on to the system's")]
@@ -17,7 +18,8 @@ const LARGE_FROM: usize = 1 << 17;
 
 struct Counting;
 
-// SAFETY: every call goes to the system allocator with the same arguments; counting touches no memory of it.
+// SAFETY: every call goes to the system allocator with the same arguments; counting touches no
+// memory of it.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if layout.size() >= LARGE_FROM {
@@ -95,6 +97,7 @@ fn count_allocations() {
     let map = |channels: usize| 2 * 32 * 32 * channels * size_of::<f32>();
     // Inside: two convolutions' results, two layers' results, and two gradients at a time.
     assert!(cold - warm >= 4 * map(HIDDEN), "{cold} bytes at first, {warm} then");
-    // Outside, candle's: the result, the input's gradient, the zeros and sums of its gradient store, and copies.
+    // Outside, candle's: the result, the input's gradient, the zeros and sums of its gradient
+    // store, and copies.
     assert!(warm <= 16 * map(16), "{warm} bytes, a map has {}", map(16));
 }

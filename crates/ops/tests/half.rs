@@ -25,7 +25,8 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// A result and the gradients of the input and the parameters; the result is of the type `dtype` as the input is.
+/// A result and the gradients of the input and the parameters; the result is of the type `dtype` as
+/// the input is.
 fn run(
     dtype: DType,
     input: &Tensor,
@@ -48,7 +49,8 @@ fn run(
     (values(&y), vars.iter().map(gradient).collect())
 }
 
-/// How far results may be off, as a share of them, and by how much the cosine of gradients may miss 1.
+/// Upper bounds of the error of results, as a share of them, and of the difference between the
+/// cosine of gradients and 1.
 type Bounds = [f64; 2];
 const CLOSE: Bounds = [1e-2, 1e-3];
 /// Of what has a kink: a value that rounding moves over it has another gradient there.

@@ -1,5 +1,5 @@
-//! Every operator against values and gradients that PyTorch computed in f64, on both paths: f32 runs the kernels of
-//! this crate, f64 the composed form that a GPU would run.
+//! Every operator against values and gradients that PyTorch computed in f64: native kernels in f32,
+//! and composed ones, which a GPU runs, in f32 and f64.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helper functions too")]
 
@@ -7,27 +7,31 @@ mod support;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use fmam_ops::{
-    Activation, Adam, AdamConfig, Conv2dConfig, FrozenConv2d, Nonlinearity, Optimizer, Padding, Sgd,
-    SgdConfig, batch_norm, batch_norm_train, conv_transpose2d, conv2d, cosine_distance, gaussian_blur,
-    max_pool2d, nonlinearity, upsample_bilinear, upsample_nearest,
+    Activation, Adam, AdamConfig, Conv2dConfig, FrozenConv2d, Kernels, Nonlinearity, Optimizer, Padding, Sgd,
+    SgdConfig, batch_norm, batch_norm_train, conv_transpose2d, conv2d, cosine_distance_with,
+    gaussian_blur_with, max_pool2d, nonlinearity, upsample_bilinear_with, upsample_nearest,
 };
 use support::{Case, assert_close, cases, read};
 
-const PATHS: [(DType, f64); 2] = [(DType::F32, 2e-5), (DType::F64, 1e-9)];
+const PATHS: [(DType, Kernels, f64); 3] = [
+    (DType::F32, Kernels::Native, 2e-5),
+    (DType::F32, Kernels::Composed, 2e-5),
+    (DType::F64, Kernels::Composed, 1e-9),
+];
 
 /// Runs `forward` on every case of `file` for which it answers, and compares output and gradients.
-fn check(file: &str, forward: impl Fn(&Case, &dyn Fn(&str) -> Tensor) -> Option<Result<Tensor>>) {
+fn check(file: &str, forward: impl Fn(&Case, Kernels, &dyn Fn(&str) -> Tensor) -> Option<Result<Tensor>>) {
     let mut checked = 0;
     for case in cases(file) {
-        for (dtype, tolerance) in PATHS {
+        for (dtype, kernels, tolerance) in PATHS {
             let vars: std::collections::BTreeMap<&str, Var> = case
                 .inputs
                 .iter()
                 .map(|(name, f)| (name.as_str(), Var::from_tensor(&f.tensor(dtype)).unwrap()))
                 .collect();
             let input = |name: &str| vars[name].as_tensor().clone();
-            let what = format!("{} {dtype:?}", case.name);
-            let Some(output) = forward(&case, &input) else { continue };
+            let what = format!("{} {dtype:?} {kernels:?}", case.name);
+            let Some(output) = forward(&case, kernels, &input) else { continue };
             let output = output.unwrap_or_else(|e| panic!("{what}: {e}"));
             assert_eq!(output.dims(), case.output.shape, "{what}");
             assert_close(&what, &output, &case.output.data, tolerance);
@@ -64,8 +68,8 @@ fn with_bias(case: &Case, y: Tensor, input: &dyn Fn(&str) -> Tensor) -> Result<T
 #[test]
 fn convolution() {
     for file in ["conv2d_dense", "conv2d_same", "conv2d_grouped"] {
-        check(file, |case, input| {
-            let y = Activation::from_nchw(&input("x"))
+        check(file, |case, kernels, input| {
+            let y = Activation::from_nchw_with(&input("x"), kernels)
                 .and_then(|x| conv2d(&x, &input("weight"), &conv_config(case)))
                 .and_then(|y| y.to_nchw());
             Some(y.and_then(|y| with_bias(case, y, input)))
@@ -77,7 +81,7 @@ fn convolution() {
 fn frozen_convolution_gives_the_same_values() {
     for file in ["conv2d_dense", "conv2d_same", "conv2d_grouped"] {
         for case in cases(file) {
-            for (dtype, tolerance) in PATHS {
+            for (dtype, kernels, tolerance) in PATHS {
                 let input = |name: &str| case.inputs[name].tensor(dtype);
                 let bias = case.inputs.contains_key("bias").then(|| input("bias"));
                 let conv = FrozenConv2d::new(
@@ -87,7 +91,7 @@ fn frozen_convolution_gives_the_same_values() {
                     Nonlinearity::Relu6,
                 )
                 .unwrap();
-                let y = conv.forward(&Activation::from_nchw(&input("x")).unwrap()).unwrap();
+                let y = conv.forward(&Activation::from_nchw_with(&input("x"), kernels).unwrap()).unwrap();
                 let expected: Vec<f64> = case.output.data.iter().map(|v| v.clamp(0.0, 6.0)).collect();
                 assert_close(&case.name, &y.to_nchw().unwrap(), &expected, tolerance);
             }
@@ -97,8 +101,8 @@ fn frozen_convolution_gives_the_same_values() {
 
 #[test]
 fn transposed_convolution() {
-    check("conv_transpose2d", |case, input| {
-        let y = Activation::from_nchw(&input("x"))
+    check("conv_transpose2d", |case, kernels, input| {
+        let y = Activation::from_nchw_with(&input("x"), kernels)
             .and_then(|x| conv_transpose2d(&x, &input("weight"), case.size("stride"), case.size("padding")))
             .and_then(|y| y.to_nchw());
         Some(y.and_then(|y| with_bias(case, y, input)))
@@ -107,8 +111,8 @@ fn transposed_convolution() {
 
 #[test]
 fn batch_normalisation() {
-    check("batch_norm", |case, input| {
-        let x = Activation::from_nchw(&input("x")).unwrap();
+    check("batch_norm", |case, kernels, input| {
+        let x = Activation::from_nchw_with(&input("x"), kernels).unwrap();
         let epsilon = case.params["eps"].as_f64().unwrap();
         let dtype = x.dtype();
         let y = if case.params["training"] == true {
@@ -138,9 +142,9 @@ fn batch_normalisation() {
 
 #[test]
 fn max_pooling() {
-    check("pool", |case, input| {
+    check("pool", |case, kernels, input| {
         (case.op == "max_pool2d").then(|| {
-            let x = Activation::from_nchw(&input("x"))?;
+            let x = Activation::from_nchw_with(&input("x"), kernels)?;
             max_pool2d(&x, case.size("kernel"), case.size("stride"), case.size("padding"))?.to_nchw()
         })
     });
@@ -148,7 +152,7 @@ fn max_pooling() {
 
 #[test]
 fn nonlinearities() {
-    check("activation", |case, input| {
+    check("activation", |case, kernels, input| {
         let kind = match case.op.as_str() {
             "relu" => Nonlinearity::Relu,
             "relu6" => Nonlinearity::Relu6,
@@ -157,14 +161,17 @@ fn nonlinearities() {
         let x = input("x");
         // Fixtures may have any rank; an activation has four axes.
         let flat = x.reshape((1, 1, 1, ())).unwrap();
-        let y = nonlinearity(&Activation::from_nchw(&flat).unwrap(), kind).unwrap().to_nchw().unwrap();
+        let y = nonlinearity(&Activation::from_nchw_with(&flat, kernels).unwrap(), kind)
+            .unwrap()
+            .to_nchw()
+            .unwrap();
         Some(y.reshape(x.shape()))
     });
 }
 
 #[test]
 fn upsampling() {
-    check("upsample", |case, input| {
+    check("upsample", |case, kernels, input| {
         let size: Vec<usize> = serde_json::from_value(case.params["size"].clone()).unwrap();
         let x = input("x");
         if case.params["mode"] == "nearest" {
@@ -172,20 +179,22 @@ fn upsampling() {
             return (size[0].is_multiple_of(h) && size[0] / h * w == size[1])
                 .then(|| upsample_nearest(&x, size[0] / h));
         }
-        Some(upsample_bilinear(&x, size[0], size[1], case.params["align_corners"] == true))
+        Some(upsample_bilinear_with(&x, size[0], size[1], case.params["align_corners"] == true, kernels))
     });
 }
 
 #[test]
 fn blur_is_scipys() {
-    check("gaussian_blur", |case, input| {
-        Some(gaussian_blur(&input("x"), case.params["sigma"].as_f64().unwrap()))
+    check("gaussian_blur", |case, kernels, input| {
+        Some(gaussian_blur_with(&input("x"), case.params["sigma"].as_f64().unwrap(), kernels))
     });
 }
 
 #[test]
 fn cosine_distances() {
-    check("cosine_distance", |_, input| Some(cosine_distance(&input("a"), &input("b"))));
+    check("cosine_distance", |_, kernels, input| {
+        Some(cosine_distance_with(&input("a"), &input("b"), kernels))
+    });
 }
 
 #[test]
@@ -194,7 +203,7 @@ fn optimizers_walk_pytorchs_path() {
     for case in file["cases"].as_array().unwrap() {
         let p = |key: &str| case["params"][key].as_f64().unwrap_or(0.0);
         let fixture = |v: &serde_json::Value| serde_json::from_value::<support::Fixture>(v.clone()).unwrap();
-        for (dtype, tolerance) in PATHS {
+        for (dtype, kernels, tolerance) in PATHS {
             let var = Var::from_tensor(&fixture(&case["start"]).tensor(dtype)).unwrap();
             let name = case["name"].as_str().unwrap();
             let make = || -> Box<dyn Optimizer> {
@@ -206,14 +215,14 @@ fn optimizers_walk_pytorchs_path() {
                         epsilon: p("eps"),
                         weight_decay: p("weight_decay"),
                     };
-                    Box::new(Adam::new(vec![var.clone()], config).unwrap())
+                    Box::new(Adam::with_kernels(vec![var.clone()], config, kernels).unwrap())
                 } else {
                     let config = SgdConfig {
                         learning_rate: p("lr"),
                         momentum: p("momentum"),
                         weight_decay: p("weight_decay"),
                     };
-                    Box::new(Sgd::new(vec![var.clone()], config).unwrap())
+                    Box::new(Sgd::with_kernels(vec![var.clone()], config, kernels).unwrap())
                 }
             };
             let mut optimizer = make();
@@ -221,7 +230,7 @@ fn optimizers_walk_pytorchs_path() {
             for (i, (gradient, after)) in steps.enumerate() {
                 let g = fixture(gradient).tensor(dtype);
                 let store = (var.as_tensor() * g).unwrap().sum_all().unwrap().backward().unwrap();
-                // Every step by an optimizer that has just been restored: the state is all there is.
+                // A restored optimizer takes every step, so that a part missing in the state shows.
                 let state = optimizer.state().unwrap();
                 assert_eq!(state.steps, i);
                 optimizer = make();
@@ -232,7 +241,7 @@ fn optimizers_walk_pytorchs_path() {
                 } else {
                     fixture(&after["param"]).data
                 };
-                assert_close(&format!("{name} step {i} {dtype:?}"), &var, &expected, tolerance);
+                assert_close(&format!("{name} step {i} {dtype:?} {kernels:?}"), &var, &expected, tolerance);
             }
         }
     }

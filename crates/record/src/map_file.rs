@@ -5,7 +5,8 @@ use std::io::Cursor;
 use std::path::Path;
 
 use fast_image_resize::images::Image;
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::pixels::F32;
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeError, ResizeOptions, Resizer};
 use fmam_core::{AnomalyMap, ImageSize};
 use tiff::decoder::{Decoder, DecodingResult};
 use tiff::encoder::TiffEncoder;
@@ -103,7 +104,11 @@ pub fn resized(map: &AnomalyMap, size: ImageSize) -> Result<Vec<f32>, Box<dyn Er
     let source = Image::from_vec_u8(from[0], from[1], bytes, PixelType::F32)?;
     let mut target = Image::new(to[0], to[1], PixelType::F32);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new().resize(&source, &mut target, &options)?;
+    // `Resizer::resize` would compile the kernels of all thirteen pixel types: minutes.
+    let (Some(source), Some(mut view)) = (source.typed_image::<F32>(), target.typed_image_mut()) else {
+        return Err(ResizeError::PixelTypesAreDifferent.into());
+    };
+    Resizer::new().resize_typed(&source, &mut view, &options)?;
     let (values, _) = target.buffer().as_chunks();
     Ok(values.iter().map(|bytes| f32::from_ne_bytes(*bytes)).collect())
 }

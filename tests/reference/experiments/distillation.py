@@ -3,7 +3,7 @@
 What it checks: that the base methods of fmam reach on real data what independent code reaches with the same backbone,
 data, training and scoring. It uses nothing that fmam computed: the networks are those of benches/peers/networks.py, the
 weights are the published ones of data/weights. At each start the backbone's features are compared with
-tests/reference/models/lite0.json, which the PyPI package of the network gave. Random numbers are PyTorch's own, so
+tests/reference/backbones/efficientnet-lite0.json, which the PyPI package of the network gave. Random numbers are PyTorch's own, so
 figures agree with fmam's as two seeds do, not digit by digit.
 
     python -m venv /tmp/peers
@@ -167,7 +167,7 @@ def load_teacher():
 
 
 def fixture_image(shape):
-    """The fixtures' input, by tests/reference/models/make.py: SplitMix64 seeded with the FNV-1a hash of "input"."""
+    """The fixtures' input, by tests/reference/backbones/make.py: SplitMix64 seeded with the FNV-1a hash of "input"."""
     seed = 0xCBF29CE484222325
     for byte in b"input":
         seed = ((seed ^ byte) * 0x100000001B3) % 2**64
@@ -183,7 +183,7 @@ def fixture_image(shape):
 def check_features(net):
     """Compares the features of an image with those that the published code of Lite0 gives."""
     shape = [2, 3, 64, 96]
-    fixture = json.loads((ROOT / "tests/reference/models/lite0.json").read_text())
+    fixture = json.loads((ROOT / "tests/reference/backbones/efficientnet-lite0.json").read_text())
     cases = {case["scale"]: case for case in fixture["features"] if case["input_shape"] == shape}
     for block, scale in zip((2, 4, 10), net(fixture_image(shape)), strict=True):
         case, flat = cases[f"block{block}"], scale.contiguous().flatten().double().numpy()

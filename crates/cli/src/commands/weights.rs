@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -40,7 +41,7 @@ enum Action {
         /// Fetch nothing: check what is there
         #[arg(long)]
         offline: bool,
-        /// Another manifest than data/weights.toml
+        /// A manifest (TOML) in place of the published weights that backbones tell
         #[arg(long, value_name = "FILE", hide = true)]
         manifest: Option<PathBuf>,
     },
@@ -130,14 +131,11 @@ fn fetch(entry: &PublishedWeights, from_file: Option<&Path>, offline: bool) -> R
     Ok(target)
 }
 
-/// All or nothing.
+/// Copies a file all or nothing.
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    let partial = to.with_extension(format!("copy-{}", std::process::id()));
-    let copied = std::fs::copy(from, &partial).and_then(|_| std::fs::rename(&partial, to));
-    copied.with_context(|| format!("cannot copy {} to {}", from.display(), to.display())).inspect_err(|_| {
-        // May not exist.
-        let _ = std::fs::remove_file(&partial);
-    })
+    let copied = File::open(from)
+        .and_then(|mut from| fmam_files::write_atomic(to, |to| std::io::copy(&mut from, to).map(drop)));
+    copied.with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
 }
 
 fn list() -> Result<()> {
@@ -149,7 +147,7 @@ fn list() -> Result<()> {
             let origin = match entry.weights {
                 Weights::Embedded(bytes) => format!("in the binary, {:.1} MB", bytes.len() as f64 / 1e6),
                 Weights::Seeded(_) => "random, for smoke tests only".to_owned(),
-                Weights::File => {
+                Weights::File(_) => {
                     match (fetched_weights(entry.name), published.iter().find(|w| w.name == entry.name)) {
                         (Some(path), _) => path.display().to_string(),
                         (None, Some(weights)) => format!(

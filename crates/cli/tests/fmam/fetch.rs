@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -243,7 +243,16 @@ fn ctrl_c_stops_an_extraction_and_leaves_nothing_of_it() {
     let bytes = archive();
     let mut pipe = std::fs::File::options().write(true).open(&pipe).unwrap();
     pipe.write_all(&bytes[..100_000]).unwrap();
-    while !dir.path().join("new/.mvtec.partial/set/image.bin").exists() {
+    let folders = |folder: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    // Two temporary folders deep.
+    let is_under_way = || {
+        let unpacked = folders(&dir.path().join("new")).into_iter().flat_map(|folder| folders(&folder));
+        unpacked.into_iter().any(|folder| folder.join("set/image.bin").exists())
+    };
+    while !is_under_way() {
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());

@@ -9,6 +9,7 @@
 //! `category.rs`; the camera, the light and the masks are the same for all.
 
 mod category;
+mod config;
 mod flange;
 mod metal;
 mod noise;
@@ -16,81 +17,38 @@ mod perforated;
 mod render;
 mod shapes;
 mod source;
+mod subject;
+mod view;
 mod weave;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use fmam_core::{ImageSize, Split};
-use serde::{Deserialize, Serialize};
+
+use serde_json::{Value, json};
 
 pub use self::category::DemoCategory;
+pub use self::config::DemoConfig;
 use self::source::DemoSource;
 pub use self::write::write_demo;
-use crate::{CachedSource, Category, DEFAULT_CACHE_BYTES, Dataset, DatasetEntry, DatasetError};
+use crate::{Category, Dataset, DatasetEntry, DatasetError};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     name: "demo",
     summary: "generated fabrics, on request a flange and a perforated sheet, with exact masks; needs no files",
-    open: |options| Ok(Box::new(Demo::new(&options.demo)?)),
+    layout: None,
+    published: &[],
+    open: |options| {
+        let config: DemoConfig = options.read(ENTRY.name)?;
+        config.check()?;
+        Ok(Box::new(Demo { config }))
+    },
 };
-
-/// What the demo set consists of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DemoConfig {
-    /// Names the data: another seed is another data set. Not the seed of a run.
-    pub seed: u64,
-    /// Normal training images of a category.
-    pub n_train: usize,
-    /// Normal test images of a category.
-    pub n_test_normal: usize,
-    /// Anomalous test images of each of the six defect types of a category.
-    pub n_test_per_defect: usize,
-    /// The categories that are used where none are asked for by name; each of [`DemoCategory::ALL`] can be.
-    pub categories: Vec<DemoCategory>,
-}
-
-impl Default for DemoConfig {
-    /// Two categories of 64 training and 56 test images, which train in minutes without a GPU.
-    fn default() -> Self {
-        Self {
-            seed: 0,
-            n_train: 64,
-            n_test_normal: 20,
-            n_test_per_defect: 6,
-            categories: vec![DemoCategory::Plain, DemoCategory::Twill],
-        }
-    }
-}
-
-impl DemoConfig {
-    fn check(&self) -> Result<(), DatasetError> {
-        let counts = [
-            ("n_train", self.n_train),
-            ("n_test_normal", self.n_test_normal),
-            ("n_test_per_defect", self.n_test_per_defect),
-            ("categories", self.categories.len()),
-        ];
-        match counts.into_iter().find(|(_, count)| *count == 0) {
-            Some((field, _)) => Err(DatasetError::DemoCount { field }),
-            None => Ok(()),
-        }
-    }
-}
 
 struct Demo {
     config: DemoConfig,
-}
-
-impl Demo {
-    fn new(config: &DemoConfig) -> Result<Self, DatasetError> {
-        config.check()?;
-        Ok(Self { config: config.clone() })
-    }
 }
 
 impl Dataset for Demo {
@@ -108,11 +66,11 @@ impl Dataset for Demo {
         };
         let train = DemoSource::new(&self.config, category, Split::Train, size);
         let test = DemoSource::new(&self.config, category, Split::Test, size);
-        Ok(Category {
-            name: name.to_owned(),
-            train: Arc::new(CachedSource::new(train, DEFAULT_CACHE_BYTES)),
-            test: Arc::new(CachedSource::new(test, DEFAULT_CACHE_BYTES)),
-        })
+        Ok(Category::generated(name, train, test, self.identity()))
+    }
+
+    fn identity(&self) -> Value {
+        json!(self.config)
     }
 }
 

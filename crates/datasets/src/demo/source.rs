@@ -2,8 +2,9 @@ use std::path::PathBuf;
 
 use fmam_core::{ImageSize, Label, Mask, RgbImage, Sample, SampleSource, Seed, SourceError, Split};
 
+use super::category::DemoCategory;
+use super::config::DemoConfig;
 use super::render::Scene;
-use super::{DemoCategory, DemoConfig};
 
 /// One split of one category, rendered on request.
 pub(super) struct DemoSource {

@@ -1,10 +1,11 @@
 use std::path::Path;
 
 use fmam_core::{ImageSize, Label, Split};
+use fmam_files::NewDir;
 use image::ExtendedColorType::{L8, Rgb8};
 use image::ImageFormat::Png;
 
-use super::DemoConfig;
+use super::config::DemoConfig;
 use super::source::DemoSource;
 use crate::DatasetError;
 
@@ -22,20 +23,11 @@ pub fn write_demo(dir: &Path, config: &DemoConfig, size: ImageSize) -> Result<()
         if target.exists() {
             return Err(DatasetError::AlreadyExists { path: target });
         }
-        let unfinished = dir.join(format!(".{}.unfinished", category.name()));
-        if unfinished.exists() {
-            std::fs::remove_dir_all(&unfinished).map_err(|source| write_error(&unfinished, source))?;
+        let unfinished = NewDir::within(dir).map_err(|source| write_error(dir, source))?;
+        for split in [Split::Train, Split::Test] {
+            write_source(unfinished.path(), &DemoSource::new(config, category, split, size))?;
         }
-        let sources = [Split::Train, Split::Test].map(|split| DemoSource::new(config, category, split, size));
-        let written =
-            sources.iter().try_for_each(|source| write_source(&unfinished, source)).and_then(|()| {
-                std::fs::rename(&unfinished, &target).map_err(|source| write_error(&target, source))
-            });
-        if written.is_err() {
-            // The first error is what the caller must hear of, not one of tidying up.
-            let _ = std::fs::remove_dir_all(&unfinished);
-        }
-        written?;
+        unfinished.finish(&target).map_err(|source| write_error(&target, source))?;
     }
     Ok(())
 }

@@ -2,11 +2,16 @@
 
 use fmam_core::ImageSize;
 use fmam_datasets::{DatasetError, DatasetOptions, DemoCategory, DemoConfig, dataset, write_demo};
+use serde_json::Value;
 
 use crate::miniature::{Miniature, open};
 
 fn small() -> DemoConfig {
     DemoConfig { n_train: 2, n_test_normal: 1, n_test_per_defect: 1, ..DemoConfig::default() }
+}
+
+fn settings(config: &DemoConfig) -> DatasetOptions {
+    DatasetOptions::new(None, config).unwrap()
 }
 
 #[test]
@@ -22,7 +27,7 @@ fn it_opens_without_files_and_has_both_classes() {
 
 #[test]
 fn a_category_that_is_not_configured_opens_by_name() {
-    let opened = (dataset("demo").unwrap().open)(&DatasetOptions { root: None, demo: small() }).unwrap();
+    let opened = (dataset("demo").unwrap().open)(&settings(&small())).unwrap();
     assert_eq!(opened.categories(), ["plain", "twill"]);
     for category in DemoCategory::ALL {
         let opened = opened.category(category.name(), ImageSize::square(32)).unwrap();
@@ -35,7 +40,7 @@ fn written_as_mvtec_it_reads_back_the_same() {
     let (mini, size) = (Miniature::new(), ImageSize::new(48, 64));
     let demo = DemoConfig { categories: DemoCategory::ALL.to_vec(), ..small() };
     write_demo(&mini.path("mvtec"), &demo, size).unwrap();
-    let generated = (dataset("demo").unwrap().open)(&DatasetOptions { root: None, demo }).unwrap();
+    let generated = (dataset("demo").unwrap().open)(&settings(&demo)).unwrap();
     for category in DemoCategory::ALL {
         let name = category.name();
         let (read, made) =
@@ -78,17 +83,40 @@ fn a_count_of_zero_is_refused_by_name() {
         ("categories", DemoConfig { categories: Vec::new(), ..small() }),
     ];
     for (name, demo) in zeros {
-        let result = (dataset("demo").unwrap().open)(&DatasetOptions { root: None, demo });
+        let result = (dataset("demo").unwrap().open)(&settings(&demo));
         assert!(matches!(result.err(), Some(DatasetError::DemoCount { field }) if field == name));
     }
 }
 
 #[test]
-fn the_configuration_is_read_strictly_with_defaults() {
-    let read = |text| serde_json::from_str::<DemoConfig>(text);
-    let config = read(r#"{"n_train": 3, "categories": ["twill", "flange"]}"#).unwrap();
+fn the_settings_are_read_strictly_with_defaults() {
+    let read = |text| {
+        let value: Value = serde_json::from_str(text).unwrap();
+        (dataset("demo").unwrap().open)(&DatasetOptions::new(None, value).unwrap())
+    };
     let categories = vec![DemoCategory::Twill, DemoCategory::Flange];
-    assert_eq!(config, DemoConfig { n_train: 3, categories, ..DemoConfig::default() });
-    assert!(read(r#"{"n_trian": 3}"#).is_err());
-    assert!(read(r#"{"categories": ["satin"]}"#).is_err());
+    let expected = DemoConfig { n_train: 3, categories, ..DemoConfig::default() };
+    let opened = read(r#"{"n_train": 3, "categories": ["twill", "flange"]}"#).unwrap();
+    assert_eq!(opened.identity(), serde_json::to_value(expected).unwrap());
+    assert_eq!(opened.categories(), ["flange", "twill"]);
+    for (text, wrong) in [
+        (r#"{"n_trian": 3, "seed": 1}"#, "n_trian"),
+        (r#"{"n_train": 2, "categories": ["satin"]}"#, "categories"),
+    ] {
+        let error = read(text).err().unwrap();
+        assert!(error.to_string().contains(wrong), "{error}");
+        assert!(matches!(error, DatasetError::Setting { .. }));
+    }
+}
+
+/// Runs are known again by what their records say of the data.
+#[test]
+fn the_identity_is_what_records_have_and_opens_the_same_data() {
+    let recorded =
+        r#"{"categories":["plain","twill"],"n_test_normal":20,"n_test_per_defect":6,"n_train":64,"seed":0}"#;
+    let opened = (dataset("demo").unwrap().open)(&DatasetOptions::default()).unwrap();
+    assert_eq!(opened.identity().to_string(), recorded);
+    let options = DatasetOptions::new(None, opened.identity()).unwrap();
+    let again = (dataset("demo").unwrap().open)(&options).unwrap();
+    assert_eq!(again.identity(), opened.identity());
 }

@@ -7,10 +7,12 @@ use crate::miniature::{Miniature, options};
 
 #[test]
 fn any_number_of_threads_reads_the_same_bytes_in_the_same_order() {
-    let mini = Miniature::mvtec("");
+    let mini = Miniature::of("mvtec", "");
     let demo = DemoConfig { n_test_normal: 4, n_test_per_defect: 2, ..DemoConfig::default() };
-    let cases =
-        [("demo", "twill", DatasetOptions { root: None, demo }), ("mvtec", "nut", options(mini.dir.path()))];
+    let cases = [
+        ("demo", "twill", DatasetOptions::new(None, demo).unwrap()),
+        ("mvtec", "nut", options(mini.dir.path())),
+    ];
     for (name, category, options) in cases {
         let read = |threads| {
             // Opened anew each time, so that nothing is cached yet.
@@ -38,7 +40,7 @@ fn any_number_of_threads_reads_the_same_bytes_in_the_same_order() {
 
 #[test]
 fn the_first_damaged_file_stops_the_reading_with_its_name() {
-    let mini = Miniature::mvtec("");
+    let mini = Miniature::of("mvtec", "");
     mini.write("nut/train/good/000.png", b"damaged");
     let train = mini.open("mvtec", "nut").unwrap().train;
     let result = ordered_map(train.len(), 4, 4, |i| train.image(i), |_, image| image.map(drop));

@@ -12,5 +12,8 @@ mod layouts;
 mod loader;
 mod miniature;
 mod mistakes;
+#[cfg(target_os = "linux")]
+mod names;
 mod real_data;
+mod table;
 mod visa;

@@ -1,9 +1,9 @@
 //! Every way in which a data set can be wrong gives its own error, and the message names the file.
 
 use fmam_core::{ImageSize, Label};
-use fmam_datasets::{DatasetError, DatasetOptions, dataset};
+use fmam_datasets::DatasetError;
 
-use crate::miniature::{Miniature, open, options};
+use crate::miniature::{Miniature, open};
 
 /// Opens `category` after a mistake was made; the error's message must contain all of `names`.
 #[track_caller]
@@ -17,54 +17,15 @@ fn error_of(mini: &Miniature, name: &str, category: &str, names: &[&str]) -> Dat
 }
 
 #[test]
-fn an_unknown_data_set_lists_the_known() {
-    let error = dataset("mvtek").unwrap_err();
-    assert!(matches!(error, DatasetError::UnknownDataset { .. }));
-    assert_eq!(
-        error.to_string(),
-        "unknown data set `mvtek`; known are demo, folder, magnetic-tile, mvtec, visa, zju-leaper"
-    );
-}
-
-#[test]
-fn an_unknown_category_lists_the_known() {
-    for (mini, name, known) in [
-        (Miniature::mvtec(""), "mvtec", "nut"),
-        (Miniature::magnetic_tile(""), "magnetic-tile", "magnetic-tile"),
-        (Miniature::folder("bolt/"), "folder", "bolt"),
-        (Miniature::new(), "demo", "flange, perforated, plain, twill"),
-        (Miniature::visa(""), "visa", "candle, pcb1"),
-        (Miniature::zju_leaper(""), "zju-leaper", "pattern2, pattern10, group1, total"),
-    ] {
-        let error = error_of(&mini, name, "screw", &["`screw`", known]);
-        assert!(matches!(error, DatasetError::UnknownCategory { .. }), "{error:?}");
-    }
-}
-
-#[test]
-fn a_root_must_be_given_exist_and_hold_the_data_set() {
-    for name in ["mvtec", "magnetic-tile", "folder", "visa", "zju-leaper"] {
-        let entry = dataset(name).unwrap();
-        let error = |options: &DatasetOptions| (entry.open)(options).err().unwrap();
-        assert!(matches!(error(&DatasetOptions::default()), DatasetError::RootNotGiven { .. }));
-        let empty = Miniature::new();
-        let missing = error(&options(&empty.path("absent")));
-        assert!(matches!(missing, DatasetError::MissingRoot { .. }));
-        assert!(missing.to_string().contains("absent"));
-        assert!(matches!(error(&options(empty.dir.path())), DatasetError::UnrecognizedLayout { .. }));
-    }
-}
-
-#[test]
 fn a_missing_split_is_named() {
     for (mini, name, category, gone) in [
-        (Miniature::mvtec(""), "mvtec", "nut", "nut/train/good"),
-        (Miniature::mvtec(""), "mvtec", "nut", "nut/test"),
-        (Miniature::mvtec(""), "mvtec", "nut", "nut/test/good"),
-        (Miniature::magnetic_tile(""), "magnetic-tile", "magnetic-tile", "MT_Free"),
-        (Miniature::folder("bolt/"), "folder", "bolt", "bolt/train"),
-        (Miniature::folder("bolt/"), "folder", "bolt", "bolt/test/normal"),
-        (Miniature::folder("bolt/"), "folder", "bolt", "bolt/test/anomalous"),
+        (Miniature::of("mvtec", ""), "mvtec", "nut", "nut/train/good"),
+        (Miniature::of("mvtec", ""), "mvtec", "nut", "nut/test"),
+        (Miniature::of("mvtec", ""), "mvtec", "nut", "nut/test/good"),
+        (Miniature::of("magnetic-tile", ""), "magnetic-tile", "magnetic-tile", "MT_Free"),
+        (Miniature::of("folder", ""), "folder", "bolt", "bolt/train"),
+        (Miniature::of("folder", ""), "folder", "bolt", "bolt/test/normal"),
+        (Miniature::of("folder", ""), "folder", "bolt", "bolt/test/anomalous"),
     ] {
         mini.remove(gone);
         let error = error_of(&mini, name, category, &[gone, "missing"]);
@@ -74,12 +35,12 @@ fn a_missing_split_is_named() {
 
 #[test]
 fn an_empty_category_is_named() {
-    let mini = Miniature::mvtec("");
+    let mini = Miniature::of("mvtec", "");
     mini.remove("nut/train/good/000.png");
     mini.remove("nut/train/good/001.png");
     assert!(matches!(error_of(&mini, "mvtec", "nut", &["nut/train/good"]), DatasetError::NoImages { .. }));
 
-    let mini = Miniature::magnetic_tile("");
+    let mini = Miniature::of("magnetic-tile", "");
     for name in ["b", "c", "d", "e", "f"] {
         mini.remove(&format!("MT_Free/Imgs/{name}.jpg"));
     }
@@ -90,14 +51,14 @@ fn an_empty_category_is_named() {
 
 #[test]
 fn a_test_split_of_one_class_is_refused() {
-    let mini = Miniature::mvtec("");
+    let mini = Miniature::of("mvtec", "");
     for gone in ["nut/test/bent", "nut/test/cut", "nut/ground_truth"] {
         mini.remove(gone);
     }
     let error = error_of(&mini, "mvtec", "nut", &["nut", "no anomalous image"]);
     assert!(matches!(error, DatasetError::OneClassTest { missing: Label::Anomalous, .. }), "{error:?}");
 
-    let mini = Miniature::magnetic_tile("");
+    let mini = Miniature::of("magnetic-tile", "");
     mini.remove("MT_Crack");
     let error = error_of(&mini, "magnetic-tile", "magnetic-tile", &["no anomalous image"]);
     assert!(matches!(error, DatasetError::OneClassTest { .. }), "{error:?}");
@@ -105,14 +66,14 @@ fn a_test_split_of_one_class_is_refused() {
 
 #[test]
 fn a_missing_mask_names_the_image_and_where_the_mask_belongs() {
-    let mini = Miniature::mvtec("");
+    let mini = Miniature::of("mvtec", "");
     mini.remove("nut/ground_truth/cut/001_mask.png");
     let error = error_of(&mini, "mvtec", "nut", &["test/cut/001.png", "ground_truth/cut/001_mask.png"]);
     assert!(matches!(error, DatasetError::MissingMask { .. }), "{error:?}");
     mini.remove("nut/ground_truth");
     error_of(&mini, "mvtec", "nut", &["test/bent/000.png"]);
 
-    let mini = Miniature::magnetic_tile("");
+    let mini = Miniature::of("magnetic-tile", "");
     mini.remove("MT_Crack/Imgs/a.png");
     let error = error_of(&mini, "magnetic-tile", "magnetic-tile", &["MT_Crack/Imgs/a.jpg"]);
     assert!(matches!(error, DatasetError::MissingMask { .. }), "{error:?}");
@@ -120,12 +81,12 @@ fn a_missing_mask_names_the_image_and_where_the_mask_belongs() {
 
 #[test]
 fn a_mask_without_its_image_is_refused() {
-    let mini = Miniature::mvtec("");
+    let mini = Miniature::of("mvtec", "");
     mini.remove("nut/test/cut/001.png");
     let error = error_of(&mini, "mvtec", "nut", &["ground_truth/cut/001_mask.png", "test/cut/001.png"]);
     assert!(matches!(error, DatasetError::UnusedMask { .. }), "{error:?}");
 
-    let mini = Miniature::mvtec("");
+    let mini = Miniature::of("mvtec", "");
     mini.remove("nut/test/bent");
     let error = error_of(&mini, "mvtec", "nut", &["nut/ground_truth/bent", "nut/test/bent"]);
     assert!(matches!(error, DatasetError::UnusedMask { .. }), "{error:?}");
@@ -133,12 +94,12 @@ fn a_mask_without_its_image_is_refused() {
 
 #[test]
 fn a_defect_type_without_images_is_named() {
-    let mini = Miniature::mvtec("");
+    let mini = Miniature::of("mvtec", "");
     mini.remove("nut/test/cut/000.png");
     mini.remove("nut/test/cut/001.png");
     assert!(matches!(error_of(&mini, "mvtec", "nut", &["nut/test/cut"]), DatasetError::NoImages { .. }));
 
-    let mini = Miniature::folder("bolt/");
+    let mini = Miniature::of("folder", "");
     mini.remove("bolt/test/anomalous/hole/p.bmp");
     let error = error_of(&mini, "folder", "bolt", &["anomalous/hole"]);
     assert!(matches!(error, DatasetError::NoImages { .. }), "{error:?}");
@@ -146,7 +107,7 @@ fn a_defect_type_without_images_is_named() {
 
 #[test]
 fn masks_for_some_images_only_are_refused() {
-    let mini = Miniature::folder("bolt/");
+    let mini = Miniature::of("folder", "");
     mini.remove("bolt/masks/p.png");
     mini.remove("bolt/masks/q_mask.png");
     let error = error_of(&mini, "folder", "bolt", &["2 of 3", "anomalous/p.bmp", "remove all masks"]);
@@ -156,8 +117,8 @@ fn masks_for_some_images_only_are_refused() {
 #[test]
 fn a_mask_without_a_defect_is_found_when_it_is_decoded() {
     for (mini, name, category, mask) in [
-        (Miniature::mvtec(""), "mvtec", "nut", "nut/ground_truth/bent/000_mask.png"),
-        (Miniature::folder("bolt/"), "folder", "bolt", "bolt/masks/p.png"),
+        (Miniature::of("mvtec", ""), "mvtec", "nut", "nut/ground_truth/bent/000_mask.png"),
+        (Miniature::of("folder", ""), "folder", "bolt", "bolt/masks/p.png"),
     ] {
         let (width, height) = image::image_dimensions(mini.path(mask)).unwrap();
         mini.blank_mask(mask, width, height);
@@ -169,7 +130,7 @@ fn a_mask_without_a_defect_is_found_when_it_is_decoded() {
 
 #[test]
 fn a_mask_of_another_size_names_both_files_and_sizes() {
-    let mini = Miniature::mvtec("");
+    let mini = Miniature::of("mvtec", "");
     mini.mask("nut/ground_truth/cut/001_mask.png", 10, 12);
     let names = ["test/cut/001.png", "cut/001_mask.png", "10x12", "12x10"];
     let error = error_of(&mini, "mvtec", "nut", &names);
@@ -179,7 +140,7 @@ fn a_mask_of_another_size_names_both_files_and_sizes() {
 
 #[test]
 fn two_images_of_one_stem_are_refused() {
-    let mini = Miniature::mvtec("");
+    let mini = Miniature::of("mvtec", "");
     mini.image("nut/test/cut/000.bmp", 12, 10, 0);
     let error = error_of(&mini, "mvtec", "nut", &["test/cut/000.bmp", "test/cut/000.png"]);
     assert!(matches!(error, DatasetError::DuplicateStem { .. }), "{error:?}");
@@ -187,16 +148,16 @@ fn two_images_of_one_stem_are_refused() {
 
 #[test]
 fn one_mask_for_two_images_is_refused() {
-    let mini = Miniature::folder("bolt/");
+    let mini = Miniature::of("folder", "");
     mini.remove("bolt/masks/hole");
-    mini.mask("bolt/masks/p.png", 6, 6);
+    mini.mask("bolt/masks/p.png", 12, 10);
     let error = error_of(&mini, "folder", "bolt", &["masks/p.png", "anomalous/p.bmp", "hole/p.bmp"]);
     assert!(matches!(error, DatasetError::SharedMask { .. }), "{error:?}");
 }
 
 #[test]
 fn a_mask_that_is_no_image_is_found_when_the_category_is_opened() {
-    let mini = Miniature::mvtec("");
+    let mini = Miniature::of("mvtec", "");
     mini.write("nut/ground_truth/bent/000_mask.png", b"not a picture");
     let error = error_of(&mini, "mvtec", "nut", &["bent/000_mask.png"]);
     assert!(matches!(error, DatasetError::Decode { .. }), "{error:?}");
@@ -204,7 +165,7 @@ fn a_mask_that_is_no_image_is_found_when_the_category_is_opened() {
 
 #[test]
 fn a_damaged_image_is_found_when_it_is_decoded() {
-    let mini = Miniature::mvtec("");
+    let mini = Miniature::of("mvtec", "");
     mini.write("nut/train/good/001.png", b"");
     let train = open(mini.dir.path(), "mvtec", "nut", ImageSize::square(8)).unwrap().train;
     assert!(train.image(0).is_ok());
@@ -220,7 +181,7 @@ fn a_damaged_image_is_found_when_it_is_decoded() {
 
 #[test]
 fn a_file_in_the_place_of_a_folder_is_an_error() {
-    let mini = Miniature::mvtec("");
+    let mini = Miniature::of("mvtec", "");
     mini.remove("nut/train/good");
     mini.write("nut/train/good", b"x");
     assert!(matches!(error_of(&mini, "mvtec", "nut", &["train/good"]), DatasetError::MissingSplit { .. }));
@@ -230,7 +191,7 @@ fn a_file_in_the_place_of_a_folder_is_an_error() {
 fn an_image_set_must_name_images_that_are_there() {
     const LIST: &str = "ImageSets/Patterns/pattern2.json";
     let broken = |text: &str| {
-        let mini = Miniature::zju_leaper("");
+        let mini = Miniature::of("zju-leaper", "");
         mini.write(LIST, text.as_bytes());
         mini
     };
@@ -243,12 +204,21 @@ fn an_image_set_must_name_images_that_are_there() {
     let error = error_of(&broken(untrained), "zju-leaper", "pattern2", &["pattern2.json"]);
     assert!(matches!(error, DatasetError::EmptyImageSet { .. }), "{error:?}");
 
-    let mini = Miniature::zju_leaper("");
+    let mini = Miniature::of("zju-leaper", "");
     mini.remove("Annotations/masks/00010.png");
     let error = error_of(&mini, "zju-leaper", "total", &["00010.jpg", "00010.png"]);
     assert!(matches!(error, DatasetError::MissingMask { .. }), "{error:?}");
-    let mini = Miniature::zju_leaper("");
-    mini.image("Images/1.png", 12, 12, 90);
+    let mini = Miniature::of("zju-leaper", "");
+    mini.image("Images/1.png", 12, 10, 90);
     let error = error_of(&mini, "zju-leaper", "total", &["00001.jpg", "1.png"]);
     assert!(matches!(error, DatasetError::DuplicateStem { .. }), "{error:?}");
+}
+
+#[test]
+fn an_image_that_a_list_names_twice_is_refused() {
+    let mini = Miniature::of("zju-leaper", "");
+    let twice = r#"{"normal": {"train": [1, "00001"], "test": [3]}, "defect": {"test": [10]}}"#;
+    mini.write("ImageSets/total.json", twice.as_bytes());
+    let error = error_of(&mini, "zju-leaper", "total", &["00001.jpg", "train/normal/00001"]);
+    assert!(matches!(error, DatasetError::SharedName { .. }), "{error:?}");
 }

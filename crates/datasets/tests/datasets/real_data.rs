@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fmam_core::{ImageSize, Label, SampleSource};
-use fmam_datasets::{Counts, DatasetError, dataset, load_mask, published_counts, textures};
+use fmam_datasets::{Counts, DATASETS, DatasetError, load_mask, published_counts, textures};
 use fmam_testkit::data_root;
 
 use crate::miniature::{open, options};
@@ -70,8 +70,9 @@ fn magnetic_tile_is_split_by_the_protocol() {
 fn the_counts_are_the_published_ones() {
     let Some(root) = data_root() else { return };
     let mut checked = Vec::new();
-    for name in ["magnetic-tile", "mvtec", "visa"] {
-        let opened = match (dataset(name).unwrap().open)(&options(&root)) {
+    for entry in DATASETS.iter().filter(|entry| !entry.published.is_empty()) {
+        let name = entry.name;
+        let opened = match (entry.open)(&options(&root)) {
             Err(DatasetError::UnrecognizedLayout { .. }) => continue,
             opened => opened.unwrap(),
         };

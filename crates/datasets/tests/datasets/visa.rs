@@ -4,7 +4,7 @@ use fmam_core::{ImageSize, Label, SampleSource, Split};
 use fmam_datasets::{Counts, DatasetError, RowProblem, dataset};
 use image::{GrayImage, ImageBuffer, Luma};
 
-use crate::miniature::{Miniature, SIZE, VISA_LIST, options};
+use crate::miniature::{Miniature, SIZE, options};
 
 const LIST: &str = "split_csv/1cls.csv";
 
@@ -12,9 +12,14 @@ fn ids(source: &dyn SampleSource) -> Vec<&str> {
     (0..source.len()).map(|i| source.sample(i).id.as_str()).collect()
 }
 
+/// The list of the example, with bare line feeds.
+fn list() -> String {
+    std::fs::read_to_string(Miniature::of("visa", "").path(LIST)).unwrap().replace("\r\n", "\n")
+}
+
 /// A miniature whose list is `text`.
 fn with_list(text: &str) -> Miniature {
-    let mini = Miniature::visa("");
+    let mini = Miniature::of("visa", "");
     mini.write(LIST, text.as_bytes());
     mini
 }
@@ -22,8 +27,8 @@ fn with_list(text: &str) -> Miniature {
 /// The miniature's list with `from` replaced; it must be there.
 #[track_caller]
 fn edited(from: &str, to: &str) -> String {
-    assert!(VISA_LIST.contains(from), "{from}");
-    VISA_LIST.replacen(from, to, 1)
+    assert!(list().contains(from), "{from}");
+    list().replacen(from, to, 1)
 }
 
 /// The problem of the row on `line` of the list `text`; the message must name the list, the line and `name`.
@@ -43,7 +48,7 @@ fn problem_of(text: &str, line: usize, name: &str) -> RowProblem {
 #[test]
 fn visa_is_found_in_its_folder_or_the_one_above_and_split_by_its_list() {
     for prefix in ["", "visa/", "VisA/", "VisA_20220922/"] {
-        let mini = Miniature::visa(prefix);
+        let mini = Miniature::of("visa", prefix);
         let opened = (dataset("visa").unwrap().open)(&options(mini.dir.path())).unwrap();
         assert_eq!(opened.categories(), ["candle", "pcb1"]);
         let candle = opened.category("candle", SIZE).unwrap();
@@ -63,7 +68,7 @@ fn visa_is_found_in_its_folder_or_the_one_above_and_split_by_its_list() {
 
 #[test]
 fn any_class_index_is_anomalous() {
-    let mini = Miniature::visa("");
+    let mini = Miniature::of("visa", "");
     let test = mini.open("visa", "candle").unwrap().test;
     assert!(test.mask(0).unwrap().unwrap().is_empty());
     let mask = test.mask(1).unwrap().unwrap();
@@ -74,7 +79,7 @@ fn any_class_index_is_anomalous() {
 
 #[test]
 fn class_indices_are_made_binary_before_they_are_resized() {
-    let mini = Miniature::visa("");
+    let mini = Miniature::of("visa", "");
     // A target pixel covers four: half of them anomalous is enough, whatever the index, a quarter is not.
     let values = [[1, 0, 0, 9], [9, 0, 0, 0]];
     let mask = GrayImage::from_fn(4, 2, |x, y| Luma([values[y as usize][x as usize]]));
@@ -95,7 +100,7 @@ fn class_indices_are_made_binary_before_they_are_resized() {
 
 #[test]
 fn a_blank_mask_is_found_when_it_is_decoded() {
-    let mini = Miniature::visa("");
+    let mini = Miniature::of("visa", "");
     mini.blank_mask("candle/Data/Masks/Anomaly/001.png", 12, 10);
     let error = mini.open("visa", "candle").unwrap().test.mask(2).unwrap_err();
     assert!(error.to_string().contains("Masks/Anomaly/001.png"), "{error}");
@@ -105,21 +110,21 @@ fn a_blank_mask_is_found_when_it_is_decoded() {
 
 #[test]
 fn a_list_may_be_written_in_several_ways() {
+    let list = list();
     let shuffled = {
-        let mut lines: Vec<_> = VISA_LIST.lines().collect();
+        let mut lines: Vec<_> = list.lines().collect();
         lines[1..].reverse();
         lines.join("\n")
     };
-    let quoted: String =
-        VISA_LIST.lines().map(|line| format!("\"{}\"\r\n", line.replace(',', "\",\""))).collect();
-    let expected = Miniature::visa("").open("visa", "candle").unwrap();
+    let quoted: String = list.lines().map(|line| format!("\"{}\"\r\n", line.replace(',', "\",\""))).collect();
+    let expected = Miniature::of("visa", "").open("visa", "candle").unwrap();
     for text in [
-        VISA_LIST.to_owned(),
-        format!("\u{feff}{VISA_LIST}"),
+        list.clone(),
+        format!("\u{feff}{list}"),
         format!("\u{feff}{quoted}"),
-        format!("{VISA_LIST}\r\n\n"),
+        format!("{list}\r\n\n"),
         shuffled,
-        VISA_LIST.replace(",candle/", ",./candle/"),
+        list.replace(",candle/", ",./candle/"),
     ] {
         let candle = with_list(&text).open("visa", "candle").unwrap();
         assert_eq!(ids(&*candle.train), ids(&*expected.train), "{text}");
@@ -129,7 +134,7 @@ fn a_list_may_be_written_in_several_ways() {
 
 #[test]
 fn objects_may_be_missing_and_other_folders_are_passed_over() {
-    let mini = Miniature::visa("visa/");
+    let mini = Miniature::of("visa", "visa/");
     mini.remove("visa/candle");
     mini.image("visa/visa_pytorch/1cls/candle/train/good/0000.JPG", 4, 4, 5);
     let opened = (dataset("visa").unwrap().open)(&options(mini.dir.path())).unwrap();
@@ -143,7 +148,7 @@ fn objects_may_be_missing_and_other_folders_are_passed_over() {
 fn a_missing_list_is_named() {
     for prefix in ["", "visa/"] {
         for gone in ["split_csv/1cls.csv", "split_csv"] {
-            let mini = Miniature::visa(prefix);
+            let mini = Miniature::of("visa", prefix);
             mini.remove(&format!("{prefix}{gone}"));
             let error = mini.open("visa", "candle").unwrap_err();
             assert!(matches!(error, DatasetError::MissingSplitList { .. }), "{error:?}");
@@ -154,7 +159,7 @@ fn a_missing_list_is_named() {
 
 #[test]
 fn a_list_that_is_no_text_is_named() {
-    let mini = Miniature::visa("");
+    let mini = Miniature::of("visa", "");
     mini.write(LIST, b"object,split\xff");
     let error = mini.open("visa", "candle").unwrap_err();
     assert!(matches!(error, DatasetError::Read { .. }), "{error:?}");
@@ -260,7 +265,7 @@ fn files_that_are_not_there_are_named_with_their_line() {
         ("candle/Data/Images/Anomaly/001.JPG", 5),
         ("candle/Data/Masks/Anomaly/000.png", 6),
     ] {
-        let mini = Miniature::visa("");
+        let mini = Miniature::of("visa", "");
         mini.remove(gone);
         let error = mini.open("visa", "candle").unwrap_err();
         assert!(error.to_string().contains(&format!("1cls.csv, line {line}:")), "{error}");
@@ -278,7 +283,8 @@ fn an_empty_split_is_named() {
         ("candle,train,", "no training image of `candle`", Split::Train),
         ("candle,test,", "no test image of `candle`", Split::Test),
     ] {
-        let rows = VISA_LIST.lines().filter(|line| !line.starts_with(gone));
+        let list = list();
+        let rows = list.lines().filter(|line| !line.starts_with(gone));
         let text: String = rows.map(|line| format!("{line}\n")).collect();
         let error = with_list(&text).open("visa", "candle").unwrap_err();
         assert!(error.to_string().contains(words) && error.to_string().contains("1cls.csv"), "{error}");
@@ -293,7 +299,8 @@ fn a_test_split_of_one_class_is_refused() {
         ("candle,test,normal", "no normal image", Label::Normal),
         ("candle,test,anomaly", "no anomalous image", Label::Anomalous),
     ] {
-        let rows = VISA_LIST.lines().filter(|line| !line.starts_with(gone));
+        let list = list();
+        let rows = list.lines().filter(|line| !line.starts_with(gone));
         let text: String = rows.map(|line| format!("{line}\n")).collect();
         let error = with_list(&text).open("visa", "candle").unwrap_err();
         assert!(error.to_string().contains(words) && error.to_string().contains("candle"), "{error}");
@@ -307,13 +314,13 @@ fn two_images_of_one_stem_are_refused() {
     let mini = with_list(&edited("candle/Data/Images/Normal/0002.JPG", "candle/More/0000.JPG"));
     mini.image("candle/More/0000.JPG", 12, 10, 90);
     let error = mini.open("visa", "candle").unwrap_err();
-    assert!(matches!(error, DatasetError::DuplicateStem { .. }), "{error:?}");
+    assert!(matches!(error, DatasetError::SharedName { .. }), "{error:?}");
     assert!(error.to_string().contains("candle/More/0000.JPG"), "{error}");
 }
 
 #[test]
 fn a_mask_of_another_size_names_both_files() {
-    let mini = Miniature::visa("");
+    let mini = Miniature::of("visa", "");
     mini.class_mask("candle/Data/Masks/Anomaly/001.png", 10, 12);
     let error = mini.open("visa", "candle").unwrap_err();
     assert!(matches!(error, DatasetError::MaskSize { .. }), "{error:?}");
@@ -329,7 +336,7 @@ fn a_list_without_rows_is_named() {
 
 #[test]
 fn a_list_without_its_objects_is_no_data_set() {
-    let mini = Miniature::visa("");
+    let mini = Miniature::of("visa", "");
     mini.remove("candle");
     mini.remove("pcb1");
     let error = mini.open("visa", "candle").unwrap_err();

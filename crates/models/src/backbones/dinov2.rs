@@ -1,32 +1,52 @@
 //! DINOv2's ViT-S/14 without registers, as candle-transformers computes it.
 //!
-//! Oquab et al. 2023, arXiv:2304.07193. Features are the patch tokens behind blocks 3, 7 and 11, counted from 0, each
-//! under the network's last normalisation. Weights bear the names of the original checkpoint, which timm shares, or
-//! those of Hugging Face.
+//! Oquab et al. 2023, arXiv:2304.07193. Features are the patch tokens behind blocks 3, 7 and 11,
+//! counted from 0, each under the network's last normalisation. Weights bear the names of the
+//! original checkpoint, which timm shares, or those of Hugging Face.
 //!
-//! candle's network takes the nearest of the 37x37 position embeddings where transformers' `Dinov2Model` interpolates them
-//! bicubically, which moves features by 4.4 to 4.7% of their norm at 224x224 and by 2.2 to 2.5% at 448x448 (weights from a
-//! formula, smooth embeddings). Here it is given embeddings among which the nearest are the interpolated ones. What
-//! remains are GELU's tanh approximation and normalisations that add 1e-5 instead of 1e-6: together 0.02%. Facebook's own
-//! code and timm interpolate a little otherwise (a scale of n + 0.1, antialiasing): by that their features lie 0.3% away at
-//! 448x448, 0.7 and 1.5% at 224x224.
+//! candle's network takes the nearest of the 37x37 position embeddings where transformers'
+//! `Dinov2Model` interpolates them bicubically, which moves features by 4.4 to 4.7% of their norm
+//! at 224x224 and by 2.2 to 2.5% at 448x448 (weights from a formula, smooth embeddings). Here it is
+//! given embeddings among which the nearest are the interpolated ones. What remains are GELU's tanh
+//! approximation and normalisations that add 1e-5 instead of 1e-6: together 0.02%. Facebook's own
+//! code and timm interpolate a little otherwise (a scale of n + 0.1, antialiasing): by that their
+//! features lie 0.3% away at 448x448, 0.7 and 1.5% at 224x224.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::dinov2::{DinoVisionTransformer, vit_small};
 use fmam_ops::Activation;
 
-use super::{Architecture, BackboneEntry, Decoder, Encoder, Weights};
+use super::spec::{BackboneSpec, PublishedWeights, Students, Weights};
+use crate::layers::Encoder;
 use crate::{Init, ModelError, Params, Preprocess};
 
-pub(super) static SMALL: BackboneEntry = BackboneEntry {
+pub(super) static SMALL: BackboneSpec = BackboneSpec {
     name: NAME,
     summary: "DINOv2 ViT-S/14, blocks 4, 8 and 12 of 12; needs DINOv2's, timm's or Hugging Face's weights",
-    weights: Weights::File,
-    architecture: &Small,
+    channels: &[WIDTH; 3],
+    strides: &[PATCH; 3],
+    preprocess: Preprocess::IMAGENET,
+    weights: Weights::File(Some(PublishedWeights {
+        title: "DINOv2 ViT-S/14 without registers, facebook/dinov2-small",
+        url: "https://huggingface.co/facebook/dinov2-small/resolve/\
+              ed25f3a31f01632728cabb09d1542f84ab7b0056/model.safetensors",
+        sha256: "ae1e99fcefd534ed978cdeb8326f08030c96e28b7a81ffcbc98a857c84d14be1",
+        licence: "Apache-2.0",
+    })),
+    has_signed_features: true,
+    largest_side: Some(GRID * PATCH),
+    // candle does not mix types, and the weights are f32.
+    bf16_error: None,
+    last_block: "blocks.11",
+    unused_keys: &["mask_token", "embeddings.mask_token", "head.{weight,bias}"],
+    idle_parameters: &[],
+    encoder: |params| Ok(Box::new(Frozen::new(tensors(params)?)?)),
+    // candle's layer normalisation has no backward.
+    students: Students::None,
 };
 
 const NAME: &str = "dinov2-small";
@@ -35,10 +55,12 @@ const DEPTH: usize = 12;
 const WIDTH: usize = 384;
 const PATCH: usize = 14;
 const POSITIONS: &str = "pos_embed";
-/// Patches along a side of 518 pixels, for which there are position embeddings, beside the class token's.
+/// Patches along a side of 518 pixels, for which there are position embeddings, beside the class
+/// token's.
 const GRID: usize = 37;
 
-/// The classifier that candle asks for, unused here: inputs (the class token and the patches' mean), outputs.
+/// The classifier that candle asks for, unused here: inputs (the class token and the patches'
+/// mean), outputs.
 const HEAD: (usize, usize) = (2 * WIDTH, 1000);
 
 const WEIGHT: Init = Init::Normal { std: 0.02 };
@@ -55,56 +77,6 @@ const RENAMED: [(&str, &str); 7] = [
     ("ls1.gamma", "layer_scale1.lambda1"),
     ("ls2.gamma", "layer_scale2.lambda1"),
 ];
-
-struct Small;
-
-impl Architecture for Small {
-    fn channels(&self) -> &[usize] {
-        &[WIDTH; 3]
-    }
-
-    fn strides(&self) -> &[usize] {
-        &[PATCH; 3]
-    }
-
-    fn preprocess(&self) -> Preprocess {
-        Preprocess { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }
-    }
-
-    /// candle's layer normalisation has no backward: of no use but frozen.
-    fn encoder(&self, params: &Params) -> Result<Box<dyn Encoder>, ModelError> {
-        Ok(Box::new(Frozen::new(tensors(params)?)?))
-    }
-
-    fn decoder(&self, _params: &Params) -> Result<Box<dyn Decoder>, ModelError> {
-        Err(ModelError::NoStudent { backbone: NAME })
-    }
-
-    fn last_block(&self) -> String {
-        format!("blocks.{}", DEPTH - 1)
-    }
-
-    fn has_signed_features(&self) -> bool {
-        true
-    }
-
-    fn has_students(&self) -> bool {
-        false
-    }
-
-    /// candle does not mix types, and the weights are f32.
-    fn is_f32_only(&self) -> bool {
-        true
-    }
-
-    fn largest_side(&self) -> Option<usize> {
-        Some(GRID * PATCH)
-    }
-
-    fn is_unused_key(&self, key: &str) -> bool {
-        matches!(key, "mask_token" | "embeddings.mask_token" | "head.weight" | "head.bias")
-    }
-}
 
 /// The network's tensors by their original names.
 fn tensors(params: &Params) -> Result<HashMap<String, Tensor>, ModelError> {
@@ -190,8 +162,8 @@ fn hugging_face(name: &str) -> String {
 struct Frozen {
     /// By their original names, with a head.
     tensors: HashMap<String, Tensor>,
-    /// For the last size that was asked for.
-    network: Mutex<Option<SizedNetwork>>,
+    /// The network of the last size that was built.
+    last: Mutex<Option<SizedNetwork>>,
 }
 
 /// A network with the position embeddings for images of one size.
@@ -212,13 +184,16 @@ impl Frozen {
         for tensor in tensors.values_mut() {
             *tensor = tensor.detach();
         }
-        Ok(Self { tensors, network: Mutex::new(None) })
+        Ok(Self { tensors, last: Mutex::new(None) })
     }
 
     /// The network for images of `patches` down and across.
+    ///
+    /// No lock is held while a network is built: the matrix products of `placed` are parallel, and
+    /// a worker of rayon that waits for its part takes the task of another image, which comes here
+    /// too. Two threads may build the same network; the later one stays.
     fn network(&self, patches: (usize, usize)) -> Result<Arc<DinoVisionTransformer>, ModelError> {
-        let mut last = self.network.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = last.as_ref().filter(|last| last.patches == patches) {
+        if let Some(last) = self.last().as_ref().filter(|last| last.patches == patches) {
             return Ok(last.network.clone());
         }
         let mut tensors = self.tensors.clone();
@@ -226,13 +201,18 @@ impl Frozen {
         let device = positions.device().clone();
         tensors.insert(POSITIONS.to_owned(), positions);
         let network = Arc::new(vit_small(VarBuilder::from_tensors(tensors, DType::F32, &device))?);
-        *last = Some(SizedNetwork { patches, network: network.clone() });
+        *self.last() = Some(SizedNetwork { patches, network: network.clone() });
         Ok(network)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<SizedNetwork>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Encoder for Frozen {
     fn forward(&self, images: &Activation) -> Result<Vec<Activation>, ModelError> {
+        let kernels = images.kernels();
         let images = images.to_nchw()?.contiguous()?.detach();
         let (n, _, height, width) = images.dims4()?;
         let (rows, columns) = (height / PATCH, width / PATCH);
@@ -247,12 +227,12 @@ impl Encoder for Frozen {
             network.get_intermediate_layers(&image, &TAPS, true, false, true)
         });
         let scales = Tensor::cat(&scales.collect::<candle_core::Result<Vec<_>>>()?, 1)?;
-        (0..TAPS.len()).map(|k| Ok(Activation::from_nchw(&scales.get(k)?)?)).collect()
+        (0..TAPS.len()).map(|k| Ok(Activation::from_nchw_with(&scales.get(k)?, kernels)?)).collect()
     }
 }
 
-/// Position embeddings `[1, 1 + 37 * 37, C]` of which candle takes, for an image of `rows` by `columns` patches, those that
-/// the published network interpolates from `embeddings`.
+/// Position embeddings `[1, 1 + 37 * 37, C]` of which candle takes, for an image of `rows` by
+/// `columns` patches, those that the published network interpolates from `embeddings`.
 fn placed(embeddings: &Tensor, (rows, columns): (usize, usize)) -> Result<Tensor, ModelError> {
     if (rows, columns) == (GRID, GRID) {
         return Ok(embeddings.clone());
@@ -262,8 +242,8 @@ fn placed(embeddings: &Tensor, (rows, columns): (usize, usize)) -> Result<Tensor
     let across = bicubic(columns, device)?;
     let interpolated = bicubic(rows, device)?.matmul(&patches)?.reshape((rows, GRID, width))?;
     let interpolated = across.broadcast_matmul(&interpolated)?.reshape((rows * columns, width))?;
-    // Which of the 37x37 candle takes for each patch, asked of candle. It counts columns before rows here and rows before
-    // columns everywhere else, so the patch is told by its number.
+    // Which of the 37x37 candle takes for each patch, asked of candle. It counts columns before
+    // rows here and rows before columns everywhere else, so the patch is told by its number.
     let numbers = Tensor::arange(0_f32, (GRID * GRID) as f32, device)?.reshape((1, 1, GRID, GRID))?;
     let taken = numbers.upsample_nearest2d(columns, rows)?.flatten_all()?.to_vec1::<f32>()?;
     let mut patch_at = vec![0_u32; GRID * GRID];
@@ -275,8 +255,8 @@ fn placed(embeddings: &Tensor, (rows, columns): (usize, usize)) -> Result<Tensor
     Ok(Tensor::cat(&[&embeddings.narrow(1, 0, 1)?, &patches], 1)?)
 }
 
-/// The matrix `[n, 37]` that brings 37 values to `n`: cubic convolution with a = -0.75 on the centres of pixels, the border
-/// repeated, as PyTorch interpolates.
+/// The matrix `[n, 37]` that brings 37 values to `n`: cubic convolution with a = -0.75 on the
+/// centres of pixels, the border repeated, as PyTorch interpolates.
 fn bicubic(n: usize, device: &Device) -> Result<Tensor, ModelError> {
     const A: f64 = -0.75;
     let near = |d: f64| ((A + 2.0) * d - (A + 3.0)) * d * d + 1.0;

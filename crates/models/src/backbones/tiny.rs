@@ -1,17 +1,29 @@
 //! A small network of random weights, for smoke tests: quick to run, its features mean little.
 
 use fmam_core::Seed;
-use fmam_ops::{Activation, Nonlinearity, nonlinearity};
+use fmam_ops::Nonlinearity;
 
-use super::{Architecture, BackboneEntry, Decoder, Encoder, Weights};
-use crate::layers::{ConvBn, ConvShape, Norm};
+use super::spec::{BackboneSpec, Students, Weights};
+use crate::layers::{
+    Block, Chain, ConvBn, ConvShape, Encoder, Fusion, Norm, ReversePath, Stage, TappedChain, chain,
+};
 use crate::{ModelError, Params, Preprocess};
 
-pub(super) static ENTRY: BackboneEntry = BackboneEntry {
+pub(super) static TINY: BackboneSpec = BackboneSpec {
     name: "tiny",
     summary: "a few random filters at strides 4, 8 and 16, for smoke tests",
+    channels: &CHANNELS,
+    strides: &[4, 8, 16],
+    preprocess: Preprocess::SYMMETRIC,
     weights: Weights::Seeded(Seed::new(0x7e57)),
-    architecture: &Tiny,
+    has_signed_features: true,
+    largest_side: None,
+    bf16_error: Some(1e-2),
+    last_block: "stages.2",
+    unused_keys: &[],
+    idle_parameters: &[],
+    encoder,
+    students: Students::Own(reverse_path),
 };
 
 const RELU: Norm = Norm { epsilon: 1e-5, nonlinearity: Nonlinearity::Relu };
@@ -19,66 +31,43 @@ const LINEAR: Norm = Norm { epsilon: 1e-5, nonlinearity: Nonlinearity::Identity 
 const CHANNELS: [usize; 3] = [8, 12, 16];
 const EMBEDDED: usize = 16;
 
-struct Tiny;
+/// Features are taken before the nonlinearity: they are signed, as those of EfficientNet-Lite0.
+fn encoder(params: &Params) -> Result<Box<dyn Encoder>, ModelError> {
+    let [c1, c2, c3] = CHANNELS;
+    let stage = |i: usize, channels| conv(&params.pp("stages").pp(i), channels, 2, LINEAR);
+    let relu = || Box::new(Nonlinearity::Relu) as Box<dyn Block>;
+    let blocks: Chain = vec![
+        Box::new(conv(&params.pp("stem"), (3, c1), 2, RELU)?),
+        Box::new(stage(0, (c1, c1))?),
+        relu(),
+        Box::new(stage(1, (c1, c2))?),
+        relu(),
+        Box::new(stage(2, (c2, c3))?),
+    ];
+    Ok(Box::new(TappedChain { blocks, taps: vec![1, 3, 5] }))
+}
 
-impl Architecture for Tiny {
-    fn channels(&self) -> &[usize] {
-        &CHANNELS
-    }
-
-    fn strides(&self) -> &[usize] {
-        &[4, 8, 16]
-    }
-
-    fn preprocess(&self) -> Preprocess {
-        Preprocess { mean: [0.5; 3], std: [0.5; 3] }
-    }
-
-    fn encoder(&self, params: &Params) -> Result<Box<dyn Encoder>, ModelError> {
-        let [c1, c2, c3] = CHANNELS;
-        Ok(Box::new(TinyEncoder {
-            stem: conv(&params.pp("stem"), (3, c1), 2, RELU)?,
-            stages: [
-                conv(&params.pp("stages").pp(0), (c1, c1), 2, LINEAR)?,
-                conv(&params.pp("stages").pp(1), (c1, c2), 2, LINEAR)?,
-                conv(&params.pp("stages").pp(2), (c2, c3), 2, LINEAR)?,
-            ],
-        }))
-    }
-
-    fn decoder(&self, params: &Params) -> Result<Box<dyn Decoder>, ModelError> {
-        let [c1, c2, c3] = CHANNELS;
-        let fusion = params.pp("fusion");
-        let up = |i: usize, channels| {
-            let params = params.pp("up").pp(i);
-            ConvBn::doubling(&params.pp("conv"), &params.pp("bn"), channels, RELU)
-        };
-        let out = |i: usize, channels| conv(&params.pp("out").pp(i), (channels, channels), 1, LINEAR);
-        Ok(Box::new(TinyDecoder {
-            fusion: [
-                conv(&fusion.pp(0), (c1, c2), 2, RELU)?,
-                conv(&fusion.pp(1), (2 * c2, c3), 2, RELU)?,
-                conv(&fusion.pp(2), (2 * c3, EMBEDDED), 2, RELU)?,
-            ],
-            stages: [
-                (up(2, (EMBEDDED, c3))?, out(2, c3)?),
-                (up(1, (c3, c2))?, out(1, c2)?),
-                (up(0, (c2, c1))?, out(0, c1)?),
-            ],
-        }))
-    }
-
-    fn last_block(&self) -> String {
-        "stages.2".to_owned()
-    }
-
-    fn has_signed_features(&self) -> bool {
-        true
-    }
-
-    fn is_unused_key(&self, _key: &str) -> bool {
-        false
-    }
+/// Joins one scale after the other on the way down to stride 32, and gives one after the other on
+/// the way up.
+fn reverse_path(params: &Params) -> Result<ReversePath, ModelError> {
+    let [c1, c2, c3] = CHANNELS;
+    let fuse = |i: usize, channels| -> Result<Chain, ModelError> {
+        Ok(chain([conv(&params.pp("fusion").pp(i), channels, 2, RELU)?]))
+    };
+    let stage = |i: usize, (input, output)| -> Result<Stage, ModelError> {
+        let up = params.pp("up").pp(i);
+        let up = ConvBn::doubling(&up.pp("conv"), &up.pp("bn"), (input, output), RELU)?;
+        let out = conv(&params.pp("out").pp(i), (output, output), 1, LINEAR)?;
+        Ok(Stage { up: chain([up]), output: chain([out]) })
+    };
+    Ok(ReversePath {
+        fusion: Fusion::Stepwise {
+            first: fuse(0, (c1, c2))?,
+            rest: vec![fuse(1, (2 * c2, c3))?, fuse(2, (2 * c3, EMBEDDED))?],
+        },
+        embedding: Vec::new(),
+        stages: vec![stage(2, (EMBEDDED, c3))?, stage(1, (c3, c2))?, stage(0, (c2, c1))?],
+    })
 }
 
 fn conv(
@@ -88,45 +77,4 @@ fn conv(
     norm: Norm,
 ) -> Result<ConvBn, ModelError> {
     ConvBn::below(params, ConvShape::dense(input, output, 3, stride), norm)
-}
-
-/// Features are taken before the nonlinearity: they are signed, as those of EfficientNet-Lite0.
-struct TinyEncoder {
-    stem: ConvBn,
-    stages: [ConvBn; 3],
-}
-
-impl Encoder for TinyEncoder {
-    fn forward(&self, images: &Activation) -> Result<Vec<Activation>, ModelError> {
-        let mut x = self.stem.forward(images)?;
-        let mut scales = Vec::with_capacity(self.stages.len());
-        for stage in &self.stages {
-            let scale = stage.forward(&x)?;
-            x = nonlinearity(&scale, Nonlinearity::Relu)?;
-            scales.push(scale);
-        }
-        Ok(scales)
-    }
-}
-
-/// Joins one scale after the other on the way down to stride 32, and gives one after the other on the way up.
-struct TinyDecoder {
-    fusion: [ConvBn; 3],
-    stages: [(ConvBn, ConvBn); 3],
-}
-
-impl Decoder for TinyDecoder {
-    fn forward(&self, scales: &[Activation]) -> Result<Vec<Activation>, ModelError> {
-        let mut x = self.fusion[0].forward(&scales[0])?;
-        for (conv, scale) in self.fusion[1..].iter().zip(&scales[1..]) {
-            x = conv.forward(&Activation::cat(&[&x, scale])?)?;
-        }
-        let mut decoded = Vec::with_capacity(self.stages.len());
-        for (up, out) in &self.stages {
-            x = up.forward(&x)?;
-            decoded.push(out.forward(&x)?);
-        }
-        decoded.reverse();
-        Ok(decoded)
-    }
 }

@@ -1,15 +1,12 @@
-//! What the crate promises to its users, checked against PyTorch's numbers where there are any.
+//! The promises of the crate to its users, checked against PyTorch's numbers where there are any.
 
 #![expect(clippy::unwrap_used, reason = "these are tests; clippy sees that only inside the test functions")]
 
-mod checkpoints;
-mod dinov2;
+mod backbones;
 mod heads;
+mod kernels;
 mod mapping;
 mod parameters;
-mod parity;
-mod precision;
 mod pyramid;
 mod reference;
 mod state_dicts;
-mod students;

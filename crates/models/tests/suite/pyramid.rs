@@ -1,8 +1,8 @@
 use candle_core::{Device, Tensor};
 use fmam_models::{Backbone, FeaturePyramid, ModelError, load_backbone};
 
+use crate::backbones::assert_same;
 use crate::reference::image;
-use crate::students::assert_same;
 
 #[test]
 fn images_taken_apart_and_put_together_are_the_batch() {

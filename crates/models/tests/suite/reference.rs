@@ -1,4 +1,5 @@
-//! Inputs and expected features of `tests/reference/models`; the formulas are in the docstring of its `make.py`.
+//! Inputs and expected features of `tests/reference/backbones`; the formulas are in the docstring
+//! of its `make.py`.
 
 use candle_core::{Device, Tensor};
 use fmam_testkit::assert_close;
@@ -16,16 +17,11 @@ pub(crate) struct Features {
 }
 
 impl Features {
-    /// Asserts that `actual` has these features, to 1e-4 of the largest.
+    /// Asserts that `actual`, of the network `name`, has these features, to `tolerance` of the
+    /// largest.
     #[track_caller]
-    pub(crate) fn assert_match(&self, actual: &Tensor) {
-        self.assert_match_to(1e-4, actual);
-    }
-
-    /// Asserts that `actual` has these features, to `tolerance` of the largest.
-    #[track_caller]
-    pub(crate) fn assert_match_to(&self, tolerance: f32, actual: &Tensor) {
-        assert_eq!(actual.dims(), self.shape, "{}", self.scale);
+    pub(crate) fn assert_match_to(&self, tolerance: f32, name: &str, actual: &Tensor) {
+        assert_eq!(actual.dims(), self.shape, "{name}: {}", self.scale);
         let values: Vec<f32> = actual.flatten_all().unwrap().to_vec1().unwrap();
         let walk: Vec<f32> = (0..256).map(|i| values[i * 7919 % values.len()]).collect();
         let tolerance = tolerance * self.abs_max as f32;

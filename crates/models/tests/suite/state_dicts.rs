@@ -4,11 +4,13 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use fmam_models::{
-    Backbone, ModelError, backbone_from_tensors, load_backbone, load_tensors, read_state_dict, save_tensors,
+    BACKBONES, Backbone, ModelError, Precision, backbone_from_tensors, load_backbone, load_tensors,
+    read_state_dict, save_tensors,
 };
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
-use crate::checkpoints::torchvision;
+use crate::backbones::{named, state_dict};
 use crate::reference::image;
 
 #[derive(Deserialize)]
@@ -40,8 +42,8 @@ fn close(actual: &[f64], expected: &[f64]) -> bool {
 }
 
 fn check(file: &str) {
-    let fixture: Fixture = fmam_testkit::read_fixture("models/tiny.json");
-    let actual = read_state_dict(&fmam_testkit::fixture_path(&format!("models/{file}"))).unwrap();
+    let fixture: Fixture = fmam_testkit::read_fixture("checkpoints/tiny.json");
+    let actual = read_state_dict(&fmam_testkit::fixture_path(&format!("checkpoints/{file}"))).unwrap();
     assert_eq!(actual.len(), fixture.tensors.len());
     for expected in &fixture.tensors {
         let (name, tensor) = (&expected.name, &actual[&expected.name]);
@@ -90,7 +92,7 @@ fn a_truncated_file_is_refused_wherever_it_ends() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cut.pth");
     for file in ["tiny.pth", "tiny_legacy.pth"] {
-        let whole = std::fs::read(fmam_testkit::fixture_path(&format!("models/{file}"))).unwrap();
+        let whole = std::fs::read(fmam_testkit::fixture_path(&format!("checkpoints/{file}"))).unwrap();
         for length in (0..whole.len()).step_by(331).chain([1, 4, 15, whole.len() - 1]) {
             std::fs::write(&path, &whole[..length]).unwrap();
             check_refused(&path, "");
@@ -112,7 +114,7 @@ fn damage_and_foreign_files_are_named() {
         std::fs::write(&path, content).unwrap();
         check_refused(&path, cause);
     }
-    let mut bytes = std::fs::read(fmam_testkit::fixture_path("models/tiny.pth")).unwrap();
+    let mut bytes = std::fs::read(fmam_testkit::fixture_path("checkpoints/tiny.pth")).unwrap();
     // The archive carries checksums: one flipped bit among the elements of a tensor is found.
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -154,9 +156,12 @@ fn saved_tensors_come_back_and_nothing_is_left_of_a_failed_write() {
     let taken = folder.path().join("folder");
     std::fs::create_dir(&taken).unwrap();
     assert!(matches!(save_tensors(&taken, &tensors), Err(ModelError::Write { .. })));
-    let missing = folder.path().join("no/such.safetensors");
-    assert!(matches!(save_tensors(&missing, &tensors), Err(ModelError::Write { .. })));
+    let below_a_file = path.join("such.safetensors");
+    assert!(matches!(save_tensors(&below_a_file, &tensors), Err(ModelError::Write { .. })));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    let new = folder.path().join("new/folder/weights.safetensors");
+    save_tensors(&new, &tensors).unwrap();
+    assert_eq!(std::fs::read(&new).unwrap(), first);
 
     std::fs::write(&path, &first[..first.len() - 1]).unwrap();
     assert!(matches!(load_tensors(&path), Err(ModelError::Read { .. })));
@@ -167,7 +172,7 @@ fn a_checkpoint_file_gives_the_backbone_its_tensors_give() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("resnet18.safetensors");
     let from_tensors =
-        backbone_from_tensors("resnet18", torchvision("resnet18"), "formula", &Device::Cpu).unwrap();
+        backbone_from_tensors("resnet18", state_dict(named("resnet18")), "formula", &Device::Cpu).unwrap();
     save_tensors(&path, from_tensors.tensors()).unwrap();
     let from_file = load_backbone("resnet18", Some(&path), &Device::Cpu).unwrap();
     let x = image(&[1, 3, 32, 48]);
@@ -177,11 +182,33 @@ fn a_checkpoint_file_gives_the_backbone_its_tensors_give() {
     assert_eq!(values(&from_tensors), values(&from_file));
 }
 
+fn sha256(path: &Path) -> String {
+    Sha256::digest(std::fs::read(path).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a_backbone_tells_the_digest_of_the_file_that_its_weights_came_from() {
+    let embedded = load_backbone("efficientnet-lite0", None, &Device::Cpu).unwrap();
+    let data =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/weights/efficientnet_lite0.safetensors");
+    assert_eq!(embedded.weights_digest(), Some(sha256(&data).as_str()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.safetensors");
+    save_tensors(&path, embedded.tensors()).unwrap();
+    let from_file = load_backbone("efficientnet-lite0", Some(&path), &Device::Cpu).unwrap();
+    assert_eq!(from_file.weights_digest(), Some(sha256(&path).as_str()));
+    assert_eq!(from_file.with_precision(Precision::Bf16).weights_digest(), Some(sha256(&path).as_str()));
+    assert_eq!(load_backbone("tiny", None, &Device::Cpu).unwrap().weights_digest(), None);
+    let given = embedded.tensors().clone();
+    let given = backbone_from_tensors("efficientnet-lite0", given, "saved", &Device::Cpu).unwrap();
+    assert_eq!(given.weights_digest(), None);
+}
+
 #[test]
 fn every_key_is_accounted_for() {
     let load = |tensors| backbone_from_tensors("resnet18", tensors, "x.pth", &Device::Cpu);
     let with = |change: &dyn Fn(&mut BTreeMap<String, Tensor>)| {
-        let mut tensors = torchvision("resnet18");
+        let mut tensors = state_dict(named("resnet18"));
         change(&mut tensors);
         load(tensors).unwrap_err()
     };
@@ -208,7 +235,8 @@ fn every_key_is_accounted_for() {
         "x.pth: 2 tensor(s) do not belong to this architecture: head.bias, layer1.2.conv1.weight"
     );
 
-    // Near misses of what a whole checkpoint has beyond the features: the head, layer 4 and counters.
+    // Near misses of what a whole checkpoint has beyond the features: the head, layer 4 and
+    // counters.
     let foreign = [
         "fc.weight_g",
         "layer1.0.bn3.num_batches_tracked",
@@ -222,35 +250,25 @@ fn every_key_is_accounted_for() {
     assert!(matches!(&error, ModelError::SurplusKeys { keys, .. } if *keys == foreign), "{error}");
 
     // Another member of the family is refused too.
-    assert!(backbone_from_tensors("resnet34", torchvision("resnet18"), "x.pth", &Device::Cpu).is_err());
-}
-
-#[derive(Deserialize)]
-struct Lite0 {
-    unused_keys: Vec<String>,
+    assert!(backbone_from_tensors("resnet34", state_dict(named("resnet18")), "x.pth", &Device::Cpu).is_err());
 }
 
 #[test]
-fn a_whole_lite0_checkpoint_is_taken_and_a_foreign_key_is_not() {
+fn near_misses_of_unused_lite0_keys_are_refused() {
     let zero = || Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap();
-    let fixture: Lite0 = fmam_testkit::read_fixture("models/lite0.json");
-    let embedded = load_backbone("efficientnet-lite0", None, &Device::Cpu).unwrap();
-    let mut tensors = embedded.tensors().clone();
-    tensors.extend(fixture.unused_keys.into_iter().map(|key| (key, zero())));
-    tensors.insert("_blocks.0._bn1.num_batches_tracked".to_owned(), zero());
-    let load = |tensors| backbone_from_tensors("efficientnet-lite0", tensors, "x.pth", &Device::Cpu);
-    assert!(load(tensors.clone()).unwrap().tensors().keys().eq(embedded.tensors().keys()));
-
+    let mut tensors = load_backbone("efficientnet-lite0", None, &Device::Cpu).unwrap().tensors().clone();
     let foreign = ["_blocks.11._se_reduce.weight", "_blocks.16._bn0.bias", "_fc.weight2"];
     tensors.extend(foreign.map(|key| (key.to_owned(), zero())));
-    let error = load(tensors).unwrap_err();
+    let error = backbone_from_tensors("efficientnet-lite0", tensors, "x.pth", &Device::Cpu).unwrap_err();
     assert!(matches!(&error, ModelError::SurplusKeys { keys, .. } if *keys == foreign), "{error}");
 }
 
 #[test]
 fn names_and_missing_weights_are_told() {
     let error = load_backbone("resnet19", None, &Device::Cpu).unwrap_err();
-    assert!(error.to_string().contains("efficientnet-lite0, resnet18"), "{error}");
+    assert!(BACKBONES.iter().all(|spec| error.to_string().contains(spec.name)), "{error}");
     let error = load_backbone("resnet18", None, &Device::Cpu).unwrap_err();
-    assert!(matches!(&error, ModelError::WeightsNeeded { name } if name == "resnet18"));
+    assert!(matches!(&error, ModelError::WeightsNeeded { name: "resnet18", is_published: true }));
+    let own = ModelError::WeightsNeeded { name: "own", is_published: false };
+    assert!(error.to_string().contains("fetch") && !own.to_string().contains("fetch"), "{own}");
 }

@@ -1,4 +1,5 @@
-//! Convolutions of any shape: the f32 kernels and the composed f64 form agree in value and gradients, or both refuse.
+//! Convolutions of any shape: the f32 kernels and the composed f64 form agree in value and
+//! gradients, or both refuse.
 //!
 //! `cd crates/ops && cargo +nightly fuzz run shapes -- -max_total_time=60`
 

@@ -58,7 +58,7 @@ fn changes(report: &Report, base: &Summary, variant: &Summary) -> String {
         Some((base, variant))
     });
     let Some((base, variant)): Option<(&RunRecord, &RunRecord)> = pair else { return "–".to_owned() };
-    let changed = differences(&base.config["method"], &variant.config["method"]);
+    let changed = differences(&base.config.method, &variant.config.method);
     let text = |(key, _, now): (String, &Value, &Value)| format!("{key} = {now}");
     match changed.is_empty() {
         true => "nothing".to_owned(),
@@ -97,7 +97,7 @@ mod tests {
             for (method, image_auroc, config) in variants {
                 let mut run = record("demo", "plain", method, seed);
                 run.metrics.set(&IMAGE_AUROC, Some(image_auroc));
-                run.config = json!({ "method": config });
+                run.config.method = config;
                 runs.push(run);
             }
         }

@@ -62,7 +62,7 @@ fn row(run: &RunRecord) -> (&str, (usize, &str), &str) {
 }
 
 fn method_order(run: &RunRecord) -> (usize, &str) {
-    (position(&run.method), &run.method)
+    (position(run.method.as_str()), run.method.as_str())
 }
 
 /// Where a method stands among others; those that the paper does not have stand last.

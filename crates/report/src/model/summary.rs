@@ -125,7 +125,7 @@ impl Summary {
         };
         Some(Self {
             dataset: first.dataset.clone(),
-            method: first.method.clone(),
+            method: first.method.to_string(),
             backbone: first.backbone.clone(),
             metrics: Estimates(
                 METRICS
@@ -149,7 +149,8 @@ impl Summary {
 
     /// Whether `run` is one of this row's.
     pub(crate) fn covers(&self, run: &RunRecord) -> bool {
-        (&self.dataset, &self.method, &self.backbone) == (&run.dataset, &run.method, &run.backbone)
+        run.method == *self.method.as_str()
+            && (&self.dataset, &self.backbone) == (&run.dataset, &run.backbone)
     }
 }
 

@@ -84,7 +84,7 @@ fn fields(run: &RunRecord) -> Vec<String> {
     let before: [String; BEFORE.len()] = [
         run.dataset.clone(),
         run.category.clone(),
-        run.method.clone(),
+        run.method.to_string(),
         run.backbone.clone(),
         run.seed.value().to_string(),
     ];

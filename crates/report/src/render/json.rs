@@ -76,7 +76,7 @@ struct RunEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     analysis: Option<&'a Analysis>,
     versions: &'a BTreeMap<String, String>,
-    config: &'a serde_json::Value,
+    config: &'a fmam_record::RunConfig,
 }
 
 /// An object with a key for every metric of [`METRICS`], so that its layout does not depend on the
@@ -94,7 +94,7 @@ impl<'a> RunEntry<'a> {
         Self {
             dataset: &run.dataset,
             category: &run.category,
-            method: &run.method,
+            method: run.method.as_str(),
             backbone: &run.backbone,
             seed: run.seed.value(),
             metrics: Registered(&run.metrics),
@@ -152,7 +152,7 @@ mod tests {
             (&json!(1), &json!(0.91), &Value::Null)
         );
         assert_eq!(run["dir"], "runs/mvtec/screw/rkd/resnet18/seed-1");
-        assert_eq!(run["config"]["train"]["epochs"], 10);
+        assert_eq!(run["config"]["method"]["train"]["epochs"], 10);
         let summary = &value["summary"][0];
         assert_eq!(summary["method"], "rkd");
         assert_eq!(summary["image_ap"], json!({"mean": 0.96, "std": 0.0, "n": 2}));

@@ -100,7 +100,7 @@ impl Report {
             count(runs.len(), "run", "runs"),
             count(self.datasets().count(), "data set", "data sets"),
             count(n_distinct(|run| format!("{}\n{}", run.dataset, run.category)), "category", "categories"),
-            count(n_distinct(|run| run.method.clone()), "method", "methods"),
+            count(n_distinct(|run| run.method.to_string()), "method", "methods"),
             count(n_distinct(|run| run.seed.value().to_string()), "seed", "seeds"),
         ]
     }

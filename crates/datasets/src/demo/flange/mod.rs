@@ -8,11 +8,11 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use self::defect::{DEFECT_TYPES, Defect};
-use super::category::{CategoryEntry, Subject};
 use super::metal::{Edge, LIGHT, caster, diffuse};
 use super::noise::{bump, hash, noise1, noise2, smoothstep};
-use super::render::View;
 use super::shapes::{direction, dot, turn, turned, unit};
+use super::subject::{CategoryEntry, Subject};
+use super::view::View;
 
 pub(super) static ENTRY: CategoryEntry = CategoryEntry {
     name: "flange",

@@ -7,9 +7,9 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use self::defect::{DEFECT_TYPES, Defect};
-use super::category::{CategoryEntry, Subject};
 use super::noise::{hash, noise1, noise2};
-use super::render::View;
+use super::subject::{CategoryEntry, Subject};
+use super::view::View;
 
 pub(super) static PLAIN: CategoryEntry = CategoryEntry {
     name: "plain",

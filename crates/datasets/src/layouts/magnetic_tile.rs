@@ -1,0 +1,111 @@
+//! Magnetic Tile Defect (Huang, Qiu and Yuan, *The Visual Computer* 2020) in its own layout.
+
+use std::path::{Path, PathBuf};
+
+use fmam_core::{ImageSize, Split};
+
+use super::files::{by_stem, files_with, mask_of, name_of, required_images, sample, subfolders};
+use crate::source::MaskFormat;
+use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout};
+
+pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
+    name: "magnetic-tile",
+    summary: "Magnetic Tile Defect: MT_TYPE/Imgs with NAME.jpg and its mask NAME.png; one category",
+    layout: Some(FileLayout {
+        holders: &["magnetic-tile", "magnetic_tile", "Magnetic-tile-defect-datasets."],
+        expected: "MT_Free/Imgs or magnetic-tile/MT_Free/Imgs",
+        example: Example {
+            files: &[
+                ("MT_Free/Imgs/a.jpg", ExampleFile::Image),
+                ("MT_Free/Imgs/b.jpg", ExampleFile::Image),
+                ("MT_Free/Imgs/c.jpg", ExampleFile::Image),
+                ("MT_Free/Imgs/d.jpg", ExampleFile::Image),
+                ("MT_Free/Imgs/e.jpg", ExampleFile::Image),
+                ("MT_Free/Imgs/f.jpg", ExampleFile::Image),
+                ("MT_Crack/Imgs/a.jpg", ExampleFile::Image),
+                ("MT_Crack/Imgs/a.png", ExampleFile::Mask),
+            ],
+            counts: &[("magnetic-tile", Counts::new(4, 2, 1))],
+        },
+    }),
+    // 952 normal and 392 anomalous images; the normal ones split as below.
+    published: &[("magnetic-tile", Counts::new(761, 191, 392))],
+    open: |options| Ok(Box::new(MagneticTile { folder: options.find(&ENTRY, found_in)? })),
+};
+
+/// Photographs and masks lie side by side and differ in the extension.
+const PHOTOGRAPHS: [&str; 2] = ["jpg", "jpeg"];
+const MASKS: [&str; 1] = ["png"];
+/// The data set comes without a split: of the normal images sorted by name, one in this many is for testing.
+const TEST_EVERY: usize = 5;
+
+struct MagneticTile {
+    folder: PathBuf,
+}
+
+/// `folder`, where it holds folders of tiles.
+fn found_in(folder: &Path) -> Result<Option<PathBuf>, DatasetError> {
+    let holds_tiles = subfolders(folder)?.iter().any(|subfolder| name_of(subfolder).starts_with("MT_"));
+    Ok(holds_tiles.then(|| folder.to_owned()))
+}
+
+impl Dataset for MagneticTile {
+    fn categories(&self) -> Vec<String> {
+        vec![ENTRY.name.to_owned()]
+    }
+
+    fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError> {
+        if name != ENTRY.name {
+            let (name, known) = (name.to_owned(), self.categories());
+            return Err(DatasetError::UnknownCategory { dataset: ENTRY.name, name, known });
+        }
+        let normal =
+            required_images(&self.folder.join("MT_Free/Imgs"), "the defect-free images", &PHOTOGRAPHS)?;
+        let (mut train, mut test) = (Vec::new(), Vec::new());
+        for (index, image) in normal.into_iter().enumerate() {
+            if index % TEST_EVERY == 0 {
+                test.push(sample(Split::Test, "Free", image, None));
+            } else {
+                train.push(sample(Split::Train, "Free", image, None));
+            }
+        }
+        if train.is_empty() {
+            return Err(DatasetError::NoImages { folder: self.folder.join("MT_Free/Imgs") });
+        }
+        for folder in subfolders(&self.folder)? {
+            let folder_name = name_of(&folder);
+            let Some(defect_type) = folder_name.strip_prefix("MT_").filter(|name| *name != "Free") else {
+                continue;
+            };
+            let images =
+                required_images(&folder.join("Imgs"), "the images of this defect type", &PHOTOGRAPHS)?;
+            let masks = files_with(&folder.join("Imgs"), &MASKS)?;
+            let masks = by_stem(&masks)?;
+            for image in images {
+                let Some(mask) = mask_of(&masks, &image) else {
+                    let expected = image.with_extension("png");
+                    return Err(DatasetError::MissingMask { image, expected });
+                };
+                let mut sample = sample(Split::Test, defect_type, image, Some(defect_type));
+                sample.mask_path = Some(mask.to_owned());
+                test.push(sample);
+            }
+        }
+        // Four images of MT_Uneven come with a mask that is all black.
+        Category::from_files(name, &self.folder, train, test, size, MaskFormat::BinaryOrBlank)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sums_are_those_of_the_paper() {
+        // 952 defect-free images, and 115 blowholes, 85 breaks, 57 cracks, 32 frays, 103 uneven
+        // tiles.
+        let Counts { train, test_normal, test_anomalous } = Counts::sum(ENTRY.published);
+        assert_eq!((train + test_normal, test_anomalous), (952, 115 + 85 + 57 + 32 + 103));
+        assert_eq!(test_normal, 952_usize.div_ceil(TEST_EVERY));
+    }
+}

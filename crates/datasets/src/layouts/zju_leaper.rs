@@ -1,0 +1,182 @@
+//! ZJU-Leaper (Zhang, Feng, Wang and Wang, IEEE TAI 2020): fabrics in patterns and groups, in its own layout; setting 1,
+//! which trains on normal images only.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use fmam_core::{ImageSize, Sample, Split};
+use serde::Deserialize;
+
+use super::files::{image_files, required_images, sample, stem_of};
+use crate::source::MaskFormat;
+use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout};
+
+pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
+    name: "zju-leaper",
+    summary: "ZJU-Leaper, setting 1: Images, Annotations/masks, ImageSets; categories are patterns, groups and total",
+    layout: Some(FileLayout {
+        holders: &["zju-leaper", "zju_leaper", "ZJU-Leaper"],
+        expected: "ImageSets/Patterns/patternN.json, or zju-leaper with that in it",
+        example: Example {
+            files: &[
+                ("Images/00001.jpg", ExampleFile::Image),
+                ("Images/00002.jpg", ExampleFile::Image),
+                ("Images/00003.png", ExampleFile::Image),
+                ("Images/00010.jpg", ExampleFile::Image),
+                ("Annotations/masks/00010.png", ExampleFile::Mask),
+                ("ImageSets/Patterns/pattern10.json", ExampleFile::Text(EXAMPLE_NUMBERS)),
+                ("ImageSets/Patterns/pattern2.json", ExampleFile::Text(EXAMPLE_NAMES)),
+                ("ImageSets/Groups/group1.json", ExampleFile::Text(EXAMPLE_NAMES)),
+                ("ImageSets/total.json", ExampleFile::Text(EXAMPLE_NUMBERS)),
+            ],
+            counts: &[("pattern2", Counts::new(2, 1, 1)), ("pattern10", Counts::new(2, 1, 1))],
+        },
+    }),
+    published: &[],
+    open: |options| Ok(Box::new(options.find(&ENTRY, ZjuLeaper::found_in)?)),
+};
+
+/// An image set of the example; image sets are published with numbers and with names.
+const EXAMPLE_NUMBERS: &str =
+    r#"{"normal": {"train": [1, 2], "test": [3]}, "defect": {"train": [], "test": [10]}}"#;
+const EXAMPLE_NAMES: &str =
+    r#"{"normal": {"train": ["00001", "0002"], "test": ["00003"]}, "defect": {"test": ["00010"]}}"#;
+
+/// Image sets that are categories: folder within `ImageSets`, and how their names begin.
+const SETS: [(&str, &str); 3] = [("Patterns", "pattern"), ("Groups", "group"), ("", "total")];
+
+struct ZjuLeaper {
+    folder: PathBuf,
+    /// Names and files, the patterns first, each kind by its numbers.
+    sets: Vec<(String, PathBuf)>,
+    n_patterns: usize,
+}
+
+impl ZjuLeaper {
+    /// The data set in `folder`, where it has image sets.
+    fn found_in(folder: &Path) -> Result<Option<Self>, DatasetError> {
+        let (mut sets, mut n_patterns) = (Vec::new(), 0);
+        for (sub, prefix) in SETS {
+            let mut found = image_sets(&folder.join("ImageSets").join(sub), prefix)?;
+            // pattern10 comes after pattern9.
+            found.sort_by_key(|(name, _)| (name.len(), name.clone()));
+            sets.append(&mut found);
+            n_patterns = n_patterns.max(if sub == "Patterns" { sets.len() } else { 0 });
+        }
+        Ok((!sets.is_empty()).then(|| Self { folder: folder.to_owned(), sets, n_patterns }))
+    }
+}
+
+/// The files `PREFIX*.json` directly in `folder`, by their names.
+fn image_sets(folder: &Path, prefix: &str) -> Result<Vec<(String, PathBuf)>, DatasetError> {
+    let list = || -> std::io::Result<Vec<PathBuf>> {
+        if !folder.is_dir() {
+            return Ok(Vec::new());
+        }
+        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+    };
+    let paths = list().map_err(|source| DatasetError::ListFolder { folder: folder.to_owned(), source })?;
+    let is_set = |path: &PathBuf| {
+        path.extension().is_some_and(|extension| extension == "json") && stem_of(path).starts_with(prefix)
+    };
+    Ok(paths.into_iter().filter(is_set).map(|path| (stem_of(&path), path)).collect())
+}
+
+/// The contents of an image set.
+#[derive(Deserialize)]
+struct ImageSet {
+    normal: Splits,
+    defect: Splits,
+}
+
+#[derive(Deserialize)]
+struct Splits {
+    #[serde(default)]
+    train: Vec<Id>,
+    #[serde(default)]
+    test: Vec<Id>,
+}
+
+/// An image's name without extension, or its number: published both ways.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Id {
+    Number(u64),
+    Name(String),
+}
+
+impl Id {
+    /// The name without leading zeros.
+    fn key(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Name(name) => unpadded(name),
+        }
+    }
+}
+
+fn unpadded(name: &str) -> String {
+    let rest = name.trim_start_matches('0');
+    if rest.is_empty() && !name.is_empty() { "0".to_owned() } else { rest.to_owned() }
+}
+
+/// `paths` by their names without leading zeros.
+fn by_id(paths: Vec<PathBuf>) -> Result<HashMap<String, PathBuf>, DatasetError> {
+    let mut ids = HashMap::new();
+    for path in paths {
+        if let Some(first) = ids.insert(unpadded(&stem_of(&path)), path.clone()) {
+            return Err(DatasetError::DuplicateStem { first, second: path });
+        }
+    }
+    Ok(ids)
+}
+
+impl Dataset for ZjuLeaper {
+    fn categories(&self) -> Vec<String> {
+        // Groups and the total hold the same images again.
+        let n = if self.n_patterns > 0 { self.n_patterns } else { self.sets.len() };
+        self.sets[..n].iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError> {
+        let Some((_, path)) = self.sets.iter().find(|(known, _)| known == name) else {
+            let known = self.sets.iter().map(|(name, _)| name.clone()).collect();
+            return Err(DatasetError::UnknownCategory { dataset: ENTRY.name, name: name.to_owned(), known });
+        };
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| DatasetError::Read { path: path.clone(), source })?;
+        let set: ImageSet = serde_json::from_str(&text)
+            .map_err(|source| DatasetError::ImageSet { path: path.clone(), source })?;
+
+        let folder = self.folder.join("Images");
+        let images = by_id(required_images(&folder, "the images", &["jpg", "jpeg", "png"])?)?;
+        let mask_folder = self.folder.join("Annotations/masks");
+        let masks = by_id(image_files(&mask_folder)?)?;
+        let image = |id: &Id| {
+            images.get(&id.key()).cloned().ok_or_else(|| DatasetError::MissingImage {
+                id: id.key(),
+                list: path.clone(),
+                folder: folder.clone(),
+            })
+        };
+        let normal = |ids: &[Id], split| -> Result<Vec<Sample>, DatasetError> {
+            ids.iter().map(|id| Ok(sample(split, "normal", image(id)?, None))).collect()
+        };
+        let (train, mut test) =
+            (normal(&set.normal.train, Split::Train)?, normal(&set.normal.test, Split::Test)?);
+        if train.is_empty() {
+            return Err(DatasetError::EmptyImageSet { path: path.clone() });
+        }
+        for id in &set.defect.test {
+            let image = image(id)?;
+            let Some(mask) = masks.get(&id.key()) else {
+                let expected = mask_folder.join(format!("{}.png", stem_of(&image)));
+                return Err(DatasetError::MissingMask { image, expected });
+            };
+            let mut sample = sample(Split::Test, "defect", image, Some("defect"));
+            sample.mask_path = Some(mask.clone());
+            test.push(sample);
+        }
+        Category::from_files(name, &self.folder, train, test, size, MaskFormat::Binary)
+    }
+}

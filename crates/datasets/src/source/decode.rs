@@ -1,0 +1,165 @@
+use std::io::Cursor;
+use std::path::Path;
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeError, ResizeOptions, Resizer};
+use fmam_core::{ImageSize, Mask, RgbImage, SourceError};
+use image::{DynamicImage, ImageFormat, ImageReader};
+
+use super::area::resize_by_area;
+use super::jpeg;
+use crate::DatasetError;
+
+/// Decodes a PNG, JPEG, BMP or TIFF file of any colour type to 8-bit RGB and, where `size` is given, resizes
+/// it to exactly that size; the aspect ratio is not kept, as the field's protocols have it.
+///
+/// Grey is repeated over the channels, 16-bit values are scaled to 8, transparency is dropped, and an EXIF
+/// orientation is not applied, since masks are stored in the orientation of the pixels.
+///
+/// The filter is bilinear and widened by the scale when shrinking, so that it does not alias. It is Pillow's
+/// `BILINEAR`, with which nearly all published figures of the field were made, and agrees with it within one
+/// level.
+///
+/// # Errors
+/// [`DatasetError::Read`], [`DatasetError::Decode`] or [`DatasetError::Truncated`] for the file,
+/// [`DatasetError::Resize`] for a size that the resizing library refuses.
+pub fn load_image(path: &Path, size: Option<ImageSize>) -> Result<RgbImage, DatasetError> {
+    decode_image(&read(path)?, path, size)
+}
+
+/// As [`load_image`] of the file's `bytes`.
+pub(super) fn decode_image(
+    bytes: &[u8],
+    path: &Path,
+    size: Option<ImageSize>,
+) -> Result<RgbImage, DatasetError> {
+    let decoded = decode(bytes, path)?.into_rgb8();
+    let from = ImageSize::new(decoded.height() as usize, decoded.width() as usize);
+    let size = size.unwrap_or(from);
+    let data = decoded.into_raw();
+    let resized = if size == from { Ok(data) } else { resize(&data, from, size) };
+    resized.and_then(|data| Ok(RgbImage::new(size, data)?)).map_err(|source| DatasetError::Resize {
+        path: path.to_owned(),
+        size,
+        source,
+    })
+}
+
+/// Format in which a data set publishes the masks of its anomalous images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MaskFormat {
+    /// Anomalous above 127, or, in a file of the values 0 and 1 only, where it is 1.
+    Binary,
+    /// As [`Binary`](Self::Binary), but the published data set has masks of anomalous images without an anomalous
+    /// pixel, which are warned of.
+    BinaryOrBlank,
+    /// The index of the defect's class, 0 where there is none: anomalous wherever it is not 0.
+    ClassIndices,
+}
+
+impl MaskFormat {
+    /// The values of an anomalous pixel, for a person.
+    fn anomalous_values(self) -> &'static str {
+        match self {
+            Self::Binary | Self::BinaryOrBlank => "a value above 127, or 1 in a mask of 0 and 1",
+            Self::ClassIndices => "a value that is not 0",
+        }
+    }
+}
+
+/// Decodes the mask file of the image file `image` and resizes it by area to `size`: a pixel of the result is
+/// anomalous where at least half of the area that it covers is, so that partly covered pixels do not add to a
+/// defect.
+///
+/// In the file a pixel is anomalous where its largest channel is above 127, or, in a file of the values 0 and
+/// 1 only, where it is 1.
+///
+/// # Errors
+/// [`DatasetError::MaskSize`] when mask and image differ in size, [`DatasetError::BlankMask`] when no pixel of the
+/// file is anomalous, otherwise as [`load_image`].
+pub fn load_mask(path: &Path, image: &Path, size: ImageSize) -> Result<Mask, DatasetError> {
+    check_mask_size(path, image)?;
+    decode_mask(MaskFormat::Binary, &read(path)?, path, size)
+}
+
+/// The mask in the `bytes` of the file `path`, as [`load_mask`] gives it, but in `format` and
+/// without a look at the image.
+pub(super) fn decode_mask(
+    format: MaskFormat,
+    bytes: &[u8],
+    path: &Path,
+    size: ImageSize,
+) -> Result<Mask, DatasetError> {
+    let decoded = decode(bytes, path)?;
+    let from = ImageSize::new(decoded.height() as usize, decoded.width() as usize);
+    let mask = match format {
+        MaskFormat::Binary | MaskFormat::BinaryOrBlank => {
+            let pixels = decoded.into_rgb8();
+            let limit = if pixels.as_raw().iter().all(|&value| value <= 1) { 0 } else { 127 };
+            Mask::from_fn(from, |y, x| pixels.get_pixel(x as u32, y as u32).0.iter().any(|&v| v > limit))
+        }
+        MaskFormat::ClassIndices => {
+            // Scaled to 8 bits, small indices of a 16-bit file would be lost.
+            let pixels = decoded.into_rgb16();
+            Mask::from_fn(from, |y, x| pixels.get_pixel(x as u32, y as u32).0.iter().any(|&v| v > 0))
+        }
+    };
+    if mask.is_empty() {
+        let (mask, expected) = (path.to_owned(), format.anomalous_values());
+        return Err(DatasetError::BlankMask { mask, expected });
+    }
+    Ok(resize_by_area(&mask, size))
+}
+
+/// Compares the sizes that the headers of a mask and its image state.
+pub(crate) fn check_mask_size(mask: &Path, image: &Path) -> Result<(), DatasetError> {
+    let (of_mask, of_image) = (image_size(mask)?, image_size(image)?);
+    if of_mask == of_image {
+        return Ok(());
+    }
+    let (mask, image) = (mask.to_owned(), image.to_owned());
+    Err(DatasetError::MaskSize { mask, mask_size: of_mask, image, image_size: of_image })
+}
+
+/// The size of an image file as its header states it; the pixels are not decoded.
+///
+/// # Errors
+/// [`DatasetError::Read`] or [`DatasetError::Decode`] for the file.
+pub fn image_size(path: &Path) -> Result<ImageSize, DatasetError> {
+    let reader = ImageReader::open(path)
+        .and_then(ImageReader::with_guessed_format)
+        .map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
+    let (width, height) =
+        reader.into_dimensions().map_err(|source| DatasetError::Decode { path: path.to_owned(), source })?;
+    Ok(ImageSize::new(height as usize, width as usize))
+}
+
+/// The bytes of a file.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, DatasetError> {
+    std::fs::read(path).map_err(|source| DatasetError::Read { path: path.to_owned(), source })
+}
+
+fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage, DatasetError> {
+    let read_error = |source| DatasetError::Read { path: path.to_owned(), source };
+    let decode_error = |source| DatasetError::Decode { path: path.to_owned(), source };
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(read_error)?;
+    let is_jpeg = reader.format() == Some(ImageFormat::Jpeg);
+    let decoded = reader.decode().map_err(decode_error)?;
+    if is_jpeg && !jpeg::is_complete(bytes) {
+        return Err(DatasetError::Truncated { path: path.to_owned() });
+    }
+    Ok(decoded)
+}
+
+fn resize(data: &[u8], from: ImageSize, to: ImageSize) -> Result<Vec<u8>, SourceError> {
+    let source = ImageRef::new(from.width as u32, from.height as u32, data, PixelType::U8x3)?;
+    let mut target = Image::new(to.width as u32, to.height as u32, PixelType::U8x3);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    // `Resizer::resize` would compile the kernels of all thirteen pixel types: minutes.
+    let (Some(source), Some(mut view)) = (source.typed_image::<U8x3>(), target.typed_image_mut()) else {
+        return Err(ResizeError::PixelTypesAreDifferent.into());
+    };
+    Resizer::new().resize_typed(&source, &mut view, &options)?;
+    Ok(target.into_vec())
+}

@@ -1,0 +1,16 @@
+//! Distillation: a student imitates the teacher's features of normal images, and an image is scored
+//! by their difference. A method is a choice of student; FMAM whitens the student's targets and
+//! trains a feature mapping behind teacher and student.
+
+mod config;
+mod fit;
+mod flavours;
+mod mapping_config;
+mod mapping_training;
+mod networks;
+mod position_scale;
+mod scorer;
+
+pub use config::{DistanceReference, DistillationConfig, DistillationLoss, ScoringConfig};
+pub(crate) use flavours::{NKD, NKD_FMAM, RKD, RKD_FMAM};
+pub use mapping_config::{Adaptation, MappingConfig};

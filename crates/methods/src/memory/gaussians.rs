@@ -1,0 +1,233 @@
+//! A Gaussian at each position: mean and covariance of normal feature vectors, gathered in one
+//! pass, and the Mahalanobis distance to them.
+
+use candle_core::{Device, Tensor};
+use faer::{Mat, Side};
+use fmam_core::ImageSize;
+use fmam_models::ModelError;
+use rayon::prelude::*;
+
+use crate::MethodError;
+use crate::checkpoint::{Checkpoint, Tensors};
+use crate::memory::embedding::PatchEmbedding;
+
+/// Entries of a triangle of `d` rows, with its diagonal.
+const fn triangle(d: usize) -> usize {
+    d * (d + 1) / 2
+}
+
+/// Sums over normal images at each position, in f64: memory does not grow with the number of
+/// images. They are taken about the first image's features, so that a mean which is large beside
+/// the deviation costs no digits.
+#[derive(Default)]
+pub(crate) struct PositionMoments {
+    grid: Option<ImageSize>,
+    n_channels: usize,
+    count: f64,
+    centre: Vec<f32>,
+    sums: Vec<f64>,
+    /// Lower triangles of the sums of outer products, row by row.
+    products: Vec<f64>,
+}
+
+impl PositionMoments {
+    /// Takes in images, all of one grid and number of channels. More at once is quicker: the sums
+    /// are read and written once a call.
+    pub(crate) fn add(&mut self, images: &[PatchEmbedding]) {
+        let Some(first) = images.first() else { return };
+        let d = first.n_channels;
+        if self.grid.is_none() {
+            let n = first.grid.pixels();
+            self.grid = Some(first.grid);
+            self.n_channels = d;
+            self.centre = first.values.clone();
+            self.sums = vec![0.0; n * d];
+            self.products = vec![0.0; n * triangle(d)];
+        }
+        self.count += images.len() as f64;
+        let arch = pulp::Arch::new();
+        self.products
+            .par_chunks_exact_mut(triangle(d))
+            .zip(self.sums.par_chunks_exact_mut(d))
+            .zip(self.centre.par_chunks_exact(d))
+            .enumerate()
+            .for_each_init(Vec::new, |deviations: &mut Vec<f64>, (position, ((products, sums), centre))| {
+                deviations.clear();
+                for image in images {
+                    let row = &image.values[position * d..(position + 1) * d];
+                    deviations.extend(row.iter().zip(centre).map(|(v, c)| f64::from(*v) - f64::from(*c)));
+                }
+                arch.dispatch(Accumulate { rows: deviations, d, sums, products });
+            });
+    }
+
+    /// The Gaussians: covariance of the sample (over n - 1), `ridge` added to each variance.
+    ///
+    /// # Errors
+    /// [`MethodError::NoTrainingImages`] before any image, [`ModelError::Covariance`] for features
+    /// that are not finite.
+    pub(crate) fn gaussians(&self, ridge: f64) -> Result<PositionGaussians, MethodError> {
+        let (Some(grid), d, n) = (self.grid, self.n_channels, self.count) else {
+            return Err(MethodError::NoTrainingImages);
+        };
+        let means = self.centre.iter().zip(&self.sums).map(|(c, sum)| (f64::from(*c) + sum / n) as f32);
+        let means = means.collect();
+        let mut factors = vec![0.0_f32; grid.pixels() * triangle(d)];
+        factors
+            .par_chunks_exact_mut(triangle(d))
+            .zip(self.products.par_chunks_exact(triangle(d)))
+            .zip(self.sums.par_chunks_exact(d))
+            .try_for_each(|((factor, products), sums)| {
+                let covariance = Mat::from_fn(d, d, |i, j| {
+                    let (i, j) = (i.max(j), i.min(j));
+                    let scatter = products[triangle(i) + j] - sums[i] * sums[j] / n;
+                    scatter / (n - 1.0).max(1.0) + if i == j { ridge } else { 0.0 }
+                });
+                let cholesky = covariance.llt(Side::Lower).map_err(|_| ModelError::Covariance)?;
+                let lower = cholesky.L();
+                let mut entries = factor.iter_mut();
+                for j in 0..d {
+                    for (i, entry) in (j..d).zip(entries.by_ref()) {
+                        *entry = lower[(i, j)] as f32;
+                    }
+                }
+                Ok::<(), ModelError>(())
+            })?;
+        Ok(PositionGaussians { grid, n_channels: d, means, factors })
+    }
+}
+
+/// Adds rows of `d` deviations to their sums and the lower triangle of their products. A closure
+/// would not do: what is not inlined into the dispatch is compiled for any machine.
+struct Accumulate<'a> {
+    rows: &'a [f64],
+    d: usize,
+    sums: &'a mut [f64],
+    products: &'a mut [f64],
+}
+
+impl pulp::NullaryFnOnce for Accumulate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { rows, d, sums, products } = self;
+        // Four rows at a time, so that a product is read and written once for four additions.
+        let mut blocks = rows.chunks_exact(4 * d);
+        for block in &mut blocks {
+            let (ab, cd) = block.split_at(2 * d);
+            let ((a, b), (c, e)) = (ab.split_at(d), cd.split_at(d));
+            let mut rest = &mut *products;
+            for i in 0..d {
+                let (line, tail) = rest.split_at_mut(i + 1);
+                rest = tail;
+                let (ai, bi, ci, ei) = (a[i], b[i], c[i], e[i]);
+                sums[i] += ai + bi + ci + ei;
+                let others = a.iter().zip(b).zip(c.iter().zip(e));
+                for (value, ((aj, bj), (cj, ej))) in line.iter_mut().zip(others) {
+                    *value += ai * aj + bi * bj + (ci * cj + ei * ej);
+                }
+            }
+        }
+        for row in blocks.remainder().chunks_exact(d) {
+            let mut rest = &mut *products;
+            for i in 0..d {
+                let (line, tail) = rest.split_at_mut(i + 1);
+                rest = tail;
+                sums[i] += row[i];
+                for (value, other) in line.iter_mut().zip(row) {
+                    *value += row[i] * other;
+                }
+            }
+        }
+    }
+}
+
+/// Mean and Cholesky factor of the covariance at each position.
+#[derive(Debug)]
+pub(crate) struct PositionGaussians {
+    grid: ImageSize,
+    n_channels: usize,
+    means: Vec<f32>,
+    /// Lower triangles, column by column.
+    factors: Vec<f32>,
+}
+
+impl PositionGaussians {
+    /// Mahalanobis distance of each position of `image` to its Gaussian, row by row.
+    ///
+    /// # Errors
+    /// [`ModelError::PyramidShape`] for an image of another grid or number of channels.
+    pub(crate) fn distances(&self, image: &PatchEmbedding) -> Result<Vec<f32>, MethodError> {
+        let d = self.n_channels;
+        if (image.grid, image.n_channels) != (self.grid, d) {
+            let expected = format!("{d} channels on {}", self.grid);
+            let actual = vec![vec![1, image.n_channels, image.grid.height, image.grid.width]];
+            return Err(ModelError::PyramidShape { expected, actual }.into());
+        }
+        let arch = pulp::Arch::new();
+        let positions = image.values.par_chunks_exact(d).zip(self.means.par_chunks_exact(d));
+        Ok(positions
+            .zip(self.factors.par_chunks_exact(triangle(d)))
+            .map_init(Vec::new, |deviation: &mut Vec<f32>, ((row, mean), factor)| {
+                deviation.clear();
+                deviation.extend(row.iter().zip(mean).map(|(v, m)| v - m));
+                arch.dispatch(SolvedNorm { lower: factor, x: deviation })
+            })
+            .collect())
+    }
+
+    /// Positions of the grid.
+    pub(crate) fn grid(&self) -> ImageSize {
+        self.grid
+    }
+
+    /// The tensors that [`PositionGaussians::read`] takes.
+    pub(crate) fn tensors(&self) -> Result<Tensors, MethodError> {
+        let ImageSize { height, width } = self.grid;
+        let tensor = |values: &[f32], size| Tensor::from_slice(values, (height, width, size), &Device::Cpu);
+        Ok([
+            ("mean".to_owned(), tensor(&self.means, self.n_channels)?),
+            ("factor".to_owned(), tensor(&self.factors, triangle(self.n_channels))?),
+        ]
+        .into())
+    }
+
+    /// The saved Gaussians of `n_channels` channels.
+    pub(crate) fn read(saved: &Checkpoint, n_channels: usize) -> Result<Self, MethodError> {
+        let mean = saved.tensor("mean", &[None, None, Some(n_channels)])?;
+        let (height, width, _) = mean.dims3()?;
+        let shape = [Some(height), Some(width), Some(triangle(n_channels))];
+        let factor = saved.tensor("factor", &shape)?;
+        let (means, factors) = (mean.flatten_all()?.to_vec1()?, factor.flatten_all()?.to_vec1()?);
+        let grid = ImageSize::new(height, width);
+        Ok(Self { grid, n_channels, means, factors })
+    }
+}
+
+/// Length of the solution of `L y = x` for a lower triangle `L`, column by column. `x` is
+/// overwritten by `y`.
+struct SolvedNorm<'a> {
+    lower: &'a [f32],
+    x: &'a mut [f32],
+}
+
+impl pulp::NullaryFnOnce for SolvedNorm<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn call(self) -> f32 {
+        let Self { lower, x } = self;
+        let (mut columns, mut squares) = (lower, 0.0_f32);
+        for i in 0..x.len() {
+            let (column, rest) = columns.split_at(x.len() - i);
+            columns = rest;
+            let y = x[i] / column[0];
+            squares += y * y;
+            for (value, entry) in x[i + 1..].iter_mut().zip(&column[1..]) {
+                *value -= y * entry;
+            }
+        }
+        squares.sqrt()
+    }
+}

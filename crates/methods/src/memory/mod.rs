@@ -1,0 +1,24 @@
+//! Methods that keep or model the features of normal images and train no network.
+//!
+//! One file a method: [`teacher`] (the mean feature), [`padim`] (a Gaussian at each position),
+//! [`spade`] (the nearest training images), [`patchcore`] (a coreset of patches). Their parts:
+//! [`embedding`] (feature vectors from a pyramid), [`training_images`] (the pass over them),
+//! [`gaussians`], [`nearest`] and [`distance`] (exact neighbours), [`coreset`].
+
+mod coreset;
+mod distance;
+mod embedding;
+#[cfg(test)]
+mod fixture;
+mod gaussians;
+mod nearest;
+pub(crate) mod padim;
+pub(crate) mod patchcore;
+pub(crate) mod spade;
+pub(crate) mod teacher;
+mod training_images;
+
+pub use padim::PadimConfig;
+pub use patchcore::PatchCoreConfig;
+pub use spade::SpadeConfig;
+pub use teacher::TeacherConfig;

@@ -1,0 +1,199 @@
+//! PaDiM: a Gaussian of the features at each position of normal images; the anomaly map is the
+//! Mahalanobis distance to it (Defard et al. 2020, arXiv:2011.08785).
+
+use candle_core::{Device, Tensor};
+use fmam_core::{ImageSize, Needs, Plan, SampleSource, Seed};
+use fmam_models::{Backbone, FeaturePyramid, LoadedBackbone};
+use rand::seq::index;
+use serde::{Deserialize, Serialize};
+
+use crate::MethodEntry;
+use crate::checkpoint::Tensors;
+use crate::feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatures};
+use crate::memory::embedding::{Alignment, PatchEmbedding};
+use crate::memory::gaussians::{PositionGaussians, PositionMoments};
+use crate::memory::training_images::each_training_image;
+use crate::scoring::grid_map;
+use crate::settings::{Check, Settings, out_of_range, settings_value};
+use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext, SavedModel, Scorer};
+
+const NAME: &str = "padim";
+
+pub(crate) static ENTRY: MethodEntry = MethodEntry {
+    name: NAME,
+    summary: "a Gaussian of the backbone's features at each position",
+    paper: "Defard et al. 2020, arXiv:2011.08785",
+    in_table1: true,
+    is_yardstick: false,
+    is_seeded: true,
+    trial: "channels = 20",
+    build: |table| Ok(Box::new(Padim { config: PadimConfig::read(NAME, table)? })),
+    load,
+};
+
+/// Configuration of PaDiM. Deviations from the original: the whole image instead of its centre
+/// (`centre_crop`), one number of channels for every backbone, and a seed for their choice.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PadimConfig {
+    /// Channels of all scales together that are drawn at random; all where the backbone has no
+    /// more. The original takes 100 with ResNet-18 and 550 with WideResNet-50-2. Memory grows with
+    /// the square.
+    pub channels: usize,
+    /// A number added to each variance.
+    pub regularization: f64,
+    /// Standard deviation of the Gaussian blur in pixels of a 256-pixel image.
+    pub blur_sigma: f64,
+    /// Side in pixels of the centre that is looked at, a multiple of the backbone's coarsest
+    /// stride; the original cuts 224 from 256. Pixels around it get the lowest score of the centre,
+    /// and count in pixel figures. 0 for the whole image.
+    pub centre_crop: usize,
+}
+
+impl Default for PadimConfig {
+    fn default() -> Self {
+        Self { channels: 100, regularization: 0.01, blur_sigma: 4.0, centre_crop: 0 }
+    }
+}
+
+impl Settings for PadimConfig {
+    fn check(&self, check: &mut Check) {
+        check.at_least_one("channels", self.channels);
+        check.above_zero("regularization", self.regularization);
+        check.blur("blur_sigma", self.blur_sigma);
+    }
+}
+
+impl PadimConfig {
+    /// The centre to look at in images of `size`.
+    fn crop(&self, size: ImageSize, backbone: &LoadedBackbone) -> Result<Option<ImageSize>, MethodError> {
+        let side = self.centre_crop;
+        let stride = backbone.strides().iter().copied().max().unwrap_or(1);
+        if side == 0 {
+            return Ok(None);
+        }
+        if side > size.height.min(size.width) || !side.is_multiple_of(stride) {
+            let expected = "0, or a multiple of the backbone's coarsest stride that fits into the image";
+            return Err(out_of_range(NAME, "centre_crop", expected, side));
+        }
+        Ok(Some(ImageSize::square(side)))
+    }
+}
+
+/// The channels of the backbone that are looked at, in rising order.
+fn draw_channels(backbone: &LoadedBackbone, count: usize, seed: Seed) -> Vec<usize> {
+    let total = backbone.channels().iter().sum();
+    let mut channels = index::sample(&mut seed.derive("channels").rng(), total, count.min(total)).into_vec();
+    channels.sort_unstable();
+    channels
+}
+
+struct Padim {
+    config: PadimConfig,
+}
+
+impl Method for Padim {
+    fn plan(&self, _n_images: usize) -> Result<Plan, MethodError> {
+        Ok(Plan::without_training(settings_value(NAME, &self.config)?, Needs::FEATURES))
+    }
+
+    fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
+        let crop = self.config.crop(run.image_size, &run.backbone)?;
+        let extractor = FeatureExtractor { crop, ..FeatureExtractor::of_run(run) };
+        let channels = draw_channels(&run.backbone, self.config.channels, run.seed);
+        let mut moments = PositionMoments::default();
+        let all: Vec<usize> = (0..train.len()).collect();
+        let embed =
+            |features: &FeaturePyramid| PatchEmbedding::new(features, Alignment::Nearest, Some(&channels));
+        each_training_image(train, run, &all, &extractor, embed, |images| {
+            moments.add(&images);
+            Ok(())
+        })?;
+        let gaussians = moments.gaussians(self.config.regularization)?;
+        let blur_sigma = self.config.blur_sigma;
+        let normal = Gaussians { channels, gaussians, blur_sigma };
+        let scorer = FeatureScorer { extractor, normal };
+        Ok(Fitted { detector: Detector::fitted(NAME, &self.config, run, scorer)?, curve: Vec::new() })
+    }
+}
+
+struct Gaussians {
+    channels: Vec<usize>,
+    gaussians: PositionGaussians,
+    blur_sigma: f64,
+}
+
+impl NormalFeatures for Gaussians {
+    fn predict(&self, features: &FeaturePyramid, size: ImageSize) -> Result<Prediction, MethodError> {
+        let image = PatchEmbedding::new(features, Alignment::Nearest, Some(&self.channels))?;
+        let anomaly_map =
+            grid_map(self.gaussians.distances(&image)?, self.gaussians.grid(), size, self.blur_sigma)?;
+        Ok(Prediction { image_score: anomaly_map.max(), anomaly_map })
+    }
+
+    fn tensors(&self) -> Result<Tensors, MethodError> {
+        let channels = self.channels.iter().map(|&channel| channel as u32).collect::<Vec<_>>();
+        let mut tensors = self.gaussians.tensors()?;
+        tensors.insert("channels".to_owned(), Tensor::new(channels, &Device::Cpu)?);
+        Ok(tensors)
+    }
+}
+
+fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
+    let config = saved.settings(NAME, &PadimConfig::default())?;
+    let mut extractor = FeatureExtractor::of_saved(saved)?;
+    extractor.crop = config.crop(saved.card.image_size, &extractor.backbone)?;
+    let normal = saved.network(NORMAL)?;
+    let drawn = normal.tensor("channels", &[None])?.to_vec1::<u32>()?;
+    let channels: Vec<usize> = drawn.into_iter().map(|channel| channel as usize).collect();
+    let total = extractor.backbone.channels().iter().sum();
+    if channels.is_empty() || channels.iter().any(|&channel| channel >= total) {
+        let largest = channels.iter().copied().max().unwrap_or(0);
+        return Err(normal.misshapen("channels", vec![total], vec![largest]));
+    }
+    let gaussians = PositionGaussians::read(&normal, channels.len())?;
+    let normal = Gaussians { channels, gaussians, blur_sigma: config.blur_sigma };
+    Ok(Box::new(FeatureScorer { extractor, normal }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::fixture::Fixture;
+
+    #[test]
+    fn distances_and_maps_are_numpys() {
+        let fixture = Fixture::read();
+        let channels = fixture.padim.channels.clone();
+        let embed = |features: &FeaturePyramid| {
+            PatchEmbedding::new(features, Alignment::Nearest, Some(&channels)).unwrap()
+        };
+        let images: Vec<_> = fixture.train().iter().map(embed).collect();
+        let mut moments = PositionMoments::default();
+        // In parts of several sizes, the first one odd.
+        for part in [&images[..1], &images[1..8], &images[8..]] {
+            moments.add(part);
+        }
+        let gaussians = moments.gaussians(0.01).unwrap();
+        for (n, features) in fixture.test().iter().enumerate() {
+            let expected = fixture.padim.distances.image(n);
+            fmam_testkit::assert_close(
+                &gaussians.distances(&embed(features)).unwrap(),
+                &expected,
+                1e-4,
+                1e-4,
+            );
+        }
+        let normal = Gaussians { channels: channels.clone(), gaussians, blur_sigma: 4.0 };
+        fixture.check(&normal, &fixture.padim.maps, &fixture.padim.scores);
+    }
+
+    #[test]
+    fn bad_settings_are_refused() {
+        let refused = |text: &str| PadimConfig::read(NAME, toml::from_str(text).unwrap()).is_err();
+        for text in ["channels = 0", "regularization = 0.0", "blur_sigma = -1.0", "centre_crop = -1"] {
+            assert!(refused(text), "{text}");
+        }
+        assert!(!refused("channels = 550\ncentre_crop = 224"));
+    }
+}

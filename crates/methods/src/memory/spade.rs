@@ -1,0 +1,248 @@
+//! SPADE: an image is compared with the training images most like it, each of its positions with
+//! all of theirs (Cohen and Hoshen 2020, arXiv:2005.02357).
+
+use candle_core::{DType, Device, Tensor};
+use fmam_core::{ImageSize, Needs, Plan, SampleSource};
+use fmam_models::{Backbone, FeatureMoments, FeaturePyramid, ModelError};
+use serde::{Deserialize, Serialize};
+
+use crate::MethodEntry;
+use crate::checkpoint::Tensors;
+use crate::feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatures};
+use crate::memory::distance::{Nearest, nearest_rows};
+use crate::memory::embedding::{Alignment, PatchEmbedding};
+use crate::memory::nearest::{Basis, add_rows};
+use crate::memory::training_images::{MemoryLimit, each_training_image};
+use crate::sample_features::spread;
+use crate::scoring::grid_map;
+use crate::settings::{Check, Settings, settings_value};
+use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext, SavedModel, Scorer};
+
+const NAME: &str = "spade";
+
+/// Training images from which the directions of the largest variance are taken, at most.
+const BASIS_IMAGES: usize = 32;
+
+pub(crate) static ENTRY: MethodEntry = MethodEntry {
+    name: NAME,
+    summary: "distance to the pixels of the nearest training images",
+    paper: "Cohen and Hoshen 2020, arXiv:2005.02357",
+    in_table1: true,
+    is_yardstick: false,
+    is_seeded: false,
+    trial: "",
+    build: |table| Ok(Box::new(Spade { config: SpadeConfig::read(NAME, table)? })),
+    load,
+};
+
+/// Configuration of SPADE. Deviations from the original: images are compared by the pooled coarsest
+/// scale of the backbone instead of the layer behind it, and each position with its one nearest
+/// neighbour.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpadeConfig {
+    /// Training images that an image is compared with; all where there are fewer.
+    pub neighbours: usize,
+    /// Memory for the features of training images. Where they do not fit, as many images as do are
+    /// kept, evenly spread.
+    pub gallery_bytes: u64,
+    /// True to keep features in half precision: half the memory, distances to about three
+    /// digits.
+    pub half_precision: bool,
+    /// Standard deviation of the Gaussian blur in pixels of a 256-pixel image.
+    pub blur_sigma: f64,
+}
+
+impl Default for SpadeConfig {
+    fn default() -> Self {
+        Self { neighbours: 50, gallery_bytes: 4 << 30, half_precision: false, blur_sigma: 4.0 }
+    }
+}
+
+impl Settings for SpadeConfig {
+    fn check(&self, check: &mut Check) {
+        check.at_least_one("neighbours", self.neighbours);
+        check.blur("blur_sigma", self.blur_sigma);
+    }
+}
+
+struct Spade {
+    config: SpadeConfig,
+}
+
+impl Method for Spade {
+    fn plan(&self, _n_images: usize) -> Result<Plan, MethodError> {
+        Ok(Plan::without_training(settings_value(NAME, &self.config)?, Needs::FEATURES))
+    }
+
+    fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
+        let config = self.config;
+        let width: usize = run.backbone.channels().iter().sum();
+        let extractor = FeatureExtractor::of_run(run);
+        let embed = |features: &FeaturePyramid| PatchEmbedding::new(features, Alignment::Bilinear, None);
+        let (mut moments, mut n_positions) = (FeatureMoments::default(), 0);
+        each_training_image(train, run, &spread(train.len(), BASIS_IMAGES), &extractor, embed, |images| {
+            images.iter().try_for_each(|image| {
+                n_positions = image.grid.pixels();
+                add_rows(&mut moments, &image.values, width)
+            })
+        })?;
+        let basis = Basis::new(&moments, width)?;
+
+        let dtype = if config.half_precision { DType::F16 } else { DType::F32 };
+        let image_bytes = n_positions * width * dtype.size_in_bytes();
+        let limit = MemoryLimit { method: NAME, key: "gallery_bytes", bytes: config.gallery_bytes };
+        let images = limit.images(image_bytes, train.len())?;
+        let gallery_image = |features: &FeaturePyramid| -> Result<GalleryImage, MethodError> {
+            let rows = basis.rotate(&embed(features)?.values).into_values();
+            let rows = Tensor::from_vec(rows, (n_positions, width), &Device::Cpu)?.to_dtype(dtype)?;
+            Ok(GalleryImage { pooled: pooled(features)?, rows })
+        };
+        let mut gallery = Vec::new();
+        each_training_image(train, run, &images, &extractor, gallery_image, |kept| {
+            gallery.extend(kept);
+            Ok(())
+        })?;
+        let normal = Gallery::new(config.clone(), basis, gallery);
+        let scorer = FeatureScorer { extractor, normal };
+        Ok(Fitted { detector: Detector::fitted(NAME, &config, run, scorer)?, curve: Vec::new() })
+    }
+}
+
+/// The mean over the positions of the coarsest scale of one image.
+fn pooled(features: &FeaturePyramid) -> Result<Vec<f32>, MethodError> {
+    let coarsest = features.scales.last().ok_or(ModelError::EmptyBatch)?;
+    Ok(coarsest.detach().mean((0, 2, 3))?.to_vec1()?)
+}
+
+struct GalleryImage {
+    pooled: Vec<f32>,
+    /// Features of all positions in the basis, `[positions, channels]`.
+    rows: Tensor,
+}
+
+/// The features of training images.
+struct Gallery {
+    config: SpadeConfig,
+    basis: Basis,
+    /// Pooled features of all images, row by row.
+    pooled: Vec<f32>,
+    images: Vec<Tensor>,
+}
+
+impl Gallery {
+    fn new(config: SpadeConfig, basis: Basis, images: Vec<GalleryImage>) -> Self {
+        let (pooled, images): (Vec<_>, Vec<_>) =
+            images.into_iter().map(|image| (image.pooled, image.rows)).unzip();
+        Self { config, basis, pooled: pooled.concat(), images }
+    }
+
+    /// The training images nearest to one with `features`, nearest first.
+    fn neighbours(&self, features: &FeaturePyramid) -> Result<Vec<Nearest>, MethodError> {
+        Ok(nearest_rows(&self.pooled, &pooled(features)?, self.config.neighbours))
+    }
+
+    /// Squared distance of each position of an image to the nearest position of `neighbours`.
+    fn distances(&self, image: &PatchEmbedding, neighbours: &[Nearest]) -> Result<Vec<f32>, MethodError> {
+        let queries = self.basis.rotate(&image.values);
+        let mut best = vec![Nearest::NONE; image.grid.pixels()];
+        for neighbour in neighbours {
+            let rows = self.images[neighbour.row].to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+            self.basis.improve(&queries, &self.basis.rotated(rows), 0, &mut best);
+        }
+        Nearest::check(&best)?;
+        Ok(best.into_iter().map(|nearest| nearest.squared).collect())
+    }
+}
+
+impl NormalFeatures for Gallery {
+    fn predict(&self, features: &FeaturePyramid, size: ImageSize) -> Result<Prediction, MethodError> {
+        let neighbours = self.neighbours(features)?;
+        Nearest::check(&neighbours)?;
+        let image_score = neighbours.iter().map(|n| n.squared).sum::<f32>() / neighbours.len() as f32;
+        let image = PatchEmbedding::new(features, Alignment::Bilinear, None)?;
+        let distances = self.distances(&image, &neighbours)?;
+        let anomaly_map = grid_map(distances, image.grid, size, self.config.blur_sigma)?;
+        Ok(Prediction { image_score, anomaly_map })
+    }
+
+    fn tensors(&self) -> Result<Tensors, MethodError> {
+        let n = self.images.len();
+        let pooled = Tensor::from_slice(&self.pooled, (n, self.pooled.len() / n.max(1)), &Device::Cpu)?;
+        let mut tensors = self.basis.tensors()?;
+        tensors.insert("pooled".to_owned(), pooled);
+        tensors.extend(self.images.iter().enumerate().map(|(k, rows)| (gallery_key(k), rows.clone())));
+        Ok(tensors)
+    }
+}
+
+fn gallery_key(index: usize) -> String {
+    format!("gallery.{index:06}")
+}
+
+fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
+    let config = saved.settings(NAME, &SpadeConfig::default())?;
+    let (extractor, normal) = (FeatureExtractor::of_saved(saved)?, saved.network(NORMAL)?);
+    let backbone = &extractor.backbone;
+    let width = backbone.channels().iter().sum();
+    let basis = Basis::read(&normal, width)?;
+    let pooled = normal.tensor("pooled", &[None, backbone.channels().last().copied()])?;
+    let n_images = pooled.dim(0)?;
+    if n_images == 0 {
+        return Err(ModelError::EmptyBatch.into());
+    }
+    let image = |k| Ok(normal.tensor(&gallery_key(k), &[None, Some(width)])?.clone());
+    let images = (0..n_images).map(image).collect::<Result<_, MethodError>>()?;
+    let pooled = pooled.flatten_all()?.to_vec1()?;
+    let normal = Gallery { config, basis, pooled, images };
+    Ok(Box::new(FeatureScorer { extractor, normal }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::fixture::Fixture;
+
+    #[test]
+    fn neighbours_distances_and_maps_are_numpys() {
+        let fixture = Fixture::read();
+        for half_precision in [false, true] {
+            let config =
+                SpadeConfig { neighbours: fixture.spade.k, half_precision, ..SpadeConfig::default() };
+            let embed =
+                |features: &FeaturePyramid| PatchEmbedding::new(features, Alignment::Bilinear, None).unwrap();
+            let mut moments = FeatureMoments::default();
+            let train = fixture.train();
+            for features in &train {
+                add_rows(&mut moments, &embed(features).values, 12).unwrap();
+            }
+            let basis = Basis::new(&moments, 12).unwrap();
+            let dtype = if half_precision { DType::F16 } else { DType::F32 };
+            let image = |features: &FeaturePyramid| {
+                let rows = basis.rotate(&embed(features).values).into_values();
+                let rows = Tensor::from_vec(rows, (64, 12), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+                GalleryImage { pooled: pooled(features).unwrap(), rows }
+            };
+            let images = train.iter().map(image).collect();
+            let gallery = Gallery::new(config, basis, images);
+            for (n, features) in fixture.test().iter().enumerate() {
+                let neighbours = gallery.neighbours(features).unwrap();
+                let rows: Vec<f32> = neighbours.iter().map(|neighbour| neighbour.row as f32).collect();
+                assert_eq!(rows, fixture.spade.neighbours.image(n));
+                let distances = gallery.distances(&embed(features), &neighbours).unwrap();
+                let tolerance = if half_precision { 2e-2 } else { 1e-4 };
+                let expected = fixture.spade.distances.image(n);
+                fmam_testkit::assert_close(&distances, &expected, tolerance, tolerance);
+            }
+            if !half_precision {
+                fixture.check(&gallery, &fixture.spade.maps, &fixture.spade.image_scores);
+            }
+        }
+    }
+
+    #[test]
+    fn images_are_spread_evenly() {
+        assert_eq!(spread(10, 4), [0, 2, 5, 7]);
+        assert_eq!(spread(3, 4), [0, 1, 2]);
+    }
+}

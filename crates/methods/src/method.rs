@@ -1,0 +1,67 @@
+use fmam_core::{CurvePoint, Plan, SampleSource};
+
+use crate::card::SavedModel;
+use crate::detector::{Detector, Scorer};
+use crate::{MethodError, RunContext};
+
+/// An unfitted method: its checked settings.
+pub trait Method: Send + Sync {
+    /// The work of [`Method::fit`] on `n_images` training images: the resolved settings with their
+    /// defaults filled in, the training stages in the order in which they run, under the names that
+    /// `fit` announces, and what the method needs of its surroundings.
+    ///
+    /// # Errors
+    /// [`MethodError::Settings`] for settings that cannot be written as JSON.
+    fn plan(&self, n_images: usize) -> Result<Plan, MethodError>;
+
+    /// Fits a detector to normal images.
+    ///
+    /// # Errors
+    /// [`MethodError::NoTrainingImages`] for an empty source, [`MethodError::Cancelled`] when the
+    /// user stops the run, and the errors of the source, the networks and the device.
+    fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError>;
+}
+
+/// The outcome of a fit.
+pub struct Fitted {
+    /// The detector, ready to score.
+    pub detector: Detector,
+    /// Mean training loss after each epoch of each stage; empty for methods without a training
+    /// loop.
+    pub curve: Vec<CurvePoint>,
+}
+
+/// A line of the method table.
+pub struct MethodEntry {
+    /// The name users type.
+    pub name: &'static str,
+    /// One line for `fmam list`.
+    pub summary: &'static str,
+    /// The source of the method.
+    pub paper: &'static str,
+    /// True for a method of the paper's Table 1, so that the presets of that table have it.
+    pub in_table1: bool,
+    /// True for a method that is a yardstick for the others and need not find where a defect is.
+    pub is_yardstick: bool,
+    /// True if the seed of a run makes a difference: a method that draws nothing gives one result
+    /// for all.
+    pub is_seeded: bool,
+    /// Settings, as TOML, with which the method is quick on a few small images and yet draws
+    /// everything that it draws: small networks above all. The number of epochs is not among them.
+    pub trial: &'static str,
+    /// Reads and checks the method's settings; an empty table gives the defaults. A method that
+    /// trains takes the length of its main stage as `epochs`.
+    pub build: fn(toml::Table) -> Result<Box<dyn Method>, MethodError>,
+    /// Reads the scorer of a detector that was saved.
+    pub load: fn(&SavedModel) -> Result<Box<dyn Scorer>, MethodError>,
+}
+
+impl MethodEntry {
+    /// True if the method trains, and so takes a number of `epochs`.
+    ///
+    /// # Errors
+    /// The errors of [`MethodEntry::build`] for the defaults, and of [`Method::plan`].
+    pub fn trains(&self) -> Result<bool, MethodError> {
+        Ok(!(self.build)(toml::Table::new())?.plan(0)?.stages.is_empty())
+    }
+}

@@ -1,0 +1,327 @@
+//! The part of Python's pickle format that state dicts of PyTorch use. Nothing is executed: a global is one of the few
+//! names below or an error, and calling one makes a value of this module.
+
+use std::rc::Rc;
+
+use candle_core::DType;
+
+use super::pickle_value::{Global, Value, call, long, storage};
+
+/// Values nest no deeper than in a state dict with its metadata; the limit keeps a hostile file from exhausting the
+/// stack.
+const MAX_DEPTH: u8 = 16;
+
+/// Why a pickle is not one of a state dict.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PickleError {
+    #[error("the file ends too early")]
+    Truncated,
+    #[error("no pickle of a state dict: operation {opcode:#04x} at byte {position}")]
+    Opcode { opcode: u8, position: usize },
+    #[error("no state dict: it refers to the Python object `{0}`; save model.state_dict() and nothing else")]
+    Global(String),
+    #[error("the pickle is corrupt at byte {position}")]
+    Corrupt { position: usize },
+}
+
+/// Reads one pickle from the front of `bytes`; gives its value and how many bytes it took.
+pub(crate) fn unpickle(bytes: &[u8]) -> Result<(Value, usize), PickleError> {
+    let mut machine = Machine { bytes, position: 0, stack: Vec::new(), memo: Vec::new() };
+    loop {
+        let start = machine.position;
+        if machine.step().map_err(|failure| failure.at(start))? {
+            let value = machine.pop().map_err(|failure| failure.at(start))?;
+            return Ok((value, machine.position));
+        }
+    }
+}
+
+/// [`PickleError`] without the position.
+enum Failure {
+    Truncated,
+    Opcode(u8),
+    Global(String),
+    Corrupt,
+}
+
+impl Failure {
+    fn at(self, position: usize) -> PickleError {
+        match self {
+            Self::Truncated => PickleError::Truncated,
+            Self::Opcode(opcode) => PickleError::Opcode { opcode, position },
+            Self::Global(name) => PickleError::Global(name),
+            Self::Corrupt => PickleError::Corrupt { position },
+        }
+    }
+}
+
+struct Machine<'a> {
+    bytes: &'a [u8],
+    position: usize,
+    stack: Vec<Value>,
+    memo: Vec<Option<Value>>,
+}
+
+impl Machine<'_> {
+    /// Performs one operation; gives whether it was the last.
+    fn step(&mut self) -> Result<bool, Failure> {
+        let [opcode] = self.array()?;
+        match opcode {
+            // PROTO: the operations say all that matters.
+            0x80 => {
+                self.array::<1>()?;
+            }
+            b'.' => return Ok(true),
+            b'(' => self.stack.push(Value::Mark),
+            b'N' => self.stack.push(Value::Opaque),
+            b'G' => {
+                self.array::<8>()?;
+                self.stack.push(Value::Opaque);
+            }
+            0x88 => self.stack.push(Value::Bool(true)),
+            0x89 => self.stack.push(Value::Bool(false)),
+            b'K' => {
+                let [value] = self.array()?;
+                self.stack.push(Value::Int(value.into()));
+            }
+            b'M' => {
+                let value = u16::from_le_bytes(self.array()?);
+                self.stack.push(Value::Int(value.into()));
+            }
+            b'J' => {
+                let value = i32::from_le_bytes(self.array()?);
+                self.stack.push(Value::Int(value.into()));
+            }
+            0x8a => {
+                let [length] = self.array()?;
+                let value = long(self.take(length.into())?);
+                self.stack.push(value);
+            }
+            b'X' => {
+                let length = u32::from_le_bytes(self.array()?);
+                let text = std::str::from_utf8(self.take(length as usize)?).map_err(|_| Failure::Corrupt)?;
+                let text = Value::Text(text.into());
+                self.stack.push(text);
+            }
+            b'c' => {
+                let global = self.global()?;
+                self.stack.push(Value::Global(global));
+            }
+            b')' => self.push_tuple(Vec::new())?,
+            0x85..=0x87 => {
+                let start =
+                    self.stack.len().checked_sub(usize::from(opcode - 0x84)).ok_or(Failure::Corrupt)?;
+                let items = self.stack.split_off(start);
+                self.push_tuple(items)?;
+            }
+            b't' => {
+                let items = self.pop_to_mark()?;
+                self.push_tuple(items)?;
+            }
+            b']' => self.stack.push(Value::List(Rc::default(), 1)),
+            b'a' => {
+                let item = self.pop()?;
+                self.append(vec![item])?;
+            }
+            b'e' => {
+                let items = self.pop_to_mark()?;
+                self.append(items)?;
+            }
+            b'}' => self.stack.push(Value::Dict(Rc::default(), 1)),
+            b's' => {
+                let (value, key) = (self.pop()?, self.pop()?);
+                self.insert(vec![key, value])?;
+            }
+            b'u' => {
+                let items = self.pop_to_mark()?;
+                self.insert(items)?;
+            }
+            b'q' => {
+                let [index] = self.array()?;
+                self.memoize(index.into())?;
+            }
+            b'r' => {
+                let index = u32::from_le_bytes(self.array()?);
+                self.memoize(index as usize)?;
+            }
+            b'h' => {
+                let [index] = self.array()?;
+                self.recall(index.into())?;
+            }
+            b'j' => {
+                let index = u32::from_le_bytes(self.array()?);
+                self.recall(index as usize)?;
+            }
+            b'Q' => {
+                let id = self.pop()?;
+                self.stack.push(Value::Storage(storage(&id).ok_or(Failure::Corrupt)?));
+            }
+            b'R' | 0x81 => {
+                let (args, callable) = (self.pop()?, self.pop()?);
+                self.stack.push(call(&callable, &args).ok_or(Failure::Corrupt)?);
+            }
+            // BUILD: attributes, such as a state dict's version numbers; the tensors do not depend on them.
+            b'b' => {
+                self.pop()?;
+                if self.stack.is_empty() {
+                    return Err(Failure::Corrupt);
+                }
+            }
+            _ => return Err(Failure::Opcode(opcode)),
+        }
+        Ok(false)
+    }
+
+    fn take(&mut self, count: usize) -> Result<&[u8], Failure> {
+        let taken = self.bytes[self.position..].get(..count).ok_or(Failure::Truncated)?;
+        self.position += count;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Failure> {
+        self.take(N)?.try_into().map_err(|_| Failure::Truncated)
+    }
+
+    fn line(&mut self) -> Result<String, Failure> {
+        let rest = &self.bytes[self.position..];
+        let length = rest.iter().position(|b| *b == b'\n').ok_or(Failure::Truncated)?;
+        let line = std::str::from_utf8(self.take(length + 1)?).map_err(|_| Failure::Corrupt)?;
+        Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    }
+
+    fn global(&mut self) -> Result<Global, Failure> {
+        let (module, name) = (self.line()?, self.line()?);
+        Ok(match (module.as_str(), name.as_str()) {
+            ("collections", "OrderedDict") => Global::OrderedDict,
+            // The older of the two lacks the last two arguments, which are of no use here.
+            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Global::RebuildTensor,
+            ("torch._utils", "_rebuild_parameter") => Global::RebuildParameter,
+            ("torch.nn.parameter", "Parameter") => Global::Parameter,
+            ("torch", "FloatStorage") => Global::StorageType(DType::F32),
+            ("torch", "DoubleStorage") => Global::StorageType(DType::F64),
+            ("torch", "HalfStorage") => Global::StorageType(DType::F16),
+            ("torch", "BFloat16Storage") => Global::StorageType(DType::BF16),
+            ("torch", "LongStorage") => Global::StorageType(DType::I64),
+            _ => return Err(Failure::Global(format!("{module}.{name}"))),
+        })
+    }
+
+    fn pop(&mut self) -> Result<Value, Failure> {
+        self.stack.pop().ok_or(Failure::Corrupt)
+    }
+
+    fn pop_to_mark(&mut self) -> Result<Vec<Value>, Failure> {
+        let mark = self.stack.iter().rposition(|v| matches!(v, Value::Mark)).ok_or(Failure::Corrupt)?;
+        let items = self.stack.split_off(mark + 1);
+        self.stack.pop();
+        Ok(items)
+    }
+
+    fn push_tuple(&mut self, items: Vec<Value>) -> Result<(), Failure> {
+        let depth = depth_around(&items)?;
+        self.stack.push(Value::Tuple(items.into(), depth));
+        Ok(())
+    }
+
+    fn append(&mut self, items: Vec<Value>) -> Result<(), Failure> {
+        let inner = depth_around(&items)?;
+        let Some(Value::List(list, depth)) = self.stack.last_mut() else { return Err(Failure::Corrupt) };
+        *depth = inner.max(*depth);
+        Rc::make_mut(list).extend(items);
+        Ok(())
+    }
+
+    fn insert(&mut self, items: Vec<Value>) -> Result<(), Failure> {
+        let inner = depth_around(&items)?;
+        let Some(Value::Dict(entries, depth)) = self.stack.last_mut() else { return Err(Failure::Corrupt) };
+        if !items.len().is_multiple_of(2) {
+            return Err(Failure::Corrupt);
+        }
+        *depth = inner.max(*depth);
+        let mut items = items.into_iter();
+        let entries = Rc::make_mut(entries);
+        while let (Some(key), Some(value)) = (items.next(), items.next()) {
+            entries.push((key, value));
+        }
+        Ok(())
+    }
+
+    /// A container that is changed later keeps here what it held: state dicts refer to finished values only.
+    fn memoize(&mut self, index: usize) -> Result<(), Failure> {
+        let value = self.stack.last().ok_or(Failure::Corrupt)?.clone();
+        // Each entry costs an operation of two bytes at least, so a larger index cannot be honest.
+        if index > self.bytes.len() {
+            return Err(Failure::Corrupt);
+        }
+        if index >= self.memo.len() {
+            self.memo.resize(index + 1, None);
+        }
+        self.memo[index] = Some(value);
+        Ok(())
+    }
+
+    fn recall(&mut self, index: usize) -> Result<(), Failure> {
+        let value = self.memo.get(index).cloned().flatten().ok_or(Failure::Corrupt)?;
+        self.stack.push(value);
+        Ok(())
+    }
+}
+
+fn depth_around(items: &[Value]) -> Result<u8, Failure> {
+    let depth = 1 + items.iter().map(Value::depth).max().unwrap_or(0);
+    if depth <= MAX_DEPTH { Ok(depth) } else { Err(Failure::Corrupt) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_of_all_widths_are_signed_as_python_has_them() {
+        let value = |bytes: &[u8]| match unpickle(bytes).unwrap() {
+            (Value::Int(value), used) if used == bytes.len() => value,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(value(b"K\xff."), 255);
+        assert_eq!(value(b"M\xff\xff."), 65_535);
+        assert_eq!(value(b"J\xfe\xff\xff\xff."), -2);
+        assert_eq!(value(b"\x8a\x01\xff."), -1);
+        assert_eq!(value(b"\x8a\x02\xff\x00."), 255);
+        assert_eq!(value(b"\x8a\x00."), 0);
+    }
+
+    #[test]
+    fn code_is_refused_by_name() {
+        let error = unpickle(b"cos\nsystem\nX\x02\x00\x00\x00ls\x85R.").unwrap_err();
+        assert!(matches!(&error, PickleError::Global(name) if name == "os.system"), "{error}");
+    }
+
+    #[test]
+    fn malformed_pickles_are_errors() {
+        for bytes in [&b""[..], b"K", b"X\xff\xff\xff\xff", b"ccollections\n"] {
+            assert!(matches!(unpickle(bytes), Err(PickleError::Truncated)), "{bytes:?}");
+        }
+        for bytes in [
+            &b"."[..],
+            b"t.",
+            b"K\x01s.",
+            b"(K\x01u.",
+            b"h\x07.",
+            b"K\x01r\xff\xff\xff\xff.",
+            b"K\x01Q.",
+            b"\x86.",
+        ] {
+            assert!(matches!(unpickle(bytes), Err(PickleError::Corrupt { .. })), "{bytes:?}");
+        }
+        assert!(matches!(unpickle(b"\x00"), Err(PickleError::Opcode { opcode: 0, position: 0 })));
+    }
+
+    #[test]
+    fn nesting_is_bounded_and_doubling_stays_cheap() {
+        let nested = [b"N".as_slice(), &b"\x85".repeat(1_000_000), b"."].concat();
+        assert!(matches!(unpickle(&nested), Err(PickleError::Corrupt { .. })));
+        // Each step pairs the value with itself: 2^15 leaves, were they copied.
+        let doubled = [b"Nq\x00".as_slice(), &b"h\x00\x86q\x00".repeat(15), b"."].concat();
+        assert!(matches!(unpickle(&doubled), Ok((Value::Tuple(_, 15), _))));
+    }
+}

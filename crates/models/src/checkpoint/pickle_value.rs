@@ -1,0 +1,111 @@
+//! The values in the pickle of a state dict, and the calls that make them.
+
+use std::rc::Rc;
+
+use candle_core::DType;
+
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    /// None, a float, or an object whose content does not matter to a state dict.
+    Opaque,
+    Bool(bool),
+    Int(i64),
+    Text(Rc<str>),
+    Tuple(Rc<[Value]>, u8),
+    Dict(Rc<Vec<(Value, Value)>>, u8),
+    List(Rc<Vec<Value>>, u8),
+    Global(Global),
+    Storage(Storage),
+    Tensor(Rc<StridedTensor>),
+    Mark,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Global {
+    OrderedDict,
+    RebuildTensor,
+    Parameter,
+    RebuildParameter,
+    StorageType(DType),
+}
+
+/// Elements that tensors share, by the key under which the file holds them.
+#[derive(Debug, Clone)]
+pub(crate) struct Storage {
+    pub(crate) dtype: DType,
+    pub(crate) key: Rc<str>,
+    /// Number of elements.
+    pub(crate) len: usize,
+}
+
+/// A view of a storage. Offset and strides count elements.
+#[derive(Debug)]
+pub(crate) struct StridedTensor {
+    pub(crate) storage: Storage,
+    pub(crate) offset: usize,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) strides: Vec<usize>,
+}
+
+impl Value {
+    pub(crate) fn depth(&self) -> u8 {
+        match self {
+            Self::Tuple(_, depth) | Self::Dict(_, depth) | Self::List(_, depth) => *depth,
+            _ => 0,
+        }
+    }
+
+    fn size(&self) -> Option<usize> {
+        if let Self::Int(value) = self { usize::try_from(*value).ok() } else { None }
+    }
+
+    fn sizes(&self) -> Option<Vec<usize>> {
+        if let Self::Tuple(items, _) = self { items.iter().map(Self::size).collect() } else { None }
+    }
+}
+
+/// A little-endian two's complement integer. Those beyond 64 bits are magic numbers, whose bytes the caller knows.
+pub(crate) fn long(bytes: &[u8]) -> Value {
+    if bytes.len() > 8 {
+        return Value::Opaque;
+    }
+    let negative = bytes.last().is_some_and(|b| *b >= 0x80);
+    let mut extended = if negative { [0xff; 8] } else { [0; 8] };
+    extended[..bytes.len()].copy_from_slice(bytes);
+    Value::Int(i64::from_le_bytes(extended))
+}
+
+/// A persistent id is `("storage", type, key, device, length)`, in old files with a view of the storage as well.
+pub(crate) fn storage(id: &Value) -> Option<Storage> {
+    let Value::Tuple(items, _) = id else { return None };
+    match &items[..] {
+        [
+            Value::Text(tag),
+            Value::Global(Global::StorageType(dtype)),
+            Value::Text(key),
+            Value::Text(_),
+            len,
+            view @ ..,
+        ] if &**tag == "storage" && matches!(view, [] | [Value::Opaque]) => {
+            Some(Storage { dtype: *dtype, key: Rc::clone(key), len: len.size()? })
+        }
+        _ => None,
+    }
+}
+
+/// The result of a call of a [`Global`].
+pub(crate) fn call(callable: &Value, args: &Value) -> Option<Value> {
+    let (Value::Global(global), Value::Tuple(args, _)) = (callable, args) else { return None };
+    match (global, &args[..]) {
+        (Global::OrderedDict, []) => Some(Value::Dict(Rc::default(), 1)),
+        (Global::RebuildTensor, [Value::Storage(storage), offset, shape, strides, ..]) => {
+            let (shape, strides) = (shape.sizes()?, strides.sizes()?);
+            let tensor = StridedTensor { storage: storage.clone(), offset: offset.size()?, shape, strides };
+            (tensor.shape.len() == tensor.strides.len()).then(|| Value::Tensor(Rc::new(tensor)))
+        }
+        (Global::Parameter | Global::RebuildParameter, [tensor @ Value::Tensor(_), ..]) => {
+            Some(tensor.clone())
+        }
+        _ => None,
+    }
+}

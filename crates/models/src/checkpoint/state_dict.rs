@@ -1,0 +1,199 @@
+use std::collections::{BTreeMap, HashMap};
+use std::io::{Cursor, Read};
+use std::path::Path;
+use std::rc::Rc;
+
+use candle_core::{DType, Device, Tensor};
+use sha2::{Digest, Sha256};
+
+use super::pickle::{PickleError, unpickle};
+use super::pickle_value::{StridedTensor, Value};
+use super::tensor_file;
+use crate::ModelError;
+
+/// The 80-bit number that opens a file of PyTorch's older format, as a pickle of its own.
+const LEGACY_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
+
+/// Reads a state dict onto the CPU: a safetensors file, or what `torch.save(model.state_dict(),
+/// path)` writes, in its zip format or the one before PyTorch 1.6. The content decides, not the
+/// file's name. Tensors are contiguous and keep their type: f32, f64, f16, bf16 or i64. Nothing in
+/// the file is executed.
+///
+/// # Errors
+/// [`ModelError::Read`] when the file is missing, damaged, or holds more than tensors by name.
+pub fn read_state_dict(path: &Path) -> Result<BTreeMap<String, Tensor>, ModelError> {
+    Ok(read_with_digest(path)?.0)
+}
+
+/// [`read_state_dict`], and the SHA-256 of the bytes that were read.
+pub(crate) fn read_with_digest(path: &Path) -> Result<(BTreeMap<String, Tensor>, String), ModelError> {
+    let error = |source| ModelError::Read { path: path.to_owned(), source };
+    let bytes = std::fs::read(path).map_err(|e| error(e.into()))?;
+    let tensors = if bytes.starts_with(ZIP_MAGIC) {
+        zipped(&bytes).map_err(|e| error(e.into()))
+    } else if bytes.starts_with(&LEGACY_MAGIC[..4]) {
+        legacy(&bytes).map_err(|e| error(e.into()))
+    } else {
+        tensor_file::from_bytes(&bytes).map_err(|e| error(StateDictError::Unknown(e).into()))
+    };
+    Ok((tensors?, sha256(&bytes)))
+}
+
+/// The SHA-256 of `bytes` in 64 lower-case hexadecimal digits.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[derive(Debug, thiserror::Error)]
+enum StateDictError {
+    #[error("neither a safetensors file nor one of torch.save, or damaged")]
+    Unknown(#[source] candle_core::Error),
+    #[error("the zip archive is damaged")]
+    Zip(#[from] zip::result::ZipError),
+    #[error("the zip archive is damaged")]
+    Entry(#[from] std::io::Error),
+    #[error("the zip archive holds no `data.pkl`, so it is none of torch.save")]
+    NoPickle,
+    #[error("the file was written on a big-endian machine")]
+    BigEndian,
+    #[error("cannot read its pickle")]
+    Pickle(#[from] PickleError),
+    #[error(
+        "no state dict: it holds something else than tensors by name; save model.state_dict() and nothing else"
+    )]
+    NoStateDict,
+    #[error("the file ends too early")]
+    Truncated,
+    #[error("the elements of tensor `{key}` are missing or incomplete")]
+    Storage { key: String },
+    #[error("tensor `{key}` lies outside its storage")]
+    OutOfBounds { key: String },
+    #[error("tensor operation failed")]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// A zip archive: `NAME/data.pkl` with the dict, `NAME/data/KEY` with the elements of storage KEY.
+fn zipped(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, StateDictError> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes))?;
+    let mut read = |name: &str| -> Result<Vec<u8>, StateDictError> {
+        let mut content = Vec::new();
+        // An entry is stored, not compressed, so it cannot be larger than the file.
+        archive.by_name(name)?.take(bytes.len() as u64 + 1).read_to_end(&mut content)?;
+        Ok(content)
+    };
+    let names = zip::ZipArchive::new(Cursor::new(bytes))?;
+    let name = names.file_names().filter_map(Result::ok).find(|name| name.ends_with("data.pkl"));
+    let pickle = name.ok_or(StateDictError::NoPickle)?.into_owned();
+    let folder = pickle.strip_suffix("data.pkl").unwrap_or_default();
+    if read(&format!("{folder}byteorder")).is_ok_and(|order| order != b"little") {
+        return Err(StateDictError::BigEndian);
+    }
+    let entries = entries(&unpickle(&read(&pickle)?)?.0)?;
+    let mut storages = HashMap::new();
+    for (key, tensor) in &entries {
+        let storage = &tensor.storage;
+        if !storages.contains_key(&*storage.key) {
+            let content = read(&format!("{folder}data/{}", storage.key))
+                .map_err(|_| StateDictError::Storage { key: key.clone() })?;
+            storages.insert(storage.key.to_string(), content);
+        }
+    }
+    entries
+        .iter()
+        .map(|(key, view)| Ok((key.clone(), tensor(key, view, storages.get(&*view.storage.key))?)))
+        .collect()
+}
+
+/// Pickles in a row: magic number, protocol version, facts on the machine, the dict, the keys of
+/// the storages; then for each storage the number of its elements (i64) and the elements.
+fn legacy(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, StateDictError> {
+    let mut rest = bytes.strip_prefix(LEGACY_MAGIC).ok_or(StateDictError::Truncated)?;
+    let mut next = || -> Result<Value, StateDictError> {
+        let (value, used) = unpickle(rest)?;
+        rest = &rest[used..];
+        Ok(value)
+    };
+    let (_protocol, machine, dict, keys) = (next()?, next()?, next()?, next()?);
+    if let Value::Dict(facts, _) = &machine
+        && facts
+            .iter()
+            .any(|fact| matches!(fact, (Value::Text(name), Value::Bool(false)) if &**name == "little_endian"))
+    {
+        return Err(StateDictError::BigEndian);
+    }
+    let entries = entries(&dict)?;
+    let Value::List(keys, _) = keys else { return Err(StateDictError::NoStateDict) };
+    let dtypes: HashMap<&str, DType> =
+        entries.iter().map(|(_, tensor)| (&*tensor.storage.key, tensor.storage.dtype)).collect();
+    let mut storages = HashMap::new();
+    for key in keys.iter() {
+        let Value::Text(key) = key else { return Err(StateDictError::NoStateDict) };
+        // The size of an element is known only from the tensors that use it.
+        let dtype = dtypes.get(&**key).ok_or(StateDictError::NoStateDict)?;
+        let (length, after) = rest.split_first_chunk::<8>().ok_or(StateDictError::Truncated)?;
+        let size = usize::try_from(i64::from_le_bytes(*length))
+            .ok()
+            .and_then(|length| length.checked_mul(dtype.size_in_bytes()))
+            .filter(|size| *size <= after.len())
+            .ok_or(StateDictError::Truncated)?;
+        let (content, after) = after.split_at(size);
+        storages.insert(key.to_string(), content);
+        rest = after;
+    }
+    entries
+        .iter()
+        .map(|(key, view)| Ok((key.clone(), tensor(key, view, storages.get(&*view.storage.key))?)))
+        .collect()
+}
+
+/// The tensors of a dict; anything else in it is an error.
+fn entries(dict: &Value) -> Result<Vec<(String, Rc<StridedTensor>)>, StateDictError> {
+    let Value::Dict(entries, _) = dict else { return Err(StateDictError::NoStateDict) };
+    entries
+        .iter()
+        .map(|entry| match entry {
+            (Value::Text(key), Value::Tensor(tensor)) => Ok((key.to_string(), Rc::clone(tensor))),
+            _ => Err(StateDictError::NoStateDict),
+        })
+        .collect()
+}
+
+/// Gathers the elements of a view into a contiguous tensor.
+fn tensor(
+    key: &str,
+    view: &StridedTensor,
+    content: Option<&impl AsRef<[u8]>>,
+) -> Result<Tensor, StateDictError> {
+    let StridedTensor { storage, offset, shape, strides } = view;
+    let width = storage.dtype.size_in_bytes();
+    let content = content
+        .map(AsRef::as_ref)
+        .filter(|content| storage.len.checked_mul(width) == Some(content.len()))
+        .ok_or_else(|| StateDictError::Storage { key: key.to_owned() })?;
+    let count = shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size));
+    let last = shape.iter().zip(strides).try_fold(*offset, |last, (size, stride)| {
+        last.checked_add(size.saturating_sub(1).checked_mul(*stride)?)
+    });
+    // A view may repeat elements; none of a state dict does, and one that does could be of any
+    // size.
+    let count = match (count, last) {
+        (Some(0), _) => 0,
+        (Some(count), Some(last)) if last < storage.len && count <= storage.len => count,
+        _ => return Err(StateDictError::OutOfBounds { key: key.to_owned() }),
+    };
+    let mut bytes = Vec::with_capacity(count * width);
+    let mut index = vec![0; shape.len()];
+    for _ in 0..count {
+        let position = offset + index.iter().zip(strides).map(|(i, stride)| i * stride).sum::<usize>();
+        bytes.extend_from_slice(&content[position * width..][..width]);
+        for (i, size) in index.iter_mut().zip(shape).rev() {
+            *i += 1;
+            if *i < *size {
+                break;
+            }
+            *i = 0;
+        }
+    }
+    Ok(Tensor::from_raw_buffer(&bytes, storage.dtype, shape, &Device::Cpu)?)
+}

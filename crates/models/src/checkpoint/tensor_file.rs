@@ -1,0 +1,47 @@
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+
+use crate::ModelError;
+
+/// Writes `tensors` as a safetensors file, each in its own type. The file appears whole or not at
+/// all, and a missing folder is made; the same tensors give the same bytes.
+///
+/// # Errors
+/// [`ModelError::Write`] when the folder is not writable or the disk is full.
+pub fn save_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<(), ModelError> {
+    save(path, tensors, None)
+}
+
+/// Reads what [`save_tensors`] wrote, or any other safetensors file, onto the CPU.
+///
+/// # Errors
+/// [`ModelError::Read`] when the file is missing, truncated or no safetensors file.
+pub fn load_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, ModelError> {
+    let error = |source| ModelError::Read { path: path.to_owned(), source };
+    let bytes = std::fs::read(path).map_err(|e| error(e.into()))?;
+    from_bytes(&bytes).map_err(|e| error(e.into()))
+}
+
+/// The tensors of a safetensors file in memory.
+pub(crate) fn from_bytes(bytes: &[u8]) -> candle_core::Result<BTreeMap<String, Tensor>> {
+    Ok(candle_core::safetensors::load_buffer(bytes, &Device::Cpu)?.into_iter().collect())
+}
+
+/// [`save_tensors`] with metadata. Metadata of more than one entry makes the bytes depend on the
+/// hasher.
+pub(crate) fn save(
+    path: &Path,
+    tensors: &BTreeMap<String, Tensor>,
+    metadata: Option<HashMap<String, String>>,
+) -> Result<(), ModelError> {
+    let tensors = tensors
+        .iter()
+        .map(|(name, tensor)| Ok((name, tensor.to_device(&Device::Cpu)?)))
+        .collect::<candle_core::Result<Vec<_>>>()?;
+    let error = |source| ModelError::Write { path: path.to_owned(), source };
+    let bytes = safetensors::serialize(tensors, metadata).map_err(|e| error(e.into()))?;
+    fmam_files::write_atomic(path, |file| file.write_all(&bytes)).map_err(|e| error(e.into()))
+}

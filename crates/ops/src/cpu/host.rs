@@ -1,0 +1,90 @@
+//! Access to f32 tensors in host memory.
+
+use std::ops::Deref;
+
+use candle_core::{
+    CpuStorage, DType, DeviceLocation, Error, Layout, Result, Shape, Storage, StorageRef, Tensor,
+};
+use rayon::prelude::*;
+
+/// The elements of a contiguous f32 CPU tensor, borrowed.
+pub(crate) struct Host<'a> {
+    storage: StorageRef<'a>,
+    start: usize,
+    end: usize,
+}
+
+impl<'a> Host<'a> {
+    pub(crate) fn new(tensor: &'a Tensor) -> Result<Self> {
+        let (storage, layout) = tensor.storage_and_layout();
+        let (start, end) = contiguous(layout)?;
+        match &*storage {
+            Storage::Cpu(CpuStorage::F32(_)) => Ok(Self { storage, start, end }),
+            Storage::Cpu(_) => Err(Error::UnexpectedDType {
+                msg: "a native kernel takes another type",
+                expected: DType::F32,
+                got: tensor.dtype(),
+            }
+            .bt()),
+            _ => Err(Error::DeviceMismatchBinaryOp {
+                lhs: DeviceLocation::Cpu,
+                rhs: tensor.device().location(),
+                op: "native kernel",
+            }
+            .bt()),
+        }
+    }
+}
+
+impl Deref for Host<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &*self.storage {
+            Storage::Cpu(CpuStorage::F32(data)) => &data[self.start..self.end],
+            // `new` has seen the variant, and a storage never changes it.
+            _ => &[],
+        }
+    }
+}
+
+/// The elements of an argument of a custom op, which must be contiguous.
+pub(crate) fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let (start, end) = contiguous(layout)?;
+    Ok(&storage.as_slice::<f32>()?[start..end])
+}
+
+fn contiguous(layout: &Layout) -> Result<(usize, usize)> {
+    layout.contiguous_offsets().ok_or_else(|| Error::RequiresContiguous { op: "fmam-ops kernel" }.bt())
+}
+
+/// `len` zeros, written by all threads: clearing a large result on one took a tenth of a step.
+#[allow(unsafe_code, reason = "a vector's memory is initialised in pieces; see the safety argument below")]
+pub(crate) fn zeros(len: usize) -> Vec<f32> {
+    const PIECE: usize = 1 << 16;
+    if len <= PIECE {
+        return vec![0.0; len];
+    }
+    let mut data = Vec::with_capacity(len);
+    data.spare_capacity_mut()[..len].par_chunks_mut(PIECE).for_each(|piece| {
+        for value in piece {
+            value.write(0.0);
+        }
+    });
+    // SAFETY: the capacity is at least `len`, and the pieces cover `0..len`, each element of which
+    // has been written.
+    unsafe { data.set_len(len) };
+    data
+}
+
+/// A custom op's result.
+pub(crate) fn output(data: Vec<f32>, shape: impl Into<Shape>) -> Result<(CpuStorage, Shape)> {
+    Ok((CpuStorage::F32(data), shape.into()))
+}
+
+/// Runs `kernel` compiled for the widest vector instructions of this machine. `kernel` and what it
+/// calls must be `#[inline(always)]` to profit.
+#[inline(always)]
+pub(crate) fn vectorized<R>(kernel: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(kernel)
+}

@@ -1,0 +1,48 @@
+//! The choice between the two implementations of the operators.
+
+use std::sync::OnceLock;
+
+use candle_core::{DType, Tensor};
+
+/// The implementation of the operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernels {
+    /// The kernels of this crate for f32 on a CPU, [`Kernels::Composed`] for everything else.
+    Native,
+    /// candle's operators, composed where the gradient of one of them is wrong or missing.
+    Composed,
+}
+
+static DEFAULT: OnceLock<Kernels> = OnceLock::new();
+
+/// Makes `kernels` the default of this process, unless the process has a default already: an
+/// earlier one, or [`Kernels::Native`] from the first operator that asked. Gives the default.
+///
+/// A program calls this first in `main`, where it wants another default.
+pub fn set_default_kernels(kernels: Kernels) -> Kernels {
+    *DEFAULT.get_or_init(|| kernels)
+}
+
+/// The kernels of every operator to which the caller gives none.
+pub fn default_kernels() -> Kernels {
+    set_default_kernels(Kernels::Native)
+}
+
+impl Kernels {
+    /// The implementation that runs on `tensor`.
+    pub(crate) fn on(self, tensor: &Tensor) -> Self {
+        let fits = tensor.device().is_cpu() && tensor.dtype() == DType::F32;
+        if fits { self } else { Self::Composed }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn native_kernels_are_the_default_of_a_program_that_sets_none() {
+        assert_eq!(default_kernels(), Kernels::Native);
+        assert_eq!(set_default_kernels(Kernels::Composed), Kernels::Native);
+    }
+}
