@@ -24,5 +24,4 @@ pub use model::summary::{Cell, Estimate, Estimates, Summary};
 pub use picture::colormap::inferno;
 pub use picture::figure::{ColourScale, Column, Figure, Heatmap, Localization, Row, figure_stem, run_title};
 pub use picture::overlay::{map_range, overlay, write_png};
-pub use render::html::EncodedPictures;
 pub use render::json::report_schema;

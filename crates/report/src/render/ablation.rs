@@ -50,8 +50,8 @@ mod tests {
     #[test]
     fn a_variant_is_a_line_with_its_setting_in_code() {
         let mut runs = ["rkd+fmam", "rkd+fmam@margin-0"].map(|method| record("demo", "plain", method, 0));
-        runs[0].config = json!({"method": {"mapping": {"margin": 0.3}}});
-        runs[1].config = json!({"method": {"mapping": {"margin": 0.0}}});
+        runs[0].config.method = json!({"mapping": {"margin": 0.3}});
+        runs[1].config.method = json!({"mapping": {"margin": 0.0}});
         let report = Report::from_records(runs.to_vec());
         let text = section(&report, report.summary());
         assert!(text.contains("| margin-0") && text.contains("`mapping.margin = 0.0`"), "{text}");

@@ -5,7 +5,7 @@ mod analysis;
 mod comparison;
 mod csv;
 mod gallery;
-pub(crate) mod html;
+mod html;
 pub(crate) mod json;
 mod latex;
 mod markdown;
@@ -15,32 +15,34 @@ mod terminal;
 use std::path::{Path, PathBuf};
 
 use crate::error::write_atomic;
-use crate::render::html::EncodedPictures;
 use crate::{Report, ReportError};
 
 impl Report {
-    /// Writes `report.json`, `report.csv`, `summary.csv`, `report.md`, `report.tex` and
-    /// `report.html` into `dir`, each atomically, and returns their paths.
+    /// Writes what [`Report::write_tables`] writes, and `report.html`, atomically, and returns their paths.
     ///
     /// # Errors
-    /// [`ReportError::Write`] naming the path; [`ReportError::Json`], [`ReportError::Plot`].
+    /// As [`Report::write_tables`]; [`ReportError::Plot`].
     pub fn write(&self, dir: &Path) -> Result<Vec<PathBuf>, ReportError> {
-        self.write_next(dir, &mut EncodedPictures::default())
+        let mut paths = self.write_tables(dir)?;
+        let page = dir.join("report.html");
+        write_atomic(&page, self.html(dir)?.as_bytes())?;
+        paths.push(page);
+        Ok(paths)
     }
 
-    /// [`Report::write`] into a folder that gets a report again and again. `known` keeps the
-    /// pictures from one report to the next, so that each is encoded once.
+    /// Writes `report.json`, `report.csv`, `summary.csv`, `report.md` and `report.tex` into `dir`, each
+    /// atomically, and returns their paths. The page encodes the pictures of all runs; these files are
+    /// cheap.
     ///
     /// # Errors
-    /// As [`Report::write`].
-    pub fn write_next(&self, dir: &Path, known: &mut EncodedPictures) -> Result<Vec<PathBuf>, ReportError> {
+    /// [`ReportError::Write`] naming the path; [`ReportError::Json`].
+    pub fn write_tables(&self, dir: &Path) -> Result<Vec<PathBuf>, ReportError> {
         let files = [
             ("report.json", self.json()?),
             ("report.csv", self.csv()),
             ("summary.csv", self.summary_csv()),
             ("report.md", self.markdown()),
             ("report.tex", self.latex()),
-            ("report.html", self.next_html(dir, known)?),
         ];
         files
             .into_iter()

@@ -1,7 +1,7 @@
 //! `report.html`: one file with everything in it, for a browser without a network.
 //!
-//! Tables are written here and can be read without a script; `assets/report.js` sorts and filters
-//! them and shows a run, from the data that [`page_data`] puts into the page.
+//! Tables are written here and can be read without a script; `assets/report.js` sorts and filters them and shows a run, from
+//! the data that [`page_data`] puts into the page.
 
 mod evidence;
 mod pictures;
@@ -17,34 +17,25 @@ use crate::model::paper::{dataset_title, method_title};
 use crate::picture::overlay::panel_lefts;
 use crate::picture::plots;
 use crate::{Report, ReportError};
-pub use pictures::EncodedPictures;
 use pictures::Pictures;
 
 const STYLE: &str = include_str!("../../../assets/report.css");
 const SCRIPT: &str = include_str!("../../../assets/report.js");
 
 impl Report {
-    /// The text of `report.html`. Pictures are read from the runs' folders and `figures` under
-    /// `dir`; of one that is missing the image's score is shown alone. Beyond 24 MiB they are links
-    /// to their files.
+    /// The text of `report.html`. Pictures are read from the runs' folders and `figures` under `dir`; of one that is missing the image's score
+    /// is shown alone. Beyond 24 MiB they are links to their files.
     ///
     /// # Errors
     /// [`ReportError::Plot`], [`ReportError::Json`].
     pub fn html(&self, dir: &Path) -> Result<String, ReportError> {
-        self.next_html(dir, &mut EncodedPictures::default())
-    }
-
-    /// [`Report::html`] of a folder whose last page had the pictures `known`, which become those of
-    /// this one.
-    pub(crate) fn next_html(&self, dir: &Path, known: &mut EncodedPictures) -> Result<String, ReportError> {
-        let mut pictures = Pictures::new(std::mem::take(known));
+        let mut pictures = Pictures::new();
         let mut results = evidence::datasets_side_by_side(self);
         for (k, rows) in self.datasets().enumerate() {
             let evidence = evidence::of_dataset(self, rows, dir, &mut pictures)?;
             results += &tables::dataset(k, rows, &evidence);
         }
         let data = page_data(self, dir, &mut pictures)?;
-        *known = pictures.finish();
         // Nothing in it may end the element that holds it.
         let data = serde_json::to_string(&data).map_err(|source| ReportError::Json { source })?;
         let data = data.replace('<', "\\u003c");
@@ -94,8 +85,7 @@ fn run_data(run: &RunRecord, dir: &Path, pictures: &mut Pictures) -> Result<Valu
                 "id": sample.sample,
                 "anomalous": sample.label == fmam_core::Label::Anomalous,
                 "defect": sample.defect_type,
-                // As the range is: the nearest number of half the precision would not be equal to
-                // it.
+                // As the range is: the nearest number of half the precision would not be equal to it.
                 "score": f64::from(sample.image_score),
                 "picture": path.and_then(|path| pictures.source(dir, &path)),
             })
