@@ -23,7 +23,8 @@ pub(crate) struct Ablation<'a> {
     pub(crate) lines: Vec<Line<'a>>,
 }
 
-/// The ablations of a data set: of each method that has run itself and in variants, `rkd+fmam@margin-0` say.
+/// The ablations of a data set: of each method that has run itself and in variants,
+/// `rkd+fmam@margin-0` say.
 pub(crate) fn ablations<'a>(report: &Report, rows: &'a [Summary]) -> Vec<Ablation<'a>> {
     let find = |method: &str, backbone: &str| {
         rows.iter().find(|row| row.method == method && row.backbone == backbone)

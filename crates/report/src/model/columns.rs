@@ -24,8 +24,9 @@ pub(crate) fn all_categories(rows: &[Summary]) -> Vec<String> {
     all.into_iter().cloned().collect()
 }
 
-/// The number of different values of a metric, as printed, that are better than that of a row. Means over
-/// other categories are other quantities and do not compete; where all values are equal nobody has a rank.
+/// The number of different values of a metric, as printed, that are better than that of a row.
+/// Means over other categories are other quantities and do not compete; where all values are equal
+/// nobody has a rank.
 pub(crate) fn ranks(row: &Summary, rows: &[Summary], metric: &MetricEntry) -> Option<usize> {
     let all = all_categories(rows);
     let competing = |row: &Summary| {

@@ -1,5 +1,5 @@
-//! Tables as the paper has them, before they are Markdown, HTML or LaTeX: its Table 1 (methods by data sets), its Table 4 (backbones by
-//! methods), and the appendix (categories by methods).
+//! Tables as the paper has them, before they are Markdown, HTML or LaTeX: its Table 1 (methods by
+//! data sets), its Table 4 (backbones by methods), and the appendix (categories by methods).
 
 use std::collections::BTreeMap;
 
@@ -79,7 +79,8 @@ pub(crate) fn results(rows: &[Summary]) -> Layout {
     Layout { title, header, n_names: 2, rows: rows.iter().map(line).collect() }
 }
 
-/// Table 1: a line for each method and backbone, the data sets side by side. `None` for one data set, whose results it is.
+/// Table 1: a line for each method and backbone, the data sets side by side. `None` for one data
+/// set, whose results it is.
 pub(crate) fn table_1(report: &Report) -> Option<Layout> {
     let datasets: Vec<&[Summary]> = report.datasets().collect();
     if datasets.len() < 2 {
@@ -115,8 +116,8 @@ pub(crate) fn table_1(report: &Report) -> Option<Layout> {
     Some(Layout { title, header, n_names: 2, rows: lines.into_iter().map(line).collect() })
 }
 
-/// Table 4: a line for each backbone, a method and the same with feature mapping side by side. One table
-/// for each data set and method that have several backbones.
+/// Table 4: a line for each backbone, a method and the same with feature mapping side by side. One
+/// table for each data set and method that have several backbones.
 pub(crate) fn table_4<'a>(rows: &'a [Summary]) -> Vec<Layout> {
     // The plain method and the one with feature mapping, by the name of the former.
     let pair = |row: &'a Summary| {
@@ -168,7 +169,8 @@ pub(crate) fn table_4<'a>(rows: &'a [Summary]) -> Vec<Layout> {
     pairs.into_iter().filter_map(of).collect()
 }
 
-/// The appendix: a line for each category, a column for each row of the results; one table a figure. None for one category.
+/// The appendix: a line for each category, a column for each row of the results; one table a
+/// figure. None for one category.
 pub(crate) fn by_category(report: &Report, rows: &[Summary]) -> Vec<Layout> {
     let categories = all_categories(rows);
     if categories.len() < 2 {

@@ -12,8 +12,9 @@ pub struct Report {
 }
 
 impl Report {
-    /// Sorts runs by data set, category, method (in the order of the paper's table, then by name), backbone and
-    /// seed, and sums them up. Of runs that agree in all five the one started last is kept.
+    /// Sorts runs by data set, category, method (in the order of the paper's table, then by name),
+    /// backbone and seed, and sums them up. Of runs that agree in all five the one started last is
+    /// kept.
     pub fn from_records(mut runs: Vec<RunRecord>) -> Self {
         runs.sort_by(|a, b| {
             let key = |run| identity(run);

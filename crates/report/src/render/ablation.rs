@@ -16,8 +16,8 @@ pub(crate) fn section(report: &Report, rows: &[Summary]) -> String {
     ablations(report, rows).iter().map(table).collect()
 }
 
-/// The lines of an ablation as a table, whose names stand under the title `names`, with its cells as
-/// `markup` has them.
+/// The lines of an ablation as a table, whose names stand under the title `names`, with its cells
+/// as `markup` has them.
 pub(crate) fn ablation_table(ablation: &Ablation<'_>, names: &str, markup: Markup) -> Table {
     let metrics = headlines(ablation.lines.iter().map(|line| line.row));
     let figures = metrics.iter().flat_map(|metric| [metric.heading(), "Δ".to_owned()]);

@@ -14,7 +14,8 @@ fn spread(estimate: Option<Estimate>) -> String {
     }
 }
 
-/// How far the scores of a data set part: a line for each row that has the analysis, `None` where no one has. `title` names a row.
+/// How far the scores of a data set part: a line for each row that has the analysis, `None` where
+/// no one has. `title` names a row.
 pub(crate) fn separability_table(
     report: &Report,
     rows: &[Summary],
@@ -42,7 +43,8 @@ pub(crate) fn separability_table(
     found.then_some(table)
 }
 
-/// Bias and variance of a data set: a line for each row, scale, kind of defects and features; `None` where there is none.
+/// Bias and variance of a data set: a line for each row, scale, kind of defects and features;
+/// `None` where there is none.
 pub(crate) fn scatter_table(
     report: &Report,
     rows: &[Summary],

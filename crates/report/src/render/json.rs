@@ -79,7 +79,8 @@ struct RunEntry<'a> {
     config: &'a fmam_record::RunConfig,
 }
 
-/// An object with a key for every metric of [`METRICS`], so that its layout does not depend on the run.
+/// An object with a key for every metric of [`METRICS`], so that its layout does not depend on the
+/// run.
 struct Registered<'a>(&'a Metrics);
 
 impl Serialize for Registered<'_> {
@@ -115,9 +116,9 @@ impl<'a> RunEntry<'a> {
 }
 
 impl Report {
-    /// The text of `report.json`: `{"schema", "runs": [...], "summary": [...]}`. Figures are fractions; a run's
-    /// `dir` is its folder relative to the report; a figure that does not exist is null. The layout is that of
-    /// [`report_schema`].
+    /// The text of `report.json`: `{"schema", "runs": [...], "summary": [...]}`. Figures are
+    /// fractions; a run's `dir` is its folder relative to the report; a figure that does not exist
+    /// is null. The layout is that of [`report_schema`].
     ///
     /// # Errors
     /// [`ReportError::Json`] when a value has no JSON form.

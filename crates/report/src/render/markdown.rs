@@ -43,8 +43,8 @@ side by side, the worst mistakes and the distributions of the scores lie as SVG 
 ";
 
 impl Report {
-    /// The text of `report.md`: results, the paper's figures beside them, pictures, figures by category, settings.
-    /// Links are relative to the folder that holds `runs`.
+    /// The text of `report.md`: results, the paper's figures beside them, pictures, figures by
+    /// category, settings. Links are relative to the folder that holds `runs`.
     pub fn markdown(&self) -> String {
         let mut text = format!("# Anomaly detection report\n\n{}\n", self.opening());
         if self.runs().is_empty() {

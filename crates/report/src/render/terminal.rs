@@ -9,8 +9,8 @@ use crate::text::spread_percent;
 use crate::{Report, Summary};
 
 impl Report {
-    /// A table for a terminal, some 85 columns wide: the headline metrics in per cent, the paper's published
-    /// figures beside them.
+    /// A table for a terminal, some 85 columns wide: the headline metrics in per cent, the paper's
+    /// published figures beside them.
     pub fn terminal_table(&self) -> String {
         let metrics = headlines(self.summary());
         let columns = metrics.iter().map(|metric| metric.heading()).chain(["Paper".to_owned()]);
@@ -49,7 +49,8 @@ impl Report {
         text
     }
 
-    /// The analyses of features and scores as tables for a terminal, by data set; empty where no run has one.
+    /// The analyses of features and scores as tables for a terminal, by data set; empty where no
+    /// run has one.
     pub fn terminal_analyses(&self) -> String {
         let mut text = String::new();
         for rows in self.datasets() {
