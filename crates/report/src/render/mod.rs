@@ -7,6 +7,8 @@ mod html;
 pub(crate) mod json;
 mod latex;
 pub(crate) mod markdown;
+#[cfg(test)]
+mod schema_check;
 pub(crate) mod table;
 pub(crate) mod text;
 
