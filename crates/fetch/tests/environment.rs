@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fmam_fetch::{Download, Retry};
-use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// What the process is to fetch, and the folder for it.
@@ -113,42 +113,36 @@ fn proxy(target: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     (address, asked)
 }
 
-/// A company's own root certificate, and a server with one from it for this machine and `HOST`.
-fn secure_server(company: &str) -> (Certificate, SocketAddr) {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::OrganizationName, company);
-    let key = KeyPair::generate().unwrap();
-    let root = params.self_signed(&key).unwrap();
-    let issuer = Issuer::new(params, key);
-    let key = KeyPair::generate().unwrap();
-    let names = vec!["127.0.0.1".to_owned(), HOST.to_owned()];
-    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        )
-        .unwrap();
+/// The root certificates of two companies, and a server's for this machine and [`HOST`] from `company`, which
+/// `certificates/make.sh` made.
+const COMPANY: &[u8] = include_bytes!("certificates/company.pem");
+const OTHER: &[u8] = include_bytes!("certificates/other.pem");
+const SERVER: &[u8] = include_bytes!("certificates/server.pem");
+const SERVER_KEY: &[u8] = include_bytes!("certificates/server.key");
+
+/// A server with a certificate from [`COMPANY`].
+fn secure_server() -> SocketAddr {
+    let certificate = CertificateDer::from_pem_slice(SERVER).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(SERVER_KEY).unwrap();
+    let config =
+        ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
     let config = Arc::new(config);
-    let address = listen(move |stream| {
+    listen(move |stream| {
         let connection = ServerConnection::new(Arc::clone(&config)).map_err(io::Error::other)?;
         answer(StreamOwned::new(connection, stream))
-    });
-    (root, address)
+    })
 }
 
 #[test]
 fn a_root_certificate_of_a_company_counts_where_it_is_named() {
-    let (root, address) = secure_server("company");
+    let address = secure_server();
     let url = format!("https://{address}/file.bin");
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    std::fs::write(at("company.pem"), root.pem()).unwrap();
-    std::fs::write(at("other.pem"), secure_server("other").0.pem()).unwrap();
+    std::fs::write(at("company.pem"), COMPANY).unwrap();
+    std::fs::write(at("other.pem"), OTHER).unwrap();
     std::fs::create_dir(at("folder")).unwrap();
-    std::fs::write(at("folder/company.pem"), root.pem()).unwrap();
+    std::fs::write(at("folder/company.pem"), COMPANY).unwrap();
 
     for variables in
         [vec![], vec![("SSL_CERT_FILE", at("other.pem"))], vec![("SSL_CERT_FILE", String::new())]]
@@ -174,10 +168,10 @@ fn a_server_without_certificates_is_told() {
 
 #[test]
 fn proxies_are_asked_for_a_tunnel() {
-    let (root, address) = secure_server("company");
+    let address = secure_server();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("company.pem");
-    std::fs::write(&file, root.pem()).unwrap();
+    std::fs::write(&file, COMPANY).unwrap();
     let trusted = ("SSL_CERT_FILE", file.to_str().unwrap());
     for (scheme, port, target) in [("http", 80, listen(answer)), ("https", 443, address)] {
         let url = format!("{scheme}://{HOST}/file.bin");

@@ -9,6 +9,8 @@ mod html;
 pub(crate) mod json;
 mod latex;
 mod markdown;
+#[cfg(test)]
+mod schema_check;
 mod table;
 mod terminal;
 

@@ -309,15 +309,18 @@ mod tests {
     }
 
     /// Colour at a point of the drawn figure.
+    #[cfg(feature = "png-figures")]
     fn at(pixels: &image::RgbImage, [x, y]: [f64; 2]) -> [u8; 3] {
         pixels.get_pixel((2.0 * x) as u32, (2.0 * y) as u32).0
     }
 
+    #[cfg(feature = "png-figures")]
     fn drawn(scale: ColourScale) -> image::RgbImage {
         image::load_from_memory(&figure(scale).draw().unwrap().png().unwrap()).unwrap().to_rgb8()
     }
 
     #[test]
+    #[cfg(feature = "png-figures")]
     fn colours_are_those_of_the_method_or_of_the_row() {
         // The middle of the defect in the two heatmaps.
         let middle = |k: f64| [CAPTION + k * (PANEL + GAP) + 0.25 * PANEL, HEADER + 0.375 * PANEL / 2.0];

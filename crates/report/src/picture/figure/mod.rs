@@ -2,13 +2,13 @@
 
 mod distributions;
 mod localization;
+#[cfg(feature = "png-figures")]
+mod png;
 mod statistics;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use fmam_record::RunRecord;
-use resvg::{tiny_skia, usvg};
 
 use crate::error::write_atomic;
 use crate::model::columns::all_categories;
@@ -21,9 +21,6 @@ pub use localization::{ColourScale, Column, Heatmap, Localization, Row};
 
 /// Folder of the figures beside the report.
 pub(crate) const FIGURES_DIR: &str = "figures";
-
-/// Pixels of the PNG file per unit of the SVG file.
-const PNG_SCALE: f32 = 2.0;
 
 /// A figure, as a whole SVG document. Its colours stand for others until it has its place.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,38 +58,17 @@ impl Figure {
         ))
     }
 
-    /// The content of a PNG file, two pixels a unit. It has the same letters on every machine.
-    ///
-    /// # Errors
-    /// [`ReportError::Plot`].
-    pub fn png(&self) -> Result<Vec<u8>, ReportError> {
-        let failed = |reason: String| ReportError::Plot { reason };
-        let mut options = usvg::Options::default();
-        let fonts = options.fontdb_mut();
-        fonts.load_font_source(usvg::fontdb::Source::Binary(Arc::new(epaint_default_fonts::UBUNTU_LIGHT)));
-        let family =
-            fonts.faces().next().and_then(|face| face.families.first()).map(|(name, _)| name.clone());
-        if let Some(family) = family {
-            fonts.set_sans_serif_family(family.clone());
-            options.font_family = family;
-        }
-        let tree = usvg::Tree::from_str(&self.svg(), &options).map_err(|error| failed(error.to_string()))?;
-        let size = tree.size().to_int_size().scale_by(PNG_SCALE);
-        let pixels = size.and_then(|size| tiny_skia::Pixmap::new(size.width(), size.height()));
-        let mut pixels = pixels.ok_or_else(|| failed("it is too large for a PNG file".to_owned()))?;
-        resvg::render(&tree, tiny_skia::Transform::from_scale(PNG_SCALE, PNG_SCALE), &mut pixels.as_mut());
-        pixels.encode_png().map_err(|error| failed(error.to_string()))
-    }
-
-    /// Writes `STEM.svg` and `STEM.png`, each atomically, and returns their paths.
+    /// Writes `STEM.svg` and, with the feature `png-figures`, `STEM.png`, each atomically, and returns their paths.
     ///
     /// # Errors
     /// [`ReportError::Plot`], [`ReportError::Write`].
-    pub fn write(&self, stem: &Path) -> Result<[PathBuf; 2], ReportError> {
+    pub fn write(&self, stem: &Path) -> Result<Vec<PathBuf>, ReportError> {
         let [svg, png] = files(stem);
         write_atomic(&svg, self.svg().as_bytes())?;
+        #[cfg(feature = "png-figures")]
         write_atomic(&png, &self.png()?)?;
-        Ok([svg, png])
+        let png = cfg!(feature = "png-figures").then_some(png);
+        Ok(std::iter::once(svg).chain(png).collect())
     }
 
     /// Removes what [`Figure::write`] wrote, if there is anything.
@@ -284,12 +260,14 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(feature = "png-figures")]
     fn a_figure_is_written_as_vectors_and_as_pixels() {
         let out = tempfile::tempdir().unwrap();
         let content = text([10.0, 20.0], 15.0, Anchor::Start, "a <b> & \u{1}c")
             + &text([0.0, 0.0], 1.0, Anchor::End, "");
         let figure = Figure::new([60.0, 30.0], &content);
-        let [svg, png] = figure.write(&out.path().join("v1.2")).unwrap();
+        let paths = figure.write(&out.path().join("v1.2")).unwrap();
+        let [svg, png] = &paths[..] else { panic!("{paths:?}") };
         assert!(svg.ends_with("v1.2.svg") && png.ends_with("v1.2.png"));
         let svg = std::fs::read_to_string(svg).unwrap();
         assert!(
