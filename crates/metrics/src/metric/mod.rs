@@ -4,6 +4,7 @@ mod aupro;
 mod image_ap;
 mod image_auroc;
 mod image_f1_max;
+mod image_fpr_at_95_tpr;
 mod pixel_ap;
 mod pixel_auroc;
 
@@ -21,6 +22,7 @@ pub static METRICS: &[&MetricEntry] = &[
     &image_ap::ENTRY,
     &pixel_ap::ENTRY,
     &image_f1_max::ENTRY,
+    &image_fpr_at_95_tpr::ENTRY,
 ];
 
 /// A registered metric: a fraction in 0..=1.
