@@ -5,8 +5,11 @@ use serde_json::Value;
 /// Keywords that tell a reader something and check nothing.
 const NOTES: &[&str] = &["$schema", "$defs", "$comment", "title", "description", "examples"];
 
-/// The patterns of the schema and what each of them accepts.
-const PATTERNS: [(&str, fn(&str) -> bool); 2] = [
+/// A pattern and what it accepts.
+type Pattern = (&'static str, fn(&str) -> bool);
+
+/// The patterns of the schema.
+const PATTERNS: [Pattern; 2] = [
     (r"^(cpu|(cuda|metal):(0|[1-9][0-9]*))$", |text| {
         let of_kind = |kind: &str| text.strip_prefix(kind).is_some_and(is_index);
         text == "cpu" || of_kind("cuda:") || of_kind("metal:")
