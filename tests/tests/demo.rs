@@ -5,13 +5,13 @@
 use std::sync::OnceLock;
 
 use candle_core::Device;
-use fmam_core::Progress;
+use fmam_core::{AnomalyMap, MethodId, Progress, SourceError};
 use fmam_experiment::{
-    Artists, Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver, RunPlan, preset,
+    Artist, Exhibit, Experiment, ExperimentConfig, ExperimentError, FinishedRuns, Grid, GridObserver,
+    RunPlan, preset,
 };
 use fmam_metrics::{IMAGE_AUROC, METRICS};
-use fmam_record::RunRecord;
-use fmam_record::load_records;
+use fmam_record::{RunRecord, load_records};
 use fmam_report::Report;
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ const METHODS: [&str; 2] = ["nkd+fmam", "rkd+fmam"];
 fn config() -> ExperimentConfig {
     let mut config = preset("demo").unwrap().remove(0);
     config.categories = vec!["plain".to_owned()];
-    config.methods = METHODS.map(str::to_owned).to_vec();
+    config.methods = METHODS.map(MethodId::from).to_vec();
     config.demo.n_train = 32;
     config.demo.n_test_normal = 12;
     config.demo.n_test_per_defect = 3;
@@ -30,7 +30,7 @@ fn config() -> ExperimentConfig {
     config.save_model = false;
     let settings = "epochs = 12\nbatch_size = 4\nlearning_rate = 5e-3\nmapping.epochs = 6";
     config.method =
-        METHODS.map(|method| (method.to_owned(), toml::from_str(settings).unwrap())).into_iter().collect();
+        METHODS.map(|method| (method.into(), toml::from_str(settings).unwrap())).into_iter().collect();
     config
 }
 
@@ -49,6 +49,16 @@ impl GridObserver for Silent {
     }
 }
 
+/// An artist of a run without pictures.
+struct Idle;
+
+impl Artist for Idle {
+    fn draw(&self, _maps: &[AnomalyMap], exhibits: &[Exhibit]) -> Result<(), SourceError> {
+        assert!(exhibits.is_empty());
+        Ok(())
+    }
+}
+
 /// What the experiment left on disk.
 struct Outcome {
     records: Vec<RunRecord>,
@@ -62,12 +72,9 @@ fn outcome() -> &'static Outcome {
     OUTCOME.get_or_init(|| {
         let out = tempfile::tempdir().unwrap();
         let experiment = Experiment::open(config(), Device::Cpu).unwrap();
-        Grid::new(std::slice::from_ref(&experiment), out.path(), false)
+        Grid::new(std::slice::from_ref(&experiment), out.path(), FinishedRuns::Keep, &Silent)
             .unwrap()
-            .run(
-                &Artists { overlays: &|_, _| Ok(()), map: &|_, _, _| Ok(()), beside: &|_, _, _| Ok(()) },
-                &Silent,
-            )
+            .run(&Idle, &Silent)
             .unwrap();
         let records = load_records(out.path()).unwrap();
         Report::from_records(records.clone()).write(out.path()).unwrap();

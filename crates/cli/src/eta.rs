@@ -1,8 +1,8 @@
 //! How long a list of runs still takes, from the speed so far.
 //!
 //! Work is counted in images that pass a stage: epochs times training images, and test images for scoring. A stage's
-//! seconds per image are those measured for it, of the same kind of run where one has been seen, else of a stage of
-//! the same name, else of any stage. So there is an estimate from the first step on, and it is right for a kind
+//! seconds per image are those measured for it, of the same kind of run where one has been seen, else of the same
+//! stage, else of any stage. So there is an estimate from the first step on, and it is right for a kind
 //! of run once one of it has passed. Reading images beforehand is left out: it is short, and no part of a run.
 
 use std::collections::HashMap;
@@ -10,14 +10,10 @@ use std::collections::HashMap;
 use fmam_core::StageId;
 use fmam_experiment::RunPlan;
 
-/// Name of the stage that scores the test split.
-const SCORING: &str = "scoring";
-
 /// A stage and its work.
 #[derive(Debug, Clone, PartialEq)]
 struct Stage {
-    /// The identifier under which the stage is announced; `SCORING` for the last.
-    name: String,
+    id: StageId,
     work: f64,
     started: bool,
 }
@@ -66,19 +62,19 @@ pub(crate) struct Eta {
     /// The run under way, or the next one.
     run: usize,
     current: Option<Current>,
-    /// By kind of run and name of stage.
-    measured: HashMap<(String, String), Speed>,
+    /// By kind of run and stage.
+    measured: HashMap<(String, StageId), Speed>,
 }
 
 impl Eta {
     pub(crate) fn new<'a>(plans: impl IntoIterator<Item = &'a RunPlan>) -> Self {
         let run = |plan: &RunPlan| {
             let work = |epochs: u64| epochs as f64 * plan.n_train as f64;
-            let training = plan.stages.iter().map(|stage| (stage.id.to_string(), work(stage.epochs)));
-            let scoring = (SCORING.to_owned(), plan.n_test as f64);
-            let stages =
-                training.chain([scoring]).map(|(name, work)| Stage { name, work, started: false }).collect();
-            let longest = plan.stages.iter().map(|stage| stage.epochs).max().unwrap_or(1);
+            let training = plan.stages().iter().map(|stage| (stage.id.clone(), work(stage.epochs)));
+            let scoring = (StageId::SCORING, plan.n_test as f64);
+            let stages = training.chain([scoring]);
+            let stages = stages.map(|(id, work)| Stage { id, work, started: false }).collect();
+            let longest = plan.stages().iter().map(|stage| stage.epochs).max().unwrap_or(1);
             Run {
                 kind: format!("{} {}", plan.key.method, plan.key.backbone),
                 typical_work: work(longest),
@@ -89,19 +85,16 @@ impl Eta {
     }
 
     /// A stage of the current run begins.
-    pub(crate) fn start_stage(&mut self, announced: &str, now: f64) {
+    pub(crate) fn start_stage(&mut self, announced: &StageId, now: f64) {
         self.end_stage(now);
-        let Some(run) = self.runs.get(self.run).filter(|_| announced != StageId::READING.as_str()) else {
-            return;
-        };
-        let coming = |fits: &dyn Fn(&Stage) -> bool| run.stages.iter().position(|s| !s.started && fits(s));
-        let planned = coming(&|stage| stage.name == announced);
+        let Some(run) = self.runs.get(self.run).filter(|_| *announced != StageId::READING) else { return };
+        let planned = run.stages.iter().position(|stage| !stage.started && stage.id == *announced);
         let (n_stages, kind) = (run.stages.len(), run.kind.clone());
         if planned.is_none() {
             // Runs of this kind that are still to come have it too.
             for run in self.runs[self.run..].iter_mut().filter(|run| run.kind == kind) {
-                let name = announced.to_owned();
-                run.stages.push(Stage { name, work: run.typical_work, started: false });
+                let id = announced.clone();
+                run.stages.push(Stage { id, work: run.typical_work, started: false });
             }
         }
         let stage = planned.unwrap_or(n_stages);
@@ -124,7 +117,7 @@ impl Eta {
         let stage = &run.stages[current.stage];
         // Whatever was missing for the whole was not done either.
         let speed = Speed { seconds: current.now - current.since, work: stage.work * current.share };
-        self.measured.entry((run.kind.clone(), stage.name.clone())).or_default().add(speed);
+        self.measured.entry((run.kind.clone(), stage.id.clone())).or_default().add(speed);
     }
 
     /// The current run is over, done or failed; the next one comes.
@@ -147,14 +140,14 @@ impl Eta {
                     _ => stage.work,
                 };
                 if work > 0.0 {
-                    total += work * seconds_per_work(&speeds, &run.kind, &stage.name)?;
+                    total += work * seconds_per_work(&speeds, &run.kind, &stage.id)?;
                 }
             }
         }
         Some(total)
     }
 
-    /// Images of the current stage in a second.
+    /// Images of the current stage in a second; `None` for a stage of no planned run.
     pub(crate) fn images_per_second(&self) -> Option<f64> {
         let current = self.current.as_ref()?;
         let stage = &self.runs.get(self.run)?.stages[current.stage];
@@ -163,19 +156,19 @@ impl Eta {
     }
 
     /// All that was measured, the stage under way included.
-    fn speeds(&self) -> HashMap<(String, String), Speed> {
+    fn speeds(&self) -> HashMap<(String, StageId), Speed> {
         let mut speeds = self.measured.clone();
         if let (Some(current), Some(run)) = (&self.current, self.runs.get(self.run)) {
             let stage = &run.stages[current.stage];
             let speed = Speed { seconds: current.now - current.since, work: stage.work * current.share };
-            speeds.entry((run.kind.clone(), stage.name.clone())).or_default().add(speed);
+            speeds.entry((run.kind.clone(), stage.id.clone())).or_default().add(speed);
         }
         speeds
     }
 }
 
-fn seconds_per_work(speeds: &HashMap<(String, String), Speed>, kind: &str, stage: &str) -> Option<f64> {
-    let mean = |fits: &dyn Fn(&str, &str) -> bool| {
+fn seconds_per_work(speeds: &HashMap<(String, StageId), Speed>, kind: &str, stage: &StageId) -> Option<f64> {
+    let mean = |fits: &dyn Fn(&str, &StageId) -> bool| {
         let mut sum = Speed::default();
         speeds.iter().filter(|((kind, stage), _)| fits(kind, stage)).for_each(|(_, speed)| sum.add(*speed));
         sum.seconds_per_work()
@@ -186,11 +179,16 @@ fn seconds_per_work(speeds: &HashMap<(String, String), Speed>, kind: &str, stage
 #[cfg(test)]
 mod tests {
     use fmam_core::{Needs, Seed, StagePlan};
-    use fmam_record::RunKey;
+    use fmam_record::{RunConfig, RunKey};
 
     use super::*;
 
-    fn plan(method: &str, stages: &[(&str, u64)]) -> RunPlan {
+    const STUDENT: StageId = StageId::new("student");
+    const MAPPING: StageId = StageId::new("feature-mapping");
+
+    fn plan(method: &str, stages: &[(StageId, u64)]) -> RunPlan {
+        let stages =
+            stages.iter().map(|(id, epochs)| StagePlan { id: id.clone(), epochs: *epochs }).collect();
         RunPlan {
             key: RunKey {
                 dataset: "demo".into(),
@@ -201,21 +199,17 @@ mod tests {
             },
             n_train: 10,
             n_test: 20,
-            config: serde_json::Value::Null,
-            stages: stages
-                .iter()
-                .map(|&(name, epochs)| StagePlan { id: name.to_owned().into(), epochs })
-                .collect(),
+            config: RunConfig { stages, ..RunConfig::default() },
             needs: Needs::default(),
         }
     }
 
     #[test]
     fn there_is_an_estimate_from_the_first_step_on() {
-        let plans = [plan("nkd", &[("student", 10)]), plan("nkd", &[("student", 10)])];
+        let plans = [plan("nkd", &[(STUDENT, 10)]), plan("nkd", &[(STUDENT, 10)])];
         let mut eta = Eta::new(&plans);
         assert_eq!(eta.remaining(), None);
-        eta.start_stage("student", 0.0);
+        eta.start_stage(&STUDENT, 0.0);
         assert_eq!(eta.remaining(), None);
         // A tenth of 100 images in one second: 90 + 20, then 100 + 20 are left, at 0.1 s each.
         eta.update(0.1, 1.0);
@@ -225,15 +219,15 @@ mod tests {
 
     #[test]
     fn each_stage_has_its_own_speed_once_seen() {
-        let plans = [plan("nkd", &[("student", 10)]), plan("nkd", &[("student", 10)])];
+        let plans = [plan("nkd", &[(STUDENT, 10)]), plan("nkd", &[(STUDENT, 10)])];
         let mut eta = Eta::new(&plans);
-        eta.start_stage("student", 0.0);
+        eta.start_stage(&STUDENT, 0.0);
         eta.update(1.0, 10.0);
-        eta.start_stage("scoring", 10.0);
+        eta.start_stage(&StageId::SCORING, 10.0);
         eta.update(1.0, 11.0);
         eta.end_run(11.0);
         assert!((eta.remaining().unwrap() - 11.0).abs() < 1e-9);
-        eta.start_stage("student", 11.0);
+        eta.start_stage(&STUDENT, 11.0);
         eta.update(0.5, 16.0);
         assert!((eta.remaining().unwrap() - 6.0).abs() < 1e-9);
         eta.end_run(21.0);
@@ -242,40 +236,39 @@ mod tests {
 
     #[test]
     fn another_kind_borrows_the_speed_until_it_has_its_own() {
-        let plans =
-            [plan("nkd", &[("student", 10)]), plan("nkd+fmam", &[("student", 10), ("feature-mapping", 5)])];
+        let plans = [plan("nkd", &[(STUDENT, 10)]), plan("nkd+fmam", &[(STUDENT, 10), (MAPPING, 5)])];
         let mut eta = Eta::new(&plans);
-        eta.start_stage("student", 0.0);
+        eta.start_stage(&STUDENT, 0.0);
         eta.update(1.0, 10.0);
         eta.end_run(10.0);
         // 50 + 100 + 20 images at 0.1 s.
         assert!((eta.remaining().unwrap() - 17.0).abs() < 1e-9);
-        eta.start_stage("feature-mapping", 10.0);
+        eta.start_stage(&MAPPING, 10.0);
         eta.update(1.0, 20.0);
-        eta.start_stage("student", 20.0);
+        eta.start_stage(&STUDENT, 20.0);
         // The mapping took 0.2 s an image, the student is still thought to take 0.1 s, scoring the mean of all.
         assert!((eta.remaining().unwrap() - (10.0 + 20.0 * 20.0 / 150.0)).abs() < 1e-9);
     }
 
     #[test]
     fn reading_images_is_no_stage_of_a_run() {
-        let mut eta = Eta::new(&[plan("x", &[("student", 10)])]);
-        eta.start_stage(StageId::READING.as_str(), 0.0);
+        let mut eta = Eta::new(&[plan("x", &[(STUDENT, 10)])]);
+        eta.start_stage(&StageId::READING, 0.0);
         eta.update(1.0, 50.0);
         assert_eq!((eta.remaining(), eta.images_per_second()), (None, None));
-        eta.start_stage("student", 60.0);
+        eta.start_stage(&STUDENT, 60.0);
         eta.update(0.5, 65.0);
         assert!((eta.remaining().unwrap() - 7.0).abs() < 1e-9);
     }
 
     #[test]
     fn a_stage_that_was_not_foreseen_counts_like_the_longest_and_is_expected_next_time() {
-        let mut eta = Eta::new(&[plan("x", &[("first", 10)]), plan("x", &[("first", 10)]), plan("y", &[])]);
-        eta.start_stage("first", 0.0);
+        let mut eta = Eta::new(&[plan("x", &[(STUDENT, 10)]), plan("x", &[(STUDENT, 10)]), plan("y", &[])]);
+        eta.start_stage(&STUDENT, 0.0);
         eta.update(1.0, 10.0);
         // 100 + 20, 100 + 20, 20 images at 0.1 s.
         assert!((eta.remaining().unwrap() - 16.0).abs() < 1e-9);
-        eta.start_stage("second", 10.0);
+        eta.start_stage(&StageId::new("second"), 10.0);
         assert!((eta.remaining().unwrap() - 36.0).abs() < 1e-9);
         eta.update(0.5, 15.0);
         assert!((eta.remaining().unwrap() - 31.0).abs() < 1e-9);

@@ -79,7 +79,7 @@ pub(crate) fn write(
 fn shown_runs<'a>(report: &'a Report, dataset: &str, category: &str) -> Vec<&'a RunRecord> {
     let mut seen = BTreeSet::new();
     let runs = report.runs().iter().filter(|run| {
-        let is_shown = run.artefacts.maps.is_some() && !run.method.contains('@');
+        let is_shown = run.artefacts.maps.is_some() && run.method.variant().is_none();
         is_shown && run.dataset == dataset && run.category == category
     });
     runs.filter(|run| seen.insert((&run.method, &run.backbone))).collect()
@@ -109,7 +109,7 @@ impl<'a> Gallery<'a> {
         let Category { test, .. } = category_of(first, data_root)?;
         let samples: Vec<Sample> = (0..test.len()).map(|index| test.sample(index).clone()).collect();
         let with_maps = |&run: &&'a RunRecord| {
-            let listed = &run.artefacts.overlays;
+            let listed = &run.artefacts.images;
             let is_same = listed.len() == samples.len()
                 && listed.iter().zip(&samples).all(|(listed, sample)| listed.sample == sample.id);
             if !is_same {
@@ -215,7 +215,7 @@ fn mistakes(runs: &[&RunRecord]) -> Vec<Shown> {
     for run in order {
         let run = runs[run];
         let scores = |label| {
-            let listed = run.artefacts.overlays.iter().enumerate();
+            let listed = run.artefacts.images.iter().enumerate();
             let of_label = listed.filter(move |(_, listed)| listed.label == label);
             of_label.map(|(index, listed)| (index, listed.image_score))
         };
@@ -227,7 +227,7 @@ fn mistakes(runs: &[&RunRecord]) -> Vec<Shown> {
             continue;
         }
         for (what, (index, _)) in [("false alarm of", alarm), ("missed by", miss)] {
-            let method = method_title(&run.method).to_owned();
+            let method = method_title(run.method.as_str()).to_owned();
             if let Some(known) = shown.iter_mut().find(|shown| shown.index == index) {
                 known.remark.push(method);
             } else if shown.len() < N_IMAGES {
@@ -240,7 +240,7 @@ fn mistakes(runs: &[&RunRecord]) -> Vec<Shown> {
 
 /// Where the score of an image lies among those of the other normal images.
 fn rank(run: &RunRecord, index: usize) -> String {
-    let listed = &run.artefacts.overlays;
+    let listed = &run.artefacts.images;
     let own = listed[index].image_score;
     let normal = || {
         let others = listed.iter().enumerate().filter(|(other, _)| *other != index);
@@ -269,7 +269,7 @@ mod tests {
             };
             scores.iter().enumerate().map(one).collect()
         };
-        let overlays = [listed("normal", normal), listed("anomalous", anomalous)].concat();
+        let images = [listed("normal", normal), listed("anomalous", anomalous)].concat();
         let record = json!({
             "schema": 1, "dataset": "demo", "category": "plain", "method": method, "backbone": "tiny", "seed": 0,
             "device": "cpu", "image_size": {"height": 64, "width": 64}, "n_train": 1,
@@ -277,7 +277,7 @@ mod tests {
             "metrics": {"image_auroc": image_auroc, "pixel_auroc": null, "aupro": null, "image_ap": 1.0,
                         "pixel_ap": null, "image_f1_max": 1.0},
             "fit_seconds": 1.0, "score_images_per_second": 1.0, "peak_rss_bytes": null, "started_at": 0,
-            "config": {}, "versions": {}, "curve": [], "artefacts": {"model": null, "overlays": overlays},
+            "config": {}, "versions": {}, "curve": [], "artefacts": {"model": null, "images": images},
         });
         serde_json::from_value(record).unwrap()
     }

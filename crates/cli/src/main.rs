@@ -1,6 +1,7 @@
 //! The `fmam` binary: arguments, device, progress bars, exit codes. What it does is in the libraries; each subcommand
 //! is one file under `commands`.
 
+mod backbone_weights;
 mod commands;
 mod compute;
 mod data;
@@ -11,8 +12,10 @@ mod figures;
 mod hub;
 mod interrupt;
 mod npy;
+mod out;
 mod overlays;
 mod progress;
+mod reporting;
 mod settings;
 mod stdout;
 mod transfer;

@@ -42,8 +42,23 @@ struct State {
     n_done: usize,
     /// The run under way; empty for work without runs.
     run: String,
-    /// Steps of the stage under way.
+    /// The stage under way.
+    stage: Option<Stage>,
+}
+
+/// A stage under way, whatever run it belongs to.
+struct Stage {
+    id: StageId,
+    /// Steps.
     total: u64,
+    since: f64,
+}
+
+impl Stage {
+    /// Images in a second, of the one stage that counts its steps in images.
+    fn images_per_second(&self, done: u64, now: f64) -> Option<f64> {
+        (self.id == StageId::SCORING && now > self.since).then(|| done as f64 / (now - self.since))
+    }
 }
 
 impl Console {
@@ -89,6 +104,11 @@ impl Console {
             Verbosity::Bars => self.bars.suspend(|| to_stderr(line)),
             Verbosity::Lines => to_stderr(line),
         }
+    }
+
+    /// Writes a warning above the bars, also with `--quiet`.
+    pub(crate) fn warn(&self, line: &str) {
+        self.bars.suspend(|| to_stderr(&format!("warning: {line}")));
     }
 
     /// Writes an error line above the bars, also with `--quiet`.
@@ -139,8 +159,9 @@ impl Drop for Console {
 impl Progress for Console {
     fn start(&self, stage: &StageId, total: u64) {
         let mut state = self.state();
-        state.eta.start_stage(stage.as_str(), self.now());
-        state.total = total;
+        let now = self.now();
+        state.eta.start_stage(stage, now);
+        state.stage = Some(Stage { id: stage.clone(), total, since: now });
         self.stage.set_length(total);
         self.stage.set_position(0);
         self.stage.set_prefix([state.run.as_str(), stage.as_str()].join(if state.run.is_empty() {
@@ -154,14 +175,15 @@ impl Progress for Console {
 
     fn update(&self, done: u64, detail: &str) {
         let mut state = self.state();
-        let share = done as f64 / state.total.max(1) as f64;
-        state.eta.update(share, self.now());
+        let now = self.now();
+        let total = state.stage.as_ref().map_or(1, |stage| stage.total.max(1));
+        state.eta.update(done as f64 / total as f64, now);
         self.stage.set_position(done);
-        let speed = match state.eta.images_per_second() {
-            Some(rate) if !detail.contains("images/s") => format!(", {rate:.1} images/s"),
-            _ => String::new(),
-        };
-        self.stage.set_message(format!("{detail}{speed}"));
+        let of_stage = || state.stage.as_ref()?.images_per_second(done, now);
+        let speed = state.eta.images_per_second().or_else(of_stage);
+        let speed = speed.map(|rate| format!("{rate:.1} images/s"));
+        let parts = [Some(detail.to_owned()).filter(|detail| !detail.is_empty()), speed];
+        self.stage.set_message(parts.into_iter().flatten().collect::<Vec<_>>().join(", "));
         self.show_overall(&state);
     }
 
@@ -237,6 +259,14 @@ fn to_stderr(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scoring_has_a_speed_without_a_planned_run() {
+        let stage = |id| Stage { id, total: 20, since: 1.0 };
+        assert_eq!(stage(StageId::SCORING).images_per_second(10, 3.0), Some(5.0));
+        assert_eq!(stage(StageId::SCORING).images_per_second(0, 1.0), None);
+        assert_eq!(stage(StageId::READING).images_per_second(10, 3.0), None);
+    }
 
     #[test]
     fn durations_read_well() {

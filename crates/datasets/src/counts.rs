@@ -2,7 +2,7 @@ use fmam_core::Label;
 
 use crate::Category;
 
-/// How many images a category has.
+/// Numbers of images of a category.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     /// Training images, all of them normal.

@@ -23,7 +23,7 @@ pub struct DatasetEntry {
 }
 
 impl DatasetEntry {
-    /// Whether the program generates the images, so that no data root is needed.
+    /// True for a data set that the program generates, which needs no data root.
     pub fn is_generated(&self) -> bool {
         self.layout.is_none()
     }

@@ -1,9 +1,9 @@
 //! Image anomaly detection data sets: index, split, decode, resize.
 //!
-//! What this crate must not know: tensors, methods, where results go. A data set indexes its files once,
-//! checks what can be checked without decoding, and gives [`SampleSource`](fmam_core::SampleSource)s, which
-//! is all that a method sees. Everything that can be wrong with the files is a [`DatasetError`] that names
-//! the file.
+//! This crate knows no tensors, no methods and no folder of results. A data set indexes its files
+//! once, checks as much as it can without decoding, and gives
+//! [`SampleSource`](fmam_core::SampleSource)s, the only view of the data that a method has. Every
+//! fault of the files is a [`DatasetError`] that names the file.
 //!
 //! Modules in reading order: `dataset` ([`Dataset`], [`DatasetEntry`]) and `category`
 //! ([`Category`]); `example` ([`FileLayout`]); `layouts`, the table [`DATASETS`] and one file for

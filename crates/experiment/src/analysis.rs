@@ -17,7 +17,7 @@ const PIXELS: usize = 4_000_000;
 /// # Errors
 /// As [`crate::evaluate`].
 pub fn analyze(
-    detector: &dyn Detector,
+    detector: &Detector,
     test: &dyn SampleSource,
     evaluation: &Evaluation,
     synthesizer: &Synthesizer,
@@ -68,11 +68,9 @@ fn n_bins(n: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use candle_core::{DType, Device, Tensor};
     use fmam_core::{AnomalyMap, ImageSize, RgbImage, Silent};
-    use fmam_methods::{AdaptedFeatures, MethodError, Prediction};
+    use fmam_methods::{AdaptedFeatures, MethodError, ModelCard, Prediction, Scorer, Tensors};
     use fmam_models::FeaturePyramid;
     use fmam_synthesis::{SynthesisConfig, Textures};
     use fmam_testkit::striped_test;
@@ -83,11 +81,7 @@ mod tests {
     /// Its features are the colours of 4 by 4 pixels; adaptation turns every colour towards red. It expects grey.
     struct Colours;
 
-    impl Detector for Colours {
-        fn image_size(&self) -> ImageSize {
-            ImageSize::square(32)
-        }
-
+    impl Scorer for Colours {
         fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
             let redness = |p: &[u8]| f32::from(p[0]) - f32::from(p[1]);
             let predict = |image: &RgbImage| {
@@ -122,16 +116,21 @@ mod tests {
             }))
         }
 
-        fn save(&self, _dir: &Path) -> Result<(), MethodError> {
-            Ok(())
+        fn networks(&self) -> Result<Vec<(&'static str, Tensors)>, MethodError> {
+            Ok(Vec::new())
         }
+    }
+
+    fn colours() -> Detector {
+        let card = ModelCard::new("colours", "tiny", Seed::new(0), ImageSize::square(32), toml::Table::new());
+        Detector::new(card, Box::new(Colours))
     }
 
     fn run(threads: usize) -> Analysis {
         let test = striped_test(4, 4, ImageSize::square(32), Seed::new(1));
         let synthesizer = Synthesizer::new(SynthesisConfig::default(), Textures::Generated).unwrap();
-        let evaluation = evaluate(&Colours, &test, threads, &Silent).unwrap();
-        analyze(&Colours, &test, &evaluation, &synthesizer, Seed::new(2), threads, &Silent).unwrap()
+        let evaluation = evaluate(&colours(), &test, threads, &Silent).unwrap();
+        analyze(&colours(), &test, &evaluation, &synthesizer, Seed::new(2), threads, &Silent).unwrap()
     }
 
     #[test]

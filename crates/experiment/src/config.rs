@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fmam_core::ImageSize;
+use fmam_core::{ImageSize, MethodId};
 use fmam_datasets::DemoConfig;
 use fmam_models::Precision;
+use fmam_record::MapLayout;
 use serde::{Deserialize, Serialize};
 
-use crate::{ExperimentError, MapLayout};
+use crate::ExperimentError;
 
 /// Image sides must be multiples of this: the coarsest stride of the networks.
 pub const IMAGE_SIZE_STEP: usize = 32;
@@ -29,7 +30,7 @@ pub struct ExperimentConfig {
     #[serde(default)]
     pub categories: Vec<String>,
     /// Registered names of the methods; `rkd+fmam@no-margin` is a variant of one, with the settings of `[variant.no-margin]`.
-    pub methods: Vec<String>,
+    pub methods: Vec<MethodId>,
     /// Registered names of the backbones.
     pub backbones: Vec<String>,
     /// Weight files (`.pth` or `.safetensors`) of backbones that have none embedded, or other than the embedded ones.
@@ -55,12 +56,13 @@ pub struct ExperimentConfig {
     pub epochs: Option<usize>,
     /// Each method's own settings, `[method.rkd]` say, over that method's defaults.
     #[serde(default)]
-    pub method: BTreeMap<String, toml::Table>,
+    pub method: BTreeMap<MethodId, toml::Table>,
     /// Named changes of a method's settings, over `method`. A run of `rkd+fmam@NAME` has those of `[variant.NAME]`, which
     /// may be empty.
     #[serde(default)]
     pub variant: BTreeMap<String, toml::Table>,
-    /// Test images of a run of which pictures are kept.
+    /// Test images of a run of which pictures are kept. With 0 of them a run keeps no maps either; see
+    /// [`fmam_record::ArtefactConfig::keeps_maps`].
     #[serde(default = "default_n_overlays")]
     pub n_overlays: usize,
     /// The layout in which the anomaly maps of all test images are kept as files; absent for none.
@@ -91,7 +93,7 @@ impl ExperimentConfig {
             data_root: None,
             demo: DemoConfig::default(),
             categories: Vec::new(),
-            methods: ["nkd", "nkd+fmam", "rkd", "rkd+fmam"].map(str::to_owned).to_vec(),
+            methods: ["nkd", "nkd+fmam", "rkd", "rkd+fmam"].map(MethodId::from).to_vec(),
             backbones: vec!["efficientnet-lite0".to_owned()],
             weights: BTreeMap::new(),
             seeds: vec![0, 1, 2],
@@ -172,7 +174,8 @@ impl ExperimentConfig {
     /// [`ExperimentError::ImageSize`], [`ExperimentError::LoaderThreads`].
     pub fn validate(&self) -> Result<(), ExperimentError> {
         let seeds: Vec<_> = self.seeds.iter().map(u64::to_string).collect();
-        let lists = [("methods", &self.methods), ("backbones", &self.backbones), ("seeds", &seeds)];
+        let methods: Vec<_> = self.methods.iter().map(MethodId::to_string).collect();
+        let lists = [("methods", &methods), ("backbones", &self.backbones), ("seeds", &seeds)];
         if let Some((key, _)) = lists.iter().find(|(_, list)| list.is_empty()) {
             return Err(ExperimentError::EmptyList { key });
         }
@@ -238,12 +241,13 @@ mod tests {
              [part.method.rkd]\nlearning_rate = 0.1"
         );
         let [first, second] = &parts(&text).unwrap()[..] else { panic!("two parts") };
+        let rkd = MethodId::from("rkd");
         assert_eq!((first.dataset.as_str(), first.epochs, first.categories.len()), ("mvtec", Some(3), 1));
         assert_eq!((second.dataset.as_str(), second.epochs, second.categories.len()), ("demo", Some(5), 0));
-        assert_eq!(second.method["rkd"]["batch_size"].as_integer(), Some(4));
+        assert_eq!(second.method[&rkd]["batch_size"].as_integer(), Some(4));
         assert!(
-            second.method["rkd"].contains_key("learning_rate")
-                && !first.method["rkd"].contains_key("learning_rate")
+            second.method[&rkd].contains_key("learning_rate")
+                && !first.method[&rkd].contains_key("learning_rate")
         );
         assert_eq!(parts(MINIMAL).unwrap(), [parse(MINIMAL).unwrap()]);
         let bad = |text: &str| parts(&format!("{common}{text}")).unwrap_err();
@@ -258,7 +262,7 @@ mod tests {
     #[test]
     fn method_tables_are_kept_as_they_are() {
         let config = parse(&format!("{MINIMAL}[method.'rkd+fmam']\nepochs = 3\nmapping.width = 2")).unwrap();
-        let table = &config.method["rkd+fmam"];
+        let table = &config.method[&MethodId::from("rkd+fmam")];
         assert_eq!(table["epochs"].as_integer(), Some(3));
         assert_eq!(table["mapping"]["width"].as_integer(), Some(2));
     }

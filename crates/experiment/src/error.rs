@@ -5,7 +5,7 @@ use fmam_datasets::DatasetError;
 use fmam_methods::MethodError;
 use fmam_metrics::MetricError;
 use fmam_models::ModelError;
-use fmam_record::RunKey;
+use fmam_record::{RecordError, RunKey};
 
 /// An experiment could not be set up, run or stored.
 #[derive(Debug, thiserror::Error)]
@@ -143,12 +143,6 @@ pub enum ExperimentError {
     /// Anomaly maps could not be written.
     #[error("cannot write the anomaly maps")]
     Maps(#[source] SourceError),
-    /// Another process does the runs of this output folder.
-    #[error("another process is at work in {}; wait until it ends, or choose another --out", folder.display())]
-    FolderInUse {
-        /// The output folder.
-        folder: PathBuf,
-    },
     /// A finished run lies in the output folder that was made otherwise.
     #[error(
         "the finished run in {} has other settings ({}); choose another --out, or repeat it with --overwrite",
@@ -159,6 +153,20 @@ pub enum ExperimentError {
         folder: PathBuf,
         /// What differs: `key: there, now`.
         differences: Vec<String>,
+    },
+    /// A finished run lies in the output folder that a program with other code for its figures did.
+    #[error(
+        "the finished run in {} was done by another version of the program, {there}, whose figures may differ from those \
+         of this one, {now}; repeat it with --overwrite, or keep such runs as they are with --any-version",
+        folder.display()
+    )]
+    ProgramDiffers {
+        /// Folder of the run.
+        folder: PathBuf,
+        /// The program that did it.
+        there: String,
+        /// This program.
+        now: String,
     },
     /// The data set has other test images than it had when a run was done.
     #[error(
@@ -194,26 +202,6 @@ pub enum ExperimentError {
         /// Largest difference of an image score, as a share of the range of all.
         share: f32,
     },
-    /// The record of a finished run could not be read.
-    #[error("the run record {} is damaged; delete it, or repeat the run with --overwrite", path.display())]
-    DamagedRecord {
-        /// The record.
-        path: PathBuf,
-        /// Where and why.
-        source: serde_json::Error,
-    },
-    /// The record of a finished run has another layout.
-    #[error(
-        "the run record {} has schema {found}, this program writes {}; choose another --out, or repeat the run with \
-         --overwrite",
-        path.display(), fmam_record::RUN_RECORD_SCHEMA
-    )]
-    RecordSchema {
-        /// The record.
-        path: PathBuf,
-        /// Its schema.
-        found: u64,
-    },
     /// A file or folder could not be read.
     #[error("cannot read {}", path.display())]
     Read {
@@ -222,16 +210,11 @@ pub enum ExperimentError {
         /// Why.
         source: std::io::Error,
     },
-    /// A file or folder could not be written.
-    #[error("cannot write {}", path.display())]
-    Write {
-        /// The path.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The run record has no JSON form.
-    #[error("cannot express the run record as JSON")]
+    /// The output folder failed.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The configuration of a run has no JSON form.
+    #[error("cannot express the configuration of a run as JSON")]
     Json(#[source] serde_json::Error),
     /// The user asked to stop.
     #[error("interrupted")]

@@ -44,7 +44,7 @@ pub struct Evaluation {
 /// [`ExperimentError::Sample`] naming an unreadable file, [`ExperimentError::Method`] from the detector,
 /// [`ExperimentError::Metric`] for scores that are NaN or a test split of one class, [`ExperimentError::Cancelled`].
 pub fn evaluate(
-    detector: &dyn Detector,
+    detector: &Detector,
     test: &dyn SampleSource,
     loader_threads: usize,
     progress: &dyn Progress,
@@ -76,8 +76,7 @@ pub fn evaluate(
                 image_scores.push(prediction.image_score);
                 maps.push(prediction.anomaly_map);
             }
-            let rate = (index + 1) as f64 / start.elapsed().as_secs_f64();
-            progress.update(index as u64 + 1, &format!("{rate:.1} images/s"));
+            progress.update(index as u64 + 1, "");
             Ok(())
         },
     )?;
@@ -152,10 +151,8 @@ fn distribution(
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use fmam_core::{ImageSize, Seed, Silent, Split};
-    use fmam_methods::{MethodError, Prediction};
+    use fmam_methods::{MethodError, ModelCard, Prediction, Scorer, Tensors};
     use fmam_metrics::{IMAGE_AUROC, Level, METRICS, MetricError, PIXEL_AUROC};
     use fmam_testkit::{MemorySource, striped_test};
 
@@ -164,11 +161,7 @@ mod tests {
     /// Redness is anomalous: exactly what the square of the striped scenes is.
     struct Redness;
 
-    impl Detector for Redness {
-        fn image_size(&self) -> ImageSize {
-            ImageSize::square(32)
-        }
-
+    impl Scorer for Redness {
         fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
             let predict = |image: &RgbImage| {
                 let redness = |p: &[u8]| f32::from(p[0]) - f32::from(p[1]);
@@ -179,9 +172,14 @@ mod tests {
             Ok(images.iter().map(predict).collect())
         }
 
-        fn save(&self, _dir: &Path) -> Result<(), MethodError> {
-            Ok(())
+        fn networks(&self) -> Result<Vec<(&'static str, Tensors)>, MethodError> {
+            Ok(Vec::new())
         }
+    }
+
+    fn redness() -> Detector {
+        let card = ModelCard::new("redness", "tiny", Seed::new(0), ImageSize::square(32), toml::Table::new());
+        Detector::new(card, Box::new(Redness))
     }
 
     struct Stopped;
@@ -202,7 +200,7 @@ mod tests {
     #[test]
     fn a_perfect_detector_has_perfect_figures_on_any_number_of_threads() {
         for threads in [1, 3] {
-            let evaluation = evaluate(&Redness, &source(), threads, &Silent).unwrap();
+            let evaluation = evaluate(&redness(), &source(), threads, &Silent).unwrap();
             for metric in METRICS {
                 let best = if metric.higher_is_better { 1.0 } else { 0.0 };
                 assert_eq!(evaluation.metrics.get(metric), Some(best), "{}", metric.key);
@@ -224,7 +222,7 @@ mod tests {
     fn without_every_mask_there_are_no_pixel_figures() {
         let mut source = source();
         source.push_anomalous("unmasked", RgbImage::filled(ImageSize::square(32), [255, 0, 0]), None);
-        let metrics = evaluate(&Redness, &source, 2, &Silent).unwrap().metrics;
+        let metrics = evaluate(&redness(), &source, 2, &Silent).unwrap().metrics;
         for metric in METRICS {
             let is_defined = metrics.get(metric).is_some();
             assert_eq!(is_defined, metric.level == Level::Image, "{}", metric.key);
@@ -238,15 +236,15 @@ mod tests {
         let mut source = MemorySource::new(Split::Test);
         source.push_normal(RgbImage::filled(size, [0; 3]));
         source.push_anomalous("speck", RgbImage::filled(size, [9, 0, 0]), Some(Mask::empty(size)));
-        let metrics = evaluate(&Redness, &source, 1, &Silent).unwrap().metrics;
+        let metrics = evaluate(&redness(), &source, 1, &Silent).unwrap().metrics;
         assert_eq!((metrics.get(&IMAGE_AUROC), metrics.get(&PIXEL_AUROC)), (Some(1.0), None));
     }
 
     #[test]
     fn one_class_and_cancelling_are_errors() {
         let normal_only = striped_test(3, 0, ImageSize::square(32), Seed::new(0));
-        let error = evaluate(&Redness, &normal_only, 1, &Silent).unwrap_err();
+        let error = evaluate(&redness(), &normal_only, 1, &Silent).unwrap_err();
         assert!(matches!(error, ExperimentError::Metric(MetricError::NoAnomalous)));
-        assert!(evaluate(&Redness, &source(), 1, &Stopped).unwrap_err().is_cancelled());
+        assert!(evaluate(&redness(), &source(), 1, &Stopped).unwrap_err().is_cancelled());
     }
 }

@@ -1,12 +1,9 @@
 //! Which test images of a run are drawn.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use fmam_core::{AnomalyMap, Label, Mask, RgbImage, Sample, SampleSource, SourceError};
-use fmam_record::RunRecord;
-
-use crate::WriteMap;
 
 /// A test image that is to be drawn.
 #[derive(Debug, Clone)]
@@ -21,22 +18,14 @@ pub struct Exhibit {
     pub path: PathBuf,
 }
 
-/// Draws each exhibit. The slice holds the anomaly maps of the whole test split, for a colour range that all pictures
-/// of a run share.
-pub type DrawOverlays<'a> = dyn Fn(&[AnomalyMap], &[Exhibit]) -> Result<(), SourceError> + 'a;
-
-/// Writes into a run's folder what lies beside its record: the maps of all test images, if [`fmam_record::Artefacts::maps`]
-/// names a file, and what other programs read of the record.
-pub type WriteBeside<'a> = dyn Fn(&Path, &RunRecord, &[AnomalyMap]) -> Result<(), SourceError> + 'a;
-
-/// How the files that show a run's maps are made: the experiment decides which, and knows of no format.
-pub struct Artists<'a> {
-    /// Draws pictures.
-    pub overlays: &'a DrawOverlays<'a>,
-    /// Writes the maps that [`crate::ExperimentConfig::export_maps`] asks for.
-    pub map: &'a WriteMap<'a>,
-    /// Writes the rest.
-    pub beside: &'a WriteBeside<'a>,
+/// Draws pictures of a run: an experiment decides of which images, and knows no format.
+pub trait Artist {
+    /// Draws each exhibit to its path. `maps` holds the anomaly maps of the whole test split, for a colour
+    /// range that all pictures of a run share.
+    ///
+    /// # Errors
+    /// The artist's own; they name the file.
+    fn draw(&self, maps: &[AnomalyMap], exhibits: &[Exhibit]) -> Result<(), SourceError>;
 }
 
 /// Chooses at most `n` test images, in ascending order.

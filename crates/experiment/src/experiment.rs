@@ -1,16 +1,16 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Device;
-use fmam_core::{ImageSize, Needs, Plan, Progress, SampleSource, StageId, StagePlan, ordered_map};
+use fmam_core::{ImageSize, MethodId, Needs, Plan, Progress, SampleSource, StageId, StagePlan, ordered_map};
 use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions};
 use fmam_methods::{Fitted, Method, MethodError, RunContext};
 use fmam_models::{BACKBONES, Backbone, LoadedBackbone, ModelError, load_backbone};
-use fmam_record::RunKey;
+use fmam_record::{ArtefactConfig, DataConfig, RunConfig, RunKey};
 use fmam_synthesis::{SynthesisConfig, Synthesizer, Textures};
-use serde_json::{Value, json};
 
+use crate::content::{self, SamplesDigest};
 use crate::overrides::{method_entry, method_table};
 use crate::{ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, device_name, key};
 
@@ -23,12 +23,18 @@ pub struct RunPlan {
     pub n_train: usize,
     /// Test images of its category.
     pub n_test: usize,
-    /// The resolved configuration, as the record will have it.
-    pub config: Value,
-    /// The method's training stages; empty for one that does not train.
-    pub stages: Vec<StagePlan>,
+    /// The resolved configuration, as the record will have it, but for the digest of the data, which is
+    /// computed when these are read.
+    pub config: RunConfig,
     /// What the method asks of its surroundings.
     pub needs: Needs,
+}
+
+impl RunPlan {
+    /// The method's training stages in their order; empty for a method that does not train.
+    pub fn stages(&self) -> &[StagePlan] {
+        &self.config.stages
+    }
 }
 
 /// An experiment whose names are known, whose configuration is checked, whose data set is indexed and whose backbones are
@@ -42,6 +48,8 @@ pub struct Experiment {
     /// The category of an experiment that has only one: decoded images of several might not fit into memory together.
     only: Option<Category>,
     plans: Vec<RunPlan>,
+    /// Digests of the files that were read: by category, and of the textures under `None`.
+    digests: Mutex<HashMap<Option<String>, String>>,
 }
 
 impl std::fmt::Debug for Experiment {
@@ -71,6 +79,7 @@ impl Experiment {
             names.iter().map(|name| dataset.category(name, config.size())).collect::<Result<Vec<_>, _>>()?;
         let sizes: BTreeMap<_, _> =
             names.iter().cloned().zip(categories.iter().map(|c| (c.train.len(), c.test.len()))).collect();
+        let mut fingerprints = Fingerprints::of(&categories, &textures);
         let mut backbones = BTreeMap::new();
         for name in &config.backbones {
             let weights = config.weights.get(name).map(|path| path.as_path());
@@ -82,20 +91,29 @@ impl Experiment {
         for name in &config.methods {
             // All seeds give the same result where nothing is drawn.
             let count = if method_entry(name)?.is_seeded { config.seeds.len() } else { 1 };
-            seeds.insert(name.as_str(), &config.seeds[..count]);
+            seeds.insert(name, &config.seeds[..count]);
         }
         let keys = key::keys(&config.dataset, names, &config.methods, &config.backbones, |name| seeds[name]);
         let plans = keys
             .into_iter()
             .map(|key| {
                 let (n_train, n_test) = sizes[&key.category];
-                let Plan { settings, stages, needs } = methods[&key.method].plan(n_train)?;
-                let config = run_config(&config, &key, &settings, &textures_name)?;
-                Ok(RunPlan { key, n_train, n_test, config, stages, needs })
+                let method = methods[&key.method].plan(n_train)?;
+                let needs = method.needs;
+                let mut run = run_config(&config, &key, method);
+                if entry.is_generated() {
+                    run.data.root = None;
+                }
+                run.data.options = Some(dataset.identity()).filter(|options| !options.is_null());
+                run.data.textures.clone_from(&textures_name);
+                run.data.fingerprint = Some(fingerprints.of_run(&key.category, needs.textures));
+                run.weights_sha256 = backbones[&key.backbone].weights_digest().map(str::to_owned);
+                Ok(RunPlan { key, n_train, n_test, config: as_recorded(&run)?, needs })
             })
             .collect::<Result<_, ExperimentError>>()?;
         let only = if categories.len() == 1 { categories.pop() } else { None };
-        Ok(Self { config, device, dataset, textures, backbones, only, plans })
+        let digests = Mutex::default();
+        Ok(Self { config, device, dataset, textures, backbones, only, plans, digests })
     }
 
     /// The runs, in the order in which they are done: by category, method, backbone and seed.
@@ -132,13 +150,14 @@ impl Experiment {
                 .any(|index| !category.train.sample(index).image_path.as_os_str().is_empty());
             // Generated images cannot be damaged, and each of several categories is decoded when its runs begin.
             if self.only.is_some() || from_files {
-                self.decode(&[category.train.as_ref(), category.test.as_ref()], progress)?;
+                self.decode_category(&category, progress)?;
             }
         }
         if let Textures::Images(source) = &self.textures
             && plans.iter().any(|plan| plan.needs.textures)
         {
-            self.decode(&[source.as_ref()], progress)?;
+            let digest = self.decode(&[source.as_ref()], progress)?;
+            self.keep_digest(None, digest);
         }
         Ok(())
     }
@@ -151,9 +170,57 @@ impl Experiment {
     pub fn category(&self, name: &str, progress: &dyn Progress) -> Result<Category, ExperimentError> {
         let category = self.index(name)?;
         if self.only.is_none() {
-            self.decode(&[category.train.as_ref(), category.test.as_ref()], progress)?;
+            self.decode_category(&category, progress)?;
         }
         Ok(category)
+    }
+
+    fn decode_category(&self, category: &Category, progress: &dyn Progress) -> Result<(), ExperimentError> {
+        let digest = self.decode(&[category.train.as_ref(), category.test.as_ref()], progress)?;
+        self.keep_digest(Some(&category.name), digest);
+        Ok(())
+    }
+
+    /// SHA-256 over the names and contents of the files that the run of `plan` reads: those of its category,
+    /// and the textures where its method needs them. Files that were decoded before are not read again.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Dataset`], [`ExperimentError::Read`], [`ExperimentError::Cancelled`].
+    pub fn data_digest(&self, plan: &RunPlan, progress: &dyn Progress) -> Result<String, ExperimentError> {
+        let name = plan.key.category.as_str();
+        let threads = self.loader_threads();
+        let of_category = match self.known_digest(Some(name)) {
+            Some(known) => known,
+            None => {
+                let Category { train, test, .. } = self.index(name)?;
+                let digest = content::digest(&[train.as_ref(), test.as_ref()], threads, progress)?;
+                self.keep_digest(Some(name), digest)
+            }
+        };
+        match &self.textures {
+            Textures::Images(source) if plan.needs.textures => {
+                let of_textures = match self.known_digest(None) {
+                    Some(known) => known,
+                    None => {
+                        let digest = content::digest(&[source.as_ref()], threads, progress)?;
+                        self.keep_digest(None, digest)
+                    }
+                };
+                Ok(content::bytes_sha256(format!("{of_category} {of_textures}").as_bytes()))
+            }
+            _ => Ok(of_category),
+        }
+    }
+
+    fn known_digest(&self, category: Option<&str>) -> Option<String> {
+        let digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        digests.get(&category.map(str::to_owned)).cloned()
+    }
+
+    fn keep_digest(&self, category: Option<&str>, digest: String) -> String {
+        let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        digests.insert(category.map(str::to_owned), digest.clone());
+        digest
     }
 
     /// A category, of which nothing need be decoded yet.
@@ -164,26 +231,36 @@ impl Experiment {
         }
     }
 
-    /// Decodes every image and mask once: finds damaged files, and fills the sources' caches.
-    fn decode(&self, sources: &[&dyn SampleSource], progress: &dyn Progress) -> Result<(), ExperimentError> {
+    /// Decodes every image and mask once: finds damaged files, and fills the sources' caches. Gives the digest
+    /// of their files, which the system still holds in memory.
+    fn decode(
+        &self,
+        sources: &[&dyn SampleSource],
+        progress: &dyn Progress,
+    ) -> Result<String, ExperimentError> {
         let threads = self.loader_threads();
         progress.start(&StageId::READING, sources.iter().map(|source| source.len() as u64).sum());
+        let mut digest = SamplesDigest::new();
         let mut n_read = 0;
         for source in sources {
-            let work = |index| source.image(index).and_then(|_| source.mask(index)).map(drop);
-            ordered_map(source.len(), threads, 2 * threads, work, |index, decoded| {
+            let work = |index| {
+                let sample = source.sample(index);
+                let decoded = source.image(index).and_then(|_| source.mask(index));
+                decoded.map_err(|source| ExperimentError::Sample { id: sample.id.clone(), source })?;
+                content::contents(sample)
+            };
+            ordered_map(source.len(), threads, 2 * threads, work, |index, files| {
                 if progress.cancelled() {
                     return Err(ExperimentError::Cancelled);
                 }
-                let id = || source.sample(index).id.clone();
-                decoded.map_err(|source| ExperimentError::Sample { id: id(), source })?;
+                digest.add(source.sample(index), &files?);
                 n_read += 1;
                 progress.update(n_read, "");
                 Ok(())
             })?;
         }
         progress.finish();
-        Ok(())
+        Ok(digest.finish())
     }
 
     /// What puts defects into images for the analysis of a run, with the textures that trainings have.
@@ -227,14 +304,43 @@ pub(crate) fn analysis_synthesizer(textures: Textures) -> Result<Synthesizer, Ex
 }
 
 /// Every method with its settings; tables of methods that do not run are checked too.
-fn methods(config: &ExperimentConfig) -> Result<BTreeMap<String, Box<dyn Method>>, ExperimentError> {
+fn methods(config: &ExperimentConfig) -> Result<BTreeMap<MethodId, Box<dyn Method>>, ExperimentError> {
     let names = config.methods.iter().chain(config.method.keys());
-    let build = |name: &String| {
+    let build = |name: &MethodId| {
         let entry = method_entry(name)?;
         let method = (entry.build)(method_table(config, name)?).map_err(ExperimentError::configuration)?;
         Ok((name.clone(), method))
     };
     names.map(build).collect()
+}
+
+/// Fingerprints of the data of runs, each computed once.
+struct Fingerprints<'a> {
+    categories: &'a [Category],
+    textures: &'a Textures,
+    known: HashMap<(String, bool), String>,
+}
+
+impl<'a> Fingerprints<'a> {
+    fn of(categories: &'a [Category], textures: &'a Textures) -> Self {
+        Self { categories, textures, known: HashMap::new() }
+    }
+
+    fn of_run(&mut self, category: &str, needs_textures: bool) -> String {
+        let Self { categories, textures, known } = self;
+        let key = (category.to_owned(), needs_textures);
+        let compute = || {
+            let mut sources: Vec<&dyn SampleSource> = Vec::new();
+            if let Some(category) = categories.iter().find(|open| open.name == category) {
+                sources.extend([category.train.as_ref(), category.test.as_ref()]);
+            }
+            if let (Textures::Images(source), true) = (textures, needs_textures) {
+                sources.push(source.as_ref());
+            }
+            content::fingerprint(&sources)
+        };
+        known.entry(key).or_insert_with(compute).clone()
+    }
 }
 
 fn check_backbone_names(config: &ExperimentConfig) -> Result<(), ExperimentError> {
@@ -276,37 +382,33 @@ pub(crate) fn textures(root: Option<&Path>, size: ImageSize) -> Result<(Textures
     })
 }
 
-/// Everything that decides a run's result or what it leaves, but for its key: two runs of one key and one
-/// configuration are the same run.
-fn run_config(
-    config: &ExperimentConfig,
-    key: &RunKey,
-    method: &Value,
-    textures: &str,
-) -> Result<Value, ExperimentError> {
+/// The configuration of the run `key`, but for what the data and the weights are found to be.
+fn run_config(config: &ExperimentConfig, key: &RunKey, method: Plan) -> RunConfig {
     // Where a path does not resolve, opening it has failed or will; the name as given is good enough then.
     let absolute = |path: &std::path::PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
-    let mut data = json!({ "image_size": config.image_size, "textures": textures });
-    if config.dataset == "demo" {
-        data["demo"] = serde_json::to_value(&config.demo).map_err(ExperimentError::Json)?;
-    } else {
-        data["root"] = json!(config.data_root.as_ref().map(absolute));
+    RunConfig {
+        data: DataConfig {
+            root: config.data_root.as_ref().map(absolute),
+            image_size: config.image_size,
+            ..DataConfig::default()
+        },
+        method: method.settings,
+        stages: method.stages,
+        weights: config.weights.get(&key.backbone).map(absolute),
+        weights_sha256: None,
+        // Not where it is f32, as runs from before there was a choice are.
+        precision: (!config.precision.is_f32()).then(|| config.precision.name().to_owned()),
+        artefacts: ArtefactConfig {
+            n_overlays: config.n_overlays,
+            save_model: config.save_model,
+            maps: config.export_maps,
+        },
     }
-    let mut artefacts = json!({ "n_overlays": config.n_overlays, "save_model": config.save_model });
-    if let Some(layout) = config.export_maps {
-        artefacts["maps"] = json!(layout);
-    }
-    let mut value = json!({
-        "data": data,
-        "method": method,
-        "weights": config.weights.get(&key.backbone).map(absolute),
-        "artefacts": artefacts,
-    });
-    // Not where it is f32, as runs from before there was a choice are.
-    if !config.precision.is_f32() {
-        value["precision"] = json!(config.precision);
-    }
-    // Through text, as a record goes: a number that changes on the way would make a run differ from itself.
-    let text = serde_json::to_string(&value).map_err(ExperimentError::Json)?;
+}
+
+/// A configuration as it comes back from a record: a number that changes in its text would make a run
+/// differ from itself.
+fn as_recorded(config: &RunConfig) -> Result<RunConfig, ExperimentError> {
+    let text = serde_json::to_string(config).map_err(ExperimentError::Json)?;
     serde_json::from_str(&text).map_err(ExperimentError::Json)
 }

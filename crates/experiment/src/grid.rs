@@ -1,27 +1,19 @@
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use fmam_core::{Label, Progress, SampleSource, Seed, Silent};
 use fmam_datasets::Category;
-use fmam_record::{Artefacts, OverlayRecord, RUN_RECORD_SCHEMA, RunKey, RunRecord, Shard};
-
-use crate::exhibits::overlay_name;
-use crate::lock::FolderLock;
-use crate::store::{self, NewFolders, PartialRun};
-use crate::{
-    Artists, DrawOverlays, Evaluation, Exhibit, Experiment, ExperimentError, RunPlan, analyze, evaluate,
-    exhibits, host, write_maps,
+use fmam_record::{
+    Artefacts, GridList, ImageRecord, MAPS_DIR, MAPS_FILE, MODEL_DIR, OVERLAYS_DIR, OutputFolder,
+    RUN_RECORD_SCHEMA, RunKey, RunRecord, Shard,
 };
 
-/// Folder of the fitted detector within a run's folder.
-const MODEL_DIR: &str = "model";
-/// Folder of the pictures within a run's folder.
-const OVERLAYS_DIR: &str = "overlays";
-/// File of the maps of all test images, made smaller, within a run's folder.
-pub(crate) const MAPS_FILE: &str = "maps.tiff";
-/// Folder of the anomaly maps within a run's folder.
-const MAPS_DIR: &str = "maps";
+use crate::exhibits::overlay_name;
+use crate::{
+    Artist, DoubtfulRun, Evaluation, Exhibit, Experiment, ExperimentError, FinishedRuns, RunPlan, analyze,
+    evaluate, exhibits, host, write_maps,
+};
 
 /// Who follows a grid: its runs, and within a run, as [`Progress`], its stages.
 pub trait GridObserver: Progress {
@@ -49,46 +41,66 @@ pub struct GridOutcome {
 /// The runs of some experiments that an output folder lacks. No other grid can have the folder until this one is dropped.
 #[derive(Debug)]
 pub struct Grid<'a> {
-    out: PathBuf,
+    out: OutputFolder,
     /// Each experiment with those of its runs that are to do.
     pending: Vec<(&'a Experiment, Vec<&'a RunPlan>)>,
-    /// Dropped before the folders, which are removed only when they are empty.
-    _lock: FolderLock,
-    /// Takes `out` away again if no run came to be.
-    _new_folders: NewFolders,
+    doubtful: Vec<DoubtfulRun>,
 }
 
 impl<'a> Grid<'a> {
-    /// Looks up in `out` which runs are finished, and removes what an interrupted process left of the others. With
-    /// `overwrite` every run is done again.
+    /// Looks up in `out` which runs are finished, and removes what an interrupted process left of the others.
+    /// `finished` says what becomes of the finished ones; `progress` follows the reading of data that do not
+    /// look as they did, see [`Experiment::finished`].
     ///
     /// # Errors
     /// [`ExperimentError::RepeatedRun`] when two experiments have the same run;
-    /// [`ExperimentError::Write`] when `out` cannot be written, [`ExperimentError::FolderInUse`] when another grid has it;
-    /// [`ExperimentError::ConfigDiffers`], [`ExperimentError::DamagedRecord`] or [`ExperimentError::RecordSchema`] for a
-    /// finished run that cannot be taken for one of this experiment.
-    pub fn new(experiments: &'a [Experiment], out: &Path, overwrite: bool) -> Result<Self, ExperimentError> {
-        let new_folders = store::check_writable(out)?;
-        // Before the leftovers are removed, which might be another process's run under way.
-        let lock = FolderLock::acquire(out)?;
+    /// [`ExperimentError::Record`] when `out` cannot be written or another process has it; and as
+    /// [`Experiment::finished`] for a finished run that cannot be taken for one of this experiment.
+    pub fn new(
+        experiments: &'a [Experiment],
+        out: &Path,
+        finished: FinishedRuns,
+        progress: &dyn Progress,
+    ) -> Result<Self, ExperimentError> {
+        let out = OutputFolder::open(out)?;
         let mut keys = HashSet::new();
         let mut plans = experiments.iter().flat_map(Experiment::plans);
         if let Some(plan) = plans.find(|plan| !keys.insert(&plan.key)) {
             return Err(ExperimentError::RepeatedRun { key: plan.key.clone() });
         }
-        let mut pending = Vec::with_capacity(experiments.len());
+        let (mut pending, mut doubtful) = (Vec::with_capacity(experiments.len()), Vec::new());
         for experiment in experiments {
             let device = experiment.device_name();
             let mut plans = Vec::new();
             for plan in experiment.plans() {
-                store::remove_leftover(out, &plan.key)?;
-                if overwrite || !store::is_finished(out, plan, &device)? {
-                    plans.push(plan);
+                match experiment.finished(out.path(), plan, &device, finished, progress)? {
+                    None => plans.push(plan),
+                    Some(doubts) => doubtful
+                        .extend(doubts.into_iter().map(|doubt| DoubtfulRun { key: plan.key.clone(), doubt })),
                 }
             }
             pending.push((experiment, plans));
         }
-        Ok(Self { out: out.to_owned(), pending, _lock: lock, _new_folders: new_folders })
+        Ok(Self { out, pending, doubtful })
+    }
+
+    /// The output folder.
+    pub fn out(&self) -> &OutputFolder {
+        &self.out
+    }
+
+    /// The finished runs that are kept although they may not be what this program would make of them.
+    pub fn doubtful(&self) -> &[DoubtfulRun] {
+        &self.doubtful
+    }
+
+    /// Writes into the output folder that it has the part `shard` of the grid.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Record`].
+    pub fn write_shard(&self, shard: Shard) -> Result<(), ExperimentError> {
+        let plans = self.pending.iter().flat_map(|(experiment, _)| experiment.plans());
+        Ok(self.out.write_grid(&GridList { shard, runs: plans.map(|plan| plan.key.path()).collect() })?)
     }
 
     /// Leaves out the runs that another part of the grid does.
@@ -119,7 +131,7 @@ impl<'a> Grid<'a> {
     /// runs stay.
     pub fn run(
         &self,
-        artists: &Artists<'_>,
+        artist: &dyn Artist,
         observer: &dyn GridObserver,
     ) -> Result<GridOutcome, ExperimentError> {
         for (experiment, plans) in &self.pending {
@@ -134,7 +146,7 @@ impl<'a> Grid<'a> {
                     return Err(ExperimentError::Cancelled);
                 }
                 observer.run_started(plan);
-                let result = self.run_one(experiment, plan, &mut category, artists, observer);
+                let result = self.run_one(experiment, plan, &mut category, artist, observer);
                 if let Err(error) = &result
                     && error.is_cancelled()
                 {
@@ -155,7 +167,7 @@ impl<'a> Grid<'a> {
         experiment: &Experiment,
         plan: &RunPlan,
         open: &mut Option<Category>,
-        artists: &Artists<'_>,
+        artist: &dyn Artist,
         observer: &dyn GridObserver,
     ) -> Result<RunRecord, ExperimentError> {
         let started_at = host::unix_seconds();
@@ -165,28 +177,27 @@ impl<'a> Grid<'a> {
         };
         let Category { train, test, .. } = open.insert(category);
 
-        let partial = PartialRun::begin(&self.out, &plan.key)?;
+        let new = self.out.begin_run()?;
         host::reset_peak_rss();
         let start = Instant::now();
         let fitted = experiment.fit(plan, train.as_ref(), observer)?;
         let fit_seconds = start.elapsed().as_secs_f64();
         let loader_threads = experiment.loader_threads();
-        let evaluation = evaluate(fitted.detector.as_ref(), test.as_ref(), loader_threads, observer)?;
+        let evaluation = evaluate(&fitted.detector, test.as_ref(), loader_threads, observer)?;
 
         let config = experiment.config();
-        let overlays =
-            draw_overlays(config.n_overlays, test.as_ref(), &evaluation, partial.dir(), artists.overlays)?;
+        let images = draw_overlays(config.n_overlays, test.as_ref(), &evaluation, new.dir(), artist)?;
         if let Some(layout) = config.export_maps {
-            let dir = partial.dir().join(MAPS_DIR);
-            write_maps(layout, &dir, &plan.key.category, test.as_ref(), &evaluation.maps, artists.map)?;
+            let dir = new.dir().join(MAPS_DIR);
+            write_maps(layout, &dir, &plan.key.category, test.as_ref(), &evaluation.maps)?;
         }
         if config.save_model {
-            fitted.detector.save(&partial.dir().join(MODEL_DIR))?;
+            fitted.detector.save(&new.dir().join(MODEL_DIR))?;
         }
         let peak_rss_bytes = host::peak_rss_bytes();
         let synthesizer = experiment.synthesizer()?;
         let seed = analysis_seed(plan.key.seed);
-        let (detector, test_split) = (fitted.detector.as_ref(), test.as_ref());
+        let (detector, test_split) = (&fitted.detector, test.as_ref());
         let analysis = match analyze(
             detector,
             test_split,
@@ -206,6 +217,9 @@ impl<'a> Grid<'a> {
         };
         let count = |label| (0..test.len()).filter(|&index| test.sample(index).label == label).count();
         let RunKey { dataset, category, method, backbone, seed } = plan.key.clone();
+        let mut run_config = plan.config.clone();
+        run_config.data.sha256 = Some(experiment.data_digest(plan, observer)?);
+        let keeps_maps = run_config.artefacts.keeps_maps();
         let record = RunRecord {
             schema: RUN_RECORD_SCHEMA,
             dataset,
@@ -223,19 +237,18 @@ impl<'a> Grid<'a> {
             score_images_per_second: evaluation.images_per_second,
             peak_rss_bytes,
             started_at,
-            config: plan.config.clone(),
+            config: run_config,
             versions: host::versions(),
             curve: fitted.curve,
             pixels: evaluation.pixels,
             analysis,
             artefacts: Artefacts {
                 model: config.save_model.then(|| MODEL_DIR.to_owned()),
-                maps: (config.n_overlays > 0).then(|| MAPS_FILE.to_owned()),
-                overlays,
+                maps: keeps_maps.then(|| MAPS_FILE.to_owned()),
+                images,
             },
         };
-        (artists.beside)(partial.dir(), &record, &evaluation.maps).map_err(ExperimentError::Maps)?;
-        partial.finish(&record)?;
+        new.finish(&record, &evaluation.maps)?;
         Ok(record)
     }
 }
@@ -257,8 +270,8 @@ fn draw_overlays(
     test: &dyn SampleSource,
     evaluation: &Evaluation,
     dir: &Path,
-    draw: &DrawOverlays<'_>,
-) -> Result<Vec<OverlayRecord>, ExperimentError> {
+    artist: &dyn Artist,
+) -> Result<Vec<ImageRecord>, ExperimentError> {
     let path = |index: usize| format!("{OVERLAYS_DIR}/{}", overlay_name(index, test.sample(index)));
     let chosen = exhibits(test, &evaluation.image_scores, n_overlays);
     let exhibits = chosen
@@ -269,14 +282,14 @@ fn draw_overlays(
             Ok(Exhibit { index, image, mask: evaluation.masks[index].clone(), path: dir.join(path(index)) })
         })
         .collect::<Result<Vec<_>, ExperimentError>>()?;
-    draw(&evaluation.maps, &exhibits).map_err(ExperimentError::Overlays)?;
+    artist.draw(&evaluation.maps, &exhibits).map_err(ExperimentError::Overlays)?;
     Ok(evaluation
         .image_scores
         .iter()
         .enumerate()
         .map(|(index, &image_score)| {
             let sample = test.sample(index);
-            OverlayRecord {
+            ImageRecord {
                 sample: sample.id.clone(),
                 label: sample.label,
                 defect_type: sample.defect_type.clone(),

@@ -5,6 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use candle_core::{Device, DeviceLocation};
 
+use crate::program::{SOURCES, THIS_SOURCES};
+
 /// candle's version; a test holds it to the workspace's manifest.
 const CANDLE_VERSION: &str = "0.11.1";
 
@@ -42,6 +44,9 @@ pub(crate) fn versions() -> BTreeMap<String, String> {
     // Set by whoever builds from a checkout: the program must also build without git.
     if let Some(commit) = option_env!("FMAM_COMMIT") {
         versions.insert("commit".to_owned(), commit.to_owned());
+    }
+    if let Some(sources) = THIS_SOURCES {
+        versions.insert(SOURCES.to_owned(), sources.to_owned());
     }
     if let Some(features) = cpu_features() {
         versions.insert("cpu".to_owned(), features);

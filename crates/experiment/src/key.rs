@@ -1,13 +1,13 @@
-use fmam_core::Seed;
+use fmam_core::{MethodId, Seed};
 use fmam_record::RunKey;
 
 /// Every combination: categories outermost, then methods, backbones and the seeds of the method, each in the order given.
 pub(crate) fn keys<'a>(
     dataset: &str,
     categories: &[String],
-    methods: &[String],
+    methods: &[MethodId],
     backbones: &[String],
-    seeds: impl Fn(&str) -> &'a [u64],
+    seeds: impl Fn(&MethodId) -> &'a [u64],
 ) -> Vec<RunKey> {
     let mut keys = Vec::new();
     for category in categories {
@@ -35,10 +35,10 @@ mod tests {
     #[test]
     fn the_order_is_category_method_backbone_seed() {
         let own = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-        let keys =
-            keys("demo", &own(&["twill", "plain"]), &own(&["rkd", "nkd"]), &own(&["tiny"]), |method| {
-                if method == "rkd" { &[1, 0] } else { &[1] }
-            });
+        let methods = ["rkd", "nkd"].map(MethodId::from);
+        let keys = keys("demo", &own(&["twill", "plain"]), &methods, &own(&["tiny"]), |method| {
+            if *method == "rkd" { &[1, 0] } else { &[1] }
+        });
         let order: Vec<_> = keys.iter().map(ToString::to_string).collect();
         assert_eq!(
             order,

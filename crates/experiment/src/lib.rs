@@ -1,40 +1,41 @@
 //! Experiments: a configuration, the grid of runs that it spans, evaluation on the test split, and one record a run.
 //!
-//! What this crate must not know: how results are shown (it hands pictures to a [`DrawOverlays`] and records to
-//! whoever reads them) and what a method does inside. It is the only library that knows of time and disk.
+//! What this crate must not know: how results are shown (it hands pictures to an [`Artist`] and records to
+//! whoever reads them), what a method does inside, and how an output folder is laid out.
 //!
-//! Modules in reading order: [`ExperimentConfig`] and its [`PRESETS`]; `key`, every combination in order; [`Experiment`],
-//! the opened data, backbones and methods; [`evaluate`]; [`analyze`] and its `scatter` of features; `exhibits`, which test images are drawn; `store`, run folders
-//! that appear whole or not at all; `lock`, one process a folder; [`Grid`], which runs what is not finished yet; [`Revisit`],
-//! which adds to what is.
+//! Modules in reading order: [`ExperimentConfig`] with its `overrides` and [`PRESETS`]; `key`, every
+//! combination in order; [`Experiment`], the opened data, backbones and methods, with the digests of
+//! `content`; [`evaluate`]; [`analyze`] and its `scatter` of features; `exhibits`, which test images are
+//! drawn; `map_export`; `finished`, whether a run is there already, which asks `program` who did it;
+//! [`Grid`], which runs what is not finished yet; [`Revisit`], which adds to what is.
 
 mod analysis;
 mod config;
+mod content;
 mod error;
 mod evaluate;
 mod exhibits;
 mod experiment;
+mod finished;
 mod grid;
 mod host;
 mod key;
-mod lock;
-mod map_layout;
+mod map_export;
 mod overrides;
 mod preset;
+mod program;
 mod revisit;
 mod scatter;
-mod store;
 
 pub use analysis::analyze;
 pub use config::{ExperimentConfig, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE};
 pub use error::ExperimentError;
 pub use evaluate::{Evaluation, evaluate};
-pub use exhibits::{Artists, DrawOverlays, Exhibit, WriteBeside, by_type, exhibits};
+pub use exhibits::{Artist, Exhibit, by_type, exhibits};
 pub use experiment::{Experiment, RunPlan};
+pub use finished::{Doubt, DoubtfulRun, FinishedRuns};
 pub use grid::{Grid, GridObserver, GridOutcome};
 pub use host::{device_name, peak_rss_bytes};
-pub use lock::FolderLock;
-pub use map_layout::{MapLayout, WriteMap, write_maps};
+pub use map_export::write_maps;
 pub use preset::{PRESETS, Preset, preset};
 pub use revisit::{Revisit, category_of};
-pub use store::{NewFolders, check_writable, is_finished};

@@ -1,44 +1,56 @@
+use fmam_core::MethodId;
 use fmam_methods::{MethodEntry, overlay_settings};
 
 use crate::{ExperimentConfig, ExperimentError};
 
-/// What parts a method's registered name from the variant of its settings, as in `rkd+fmam@no-margin`.
-const VARIANT_MARK: char = '@';
+/// Key of the length of training in the settings of every method that trains.
+const EPOCHS: &str = "epochs";
 
-/// The registered method that `name` is, or is a variant of.
+/// The registered method that `id` is, or is a variant of.
 ///
 /// # Errors
 /// [`ExperimentError::Configuration`] for an unknown method.
-pub(crate) fn method_entry(name: &str) -> Result<&'static MethodEntry, ExperimentError> {
-    let base = name.split_once(VARIANT_MARK).map_or(name, |(base, _)| base);
-    fmam_methods::method(base).map_err(ExperimentError::configuration)
+pub(crate) fn method_entry(id: &MethodId) -> Result<&'static MethodEntry, ExperimentError> {
+    fmam_methods::method(id.base()).map_err(ExperimentError::configuration)
 }
 
-/// The settings to build the method `name` with: its own table, the general `epochs` where that table has none and the
+impl ExperimentConfig {
+    /// Gives every method that trains `epochs` epochs, with FMAM the student. The methods' own tables and
+    /// what they said of it step back.
+    pub fn set_epochs(&mut self, epochs: usize) {
+        self.epochs = Some(epochs);
+        for table in self.method.values_mut() {
+            table.remove(EPOCHS);
+        }
+    }
+}
+
+/// The settings to build the method `id` with: its own table, the general `epochs` where that table has none and the
 /// method trains at all, and over both the table of its variant.
 ///
 /// # Errors
 /// [`ExperimentError::Configuration`] for an unknown method and when it does not even accept its own defaults,
 /// [`ExperimentError::UnknownVariant`].
-pub(crate) fn method_table(config: &ExperimentConfig, name: &str) -> Result<toml::Table, ExperimentError> {
-    let entry = method_entry(name)?;
-    let mut table = config.method.get(entry.name).cloned().unwrap_or_default();
+pub(crate) fn method_table(config: &ExperimentConfig, id: &MethodId) -> Result<toml::Table, ExperimentError> {
+    let entry = method_entry(id)?;
+    let mut table = config.method.get(&id.without_variant()).cloned().unwrap_or_default();
     if let Some(epochs) = config.epochs
-        && !table.contains_key("epochs")
+        && !table.contains_key(EPOCHS)
         && entry.trains().map_err(ExperimentError::configuration)?
     {
         // Saturating: a number of epochs that no TOML integer holds is refused by no method and never ends.
-        table.insert("epochs".to_owned(), toml::Value::Integer(i64::try_from(epochs).unwrap_or(i64::MAX)));
+        let epochs = i64::try_from(epochs).unwrap_or(i64::MAX);
+        table.insert(EPOCHS.to_owned(), toml::Value::Integer(epochs));
     }
-    if let Some((_, variant)) = name.split_once(VARIANT_MARK) {
+    if let Some(variant) = id.variant() {
         let changes = config.variant.get(variant).ok_or_else(|| ExperimentError::UnknownVariant {
-            method: name.to_owned(),
+            method: id.to_string(),
             variant: variant.to_owned(),
             known: config.variant.keys().cloned().collect(),
         })?;
         overlay_settings(&mut table, changes.clone());
         // `--set rkd+fmam@no-margin.KEY=VALUE` means this variant of this method.
-        overlay_settings(&mut table, config.method.get(name).cloned().unwrap_or_default());
+        overlay_settings(&mut table, config.method.get(id).cloned().unwrap_or_default());
     }
     Ok(table)
 }
@@ -55,15 +67,25 @@ mod tests {
             .method
             .insert("rkd+fmam".into(), toml::from_str("batch_size = 2\nmapping.margin = 0.1").unwrap());
         config.variant.insert("wide".into(), toml::from_str("mapping.scale = 8.0\nbatch_size = 3").unwrap());
-        let table = |name| method_table(&config, name).unwrap();
+        let table = |name: &str| method_table(&config, &name.into()).unwrap();
         let expected = "batch_size = 3\nepochs = 7\nmapping = { margin = 0.1, scale = 8.0 }";
         assert_eq!(table("rkd+fmam@wide"), toml::from_str(expected).unwrap());
         assert_eq!(table("rkd+fmam")["batch_size"].as_integer(), Some(2));
-        assert_eq!(method_entry("rkd+fmam@wide").unwrap().name, "rkd+fmam");
+        assert_eq!(method_entry(&"rkd+fmam@wide".into()).unwrap().name, "rkd+fmam");
         assert!(matches!(
-            method_table(&config, "rkd@narrow"),
+            method_table(&config, &"rkd@narrow".into()),
             Err(ExperimentError::UnknownVariant { variant, .. }) if variant == "narrow"
         ));
-        assert!(method_table(&config, "none@wide").is_err());
+        assert!(method_table(&config, &"none@wide".into()).is_err());
+    }
+
+    #[test]
+    fn typed_epochs_go_before_those_of_the_tables() {
+        let mut config = ExperimentConfig::for_dataset("demo");
+        config.method.insert("rkd".into(), toml::from_str("epochs = 3\nbatch_size = 2").unwrap());
+        config.set_epochs(7);
+        let table = method_table(&config, &"rkd".into()).unwrap();
+        assert_eq!(table, toml::from_str("epochs = 7\nbatch_size = 2").unwrap());
+        assert!(method_table(&config, &"padim".into()).unwrap().is_empty());
     }
 }

@@ -6,12 +6,11 @@ use candle_core::Device;
 use fmam_core::Progress;
 use fmam_datasets::{Category, DatasetOptions};
 use fmam_methods::load_detector;
-use fmam_record::{RECORD_FILE, RunRecord};
+use fmam_record::{MAPS_FILE, OutputFolder, RunRecord, load_run};
 
 use crate::experiment::{analysis_synthesizer, textures};
-use crate::grid::{MAPS_FILE, analysis_seed};
-use crate::lock::FolderLock;
-use crate::{ExperimentError, WriteBeside, analyze, evaluate, store};
+use crate::grid::analysis_seed;
+use crate::{ExperimentError, analyze, evaluate};
 
 /// The category that a run was on, with the images in the size that it had; nothing is decoded yet. `data_root` says where
 /// the data set lies now; without it, it is where it lay then.
@@ -19,14 +18,14 @@ use crate::{ExperimentError, WriteBeside, analyze, evaluate, store};
 /// # Errors
 /// [`ExperimentError::Dataset`], which names what is missing.
 pub fn category_of(record: &RunRecord, data_root: Option<&Path>) -> Result<Category, ExperimentError> {
-    let settings = &record.config["data"][&record.dataset];
+    let settings = &record.config.data.options;
     let options = DatasetOptions::new(data_root.or(root_of(record)).map(Path::to_owned), settings)?;
     let dataset = (fmam_datasets::dataset(&record.dataset)?.open)(&options)?;
     Ok(dataset.category(&record.category, record.image_size)?)
 }
 
 fn root_of(record: &RunRecord) -> Option<&Path> {
-    record.config["data"]["root"].as_str().map(Path::new)
+    record.config.data.root.as_deref()
 }
 
 /// Share of the range of the image scores by which they may differ: another device or version rounds otherwise.
@@ -34,7 +33,7 @@ const SAME_SCORES: f32 = 0.01;
 
 /// The largest difference of an image score to that of the record, as a share of the range of these.
 fn difference(record: &RunRecord, image_scores: &[f32]) -> f32 {
-    let known = || record.artefacts.overlays.iter().map(|listed| listed.image_score);
+    let known = || record.artefacts.images.iter().map(|listed| listed.image_score);
     let range = known().fold(f32::MIN, f32::max) - known().fold(f32::MAX, f32::min);
     let largest = known().zip(image_scores).map(|(known, now)| (known - now).abs()).fold(0.0, f32::max);
     largest / range.max(f32::MIN_POSITIVE)
@@ -48,8 +47,6 @@ pub struct Revisit<'a> {
     pub device: &'a Device,
     /// Threads that decode; the result does not depend on it.
     pub loader_threads: usize,
-    /// Writes the maps.
-    pub beside: &'a WriteBeside<'a>,
 }
 
 impl Revisit<'_> {
@@ -58,7 +55,7 @@ impl Revisit<'_> {
     /// `None` for a run without a saved detector.
     ///
     /// # Errors
-    /// [`ExperimentError::Method`] for a detector that cannot be read, [`ExperimentError::FolderInUse`] when a grid runs in
+    /// [`ExperimentError::Method`] for a detector that cannot be read, [`ExperimentError::Record`] when a grid runs in
     /// `out`, [`ExperimentError::DataDiffers`] and [`ExperimentError::TexturesDiffer`] when there are other images now, [`ExperimentError::ScoresDiffer`] when
     /// they get other scores; as [`category_of`] and [`evaluate`].
     pub fn run(
@@ -68,30 +65,30 @@ impl Revisit<'_> {
         progress: &dyn Progress,
     ) -> Result<Option<RunRecord>, ExperimentError> {
         let Some(model) = &record.artefacts.model else { return Ok(None) };
-        let _lock = FolderLock::acquire(out)?;
+        let output = OutputFolder::open(out)?;
         let folder = out.join(record.key().dir());
         // As it is now that nobody else can replace it.
-        let record = &store::read_record(&folder.join(RECORD_FILE))?;
+        let Some(record) = &load_run(out, &record.key())? else { return Ok(None) };
         let detector = load_detector(&folder.join(model), self.device)?;
         let test = category_of(record, self.data_root)?.test;
-        let known = &record.artefacts.overlays;
+        let known = &record.artefacts.images;
         if known.len() != test.len()
             || (0..test.len()).any(|index| known[index].sample != test.sample(index).id)
         {
             return Err(ExperimentError::DataDiffers { folder });
         }
-        let evaluation = evaluate(detector.as_ref(), test.as_ref(), self.loader_threads, progress)?;
+        let evaluation = evaluate(&detector, test.as_ref(), self.loader_threads, progress)?;
         let share = difference(record, &evaluation.image_scores);
         if share > SAME_SCORES {
             return Err(ExperimentError::ScoresDiffer { folder, share });
         }
         let (textures, name) = textures(self.data_root.or(root_of(record)), record.image_size)?;
-        if record.config["data"]["textures"] != name.as_str() {
-            let there = record.config["data"]["textures"].to_string();
+        if record.config.data.textures != name {
+            let there = record.config.data.textures.clone();
             return Err(ExperimentError::TexturesDiffer { folder, there, now: name });
         }
         let analysis = analyze(
-            detector.as_ref(),
+            &detector,
             test.as_ref(),
             &evaluation,
             &analysis_synthesizer(textures)?,
@@ -103,8 +100,7 @@ impl Revisit<'_> {
         record.analysis = Some(analysis);
         record.pixels = evaluation.pixels;
         record.artefacts.maps = Some(MAPS_FILE.to_owned());
-        (self.beside)(&folder, &record, &evaluation.maps).map_err(ExperimentError::Maps)?;
-        store::replace_record(out, &record)?;
+        output.replace_record(&record, &evaluation.maps)?;
         Ok(Some(record))
     }
 }

@@ -46,7 +46,7 @@ struct Case {
 
 /// Bias and variance at each scale; see [`crate::analyze`].
 pub(crate) fn feature_scales(
-    detector: &dyn Detector,
+    detector: &Detector,
     test: &dyn SampleSource,
     synthesizer: &Synthesizer,
     seed: Seed,

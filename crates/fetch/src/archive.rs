@@ -22,7 +22,7 @@ const PLAIN_FILE: u32 = 0o100_000;
 const FOLDER: u32 = 0o040_000;
 const SYMBOLIC_LINK: u32 = 0o120_000;
 
-/// What an archive may unpack to, counted while it is written.
+/// Upper bounds of an unpacked archive, counted while it is written.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Files and folders.
@@ -31,8 +31,10 @@ pub struct Limits {
     pub max_bytes: u64,
 }
 
-/// Unpacks `archive` (`.zip`, `.tar`, `.tar.gz`, `.tgz`, `.tar.xz`, `.txz`) to the folder `target`, which must not exist: it appears
-/// whole or not at all. Where all is in one folder, `target` is that. Files and folders only, with no permission of their own.
+/// Unpacks `archive` (`.zip`, `.tar`, `.tar.gz`, `.tgz`, `.tar.xz`, `.txz`) to the folder `target`,
+/// which must not exist. The folder appears whole and with everything on disk, or not at all. Where
+/// the archive holds a single folder, `target` is that folder. Only files and folders are unpacked,
+/// without permissions of their own.
 ///
 /// `progress` is told how many bytes of the archive were read, and how many it has; `false` stops.
 ///

@@ -21,9 +21,9 @@ const TICK: Duration = Duration::from_millis(50);
 /// A file to fetch.
 #[derive(Debug, Clone)]
 pub struct Download {
-    /// Where from; `https://` or `http://`.
+    /// Address; `https://` or `http://`.
     pub url: String,
-    /// Where to. Its folder must exist. The bytes under way lie beside it in `NAME.part`, and their
+    /// Target path. Its folder must exist. The bytes under way lie beside it in `NAME.part`, and their
     /// version in `NAME.etag`, so that a later run finds both.
     pub path: PathBuf,
     /// What it must be, where that is known.
@@ -268,8 +268,9 @@ fn validator_of(headers: &HeaderMap) -> Option<&str> {
     text(headers, "etag").filter(|tag| !tag.starts_with("W/")).or_else(|| text(headers, "last-modified"))
 }
 
-/// Whether a part of a file begins at byte `have` and is not known to be of another version than `validator`. Of one that does not
-/// tell the length of the whole nobody could say whether something is missing after it.
+/// True when the response continues a file at byte `have` and is not known to be of another version
+/// than `validator`. A response without total length is refused: a truncated file could not be
+/// detected.
 fn goes_on(headers: &HeaderMap, have: u64, validator: &str) -> bool {
     let range = text(headers, "content-range").and_then(|range| range.strip_prefix("bytes "));
     let start = range.and_then(|range| range.split('-').next()).and_then(|start| start.parse().ok());

@@ -250,11 +250,13 @@ fn what_could_do_harm_is_refused_and_leaves_nothing() {
         ("x.zip", b"no archive".to_vec(), "cannot unpack"),
     ];
     for (name, bytes, why) in cases {
-        let dir = tempfile::tempdir().unwrap();
-        let error = unpack(dir.path(), name, &bytes).unwrap_err();
+        let outer = tempfile::tempdir().unwrap();
+        let dir = outer.path().join("inner");
+        std::fs::create_dir(&dir).unwrap();
+        let error = unpack(&dir, name, &bytes).unwrap_err();
         assert!(error.to_string().contains(why), "{why}: {error}");
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "{why}");
-        assert!(!dir.path().parent().unwrap().join("x").exists());
+        let count = |folder: &Path| std::fs::read_dir(folder).unwrap().count();
+        assert_eq!((count(&dir), count(outer.path())), (1, 1), "{why}");
     }
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(unpack(dir.path(), "x.rar", b""), Err(FetchError::UnknownArchive { .. })));

@@ -30,7 +30,7 @@ fn context() -> RunContext<'static> {
     }
 }
 
-fn fit(name: &str, train: &MemorySource, run: &RunContext<'_>) -> Box<dyn Detector> {
+fn fit(name: &str, train: &MemorySource, run: &RunContext<'_>) -> Detector {
     (method(name).unwrap().build)(toml::Table::new()).unwrap().fit(train, run).unwrap().detector
 }
 

@@ -9,7 +9,7 @@ pub enum MethodError {
     /// No method has this name.
     #[error("unknown method `{name}`; known: {}", known.join(", "))]
     UnknownMethod {
-        /// What was asked for.
+        /// The name asked for.
         name: String,
         /// All registered names.
         known: Vec<&'static str>,
@@ -19,7 +19,7 @@ pub enum MethodError {
     Config {
         /// The method.
         method: &'static str,
-        /// What is wrong.
+        /// The fault.
         #[source]
         source: toml::de::Error,
     },
@@ -78,7 +78,7 @@ pub enum MethodError {
         stage: StageId,
         /// Images in a step.
         batch_size: usize,
-        /// What the device said.
+        /// The device's own error.
         source: Box<MethodError>,
     },
     /// The loss became infinite or undefined.
@@ -94,6 +94,14 @@ pub enum MethodError {
     /// A backbone gave infinite or undefined features.
     #[error("the features of an image are not finite: the backbone's weights are damaged")]
     UndefinedFeatures,
+    /// A verdict is infinite or undefined.
+    #[error(
+        "image {index} of the batch has a score that is not finite: the model is damaged, or its features are too large"
+    )]
+    UndefinedScore {
+        /// Position of the image in the batch, from 0.
+        index: usize,
+    },
     /// The user asked to stop.
     #[error("cancelled")]
     Cancelled,

@@ -1,26 +1,35 @@
-//! Anomaly detection methods. A [`Method`] is a configuration; fitting it to normal images gives a [`Detector`],
-//! which scores images and can be saved and loaded. [`METHODS`] registers every method by name.
+//! Anomaly detection methods. A [`Method`] is a set of checked settings; its fit to normal images
+//! gives a [`Detector`], which scores images and can be saved and loaded. [`METHODS`] registers
+//! every method by name.
 //!
-//! This crate sees data only as [`fmam_core::SampleSource`]; it knows no data set, no metric and no report.
+//! This crate sees data only as [`fmam_core::SampleSource`]; it knows no data set, no metric and no
+//! report.
 //!
-//! Modules in reading order: `method` (the traits), `registry` (the table), then the
-//! methods by their kinds and what each kind shares:
+//! Folders, one for each kind of method:
 //!
-//! - distillation: the folder `distillation` (NKD and RKD, each plain and with FMAM); and `mrkd` on `standard` features
-//! - features of normal images, kept or modelled: the folder `memory`, with `feature_detector` (the detector); and `fcdd`, a
-//!   trained network behind such features
-//! - restoration: `puzzle_ae`
+//! - `distillation`: NKD and RKD, each plain and with FMAM
+//! - `mrkd`: distillation by the gradient at the image
+//! - `memory`: PaDiM, SPADE, PatchCore and the teacher alone keep or model the features of normal
+//!   images
+//! - `fcdd`: a trained network behind frozen features
+//! - `puzzle_ae`: restoration of images
 //!
-//! All share `training` (the loop), `teacher_cache` and `sample_features` (features of training images), `scoring` (maps),
-//! `settings` (tables of settings) and `model_dir` (saved detectors).
+//! The files beside the folders, in reading order: `method` and `context` (the trait and the
+//! surroundings of a fit), `registry` (the table), `detector` (the fitted method) and `card` (its
+//! saved form), `checkpoint` (tensors with their origin), `settings`, `training` (the loop),
+//! `sample_features` and `teacher_cache` (features of training images), `feature_scorer` (verdicts
+//! by frozen features), `scoring` (anomaly maps).
 
+mod card;
+mod checkpoint;
+mod context;
+mod detector;
 mod distillation;
 mod error;
 mod fcdd;
-mod feature_detector;
+mod feature_scorer;
 mod memory;
 mod method;
-mod model_dir;
 mod mrkd;
 mod puzzle_ae;
 mod registry;
@@ -30,16 +39,20 @@ mod settings;
 mod teacher_cache;
 mod training;
 
-pub use distillation::{Adaptation, DistillationConfig, DistillationLoss, MappingConfig};
+pub use card::{ModelCard, SavedModel};
+pub use checkpoint::Tensors;
+pub use context::RunContext;
+pub use detector::{AdaptedFeatures, Detector, Prediction, Scorer};
+pub use distillation::{
+    Adaptation, DistanceReference, DistillationConfig, DistillationLoss, MappingConfig, ScoringConfig,
+};
 pub use error::MethodError;
 pub use fcdd::{Exposure, FcddConfig};
 pub use memory::{PadimConfig, PatchCoreConfig, SpadeConfig, TeacherConfig};
-pub use method::{
-    AdaptedFeatures, Detector, Fitted, LoadDetector, Method, MethodEntry, Prediction, RunContext,
-};
+pub use method::{Fitted, Method, MethodEntry};
 pub use mrkd::MrkdConfig;
 pub use puzzle_ae::PuzzleAeConfig;
 pub use registry::{METHODS, load_detector, method};
-pub use scoring::{DistanceReference, MapCombination, ScoringConfig};
+pub use scoring::MapCombination;
 pub use settings::overlay_settings;
 pub use training::{OptimizerKind, Schedule, TrainingConfig};

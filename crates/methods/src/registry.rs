@@ -4,10 +4,9 @@ use std::path::Path;
 
 use candle_core::Device;
 
-use crate::distillation::{nkd, rkd};
+use crate::distillation::{NKD, NKD_FMAM, RKD, RKD_FMAM};
 use crate::memory::{padim, patchcore, spade, teacher};
-use crate::model_dir::ModelDir;
-use crate::{Detector, MethodEntry, MethodError, fcdd, mrkd, puzzle_ae};
+use crate::{Detector, MethodEntry, MethodError, SavedModel, fcdd, mrkd, puzzle_ae};
 
 /// Every method, in the order of the paper's table, then those that it does not have.
 pub static METHODS: &[&MethodEntry] = &[
@@ -16,10 +15,10 @@ pub static METHODS: &[&MethodEntry] = &[
     &spade::ENTRY,
     &padim::ENTRY,
     &mrkd::ENTRY,
-    &nkd::ENTRY,
-    &nkd::WITH_FMAM,
-    &rkd::ENTRY,
-    &rkd::WITH_FMAM,
+    &NKD,
+    &NKD_FMAM,
+    &RKD,
+    &RKD_FMAM,
     &patchcore::ENTRY,
     &teacher::ENTRY,
 ];
@@ -38,9 +37,10 @@ pub fn method(name: &str) -> Result<&'static MethodEntry, MethodError> {
 /// Reads the detector that was saved in `dir`, whatever its method.
 ///
 /// # Errors
-/// [`MethodError::Read`] naming the file that is missing or damaged, [`MethodError::UnknownMethod`] for a model
-/// of a method that this program does not have.
-pub fn load_detector(dir: &Path, device: &Device) -> Result<Box<dyn Detector>, MethodError> {
-    let entry = method(&ModelDir::read(dir)?.method)?;
-    (entry.load)(dir, device)
+/// [`MethodError::Read`] naming the file that is missing or damaged, [`MethodError::UnknownMethod`]
+/// for a model of a method that this program does not have.
+pub fn load_detector(dir: &Path, device: &Device) -> Result<Detector, MethodError> {
+    let saved = SavedModel::open(dir, device)?;
+    let scorer = (method(&saved.card.method.to_string())?.load)(&saved)?;
+    Ok(Detector::new(saved.card, scorer))
 }

@@ -10,7 +10,7 @@ use crate::{MethodError, RunContext};
 /// Images at once.
 const BATCH: usize = 8;
 
-/// What gives features of a batch of images.
+/// A source of features: the teacher, or the teacher with a mapping behind it.
 pub(crate) trait FeatureSource: Sync {
     fn pyramid(&self, images: &Tensor) -> Result<FeaturePyramid, MethodError>;
 }
@@ -25,26 +25,6 @@ impl FeatureSource for LoadedBackbone {
 pub(crate) fn spread(n: usize, count: usize) -> Vec<usize> {
     let count = n.min(count);
     (0..count).map(|k| k * n / count).collect()
-}
-
-/// As many of `n` training images, evenly spread, as have room in the memory that the setting `key` of `method` gives, where
-/// each takes `image_bytes`.
-pub(crate) fn within_memory(
-    method: &'static str,
-    (key, bytes): (&'static str, u64),
-    image_bytes: usize,
-    n: usize,
-) -> Result<Vec<usize>, MethodError> {
-    let n_fit = usize::try_from(bytes / (image_bytes.max(1) as u64)).unwrap_or(usize::MAX);
-    if n_fit == 0 {
-        let (expected, actual) =
-            ("enough for one image", format!("{bytes}, where an image takes {image_bytes}"));
-        return Err(MethodError::ConfigValue { method, key, expected, actual });
-    }
-    if n_fit < n {
-        tracing::warn!(kept = n_fit, images = n, "{key} of {method} does not hold every training image");
-    }
-    Ok(spread(n, n_fit))
 }
 
 /// Hands at most `count` training images, evenly spread over `train`, to `take`, some at a time.

@@ -1,15 +1,13 @@
 //! From feature distances to anomaly maps.
 
 use candle_core::{Device, Tensor};
-use fmam_core::{AnomalyMap, ImageSize, RgbImage};
+use fmam_core::{AnomalyMap, ImageSize};
 use fmam_models::FeaturePyramid;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::distillation::map_reference::MapReference;
 use crate::{MethodError, Prediction};
 
-/// How the maps of the scales become one.
+/// The combination of the maps of the scales.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MapCombination {
@@ -17,34 +15,6 @@ pub enum MapCombination {
     Sum,
     /// Product, as Wang et al. 2021.
     Product,
-}
-
-/// What a distance is measured against before the scales are combined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DistanceReference {
-    /// Nothing: the plain distance, as the cited works have it.
-    None,
-    /// Mean and deviation of the distance at the same position of training images.
-    Position,
-}
-
-/// How images are scored.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ScoringConfig {
-    /// How the maps of the scales become one.
-    pub combination: MapCombination,
-    /// Standard deviation of the Gaussian blur in pixels of a 256-pixel image; it grows with the image.
-    pub blur_sigma: f64,
-    /// What a distance is measured against. Maps in deviations may be negative, so only their sum has a meaning.
-    pub reference: DistanceReference,
-}
-
-impl Default for ScoringConfig {
-    fn default() -> Self {
-        Self { combination: MapCombination::Sum, blur_sigma: 4.0, reference: DistanceReference::None }
-    }
 }
 
 /// The cosine distance of the two at each scale, (N, H, W), without gradient.
@@ -56,38 +26,34 @@ pub(crate) fn distances(
     scales.map(|(t, s)| Ok(fmam_ops::cosine_distance(t, s)?.detach())).collect()
 }
 
-impl ScoringConfig {
-    /// Predictions for a batch from its [`distances`]: compared with the reference, upsampled (corners aligned), combined,
-    /// blurred; the image score is the largest value of the map.
-    pub(crate) fn predict(
-        &self,
-        distances: Vec<Tensor>,
-        reference: Option<&MapReference>,
-        size: ImageSize,
-    ) -> Result<Vec<Prediction>, MethodError> {
-        let mut combined: Option<Tensor> = None;
-        for (k, mut distance) in distances.into_iter().enumerate() {
-            if let Some(reference) = reference {
-                distance = reference.apply(k, &distance)?;
-            }
-            let map = fmam_ops::upsample_bilinear(&distance.unsqueeze(1)?, size.height, size.width, true)?;
-            combined = Some(match (combined, self.combination) {
-                (None, _) => map,
-                (Some(sum), MapCombination::Sum) => (sum + map)?,
-                (Some(product), MapCombination::Product) => (product * map)?,
-            });
-        }
-        let Some(map) = combined else { return Ok(Vec::new()) };
-        let maps = blurred(&map.squeeze(1)?, self.blur_sigma, size)?;
-        let pixels = maps.flatten_from(1)?.to_vec2::<f32>()?;
-        pixels
-            .into_iter()
-            .map(|data| {
-                let anomaly_map = AnomalyMap::new(size, data)?;
-                Ok(Prediction { image_score: anomaly_map.max(), anomaly_map })
-            })
-            .collect()
+/// Predictions for a batch of images of `size` from the distance maps of its scales, (N, H, W)
+/// each: upsampled with corners aligned, combined, and blurred by `sigma` pixels of a 256-pixel
+/// image. The image score is the largest value of the map.
+pub(crate) fn predictions(
+    distances: Vec<Tensor>,
+    combination: MapCombination,
+    sigma: f64,
+    size: ImageSize,
+) -> Result<Vec<Prediction>, MethodError> {
+    let mut combined: Option<Tensor> = None;
+    for distance in distances {
+        let map = fmam_ops::upsample_bilinear(&distance.unsqueeze(1)?, size.height, size.width, true)?;
+        combined = Some(match (combined, combination) {
+            (None, _) => map,
+            (Some(sum), MapCombination::Sum) => (sum + map)?,
+            (Some(product), MapCombination::Product) => (product * map)?,
+        });
     }
+    let Some(map) = combined else { return Ok(Vec::new()) };
+    let maps = blurred(&map.squeeze(1)?, sigma, size)?;
+    let pixels = maps.flatten_from(1)?.to_vec2::<f32>()?;
+    pixels
+        .into_iter()
+        .map(|data| {
+            let anomaly_map = AnomalyMap::new(size, data)?;
+            Ok(Prediction { image_score: anomaly_map.max(), anomaly_map })
+        })
+        .collect()
 }
 
 /// `maps`, `[N, H, W]`, blurred by `sigma` pixels of a 256-pixel image.
@@ -95,8 +61,8 @@ pub(crate) fn blurred(maps: &Tensor, sigma: f64, size: ImageSize) -> Result<Tens
     Ok(fmam_ops::gaussian_blur(maps, sigma * size.height.min(size.width) as f64 / 256.0)?)
 }
 
-/// The map of an image of `size` from a score for each cell of a grid over it, row by row: interpolated between the cells'
-/// centres and blurred by `sigma` pixels of a 256-pixel image.
+/// The map of an image of `size` from a score for each cell of a grid over it, row by row:
+/// interpolated between the cells' centres and blurred by `sigma` pixels of a 256-pixel image.
 pub(crate) fn grid_map(
     scores: Vec<f32>,
     grid: ImageSize,
@@ -109,33 +75,9 @@ pub(crate) fn grid_map(
     Ok(AnomalyMap::new(size, map.flatten_all()?.to_vec1()?)?)
 }
 
-/// Checks a blur that a user gave under `key`.
-pub(crate) fn check_blur(method: &'static str, key: &'static str, sigma: f64) -> Result<(), MethodError> {
-    if (0.0..=256.0).contains(&sigma) {
-        return Ok(());
-    }
-    Err(MethodError::ConfigValue { method, key, expected: "from 0 to 256", actual: sigma.to_string() })
-}
-
-/// Checks that all `images` have the size that a detector was fitted for.
-pub(crate) fn check_size(images: &[RgbImage], expected: ImageSize) -> Result<(), MethodError> {
-    match images.iter().find(|image| image.size() != expected) {
-        Some(image) => Err(MethodError::ImageSize { expected, actual: image.size() }),
-        None => Ok(()),
-    }
-}
-
-/// Scores images one at a time, so that the bits of one do not depend on its neighbours; several at once on the cores.
-pub(crate) fn score_each(
-    images: &[RgbImage],
-    score: impl Fn(&[RgbImage]) -> Result<Vec<Prediction>, MethodError> + Sync + Send,
-) -> Result<Vec<Prediction>, MethodError> {
-    let single: Result<Vec<_>, _> = images.par_chunks(1).map(score).collect();
-    Ok(single?.into_iter().flatten().collect())
-}
-
-/// Morphological opening of a map of `size` by a square of `side` pixels: the least value of each square, then the greatest
-/// of those around a pixel. What no square fits into is taken away, the rest stays in its place.
+/// Morphological opening of a map of `size` by a square of `side` pixels: the least value of each
+/// square, then the greatest of those around a pixel. What no square fits into is taken away, the
+/// rest stays in its place.
 pub(crate) fn opened(map: &[f32], size: ImageSize, side: usize) -> Vec<f32> {
     // The second window is the first one mirrored, so that squares of an even side move nothing.
     let (before, after) = ((side - 1) / 2, side / 2);
@@ -143,8 +85,8 @@ pub(crate) fn opened(map: &[f32], size: ImageSize, side: usize) -> Vec<f32> {
     windowed(&eroded, size, (after, before), f32::max)
 }
 
-/// `pick` over the pixels from `before` before each to `after` after it, along columns and then along rows, as far as there
-/// are any.
+/// `pick` over the pixels from `before` before each to `after` after it, along columns and then
+/// along rows, as far as there are any.
 fn windowed(
     map: &[f32],
     size: ImageSize,
@@ -166,8 +108,9 @@ fn windowed(
     })
 }
 
-/// The map of an image of `size` from a score for each cell of a grid over it, row by row: each score spread as a Gaussian of
-/// `sigma` pixels of a 256-pixel image about the centre of its cell, where it looks. The weights at a pixel sum to 1.
+/// The map of an image of `size` from a score for each cell of a grid over it, row by row: each
+/// score spread as a Gaussian of `sigma` pixels of a 256-pixel image about the centre of its cell,
+/// where it looks. The weights at a pixel sum to 1.
 pub(crate) fn receptive_map(
     scores: Vec<f32>,
     grid: ImageSize,

@@ -1,9 +1,107 @@
+//! Settings of methods: reading them over their defaults, and checking them.
+
+use std::fmt::Display;
+
 use serde::Serialize;
 use serde::de::{DeserializeOwned, Error};
 
 use crate::MethodError;
 
-/// Puts the settings of `over` in place of those of `base`, table by table: what `over` does not name stays.
+/// The settings of a method, or a part of them.
+pub(crate) trait Settings: Serialize + DeserializeOwned {
+    /// Keys that the settings may lack, so that the defaults do not show them.
+    const OPTIONAL: &'static [&'static str] = &[];
+
+    /// Checks every value; `check` keeps the first that is out of its range.
+    fn check(&self, check: &mut Check);
+
+    /// The checked settings of `method`: the defaults, overlaid with `table`.
+    fn read(method: &'static str, table: toml::Table) -> Result<Self, MethodError>
+    where
+        Self: Default,
+    {
+        overlaid(method, &Self::default(), table)
+    }
+}
+
+/// The checked settings of `method`: `defaults`, overlaid with `table`.
+pub(crate) fn overlaid<S: Settings>(
+    method: &'static str,
+    defaults: &S,
+    table: toml::Table,
+) -> Result<S, MethodError> {
+    let settings = parse(method, defaults, table)?;
+    checked(method, &settings)?;
+    Ok(settings)
+}
+
+/// Checks the settings of `method`.
+pub(crate) fn checked(method: &'static str, settings: &impl Settings) -> Result<(), MethodError> {
+    let mut check = Check { method, first: None };
+    settings.check(&mut check);
+    check.first.map_or(Ok(()), Err)
+}
+
+/// A check of settings under way. It keeps the first error.
+pub(crate) struct Check {
+    method: &'static str,
+    first: Option<MethodError>,
+}
+
+impl Check {
+    /// The value `actual` of `key` must satisfy `holds`; `expected` says that in words.
+    pub(crate) fn require(
+        &mut self,
+        key: &'static str,
+        holds: bool,
+        expected: &'static str,
+        actual: impl Display,
+    ) {
+        if !holds && self.first.is_none() {
+            self.first = Some(out_of_range(self.method, key, expected, actual));
+        }
+    }
+
+    /// A number that is at least 1.
+    pub(crate) fn at_least_one(&mut self, key: &'static str, value: usize) {
+        self.require(key, value > 0, "at least 1", value);
+    }
+
+    /// A finite number above 0.
+    pub(crate) fn above_zero(&mut self, key: &'static str, value: f64) {
+        self.require(key, value > 0.0 && value.is_finite(), "above 0", value);
+    }
+
+    /// A finite number that is not negative.
+    pub(crate) fn not_negative(&mut self, key: &'static str, value: f64) {
+        self.require(key, value >= 0.0 && value.is_finite(), "0 or more", value);
+    }
+
+    /// The standard deviation of a blur in pixels of a 256-pixel image.
+    pub(crate) fn blur(&mut self, key: &'static str, sigma: f64) {
+        self.require(key, (0.0..=256.0).contains(&sigma), "from 0 to 256", sigma);
+    }
+
+    /// The check of a part that another crate owns.
+    pub(crate) fn part(&mut self, checked: Result<(), impl Into<MethodError>>) {
+        if let (Err(error), None) = (checked, &self.first) {
+            self.first = Some(error.into());
+        }
+    }
+}
+
+/// The error for a value `actual` of `key` outside its range, which `expected` says in words.
+pub(crate) fn out_of_range(
+    method: &'static str,
+    key: &'static str,
+    expected: &'static str,
+    actual: impl Display,
+) -> MethodError {
+    MethodError::ConfigValue { method, key, expected, actual: actual.to_string() }
+}
+
+/// Puts the settings of `over` in place of those of `base`, table by table: what `over` does not
+/// name stays.
 pub fn overlay_settings(base: &mut toml::Table, over: toml::Table) {
     for (key, value) in over {
         match (base.get_mut(&key), value) {
@@ -15,18 +113,13 @@ pub fn overlay_settings(base: &mut toml::Table, over: toml::Table) {
     }
 }
 
-/// Reads the settings of `method` from a table; what it does not name keeps its value in `defaults`. `optional` are the keys
-/// that a configuration may lack, so that `defaults` may not show them.
+/// Reads the settings of `method` from a table over `defaults`, table by table.
 ///
-/// Unknown keys are looked for here: serde cannot refuse them in a configuration that holds another one flat.
-pub(crate) fn parse_settings<C: Serialize + DeserializeOwned>(
-    method: &'static str,
-    defaults: &C,
-    optional: &[&str],
-    table: toml::Table,
-) -> Result<C, MethodError> {
-    let merged = settings_table(defaults);
-    let known: Vec<&str> = merged.keys().map(String::as_str).chain(optional.iter().copied()).collect();
+/// Unknown keys are looked for here: serde cannot refuse them in settings that hold other settings
+/// flat.
+fn parse<S: Settings>(method: &'static str, defaults: &S, table: toml::Table) -> Result<S, MethodError> {
+    let merged = settings_table(method, defaults)?;
+    let known: Vec<&str> = merged.keys().map(String::as_str).chain(S::OPTIONAL.iter().copied()).collect();
     if let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) {
         let known = known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
         let message = format!("unknown field `{key}`, expected one of {known}");
@@ -39,7 +132,7 @@ pub(crate) fn parse_settings<C: Serialize + DeserializeOwned>(
         let is_wrong = |(key, value): &(String, toml::Value)| {
             let mut with_one = merged.clone();
             overlay_settings(&mut with_one, [(key.clone(), value.clone())].into_iter().collect());
-            with_one.try_into::<C>().is_err()
+            with_one.try_into::<S>().is_err()
         };
         let source = match table.into_iter().find(is_wrong) {
             Some((key, _)) if !source.message().contains(&format!("`{key}`")) => {
@@ -60,10 +153,13 @@ pub(crate) fn settings_value(
     serde_json::to_value(settings).map_err(error)
 }
 
-/// Settings as they are saved with a model.
-pub(crate) fn settings_table(config: &impl Serialize) -> toml::Table {
-    // Every field has a TOML form, so this is a table; a failure would show in the tests of saving.
-    toml::Table::try_from(config).unwrap_or_default()
+/// Settings of `method` as they are saved with a model.
+pub(crate) fn settings_table(
+    method: &'static str,
+    settings: &impl Serialize,
+) -> Result<toml::Table, MethodError> {
+    let error = |source: toml::ser::Error| MethodError::Settings { method, source: source.into() };
+    toml::Table::try_from(settings).map_err(error)
 }
 
 #[cfg(test)]

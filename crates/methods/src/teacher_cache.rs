@@ -1,4 +1,4 @@
-//! What the frozen teacher says about each training image, computed once.
+//! The features of each training image by the frozen teacher, computed once.
 
 use candle_core::Tensor;
 use fmam_models::FeaturePyramid;
@@ -9,8 +9,8 @@ use crate::{MethodError, RunContext};
 /// Memory for the features of all training images.
 const CACHE_BYTES: usize = 1 << 30;
 
-/// Features of training images by their index, where memory is enough for those of all: batches are drawn anew in each
-/// epoch, so that a part of them would hardly ever fill one.
+/// Features of training images by their index, where memory is enough for those of all: batches are
+/// drawn anew in each epoch, so that a part of them would hardly ever fill one.
 pub(crate) struct TeacherCache<'a> {
     teacher: &'a dyn FeatureSource,
     features: Vec<Option<FeaturePyramid>>,
@@ -19,7 +19,8 @@ pub(crate) struct TeacherCache<'a> {
 }
 
 impl<'a> TeacherCache<'a> {
-    /// A cache for the `n_images` of `run`. On a GPU the teacher is quick and memory is short: nothing is kept.
+    /// A cache for the `n_images` of `run`. On a GPU the teacher is quick and memory is short:
+    /// nothing is kept.
     pub(crate) fn for_run(teacher: &'a dyn FeatureSource, n_images: usize, run: &RunContext<'_>) -> Self {
         Self::new(teacher, n_images, if run.device.is_cpu() { CACHE_BYTES } else { 0 })
     }

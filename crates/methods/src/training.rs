@@ -1,5 +1,5 @@
-//! The training loop that every gradient-based method runs: batches in a seeded order, loaded and prepared ahead
-//! by other threads, one optimizer step each.
+//! The training loop that every gradient-based method runs: batches in a seeded order, loaded and
+//! prepared ahead by other threads, one optimizer step each.
 
 use candle_core::{Tensor, Var};
 use fmam_core::{CurvePoint, RgbImage, SampleSource, Seed, StageId, StagePlan, ordered_map};
@@ -8,9 +8,10 @@ use fmam_ops::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig, on_workers};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
+use crate::settings::{Check, Settings};
 use crate::{MethodError, RunContext};
 
-/// Which optimizer trains a network.
+/// The optimizer that trains a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OptimizerKind {
@@ -20,17 +21,17 @@ pub enum OptimizerKind {
     Sgd,
 }
 
-/// How the learning rate changes over a training.
+/// The course of the learning rate over a training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
-    /// It does not.
+    /// The same rate at every step.
     Constant,
     /// Falls along half a cosine towards zero, which the step after the last would reach.
     Cosine,
 }
 
-/// How a network is trained: the settings that every method has that trains one.
+/// The training of a network: settings of every method that trains one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TrainingConfig {
     /// Passes over the training images.
@@ -43,12 +44,12 @@ pub struct TrainingConfig {
     pub learning_rate: f64,
     /// L2 penalty.
     pub weight_decay: f64,
-    /// How the step size changes.
+    /// The course of the step size.
     pub schedule: Schedule,
 }
 
 impl TrainingConfig {
-    /// What a method starts from that has no reason for something else.
+    /// The defaults of a method that has no reason for others.
     pub(crate) const STANDARD: Self = Self {
         epochs: 100,
         batch_size: 8,
@@ -58,24 +59,6 @@ impl TrainingConfig {
         schedule: Schedule::Cosine,
     };
 
-    /// Checks what a user gave for `method`.
-    pub(crate) fn check(&self, method: &'static str) -> Result<(), MethodError> {
-        let bad = |key, expected, actual: String| MethodError::ConfigValue { method, key, expected, actual };
-        if !(1..=MAX_EPOCHS).contains(&self.epochs) {
-            return Err(bad("epochs", "from 1 to 1000000", self.epochs.to_string()));
-        }
-        if self.batch_size == 0 {
-            return Err(bad("batch_size", "at least 1", "0".into()));
-        }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return Err(bad("learning_rate", "above 0", self.learning_rate.to_string()));
-        }
-        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
-            return Err(bad("weight_decay", "0 or more", self.weight_decay.to_string()));
-        }
-        Ok(())
-    }
-
     /// The length of this training as the stage `id`.
     pub(crate) fn planned(&self, id: StageId) -> StagePlan {
         StagePlan { id, epochs: self.epochs as u64 }
@@ -84,6 +67,16 @@ impl TrainingConfig {
     /// This training as the stage `id`.
     pub(crate) fn stage(self, id: StageId) -> TrainingStage {
         TrainingStage { id, config: self }
+    }
+}
+
+impl Settings for TrainingConfig {
+    fn check(&self, check: &mut Check) {
+        let epochs = self.epochs;
+        check.require("epochs", (1..=MAX_EPOCHS).contains(&epochs), "from 1 to 1000000", epochs);
+        check.at_least_one("batch_size", self.batch_size);
+        check.above_zero("learning_rate", self.learning_rate);
+        check.not_negative("weight_decay", self.weight_decay);
     }
 }
 
@@ -105,8 +98,8 @@ pub(crate) struct Loaded {
 pub(crate) const MAX_EPOCHS: usize = 1_000_000;
 
 impl TrainingStage {
-    /// Trains `vars`. `prepare` turns loaded samples into a batch on a loader thread; `loss` builds the graph of a
-    /// batch on this one.
+    /// Trains `vars`. `prepare` turns loaded samples into a batch on a loader thread; `loss` builds
+    /// the graph of a batch on this one.
     pub(crate) fn run<B: Send>(
         &self,
         vars: Vec<Var>,
@@ -119,7 +112,8 @@ impl TrainingStage {
             return Err(MethodError::NoTrainingImages);
         }
         let batch_size = self.config.batch_size.min(source.len());
-        // The rest of an epoch that fills no batch is left out: batch statistics of a few images would be noise.
+        // The rest of an epoch that fills no batch is left out: batch statistics of a few images
+        // would be noise.
         let batches = source.len() / batch_size;
         let total = batches * self.config.epochs;
         let seed = run.seed.derive(self.id.as_str());
@@ -195,7 +189,8 @@ impl TrainingStage {
         })
     }
 
-    /// A device without memory for a step of `batch_size` images says so in its own words, which help nobody.
+    /// A device without memory for a step of `batch_size` images says so in its own words, which
+    /// help nobody.
     fn memory_error(&self, error: MethodError, batch_size: usize) -> MethodError {
         let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
         let is_memory = |text: &str| text.contains("OUT_OF_MEMORY") || text.contains("out of memory");

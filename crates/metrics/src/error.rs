@@ -89,7 +89,8 @@ pub enum MetricError {
 }
 
 impl MetricError {
-    /// Whether the ground truth, not the scores, leaves the figure undefined: no masks, or one class only.
+    /// Whether the ground truth, not the scores, leaves the figure undefined: no masks, or one
+    /// class only.
     pub(crate) fn lacks_ground_truth(&self) -> bool {
         matches!(self, Self::NoMasks | Self::NoNormal | Self::NoAnomalous)
     }

@@ -2,8 +2,8 @@ use std::cell::OnceCell;
 
 use crate::{MetricError, PixelRanking, Ranking};
 
-/// Scores and ground truth of a test split. Both rankings are sorted when a metric asks for one first, and
-/// shared by all that ask later.
+/// Scores and ground truth of a test split. Both rankings are sorted when a metric asks for one
+/// first, and shared by all that ask later.
 ///
 /// # Shapes and units
 /// Higher scores are more anomalous. Labels and masks are 0 (normal) or 1 (anomalous).
@@ -29,7 +29,8 @@ impl<'a> Evaluated<'a> {
         Self { image_scores, labels, maps: None, images: OnceCell::new(), pixels: OnceCell::new() }
     }
 
-    /// Adds the anomaly map and the mask of every image, `height` rows by `width` columns, row-major.
+    /// Adds the anomaly map and the mask of every image, `height` rows by `width` columns,
+    /// row-major.
     #[must_use]
     pub fn with_maps(self, pairs: Vec<(&'a [f32], &'a [u8])>, height: usize, width: usize) -> Self {
         Self { maps: Some(Maps { pairs, height, width }), pixels: OnceCell::new(), ..self }
@@ -56,8 +57,8 @@ impl<'a> Evaluated<'a> {
         self.pixels.get_or_init(rank).as_ref().map_err(Clone::clone)
     }
 
-    /// [`Evaluated::pixels`]; `None` where the ground truth does not allow a ranking: without maps, and
-    /// where no pixel, or every pixel, is anomalous.
+    /// [`Evaluated::pixels`]; `None` where the ground truth does not allow a ranking: without maps,
+    /// and where no pixel, or every pixel, is anomalous.
     ///
     /// # Errors
     /// As [`Evaluated::pixels`], for everything else.

@@ -29,12 +29,12 @@
 //! # Ok::<(), MetricError>(())
 //! ```
 //!
-//! [`METRICS`] is the table of the metrics that a run is judged by; a new one is a file in `metric` and a
-//! line in the table.
+//! [`METRICS`] is the table of the metrics that a run is judged by; a new one is a file in `metric`
+//! and a line in the table.
 //!
-//! Modules in reading order: `radix` (order-preserving keys and their sort), `ranking`, `curve`, `region`
-//! (8-connected components), `pixel` (AUPRO), `evaluated` (a test split), `metric` (the table), `feature`,
-//! `separability`.
+//! Modules in reading order: `radix` (order-preserving keys and their sort), `ranking`, `curve`,
+//! `region` (8-connected components), `pixel` (AUPRO), `evaluated` (a test split), `metric` (the
+//! table), `feature`, `separability`.
 
 mod curve;
 mod error;

@@ -113,7 +113,7 @@ fn statistics_of_a_single_value_and_parameters_of_another_length() {
         for (weight, bias) in [(&three, &four), (&four, &three)] {
             match refusal(batch_norm_train(&x, weight, bias, 1e-3, Nonlinearity::Relu)) {
                 Error::UnexpectedShape { expected, got, .. } => {
-                    assert_eq!((expected.dims(), got.dims()), (&[3][..], &[4][..]))
+                    assert_eq!((expected.dims(), got.dims()), (&[3][..], &[4][..]));
                 }
                 other => panic!("{other}"),
             }

@@ -14,6 +14,12 @@ pub enum RecordTextError {
         /// The schema of the record.
         found: u64,
     },
+    /// The record names a file that does not lie in its folder.
+    #[error("the run record names `{path}`, which does not lie in its folder")]
+    Outside {
+        /// The path, as the record has it.
+        path: String,
+    },
 }
 
 /// An output folder could not be read or written.
@@ -37,7 +43,7 @@ pub enum RecordError {
         source: std::io::Error,
     },
     /// A run record is not the JSON that it should be.
-    #[error("the run record {} is damaged: {source}; delete the file to repeat this run", path.display())]
+    #[error("the run record {} is damaged: {source}; delete the file or give --overwrite to repeat this run", path.display())]
     Damaged {
         /// The record.
         path: PathBuf,
@@ -47,7 +53,7 @@ pub enum RecordError {
     /// A run record was written by a program with another layout.
     #[error(
         "the run record {} has schema {found}, this program reads schema {expected}; \
-         delete the file to repeat this run, or choose another output folder",
+         delete the file or give --overwrite to repeat this run, or choose another --out",
         path.display()
     )]
     Schema {
@@ -68,6 +74,20 @@ pub enum RecordError {
         path: PathBuf,
         /// The folder in which it should lie.
         expected: PathBuf,
+    },
+    /// A run record names a file that does not lie in the record's folder.
+    #[error("the run record {} names `{path}`, which does not lie in its folder: do not trust the record", record.display())]
+    Outside {
+        /// The record.
+        record: PathBuf,
+        /// The path, as the record has it.
+        path: String,
+    },
+    /// Another process writes to the output folder.
+    #[error("another process is at work in {}; wait until it ends, or choose another --out", folder.display())]
+    InUse {
+        /// The output folder.
+        folder: PathBuf,
     },
     /// Output folders that are to be joined have the same run, or runs that differ in their seed, otherwise made.
     #[error(

@@ -55,9 +55,10 @@ pub(crate) fn event_file(scalars: &[Scalar<'_>], wall_time: f64) -> Vec<u8> {
     file
 }
 
-/// The content of the event file of `run`: its training losses as `loss/<stage>` at the epochs of the
-/// stage, and its metrics but the oracles as `metrics/<key>` at the last epoch (0 without a training).
-pub fn training_events(run: &RunRecord) -> Vec<u8> {
+/// The content of the event file of `run`: its training losses as `loss/<stage>` at the epochs of
+/// the stage, and its metrics but the oracles as `metrics/<key>` at the last epoch (0 without a
+/// training).
+pub(crate) fn training_events(run: &RunRecord) -> Vec<u8> {
     let tags: Vec<String> = run.curve.iter().map(|point| format!("loss/{}", point.stage)).collect();
     let losses = run.curve.iter().zip(&tags).map(|(point, tag)| Scalar {
         tag,
@@ -75,7 +76,7 @@ pub fn training_events(run: &RunRecord) -> Vec<u8> {
 }
 
 /// The name of the event file of `run`. TensorBoard reads files with `tfevents` in their names only.
-pub fn event_file_name(run: &RunRecord) -> String {
+pub(crate) fn event_file_name(run: &RunRecord) -> String {
     format!("events.out.tfevents.{}.fmam", run.started_at)
 }
 

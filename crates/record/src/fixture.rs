@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fmam_core::{ImageSize, Seed};
 
-use crate::{Artefacts, Metrics, RUN_RECORD_SCHEMA, RunRecord};
+use crate::{Artefacts, Metrics, RUN_RECORD_SCHEMA, RunConfig, RunRecord};
 
 /// A run with figures that depend on its seed a little.
 pub(crate) fn record(dataset: &str, category: &str, method: &str, seed: u64) -> RunRecord {
@@ -13,7 +13,7 @@ pub(crate) fn record(dataset: &str, category: &str, method: &str, seed: u64) -> 
         schema: RUN_RECORD_SCHEMA,
         dataset: dataset.to_owned(),
         category: category.to_owned(),
-        method: method.to_owned(),
+        method: method.into(),
         backbone: "resnet18".to_owned(),
         seed: Seed::new(seed),
         device: "cpu".to_owned(),
@@ -33,7 +33,10 @@ pub(crate) fn record(dataset: &str, category: &str, method: &str, seed: u64) -> 
         score_images_per_second: 31.25,
         peak_rss_bytes: Some(1 << 30),
         started_at: 1_700_000_000,
-        config: serde_json::json!({ "train": { "epochs": 10, "lr": 0.4 } }),
+        config: RunConfig {
+            method: serde_json::json!({ "train": { "epochs": 10, "lr": 0.4 } }),
+            ..RunConfig::default()
+        },
         versions: BTreeMap::from([
             ("candle".to_owned(), "0.11.1".to_owned()),
             ("fmam".to_owned(), "0.1.0".to_owned()),

@@ -1,10 +1,10 @@
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use crate::{RECORD_FILE, RUN_RECORD_SCHEMA, RUNS_DIR, RecordError, RecordTextError, RunRecord};
+use crate::{RECORD_FILE, RUN_RECORD_SCHEMA, RUNS_DIR, RecordError, RecordTextError, RunKey, RunRecord};
 
-/// Folders between [`RUNS_DIR`] and a record, as [`crate::RunKey::dir`] has them: data set, category, method, backbone, seed.
+/// Folders between [`RUNS_DIR`] and a record, as [`RunKey::dir`] has them: data set, category, method, backbone, seed.
 const RUN_DEPTH: usize = 5;
 
 /// Reads every run record under `out_dir/runs`, in the order of their paths. No `runs` folder means no records;
@@ -13,7 +13,7 @@ const RUN_DEPTH: usize = 5;
 /// # Errors
 /// Each names the file: [`RecordError::Read`], [`RecordError::Damaged`] for a record that is not whole,
 /// [`RecordError::Schema`] for one of another version, [`RecordError::Misplaced`] for one that does not lie in
-/// its [`crate::RunKey::dir`].
+/// its [`RunKey::dir`], [`RecordError::Outside`] for one that names a file outside of that folder.
 pub fn load_records(out_dir: &Path) -> Result<Vec<RunRecord>, RecordError> {
     let runs = out_dir.join(RUNS_DIR);
     let mut paths = Vec::new();
@@ -38,12 +38,29 @@ fn find_records(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()
     Ok(())
 }
 
+/// The record of the run `key` in the output folder `out_dir`; `None` for a run that is not finished. Nothing
+/// is locked or changed.
+///
+/// # Errors
+/// As [`load_records`].
+pub fn load_run(out_dir: &Path, key: &RunKey) -> Result<Option<RunRecord>, RecordError> {
+    let path = out_dir.join(key.dir()).join(RECORD_FILE);
+    match load_record(out_dir, &path) {
+        Ok(record) => Ok(Some(record)),
+        Err(RecordError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn load_record(out_dir: &Path, path: &Path) -> Result<RunRecord, RecordError> {
     let text = fs::read(path).map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
     let record = RunRecord::from_json(&text).map_err(|error| match error {
         RecordTextError::Json(source) => RecordError::Damaged { path: path.to_owned(), source },
         RecordTextError::Schema { found } => {
             RecordError::Schema { path: path.to_owned(), found, expected: RUN_RECORD_SCHEMA }
+        }
+        RecordTextError::Outside { path: outside } => {
+            RecordError::Outside { record: path.to_owned(), path: outside }
         }
     })?;
     let expected = out_dir.join(record.key().dir());
@@ -108,6 +125,18 @@ mod tests {
         fs::write(&path, serde_json::to_vec(&run).unwrap()).unwrap();
         let error = load_records(out.path()).unwrap_err();
         assert!(matches!(error, RecordError::Misplaced { expected, .. } if expected.ends_with("seed-5")));
+    }
+
+    #[test]
+    fn a_record_that_points_outside_of_its_folder_is_named() {
+        let out = tempfile::tempdir().unwrap();
+        let mut run = record("mvtec", "screw", "nkd", 0);
+        run.artefacts.maps = Some("../../secret.tiff".to_owned());
+        let path = store(out.path(), &run);
+        for error in [load_records(out.path()).unwrap_err(), load_run(out.path(), &run.key()).unwrap_err()] {
+            assert!(matches!(&error, RecordError::Outside { record, .. } if *record == path), "{error:?}");
+            assert!(error.to_string().contains("../../secret.tiff"), "{error}");
+        }
     }
 
     #[test]

@@ -2,9 +2,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Name of the [`GridList`] in an output folder.
-pub const GRID_FILE: &str = "grid.json";
-
 /// One of several parts of a grid of runs: of `of` parts that with number `index`, counted from 1. It has every `of`-th run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,11 +1,8 @@
 use std::path::PathBuf;
 
-use fmam_core::Seed;
+use fmam_core::{MethodId, Seed};
 
-/// Folder of all runs within an output folder.
-pub const RUNS_DIR: &str = "runs";
-/// Name of a run's record within [`RunKey::dir`].
-pub const RECORD_FILE: &str = "record.json";
+use crate::RUNS_DIR;
 
 /// What makes a run this run and no other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -14,8 +11,8 @@ pub struct RunKey {
     pub dataset: String,
     /// Category within it.
     pub category: String,
-    /// Registered name of the method.
-    pub method: String,
+    /// The method and the variant of its settings.
+    pub method: MethodId,
     /// Registered name of the backbone.
     pub backbone: String,
     /// The run's seed.
@@ -23,12 +20,15 @@ pub struct RunKey {
 }
 
 impl RunKey {
-    /// The run's folder relative to the output folder: `runs/<dataset>/<category>/<method>/<backbone>/seed-<n>`. A
-    /// separator within a name becomes `_`, so that the folder always has this depth and stays inside the output
-    /// folder.
+    /// The run's folder relative to the output folder:
+    /// `runs/<dataset>/<category>/<method>/<backbone>/seed-<n>`. The folder always has this depth and
+    /// stays inside the output folder, and no two runs share a folder: `a/b` becomes `a%2Fb`.
     pub fn dir(&self) -> PathBuf {
-        let [dataset, category, method, backbone] = self.folder_names();
-        [RUNS_DIR, &dataset, &category, &method, &backbone, &self.seed_name()].iter().collect()
+        let method = self.method.to_string();
+        let names = [&self.dataset, &self.category, &method, &self.backbone].map(|name| folder_name(name));
+        let [dataset, category, method, backbone] = names;
+        let seed = format!("seed-{}", self.seed.value());
+        [RUNS_DIR, &dataset, &category, &method, &backbone, &seed].iter().collect()
     }
 
     /// [`RunKey::dir`] with `/` between its parts on every system.
@@ -36,22 +36,24 @@ impl RunKey {
         let parts: Vec<_> = self.dir().iter().map(|part| part.to_string_lossy().into_owned()).collect();
         parts.join("/")
     }
+}
 
-    /// A name for this run that is a single path component.
-    pub fn flat_name(&self) -> String {
-        format!("{}-{}", self.folder_names().join("-"), self.seed_name())
-    }
+/// Escapes of text that cannot be part of a folder's name.
+const ESCAPES: [(&str, &str); 2] = [("/", "%2F"), ("\\", "%5C")];
+/// Names that are no folder's name as a whole, with their escapes.
+const ESCAPED_NAMES: [(&str, &str); 3] = [("", "%00"), (".", "%2E"), ("..", "%2E%2E")];
 
-    fn folder_names(&self) -> [String; 4] {
-        [&self.dataset, &self.category, &self.method, &self.backbone].map(|name| match name.as_str() {
-            "" | "." | ".." => "_".repeat(name.len().max(1)),
-            _ => name.replace(['/', '\\'], "_"),
-        })
+/// A name as one component of a path. Names without a separator stay as they are; distinct names stay
+/// distinct, since a `%` that could be read as the beginning of an escape is escaped itself.
+fn folder_name(name: &str) -> String {
+    if let Some((_, escape)) = ESCAPED_NAMES.iter().find(|(escaped, _)| *escaped == name) {
+        return (*escape).to_owned();
     }
-
-    fn seed_name(&self) -> String {
-        format!("seed-{}", self.seed.value())
+    let mut text = name.to_owned();
+    for code in ["25", "00", "2E", "2F", "5C"] {
+        text = text.replace(&format!("%{code}"), &format!("%25{code}"));
     }
+    ESCAPES.iter().fold(text, |text, (separator, escape)| text.replace(separator, escape))
 }
 
 impl std::fmt::Display for RunKey {
@@ -63,7 +65,8 @@ impl std::fmt::Display for RunKey {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::collections::HashMap;
+    use std::path::{Component, Path};
 
     use super::*;
 
@@ -71,17 +74,39 @@ mod tests {
     fn a_run_has_one_folder_inside_the_output_folder() {
         let mut key = RunKey {
             dataset: "mvtec".into(),
-            category: "screw".into(),
-            method: "rkd+fmam".into(),
+            category: "screw 100%".into(),
+            method: "rkd+fmam@wide".into(),
             backbone: "resnet18".into(),
             seed: Seed::new(2),
         };
-        assert_eq!(key.dir(), Path::new("runs/mvtec/screw/rkd+fmam/resnet18/seed-2"));
-        assert_eq!(key.flat_name(), "mvtec-screw-rkd+fmam-resnet18-seed-2");
+        assert_eq!(key.dir(), Path::new("runs/mvtec/screw 100%/rkd+fmam@wide/resnet18/seed-2"));
         key.dataset = String::new();
         key.category = "..".into();
         key.backbone = "../a\\b".into();
-        assert_eq!(key.dir(), Path::new("runs/_/__/rkd+fmam/.._a_b/seed-2"));
-        assert_eq!(key.flat_name(), "_-__-rkd+fmam-.._a_b-seed-2");
+        assert_eq!(key.dir(), Path::new("runs/%00/%2E%2E/rkd+fmam@wide/..%2Fa%5Cb/seed-2"));
+        assert_eq!(key.path(), "runs/%00/%2E%2E/rkd+fmam@wide/..%2Fa%5Cb/seed-2");
+    }
+
+    #[test]
+    fn no_two_names_share_a_folder() {
+        let parts = ["a", "_", "/", "\\", "%", ".", "2F", "5C", "25", "2E", "00", "%25", "%2F"];
+        let mut names = vec![String::new()];
+        for _ in 0..3 {
+            let longer = names.iter().flat_map(|name| parts.map(|part| format!("{name}{part}")));
+            names = names.iter().cloned().chain(longer).collect();
+            names.sort();
+            names.dedup();
+        }
+        let mut folders: HashMap<String, &str> = HashMap::new();
+        for name in &names {
+            let folder = folder_name(name);
+            let components: Vec<_> = Path::new(&folder).components().collect();
+            assert!(matches!(&components[..], [Component::Normal(_)]), "{name:?}: {folder:?}");
+            assert!(!folder.contains('\\'), "{folder:?}");
+            if let Some(other) = folders.insert(folder.clone(), name) {
+                panic!("{other:?} and {name:?} share {folder:?}");
+            }
+        }
+        assert_eq!((folder_name("a_b"), folder_name("100%")), ("a_b".into(), "100%".into()));
     }
 }

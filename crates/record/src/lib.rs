@@ -1,11 +1,14 @@
 //! The output folder of an experiment: its types, reading and writing, merging, anomaly maps and event
 //! files.
 //!
-//! This crate knows no tensors, no method and no report. Modules in reading order: `key` (the identity of
-//! a run and its folder), `record` ([`RunRecord`]), `metrics`, `analysis` and `pixels` (parts of a record),
-//! `folder` (reading all records), `grid` (shards), `merge`, `map_file`, `events`.
+//! This crate knows no tensors, no method and no report. Modules in reading order: `layout` (the names
+//! within the folder), `key` (the identity of a run and its folder), `record` ([`RunRecord`]), `config`
+//! ([`RunConfig`], with `recorded_path` and `legacy`), `metrics`, `analysis` and `pixels` (parts of a
+//! record), `folder` (reading), `output` ([`OutputFolder`], writing), `same` (comparing runs), `grid`
+//! (shards), `merge`, `map_file`, `map_layout`, `events`.
 
 mod analysis;
+mod config;
 mod differences;
 mod error;
 mod events;
@@ -14,21 +17,31 @@ mod fixture;
 mod folder;
 mod grid;
 mod key;
+mod layout;
+mod legacy;
 mod map_file;
+mod map_layout;
 mod merge;
 mod metrics;
+mod output;
 mod pixels;
 mod record;
+mod recorded_path;
+mod same;
 
 pub use analysis::{Analysis, DefectAnalysis, FeatureScatter, ScaleAnalysis, ScoreSeparability};
+pub use config::{ArtefactConfig, DataConfig, RunConfig};
 pub use differences::differences;
 pub use error::{RecordError, RecordTextError};
-pub use events::{event_file_name, training_events};
-pub use folder::load_records;
-pub use grid::{GRID_FILE, GridList, Shard};
-pub use key::{RECORD_FILE, RUNS_DIR, RunKey};
+pub use folder::{load_records, load_run};
+pub use grid::{GridList, Shard};
+pub use key::RunKey;
+pub use layout::{GRID_FILE, MAPS_DIR, MAPS_FILE, MODEL_DIR, OVERLAYS_DIR, RECORD_FILE, RUNS_DIR};
 pub use map_file::{read_maps, resized, write_map, write_maps};
-pub use merge::{Merged, merge, write_grid};
+pub use map_layout::{MapLayout, export_maps};
+pub use merge::{Merged, merge};
 pub use metrics::Metrics;
+pub use output::{NewRun, OutputFolder};
 pub use pixels::{ClassDistribution, PixelCurves, ScoreDistribution};
-pub use record::{Artefacts, OverlayRecord, RUN_RECORD_SCHEMA, RunRecord, device_kind};
+pub use record::{Artefacts, ImageRecord, RUN_RECORD_SCHEMA, RunRecord, device_kind};
+pub use same::{SettingDifference, setting_differences};

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use fmam_files::NewDir;
 
-use crate::folder::write_atomic;
+use crate::output::remove_run;
 use crate::{
-    GRID_FILE, GridList, RECORD_FILE, RecordError, RunKey, RunRecord, Shard, device_kind, differences,
-    load_records,
+    GRID_FILE, GridList, OutputFolder, RECORD_FILE, RecordError, RunKey, RunRecord, Shard, device_kind,
+    load_records, setting_differences,
 };
 
 /// What came of a merge.
@@ -26,14 +26,14 @@ pub struct Merged {
 }
 
 /// Adds the finished runs of the output folders `parts` to the output folder `out`, each run's folder whole or not at all. Files
-/// are linked where the file system can, so that they take no more space, and copied elsewhere. Nobody else may write to `out`
-/// meanwhile.
+/// are linked where the file system can, so that they take no more space, and copied elsewhere.
 ///
 /// # Errors
 /// Before anything is added: as [`load_records`]; [`RecordError::Conflict`] when two folders have the same run with different
 /// settings, data or kind of device, or runs that differ in more than their seed; [`RecordError::DamagedGrid`]. Then
 /// [`RecordError::Write`]: runs that were added before stay.
-pub fn merge(parts: &[PathBuf], out: &Path) -> Result<Merged, RecordError> {
+pub fn merge(parts: &[PathBuf], out: &OutputFolder) -> Result<Merged, RecordError> {
+    let out = out.path();
     let mut merged = Merged::default();
     let mut known: Vec<_> = load_records(out)?.into_iter().map(|record| (out.to_owned(), record)).collect();
     let n_there = known.len();
@@ -54,8 +54,6 @@ pub fn merge(parts: &[PathBuf], out: &Path) -> Result<Merged, RecordError> {
             }
         }
     }
-    fmam_files::remove_leftovers(out)
-        .map_err(|source| RecordError::Write { path: out.to_owned(), source })?;
     merged.n_added = known.len() - n_there;
     for (part, record) in &known[n_there..] {
         add(&part.join(record.key().dir()), out, record)?;
@@ -91,10 +89,13 @@ fn check_fit(known: &[(PathBuf, RunRecord)], record: &RunRecord, part: &Path) ->
     let key = record.key();
     let in_row = |other: &RunRecord| RunKey { seed: key.seed, ..other.key() } == key;
     for (folder, other) in known.iter().filter(|(_, other)| in_row(other)) {
-        let differ = differences(&other.config, &record.config).into_iter();
-        let differ = differ.filter(|(key, ..)| !is_of_the_machine(key));
-        let mut differ: Vec<String> =
-            differ.map(|(key, a, b)| format!("{key}: {a} there, {b} here")).collect();
+        let differ = setting_differences(&other.config, &record.config)?.into_iter();
+        let differ = differ.filter(|difference| !is_of_the_machine(&difference.key));
+        let mut differ: Vec<String> = differ
+            .map(|difference| {
+                format!("{}: {} there, {} here", difference.key, difference.there, difference.here)
+            })
+            .collect();
         let counts = |r: &RunRecord| (r.n_train, r.n_test_normal, r.n_test_anomalous);
         if counts(other) != counts(record) {
             let (a, b) = (counts(other), counts(record));
@@ -126,10 +127,7 @@ fn add(folder: &Path, out: &Path, record: &RunRecord) -> Result<(), RecordError>
     let copied = NewDir::within(out).and_then(|partial| {
         link_tree(folder, partial.path())?;
         // A folder without a record is a run that did not finish.
-        match fs::remove_dir_all(&target) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove_run(&target)?;
         partial.finish(&target)
     });
     copied.map_err(|source| RecordError::Write { path: target, source })
@@ -162,21 +160,17 @@ fn copy_whole(from: &Path, to: &Path) -> std::io::Result<()> {
     to.sync_all()
 }
 
-/// Writes the [`GridList`] of an output folder that has one part of a grid.
-///
-/// # Errors
-/// [`RecordError::Json`], [`RecordError::Write`].
-pub fn write_grid(out: &Path, grid: &GridList) -> Result<(), RecordError> {
-    let text = serde_json::to_string_pretty(grid).map_err(|source| RecordError::Json { source })?;
-    write_atomic(&out.join(GRID_FILE), format!("{text}\n").as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
     use crate::fixture::record;
+    use crate::folder::write_atomic;
+
+    fn merge(parts: &[PathBuf], out: &Path) -> Result<Merged, RecordError> {
+        super::merge(parts, &OutputFolder::open(out).unwrap())
+    }
 
     /// An output folder with one run of seed `seed`, of a grid of three.
     fn part(root: &Path, seed: u64) -> PathBuf {
@@ -186,7 +180,8 @@ mod tests {
         write_atomic(&folder.join("model/a.bin"), b"model").unwrap();
         write_atomic(&folder.join(RECORD_FILE), &serde_json::to_vec(&run).unwrap()).unwrap();
         let runs = (0..3).map(|seed| record("demo", "plain", "rkd", seed).key().path()).collect();
-        write_grid(&out, &GridList { shard: Shard { index: seed as usize + 1, of: 3 }, runs }).unwrap();
+        let grid = GridList { shard: Shard { index: seed as usize + 1, of: 3 }, runs };
+        OutputFolder::open(&out).unwrap().write_grid(&grid).unwrap();
         out
     }
 
@@ -214,7 +209,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (out, part) = (root.path().join("whole"), part(root.path(), 0));
         let run = record("demo", "plain", "rkd", 0).key();
-        let leftover = out.join(format!("{}{}", fmam_files::TEMPORARY_PREFIX, run.flat_name()));
+        let leftover = out.join(format!("{}x", fmam_files::TEMPORARY_PREFIX));
         fs::create_dir_all(leftover.join("model")).unwrap();
         fs::hard_link(part.join(run.dir()).join("model/a.bin"), leftover.join("model/a.bin")).unwrap();
         merge(std::slice::from_ref(&part), &out).unwrap();
@@ -253,8 +248,8 @@ mod tests {
         let path = other.join(record("demo", "plain", "rkd", 1).key().dir()).join(RECORD_FILE);
         for (expected, change) in [
             (
-                "train.epochs: 10 there, 99 here",
-                (|run| run.config["train"]["epochs"] = 99.into()) as fn(&mut RunRecord),
+                "method.train.epochs: 10 there, 99 here",
+                (|run| run.config.method["train"]["epochs"] = 99.into()) as fn(&mut RunRecord),
             ),
             ("images for training", |run| run.n_train += 1),
             ("device: cpu there, cuda here", |run| run.device = "cuda:1".to_owned()),
@@ -275,10 +270,10 @@ mod tests {
         let (out, other) = (part(root.path(), 0), part(&root.path().join("other"), 0));
         let path = other.join("runs/demo/plain/rkd/resnet18/seed-0").join(RECORD_FILE);
         let mut run = record("demo", "plain", "rkd", 0);
-        run.config = json!({"train": {"epochs": 99, "lr": 0.4}});
+        run.config.method = json!({"train": {"epochs": 99, "lr": 0.4}});
         fs::write(&path, serde_json::to_vec(&run).unwrap()).unwrap();
         let error = merge(std::slice::from_ref(&other), &out).unwrap_err();
-        assert!(error.to_string().contains("train.epochs: 10 there, 99 here"), "{error}");
+        assert!(error.to_string().contains("method.train.epochs: 10 there, 99 here"), "{error}");
         assert_eq!(load_records(&out).unwrap(), [record("demo", "plain", "rkd", 0)]);
 
         fs::write(other.join(GRID_FILE), "{").unwrap();

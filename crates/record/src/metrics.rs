@@ -6,9 +6,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The metrics of a run by key, each a fraction in 0..=1, in the order of [`METRICS`].
 ///
-/// `None`, null in JSON, is a metric that the ground truth leaves undefined. A key that is missing belongs
-/// to a metric that the writing program did not have; a key that this program does not have is kept, after
-/// all others, and shown nowhere.
+/// `None`, null in JSON, is a metric that the ground truth leaves undefined. A key that is missing
+/// belongs to a metric that the writing program did not have; a key that this program does not have
+/// is kept, after all others, and shown nowhere.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metrics {
     values: Vec<(String, Option<f64>)>,

@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
 
-use fmam_core::{CurvePoint, ImageSize, Label, Seed};
+use std::path::{Component, Path};
+
+use fmam_core::{CurvePoint, ImageSize, Label, MethodId, Seed};
 use serde::{Deserialize, Serialize};
 
-use crate::{Analysis, Metrics, PixelCurves, RecordTextError, RunKey};
+use crate::{Analysis, Metrics, PixelCurves, RecordTextError, RunConfig, RunKey};
 
 /// The version of [`RunRecord`]'s and `report.json`'s layout.
 pub const RUN_RECORD_SCHEMA: u32 = 1;
@@ -19,8 +21,8 @@ pub struct RunRecord {
     pub dataset: String,
     /// Category within it, `screw` say.
     pub category: String,
-    /// Registered name of the method, `rkd+fmam` say.
-    pub method: String,
+    /// The method and the variant of its settings, `rkd+fmam@no-margin` say.
+    pub method: MethodId,
     /// Registered name of the backbone.
     pub backbone: String,
     /// The run's seed.
@@ -47,7 +49,7 @@ pub struct RunRecord {
     /// Seconds since the Unix epoch at the start of the run.
     pub started_at: u64,
     /// The resolved configuration: what the run did, defaults filled in.
-    pub config: serde_json::Value,
+    pub config: RunConfig,
     /// Versions of the program and of what it is built on.
     pub versions: BTreeMap<String, String>,
     /// Training loss over time.
@@ -66,7 +68,8 @@ impl RunRecord {
     /// Reads a record from the JSON text of its file.
     ///
     /// # Errors
-    /// [`RecordTextError::Schema`] for a record of another layout, [`RecordTextError::Json`] for a damaged one.
+    /// [`RecordTextError::Schema`] for a record of another layout, [`RecordTextError::Json`] for a damaged
+    /// one, [`RecordTextError::Outside`] for one that names a file outside of its folder.
     pub fn from_json(text: &[u8]) -> Result<Self, RecordTextError> {
         #[derive(Deserialize)]
         struct Version {
@@ -77,7 +80,12 @@ impl RunRecord {
         if schema != u64::from(RUN_RECORD_SCHEMA) {
             return Err(RecordTextError::Schema { found: schema });
         }
-        Ok(serde_json::from_slice(text)?)
+        let record: Self = serde_json::from_slice(text)?;
+        // Records are passed on, and a report draws the files that they name.
+        if let Some(path) = record.artefacts.paths().find(|path| !is_inside(path)) {
+            return Err(RecordTextError::Outside { path: path.to_owned() });
+        }
+        Ok(record)
     }
 
     /// Which run it is.
@@ -98,17 +106,33 @@ impl RunRecord {
 pub struct Artefacts {
     /// Folder of the fitted detector.
     pub model: Option<String>,
-    /// The anomaly maps of all test images, in the order of `overlays`, made smaller: pages of one TIFF file of 32-bit floats.
+    /// The anomaly maps of all test images, in the order of `images`, made smaller: pages of one TIFF file
+    /// of 32-bit floats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maps: Option<String>,
-    /// Image scores and paths of the overlays, one for each test image that has them.
-    pub overlays: Vec<OverlayRecord>,
+    /// The test images in the order of their source. Older records call them `overlays`.
+    #[serde(alias = "overlays")]
+    pub images: Vec<ImageRecord>,
+}
+
+impl Artefacts {
+    fn paths(&self) -> impl Iterator<Item = &str> {
+        let images = self.images.iter().filter_map(|image| image.path.as_ref());
+        self.model.iter().chain(&self.maps).chain(images).map(String::as_str)
+    }
+}
+
+/// Whether a relative path stays below the folder that it is relative to.
+fn is_inside(path: &str) -> bool {
+    // A backslash separates on the system of a reader, perhaps, and on none of a writer.
+    let mut parts = Path::new(path).components();
+    !path.is_empty() && !path.contains('\\') && parts.all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// One test image of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct OverlayRecord {
+pub struct ImageRecord {
     /// [`fmam_core::Sample::id`].
     pub sample: String,
     /// Ground truth.
@@ -129,6 +153,10 @@ pub fn device_kind(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::record;
+
+    /// A record of commit 10fcd4b, before stages, digests and the name `images`; shortened.
+    const OLD: &str = include_str!("../../../tests/reference/record/10fcd4b.json");
 
     #[test]
     fn another_layout_is_told_from_damage() {
@@ -136,6 +164,50 @@ mod tests {
         assert!(matches!(read(r#"{"schema": 2, "new": true}"#), Err(RecordTextError::Schema { found: 2 })));
         for damaged in ["", r#"{"schema": 1"#, r#"{"schema": 1}"#, r#"{"schema": -1}"#] {
             assert!(matches!(read(damaged), Err(RecordTextError::Json(_))), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn an_old_record_is_read() {
+        let old = RunRecord::from_json(OLD.as_bytes()).unwrap();
+        assert_eq!((old.method.base(), old.method.variant()), ("rkd+fmam", None));
+        let stages: Vec<_> =
+            old.config.stages.iter().map(|stage| (stage.id.as_str(), stage.epochs)).collect();
+        assert_eq!(stages, [("", 1), ("mapping", 1)]);
+        assert_eq!(old.artefacts.images[0].path.as_deref(), Some("overlays/0000-normal-000.png"));
+        assert_eq!((&old.config.data.sha256, &old.config.weights_sha256), (&None, &None));
+        // Reading a decimal number may cost its last bit, so figures are left out.
+        let again = RunRecord::from_json(&serde_json::to_vec(&old).unwrap()).unwrap();
+        assert_eq!((again.key(), again.config.stages), (old.key(), old.config.stages));
+        assert_eq!((again.config.data, again.artefacts.model), (old.config.data, old.artefacts.model));
+    }
+
+    #[test]
+    fn a_path_that_leaves_the_folder_is_refused() {
+        let change: [fn(&mut RunRecord, &str); 3] = [
+            |run, path| run.artefacts.model = Some(path.to_owned()),
+            |run, path| run.artefacts.maps = Some(path.to_owned()),
+            |run, path| {
+                run.artefacts.images.push(ImageRecord {
+                    sample: "test/good/000".to_owned(),
+                    label: Label::Normal,
+                    defect_type: None,
+                    image_score: 0.5,
+                    path: Some(path.to_owned()),
+                });
+            },
+        ];
+        for change in change {
+            let read = |path: &str| {
+                let mut run = record("demo", "plain", "rkd", 0);
+                change(&mut run, path);
+                RunRecord::from_json(&serde_json::to_vec(&run).unwrap())
+            };
+            assert!(read("maps/a..b.png").is_ok());
+            for wrong in ["../../x.png", "/etc/x.png", "a/../../x.png", "", "..", "a\\..\\..\\x.png", "./x"] {
+                let error = read(wrong).unwrap_err();
+                assert!(matches!(&error, RecordTextError::Outside { path } if path == wrong), "{wrong}");
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fmam_core::{ImageSize, Label, Seed};
 use fmam_metrics::MetricEntry;
 use fmam_record::{
-    Analysis, Artefacts, DefectAnalysis, FeatureScatter, Metrics, OverlayRecord, RUN_RECORD_SCHEMA,
+    Analysis, Artefacts, DefectAnalysis, FeatureScatter, ImageRecord, Metrics, RUN_RECORD_SCHEMA, RunConfig,
     RunRecord, ScaleAnalysis, ScoreSeparability,
 };
 
@@ -16,7 +16,7 @@ pub(crate) fn record(dataset: &str, category: &str, method: &str, seed: u64) -> 
         schema: RUN_RECORD_SCHEMA,
         dataset: dataset.to_owned(),
         category: category.to_owned(),
-        method: method.to_owned(),
+        method: method.into(),
         backbone: "resnet18".to_owned(),
         seed: Seed::new(seed),
         device: "cpu".to_owned(),
@@ -36,7 +36,10 @@ pub(crate) fn record(dataset: &str, category: &str, method: &str, seed: u64) -> 
         score_images_per_second: 31.25,
         peak_rss_bytes: Some(1 << 30),
         started_at: 1_700_000_000,
-        config: serde_json::json!({ "train": { "epochs": 10, "lr": 0.4 } }),
+        config: serde_json::from_value::<RunConfig>(serde_json::json!({
+            "method": { "train": { "epochs": 10, "lr": 0.4 } }
+        }))
+        .unwrap(),
         versions: BTreeMap::from([
             ("candle".to_owned(), "0.11.1".to_owned()),
             ("fmam".to_owned(), "0.1.0".to_owned()),
@@ -59,7 +62,7 @@ pub(crate) fn with_overlays(mut run: RunRecord, defect_types: &[&str]) -> RunRec
     let anomalous = defect_types.iter().map(|&name| (Label::Anomalous, Some(name)));
     for (label, defect_type) in [(Label::Normal, None)].into_iter().chain(anomalous) {
         let stem = format!("{}_000", defect_type.unwrap_or("good"));
-        run.artefacts.overlays.push(OverlayRecord {
+        run.artefacts.images.push(ImageRecord {
             sample: format!("test/{}/000", defect_type.unwrap_or("good")),
             label,
             defect_type: defect_type.map(str::to_owned),

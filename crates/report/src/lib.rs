@@ -1,9 +1,10 @@
 //! Reports from run records: tables for machines, for a browser and for a terminal, and pictures of
 //! anomaly maps.
 //!
-//! Plain data goes in ([`fmam_record::RunRecord`]s) and files come out. This crate must not know how a run
-//! came to be: no tensors, no methods, no experiment. Folders in reading order: `model` (the content of a
-//! report, without a language), `picture` (overlays, plots, [`Figure`]), `render` (the content as text).
+//! Plain data goes in ([`fmam_record::RunRecord`]s) and files come out. This crate must not know
+//! how a run came to be: no tensors, no methods, no experiment. Folders in reading order: `model`
+//! (the content of a report, without a language), `picture` (overlays, plots, [`Figure`]), `render`
+//! (the content as text).
 
 mod error;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod fixture;
 mod model;
 mod picture;
 mod render;
+mod text;
 
 pub use error::ReportError;
 pub use model::paper::{

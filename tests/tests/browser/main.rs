@@ -13,19 +13,24 @@ use std::path::Path;
 
 use candle_core::Device;
 use devtools::{Page, chromium};
-use fmam_core::{AnomalyMap, Silent, SourceError};
-use fmam_experiment::{Artists, Exhibit, Experiment, ExperimentConfig, Grid};
+use fmam_core::{AnomalyMap, MethodId, Silent, SourceError};
+use fmam_experiment::{Artist, Exhibit, Experiment, ExperimentConfig, FinishedRuns, Grid};
 use fmam_record::load_records;
 use fmam_report::{Report, map_range, overlay, write_png};
 use serde_json::json;
 
-fn draw(maps: &[AnomalyMap], exhibits: &[Exhibit]) -> Result<(), SourceError> {
-    let range = map_range(maps);
-    for exhibit in exhibits {
-        let picture = overlay(&exhibit.image, exhibit.mask.as_ref(), &maps[exhibit.index], range);
-        write_png(&exhibit.path, &picture)?;
+/// Draws overlays as the program does.
+struct Drawn;
+
+impl Artist for Drawn {
+    fn draw(&self, maps: &[AnomalyMap], exhibits: &[Exhibit]) -> Result<(), SourceError> {
+        let range = map_range(maps);
+        for exhibit in exhibits {
+            let picture = overlay(&exhibit.image, exhibit.mask.as_ref(), &maps[exhibit.index], range);
+            write_png(&exhibit.path, &picture)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// A report of four short runs.
@@ -35,17 +40,15 @@ fn report(out: &Path) {
     config.demo.n_test_normal = 3;
     config.demo.n_test_per_defect = 1;
     config.demo.categories.truncate(2);
-    config.methods = ["padim", "nkd"].map(str::to_owned).to_vec();
+    config.methods = ["padim", "nkd"].map(MethodId::from).to_vec();
     config.backbones = vec!["tiny".to_owned()];
     config.seeds = vec![0];
     config.image_size = 64;
     config.epochs = Some(3);
     config.n_overlays = 4;
     let experiments = [Experiment::open(config, Device::Cpu).unwrap()];
-    let grid = Grid::new(&experiments, out, false).unwrap();
-    let outcome = grid
-        .run(&Artists { overlays: &draw, map: &|_, _, _| Ok(()), beside: &|_, _, _| Ok(()) }, &Silent)
-        .unwrap();
+    let grid = Grid::new(&experiments, out, FinishedRuns::Keep, &Silent).unwrap();
+    let outcome = grid.run(&Drawn, &Silent).unwrap();
     assert_eq!((outcome.n_finished, outcome.failed.len()), (4, 0));
     Report::from_records(load_records(out).unwrap()).write(out).unwrap();
 }

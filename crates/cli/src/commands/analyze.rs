@@ -15,7 +15,6 @@ use crate::commands::report::write_all;
 use crate::compute::ComputeArgs;
 use crate::data::{self, DataArgs};
 use crate::figures::FigureArgs;
-use crate::overlays;
 use crate::progress::Console;
 use crate::stdout::{print, print_json};
 
@@ -82,11 +81,9 @@ fn analyze_runs(args: &Args, out: &Path, device: &Device) -> Result<()> {
         data_root: args.data_root.as_deref(),
         device,
         loader_threads: args.compute.loader_threads(),
-        beside: &overlays::write_beside,
     };
-    // A run that was to keep no pictures keeps no maps either.
-    let wants_maps = |run: &RunRecord| run.config["artefacts"]["n_overlays"] != 0;
-    let lacks = |run: &RunRecord| run.analysis.is_none() || (run.artefacts.maps.is_none() && wants_maps(run));
+    let lacks_maps = |run: &RunRecord| run.artefacts.maps.is_none() && run.config.artefacts.keeps_maps();
+    let lacks = |run: &RunRecord| run.analysis.is_none() || lacks_maps(run);
     let (mut without_model, mut n_failed) = (Vec::new(), 0);
     for record in records.iter().filter(|run| args.overwrite || lacks(run)) {
         let added = revisit.run(out, record, &console);
@@ -135,8 +132,8 @@ fn analyze_models(args: &Args, device: &Device) -> Result<()> {
         let textures = data::textures(args.data_root.as_deref(), size)?;
         let synthesizer = Synthesizer::new(SynthesisConfig::default(), textures)?;
         let (seed, threads) = (Seed::new(args.seed).derive("analysis"), args.compute.loader_threads());
-        let analysis = evaluate(detector.as_ref(), test.as_ref(), threads, &console).and_then(|evaluation| {
-            analyze(detector.as_ref(), test.as_ref(), &evaluation, &synthesizer, seed, threads, &console)
+        let analysis = evaluate(&detector, test.as_ref(), threads, &console).and_then(|evaluation| {
+            analyze(&detector, test.as_ref(), &evaluation, &synthesizer, seed, threads, &console)
         });
         console.clear();
         found.push((model.display().to_string(), analysis?));

@@ -4,15 +4,16 @@ use std::path::PathBuf;
 use anyhow::Result;
 use fmam_core::SampleSource;
 use fmam_datasets::Category;
-use fmam_experiment::{Evaluation, Exhibit, MapLayout, check_writable, evaluate, exhibits, write_maps};
+use fmam_experiment::{Artist, Evaluation, Exhibit, evaluate, exhibits, write_maps};
 use fmam_methods::load_detector;
 use fmam_metrics::{METRICS, MetricEntry};
-use fmam_record::Metrics;
+use fmam_record::{MAPS_DIR, MapLayout, Metrics, OVERLAYS_DIR};
 use serde_json::json;
 
 use crate::compute::ComputeArgs;
 use crate::data::DataArgs;
-use crate::overlays;
+use crate::out::check_writable;
+use crate::overlays::Overlays;
 use crate::progress::Console;
 use crate::stdout::{print, print_json};
 
@@ -49,16 +50,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     args.compute.prepare()?;
     let detector = load_detector(&args.model, &args.compute.device.unwrap_or_default().open()?)?;
     let Category { name, test, .. } = args.data.category(detector.image_size())?;
-    let _new_folders = args.out.as_deref().map(check_writable).transpose()?;
+    let _made = args.out.as_deref().map(check_writable).transpose()?;
     let console = Console::new(args.compute.quiet, []);
-    let evaluation = evaluate(detector.as_ref(), test.as_ref(), args.compute.loader_threads(), &console);
+    let evaluation = evaluate(&detector, test.as_ref(), args.compute.loader_threads(), &console);
     console.clear();
     let evaluation = evaluation?;
     if let Some(out) = &args.out {
         write(out, test.as_ref(), &evaluation)?;
         if let Some(layout) = args.export_maps {
-            let (dir, test) = (out.join("maps"), test.as_ref());
-            write_maps(layout, &dir, &name, test, &evaluation.maps, &overlays::write_map)?;
+            write_maps(layout, &out.join(MAPS_DIR), &name, test.as_ref(), &evaluation.maps)?;
         }
     }
     if args.json { print_json(&evaluation.metrics) } else { print(&table(&evaluation.metrics)) }
@@ -68,12 +68,12 @@ fn write(out: &std::path::Path, test: &dyn SampleSource, evaluation: &Evaluation
     let exhibits = exhibits(test, &evaluation.image_scores, N_OVERLAYS)
         .into_iter()
         .map(|index| {
-            let path = out.join("overlays").join(format!("{index:04}.png"));
+            let path = out.join(OVERLAYS_DIR).join(format!("{index:04}.png"));
             let image = test.image(index).map_err(|error| anyhow::anyhow!(error))?;
             Ok(Exhibit { index, image, mask: evaluation.masks[index].clone(), path })
         })
         .collect::<Result<Vec<_>>>()?;
-    overlays::draw(&evaluation.maps, &exhibits).map_err(|error| anyhow::anyhow!(error))?;
+    Overlays.draw(&evaluation.maps, &exhibits).map_err(|error| anyhow::anyhow!(error))?;
     let scores: String = evaluation
         .image_scores
         .iter()
@@ -86,7 +86,7 @@ fn write(out: &std::path::Path, test: &dyn SampleSource, evaluation: &Evaluation
                 "label": sample.label,
                 "defect_type": sample.defect_type,
                 "image_score": score,
-                "overlay": overlay.then(|| format!("overlays/{index:04}.png")),
+                "overlay": overlay.then(|| format!("{OVERLAYS_DIR}/{index:04}.png")),
             });
             format!("{line}\n")
         })

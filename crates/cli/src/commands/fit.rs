@@ -1,12 +1,15 @@
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use fmam_experiment::{Experiment, ExperimentConfig, check_writable};
+use fmam_experiment::{Experiment, ExperimentConfig};
 use fmam_models::Precision;
 
-use crate::commands::reproduce::{parse_epochs, parse_weights, use_fetched};
+use crate::backbone_weights::set_weights;
+use crate::commands::reproduce::parse_epochs;
 use crate::compute::{ComputeArgs, warn_of_emulation};
 use crate::data::DataArgs;
+use crate::out::{check_writable, parent_of};
 use crate::progress::{Console, rough};
 use crate::settings::Setting;
 
@@ -30,7 +33,7 @@ pub(crate) struct Args {
     backbone: String,
     /// Weights of the backbone (.pth or .safetensors) where they are not in the binary
     #[arg(long, value_name = "FILE")]
-    weights: Option<String>,
+    weights: Option<OsString>,
     /// Origin of all randomness: the same seed gives the same detector
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -59,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut config = ExperimentConfig {
         data_root: args.data.data_root.clone(),
         categories: vec![category.clone()],
-        methods: vec![args.method.clone()],
+        methods: vec![args.method.as_str().into()],
         backbones: vec![args.backbone.clone()],
         seeds: vec![args.seed],
         image_size: args.image_size,
@@ -69,13 +72,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ..ExperimentConfig::for_dataset(&args.data.dataset)
     };
     for setting in &args.settings {
-        setting.apply(config.method.entry(args.method.clone()).or_default());
+        setting.apply(config.method.entry(args.method.as_str().into()).or_default());
     }
-    if let Some(weights) = &args.weights {
-        let (backbone, file) = parse_weights(weights, &config.backbones)?;
-        config.weights.insert(backbone, file);
-    }
-    use_fetched(&mut config);
+    set_weights(&mut config, &args.weights)?;
     let device = args.compute.device.unwrap_or_default().open()?;
     warn_of_emulation([args.precision], &device);
     let experiment = Experiment::open(config, device)?;
@@ -83,8 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.out.exists() {
         bail!("{} exists already; remove it or choose another --out", args.out.display());
     }
-    let parent = args.out.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let _new_folders = check_writable(parent.unwrap_or(Path::new(".")))?;
+    let _made = check_writable(parent_of(&args.out))?;
 
     let console = Console::new(args.compute.quiet, experiment.plans());
     experiment.read_images(&experiment.plans().iter().collect::<Vec<_>>(), &console)?;

@@ -63,8 +63,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     print_json(&figures)
 }
 
-/// Adds the metrics of the wanted levels. The key of a metric of image scores lacks its `image_`, since the
-/// scores may be those of anything.
+/// Adds the metrics of the wanted levels. The key of a metric of image scores lacks its `image_`,
+/// since the scores may be those of anything.
 fn add(
     figures: &mut serde_json::Map<String, serde_json::Value>,
     evaluated: &Evaluated<'_>,

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use fmam_core::{AnomalyMap, Progress, RgbImage, StageId, ordered_map};
 use fmam_datasets::load_image;
-use fmam_experiment::{ExperimentError, NewFolders, check_writable};
+use fmam_experiment::ExperimentError;
+use fmam_files::{MadeDirs, NewDir};
 use fmam_methods::load_detector;
+use fmam_record::OVERLAYS_DIR;
 use fmam_report::{map_range, overlay, write_png};
 use serde_json::json;
 
 use crate::compute::ComputeArgs;
+use crate::out::{check_writable, parent_of};
 use crate::progress::Console;
 use crate::stdout::print;
 
@@ -26,7 +29,6 @@ unit, compare them with those of good images.";
 const N_RANGE: usize = 256;
 /// Images that are scored together.
 const BATCH_SIZE: usize = 8;
-const OVERLAYS_DIR: &str = "overlays";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -47,12 +49,12 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     args.compute.prepare()?;
     let detector = load_detector(&args.model, &args.compute.device.unwrap_or_default().open()?)?;
-    let folder = PartialFolder::begin(&args.out)?;
+    let folder = NewOut::begin(&args.out)?;
     let console = Console::new(args.compute.quiet, []);
     let size = detector.image_size();
     let n = args.images.len();
     let names = overlay_names(&args.images);
-    let mut pictures = Pictures { range: None, waiting: Vec::new(), out: &folder.partial };
+    let mut pictures = Pictures { range: None, waiting: Vec::new(), out: folder.path() };
     let (mut batch, mut indices, mut scores) = (Vec::new(), Vec::new(), vec![None; n]);
     let mut n_failed = 0;
 
@@ -104,7 +106,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         lines.push_str(&format!("{}\n", json!({"image": image, "image_score": score, "overlay": overlay})));
         table.push_str(&format!("{score:>10.4}  {image}\n"));
     }
-    fmam_files::write_atomic(&folder.partial.join("predictions.jsonl"), |file| {
+    fmam_files::write_atomic(&folder.path().join("predictions.jsonl"), |file| {
         file.write_all(lines.as_bytes())
     })?;
     folder.finish()?;
@@ -115,15 +117,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The output folder in the making, beside its place; dropped without [`PartialFolder::finish`] it is removed.
-struct PartialFolder {
-    partial: PathBuf,
+/// The output folder in the making, beside its place. It is removed when it is dropped without
+/// [`NewOut::finish`].
+struct NewOut {
+    dir: NewDir,
     target: PathBuf,
-    /// Dropped after the partial folder is gone.
-    _new_folders: NewFolders,
+    /// Dropped after `dir`, since the parent folders are removed only when they are empty.
+    _made: MadeDirs,
 }
 
-impl PartialFolder {
+impl NewOut {
     fn begin(out: &Path) -> Result<Self> {
         let cannot_write = || format!("cannot write {}", out.display());
         let target = if out.exists() {
@@ -135,31 +138,18 @@ impl PartialFolder {
         } else {
             out.to_owned()
         };
-        let parent =
-            target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let new_folders = check_writable(parent)?;
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let partial = parent.join(format!(".partial-{name}-{}", std::process::id()));
-        std::fs::create_dir(&partial).with_context(cannot_write)?;
-        Ok(Self { partial, target, _new_folders: new_folders })
+        let made = check_writable(parent_of(&target))?;
+        let dir = NewDir::beside(&target).with_context(cannot_write)?;
+        Ok(Self { dir, target, _made: made })
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
     }
 
     fn finish(self) -> Result<()> {
-        let moved = || {
-            if self.target.exists() {
-                // Not every system renames onto an empty folder.
-                std::fs::remove_dir(&self.target)?;
-            }
-            std::fs::rename(&self.partial, &self.target)
-        };
-        moved().with_context(|| format!("cannot write {}", self.target.display()))
-    }
-}
-
-impl Drop for PartialFolder {
-    fn drop(&mut self) {
-        // Best effort; once it was moved there is nothing of this name.
-        let _ = std::fs::remove_dir_all(&self.partial);
+        let Self { dir, target, _made } = self;
+        dir.finish(&target).with_context(|| format!("cannot write {}", target.display()))
     }
 }
 
@@ -202,6 +192,28 @@ fn overlay_names(images: &[PathBuf]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_a_killed_process_left_is_in_nobodys_way() {
+        let root = tempfile::tempdir().unwrap();
+        let out = root.path().join("verdicts");
+        // Left by a process of the same number that was killed: containers repeat the numbers.
+        std::fs::create_dir(root.path().join(format!(".partial-verdicts-{}", std::process::id()))).unwrap();
+        std::mem::forget(NewOut::begin(&out).unwrap());
+        let folder = NewOut::begin(&out).unwrap();
+        std::fs::write(folder.path().join("predictions.jsonl"), "x").unwrap();
+        folder.finish().unwrap();
+        assert!(out.join("predictions.jsonl").is_file());
+    }
+
+    #[test]
+    fn an_unfinished_folder_leaves_nothing_and_a_full_one_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        drop(NewOut::begin(&root.path().join("new/er/verdicts")).unwrap());
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+        std::fs::write(root.path().join("kept"), "x").unwrap();
+        assert!(NewOut::begin(root.path()).is_err() && NewOut::begin(&root.path().join("kept")).is_err());
+    }
 
     #[test]
     fn every_overlay_has_its_own_name() {

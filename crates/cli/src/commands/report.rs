@@ -1,8 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use fmam_experiment::{FolderLock, check_writable};
-use fmam_record::{Merged, load_records, merge};
+use fmam_record::{Merged, OutputFolder, load_records, merge};
 use fmam_report::{Report, report_schema};
 
 use crate::figures::{self, FigureArgs};
@@ -71,9 +70,8 @@ fn print_report(dir: &Path, data_root: Option<&Path>, figures: &FigureArgs) -> R
 }
 
 fn run_merge(parts: &[PathBuf], out: &Path) -> Result<()> {
-    let _new_folders = check_writable(out)?;
-    let _lock = FolderLock::acquire(out)?;
-    let Merged { n_added, n_known, missing, empty } = merge(parts, out)?;
+    let output = OutputFolder::open(out)?;
+    let Merged { n_added, n_known, missing, empty } = merge(parts, &output)?;
     if n_added + n_known > 0 {
         print_report(out, None, &FigureArgs::default())?;
     }

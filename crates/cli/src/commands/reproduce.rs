@@ -1,29 +1,27 @@
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use candle_core::Device;
-use fmam_core::{Progress, StageId};
+use fmam_core::MethodId;
 use fmam_experiment::{
-    Artists, Experiment, ExperimentConfig, ExperimentError, Grid, GridObserver, MapLayout, PRESETS, RunPlan,
-    is_finished, preset,
+    Doubt, DoubtfulRun, Experiment, ExperimentConfig, FinishedRuns, Grid, PRESETS, RunPlan, preset,
 };
-use fmam_models::{BACKBONES, Precision, Weights};
-use fmam_record::{GridList, RunRecord, Shard};
-use fmam_record::{load_records, write_grid};
+use fmam_models::Precision;
+use fmam_record::{MapLayout, Shard, load_records};
 use fmam_report::Report;
 
+use crate::backbone_weights::set_weights;
 use crate::commands::report::write_all;
 use crate::compute::{ComputeArgs, warn_of_emulation};
 use crate::device::DeviceChoice;
-use crate::exit::{self, usage};
+use crate::exit::usage;
 use crate::figures::FigureArgs;
-use crate::overlays;
+use crate::overlays::Overlays;
 use crate::progress::Console;
+use crate::reporting::Reporting;
 use crate::settings::Setting;
 use crate::stdout::print;
-use crate::transfer::fetched_weights;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,7 +33,8 @@ Examples:
       one method with a setting of its own on your images
 
 Every combination of category, method, backbone and seed is a run. Stop with Ctrl-C whenever you like: the same
-command goes on where it stopped, finished runs are not repeated.";
+command goes on where it stopped, finished runs are not repeated. A finished run whose settings, weights, images or
+program are others now is an error.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -56,14 +55,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = parse_item)]
     categories: Option<Vec<String>>,
     /// Methods, separated by commas; `fmam list methods` names them
-    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = parse_item)]
-    methods: Option<Vec<String>>,
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = parse_method)]
+    methods: Option<Vec<MethodId>>,
     /// Backbones, separated by commas; `fmam list backbones` names them
     #[arg(long, value_name = "A,B", value_delimiter = ',', visible_alias = "backbones", value_parser = parse_item)]
     backbone: Option<Vec<String>>,
     /// Weights of the backbone (.pth or .safetensors); NAME=FILE where there are several backbones
     #[arg(long, value_name = "[NAME=]FILE")]
-    weights: Vec<String>,
+    weights: Vec<OsString>,
     /// Seeds, separated by commas
     #[arg(long, value_name = "0,1,2", value_delimiter = ',')]
     seeds: Option<Vec<u64>>,
@@ -96,12 +95,20 @@ pub(crate) struct Args {
     /// Do finished runs again
     #[arg(long)]
     overwrite: bool,
+    /// Keep finished runs of any version of the program; without it, a run of one with other code for its
+    /// figures is an error
+    #[arg(long, conflicts_with = "overwrite")]
+    any_version: bool,
     #[command(flatten)]
     compute: ComputeArgs,
 }
 
 fn parse_item(text: &str) -> Result<String, String> {
     if text.trim().is_empty() { Err("an item of the list is empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+fn parse_method(text: &str) -> Result<MethodId, String> {
+    parse_item(text).map(MethodId::from)
 }
 
 pub(crate) fn parse_epochs(text: &str) -> Result<usize, String> {
@@ -130,14 +137,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let experiments = experiments.collect::<Result<Vec<_>, _>>()?;
     let plans: Vec<&RunPlan> = experiments.iter().flat_map(Experiment::plans).collect();
     if args.plan {
-        return print(&plan(&plans, &out, &device.name(), args)?);
+        return print(&plan(&experiments, &out, &device.name(), args)?);
     }
-    let mut grid = Grid::new(&experiments, &out, args.overwrite)?;
+    let mut grid = {
+        let reading = Console::new(args.compute.quiet, []);
+        Grid::new(&experiments, &out, policy(args), &reading)?
+    };
     let mut n_runs = plans.len();
     if let Some(shard) = args.shard {
         grid = grid.only(shard);
         n_runs = (0..n_runs).filter(|&position| shard.has(position)).count();
-        write_grid(&out, &GridList { shard, runs: plans.iter().map(|plan| plan.key.path()).collect() })?;
+        grid.write_shard(shard)?;
     }
     let pending = grid.pending();
     let n_before = n_runs - pending.len();
@@ -145,19 +155,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if n_before > 0 {
         console.say(&format!("{n_before} of {n_runs} runs are finished in {}", out.display()));
     }
-    let observer = Reporting {
-        console: &console,
-        out: &out,
-        single: n_runs == 1,
-        n_finished: AtomicUsize::new(0),
-        failure: Mutex::new(None),
-    };
-    let artists =
-        Artists { overlays: &overlays::draw, map: &overlays::write_map, beside: &overlays::write_beside };
-    let outcome = grid.run(&artists, &observer);
+    tell_doubts(&console, grid.doubtful());
+    let observer = Reporting::new(&console, &out, n_runs == 1);
+    let outcome = grid.run(&Overlays, &observer);
     console.clear();
     let mut outcome = outcome.inspect_err(|error| {
-        if error.is_cancelled() && n_before + observer.n_finished.load(Ordering::SeqCst) > 0 {
+        if observer.n_finished() > 0 {
+            observer.write(true);
+        }
+        if error.is_cancelled() && n_before + observer.n_finished() > 0 {
             let out = out.display();
             let how = if args.overwrite {
                 "repeat without --overwrite to go on"
@@ -181,21 +187,53 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !outcome.failed.is_empty() {
         bail!("{} of {n_runs} runs failed; the same command tries them again", outcome.failed.len());
     }
-    match observer.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => Ok(()),
+    observer.into_result()
+}
+
+fn policy(args: &Args) -> FinishedRuns {
+    match (args.overwrite, args.any_version) {
+        (true, _) => FinishedRuns::Repeat,
+        (false, true) => FinishedRuns::KeepAnyVersion,
+        (false, false) => FinishedRuns::Keep,
+    }
+}
+
+/// Says of which finished runs it is not certain that they are what this program would make of them: each
+/// reason once, with the number of its runs and the first of them.
+fn tell_doubts(console: &Console, doubtful: &[DoubtfulRun]) {
+    let mut told: Vec<&Doubt> = Vec::new();
+    for DoubtfulRun { key, doubt } in doubtful {
+        if told.contains(&doubt) {
+            continue;
+        }
+        told.push(doubt);
+        let n = doubtful.iter().filter(|run| run.doubt == *doubt).count();
+        match doubt {
+            Doubt::OtherProgram { name } => console.warn(&format!(
+                "finished runs of another version, {name}, are kept: {n}, {key} the first; their figures may differ \
+                 from those of this version, --overwrite does them again"
+            )),
+            Doubt::NoDigests => console.say(&format!(
+                "finished runs from before digests of data and weights were kept: {n}, {key} the first; files that \
+                 were replaced since are not noticed"
+            )),
+        }
     }
 }
 
 /// A line for each run: its number in the grid, counted from 1, whether it is to do on `device`, and its folder.
-fn plan(plans: &[&RunPlan], out: &Path, device: &str, args: &Args) -> Result<String> {
+fn plan(experiments: &[Experiment], out: &Path, device: &str, args: &Args) -> Result<String> {
     let has = |position: usize| args.shard.is_none_or(|shard| shard.has(position));
-    let line = |(k, plan): (usize, &&RunPlan)| {
-        let is_finished = !args.overwrite && is_finished(out, plan, device)?;
-        let state = if is_finished { "finished" } else { "pending" };
+    let console = Console::new(args.compute.quiet, []);
+    let runs = experiments
+        .iter()
+        .flat_map(|experiment| experiment.plans().iter().map(move |plan| (experiment, plan)));
+    let line = |(k, (experiment, plan)): (usize, (&Experiment, &RunPlan))| {
+        let finished = experiment.finished(out, plan, device, policy(args), &console)?;
+        let state = if finished.is_some() { "finished" } else { "pending" };
         Ok(format!("{} {state} {}\n", k + 1, plan.key.path()))
     };
-    plans.iter().enumerate().filter(|(k, _)| has(*k)).map(line).collect()
+    runs.enumerate().filter(|(k, _)| has(*k)).map(line).collect()
 }
 
 /// The experiments to do, and their name.
@@ -217,7 +255,7 @@ fn configs(args: &Args) -> Result<(Vec<ExperimentConfig>, String)> {
     }
     if let Some(methods) = args.methods.as_ref().filter(|_| parts > 1) {
         // Each part has its own methods, with what suits them: the list says which of those.
-        let is_known = |method: &&String| configs.iter().any(|config| config.methods.contains(method));
+        let is_known = |method: &&MethodId| configs.iter().any(|config| config.methods.contains(method));
         if let Some(unknown) = methods.iter().find(|method| !is_known(method)) {
             return Err(usage(anyhow!("--methods {unknown}: no part of {name} has it")));
         }
@@ -243,14 +281,23 @@ fn base(args: &Args) -> Result<(Vec<ExperimentConfig>, String)> {
             let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
             Ok((ExperimentConfig::parts_from_file(path)?, stem))
         }
-        (None, Some(dataset)) if dataset != "demo" => {
+        (None, Some(dataset)) if !has_preset(dataset) => {
             Ok((vec![ExperimentConfig::for_dataset(dataset)], dataset.clone()))
         }
         (None, None) if args.data_root.is_some() => {
             Err(usage(anyhow!("--data-root needs --dataset, which says what the folder holds")))
         }
-        (None, _) => Ok((preset("demo")?, "demo".to_owned())),
+        (None, dataset) => {
+            let name = dataset.as_deref().unwrap_or("demo");
+            Ok((preset(name)?, name.to_owned()))
+        }
     }
+}
+
+/// Whether a preset holds the settings for a data set: that of its name, for generated data.
+fn has_preset(dataset: &str) -> bool {
+    let is_generated = fmam_datasets::dataset(dataset).is_ok_and(|entry| entry.is_generated());
+    is_generated && PRESETS.iter().any(|preset| preset.name == dataset)
 }
 
 fn override_config(config: &mut ExperimentConfig, args: &Args) -> Result<()> {
@@ -269,30 +316,12 @@ fn override_config(config: &mut ExperimentConfig, args: &Args) -> Result<()> {
     config.out = args.out.clone().or(config.out.take());
     config.export_maps = args.export_maps.or(config.export_maps);
     config.loader_threads = args.compute.threads.or(config.loader_threads);
-    if args.epochs.is_some() {
-        config.epochs = args.epochs;
+    if let Some(epochs) = args.epochs {
         // What is typed now goes before what the preset says of single methods; --set comes after.
-        for table in config.method.values_mut() {
-            table.remove("epochs");
-        }
+        config.set_epochs(epochs);
     }
-    for weights in &args.weights {
-        let (backbone, file) = parse_weights(weights, &config.backbones)?;
-        config.weights.insert(backbone, file);
-    }
-    use_fetched(config);
+    set_weights(config, &args.weights)?;
     apply_settings(config, &args.settings)
-}
-
-/// Backbones without weights of their own have those that `fmam weights fetch` brought.
-pub(crate) fn use_fetched(config: &mut ExperimentConfig) {
-    for entry in BACKBONES.iter().filter(|entry| matches!(entry.weights, Weights::File(_))) {
-        let is_open = config.backbones.iter().any(|name| name == entry.name)
-            && !config.weights.contains_key(entry.name);
-        if let Some(path) = fetched_weights(entry.name).filter(|_| is_open) {
-            config.weights.insert(entry.name.to_owned(), path);
-        }
-    }
 }
 
 /// Puts `METHOD.KEY=VALUE` settings into the methods' tables.
@@ -301,22 +330,9 @@ fn apply_settings(config: &mut ExperimentConfig, settings: &[Setting]) -> Result
         let (method, setting) = setting.split_first().ok_or_else(|| {
             usage(anyhow!("--set {} names no method: write METHOD.{}=...", setting.key(), setting.key()))
         })?;
-        setting.apply(config.method.entry(method.to_owned()).or_default());
+        setting.apply(config.method.entry(method.into()).or_default());
     }
     Ok(())
-}
-
-/// `NAME=FILE`, or `FILE` for the only backbone.
-pub(crate) fn parse_weights(text: &str, backbones: &[String]) -> Result<(String, PathBuf)> {
-    if let Some((name, file)) = text.split_once('=')
-        && BACKBONES.iter().any(|entry| entry.name == name)
-    {
-        return Ok((name.to_owned(), file.into()));
-    }
-    match backbones {
-        [only] => Ok((only.clone(), text.into())),
-        _ => Err(usage(anyhow!("--weights {text}: there are several backbones, say whose with NAME=FILE"))),
-    }
 }
 
 fn device(args: &Args, configs: &[ExperimentConfig]) -> Result<DeviceChoice> {
@@ -325,66 +341,6 @@ fn device(args: &Args, configs: &[ExperimentConfig]) -> Result<DeviceChoice> {
         (None, Some(name)) => name.parse().map_err(|error: String| usage(anyhow!(error))),
         (None, None) => Ok(DeviceChoice::default()),
     }
-}
-
-/// Shows progress, and brings the report up to date after every run, so that an interrupted grid has one too.
-struct Reporting<'a> {
-    console: &'a Console,
-    out: &'a Path,
-    /// Whether there is but one run, whose failure is that of the whole and is told as such.
-    single: bool,
-    /// Runs that finished now.
-    n_finished: AtomicUsize,
-    /// The first report that could not be written.
-    failure: Mutex<Option<anyhow::Error>>,
-}
-
-impl Progress for Reporting<'_> {
-    fn start(&self, stage: &StageId, total: u64) {
-        self.console.start(stage, total);
-    }
-
-    fn update(&self, done: u64, detail: &str) {
-        self.console.update(done, detail);
-    }
-
-    fn finish(&self) {
-        self.console.finish();
-    }
-
-    fn cancelled(&self) -> bool {
-        self.console.cancelled()
-    }
-}
-
-impl GridObserver for Reporting<'_> {
-    fn run_started(&self, plan: &RunPlan) {
-        self.console.run_started(plan);
-    }
-
-    fn run_finished(&self, plan: &RunPlan, result: Result<&RunRecord, &ExperimentError>) {
-        self.console.run_finished(plan, result);
-        match result {
-            Ok(_) => {
-                self.n_finished.fetch_add(1, Ordering::SeqCst);
-                let written = write_report(self.out);
-                if let Err(error) = written {
-                    let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-                    failure.get_or_insert(error);
-                }
-            }
-            Err(_) if self.single => {}
-            Err(error) => {
-                let why = exit::one_line(anyhow::Chain::new(error));
-                self.console.error(&anyhow!("run {}: {why}", plan.key));
-            }
-        }
-    }
-}
-
-fn write_report(out: &Path) -> Result<()> {
-    Report::from_records(load_records(out)?).write(out).context("cannot bring the report up to date")?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -426,10 +382,10 @@ mod tests {
     fn options_override_the_preset_and_settings_override_epochs() {
         let line = "--preset demo --methods rkd --seeds 3 --epochs 7 --set rkd.epochs=2 --set nkd+fmam.mapping.margin=0.5";
         let config = config(line).unwrap().0;
-        assert_eq!((config.methods, config.seeds), (vec!["rkd".to_owned()], vec![3]));
+        assert_eq!((config.methods, config.seeds), (vec!["rkd".into()], vec![3]));
         assert_eq!(config.epochs, Some(7));
-        assert_eq!(config.method["rkd"]["epochs"].as_integer(), Some(2));
-        assert_eq!(config.method["nkd+fmam"]["mapping"]["margin"].as_float(), Some(0.5));
+        assert_eq!(config.method[&"rkd".into()]["epochs"].as_integer(), Some(2));
+        assert_eq!(config.method[&"nkd+fmam".into()]["mapping"]["margin"].as_float(), Some(0.5));
     }
 
     #[test]

@@ -69,7 +69,7 @@ fn one_command_draws_every_figure() {
     let drawn = figure(all[3]);
     succeed(dir.path(), "report o");
     assert_eq!(figure(all[3]), drawn);
-    let sample = record(dir.path())["artefacts"]["overlays"][1]["sample"].as_str().unwrap().to_owned();
+    let sample = record(dir.path())["artefacts"]["images"][1]["sample"].as_str().unwrap().to_owned();
     succeed(dir.path(), &format!("report o --images {sample} --scale row"));
     let chosen = String::from_utf8(figure(all[3])).unwrap();
     assert!(chosen.len() < drawn.len() && chosen.contains(sample.rsplit('/').next().unwrap()));
@@ -81,7 +81,7 @@ fn one_command_draws_every_figure() {
     let whole = std::fs::read(&image).unwrap();
     std::fs::write(&image, &whole[..whole.len() / 2]).unwrap();
     std::fs::remove_file(dir.path().join("o/report.json")).unwrap();
-    let all_images: Vec<_> = record(dir.path())["artefacts"]["overlays"]
+    let all_images: Vec<_> = record(dir.path())["artefacts"]["images"]
         .as_array()
         .unwrap()
         .iter()

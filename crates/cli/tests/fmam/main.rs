@@ -7,6 +7,9 @@ mod errors;
 mod fetch;
 mod figures;
 mod metrics;
+// The names of files on macOS are text, on Windows they have no bytes.
+#[cfg(target_os = "linux")]
+mod paths;
 mod reproduce;
 mod text;
 

@@ -68,6 +68,49 @@ fn a_grid_leaves_a_report_and_is_done_only_once() {
 }
 
 #[test]
+fn finished_runs_of_another_program_are_kept_on_request_with_a_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("mine.toml"), PRESET).unwrap();
+    let args = "reproduce --preset mine.toml --methods nkd --out o";
+    succeed(dir.path(), args);
+    let path = dir.path().join("o/runs/demo/plain/nkd/tiny/seed-3/record.json");
+    let whole: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let mut other = whole.clone();
+    other["versions"]["sources"] = "0123456789abcdef".into();
+    std::fs::write(&path, other.to_string()).unwrap();
+    fail(dir.path(), args, 1, &["another version of the program", "0123456", "--any-version", "--overwrite"]);
+    fail(dir.path(), &format!("{args} --plan"), 1, &["another version"]);
+    let kept = line(dir.path(), &format!("{args} --any-version --quiet"));
+    assert_eq!(kept.code, Some(0), "{}", kept.stderr);
+    assert!(kept.stderr.starts_with("warning: finished runs of another version"), "{}", kept.stderr);
+
+    // A record from before the digests were kept: no more than a note.
+    let mut old = whole;
+    old["versions"].as_object_mut().unwrap().remove("sources");
+    let data = old["config"]["data"].as_object_mut().unwrap();
+    data.remove("sha256").and(data.remove("fingerprint")).unwrap();
+    let images = old["artefacts"].as_object_mut().unwrap().remove("images").unwrap();
+    old["artefacts"]["overlays"] = images;
+    std::fs::write(&path, old.to_string()).unwrap();
+    let kept = line(dir.path(), args);
+    assert_eq!(kept.code, Some(0), "{}", kept.stderr);
+    assert!(kept.stderr.contains("before digests of data and weights"), "{}", kept.stderr);
+    assert!(kept.stderr.contains("1 of 1 runs are finished"), "{}", kept.stderr);
+}
+
+#[test]
+fn a_record_that_points_out_of_its_folder_is_not_drawn() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("mine.toml"), PRESET).unwrap();
+    succeed(dir.path(), "reproduce --preset mine.toml --methods nkd --out o");
+    let path = dir.path().join("o/runs/demo/plain/nkd/tiny/seed-3/record.json");
+    let mut sent: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    sent["artefacts"]["images"][0]["path"] = "../../../../../../../secret.png".into();
+    std::fs::write(&path, sent.to_string()).unwrap();
+    fail(dir.path(), "report o", 1, &["record.json", "../secret.png", "does not lie in its folder"]);
+}
+
+#[test]
 fn networks_may_compute_in_bf16_and_a_record_tells() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("mine.toml"), PRESET).unwrap();
@@ -190,21 +233,21 @@ fn ctrl_c_ends_cleanly_and_the_same_command_goes_on() {
     // The second run would take hours.
     let long = format!("{args} --set nkd.epochs=1 --set rkd.epochs=1000000");
     let first = dir.path().join("o/runs/demo/plain/nkd/tiny/seed-3/record.json");
-    let second = dir.path().join("o/.partial-demo-plain-rkd-tiny-seed-3");
+    let second = || is_under_way(&dir.path().join("o"));
     let stopped = interrupt(
         dir.path(),
         &long,
-        || first.exists() && second.exists(),
+        || first.exists() && second(),
         || {
             // Meanwhile nobody else can have the folder.
             fail(dir.path(), args, 1, &["another process", "o;"]);
-            assert!(second.exists());
+            assert!(second());
         },
     );
     assert_eq!(stopped.code, Some(130));
     assert!(stopped.stderr.contains("finished runs are kept in o;"), "{}", stopped.stderr);
-    assert!(first.exists() && !second.exists() && !dir.path().join("o/.lock").exists());
-    assert!(dir.path().join("o/report.md").exists());
+    assert!(first.exists() && !second() && !dir.path().join("o/.lock").exists());
+    assert!(dir.path().join("o/report.md").exists() && dir.path().join("o/report.html").exists());
     assert!(!dir.path().join("o/runs/demo/plain/rkd").exists());
 
     let rest = line(dir.path(), args);
@@ -218,11 +261,18 @@ fn ctrl_c_in_the_first_run_promises_nothing_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("mine.toml"), PRESET).unwrap();
     let args = "reproduce --preset mine.toml --out o --methods nkd --epochs 1000000";
-    let under_way = dir.path().join("o/.partial-demo-plain-nkd-tiny-seed-3");
-    let stopped = interrupt(dir.path(), args, || under_way.exists(), || {});
+    let stopped = interrupt(dir.path(), args, || is_under_way(&dir.path().join("o")), || {});
     assert_eq!(stopped.code, Some(130));
     assert!(!stopped.stderr.contains("kept"), "{}", stopped.stderr);
     assert!(!dir.path().join("o").exists());
+}
+
+/// Whether a run is being prepared in the output folder `out`.
+#[cfg(target_os = "linux")]
+fn is_under_way(out: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(out) else { return false };
+    let mut folders = entries.map(|entry| entry.unwrap()).filter(|entry| entry.path().is_dir());
+    folders.any(|entry| entry.file_name().to_string_lossy().starts_with(".partial-"))
 }
 
 /// Starts `fmam`, does `meanwhile` once `ready`, then presses Ctrl-C.

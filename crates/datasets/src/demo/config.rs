@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::category::DemoCategory;
 use crate::DatasetError;
 
-/// What the demo set consists of.
+/// Settings of the demo set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DemoConfig {

@@ -17,12 +17,12 @@ pub(super) struct CategoryEntry {
 /// Draws a faultless subject and how the camera looks at it.
 type SetUp = fn(ImageSize, &mut ChaCha8Rng) -> (View, Box<dyn Subject>);
 
-/// What is photographed, in its own coordinates, with one defect once it is damaged.
+/// A photographed object in its own coordinates, with one defect once it is damaged.
 pub(super) trait Subject: Send + Sync {
     /// Draws a defect of the category's `kind`th type where `view` shows it.
     fn damage(&mut self, kind: usize, view: &View, rng: &mut ChaCha8Rng);
 
-    /// Whether the defect may change the colour at `point`.
+    /// True where the defect may change the colour at `point`.
     fn reaches(&self, point: [f32; 2]) -> bool;
 
     /// The colours under even light, each channel around 0..1, at the `points` of the pixel whose

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::shapes::turn;
 
-/// How the camera looks at a subject: from above, on coordinates of the subject's own.
+/// The camera's view of a subject: from above, in the subject's own coordinates.
 pub(super) struct View {
     pub(super) size: ImageSize,
     /// Coordinates of the image's centre.

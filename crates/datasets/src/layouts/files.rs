@@ -185,13 +185,13 @@ pub(crate) fn stem_of(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Whether `path`'s extension is one of `extensions` in any case.
+/// True when `path`'s extension is one of `extensions`, in upper or lower case.
 fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     path.extension()
         .is_some_and(|extension| extensions.iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
-/// What is in `folder`, hidden entries left out, sorted by name.
+/// The entries of `folder` that are not hidden, sorted by name.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     let list = || -> std::io::Result<Vec<PathBuf>> {
         let mut paths = Vec::new();

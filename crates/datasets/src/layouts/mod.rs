@@ -1,5 +1,6 @@
 //! The table of data sets, and one file for each layout on disk.
 
+mod btad;
 mod files;
 mod folder;
 mod magnetic_tile;
@@ -14,6 +15,7 @@ use crate::{Counts, DatasetEntry, DatasetError, demo};
 /// Every registered data set, sorted by name.
 #[rustfmt::skip] // One line for each entry, so that a new one changes no other.
 pub static DATASETS: &[&DatasetEntry] = &[
+    &btad::ENTRY,
     &demo::ENTRY,
     &folder::ENTRY,
     &magnetic_tile::ENTRY,

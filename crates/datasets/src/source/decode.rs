@@ -46,7 +46,7 @@ pub(super) fn decode_image(
     })
 }
 
-/// How a data set writes the masks of its anomalous images.
+/// Format in which a data set publishes the masks of its anomalous images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MaskFormat {
     /// Anomalous above 127, or, in a file of the values 0 and 1 only, where it is 1.
@@ -59,7 +59,7 @@ pub(crate) enum MaskFormat {
 }
 
 impl MaskFormat {
-    /// What makes a pixel anomalous, for a person.
+    /// The values of an anomalous pixel, for a person.
     fn anomalous_values(self) -> &'static str {
         match self {
             Self::Binary | Self::BinaryOrBlank => "a value above 127, or 1 in a mask of 0 and 1",

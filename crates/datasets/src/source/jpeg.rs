@@ -1,4 +1,5 @@
-/// Whether a JPEG file is complete: its markers, followed segment by segment, lead to an end-of-image marker.
+/// True when a JPEG file is complete: its markers, followed segment by segment, lead to an
+/// end-of-image marker.
 ///
 /// The decoder of the `image` crate fills what is missing of a truncated file with grey and reports nothing,
 /// which would train on half an image. Searching for the marker's bytes alone would find that of an embedded

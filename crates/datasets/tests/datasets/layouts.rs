@@ -1,4 +1,4 @@
-//! What each layout is read as.
+//! Peculiarities of each layout: splits, joining of masks, names.
 
 use fmam_core::{ImageSize, Label, SampleSource};
 use fmam_datasets::{dataset, textures};

@@ -6,21 +6,22 @@ use fmam_models::FeatureMappingConfig;
 use fmam_synthesis::{SynthesisConfig, Synthesizer, Textures};
 use serde::{Deserialize, Serialize};
 
-use crate::MethodError;
-use crate::training::MAX_EPOCHS;
-use crate::training::Schedule;
+use crate::settings::{Check, Settings};
+use crate::training::{MAX_EPOCHS, Schedule};
 
-/// What the angular margin loss trains, and when.
+/// The network that the angular margin loss trains, and the time of its training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Adaptation {
-    /// A feature mapping behind both the teacher and the student, after the student has learnt the whitened features. The
-    /// loss contrasts the teacher with the student: the two must agree where an image is normal and differ on a defect.
+    /// A feature mapping behind both the teacher and the student, after the student has learnt the
+    /// whitened features. The loss contrasts the teacher with the student: the two must agree where
+    /// an image is normal and differ on a defect.
     Mapping,
-    /// A feature mapping behind the teacher, before the student, which then learns mapped features. The loss contrasts the
-    /// defective view of an image with its normal original.
+    /// A feature mapping behind the teacher, before the student, which then learns mapped features.
+    /// The loss contrasts the defective view of an image with its normal original.
     TargetMapping,
-    /// The backbone's own last block, before the student, and no mapping: for ablations. Only the coarsest scale changes.
+    /// The backbone's own last block, before the student, and no mapping: for ablations. Only the
+    /// coarsest scale changes.
     LastBlock,
 }
 
@@ -28,17 +29,18 @@ pub enum Adaptation {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MappingConfig {
-    /// What is trained.
+    /// The network that is trained.
     pub adaptation: Adaptation,
     /// Epochs of this training; where not given, those of the student, but no more than reach
-    /// [`MappingConfig::DEFAULT_STEPS`] steps. With 0 nothing is trained: features are whitened only.
+    /// [`MappingConfig::DEFAULT_STEPS`] steps. With 0 nothing is trained: features are whitened
+    /// only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<usize>,
     /// Pairs of normal and defective view in a step.
     pub batch_size: usize,
     /// Step size of Adam.
     pub learning_rate: f64,
-    /// How the step size changes.
+    /// The course of the step size.
     pub schedule: Schedule,
     /// Inverse temperature s of the angular margin loss.
     pub scale: f64,
@@ -76,52 +78,45 @@ impl Default for MappingConfig {
 }
 
 impl MappingConfig {
-    /// Steps after which the training ends where no number of epochs is given, up to the end of an epoch.
+    /// Steps after which the training ends where no number of epochs is given, up to the end of an
+    /// epoch.
     pub const DEFAULT_STEPS: usize = 600;
 
     /// Epochs of the training on `n_images`, where the student takes `student_epochs`.
-    pub(crate) fn epochs_on(&self, n_images: usize, student_epochs: usize) -> usize {
+    pub(super) fn epochs_on(&self, n_images: usize, student_epochs: usize) -> usize {
         let steps_an_epoch = (n_images / self.batch_size).max(1);
         self.epochs.unwrap_or_else(|| student_epochs.min(Self::DEFAULT_STEPS.div_ceil(steps_an_epoch)))
     }
+}
 
-    pub(crate) fn check(&self, method: &'static str) -> Result<(), MethodError> {
-        let bad = |key, expected, actual: String| MethodError::ConfigValue { method, key, expected, actual };
-        if let Some(epochs) = self.epochs.filter(|&epochs| epochs > MAX_EPOCHS) {
-            return Err(bad("mapping.epochs", "from 0 to 1000000", epochs.to_string()));
-        }
-        if self.batch_size == 0 {
-            return Err(bad("mapping.batch_size", "at least 1", "0".into()));
-        }
-        self.network.check()?;
-        // Its constructor checks the synthesis; the textures do not matter to that.
-        Synthesizer::new(self.synthesis.clone(), Textures::Generated)?;
-        if !(0.0..=PI).contains(&self.margin) {
-            return Err(bad("mapping.margin", "in 0..=π", self.margin.to_string()));
-        }
-        for (key, value) in [("mapping.scale", self.scale), ("mapping.learning_rate", self.learning_rate)] {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(bad(key, "above 0", value.to_string()));
-            }
-        }
-        if !(self.keep >= 0.0 && self.keep.is_finite()) {
-            return Err(bad("mapping.keep", "0 or more", self.keep.to_string()));
-        }
-        if !(self.negative_share > 0.0 && self.negative_share < 1.0) {
-            let actual = self.negative_share.to_string();
-            return Err(bad("mapping.negative_share", "above 0 and below 1", actual));
-        }
-        if !(self.positive_share > 0.0 && self.positive_share <= self.negative_share) {
-            let expected = "above 0 and at most mapping.negative_share";
-            return Err(bad("mapping.positive_share", expected, self.positive_share.to_string()));
-        }
-        Ok(())
+impl Settings for MappingConfig {
+    const OPTIONAL: &'static [&'static str] = &["epochs"];
+
+    fn check(&self, check: &mut Check) {
+        let epochs = self.epochs.unwrap_or(0);
+        check.require("mapping.epochs", epochs <= MAX_EPOCHS, "from 0 to 1000000", epochs);
+        check.at_least_one("mapping.batch_size", self.batch_size);
+        check.part(self.network.check());
+        // The constructor of the synthesizer checks the synthesis; the textures do not matter to
+        // that.
+        check.part(Synthesizer::new(self.synthesis.clone(), Textures::Generated).map(drop));
+        check.require("mapping.margin", (0.0..=PI).contains(&self.margin), "in 0..=π", self.margin);
+        check.above_zero("mapping.scale", self.scale);
+        check.above_zero("mapping.learning_rate", self.learning_rate);
+        check.not_negative("mapping.keep", self.keep);
+        let (positive, negative) = (self.positive_share, self.negative_share);
+        let is_share = negative > 0.0 && negative < 1.0;
+        check.require("mapping.negative_share", is_share, "above 0 and below 1", negative);
+        let is_less = positive > 0.0 && positive <= negative;
+        let expected = "above 0 and at most mapping.negative_share";
+        check.require("mapping.positive_share", is_less, expected, positive);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::checked;
 
     #[test]
     fn epochs_not_given_are_the_students_up_to_the_default_number_of_steps() {
@@ -142,9 +137,9 @@ mod tests {
         let refused = |change: fn(&mut MappingConfig)| {
             let mut config = MappingConfig::default();
             change(&mut config);
-            config.check("m").is_err()
+            checked("m", &config).is_err()
         };
-        assert!(MappingConfig::default().check("m").is_ok());
+        assert!(checked("m", &MappingConfig::default()).is_ok());
         assert!(refused(|c| c.margin = 4.0));
         assert!(refused(|c| c.scale = 0.0));
         assert!(refused(|c| c.keep = -1.0));

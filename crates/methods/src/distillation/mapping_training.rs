@@ -1,14 +1,15 @@
-//! The training of FMAM: the feature mapping learns, from normal images and synthetic defects, to set defects apart and to
-//! leave normal features where they are.
+//! The training of FMAM: the feature mapping learns, from normal images and synthetic defects, to
+//! set defects apart and to leave normal features where they are.
 
 use candle_core::{Device, Tensor};
-use fmam_core::{CurvePoint, Mask, RgbImage, SampleSource, StageId};
+use fmam_core::{CurvePoint, Mask, RgbImage, SampleSource};
 use fmam_losses::{AngularMargin, PairMasks, keep};
 use fmam_models::{Backbone, FeatureMapping, FeatureMoments, FeaturePyramid, Params, to_batch};
 use fmam_synthesis::Synthesizer;
 
-use crate::distillation::mapping_config::MappingConfig;
-use crate::model_dir::Tensors;
+use super::config::FEATURE_MAPPING;
+use super::mapping_config::MappingConfig;
+use crate::checkpoint::Tensors;
 use crate::sample_features::spread_features;
 use crate::training::{OptimizerKind, TrainingConfig, sum_of_scales};
 use crate::{MethodError, RunContext};
@@ -16,31 +17,32 @@ use crate::{MethodError, RunContext};
 /// Training images from which the mean and covariance of features are taken, at most.
 const MOMENT_IMAGES: usize = 256;
 
-/// The training of the features.
-pub(crate) const FEATURE_MAPPING: StageId = StageId::new("feature-mapping");
-
 /// A training of features, with what it is given.
-pub(crate) struct MappingTraining<'a> {
-    pub(crate) config: &'a MappingConfig,
+pub(super) struct MappingTraining<'a> {
+    pub(super) config: &'a MappingConfig,
     /// Passes over the images; with 0 nothing is trained.
-    pub(crate) epochs: usize,
-    pub(crate) train: &'a dyn SampleSource,
-    pub(crate) run: &'a RunContext<'a>,
+    pub(super) epochs: usize,
+    pub(super) train: &'a dyn SampleSource,
+    pub(super) run: &'a RunContext<'a>,
 }
 
-/// What a training leaves: tensors, and the loss of each epoch.
-pub(crate) type Trained = (Tensors, Vec<CurvePoint>);
+/// The outcome of a training.
+pub(super) struct Trained {
+    pub(super) tensors: Tensors,
+    /// The loss of each epoch.
+    pub(super) curve: Vec<CurvePoint>,
+}
 
 impl MappingTraining<'_> {
     /// A mapping that whitens and does nothing else.
-    pub(crate) fn whitening(&self) -> Result<Tensors, MethodError> {
+    pub(super) fn whitening(&self) -> Result<Tensors, MethodError> {
         let params = self.params();
         self.measured(&params)?;
         Ok(params.tensors()?)
     }
 
     /// A mapping of the teacher's features, by both views of an image.
-    pub(crate) fn fit_target(&self) -> Result<Trained, MethodError> {
+    pub(super) fn fit_target(&self) -> Result<Trained, MethodError> {
         let (backbone, params) = (self.run.backbone.as_ref(), self.params());
         let mapping = self.measured(&params)?;
         let curve = self.train(&params, |images| {
@@ -48,12 +50,12 @@ impl MappingTraining<'_> {
             let mapped = mapping.adapt(&start)?;
             Contrast::of_views(&start, &mapped)
         })?;
-        Ok((params.tensors()?, curve))
+        Ok(Trained { tensors: params.tensors()?, curve })
     }
 
-    /// A mapping behind the teacher and a student, which has learnt what `whitening` gives: `student` makes it from images
-    /// and, where it needs them, their whitened features.
-    pub(crate) fn fit_behind_student(
+    /// A mapping behind the teacher and a student, which has learnt what `whitening` gives:
+    /// `student` makes it from images and, where it needs them, their whitened features.
+    pub(super) fn fit_behind_student(
         &self,
         whitening: &FeatureMapping,
         student: impl Fn(&Tensor, &FeaturePyramid) -> Result<FeaturePyramid, MethodError> + Send + Sync,
@@ -69,16 +71,17 @@ impl MappingTraining<'_> {
             let mapped = mapping.adapt(&both)?;
             Contrast::of_networks(&start, &mapped)
         })?;
-        Ok((params.tensors()?, curve))
+        Ok(Trained { tensors: params.tensors()?, curve })
     }
 
-    /// The last block of the backbone, by both views of an image; gives the tensors of the whole backbone.
-    pub(crate) fn fit_last_block(&self) -> Result<Trained, MethodError> {
+    /// The last block of the backbone, by both views of an image; gives the tensors of the whole
+    /// backbone.
+    pub(super) fn fit_last_block(&self) -> Result<Trained, MethodError> {
         let (network, params) = self.run.backbone.with_trainable_last_block(&self.run.device)?;
         let curve = self.train(&params, |images| {
             Contrast::of_views(&self.run.backbone.features(images)?, &network.forward(images)?)
         })?;
-        Ok((params.tensors()?, curve))
+        Ok(Trained { tensors: params.tensors()?, curve })
     }
 
     fn params(&self) -> Params {
@@ -99,7 +102,8 @@ impl MappingTraining<'_> {
         Ok(mapping)
     }
 
-    /// Trains `params` by what `contrast` makes of the images of a batch: all normal views, then all defective ones.
+    /// Trains `params` by what `contrast` makes of the images of a batch: all normal views, then
+    /// all defective ones.
     fn train(
         &self,
         params: &Params,
@@ -153,7 +157,7 @@ impl MappingTraining<'_> {
 }
 
 impl MappingConfig {
-    /// Which positions of the views that `masks` belong to are pairs, at one scale.
+    /// The pairs among the positions of the views that `masks` belong to, at one scale.
     fn pair_masks(
         &self,
         masks: &[DefectMasks],
@@ -174,31 +178,34 @@ impl MappingConfig {
     }
 }
 
-/// What the loss sees at one scale of a batch of n normal and then n defective views; all `[_, C, H, W]`.
+/// The input of the loss at one scale of a batch of n normal and then n defective views; all `[_,
+/// C, H, W]`.
 struct Contrast {
     /// Features of the last views: of the n defective ones or of all 2n.
     compared: Tensor,
-    /// What they should equal where the image is normal, and nowhere else.
+    /// The features that `compared` should equal where the image is normal, and nowhere else.
     reference: Tensor,
     /// Adapted features of the n normal views.
     normal: Tensor,
-    /// Where those started.
+    /// The same features before adaptation.
     start: Tensor,
 }
 
 impl Contrast {
-    /// The defective views against the normal ones: `start` and `adapted` hold features of all 2n views.
+    /// The defective views against the normal ones: `start` and `adapted` hold features of all 2n
+    /// views.
     fn of_views(start: &FeaturePyramid, adapted: &FeaturePyramid) -> Result<Vec<Self>, MethodError> {
         Self::new(start, adapted, |n| ((n, n), (0, n)))
     }
 
-    /// The teacher against the student: `start` holds the teacher's features of all 2n views, `adapted` the teacher's and
-    /// then the student's.
+    /// The teacher against the student: `start` holds the teacher's features of all 2n views,
+    /// `adapted` the teacher's and then the student's.
     fn of_networks(start: &FeaturePyramid, adapted: &FeaturePyramid) -> Result<Vec<Self>, MethodError> {
         Self::new(start, adapted, |n| ((0, 2 * n), (2 * n, 2 * n)))
     }
 
-    /// `ranges` gives, from n, the start and length of what is compared and of its reference in `adapted`.
+    /// `ranges` gives, from n, the start and length of what is compared and of its reference in
+    /// `adapted`.
     fn new(
         start: &FeaturePyramid,
         adapted: &FeaturePyramid,
@@ -218,7 +225,7 @@ impl Contrast {
     }
 }
 
-/// Where a view has a synthetic defect, and where that shows.
+/// The synthetic defect of a view, and its visible part.
 struct DefectMasks {
     whole: Mask,
     visible: Mask,
@@ -273,7 +280,8 @@ mod tests {
     fn masked_positions_are_no_positives_and_visible_ones_are_negatives() {
         let size = ImageSize::new(4, 4);
         let columns = |n: usize| Mask::from_fn(size, |_, x| x < n);
-        // Four cells of 2 by 2 pixels: the left two are masked, of the right two a corner; only the upper left shows.
+        // Four cells of 2 by 2 pixels: the left two are masked, of the right two a corner; only the
+        // upper left shows.
         let defect = DefectMasks {
             whole: Mask::from_fn(size, |y, x| x < 2 || (y == 0 && x == 2)),
             visible: Mask::from_fn(size, |y, x| x < 2 && y < 2),

@@ -1,5 +1,5 @@
-//! A subset of vectors that lies close to all of them: the greedy solution of the k-centre problem (Gonzalez 1985; Sener and
-//! Savarese 2018), as PatchCore thins its memory.
+//! A subset of vectors that lies close to all of them: the greedy solution of the k-centre problem
+//! (Gonzalez 1985; Sener and Savarese 2018), as PatchCore thins its memory.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -14,13 +14,15 @@ const PARALLEL: usize = 4096;
 /// Candidates that are brought up to date at once, at most.
 const MAX_BLOCK: usize = 1024;
 
-/// Picks `count` of `rows` of `width` values: `start` first, then again and again the one whose distance to those picked is
-/// largest, the earliest of several. `tick` is told how many are picked, and stops the search by an error.
+/// Picks `count` of `rows` of `width` values: `start` first, then again and again the one whose
+/// distance to those picked is largest, the earliest of several. `tick` is told how many are
+/// picked, and stops the search by an error.
 ///
-/// Exact, yet most distances are never computed. The distance of a vector to those picked only falls, so what it was a while
-/// ago is a bound, and only vectors whose bound is above the largest true distance are brought up to date: one in a dense
-/// region is soon nearer than any that will be picked, and is never looked at again. A single distance is given up as soon
-/// as its first coordinates alone exceed the bound, so let those be the ones that differ most.
+/// Exact, yet most distances are never computed. The distance of a vector to those picked only
+/// falls, so what it was a while ago is a bound, and only vectors whose bound is above the largest
+/// true distance are brought up to date: one in a dense region is soon nearer than any that will be
+/// picked, and is never looked at again. A single distance is given up as soon as its first
+/// coordinates alone exceed the bound, so let those be the ones that differ most.
 pub(crate) fn greedy_k_centres<E>(
     rows: &[f32],
     width: usize,
@@ -69,8 +71,8 @@ pub(crate) fn greedy_k_centres<E>(
     Ok(picked)
 }
 
-/// A vector with its squared distance to the nearest of the first `seen` centres, a bound for that to all centres. The
-/// greatest is the farthest, the earliest of several.
+/// A vector with its squared distance to the nearest of the first `seen` centres, a bound for that
+/// to all centres. The greatest is the farthest, the earliest of several.
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     squared: f32,
@@ -79,7 +81,8 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// Brings the distance of this candidate, whose values are `row`, up to date with all `centres`.
+    /// Brings the distance of this candidate, whose values are `row`, up to date with all
+    /// `centres`.
     fn see(&mut self, row: &[f32], centres: &[f32]) {
         let width = row.len();
         self.squared = nearer(row, &centres[self.seen * width..], self.squared);

@@ -1,4 +1,5 @@
-//! Squared Euclidean distances of feature vectors, without cancellation and to the same bits on any machine.
+//! Squared Euclidean distances of feature vectors, without cancellation and to the same bits on any
+//! machine.
 
 use crate::MethodError;
 
@@ -21,7 +22,8 @@ impl Nearest {
     pub(crate) const NONE: Self = Self { squared: f32::INFINITY, row: usize::MAX };
 
     /// # Errors
-    /// [`MethodError::UndefinedFeatures`] when nothing was near: squares of the features are too large for numbers.
+    /// [`MethodError::UndefinedFeatures`] when nothing was near: squares of the features are too
+    /// large for numbers.
     pub(crate) fn check(all: &[Self]) -> Result<(), MethodError> {
         let is_known = all.iter().all(|nearest| nearest.squared.is_finite());
         if is_known { Ok(()) } else { Err(MethodError::UndefinedFeatures) }
@@ -33,13 +35,14 @@ pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
     nearer(a, b, f32::INFINITY)
 }
 
-/// The squared distance of `query` to the nearest of `rows`, where that is below `limit`; else `limit`. A distance is given up
-/// as soon as the first values alone exceed it.
+/// The squared distance of `query` to the nearest of `rows`, where that is below `limit`; else
+/// `limit`. A distance is given up as soon as the first values alone exceed it.
 pub(crate) fn nearer(query: &[f32], rows: &[f32], limit: f32) -> f32 {
     pulp::Arch::new().dispatch(Nearer { query, rows, limit })
 }
 
-/// What [`nearer`] computes. A closure would not do: what is not inlined into the dispatch is compiled for any machine.
+/// The computation of [`nearer`]. A closure would not do: code that is not inlined into the
+/// dispatch is compiled for any machine.
 struct Nearer<'a> {
     query: &'a [f32],
     rows: &'a [f32],
@@ -71,7 +74,7 @@ pub(crate) fn below(a: &[f32], b: &[f32], limit: f32) -> f32 {
                 lanes[lane] += difference * difference;
             }
         }
-        // It never falls.
+        // The partial sum only grows, so stop here.
         if sum_of_lanes(lanes) >= limit {
             return limit;
         }
@@ -94,8 +97,8 @@ fn sum_of_lanes(mut lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
-/// The `count` of `rows` that are nearest to `query`, nearest first, with their squared distances; the earlier of two that
-/// are equally near.
+/// The `count` of `rows` that are nearest to `query`, nearest first, with their squared distances;
+/// the earlier of two that are equally near.
 pub(crate) fn nearest_rows(rows: &[f32], query: &[f32], count: usize) -> Vec<Nearest> {
     let distance = |(row, values)| Nearest { squared: squared_distance(query, values), row };
     let mut all: Vec<Nearest> = rows.chunks_exact(query.len()).enumerate().map(distance).collect();

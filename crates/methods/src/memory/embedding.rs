@@ -1,5 +1,5 @@
-//! One feature vector for each position of an image, from all scales of a pyramid: what the methods compare that keep or
-//! model normal features instead of training a network.
+//! One feature vector for each position of an image, from all scales of a pyramid: what the methods
+//! compare that keep or model normal features instead of training a network.
 
 use candle_core::Tensor;
 use fmam_core::ImageSize;
@@ -7,7 +7,7 @@ use fmam_models::{FeaturePyramid, ModelError};
 
 use crate::MethodError;
 
-/// How the coarser scales come to the grid of the finest.
+/// The way of the coarser scales to the grid of the finest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Alignment {
     /// Each value repeated.
@@ -26,8 +26,8 @@ pub(crate) struct PatchEmbedding {
 }
 
 impl PatchEmbedding {
-    /// The channels of all scales of a pyramid of one image, finest scale first, on the finest scale's grid; only those in
-    /// `selection`, in its order, where there is one.
+    /// The channels of all scales of a pyramid of one image, finest scale first, on the finest
+    /// scale's grid; only those in `selection`, in its order, where there is one.
     pub(crate) fn new(
         features: &FeaturePyramid,
         alignment: Alignment,
@@ -44,7 +44,7 @@ impl PatchEmbedding {
             };
             scales.push(Rows::new(&scale)?);
         }
-        // Where each channel of the result stands: scale and channel there.
+        // The place of each channel of the result: its scale, and its number there.
         let all = scales.iter().enumerate().flat_map(|(k, rows)| (0..rows.n_channels).map(move |c| (k, c)));
         let all: Vec<(usize, usize)> = all.collect();
         let chosen = match selection {
@@ -72,7 +72,8 @@ impl PatchEmbedding {
     }
 }
 
-/// Each value of a scale `[1, C, H, W]` replaced by the mean over the 3 by 3 positions around it, as far as there are any.
+/// Each value of a scale `[1, C, H, W]` replaced by the mean over the 3 by 3 positions around it,
+/// as far as there are any.
 pub(crate) fn neighbourhood_mean(scale: &Tensor) -> Result<Tensor, MethodError> {
     let Rows { height, width, n_channels, values } = Rows::new(scale)?;
     let mut means = vec![0.0_f32; values.len()];

@@ -1,4 +1,5 @@
-//! Features of a few images and what NumPy and SciPy made of them: `tests/reference/memory/memory.json`.
+//! Features of a few images and what NumPy and SciPy made of them:
+//! `tests/reference/memory/memory.json`.
 
 use candle_core::{Device, Tensor};
 use fmam_core::ImageSize;
@@ -6,7 +7,7 @@ use fmam_models::FeaturePyramid;
 use serde::Deserialize;
 
 use crate::Prediction;
-use crate::feature_detector::NormalFeatures;
+use crate::feature_scorer::NormalFeatures;
 
 #[derive(Deserialize)]
 pub(crate) struct Array {

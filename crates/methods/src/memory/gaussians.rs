@@ -1,5 +1,5 @@
-//! A Gaussian at each position: mean and covariance of normal feature vectors, gathered in one pass, and the Mahalanobis
-//! distance to them.
+//! A Gaussian at each position: mean and covariance of normal feature vectors, gathered in one
+//! pass, and the Mahalanobis distance to them.
 
 use candle_core::{Device, Tensor};
 use faer::{Mat, Side};
@@ -8,16 +8,17 @@ use fmam_models::ModelError;
 use rayon::prelude::*;
 
 use crate::MethodError;
+use crate::checkpoint::{Checkpoint, Tensors};
 use crate::memory::embedding::PatchEmbedding;
-use crate::model_dir::{Tensors, saved_tensor};
 
 /// Entries of a triangle of `d` rows, with its diagonal.
 const fn triangle(d: usize) -> usize {
     d * (d + 1) / 2
 }
 
-/// Sums over normal images at each position, in f64: memory does not grow with the number of images. They are taken about
-/// the first image's features, so that a mean which is large beside the deviation costs no digits.
+/// Sums over normal images at each position, in f64: memory does not grow with the number of
+/// images. They are taken about the first image's features, so that a mean which is large beside
+/// the deviation costs no digits.
 #[derive(Default)]
 pub(crate) struct PositionMoments {
     grid: Option<ImageSize>,
@@ -30,8 +31,8 @@ pub(crate) struct PositionMoments {
 }
 
 impl PositionMoments {
-    /// Takes in images, all of one grid and number of channels. More at once is quicker: the sums are read and written once
-    /// a call.
+    /// Takes in images, all of one grid and number of channels. More at once is quicker: the sums
+    /// are read and written once a call.
     pub(crate) fn add(&mut self, images: &[PatchEmbedding]) {
         let Some(first) = images.first() else { return };
         let d = first.n_channels;
@@ -63,7 +64,8 @@ impl PositionMoments {
     /// The Gaussians: covariance of the sample (over n - 1), `ridge` added to each variance.
     ///
     /// # Errors
-    /// [`MethodError::NoTrainingImages`] before any image, [`ModelError::Covariance`] for features that are not finite.
+    /// [`MethodError::NoTrainingImages`] before any image, [`ModelError::Covariance`] for features
+    /// that are not finite.
     pub(crate) fn gaussians(&self, ridge: f64) -> Result<PositionGaussians, MethodError> {
         let (Some(grid), d, n) = (self.grid, self.n_channels, self.count) else {
             return Err(MethodError::NoTrainingImages);
@@ -95,8 +97,8 @@ impl PositionMoments {
     }
 }
 
-/// Adds rows of `d` deviations to their sums and the lower triangle of their products. A closure would not do: what is not
-/// inlined into the dispatch is compiled for any machine.
+/// Adds rows of `d` deviations to their sums and the lower triangle of their products. A closure
+/// would not do: what is not inlined into the dispatch is compiled for any machine.
 struct Accumulate<'a> {
     rows: &'a [f64],
     d: usize,
@@ -180,7 +182,7 @@ impl PositionGaussians {
         self.grid
     }
 
-    /// What [`PositionGaussians::from_tensors`] reads.
+    /// The tensors that [`PositionGaussians::read`] takes.
     pub(crate) fn tensors(&self) -> Result<Tensors, MethodError> {
         let ImageSize { height, width } = self.grid;
         let tensor = |values: &[f32], size| Tensor::from_slice(values, (height, width, size), &Device::Cpu);
@@ -191,23 +193,20 @@ impl PositionGaussians {
         .into())
     }
 
-    /// Reads what was saved with `n_channels` channels; `origin` names the file in errors.
-    pub(crate) fn from_tensors(
-        tensors: &Tensors,
-        n_channels: usize,
-        origin: &str,
-    ) -> Result<Self, MethodError> {
-        let mean = saved_tensor(tensors, "mean", &[None, None, Some(n_channels)], origin)?;
+    /// The saved Gaussians of `n_channels` channels.
+    pub(crate) fn read(saved: &Checkpoint, n_channels: usize) -> Result<Self, MethodError> {
+        let mean = saved.tensor("mean", &[None, None, Some(n_channels)])?;
         let (height, width, _) = mean.dims3()?;
         let shape = [Some(height), Some(width), Some(triangle(n_channels))];
-        let factor = saved_tensor(tensors, "factor", &shape, origin)?;
+        let factor = saved.tensor("factor", &shape)?;
         let (means, factors) = (mean.flatten_all()?.to_vec1()?, factor.flatten_all()?.to_vec1()?);
         let grid = ImageSize::new(height, width);
         Ok(Self { grid, n_channels, means, factors })
     }
 }
 
-/// Length of the solution of `L y = x` for a lower triangle `L`, column by column. `x` is overwritten by `y`.
+/// Length of the solution of `L y = x` for a lower triangle `L`, column by column. `x` is
+/// overwritten by `y`.
 struct SolvedNorm<'a> {
     lower: &'a [f32],
     x: &'a mut [f32],

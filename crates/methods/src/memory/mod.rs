@@ -1,9 +1,9 @@
 //! Methods that keep or model the features of normal images and train no network.
 //!
-//! One file a method: [`teacher`] (the mean feature), [`padim`] (a Gaussian at each position), [`spade`]
-//! (the nearest training images), [`patchcore`] (a coreset of patches). Their parts: [`embedding`]
-//! (feature vectors from a pyramid), [`gaussians`], [`nearest`] and [`distance`] (exact neighbours),
-//! [`coreset`].
+//! One file a method: [`teacher`] (the mean feature), [`padim`] (a Gaussian at each position),
+//! [`spade`] (the nearest training images), [`patchcore`] (a coreset of patches). Their parts:
+//! [`embedding`] (feature vectors from a pyramid), [`training_images`] (the pass over them),
+//! [`gaussians`], [`nearest`] and [`distance`] (exact neighbours), [`coreset`].
 
 mod coreset;
 mod distance;
@@ -16,6 +16,7 @@ pub(crate) mod padim;
 pub(crate) mod patchcore;
 pub(crate) mod spade;
 pub(crate) mod teacher;
+mod training_images;
 
 pub use padim::PadimConfig;
 pub use patchcore::PatchCoreConfig;

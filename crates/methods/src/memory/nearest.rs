@@ -1,8 +1,9 @@
 //! Exact nearest neighbours among many feature vectors.
 //!
-//! Vectors are turned into a basis whose first coordinates differ most. The distance over those few is a bound from below
-//! for the whole distance, comes from one matrix product, and rules nearly every candidate out; the whole distance is
-//! computed, by differences and so without cancellation, for the rest.
+//! Vectors are turned into a basis whose first coordinates differ most. The distance over those few
+//! is a bound from below for the whole distance, comes from one matrix product, and rules nearly
+//! every candidate out; the whole distance is computed, by differences and so without cancellation,
+//! for the rest.
 
 use candle_core::{Device, Tensor};
 use faer::linalg::matmul::matmul;
@@ -11,8 +12,8 @@ use fmam_models::{FeatureMoments, FeaturePyramid};
 use rayon::prelude::*;
 
 use crate::MethodError;
+use crate::checkpoint::{Checkpoint, Tensors};
 use crate::memory::distance::{LANES, Nearest, below};
-use crate::model_dir::{Tensors, saved_tensor};
 
 /// Share of the variance that the first coordinates hold.
 const HEAD_VARIANCE: f64 = 0.85;
@@ -84,8 +85,8 @@ impl Basis {
         Rotated { values, heads }
     }
 
-    /// Sets `best` to the nearest of `candidates` wherever that is nearer than what stands there. `first_row` is the number
-    /// of the first candidate.
+    /// Sets `best` to the nearest of `candidates` wherever that is nearer than what stands there.
+    /// `first_row` is the number of the first candidate.
     pub(crate) fn improve(
         &self,
         queries: &Rotated,
@@ -114,8 +115,8 @@ impl Basis {
         let (width, head, n) = (self.width(), self.head, query_heads.len());
         let arch = pulp::Arch::new();
         products.resize(n * CANDIDATE_BLOCK, 0.0);
-        // What a product of this many terms, and the distance that it is compared with, may be off by rounding, relative to
-        // the squared lengths: the bound errs on the near side.
+        // The rounding error of a product of this many terms and of the distance that it is compared
+        // with, relative to the squared lengths: the bound errs on the near side.
         let slack = 1.0 - 2.0 * (head + width / LANES + 2 * LANES) as f32 * f32::EPSILON;
         let query_matrix = MatRef::from_row_major_slice_with_stride(queries, n, head, width);
         let blocks = candidates.values.chunks(CANDIDATE_BLOCK * width);
@@ -151,7 +152,7 @@ impl Basis {
 }
 
 impl Basis {
-    /// What [`Basis::from_tensors`] reads.
+    /// The tensors that [`Basis::read`] takes.
     pub(crate) fn tensors(&self) -> Result<Tensors, MethodError> {
         let (width, device) = (self.width(), &Device::Cpu);
         let axes: Vec<f32> = (0..width * width).map(|at| self.axes[(at / width, at % width)]).collect();
@@ -163,11 +164,11 @@ impl Basis {
         .into())
     }
 
-    /// Reads a saved basis for vectors of `width` values; `origin` names the file in errors.
-    pub(crate) fn from_tensors(tensors: &Tensors, width: usize, origin: &str) -> Result<Self, MethodError> {
-        let mean = saved_tensor(tensors, "basis.mean", &[Some(width)], origin)?.to_vec1()?;
-        let axes = saved_tensor(tensors, "basis.axes", &[Some(width); 2], origin)?.to_vec2::<f32>()?;
-        let head = saved_tensor(tensors, "basis.head", &[Some(1)], origin)?.to_vec1::<u32>()?[0];
+    /// The saved basis for vectors of `width` values.
+    pub(crate) fn read(saved: &Checkpoint, width: usize) -> Result<Self, MethodError> {
+        let mean = saved.tensor("basis.mean", &[Some(width)])?.to_vec1()?;
+        let axes = saved.tensor("basis.axes", &[Some(width); 2])?.to_vec2::<f32>()?;
+        let head = saved.tensor("basis.head", &[Some(1)])?.to_vec1::<u32>()?[0];
         let axes = Mat::from_fn(width, width, |i, j| axes[i][j]);
         Ok(Self { mean, axes, head: (head as usize).clamp(1, width) })
     }
@@ -213,8 +214,8 @@ struct Improve<'a> {
     query: &'a [f32],
     query_head: f32,
     slack: f32,
-    /// -2 times the products of the first coordinates; made to the bounds from below of the squared distances less
-    /// `query_head`.
+    /// -2 times the products of the first coordinates; overwritten in place with lower bounds of the
+    /// squared distances, minus `query_head`.
     bounds: &'a mut [f32],
     best: &'a mut Nearest,
 }

@@ -1,22 +1,21 @@
-//! PaDiM: a Gaussian of the features at each position of normal images; the anomaly map is the Mahalanobis distance to it
-//! (Defard et al. 2020, arXiv:2011.08785).
-
-use std::path::Path;
+//! PaDiM: a Gaussian of the features at each position of normal images; the anomaly map is the
+//! Mahalanobis distance to it (Defard et al. 2020, arXiv:2011.08785).
 
 use candle_core::{Device, Tensor};
 use fmam_core::{ImageSize, Needs, Plan, SampleSource, Seed};
-use fmam_models::{Backbone, FeaturePyramid, LoadedBackbone, ModelError};
+use fmam_models::{Backbone, FeaturePyramid, LoadedBackbone};
 use rand::seq::index;
 use serde::{Deserialize, Serialize};
 
 use crate::MethodEntry;
-use crate::feature_detector::{FeatureDetector, NormalFeatures, SavedDetector, each_training_image};
+use crate::checkpoint::Tensors;
+use crate::feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatures};
 use crate::memory::embedding::{Alignment, PatchEmbedding};
 use crate::memory::gaussians::{PositionGaussians, PositionMoments};
-use crate::model_dir::{Tensors, saved_tensor};
-use crate::scoring::{check_blur, grid_map};
-use crate::settings::{parse_settings, settings_value};
-use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext};
+use crate::memory::training_images::each_training_image;
+use crate::scoring::grid_map;
+use crate::settings::{Check, Settings, out_of_range, settings_value};
+use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext, SavedModel, Scorer};
 
 const NAME: &str = "padim";
 
@@ -24,25 +23,30 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     name: NAME,
     summary: "a Gaussian of the backbone's features at each position",
     paper: "Defard et al. 2020, arXiv:2011.08785",
+    in_table1: true,
+    is_yardstick: false,
     is_seeded: true,
-    build: |table| Ok(Box::new(Padim { config: configure(table)? })),
+    trial: "channels = 20",
+    build: |table| Ok(Box::new(Padim { config: PadimConfig::read(NAME, table)? })),
     load,
 };
 
-/// Configuration of PaDiM. Deviations from the original: the whole image instead of its centre (`centre_crop`), one
-/// number of channels for every backbone, and a seed for their choice.
+/// Configuration of PaDiM. Deviations from the original: the whole image instead of its centre
+/// (`centre_crop`), one number of channels for every backbone, and a seed for their choice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PadimConfig {
-    /// Channels of all scales together that are drawn at random; all where the backbone has no more. The original takes
-    /// 100 with ResNet-18 and 550 with WideResNet-50-2. Memory grows with the square.
+    /// Channels of all scales together that are drawn at random; all where the backbone has no
+    /// more. The original takes 100 with ResNet-18 and 550 with WideResNet-50-2. Memory grows with
+    /// the square.
     pub channels: usize,
-    /// What is added to each variance.
+    /// A number added to each variance.
     pub regularization: f64,
     /// Standard deviation of the Gaussian blur in pixels of a 256-pixel image.
     pub blur_sigma: f64,
-    /// Side in pixels of the centre that is looked at, a multiple of the backbone's coarsest stride; the original cuts 224
-    /// from 256. Pixels around it get the lowest score of the centre, and count in pixel figures. 0 for the whole image.
+    /// Side in pixels of the centre that is looked at, a multiple of the backbone's coarsest
+    /// stride; the original cuts 224 from 256. Pixels around it get the lowest score of the centre,
+    /// and count in pixel figures. 0 for the whole image.
     pub centre_crop: usize,
 }
 
@@ -52,50 +56,40 @@ impl Default for PadimConfig {
     }
 }
 
-fn configure(table: toml::Table) -> Result<PadimConfig, MethodError> {
-    let config = parse_settings(NAME, &PadimConfig::default(), &[], table)?;
-    let bad =
-        |key, expected, actual: String| MethodError::ConfigValue { method: NAME, key, expected, actual };
-    if config.channels == 0 {
-        return Err(bad("channels", "at least 1", "0".into()));
+impl Settings for PadimConfig {
+    fn check(&self, check: &mut Check) {
+        check.at_least_one("channels", self.channels);
+        check.above_zero("regularization", self.regularization);
+        check.blur("blur_sigma", self.blur_sigma);
     }
-    if !(config.regularization > 0.0 && config.regularization.is_finite()) {
-        return Err(bad("regularization", "above 0", config.regularization.to_string()));
-    }
-    check_blur(NAME, "blur_sigma", config.blur_sigma)?;
-    Ok(config)
 }
 
-struct Padim {
-    config: PadimConfig,
-}
-
-impl Padim {
+impl PadimConfig {
     /// The centre to look at in images of `size`.
     fn crop(&self, size: ImageSize, backbone: &LoadedBackbone) -> Result<Option<ImageSize>, MethodError> {
-        let side = self.config.centre_crop;
+        let side = self.centre_crop;
         let stride = backbone.strides().iter().copied().max().unwrap_or(1);
         if side == 0 {
             return Ok(None);
         }
         if side > size.height.min(size.width) || !side.is_multiple_of(stride) {
-            return Err(MethodError::ConfigValue {
-                method: NAME,
-                key: "centre_crop",
-                expected: "0, or a multiple of the backbone's coarsest stride that fits into the image",
-                actual: side.to_string(),
-            });
+            let expected = "0, or a multiple of the backbone's coarsest stride that fits into the image";
+            return Err(out_of_range(NAME, "centre_crop", expected, side));
         }
         Ok(Some(ImageSize::square(side)))
     }
 }
 
-/// Which of the backbone's channels are looked at, in rising order.
+/// The channels of the backbone that are looked at, in rising order.
 fn draw_channels(backbone: &LoadedBackbone, count: usize, seed: Seed) -> Vec<usize> {
     let total = backbone.channels().iter().sum();
     let mut channels = index::sample(&mut seed.derive("channels").rng(), total, count.min(total)).into_vec();
     channels.sort_unstable();
     channels
+}
+
+struct Padim {
+    config: PadimConfig,
 }
 
 impl Method for Padim {
@@ -104,21 +98,22 @@ impl Method for Padim {
     }
 
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
-        let crop = self.crop(run.image_size, &run.backbone)?;
+        let crop = self.config.crop(run.image_size, &run.backbone)?;
+        let extractor = FeatureExtractor { crop, ..FeatureExtractor::of_run(run) };
         let channels = draw_channels(&run.backbone, self.config.channels, run.seed);
         let mut moments = PositionMoments::default();
         let all: Vec<usize> = (0..train.len()).collect();
         let embed =
             |features: &FeaturePyramid| PatchEmbedding::new(features, Alignment::Nearest, Some(&channels));
-        each_training_image(train, run, &all, crop, embed, |images| {
+        each_training_image(train, run, &all, &extractor, embed, |images| {
             moments.add(&images);
             Ok(())
         })?;
         let gaussians = moments.gaussians(self.config.regularization)?;
         let blur_sigma = self.config.blur_sigma;
         let normal = Gaussians { channels, gaussians, blur_sigma };
-        let detector = FeatureDetector::fitted(NAME, &self.config, run, crop, normal);
-        Ok(Fitted { detector, curve: Vec::new() })
+        let scorer = FeatureScorer { extractor, normal };
+        Ok(Fitted { detector: Detector::fitted(NAME, &self.config, run, scorer)?, curve: Vec::new() })
     }
 }
 
@@ -144,26 +139,21 @@ impl NormalFeatures for Gaussians {
     }
 }
 
-fn load(dir: &Path, device: &Device) -> Result<Box<dyn Detector>, MethodError> {
-    let saved = SavedDetector::read(dir, device)?;
-    let method = Padim { config: configure(saved.model.config.clone())? };
-    let crop = method.crop(saved.model.image_size, &saved.backbone)?;
-    let drawn = saved_tensor(&saved.normal, "channels", &[None], &saved.origin)?.to_vec1::<u32>()?;
+fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
+    let config = saved.settings(NAME, &PadimConfig::default())?;
+    let mut extractor = FeatureExtractor::of_saved(saved)?;
+    extractor.crop = config.crop(saved.card.image_size, &extractor.backbone)?;
+    let normal = saved.network(NORMAL)?;
+    let drawn = normal.tensor("channels", &[None])?.to_vec1::<u32>()?;
     let channels: Vec<usize> = drawn.into_iter().map(|channel| channel as usize).collect();
-    let total = saved.backbone.channels().iter().sum();
+    let total = extractor.backbone.channels().iter().sum();
     if channels.is_empty() || channels.iter().any(|&channel| channel >= total) {
-        let (expected, actual) = (vec![total], vec![channels.iter().copied().max().unwrap_or(0)]);
-        return Err(ModelError::MisshapenKey {
-            origin: saved.origin,
-            key: "channels".to_owned(),
-            expected,
-            actual,
-        }
-        .into());
+        let largest = channels.iter().copied().max().unwrap_or(0);
+        return Err(normal.misshapen("channels", vec![total], vec![largest]));
     }
-    let gaussians = PositionGaussians::from_tensors(&saved.normal, channels.len(), &saved.origin)?;
-    let normal = Gaussians { channels, gaussians, blur_sigma: method.config.blur_sigma };
-    Ok(saved.detector(NAME, crop, normal, device))
+    let gaussians = PositionGaussians::read(&normal, channels.len())?;
+    let normal = Gaussians { channels, gaussians, blur_sigma: config.blur_sigma };
+    Ok(Box::new(FeatureScorer { extractor, normal }))
 }
 
 #[cfg(test)]
@@ -200,7 +190,7 @@ mod tests {
 
     #[test]
     fn bad_settings_are_refused() {
-        let refused = |text: &str| configure(toml::from_str(text).unwrap()).is_err();
+        let refused = |text: &str| PadimConfig::read(NAME, toml::from_str(text).unwrap()).is_err();
         for text in ["channels = 0", "regularization = 0.0", "blur_sigma = -1.0", "centre_crop = -1"] {
             assert!(refused(text), "{text}");
         }

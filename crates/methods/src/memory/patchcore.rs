@@ -1,7 +1,6 @@
-//! PatchCore: a memory of normal patch features, thinned to a coreset; the anomaly map is the distance to the nearest of them
-//! (Roth et al., CVPR 2022, arXiv:2106.08265). Not among the paper's methods, but what is compared with today.
-
-use std::path::Path;
+//! PatchCore: a memory of normal patch features, thinned to a coreset; the anomaly map is the
+//! distance to the nearest of them (Roth et al., CVPR 2022, arXiv:2106.08265). Not among the
+//! paper's methods, but what is compared with today.
 
 use candle_core::{Device, Tensor};
 use faer::MatRef;
@@ -12,16 +11,17 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::MethodEntry;
-use crate::feature_detector::{FeatureDetector, NormalFeatures, SavedDetector, each_training_image};
+use crate::checkpoint::Tensors;
+use crate::feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatures};
 use crate::memory::coreset::greedy_k_centres;
 use crate::memory::distance::{Nearest, nearest_rows, squared_distance};
 use crate::memory::embedding::{Alignment, PatchEmbedding, neighbourhood_mean};
 use crate::memory::nearest::{Basis, Rotated, mapped};
-use crate::model_dir::{Tensors, saved_tensor};
-use crate::sample_features::{spread, within_memory};
-use crate::scoring::{check_blur, grid_map};
-use crate::settings::{parse_settings, settings_value};
-use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext};
+use crate::memory::training_images::{MemoryLimit, each_training_image};
+use crate::sample_features::spread;
+use crate::scoring::grid_map;
+use crate::settings::{Check, Settings, out_of_range, settings_value};
+use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext, SavedModel, Scorer};
 
 const NAME: &str = "patchcore";
 
@@ -35,27 +35,32 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     name: NAME,
     summary: "distance to a coreset of normal patch features",
     paper: "Roth et al., CVPR 2022, arXiv:2106.08265",
+    in_table1: false,
+    is_yardstick: false,
     is_seeded: true,
-    build: |table| Ok(Box::new(PatchCore { config: configure(table)? })),
+    trial: "",
+    build: |table| Ok(Box::new(PatchCore { config: PatchCoreConfig::read(NAME, table)? })),
     load,
 };
 
-/// Configuration of PatchCore. Deviations from the original: the channels of both scales as they are instead of their
-/// adaptive averages, 1 % of the patches instead of 10 % (the original reports both), neighbourhoods at the border hold
-/// only positions that exist.
+/// Configuration of PatchCore. Deviations from the original: the channels of both scales as they
+/// are instead of their adaptive averages, 1 % of the patches instead of 10 % (the original reports
+/// both), neighbourhoods at the border hold only positions that exist.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PatchCoreConfig {
     /// Share of the training patches that is kept.
     pub coreset_ratio: f64,
-    /// Memory for the patches, and for the same in the space of the choice, until the coreset is chosen. Where they do not fit,
-    /// those of as many images as do are taken, evenly spread.
+    /// Memory for the patches, and for the same in the space of the choice, until the coreset is
+    /// chosen. Where they do not fit, those of as many images as do are taken, evenly spread.
     pub gallery_bytes: u64,
-    /// Dimensions of the random projection in which the coreset is chosen; 0 for none, as where patches have no more.
+    /// Dimensions of the random projection in which the coreset is chosen; 0 for none, as where
+    /// patches have no more.
     pub projection: usize,
     /// Kept patches around the nearest one that weigh the image score; 0 for no weight.
     pub neighbours: usize,
-    /// The finest of the backbone's scales that is looked at, 0 for all; the original leaves out the finest of three.
+    /// The finest of the backbone's scales that is looked at, 0 for all; the original leaves out
+    /// the finest of three.
     pub first_scale: usize,
     /// Standard deviation of the Gaussian blur in pixels of a 256-pixel image.
     pub blur_sigma: f64,
@@ -74,14 +79,12 @@ impl Default for PatchCoreConfig {
     }
 }
 
-fn configure(table: toml::Table) -> Result<PatchCoreConfig, MethodError> {
-    let config = parse_settings(NAME, &PatchCoreConfig::default(), &[], table)?;
-    if !(config.coreset_ratio > 0.0 && config.coreset_ratio <= 1.0) {
-        let (expected, actual) = ("above 0 and at most 1", config.coreset_ratio.to_string());
-        return Err(MethodError::ConfigValue { method: NAME, key: "coreset_ratio", expected, actual });
+impl Settings for PatchCoreConfig {
+    fn check(&self, check: &mut Check) {
+        let ratio = self.coreset_ratio;
+        check.require("coreset_ratio", ratio > 0.0 && ratio <= 1.0, "above 0 and at most 1", ratio);
+        check.blur("blur_sigma", self.blur_sigma);
     }
-    check_blur(NAME, "blur_sigma", config.blur_sigma)?;
-    Ok(config)
 }
 
 impl PatchCoreConfig {
@@ -96,12 +99,10 @@ impl PatchCoreConfig {
     fn width(&self, backbone: &LoadedBackbone) -> Result<usize, MethodError> {
         match backbone.channels().get(self.first_scale..) {
             Some(channels @ [_, ..]) => Ok(channels.iter().sum()),
-            _ => Err(MethodError::ConfigValue {
-                method: NAME,
-                key: "first_scale",
-                expected: "one of the backbone's scales, counted from 0",
-                actual: self.first_scale.to_string(),
-            }),
+            _ => {
+                let expected = "one of the backbone's scales, counted from 0";
+                Err(out_of_range(NAME, "first_scale", expected, self.first_scale))
+            }
         }
     }
 }
@@ -129,11 +130,14 @@ impl Method for PatchCore {
         let (mut patches, mut space) = (Vec::new(), Vec::new());
         let positions = run.image_size.pixels() / run.backbone.strides()[config.first_scale].pow(2);
         let image_bytes = positions * (width + space_width) * size_of::<f32>();
-        let images = within_memory(NAME, ("gallery_bytes", config.gallery_bytes), image_bytes, train.len())?;
-        each_training_image(train, run, &images, None, embed, |embedded| {
+        let limit = MemoryLimit { method: NAME, key: "gallery_bytes", bytes: config.gallery_bytes };
+        let images = limit.images(image_bytes, train.len())?;
+        let extractor = FeatureExtractor::of_run(run);
+        each_training_image(train, run, &images, &extractor, embed, |embedded| {
             for (rows, projected) in embedded {
                 if patches.is_empty() {
-                    // All images have as many: no doubling, which would take twice the memory for a moment.
+                    // All images have as many: no doubling, which would take twice the memory for a
+                    // moment.
                     patches.reserve_exact(rows.len() * images.len());
                     space.reserve_exact(projected.len() * images.len());
                 }
@@ -156,12 +160,13 @@ impl Method for PatchCore {
         let bank = chosen.iter().flat_map(|&row| &patches[row * width..(row + 1) * width]).copied().collect();
         drop(patches);
         let normal = MemoryBank::new(config.clone(), bank, width)?;
-        let detector = FeatureDetector::fitted(NAME, &config, run, None, normal);
-        Ok(Fitted { detector, curve: Vec::new() })
+        let scorer = FeatureScorer { extractor, normal };
+        Ok(Fitted { detector: Detector::fitted(NAME, &config, run, scorer)?, curve: Vec::new() })
     }
 }
 
-/// A random linear map to fewer dimensions, which keeps distances in expectation (Johnson and Lindenstrauss).
+/// A random linear map to fewer dimensions, which keeps distances in expectation (Johnson and
+/// Lindenstrauss).
 struct Projection {
     /// Rows of values in, columns of values out.
     matrix: Vec<f32>,
@@ -182,7 +187,8 @@ impl Projection {
     }
 }
 
-/// Turns vectors so that their first coordinates differ most. Distances stay what they are, up to rounding.
+/// Turns vectors so that their first coordinates differ most. Distances stay what they are, up to
+/// rounding.
 fn turn_to_principal_axes(rows: &mut [f32], width: usize) -> Result<(), MethodError> {
     let n = rows.len() / width;
     let some = spread(n, AXES_PATCHES).into_iter().flat_map(|row| &rows[row * width..(row + 1) * width]);
@@ -223,8 +229,8 @@ impl MemoryBank {
         Ok(best)
     }
 
-    /// The largest distance of a patch, weighted (equation 7): the less, the nearer the patch is to the neighbours of its
-    /// nearest kept patch as well, as in a region that is rare but normal.
+    /// The largest distance of a patch, weighted (equation 7): the less, the nearer the patch is to
+    /// the neighbours of its nearest kept patch as well, as in a region that is rare but normal.
     fn image_score(&self, image: &PatchEmbedding, nearest: &[Nearest]) -> f32 {
         let farthest =
             nearest.iter().zip(image.rows()).max_by(|(a, _), (b, _)| a.squared.total_cmp(&b.squared));
@@ -239,7 +245,8 @@ impl MemoryBank {
             return distance;
         }
         let distances = around.iter().map(|n| squared_distance(patch, self.patch(n.row)).sqrt());
-        // Relative to the distance itself: an infinite sum then stands for what it should, a weight of 1.
+        // Relative to the distance itself: an infinite sum then stands for what it should, a weight
+        // of 1.
         let sum: f32 = distances.map(|other| (other - distance).exp()).sum();
         (1.0 - 1.0 / sum.max(1.0)) * distance
     }
@@ -261,14 +268,14 @@ impl NormalFeatures for MemoryBank {
     }
 }
 
-fn load(dir: &Path, device: &Device) -> Result<Box<dyn Detector>, MethodError> {
-    let saved = SavedDetector::read(dir, device)?;
-    let config = configure(saved.model.config.clone())?;
-    let width = config.width(&saved.backbone)?;
-    let patches = saved_tensor(&saved.normal, "patches", &[None, Some(width)], &saved.origin)?;
-    let patches = patches.flatten_all()?.to_vec1()?;
+fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
+    let config = saved.settings(NAME, &PatchCoreConfig::default())?;
+    let extractor = FeatureExtractor::of_saved(saved)?;
+    let width = config.width(&extractor.backbone)?;
+    let normal = saved.network(NORMAL)?;
+    let patches = normal.tensor("patches", &[None, Some(width)])?.flatten_all()?.to_vec1()?;
     let normal = MemoryBank::new(config, patches, width)?;
-    Ok(saved.detector(NAME, None, normal, device))
+    Ok(Box::new(FeatureScorer { extractor, normal }))
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
-//! SPADE: an image is compared with the training images most like it, each of its positions with all of theirs (Cohen and
-//! Hoshen 2020, arXiv:2005.02357).
-
-use std::path::Path;
+//! SPADE: an image is compared with the training images most like it, each of its positions with
+//! all of theirs (Cohen and Hoshen 2020, arXiv:2005.02357).
 
 use candle_core::{DType, Device, Tensor};
 use fmam_core::{ImageSize, Needs, Plan, SampleSource};
@@ -9,15 +7,16 @@ use fmam_models::{Backbone, FeatureMoments, FeaturePyramid, ModelError};
 use serde::{Deserialize, Serialize};
 
 use crate::MethodEntry;
-use crate::feature_detector::{FeatureDetector, NormalFeatures, SavedDetector, each_training_image};
+use crate::checkpoint::Tensors;
+use crate::feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatures};
 use crate::memory::distance::{Nearest, nearest_rows};
 use crate::memory::embedding::{Alignment, PatchEmbedding};
 use crate::memory::nearest::{Basis, add_rows};
-use crate::model_dir::{Tensors, saved_tensor};
-use crate::sample_features::{spread, within_memory};
-use crate::scoring::{check_blur, grid_map};
-use crate::settings::{parse_settings, settings_value};
-use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext};
+use crate::memory::training_images::{MemoryLimit, each_training_image};
+use crate::sample_features::spread;
+use crate::scoring::grid_map;
+use crate::settings::{Check, Settings, settings_value};
+use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext, SavedModel, Scorer};
 
 const NAME: &str = "spade";
 
@@ -28,21 +27,27 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     name: NAME,
     summary: "distance to the pixels of the nearest training images",
     paper: "Cohen and Hoshen 2020, arXiv:2005.02357",
+    in_table1: true,
+    is_yardstick: false,
     is_seeded: false,
-    build: |table| Ok(Box::new(Spade { config: configure(table)? })),
+    trial: "",
+    build: |table| Ok(Box::new(Spade { config: SpadeConfig::read(NAME, table)? })),
     load,
 };
 
-/// Configuration of SPADE. Deviations from the original: images are compared by the pooled coarsest scale of the backbone
-/// instead of the layer behind it, and each position with its one nearest neighbour.
+/// Configuration of SPADE. Deviations from the original: images are compared by the pooled coarsest
+/// scale of the backbone instead of the layer behind it, and each position with its one nearest
+/// neighbour.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SpadeConfig {
     /// Training images that an image is compared with; all where there are fewer.
     pub neighbours: usize,
-    /// Memory for the features of training images. Where they do not fit, as many images as do are kept, evenly spread.
+    /// Memory for the features of training images. Where they do not fit, as many images as do are
+    /// kept, evenly spread.
     pub gallery_bytes: u64,
-    /// Whether features are kept in half precision: half the memory, distances to about three digits.
+    /// True to keep features in half precision: half the memory, distances to about three
+    /// digits.
     pub half_precision: bool,
     /// Standard deviation of the Gaussian blur in pixels of a 256-pixel image.
     pub blur_sigma: f64,
@@ -54,14 +59,11 @@ impl Default for SpadeConfig {
     }
 }
 
-fn configure(table: toml::Table) -> Result<SpadeConfig, MethodError> {
-    let config = parse_settings(NAME, &SpadeConfig::default(), &[], table)?;
-    if config.neighbours == 0 {
-        let (key, expected, actual) = ("neighbours", "at least 1", "0".to_owned());
-        return Err(MethodError::ConfigValue { method: NAME, key, expected, actual });
+impl Settings for SpadeConfig {
+    fn check(&self, check: &mut Check) {
+        check.at_least_one("neighbours", self.neighbours);
+        check.blur("blur_sigma", self.blur_sigma);
     }
-    check_blur(NAME, "blur_sigma", config.blur_sigma)?;
-    Ok(config)
 }
 
 struct Spade {
@@ -76,9 +78,10 @@ impl Method for Spade {
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
         let config = self.config;
         let width: usize = run.backbone.channels().iter().sum();
+        let extractor = FeatureExtractor::of_run(run);
         let embed = |features: &FeaturePyramid| PatchEmbedding::new(features, Alignment::Bilinear, None);
         let (mut moments, mut n_positions) = (FeatureMoments::default(), 0);
-        each_training_image(train, run, &spread(train.len(), BASIS_IMAGES), None, embed, |images| {
+        each_training_image(train, run, &spread(train.len(), BASIS_IMAGES), &extractor, embed, |images| {
             images.iter().try_for_each(|image| {
                 n_positions = image.grid.pixels();
                 add_rows(&mut moments, &image.values, width)
@@ -88,20 +91,21 @@ impl Method for Spade {
 
         let dtype = if config.half_precision { DType::F16 } else { DType::F32 };
         let image_bytes = n_positions * width * dtype.size_in_bytes();
-        let images = within_memory(NAME, ("gallery_bytes", config.gallery_bytes), image_bytes, train.len())?;
+        let limit = MemoryLimit { method: NAME, key: "gallery_bytes", bytes: config.gallery_bytes };
+        let images = limit.images(image_bytes, train.len())?;
         let gallery_image = |features: &FeaturePyramid| -> Result<GalleryImage, MethodError> {
             let rows = basis.rotate(&embed(features)?.values).into_values();
             let rows = Tensor::from_vec(rows, (n_positions, width), &Device::Cpu)?.to_dtype(dtype)?;
             Ok(GalleryImage { pooled: pooled(features)?, rows })
         };
         let mut gallery = Vec::new();
-        each_training_image(train, run, &images, None, gallery_image, |kept| {
+        each_training_image(train, run, &images, &extractor, gallery_image, |kept| {
             gallery.extend(kept);
             Ok(())
         })?;
         let normal = Gallery::new(config.clone(), basis, gallery);
-        let detector = FeatureDetector::fitted(NAME, &config, run, None, normal);
-        Ok(Fitted { detector, curve: Vec::new() })
+        let scorer = FeatureScorer { extractor, normal };
+        Ok(Fitted { detector: Detector::fitted(NAME, &config, run, scorer)?, curve: Vec::new() })
     }
 }
 
@@ -176,26 +180,22 @@ fn gallery_key(index: usize) -> String {
     format!("gallery.{index:06}")
 }
 
-fn load(dir: &Path, device: &Device) -> Result<Box<dyn Detector>, MethodError> {
-    let saved = SavedDetector::read(dir, device)?;
-    let config = configure(saved.model.config.clone())?;
-    let width = saved.backbone.channels().iter().sum();
-    let basis = Basis::from_tensors(&saved.normal, width, &saved.origin)?;
-    let pooled = saved_tensor(
-        &saved.normal,
-        "pooled",
-        &[None, saved.backbone.channels().last().copied()],
-        &saved.origin,
-    )?;
-    let image =
-        |k| Ok(saved_tensor(&saved.normal, &gallery_key(k), &[None, Some(width)], &saved.origin)?.clone());
-    if pooled.dim(0)? == 0 {
+fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
+    let config = saved.settings(NAME, &SpadeConfig::default())?;
+    let (extractor, normal) = (FeatureExtractor::of_saved(saved)?, saved.network(NORMAL)?);
+    let backbone = &extractor.backbone;
+    let width = backbone.channels().iter().sum();
+    let basis = Basis::read(&normal, width)?;
+    let pooled = normal.tensor("pooled", &[None, backbone.channels().last().copied()])?;
+    let n_images = pooled.dim(0)?;
+    if n_images == 0 {
         return Err(ModelError::EmptyBatch.into());
     }
-    let images = (0..pooled.dim(0)?).map(image).collect::<Result<_, MethodError>>()?;
+    let image = |k| Ok(normal.tensor(&gallery_key(k), &[None, Some(width)])?.clone());
+    let images = (0..n_images).map(image).collect::<Result<_, MethodError>>()?;
     let pooled = pooled.flatten_all()?.to_vec1()?;
     let normal = Gallery { config, basis, pooled, images };
-    Ok(saved.detector(NAME, None, normal, device))
+    Ok(Box::new(FeatureScorer { extractor, normal }))
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
-//! The teacher alone: how far its features lie from the mean normal one. No student, nothing trained: what distillation and
-//! feature mapping are to be measured against.
-
-use std::path::Path;
+//! The teacher alone: how far its features lie from the mean normal one. No student, nothing
+//! trained: what distillation and feature mapping are to be measured against.
 
 use candle_core::{Device, Tensor};
 use fmam_core::{ImageSize, Needs, Plan, SampleSource};
@@ -9,11 +7,12 @@ use fmam_models::{Backbone, FeaturePyramid};
 use serde::{Deserialize, Serialize};
 
 use crate::MethodEntry;
-use crate::feature_detector::{FeatureDetector, NormalFeatures, SavedDetector, each_training_image};
-use crate::model_dir::{Tensors, saved_tensor};
-use crate::scoring::{MapCombination, ScoringConfig, check_blur, distances};
-use crate::settings::{parse_settings, settings_value};
-use crate::{Detector, DistanceReference, Fitted, Method, MethodError, Prediction, RunContext};
+use crate::checkpoint::Tensors;
+use crate::feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatures};
+use crate::memory::training_images::each_training_image;
+use crate::scoring::{MapCombination, distances, predictions};
+use crate::settings::{Check, Settings, settings_value};
+use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext, SavedModel, Scorer};
 
 const NAME: &str = "teacher";
 
@@ -21,8 +20,11 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     name: NAME,
     summary: "cosine distance of the backbone's features to their mean, no student",
     paper: "the distribution analysis of the poster has it beside the distillation methods",
+    in_table1: false,
+    is_yardstick: true,
     is_seeded: false,
-    build: |table| Ok(Box::new(Teacher { config: configure(table)? })),
+    trial: "",
+    build: |table| Ok(Box::new(Teacher { config: TeacherConfig::read(NAME, table)? })),
     load,
 };
 
@@ -40,10 +42,10 @@ impl Default for TeacherConfig {
     }
 }
 
-fn configure(table: toml::Table) -> Result<TeacherConfig, MethodError> {
-    let config = parse_settings(NAME, &TeacherConfig::default(), &[], table)?;
-    check_blur(NAME, "blur_sigma", config.blur_sigma)?;
-    Ok(config)
+impl Settings for TeacherConfig {
+    fn check(&self, check: &mut Check) {
+        check.blur("blur_sigma", self.blur_sigma);
+    }
 }
 
 struct Teacher {
@@ -58,17 +60,19 @@ impl Method for Teacher {
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
         let all: Vec<usize> = (0..train.len()).collect();
         let mut sums: Vec<Vec<f64>> = run.backbone.channels().iter().map(|&n| vec![0.0; n]).collect();
-        each_training_image(train, run, &all, None, directions, |images| {
+        let extractor = FeatureExtractor::of_run(run);
+        each_training_image(train, run, &all, &extractor, directions, |images| {
             for (k, scale) in images.iter().flat_map(|image| image.iter().enumerate()) {
                 sums[k].iter_mut().zip(scale).for_each(|(sum, value)| *sum += value);
             }
             Ok(())
         })?;
-        // The distance is one of directions: the sum has that of the mean. Its length would grow with the data.
+        // The distance is one of directions: the sum has that of the mean. Its length would grow
+        // with the data.
         let normal =
             MeanFeatures { means: sums.into_iter().map(unit).collect(), config: self.config.clone() };
-        let detector = FeatureDetector::fitted(NAME, &self.config, run, None, normal);
-        Ok(Fitted { detector, curve: Vec::new() })
+        let scorer = FeatureScorer { extractor, normal };
+        Ok(Fitted { detector: Detector::fitted(NAME, &self.config, run, scorer)?, curve: Vec::new() })
     }
 }
 
@@ -110,12 +114,8 @@ impl NormalFeatures for MeanFeatures {
         };
         let means = self.means.iter().zip(&features.scales).map(everywhere).collect::<Result<_, _>>()?;
         let distances = distances(features, &FeaturePyramid { scales: means })?;
-        let scoring = ScoringConfig {
-            combination: MapCombination::Sum,
-            blur_sigma: self.config.blur_sigma,
-            reference: DistanceReference::None,
-        };
-        scoring.predict(distances, None, size)?.pop().ok_or(MethodError::UndefinedFeatures)
+        let found = predictions(distances, MapCombination::Sum, self.config.blur_sigma, size)?;
+        found.into_iter().next_back().ok_or(MethodError::UndefinedFeatures)
     }
 
     fn tensors(&self) -> Result<Tensors, MethodError> {
@@ -128,22 +128,24 @@ fn key(scale: usize) -> String {
     format!("{scale}.mean")
 }
 
-fn load(dir: &Path, device: &Device) -> Result<Box<dyn Detector>, MethodError> {
-    let saved = SavedDetector::read(dir, device)?;
-    let config = configure(saved.model.config.clone())?;
+fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
+    let config = saved.settings(NAME, &TeacherConfig::default())?;
+    let (extractor, normal) = (FeatureExtractor::of_saved(saved)?, saved.network(NORMAL)?);
+    let backbone = &extractor.backbone;
     let mean = |(k, channels): (usize, &usize)| -> Result<Vec<f32>, MethodError> {
-        let tensor = saved_tensor(&saved.normal, &key(k), &[Some(*channels)], &saved.origin)?;
-        Ok(tensor.to_vec1()?)
+        Ok(normal.tensor(&key(k), &[Some(*channels)])?.to_vec1()?)
     };
-    let means = saved.backbone.channels().iter().enumerate().map(mean).collect::<Result<_, _>>()?;
-    Ok(saved.detector(NAME, None, MeanFeatures { means, config }, device))
+    let means = backbone.channels().iter().enumerate().map(mean).collect::<Result<_, _>>()?;
+    let normal = MeanFeatures { means, config };
+    Ok(Box::new(FeatureScorer { extractor, normal }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// One scale of 2 channels, 2x2: three features along the first axis of different lengths, one along the second.
+    /// One scale of 2 channels, 2x2: three features along the first axis of different lengths, one
+    /// along the second.
     fn pyramid() -> FeaturePyramid {
         let values = vec![1.0_f32, 5.0, 9.0, 0.0, 0.0, 0.0, 0.0, 2.0];
         FeaturePyramid { scales: vec![Tensor::from_vec(values, (1, 2, 2, 2), &Device::Cpu).unwrap()] }

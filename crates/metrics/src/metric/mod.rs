@@ -26,8 +26,8 @@ pub static METRICS: &[&MetricEntry] = &[
 /// A registered metric: a fraction in 0..=1.
 #[derive(Debug)]
 pub struct MetricEntry {
-    /// Name in records, JSON, CSV and event files: lower case letters, digits and `_`. The key of a metric
-    /// of [`Level::Image`] starts with `image_`.
+    /// Name in records, JSON, CSV and event files: lower case letters, digits and `_`. The key of a
+    /// metric of [`Level::Image`] starts with `image_`.
     pub key: &'static str,
     /// Title of a column, without the word `oracle`.
     pub title: &'static str,
@@ -37,10 +37,12 @@ pub struct MetricEntry {
     pub level: Level,
     /// Whether the higher of two values is the better one.
     pub higher_is_better: bool,
-    /// Whether the metric chooses a threshold on the labels of the test split, which nobody has in use.
+    /// Whether the metric chooses a threshold on the labels of the test split, which nobody has in
+    /// use.
     pub is_oracle: bool,
-    /// Whether the metric stands in tables of a few columns too: terminal, LaTeX, list of runs, categories
-    /// and ablations. Every metric stands in the table of results and in every file for machines.
+    /// Whether the metric stands in tables of a few columns too: terminal, LaTeX, list of runs,
+    /// categories and ablations. Every metric stands in the table of results and in every file for
+    /// machines.
     pub is_headline: bool,
     /// Computes the metric.
     pub compute: fn(&Evaluated<'_>) -> Result<f64, MetricError>,
@@ -69,8 +71,8 @@ impl Level {
 }
 
 impl MetricEntry {
-    /// The value for a test split. `None` for a pixel or region metric where an image lacks its mask, and
-    /// where no pixel, or every pixel, is anomalous.
+    /// The value for a test split. `None` for a pixel or region metric where an image lacks its
+    /// mask, and where no pixel, or every pixel, is anomalous.
     ///
     /// # Errors
     /// As [`Evaluated::images`] and [`Evaluated::pixels`], but for what makes the value `None`.

@@ -4,6 +4,7 @@
 mod dinov2;
 mod key_pattern;
 mod lite0;
+mod mobilenet;
 mod resnet;
 mod spec;
 mod tiny;
@@ -16,6 +17,7 @@ use crate::ModelError;
 /// Every backbone, by name.
 pub static BACKBONES: &[&BackboneSpec] = &[
     &lite0::LITE0,
+    &mobilenet::MOBILENET_V2,
     &resnet::RESNET18,
     &resnet::RESNET34,
     &resnet::RESNET50,

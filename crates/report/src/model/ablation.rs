@@ -4,10 +4,6 @@ use fmam_metrics::MetricEntry;
 use fmam_record::{RunRecord, differences};
 use serde_json::Value;
 
-use crate::model::columns::headlines;
-use crate::model::paper::method_title;
-use crate::render::table::{Align, Table};
-use crate::render::text::{Markup, points, spread_percent};
 use crate::{Report, Summary};
 
 /// A line of an ablation.
@@ -27,19 +23,23 @@ pub(crate) struct Ablation<'a> {
     pub(crate) lines: Vec<Line<'a>>,
 }
 
-/// The ablations of a data set: of each method that has run itself and in variants, `rkd+fmam@margin-0` say.
+/// The ablations of a data set: of each method that has run itself and in variants,
+/// `rkd+fmam@margin-0` say.
 pub(crate) fn ablations<'a>(report: &Report, rows: &'a [Summary]) -> Vec<Ablation<'a>> {
     let find = |method: &str, backbone: &str| {
         rows.iter().find(|row| row.method == method && row.backbone == backbone)
     };
     let of = |base: &'a Summary| {
-        let prefix = format!("{}@", base.method);
-        let is_variant = |row: &&Summary| row.method.starts_with(&prefix) && row.backbone == base.backbone;
+        let id = base.method_id();
+        let is_variant = |row: &&Summary| {
+            let of_row = row.method_id();
+            of_row.variant().is_some() && of_row.without_variant() == id && row.backbone == base.backbone
+        };
         let variants: Vec<&Summary> = rows.iter().filter(is_variant).collect();
         if variants.is_empty() {
             return None;
         }
-        let plain = base.method.strip_suffix("+fmam").and_then(|plain| find(plain, &base.backbone));
+        let plain = id.plain_base().and_then(|plain| find(plain, &base.backbone));
         let mut lines: Vec<Line<'a>> = Vec::new();
         lines.extend(plain.map(|row| Line { row, what: "no feature mapping".to_owned() }));
         lines.push(Line { row: base, what: "as it is".to_owned() });
@@ -47,7 +47,7 @@ pub(crate) fn ablations<'a>(report: &Report, rows: &'a [Summary]) -> Vec<Ablatio
         lines.extend(variants.into_iter().map(|row| Line { row, what: what(row) }));
         Some(Ablation { base, lines })
     };
-    rows.iter().filter(|row| !row.method.contains('@')).filter_map(of).collect()
+    rows.iter().filter(|row| row.method_id().variant().is_none()).filter_map(of).collect()
 }
 
 /// The settings of a variant that its method does not have so.
@@ -58,7 +58,7 @@ fn changes(report: &Report, base: &Summary, variant: &Summary) -> String {
         Some((base, variant))
     });
     let Some((base, variant)): Option<(&RunRecord, &RunRecord)> = pair else { return "–".to_owned() };
-    let changed = differences(&base.config["method"], &variant.config["method"]);
+    let changed = differences(&base.config.method, &variant.config.method);
     let text = |(key, _, now): (String, &Value, &Value)| format!("{key} = {now}");
     match changed.is_empty() {
         true => "nothing".to_owned(),
@@ -66,48 +66,13 @@ fn changes(report: &Report, base: &Summary, variant: &Summary) -> String {
     }
 }
 
-/// The difference of a metric to that of the base, in points; `None` for the base itself, and where categories or seeds are not
-/// the same.
-fn gain(base: &Summary, row: &Summary, metric: &MetricEntry) -> Option<f64> {
+/// The difference of a metric to that of the base, in points; `None` for the base itself, and where
+/// categories or seeds are not the same.
+pub(crate) fn gain(base: &Summary, row: &Summary, metric: &MetricEntry) -> Option<f64> {
     if row.method == base.method || row.categories != base.categories || row.seeds != base.seeds {
         return None;
     }
     Some(100.0 * (row.metrics.get(metric)?.mean - base.metrics.get(metric)?.mean))
-}
-
-/// The section of `report.md` about a data set; empty where it has no variants.
-pub(crate) fn section(report: &Report, rows: &[Summary]) -> String {
-    let table = |ablation: &Ablation<'_>| {
-        let title = method_title(&ablation.base.method);
-        format!("{}\n", ablation.table(title, Markup::Markdown).markdown())
-    };
-    ablations(report, rows).iter().map(table).collect()
-}
-
-impl Ablation<'_> {
-    /// The lines as a table, whose names stand under the title `names`, with its cells as `markup` has them.
-    pub(crate) fn table(&self, names: &str, markup: Markup) -> Table {
-        let rows = self.lines.iter().map(|line| line.row.clone()).collect::<Vec<_>>();
-        let metrics = headlines(&rows);
-        let figures = metrics.iter().flat_map(|metric| [metric.heading(), "Δ".to_owned()]);
-        let left = [names, "What differs"].map(|title| (title.to_owned(), Align::Left));
-        let mut table = Table::new(left.into_iter().chain(figures.map(|title| (title, Align::Right))));
-        for Line { row, what } in &self.lines {
-            let name = match row.method.split_once('@') {
-                Some((_, variant)) => markup.name(variant),
-                None => markup.strong(method_title(&row.method)),
-            };
-            // A setting, or words.
-            let what = if what.contains('=') { markup.code(what) } else { what.clone() };
-            let mut cells = vec![name, what];
-            for metric in &metrics {
-                cells.push(spread_percent(row.metrics.get(metric)));
-                cells.push(gain(self.base, row, metric).map_or_else(String::new, points));
-            }
-            table.row(cells);
-        }
-        table
-    }
 }
 
 #[cfg(test)]
@@ -117,6 +82,7 @@ mod tests {
 
     use super::*;
     use crate::fixture::record;
+    use crate::text::points;
 
     #[test]
     fn variants_are_told_by_what_they_change() {
@@ -131,7 +97,7 @@ mod tests {
             for (method, image_auroc, config) in variants {
                 let mut run = record("demo", "plain", method, seed);
                 run.metrics.set(&IMAGE_AUROC, Some(image_auroc));
-                run.config = json!({ "method": config });
+                run.config.method = config;
                 runs.push(run);
             }
         }
@@ -158,8 +124,6 @@ mod tests {
                 ("rkd+fmam@same", "nothing", Some("0.0".to_owned())),
             ]
         );
-        let text = section(&report, report.summary());
-        assert!(text.contains("| margin-0") && text.contains("`mapping.margin = 0.0`"), "{text}");
     }
 
     #[test]

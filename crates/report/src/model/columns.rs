@@ -7,13 +7,14 @@ use fmam_metrics::{METRICS, MetricEntry};
 use crate::Summary;
 
 /// The metrics that a run of `rows` was evaluated by, in the order of [`METRICS`].
-pub(crate) fn metrics(rows: &[Summary]) -> Vec<&'static MetricEntry> {
+pub(crate) fn metrics<'a>(rows: impl IntoIterator<Item = &'a Summary>) -> Vec<&'static MetricEntry> {
+    let rows: Vec<&Summary> = rows.into_iter().collect();
     let is_known = |metric: &&MetricEntry| rows.iter().any(|row| row.metrics.has(metric));
     METRICS.iter().copied().filter(is_known).collect()
 }
 
 /// Those of [`metrics`] that stand in tables of a few columns.
-pub(crate) fn headlines(rows: &[Summary]) -> Vec<&'static MetricEntry> {
+pub(crate) fn headlines<'a>(rows: impl IntoIterator<Item = &'a Summary>) -> Vec<&'static MetricEntry> {
     metrics(rows).into_iter().filter(|metric| metric.is_headline).collect()
 }
 
@@ -23,8 +24,9 @@ pub(crate) fn all_categories(rows: &[Summary]) -> Vec<String> {
     all.into_iter().cloned().collect()
 }
 
-/// The number of different values of a metric, as printed, that are better than that of a row. Means over
-/// other categories are other quantities and do not compete; where all values are equal nobody has a rank.
+/// The number of different values of a metric, as printed, that are better than that of a row.
+/// Means over other categories are other quantities and do not compete; where all values are equal
+/// nobody has a rank.
 pub(crate) fn ranks(row: &Summary, rows: &[Summary], metric: &MetricEntry) -> Option<usize> {
     let all = all_categories(rows);
     let competing = |row: &Summary| {

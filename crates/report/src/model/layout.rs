@@ -1,14 +1,12 @@
-//! Tables as the paper has them, before they are Markdown, HTML or LaTeX: its Table 1 (methods by data sets), its Table 4 (backbones by
-//! methods), and the appendix (categories by methods).
+//! Tables as the paper has them, before they are Markdown, HTML or LaTeX: its Table 1 (methods by
+//! data sets), its Table 4 (backbones by methods), and the appendix (categories by methods).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use fmam_metrics::MetricEntry;
 
 use crate::model::columns::{all_categories, headlines, ranks};
 use crate::model::paper::{PAPER_METRICS, dataset_title, method_title, published};
-use crate::render::table::{Align, Table};
-use crate::render::text::{Markup, points, spread_percent};
 use crate::{Estimate, Report, Summary};
 
 /// A cell of a table, not yet in any language.
@@ -34,26 +32,6 @@ pub(crate) struct Layout {
     pub(crate) header: Vec<String>,
     pub(crate) n_names: usize,
     pub(crate) rows: Vec<Vec<Cell>>,
-}
-
-impl Layout {
-    /// The table with its cells as `markup` has them.
-    pub(crate) fn table(&self, markup: Markup) -> Table {
-        let align = |k| if k < self.n_names { Align::Left } else { Align::Right };
-        let titles = self.header.iter().enumerate().map(|(k, title)| (markup.name(title), align(k)));
-        let mut table = Table::new(titles);
-        let none = || "–".to_owned();
-        for row in &self.rows {
-            table.row(row.iter().map(|cell| match cell {
-                Cell::Name(name) => markup.name(name),
-                Cell::Code(name) => markup.code(name),
-                Cell::Ours(estimate, rank) => markup.ranked(spread_percent(*estimate), *rank),
-                Cell::Paper(figure) => figure.map_or_else(none, |figure| format!("{figure:.1}")),
-                Cell::Difference(difference) => difference.map_or_else(none, points),
-            }));
-        }
-        table
-    }
 }
 
 /// The figure of ours, and where the table has them, the paper's and the difference.
@@ -101,7 +79,8 @@ pub(crate) fn results(rows: &[Summary]) -> Layout {
     Layout { title, header, n_names: 2, rows: rows.iter().map(line).collect() }
 }
 
-/// Table 1: a line for each method and backbone, the data sets side by side. `None` for one data set, whose results it is.
+/// Table 1: a line for each method and backbone, the data sets side by side. `None` for one data
+/// set, whose results it is.
 pub(crate) fn table_1(report: &Report) -> Option<Layout> {
     let datasets: Vec<&[Summary]> = report.datasets().collect();
     if datasets.len() < 2 {
@@ -137,12 +116,18 @@ pub(crate) fn table_1(report: &Report) -> Option<Layout> {
     Some(Layout { title, header, n_names: 2, rows: lines.into_iter().map(line).collect() })
 }
 
-/// Table 4: a line for each backbone, a method and the same with feature mapping side by side. One for each data set and method
-/// that have several backbones.
-pub(crate) fn table_4(rows: &[Summary]) -> Vec<Layout> {
-    let plain: BTreeSet<&str> = rows.iter().filter_map(|row| row.method.strip_suffix("+fmam")).collect();
-    let of = |plain: &str| {
-        let mapped = format!("{plain}+fmam");
+/// Table 4: a line for each backbone, a method and the same with feature mapping side by side. One
+/// table for each data set and method that have several backbones.
+pub(crate) fn table_4<'a>(rows: &'a [Summary]) -> Vec<Layout> {
+    // The plain method and the one with feature mapping, by the name of the former.
+    let pair = |row: &'a Summary| {
+        let id = row.method_id();
+        let plain = id.plain_base().filter(|_| id.variant().is_none())?;
+        Some((plain.to_owned(), row.method.as_str()))
+    };
+    let pairs: BTreeMap<String, &str> = rows.iter().filter_map(pair).collect();
+    let of = |(plain, mapped): (String, &'a str)| {
+        let plain = plain.as_str();
         let find = |method: &str, backbone: &str| {
             rows.iter().find(|row| row.method == method && row.backbone == backbone)
         };
@@ -157,7 +142,7 @@ pub(crate) fn table_4(rows: &[Summary]) -> Vec<Layout> {
         }
         let mut header = vec!["Backbone".to_owned()];
         let compared = compared(rows);
-        for method in [plain, &mapped] {
+        for method in [plain, mapped] {
             for metric in PAPER_METRICS {
                 let title = format!("{}, {}", method_title(method), metric.level.name());
                 header.extend(titles(title, metric, compared));
@@ -165,7 +150,7 @@ pub(crate) fn table_4(rows: &[Summary]) -> Vec<Layout> {
         }
         let line = |backbone: &str| {
             let mut cells = vec![Cell::Code(backbone.to_owned())];
-            for method in [plain, &mapped] {
+            for method in [plain, mapped] {
                 let row = find(method, backbone);
                 let metrics = PAPER_METRICS.into_iter();
                 cells.extend(metrics.flat_map(|metric| beside_paper(row, rows, metric, compared)));
@@ -175,16 +160,17 @@ pub(crate) fn table_4(rows: &[Summary]) -> Vec<Layout> {
         let title = format!(
             "{} and {} with several backbones on {}{}",
             method_title(plain),
-            method_title(&mapped),
+            method_title(mapped),
             dataset_title(&rows[0].dataset),
             if compared { " (the paper's Table 4)" } else { "" }
         );
         Some(Layout { title, header, n_names: 1, rows: backbones.into_iter().map(line).collect() })
     };
-    plain.into_iter().filter_map(of).collect()
+    pairs.into_iter().filter_map(of).collect()
 }
 
-/// The appendix: a line for each category, a column for each row of the results; one table a figure. None for one category.
+/// The appendix: a line for each category, a column for each row of the results; one table a
+/// figure. None for one category.
 pub(crate) fn by_category(report: &Report, rows: &[Summary]) -> Vec<Layout> {
     let categories = all_categories(rows);
     if categories.len() < 2 {

@@ -1,7 +1,6 @@
 use std::collections::BTreeSet;
 
 use fmam_record::RunRecord;
-use serde_json::Value;
 
 /// The distinct values of `of` over `runs` in order of appearance, ` / ` between them.
 pub(crate) fn distinct<'a>(
@@ -20,34 +19,14 @@ pub(crate) fn distinct<'a>(
 
 /// The run's training length as its configuration has it: `10`, or by stage `mapping 5, student 10`; empty for a
 /// method that does not train.
-///
-/// Every number under a key `epochs` counts, wherever it stands: a report must not know the methods' layouts.
 pub(crate) fn epochs(run: &RunRecord) -> String {
-    let mut found = Vec::new();
-    collect_epochs(&run.config, "", &mut found);
-    match &found[..] {
-        [(_, only)] => only.to_string(),
-        _ => found
+    match &run.config.stages[..] {
+        [only] => only.epochs.to_string(),
+        stages => stages
             .iter()
-            .map(|(stage, n)| format!("{stage} {n}").trim_start().to_owned())
+            .map(|stage| format!("{} {}", stage.id, stage.epochs).trim_start().to_owned())
             .collect::<Vec<_>>()
             .join(", "),
-    }
-}
-
-fn collect_epochs(value: &Value, name: &str, found: &mut Vec<(String, u64)>) {
-    match value {
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                match (key.strip_suffix("epochs"), value.as_u64()) {
-                    (Some(""), Some(n)) => found.push((name.to_owned(), n)),
-                    (Some(stage), Some(n)) => found.push((stage.trim_end_matches('_').to_owned(), n)),
-                    _ => collect_epochs(value, key, found),
-                }
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| collect_epochs(item, name, found)),
-        _ => {}
     }
 }
 
@@ -58,7 +37,7 @@ pub(crate) fn image_size(run: &RunRecord) -> String {
 
 /// What the run's networks computed in; `f32` where its configuration does not say.
 pub(crate) fn precision(run: &RunRecord) -> String {
-    run.config["precision"].as_str().unwrap_or("f32").to_owned()
+    run.config.precision().to_owned()
 }
 
 /// Where the run computed, and in which precision where that is not the usual: `cuda:0, bf16`.
@@ -76,30 +55,30 @@ pub(crate) fn versions(runs: &[RunRecord]) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use fmam_core::{StageId, StagePlan};
 
     use super::*;
     use crate::fixture::record;
-
-    fn check_epochs(config: Value, expected: &str) {
-        let mut run = record("mvtec", "screw", "nkd", 0);
-        run.config = config;
-        assert_eq!(epochs(&run), expected);
-    }
 
     #[test]
     fn a_precision_stands_with_the_device_where_it_is_not_the_usual() {
         let mut run = record("mvtec", "screw", "nkd", 0);
         assert_eq!((precision(&run).as_str(), device(&run).as_str()), ("f32", "cpu"));
-        run.config = json!({"precision": "bf16"});
+        run.config.precision = Some("bf16".to_owned());
         assert_eq!((precision(&run).as_str(), device(&run).as_str()), ("bf16", "cpu, bf16"));
     }
 
     #[test]
-    fn epochs_are_found_wherever_the_configuration_has_them() {
-        check_epochs(json!({"method": {"train": {"epochs": 10}}}), "10");
-        check_epochs(json!({"mapping": {"epochs": 5}, "student": {"epochs": 20}}), "mapping 5, student 20");
-        check_epochs(json!({"epochs": 20, "mapping_epochs": 5}), "20, mapping 5");
-        check_epochs(json!({"k": 50, "epochs": null}), "");
+    fn epochs_are_told_by_stage_where_there_are_several() {
+        let told = |stages: &[(&'static str, u64)]| {
+            let mut run = record("mvtec", "screw", "nkd", 0);
+            let stage = |&(id, epochs)| StagePlan { id: StageId::new(id), epochs };
+            run.config.stages = stages.iter().map(stage).collect();
+            epochs(&run)
+        };
+        assert_eq!(told(&[("student", 10)]), "10");
+        assert_eq!(told(&[("mapping", 5), ("student", 20)]), "mapping 5, student 20");
+        assert_eq!(told(&[("", 20), ("mapping", 5)]), "20, mapping 5");
+        assert_eq!(told(&[]), "");
     }
 }

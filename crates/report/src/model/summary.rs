@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use fmam_core::MethodId;
 use fmam_metrics::{METRICS, MetricEntry};
 use fmam_record::RunRecord;
 use serde::{Serialize, Serializer};
@@ -33,7 +34,8 @@ impl Estimate {
 pub struct Estimates(Vec<(&'static str, Option<Estimate>)>);
 
 impl Estimates {
-    /// The estimate of a metric; `None` where a run does not have it, and where no seed is complete.
+    /// The estimate of a metric; `None` where a run does not have it, and where no seed is
+    /// complete.
     pub fn get(&self, metric: &MetricEntry) -> Option<Estimate> {
         self.0.iter().find(|(key, _)| *key == metric.key).and_then(|(_, estimate)| *estimate)
     }
@@ -44,7 +46,8 @@ impl Estimates {
     }
 }
 
-/// An object with a key for every metric of [`METRICS`], so that its layout does not depend on the runs.
+/// An object with a key for every metric of [`METRICS`], so that its layout does not depend on the
+/// runs.
 impl Serialize for Estimates {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(METRICS.iter().map(|metric| (metric.key, self.get(metric))))
@@ -60,12 +63,13 @@ pub struct Cell {
     pub seed: u64,
 }
 
-/// One method on one data set with one backbone: the mean over the categories first, as the paper's tables have
-/// it, then mean and standard deviation of that over the seeds.
+/// One method on one data set with one backbone: the mean over the categories first, as the paper's
+/// tables have it, then mean and standard deviation of that over the seeds.
 ///
-/// Only seeds that have a run for every one of `categories` count. A seed that lacks some is left out whole and
-/// its gaps stand in `missing`: a mean over other categories is another quantity. For the same reason a figure is
-/// `None` when one of the runs does not have it, and all are `None` when no seed is complete.
+/// Only seeds that have a run for every one of `categories` count. A seed that lacks some is left
+/// out whole and its gaps stand in `missing`: a mean over other categories is another quantity. For
+/// the same reason a figure is `None` when one of the runs does not have it, and all are `None`
+/// when no seed is complete.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
     /// Registered name of the data set.
@@ -90,8 +94,8 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Sums up runs of one data set, method and backbone, at most one for each category and seed; `None` when
-    /// there are none.
+    /// Sums up runs of one data set, method and backbone, at most one for each category and seed;
+    /// `None` when there are none.
     pub(crate) fn of(runs: &[&RunRecord]) -> Option<Self> {
         let first = runs.first()?;
         let cells: BTreeMap<(u64, &str), &RunRecord> =
@@ -121,7 +125,7 @@ impl Summary {
         };
         Some(Self {
             dataset: first.dataset.clone(),
-            method: first.method.clone(),
+            method: first.method.to_string(),
             backbone: first.backbone.clone(),
             metrics: Estimates(
                 METRICS
@@ -138,9 +142,15 @@ impl Summary {
         })
     }
 
+    /// The parts of the method's name.
+    pub(crate) fn method_id(&self) -> MethodId {
+        self.method.as_str().into()
+    }
+
     /// Whether `run` is one of this row's.
     pub(crate) fn covers(&self, run: &RunRecord) -> bool {
-        (&self.dataset, &self.method, &self.backbone) == (&run.dataset, &run.method, &run.backbone)
+        run.method == *self.method.as_str()
+            && (&self.dataset, &self.backbone) == (&run.dataset, &run.backbone)
     }
 }
 

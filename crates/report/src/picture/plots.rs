@@ -5,7 +5,7 @@ use std::error::Error;
 use std::ops::Range;
 
 use fmam_core::{CurvePoint, Label};
-use fmam_record::{OverlayRecord, PixelCurves};
+use fmam_record::{ImageRecord, PixelCurves};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
@@ -55,7 +55,7 @@ type Drawn = Result<(), Box<dyn Error>>;
 
 /// The image-level ROC curve from the scores of all test images, and the pixel-level curves where there are any.
 pub(crate) fn rates(
-    samples: &[OverlayRecord],
+    samples: &[ImageRecord],
     pixels: Option<&PixelCurves>,
 ) -> Result<Option<String>, ReportError> {
     let scores: Vec<f32> = samples.iter().map(|sample| sample.image_score).collect();
@@ -88,14 +88,14 @@ pub(crate) fn rates(
 }
 
 /// The range of the axis of [`image_scores`]; `None` when the scores have none.
-pub(crate) fn score_range(samples: &[OverlayRecord]) -> Option<[f64; 2]> {
+pub(crate) fn score_range(samples: &[ImageRecord]) -> Option<[f64; 2]> {
     let scores = || samples.iter().map(|sample| f64::from(sample.image_score));
     let (low, high) = (scores().fold(f64::INFINITY, f64::min), scores().fold(f64::NEG_INFINITY, f64::max));
     (low.is_finite() && high.is_finite() && low < high).then_some([low, high])
 }
 
 /// Histograms of the image scores of both classes.
-pub(crate) fn image_scores(samples: &[OverlayRecord]) -> Result<Option<String>, ReportError> {
+pub(crate) fn image_scores(samples: &[ImageRecord]) -> Result<Option<String>, ReportError> {
     let Some([low, high]) = score_range(samples) else { return Ok(None) };
     let counts = |label| {
         let mut counts = vec![0.0; IMAGE_BINS];

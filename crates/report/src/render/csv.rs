@@ -23,8 +23,8 @@ const AFTER: [&str; 10] = [
 ];
 
 impl Report {
-    /// The text of `report.csv`: a header and one line for each run, figures as fractions in full precision, a
-    /// figure that does not exist as an empty field, quoted as RFC 4180 has it.
+    /// The text of `report.csv`: a header and one line for each run, figures as fractions in full
+    /// precision, a figure that does not exist as an empty field, quoted as RFC 4180 has it.
     pub fn csv(&self) -> String {
         let metrics = METRICS.iter().map(|metric| metric.key);
         let header: Vec<&str> = BEFORE.into_iter().chain(metrics).chain(AFTER).collect();
@@ -42,9 +42,10 @@ impl Report {
 const SUMMARY_HEADER: [&str; 5] = ["dataset", "method", "backbone", "categories", "seeds"];
 
 impl Report {
-    /// The text of `summary.csv`: a header and a line for each data set, method and backbone: its numbers of categories and
-    /// seeds, mean, standard deviation and rank (1 for the best; empty where nothing competes) of each figure, and what the paper
-    /// publishes. Ours are fractions, the paper's too.
+    /// The text of `summary.csv`: a header and a line for each data set, method and backbone: its
+    /// numbers of categories and seeds, mean, standard deviation and rank (1 for the best; empty
+    /// where nothing competes) of each figure, and what the paper publishes. Ours are fractions,
+    /// the paper's too.
     pub fn summary_csv(&self) -> String {
         let mut header: Vec<String> = SUMMARY_HEADER.map(str::to_owned).to_vec();
         for metric in METRICS {
@@ -83,7 +84,7 @@ fn fields(run: &RunRecord) -> Vec<String> {
     let before: [String; BEFORE.len()] = [
         run.dataset.clone(),
         run.category.clone(),
-        run.method.clone(),
+        run.method.to_string(),
         run.backbone.clone(),
         run.seed.value().to_string(),
     ];

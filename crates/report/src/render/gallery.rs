@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fmam_core::Label;
-use fmam_record::{OverlayRecord, RunRecord};
+use fmam_record::{ImageRecord, RunRecord};
 
 use crate::model::paper::method_title;
 use crate::render::table::{Align, Table};
-use crate::render::text::{code, escape, link};
+use crate::text::{code, escape, link};
 use crate::{Report, Summary};
 
 /// Anomalous images shown of a data set; one normal image is shown besides.
@@ -16,8 +16,8 @@ const N_ANOMALOUS: usize = 4;
 /// A test image and its pictures.
 struct Exhibit<'a> {
     category: &'a str,
-    overlay: &'a OverlayRecord,
-    pictures: Vec<(&'a RunRecord, &'a OverlayRecord)>,
+    overlay: &'a ImageRecord,
+    pictures: Vec<(&'a RunRecord, &'a ImageRecord)>,
 }
 
 /// The pictures of one data set; empty where its runs wrote none.
@@ -38,10 +38,10 @@ pub(crate) fn section(report: &Report, rows: &[Summary]) -> String {
             ("Input, ground truth, map over input, map", Align::Left),
         ]);
         for (run, overlay) in &exhibit.pictures {
-            let method = escape(method_title(&run.method));
+            let method = escape(method_title(run.method.as_str()));
             let method = if several { format!("{method} {}", code(&run.backbone)) } else { method };
             let path = format!("{}/{}", run.key().path(), overlay.path.as_deref().unwrap_or_default());
-            let alternative = format!("{} of {}", method_title(&run.method), overlay.sample);
+            let alternative = format!("{} of {}", method_title(run.method.as_str()), overlay.sample);
             table.row([
                 method,
                 format!("{:.3}", overlay.image_score),
@@ -60,7 +60,7 @@ fn exhibits<'a>(report: &'a Report, rows: &[Summary]) -> Vec<Exhibit<'a>> {
         let mut categories = BTreeSet::new();
         // The runs are sorted: the first of a category has its lowest seed.
         for run in report.runs_of(row).filter(|run| categories.insert(run.category.as_str())) {
-            for overlay in run.artefacts.overlays.iter().filter(|overlay| overlay.path.is_some()) {
+            for overlay in run.artefacts.images.iter().filter(|overlay| overlay.path.is_some()) {
                 let key = (run.category.as_str(), overlay.defect_type.as_deref(), overlay.sample.as_str());
                 let new = || Exhibit { category: &run.category, overlay, pictures: Vec::new() };
                 by_image.entry(key).or_insert_with(new).pictures.push((run, overlay));

@@ -76,10 +76,11 @@ struct RunEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     analysis: Option<&'a Analysis>,
     versions: &'a BTreeMap<String, String>,
-    config: &'a serde_json::Value,
+    config: &'a fmam_record::RunConfig,
 }
 
-/// An object with a key for every metric of [`METRICS`], so that its layout does not depend on the run.
+/// An object with a key for every metric of [`METRICS`], so that its layout does not depend on the
+/// run.
 struct Registered<'a>(&'a Metrics);
 
 impl Serialize for Registered<'_> {
@@ -93,7 +94,7 @@ impl<'a> RunEntry<'a> {
         Self {
             dataset: &run.dataset,
             category: &run.category,
-            method: &run.method,
+            method: run.method.as_str(),
             backbone: &run.backbone,
             seed: run.seed.value(),
             metrics: Registered(&run.metrics),
@@ -115,9 +116,9 @@ impl<'a> RunEntry<'a> {
 }
 
 impl Report {
-    /// The text of `report.json`: `{"schema", "runs": [...], "summary": [...]}`. Figures are fractions; a run's
-    /// `dir` is its folder relative to the report; a figure that does not exist is null. The layout is that of
-    /// [`report_schema`].
+    /// The text of `report.json`: `{"schema", "runs": [...], "summary": [...]}`. Figures are
+    /// fractions; a run's `dir` is its folder relative to the report; a figure that does not exist
+    /// is null. The layout is that of [`report_schema`].
     ///
     /// # Errors
     /// [`ReportError::Json`] when a value has no JSON form.
@@ -152,7 +153,7 @@ mod tests {
             (&json!(1), &json!(0.91), &Value::Null)
         );
         assert_eq!(run["dir"], "runs/mvtec/screw/rkd/resnet18/seed-1");
-        assert_eq!(run["config"]["train"]["epochs"], 10);
+        assert_eq!(run["config"]["method"]["train"]["epochs"], 10);
         let summary = &value["summary"][0];
         assert_eq!(summary["method"], "rkd");
         assert_eq!(summary["image_ap"], json!({"mean": 0.96, "std": 0.0, "n": 2}));

@@ -3,15 +3,14 @@ use std::collections::BTreeSet;
 use fmam_metrics::MetricEntry;
 use fmam_record::RunRecord;
 
-use crate::model::ablation;
-use crate::model::analysis::{scatter_table, separability_table};
 use crate::model::columns::{all_categories, headlines, metrics, ranks};
 use crate::model::layout::{self, Layout, has_several_backbones};
 use crate::model::paper::{dataset_title, method_title};
 use crate::model::settings::{device, distinct, epochs, image_size, precision, versions};
+use crate::render::analysis::{scatter_table, separability_table};
 use crate::render::table::{Align, Table};
-use crate::render::text::{Markup, code, escape, listed, short, spread_percent};
-use crate::render::{comparison, gallery};
+use crate::render::{ablation, comparison, gallery};
+use crate::text::{Markup, code, escape, listed, short, spread_percent};
 use crate::{Estimate, Report, Summary};
 
 /// The sentences above the tables of results.
@@ -44,8 +43,8 @@ side by side, the worst mistakes and the distributions of the scores lie as SVG 
 ";
 
 impl Report {
-    /// The text of `report.md`: results, the paper's figures beside them, pictures, figures by category, settings.
-    /// Links are relative to the folder that holds `runs`.
+    /// The text of `report.md`: results, the paper's figures beside them, pictures, figures by
+    /// category, settings. Links are relative to the folder that holds `runs`.
     pub fn markdown(&self) -> String {
         let mut text = format!("# Anomaly detection report\n\n{}\n", self.opening());
         if self.runs().is_empty() {
@@ -101,7 +100,7 @@ impl Report {
             count(runs.len(), "run", "runs"),
             count(self.datasets().count(), "data set", "data sets"),
             count(n_distinct(|run| format!("{}\n{}", run.dataset, run.category)), "category", "categories"),
-            count(n_distinct(|run| run.method.clone()), "method", "methods"),
+            count(n_distinct(|run| run.method.to_string()), "method", "methods"),
             count(n_distinct(|run| run.seed.value().to_string()), "seed", "seeds"),
         ]
     }
@@ -126,7 +125,9 @@ fn paper_layouts(report: &Report) -> String {
     layouts.extend(report.datasets().flat_map(layout::table_4));
     layouts
         .iter()
-        .map(|layout| format!("## {}\n\n{}\n", layout.title, layout.table(Markup::Markdown).markdown()))
+        .map(|layout| {
+            format!("## {}\n\n{}\n", layout.title, Table::laid_out(layout, Markup::Markdown).markdown())
+        })
         .collect()
 }
 

@@ -1,25 +1,70 @@
-//! A report as text: Markdown, LaTeX, CSV, JSON and HTML.
+//! A report as text: Markdown, LaTeX, CSV, JSON, HTML, and tables for a terminal.
 
+mod ablation;
+mod analysis;
 mod comparison;
 mod csv;
 mod gallery;
 mod html;
 pub(crate) mod json;
 mod latex;
-pub(crate) mod markdown;
+mod markdown;
 #[cfg(test)]
 mod schema_check;
-pub(crate) mod table;
-pub(crate) mod text;
+mod table;
+mod terminal;
+
+use std::path::{Path, PathBuf};
+
+use crate::error::write_atomic;
+use crate::{Report, ReportError};
+
+impl Report {
+    /// Writes what [`Report::write_tables`] writes, and `report.html`, atomically, and returns their paths.
+    ///
+    /// # Errors
+    /// As [`Report::write_tables`]; [`ReportError::Plot`].
+    pub fn write(&self, dir: &Path) -> Result<Vec<PathBuf>, ReportError> {
+        let mut paths = self.write_tables(dir)?;
+        let page = dir.join("report.html");
+        write_atomic(&page, self.html(dir)?.as_bytes())?;
+        paths.push(page);
+        Ok(paths)
+    }
+
+    /// Writes `report.json`, `report.csv`, `summary.csv`, `report.md` and `report.tex` into `dir`, each
+    /// atomically, and returns their paths. The page encodes the pictures of all runs; these files are
+    /// cheap.
+    ///
+    /// # Errors
+    /// [`ReportError::Write`] naming the path; [`ReportError::Json`].
+    pub fn write_tables(&self, dir: &Path) -> Result<Vec<PathBuf>, ReportError> {
+        let files = [
+            ("report.json", self.json()?),
+            ("report.csv", self.csv()),
+            ("summary.csv", self.summary_csv()),
+            ("report.md", self.markdown()),
+            ("report.tex", self.latex()),
+        ];
+        files
+            .into_iter()
+            .map(|(name, text)| {
+                let path = dir.join(name);
+                write_atomic(&path, text.as_bytes())?;
+                Ok(path)
+            })
+            .collect()
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use fmam_metrics::METRICS;
     use serde_json::Value;
 
-    use super::text::{escape, escape_html, percent};
-    use crate::Report;
+    use super::*;
     use crate::fixture::record;
+    use crate::text::{escape, escape_html, percent};
 
     #[test]
     fn every_registered_metric_stands_in_every_output() {
@@ -68,5 +113,18 @@ mod tests {
                 assert_eq!(is_there, metric.is_headline, "{name}, headlines: {key}");
             }
         }
+    }
+
+    #[test]
+    fn writing_gives_six_files_and_nothing_else() {
+        let out = tempfile::tempdir().unwrap();
+        let report = Report::from_records(vec![record("demo", "weave", "nkd", 0)]);
+        let paths = report.write(out.path()).unwrap();
+        assert_eq!(paths.len(), 6);
+        assert_eq!(std::fs::read_to_string(&paths[1]).unwrap(), report.csv());
+        assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 6);
+
+        let file = out.path().join("report.csv");
+        assert!(matches!(report.write(&file), Err(ReportError::Write { .. })));
     }
 }

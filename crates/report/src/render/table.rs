@@ -1,3 +1,6 @@
+use crate::model::layout::{Cell, Layout};
+use crate::text::{Markup, points, spread_percent};
+
 /// On which side of its column a cell stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
@@ -13,6 +16,24 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// A table of the report with its cells as `markup` has them.
+    pub(crate) fn laid_out(layout: &Layout, markup: Markup) -> Self {
+        let align = |k| if k < layout.n_names { Align::Left } else { Align::Right };
+        let titles = layout.header.iter().enumerate().map(|(k, title)| (markup.name(title), align(k)));
+        let mut table = Self::new(titles);
+        let none = || "–".to_owned();
+        for row in &layout.rows {
+            table.row(row.iter().map(|cell| match cell {
+                Cell::Name(name) => markup.name(name),
+                Cell::Code(name) => markup.code(name),
+                Cell::Ours(estimate, rank) => markup.ranked(spread_percent(*estimate), *rank),
+                Cell::Paper(figure) => figure.map_or_else(none, |figure| format!("{figure:.1}")),
+                Cell::Difference(difference) => difference.map_or_else(none, points),
+            }));
+        }
+        table
+    }
+
     pub(crate) fn new(columns: impl IntoIterator<Item = (impl Into<String>, Align)>) -> Self {
         let (header, align) = columns.into_iter().map(|(title, align)| (title.into(), align)).unzip();
         Self { header, align, rows: Vec::new() }

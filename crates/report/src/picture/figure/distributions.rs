@@ -6,7 +6,7 @@ use fmam_record::{RunRecord, ScoreSeparability};
 use super::{Figure, Panel, run_title, sheet};
 use crate::model::paper::dataset_title;
 use crate::picture::plots;
-use crate::render::text::percent;
+use crate::text::percent;
 use crate::{Report, ReportError, Summary};
 
 /// Methods side by side, at most; further ones stand below.
@@ -24,9 +24,9 @@ pub(super) fn distributions(
 ) -> Result<Option<Figure>, ReportError> {
     // The runs are sorted: the first of a row has its lowest seed.
     let of_row = |row| report.runs_of(row).find(|run| run.category == category);
-    let has_scores = |run: &&RunRecord| !run.artefacts.overlays.is_empty() || run.pixels.is_some();
+    let has_scores = |run: &&RunRecord| !run.artefacts.images.is_empty() || run.pixels.is_some();
     // Variants stand in the ablation; here there would be too many.
-    let rows = rows.iter().filter(|row| !row.method.contains('@'));
+    let rows = rows.iter().filter(|row| row.method_id().variant().is_none());
     let mut runs: Vec<&RunRecord> = rows.filter_map(of_row).filter(has_scores).collect();
     runs.sort_by_key(|run| run.method != "teacher");
     let Some(first) = runs.first() else { return Ok(None) };
@@ -35,7 +35,7 @@ pub(super) fn distributions(
         let scores = run.analysis.as_ref().and_then(|analysis| analysis.image_scores);
         Ok(Panel {
             heading: run_title(run, first, several),
-            plot: plots::image_scores(&run.artefacts.overlays)?,
+            plot: plots::image_scores(&run.artefacts.images)?,
             note: note(run.metrics.get(&IMAGE_AUROC), scores),
         })
     };

@@ -14,7 +14,7 @@ use crate::error::write_atomic;
 use crate::model::columns::all_categories;
 use crate::model::paper::method_title;
 use crate::picture::plots::{self, INK_FILL, Tone};
-use crate::render::text::escape_html;
+use crate::text::escape_html;
 use crate::{Report, ReportError, Summary};
 
 pub use localization::{ColourScale, Column, Heatmap, Localization, Row};
@@ -101,7 +101,7 @@ fn files(stem: &Path) -> [PathBuf; 2] {
 /// What a figure calls a run that stands in it beside `first`: its method, and in what else it differs from that. `several` says
 /// that the runs of the figure have several backbones.
 pub fn run_title(run: &RunRecord, first: &RunRecord, several: bool) -> String {
-    let mut title = method_title(&run.method).to_owned();
+    let mut title = method_title(run.method.as_str()).to_owned();
     if several {
         title += &format!(", {}", run.backbone);
     }

@@ -55,7 +55,8 @@ pub(super) fn statistics(report: &Report, row: &Summary) -> Result<Option<Figure
 
 /// The row of the same method without feature mapping, `rkd` for `rkd+fmam`.
 fn plain_method<'a>(report: &'a Report, row: &Summary) -> Option<&'a Summary> {
-    let (plain, _) = row.method.split_once("+fmam")?;
+    let id = row.method_id();
+    let plain = id.plain_base()?;
     report.summary().iter().find(|other| {
         let is_plain =
             other.dataset == row.dataset && other.method == plain && other.backbone == row.backbone;

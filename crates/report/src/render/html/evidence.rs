@@ -4,13 +4,14 @@ use std::path::Path;
 
 use super::pictures::Pictures;
 use crate::model::ablation::{Ablation, ablations};
-use crate::model::analysis::{scatter_table, separability_table};
 use crate::model::columns::all_categories;
 use crate::model::layout::{self, Layout, has_several_backbones};
 use crate::model::paper::method_title;
 use crate::picture::figure::{FIGURES_DIR, distributions_of, figure_stem, statistics_of};
+use crate::render::ablation::ablation_table;
+use crate::render::analysis::{scatter_table, separability_table};
 use crate::render::table::{Align, Table};
-use crate::render::text::{Markup, escape_html as escape, link};
+use crate::text::{Markup, escape_html as escape, link};
 use crate::{Report, ReportError, Summary};
 
 /// The parts that a data set has, each closed but for the first.
@@ -115,12 +116,12 @@ fn features(report: &Report, rows: &[Summary]) -> Result<Vec<(String, String)>, 
 
 fn ablation(ablation: &Ablation<'_>) -> (String, String) {
     let title = format!("Ablation of {}, {}", method_title(&ablation.base.method), ablation.base.backbone);
-    let table = html(&ablation.table("Variant", Markup::Plain), &title);
+    let table = html(&ablation_table(ablation, "Variant", Markup::Plain), &title);
     (title, format!("<p>Δ is the difference to the method as it is, in points.</p>\n{table}"))
 }
 
 fn laid_out(layout: &Layout) -> (String, String) {
-    (layout.title.clone(), html(&layout.table(Markup::Plain), &layout.title))
+    (layout.title.clone(), html(&Table::laid_out(layout, Markup::Plain), &layout.title))
 }
 
 /// A row's method, with its backbone where the rows have several.

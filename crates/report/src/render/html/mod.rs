@@ -76,7 +76,7 @@ fn page_data(report: &Report, dir: &Path, pictures: &mut Pictures) -> Result<Val
 
 fn run_data(run: &RunRecord, dir: &Path, pictures: &mut Pictures) -> Result<Value, ReportError> {
     let folder = run.key().path();
-    let samples = &run.artefacts.overlays;
+    let samples = &run.artefacts.images;
     let shown: Vec<Value> = samples
         .iter()
         .map(|sample| {
@@ -97,7 +97,7 @@ fn run_data(run: &RunRecord, dir: &Path, pictures: &mut Pictures) -> Result<Valu
         "id": folder,
         "dataset": dataset_title(&run.dataset),
         "category": run.category,
-        "method": method_title(&run.method),
+        "method": method_title(run.method.as_str()),
         "backbone": run.backbone,
         "seed": run.seed.value(),
         "device": run.device,

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use image::ImageEncoder;
 use image::codecs::jpeg::JpegEncoder;
 
-use crate::render::text::link;
+use crate::text::link;
 
 /// Bytes of pictures that a page holds; a browser takes some seconds to open more.
 const BUDGET: usize = 24 << 20;

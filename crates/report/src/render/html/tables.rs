@@ -6,7 +6,7 @@ use fmam_record::RunRecord;
 use crate::model::columns::{headlines, metrics, ranks};
 use crate::model::layout::compared;
 use crate::model::paper::{dataset_title, method_title, published};
-use crate::render::text::{escape_html as escape, link, listed, percent, short, spread_percent};
+use crate::text::{escape_html as escape, link, listed, percent, short, spread_percent};
 use crate::{Report, Summary};
 
 /// What the report is of, in one sentence.
@@ -95,7 +95,8 @@ pub(super) fn runs(report: &Report) -> String {
     let mut body = String::new();
     for run in report.runs() {
         let id = run.key().path();
-        let name = [dataset_title(&run.dataset), &run.category, method_title(&run.method), &run.backbone];
+        let name =
+            [dataset_title(&run.dataset), &run.category, method_title(run.method.as_str()), &run.backbone];
         let [dataset, category, method, backbone] = name.map(escape);
         let figures = metrics.iter().map(|metric| run.metrics.get(metric).map(percent));
         let figures: String = figures.map(|figure| cell(figure.as_deref())).collect();
@@ -122,7 +123,7 @@ pub(super) fn filters(report: &Report) -> String {
     let properties: [(&str, &str, Property); 4] = [
         ("dataset", "Data set", |run| dataset_title(&run.dataset)),
         ("category", "Category", |run| &run.category),
-        ("method", "Method", |run| method_title(&run.method)),
+        ("method", "Method", |run| method_title(run.method.as_str())),
         ("backbone", "Backbone", |run| &run.backbone),
     ];
     let mut controls = String::new();

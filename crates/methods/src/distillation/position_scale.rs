@@ -1,17 +1,18 @@
-//! What the distance maps of normal images look like, position by position: some places of a product are harder to
-//! restore than others in every image, and a distance says more in units of what is usual there.
+//! Mean and deviation of the distance maps of normal images, position by position. Some places of a
+//! product are harder to restore than others in every image, so a distance says more in deviations
+//! from the mean at its place.
 
 use candle_core::{Device, Tensor};
 
 use crate::MethodError;
-use crate::model_dir::Tensors;
+use crate::checkpoint::{Checkpoint, Tensors};
 
-/// Share of the deviation over the whole map that is added to the deviation at a position: few images tell the latter
-/// badly, and places that hardly vary would be blown up.
+/// Share of the deviation over the whole map that is added to the deviation at a position: few
+/// images tell the latter badly, and places that hardly vary would be blown up.
 const SHARED_DEVIATION: f64 = 0.3;
 
 /// Mean and deviation of normal distance maps at each position of each scale.
-pub(crate) struct MapReference {
+pub(super) struct PositionScale {
     scales: Vec<Scale>,
 }
 
@@ -20,30 +21,20 @@ struct Scale {
     deviation: Tensor,
 }
 
-impl MapReference {
-    /// Reads `n_scales` scales from `tensors`, which came from `origin`.
-    pub(crate) fn from_tensors(
-        tensors: &Tensors,
-        n_scales: usize,
-        origin: &str,
-        device: &Device,
-    ) -> Result<Self, MethodError> {
-        let get = |name: String| -> Result<Tensor, MethodError> {
-            match tensors.get(&name) {
-                Some(tensor) => Ok(tensor.to_device(device)?),
-                None => {
-                    Err(fmam_models::ModelError::MissingKey { origin: origin.to_owned(), key: name }.into())
-                }
-            }
+impl PositionScale {
+    /// The saved moments of `n_scales` scales.
+    pub(super) fn read(saved: &Checkpoint, n_scales: usize, device: &Device) -> Result<Self, MethodError> {
+        let tensor = |name: String| -> Result<Tensor, MethodError> {
+            Ok(saved.tensor(&name, &[None, None])?.to_device(device)?)
         };
         let scale = |k| -> Result<Scale, MethodError> {
-            Ok(Scale { mean: get(format!("{k}.mean"))?, deviation: get(format!("{k}.deviation"))? })
+            Ok(Scale { mean: tensor(format!("{k}.mean"))?, deviation: tensor(format!("{k}.deviation"))? })
         };
         Ok(Self { scales: (0..n_scales).map(scale).collect::<Result<_, _>>()? })
     }
 
-    /// What [`MapReference::from_tensors`] reads.
-    pub(crate) fn tensors(&self) -> Tensors {
+    /// The tensors that [`PositionScale::read`] takes.
+    pub(super) fn tensors(&self) -> Tensors {
         let named = |(k, scale): (usize, &Scale)| {
             [(format!("{k}.mean"), scale.mean.clone()), (format!("{k}.deviation"), scale.deviation.clone())]
         };
@@ -51,22 +42,23 @@ impl MapReference {
     }
 
     /// `map` of scale `k`, (N, H, W), in deviations from the mean.
-    pub(crate) fn apply(&self, k: usize, map: &Tensor) -> Result<Tensor, MethodError> {
+    pub(super) fn apply(&self, k: usize, map: &Tensor) -> Result<Tensor, MethodError> {
         let Scale { mean, deviation } = &self.scales[k];
         Ok(map.broadcast_sub(mean)?.broadcast_div(deviation)?)
     }
 }
 
-/// Gathers a [`MapReference`] image by image, in f64.
+/// Gathers a [`PositionScale`] image by image, in f64.
 #[derive(Default)]
-pub(crate) struct MapMoments {
+pub(super) struct MapMoments {
     count: f64,
     scales: Vec<Moments>,
 }
 
 struct Moments {
     shape: (usize, usize),
-    /// The first image's map, about which the sums are taken: the mean may be large beside the deviation.
+    /// The first image's map, about which the sums are taken: the mean may be large beside the
+    /// deviation.
     centre: Vec<f64>,
     sum: Vec<f64>,
     squares: Vec<f64>,
@@ -74,7 +66,7 @@ struct Moments {
 
 impl MapMoments {
     /// Takes in the maps of one normal image, (1, H, W) a scale.
-    pub(crate) fn add(&mut self, maps: &[Tensor]) -> Result<(), MethodError> {
+    pub(super) fn add(&mut self, maps: &[Tensor]) -> Result<(), MethodError> {
         let read = |map: &Tensor| -> Result<_, MethodError> {
             let (_, height, width) = map.dims3()?;
             let values: Vec<f64> = map.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from).collect();
@@ -101,14 +93,15 @@ impl MapMoments {
         Ok(())
     }
 
-    pub(crate) fn reference(&self, device: &Device) -> Result<MapReference, MethodError> {
-        let scales = self.scales.iter().map(|scale| scale.reference(self.count, device));
-        Ok(MapReference { scales: scales.collect::<Result<_, _>>()? })
+    /// The scale of the maps taken in.
+    pub(super) fn scale(&self, device: &Device) -> Result<PositionScale, MethodError> {
+        let scales = self.scales.iter().map(|scale| scale.moments(self.count, device));
+        Ok(PositionScale { scales: scales.collect::<Result<_, _>>()? })
     }
 }
 
 impl Moments {
-    fn reference(&self, count: f64, device: &Device) -> Result<Scale, MethodError> {
+    fn moments(&self, count: f64, device: &Device) -> Result<Scale, MethodError> {
         let shift: Vec<f64> = self.sum.iter().map(|sum| sum / count).collect();
         let mean: Vec<f64> = shift.iter().zip(&self.centre).map(|(shift, centre)| shift + centre).collect();
         let variance: Vec<f64> =
@@ -116,7 +109,8 @@ impl Moments {
         let average = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let overall = average(&mean);
         let spread: Vec<f64> = mean.iter().map(|mean| (mean - overall).powi(2)).collect();
-        // Of all positions of all images: what varies at a position, and what varies between positions.
+        // Of all positions of all images: what varies at a position, and what varies between
+        // positions.
         let shared = SHARED_DEVIATION * (average(&variance) + average(&spread)).sqrt();
         let deviation = variance.iter().map(|variance| (variance.sqrt() + shared).max(1e-12) as f32);
         let tensor = |values: Vec<f32>| Tensor::from_vec(values, self.shape, device);
@@ -141,15 +135,16 @@ mod tests {
         for values in [[1.0, 10.0], [3.0, 10.0]] {
             moments.add(&[map(values)]).unwrap();
         }
-        let reference = moments.reference(&Device::Cpu).unwrap();
-        // Means 2 and 10, deviations 1 and 0; over all: variance 1/2 within and 16 between positions.
+        let scale = moments.scale(&Device::Cpu).unwrap();
+        // Means 2 and 10, deviations 1 and 0; over all: variance 1/2 within and 16 between
+        // positions.
         let shared = 0.3 * 16.5_f32.sqrt();
-        let tensors = reference.tensors();
-        let again = MapReference::from_tensors(&tensors, 1, "x", &Device::Cpu).unwrap();
+        let saved = Checkpoint::new(scale.tensors(), "x");
+        let again = PositionScale::read(&saved, 1, &Device::Cpu).unwrap();
         let scored =
             again.apply(0, &map([4.0, 11.0])).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert!((scored[0] - 2.0 / (1.0 + shared)).abs() < 1e-6, "{scored:?}");
         assert!((scored[1] - 1.0 / shared).abs() < 1e-6, "{scored:?}");
-        assert!(MapReference::from_tensors(&tensors, 2, "x", &Device::Cpu).is_err());
+        assert!(PositionScale::read(&saved, 2, &Device::Cpu).is_err());
     }
 }

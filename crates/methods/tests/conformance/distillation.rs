@@ -1,4 +1,4 @@
-//! What only the methods with a feature mapping do.
+//! Rules of the distillation methods.
 
 use super::*;
 
@@ -101,4 +101,59 @@ fn students_that_end_in_a_relu_learn_whitened_features_of_either_sign() {
             bits(&fitted.detector.score(&images[..2]).unwrap())
         );
     }
+}
+
+#[test]
+fn features_disagree_with_what_is_expected_where_the_map_is_high() {
+    let (images, ..) = test_images();
+    for entry in ["nkd", "nkd+fmam", "rkd", "rkd+fmam"].map(|name| method(name).unwrap()) {
+        if !is_asked_for(entry.name) {
+            continue;
+        }
+        let detector = fit(entry, 0, 1).detector;
+        let Some(features) = detector.features(&images[..1]).unwrap() else { continue };
+        let Some(expected) = features.expected else { continue };
+        let given = features.adapted.unwrap_or(features.teacher);
+        // The sum of the distances of the scales is the map before it is blurred: its mean differs
+        // by little.
+        let mut mean = 0.0;
+        for (given, expected) in given.scales.iter().zip(&expected.scales) {
+            let distance = fmam_ops::cosine_distance(given, expected).unwrap();
+            mean += distance.mean_all().unwrap().to_scalar::<f32>().unwrap();
+        }
+        let map = &detector.score(&images[..1]).unwrap()[0].anomaly_map;
+        let of_map = map.data().iter().sum::<f32>() / map.data().len() as f32;
+        assert!((mean - of_map).abs() < 0.2 * of_map, "{}: {mean} and {of_map}", entry.name);
+    }
+}
+
+#[test]
+fn the_resolved_configuration_tells_how_long_each_stage_lasts() {
+    let epochs = |name: &str, settings: &str, n_images: usize| {
+        let config = built(name, settings).plan(n_images).unwrap().settings;
+        (config["epochs"].as_u64(), config["mapping"]["epochs"].as_u64())
+    };
+    assert_eq!(epochs("rkd", "", 320), (Some(100), None));
+    // 600 steps of 8 images.
+    assert_eq!(epochs("rkd+fmam", "", 320), (Some(100), Some(15)));
+    assert_eq!(epochs("rkd+fmam", "epochs = 3", 320), (Some(3), Some(3)));
+    assert_eq!(epochs("nkd+fmam", "epochs = 3\nmapping.epochs = 9", 320), (Some(3), Some(9)));
+}
+
+#[test]
+fn a_plan_names_the_stages_in_their_order_and_the_needs() {
+    let plan = |name: &str, settings: &str| {
+        let plan = built(name, settings).plan(8).unwrap();
+        let stages: Vec<String> = plan.stages.iter().map(|s| format!("{} {}", s.id, s.epochs)).collect();
+        (stages.join(", "), plan.needs.textures, plan.needs.last_block)
+    };
+    let expected = |stages: &str, textures, last_block| (stages.to_owned(), textures, last_block);
+    assert_eq!(plan("rkd", "epochs = 2"), expected("student 2", false, false));
+    assert_eq!(plan("rkd+fmam", "epochs = 2"), expected("student 2, feature-mapping 2", true, false));
+    let untrained = "epochs = 2\nmapping.epochs = 0";
+    assert_eq!(plan("nkd+fmam", untrained), expected("student 2", false, false));
+    let before = "epochs = 2\nmapping.epochs = 1\nmapping.adaptation";
+    let stages = "feature-mapping 1, student 2";
+    assert_eq!(plan("rkd+fmam", &format!("{before} = 'target-mapping'")), expected(stages, true, false));
+    assert_eq!(plan("rkd+fmam", &format!("{before} = 'last-block'")), expected(stages, true, true));
 }

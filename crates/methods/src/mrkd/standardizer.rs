@@ -4,19 +4,19 @@ use candle_core::{DType, Device, Tensor};
 use fmam_models::{FeatureMoments, FeaturePyramid};
 
 use crate::MethodError;
-use crate::model_dir::{Tensors, saved_tensor};
+use crate::checkpoint::{Checkpoint, Tensors};
 
-/// Share of a scale's mean deviation that is added to that of each channel: one that hardly varies on normal images would be
-/// blown up.
+/// Share of a scale's mean deviation that is added to that of each channel: one that hardly varies
+/// on normal images would be blown up.
 const SHARED_DEVIATION: f64 = 0.1;
 
 /// Mean and deviation of each channel of each scale.
-pub(crate) struct Standard {
+pub(crate) struct Standardizer {
     /// `[1, C, 1, 1]` each.
     scales: Vec<[Tensor; 2]>,
 }
 
-impl Standard {
+impl Standardizer {
     /// From the `channels` of each scale of the features that `moments` has gathered.
     pub(crate) fn new(
         moments: &FeatureMoments,
@@ -48,7 +48,7 @@ impl Standard {
         Ok(Self { scales: channels.iter().map(scale).collect::<Result<_, MethodError>>()? })
     }
 
-    /// What [`Standard::from_tensors`] reads.
+    /// The tensors that [`Standardizer::take_from`] takes.
     pub(crate) fn tensors(&self) -> Tensors {
         let named = |(k, [mean, deviation]): (usize, &[Tensor; 2])| {
             [(name(k, "mean"), mean.clone()), (name(k, "deviation"), deviation.clone())]
@@ -56,17 +56,16 @@ impl Standard {
         self.scales.iter().enumerate().flat_map(named).collect()
     }
 
-    /// Takes the saved values for `channels` out of `tensors`; `origin` names their file in errors.
-    pub(crate) fn from_tensors(
-        tensors: &mut Tensors,
+    /// Takes the saved values for `channels` out of `saved`.
+    pub(crate) fn take_from(
+        saved: &mut Checkpoint,
         channels: &[usize],
-        origin: &str,
         device: &Device,
     ) -> Result<Self, MethodError> {
         let mut take = |name: String, c| -> Result<Tensor, MethodError> {
-            let tensor = saved_tensor(tensors, &name, &[Some(1), Some(c), Some(1), Some(1)], origin)?;
+            let tensor = saved.tensor(&name, &[Some(1), Some(c), Some(1), Some(1)])?;
             let tensor = tensor.to_dtype(DType::F32)?.to_device(device)?;
-            tensors.remove(&name);
+            saved.tensors.remove(&name);
             let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
             let is_usable = |value: &f32| value.is_finite() && (*value > 0.0 || !name.ends_with("deviation"));
             if values.iter().all(is_usable) { Ok(tensor) } else { Err(MethodError::UndefinedFeatures) }
@@ -112,7 +111,7 @@ mod tests {
         let features = FeaturePyramid { scales: vec![values] };
         let mut moments = FeatureMoments::default();
         moments.add(&features).unwrap();
-        let standard = Standard::new(&moments, &[2], device).unwrap();
+        let standard = Standardizer::new(&moments, &[2], device).unwrap();
         let applied = standard.apply(&features).unwrap();
         let scaled: Vec<f32> = applied.scales[0].flatten_all().unwrap().to_vec1().unwrap();
         // The shared part is a tenth of (2 + 0) / 2.
@@ -124,9 +123,9 @@ mod tests {
         for (value, expected) in back.iter().zip([8.0, 12.0, 5.0, 5.0]) {
             assert!((value - expected).abs() < 1e-5, "{back:?}");
         }
-        let mut tensors = standard.tensors();
-        let read = Standard::from_tensors(&mut tensors, &[2], "a test", device).unwrap();
-        assert!(tensors.is_empty());
+        let mut saved = Checkpoint::new(standard.tensors(), "a test");
+        let read = Standardizer::take_from(&mut saved, &[2], device).unwrap();
+        assert!(saved.tensors.is_empty());
         let read = read.apply(&features).unwrap();
         assert_eq!(read.scales[0].flatten_all().unwrap().to_vec1::<f32>().unwrap(), scaled);
     }

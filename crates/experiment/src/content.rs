@@ -1,0 +1,213 @@
+//! Digests of what a run reads: the files of its images and of its weights.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use fmam_core::{Progress, Sample, SampleSource, StageId, ordered_map};
+use sha2::{Digest, Sha256};
+
+use crate::ExperimentError;
+
+/// SHA-256 of a file.
+pub(crate) fn file_sha256(path: &Path) -> io::Result<[u8; 32]> {
+    let mut hasher = Hasher(Sha256::new());
+    io::copy(&mut File::open(path)?, &mut hasher)?;
+    Ok(hasher.0.finalize().into())
+}
+
+/// `io::copy` into a digest.
+struct Hasher(Sha256);
+
+impl io::Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// 64 hexadecimal digits.
+pub(crate) fn hex(digest: impl AsRef<[u8]>) -> String {
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// SHA-256 of bytes, in hexadecimal digits.
+pub(crate) fn bytes_sha256(bytes: &[u8]) -> String {
+    hex(Sha256::digest(bytes))
+}
+
+/// The digest of a list of samples in the making.
+pub(crate) struct SamplesDigest(Sha256);
+
+impl SamplesDigest {
+    pub(crate) fn new() -> Self {
+        Self(Sha256::new())
+    }
+
+    /// Adds a sample with what its files hold: a digest for each file that it has.
+    pub(crate) fn add(&mut self, sample: &Sample, files: &[[u8; 32]]) {
+        self.text(&sample.id);
+        self.text(sample.defect_type.as_deref().unwrap_or_default());
+        self.0.update([sample.label as u8, u8::from(sample.mask_path.is_some()), files.len() as u8]);
+        files.iter().for_each(|file| self.0.update(file));
+    }
+
+    /// The length parts one text from the next.
+    fn text(&mut self, text: &str) {
+        self.0.update((text.len() as u64).to_le_bytes());
+        self.0.update(text);
+    }
+
+    pub(crate) fn finish(self) -> String {
+        hex(self.0.finalize())
+    }
+}
+
+/// The files of a sample: none for a generated one.
+fn files(sample: &Sample) -> impl Iterator<Item = &Path> {
+    let image = Some(sample.image_path.as_path()).filter(|path| !path.as_os_str().is_empty());
+    image.into_iter().chain(sample.mask_path.as_deref())
+}
+
+/// Digests of the contents of a sample's files.
+pub(crate) fn contents(sample: &Sample) -> Result<Vec<[u8; 32]>, ExperimentError> {
+    let read = |path: &Path| {
+        file_sha256(path).map_err(|source| ExperimentError::Read { path: path.to_owned(), source })
+    };
+    files(sample).map(read).collect()
+}
+
+/// SHA-256 over the samples of `sources` and over the sizes and modification times of their files, which
+/// costs a look into the folders and no reading.
+pub(crate) fn fingerprint(sources: &[&dyn SampleSource]) -> String {
+    let mut digest = SamplesDigest::new();
+    let facts = |path: &Path| -> [u8; 32] {
+        // A file that cannot be looked at is told when it is read.
+        let Ok(metadata) = fs::metadata(path) else { return [0xff; 32] };
+        let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let mut facts = [0; 32];
+        facts[..8].copy_from_slice(&metadata.len().to_le_bytes());
+        facts[8..24].copy_from_slice(&modified.map_or(0, |since| since.as_nanos()).to_le_bytes());
+        facts
+    };
+    for source in sources {
+        for sample in (0..source.len()).map(|index| source.sample(index)) {
+            digest.add(sample, &files(sample).map(facts).collect::<Vec<_>>());
+        }
+    }
+    digest.finish()
+}
+
+/// SHA-256 over the samples of `sources` and over the contents of their files.
+pub(crate) fn digest(
+    sources: &[&dyn SampleSource],
+    threads: usize,
+    progress: &dyn Progress,
+) -> Result<String, ExperimentError> {
+    let mut digest = SamplesDigest::new();
+    progress.start(&StageId::READING, sources.iter().map(|source| source.len() as u64).sum());
+    let mut n_read = 0;
+    for source in sources {
+        let work = |index| contents(source.sample(index));
+        ordered_map(source.len(), threads, 2 * threads, work, |index, files| {
+            if progress.cancelled() {
+                return Err(ExperimentError::Cancelled);
+            }
+            digest.add(source.sample(index), &files?);
+            n_read += 1;
+            progress.update(n_read, "");
+            Ok(())
+        })?;
+    }
+    progress.finish();
+    Ok(digest.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use fmam_core::{Label, Mask, RgbImage, Silent, SourceError, Split};
+
+    use super::*;
+
+    struct Listed(Vec<Sample>);
+
+    impl SampleSource for Listed {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+
+        fn sample(&self, index: usize) -> &Sample {
+            &self.0[index]
+        }
+
+        fn image(&self, _: usize) -> Result<RgbImage, SourceError> {
+            Err("not decoded".into())
+        }
+
+        fn mask(&self, _: usize) -> Result<Option<Mask>, SourceError> {
+            Err("not decoded".into())
+        }
+    }
+
+    fn listed(folder: &Path) -> Listed {
+        let sample = |name: &str, mask: Option<&str>| Sample {
+            id: format!("test/{name}"),
+            split: Split::Test,
+            label: if mask.is_some() { Label::Anomalous } else { Label::Normal },
+            defect_type: mask.map(|_| "cut".to_owned()),
+            image_path: folder.join(name),
+            mask_path: mask.map(|name| folder.join(name)),
+        };
+        Listed(vec![sample("a", None), sample("b", Some("m"))])
+    }
+
+    #[test]
+    fn contents_decide_the_digest_and_times_the_fingerprint() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, content) in [("a", "one"), ("b", "two"), ("m", "mask")] {
+            fs::write(dir.path().join(name), content).unwrap();
+        }
+        let source = listed(dir.path());
+        let both = || (digest(&[&source], 2, &Silent).unwrap(), fingerprint(&[&source]));
+        let before = both();
+        assert_eq!(both(), before);
+        assert_eq!(before.0.len(), 64);
+
+        let touch = |name: &str| {
+            let file = File::options().write(true).open(dir.path().join(name)).unwrap();
+            file.set_modified(UNIX_EPOCH).unwrap();
+        };
+        touch("a");
+        let after = both();
+        assert!(after.0 == before.0 && after.1 != before.1);
+
+        // The same size, another content: of an image, and of a mask.
+        for name in ["a", "m"] {
+            touch(name);
+            let before = both();
+            let content: String = fs::read_to_string(dir.path().join(name)).unwrap().chars().rev().collect();
+            fs::write(dir.path().join(name), content).unwrap();
+            let after = both();
+            assert!(after.0 != before.0 && after.1 != before.1, "{name}");
+        }
+        fs::remove_file(dir.path().join("b")).unwrap();
+        assert!(matches!(digest(&[&source], 1, &Silent), Err(ExperimentError::Read { path, .. })
+            if path == dir.path().join("b")));
+        fingerprint(&[&source]);
+    }
+
+    #[test]
+    fn the_digest_of_a_file_is_that_of_its_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w");
+        fs::write(&path, "abc").unwrap();
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(hex(file_sha256(&path).unwrap()), expected);
+        assert_eq!(bytes_sha256(b"abc"), expected);
+    }
+}

@@ -1,0 +1,158 @@
+//! Saved detectors: a folder with `model.toml`, which is the [`ModelCard`], and one safetensors
+//! file for each network.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::Device;
+use fmam_core::{ImageSize, MethodId, Seed};
+use fmam_files::NewDir;
+use fmam_models::{LoadedBackbone, Precision, backbone_from_tensors};
+use serde::{Deserialize, Serialize};
+
+use crate::MethodError;
+use crate::checkpoint::{Checkpoint, Tensors};
+use crate::settings::{Settings, overlaid};
+
+/// Version of the folder's layout.
+const SCHEMA: u32 = 2;
+
+/// No detector is fitted for larger images; a damaged size must not ask for all memory.
+const MAX_SIDE: usize = 1 << 14;
+
+/// The file of the card.
+const CARD_FILE: &str = "model.toml";
+
+/// The file of the backbone's tensors, without its ending.
+const TEACHER: &str = "teacher";
+
+/// The facts about a fitted detector: the contents of `model.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelCard {
+    schema: u32,
+    /// The registered method.
+    pub method: MethodId,
+    /// The backbone of the run, also where the method does not use it.
+    pub backbone: String,
+    /// The seed of the fit.
+    pub seed: Seed,
+    /// The size that images must have.
+    pub image_size: ImageSize,
+    /// The number format of the backbone and its students; absent for f32.
+    #[serde(default, skip_serializing_if = "Precision::is_f32")]
+    pub precision: Precision,
+    /// The settings of the method, with what the fit has resolved.
+    #[serde(rename = "config")]
+    pub settings: toml::Table,
+}
+
+impl ModelCard {
+    /// The card of a detector that computes in f32.
+    pub fn new(
+        method: impl Into<MethodId>,
+        backbone: impl Into<String>,
+        seed: Seed,
+        image_size: ImageSize,
+        settings: toml::Table,
+    ) -> Self {
+        let (method, backbone, precision) = (method.into(), backbone.into(), Precision::default());
+        Self { schema: SCHEMA, method, backbone, seed, image_size, precision, settings }
+    }
+
+    fn read(dir: &Path) -> Result<Self, MethodError> {
+        let path = dir.join(CARD_FILE);
+        let text = fs::read_to_string(&path).map_err(|e| read_error(&path, e))?;
+        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| read_error(&path, e))?;
+        match table.get("schema").and_then(toml::Value::as_integer) {
+            Some(schema) if schema != i64::from(SCHEMA) => {
+                let message = format!("layout {schema} is not the one of this program, {SCHEMA}");
+                return Err(read_error(&path, message));
+            }
+            _ => {}
+        }
+        let card: Self = table.try_into().map_err(|e: toml::de::Error| read_error(&path, e))?;
+        let ImageSize { height, width } = card.image_size;
+        if ![height, width].iter().all(|side| (1..=MAX_SIDE).contains(side)) {
+            let message = format!("image size {} is not from 1 to {MAX_SIDE}", card.image_size);
+            return Err(read_error(&path, message));
+        }
+        Ok(card)
+    }
+
+    /// Writes the folder `dir`, which must not exist, with the card, the `backbone` and the
+    /// `networks`.
+    pub(crate) fn write(
+        &self,
+        dir: &Path,
+        backbone: Option<&LoadedBackbone>,
+        networks: &[(&'static str, Tensors)],
+    ) -> Result<(), MethodError> {
+        if dir.exists() {
+            return Err(write_error(dir, std::io::Error::from(std::io::ErrorKind::AlreadyExists)));
+        }
+        let new = NewDir::beside(dir).map_err(|e| write_error(dir, e))?;
+        let networks = networks.iter().map(|(name, tensors)| (*name, tensors));
+        for (name, tensors) in
+            backbone.map(|backbone| (TEACHER, backbone.tensors())).into_iter().chain(networks)
+        {
+            let path = network_path(new.path(), name);
+            fmam_models::save_tensors(&path, tensors)
+                .map_err(|e| write_error(&network_path(dir, name), e))?;
+        }
+        let path = dir.join(CARD_FILE);
+        let text = toml::to_string_pretty(self).map_err(|e| write_error(&path, e))?;
+        fs::write(new.path().join(CARD_FILE), text).map_err(|e| write_error(&path, e))?;
+        new.finish(dir).map_err(|e| write_error(dir, e))
+    }
+}
+
+/// A saved detector whose card has been read, before its method reads the networks.
+pub struct SavedModel {
+    pub(crate) card: ModelCard,
+    dir: PathBuf,
+    device: Device,
+}
+
+impl SavedModel {
+    /// Reads the card in `dir`; the networks will go to `device`.
+    pub(crate) fn open(dir: &Path, device: &Device) -> Result<Self, MethodError> {
+        Ok(Self { card: ModelCard::read(dir)?, dir: dir.to_owned(), device: device.clone() })
+    }
+
+    /// The device that the networks go to.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The checked settings of `method`, of which `defaults` are the defaults.
+    pub(crate) fn settings<S: Settings>(&self, method: &'static str, defaults: &S) -> Result<S, MethodError> {
+        overlaid(method, defaults, self.card.settings.clone())
+    }
+
+    /// The saved backbone, in the precision of the fit.
+    pub(crate) fn backbone(&self) -> Result<Arc<LoadedBackbone>, MethodError> {
+        let saved = self.network(TEACHER)?;
+        let origin = saved.origin().to_owned();
+        let backbone = backbone_from_tensors(&self.card.backbone, saved.tensors, &origin, &self.device)?;
+        Ok(Arc::new(backbone.with_precision(self.card.precision)))
+    }
+
+    /// The tensors of the network `name`.
+    pub(crate) fn network(&self, name: &str) -> Result<Checkpoint, MethodError> {
+        Checkpoint::read(&network_path(&self.dir, name))
+    }
+}
+
+fn network_path(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.safetensors"))
+}
+
+fn read_error(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> MethodError {
+    MethodError::Read { path: path.to_owned(), source: source.into() }
+}
+
+fn write_error(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> MethodError {
+    MethodError::Write { path: path.to_owned(), source: source.into() }
+}

@@ -1,0 +1,69 @@
+//! Named tensors of one network together with their origin.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use fmam_models::{ModelError, Params};
+
+use crate::MethodError;
+
+/// Named tensors of one network.
+pub type Tensors = BTreeMap<String, Tensor>;
+
+/// Tensors of one network with the place that they came from, which errors name.
+#[derive(Debug, Clone)]
+pub(crate) struct Checkpoint {
+    pub(crate) tensors: Tensors,
+    origin: String,
+}
+
+impl Checkpoint {
+    /// `origin` is a file, or a short description of a network in memory.
+    pub(crate) fn new(tensors: Tensors, origin: impl Into<String>) -> Self {
+        Self { tensors, origin: origin.into() }
+    }
+
+    /// Reads a safetensors file.
+    pub(crate) fn read(path: &Path) -> Result<Self, MethodError> {
+        Ok(Self::new(fmam_models::load_tensors(path)?, path.display().to_string()))
+    }
+
+    /// The file or the network that errors name.
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The tensor `key`, of the sizes that `shape` names; `None` stands for any size.
+    pub(crate) fn tensor(&self, key: &str, shape: &[Option<usize>]) -> Result<&Tensor, MethodError> {
+        let Some(tensor) = self.tensors.get(key) else {
+            return Err(ModelError::MissingKey { origin: self.origin.clone(), key: key.to_owned() }.into());
+        };
+        let actual = tensor.dims();
+        let fits = |(size, wanted): (&usize, &Option<usize>)| wanted.is_none_or(|wanted| wanted == *size);
+        if actual.len() == shape.len() && actual.iter().zip(shape).all(fits) {
+            return Ok(tensor);
+        }
+        // An axis of any size shows the size found, or 0 where the tensor has no such axis.
+        let found = |axis| actual.get(axis).copied().unwrap_or(0);
+        let expected = shape.iter().enumerate().map(|(axis, size)| size.unwrap_or_else(|| found(axis)));
+        Err(self.misshapen(key, expected.collect(), actual.to_vec()))
+    }
+
+    /// The error for a tensor `key` that is not `expected`.
+    pub(crate) fn misshapen(&self, key: &str, expected: Vec<usize>, actual: Vec<usize>) -> MethodError {
+        ModelError::MisshapenKey { origin: self.origin.clone(), key: key.to_owned(), expected, actual }.into()
+    }
+
+    /// The frozen network that `network` makes of the tensors, all of which it must use.
+    pub(crate) fn build<N>(
+        &self,
+        device: &Device,
+        network: impl FnOnce(&Params) -> Result<N, MethodError>,
+    ) -> Result<N, MethodError> {
+        let params = Params::frozen(self.tensors.clone(), &self.origin, device);
+        let network = network(&params)?;
+        params.finish(|_| false)?;
+        Ok(network)
+    }
+}

@@ -1,0 +1,24 @@
+use std::sync::Arc;
+
+use candle_core::Device;
+use fmam_core::{ImageSize, Progress, Seed};
+use fmam_models::LoadedBackbone;
+use fmam_synthesis::Textures;
+
+/// The surroundings of a fit: everything that a method is given besides its own settings.
+pub struct RunContext<'a> {
+    /// The device of all tensors.
+    pub device: Device,
+    /// Origin of all randomness of the run.
+    pub seed: Seed,
+    /// Size of every image of the run.
+    pub image_size: ImageSize,
+    /// The frozen teacher.
+    pub backbone: Arc<LoadedBackbone>,
+    /// Texture images for synthetic anomalies.
+    pub textures: Textures,
+    /// Threads that decode and synthesise beside the training thread.
+    pub loader_threads: usize,
+    /// Receiver of the run's progress, and the source of a request to stop.
+    pub progress: &'a dyn Progress,
+}

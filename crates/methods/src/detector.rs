@@ -1,0 +1,244 @@
+//! The fitted method: one [`Detector`] for every method, around the [`Scorer`] that is the method's
+//! own.
+
+use std::path::Path;
+
+use fmam_core::{AnomalyMap, ImageSize, RgbImage};
+use fmam_models::{FeaturePyramid, LoadedBackbone};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::card::ModelCard;
+use crate::checkpoint::Tensors;
+use crate::settings::settings_table;
+use crate::{MethodError, RunContext};
+
+/// The verdict on one image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// Higher is more anomalous; the scale is the method's own.
+    pub image_score: f32,
+    /// A score for each pixel of the image as it was given.
+    pub anomaly_map: AnomalyMap,
+}
+
+/// The features of images that a detector compares with what it has learnt, for analysis.
+#[derive(Debug)]
+pub struct AdaptedFeatures {
+    /// The backbone's features.
+    pub teacher: FeaturePyramid,
+    /// The features after adaptation to the task, of the same shapes; `None` for a detector that
+    /// uses the backbone's.
+    pub adapted: Option<FeaturePyramid>,
+    /// The features that the detector expects in their place, as a student gives them, of the same
+    /// shapes; `None` for a detector that expects no feature of its own at each position.
+    pub expected: Option<FeaturePyramid>,
+}
+
+/// The part of a fitted method that no other method shares: from images to verdicts. [`Detector`]
+/// checks the images and the verdicts, makes the batches, and saves.
+pub trait Scorer: Send + Sync {
+    /// The verdicts on `images`, at least one and all of the detector's size, in their order. The
+    /// bits of a verdict must not depend on the call.
+    ///
+    /// # Errors
+    /// The errors of the networks and the device.
+    fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError>;
+
+    /// True if [`Scorer::score`] gets whole batches; by default it gets one image at a time, on
+    /// several threads, so that the bits of an image do not depend on its neighbours.
+    fn takes_batches(&self) -> bool {
+        false
+    }
+
+    /// See [`Detector::features`]; `images` as for [`Scorer::score`].
+    ///
+    /// # Errors
+    /// As [`Scorer::score`].
+    fn features(&self, images: &[RgbImage]) -> Result<Option<AdaptedFeatures>, MethodError> {
+        let _ = images;
+        Ok(None)
+    }
+
+    /// The backbone to save with the networks; `None` for a method that uses none.
+    fn backbone(&self) -> Option<&LoadedBackbone> {
+        None
+    }
+
+    /// The networks to save, each under the name of its file.
+    ///
+    /// # Errors
+    /// The errors of the device.
+    fn networks(&self) -> Result<Vec<(&'static str, Tensors)>, MethodError>;
+}
+
+/// A fitted method.
+pub struct Detector {
+    card: ModelCard,
+    scorer: Box<dyn Scorer>,
+}
+
+impl std::fmt::Debug for Detector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Detector").field("card", &self.card).finish_non_exhaustive()
+    }
+}
+
+impl Detector {
+    /// The detector that `card` describes.
+    pub fn new(card: ModelCard, scorer: Box<dyn Scorer>) -> Self {
+        Self { card, scorer }
+    }
+
+    /// The outcome of a fit of `method` in `run` with `settings`, as resolved by the fit.
+    pub(crate) fn fitted(
+        method: &'static str,
+        settings: &impl Serialize,
+        run: &RunContext<'_>,
+        scorer: impl Scorer + 'static,
+    ) -> Result<Self, MethodError> {
+        let settings = settings_table(method, settings)?;
+        let mut card = ModelCard::new(method, run.backbone.name(), run.seed, run.image_size, settings);
+        card.precision = scorer.backbone().map(LoadedBackbone::precision).unwrap_or_default();
+        Ok(Self::new(card, Box::new(scorer)))
+    }
+
+    /// The facts about the detector.
+    pub fn card(&self) -> &ModelCard {
+        &self.card
+    }
+
+    /// The size that images must have.
+    pub fn image_size(&self) -> ImageSize {
+        self.card.image_size
+    }
+
+    /// Scores images in the order given. On a CPU one image gives the same bits in every batch.
+    ///
+    /// # Errors
+    /// [`MethodError::ImageSize`] for an image of another size than [`Detector::image_size`],
+    /// [`MethodError::UndefinedScore`] for a verdict that is not finite.
+    pub fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
+        self.check_size(images)?;
+        let predictions = if images.is_empty() {
+            Vec::new()
+        } else if self.scorer.takes_batches() {
+            self.scorer.score(images)?
+        } else {
+            let single: Result<Vec<_>, _> =
+                images.par_chunks(1).map(|image| self.scorer.score(image)).collect();
+            single?.into_iter().flatten().collect()
+        };
+        let is_finite = |p: &Prediction| {
+            p.image_score.is_finite() && p.anomaly_map.data().iter().all(|score| score.is_finite())
+        };
+        match predictions.iter().position(|prediction| !is_finite(prediction)) {
+            Some(index) => Err(MethodError::UndefinedScore { index }),
+            None => Ok(predictions),
+        }
+    }
+
+    /// The features of images that the detector compares with what it has learnt; `None` for a
+    /// detector that compares none, and for no image.
+    ///
+    /// # Errors
+    /// As [`Detector::score`].
+    pub fn features(&self, images: &[RgbImage]) -> Result<Option<AdaptedFeatures>, MethodError> {
+        self.check_size(images)?;
+        if images.is_empty() { Ok(None) } else { self.scorer.features(images) }
+    }
+
+    /// Writes the detector to the folder `dir`, which must not exist yet, all or nothing.
+    /// [`crate::load_detector`] reads it back and the copy scores bit-identically.
+    ///
+    /// # Errors
+    /// [`MethodError::Write`] naming the path.
+    pub fn save(&self, dir: &Path) -> Result<(), MethodError> {
+        self.card.write(dir, self.scorer.backbone(), &self.scorer.networks()?)
+    }
+
+    fn check_size(&self, images: &[RgbImage]) -> Result<(), MethodError> {
+        let expected = self.card.image_size;
+        match images.iter().find(|image| image.size() != expected) {
+            Some(image) => Err(MethodError::ImageSize { expected, actual: image.size() }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fmam_core::Seed;
+
+    use super::*;
+
+    /// Scores an image by its first byte over `divisor`.
+    struct Brightness {
+        divisor: f32,
+        takes_batches: bool,
+    }
+
+    impl Scorer for Brightness {
+        fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
+            assert!(self.takes_batches || images.len() == 1);
+            let predict = |image: &RgbImage| {
+                let score = f32::from(image.data()[0]) / self.divisor;
+                let anomaly_map = AnomalyMap::new(image.size(), vec![score; image.size().pixels()])?;
+                Ok(Prediction { image_score: 0.0, anomaly_map })
+            };
+            images.iter().map(predict).collect()
+        }
+
+        fn takes_batches(&self) -> bool {
+            self.takes_batches
+        }
+
+        fn networks(&self) -> Result<Vec<(&'static str, Tensors)>, MethodError> {
+            Ok(vec![("network", Tensors::new())])
+        }
+    }
+
+    fn detector(divisor: f32, takes_batches: bool) -> Detector {
+        let card = ModelCard::new("m", "tiny", Seed::new(3), ImageSize::square(2), toml::Table::new());
+        Detector::new(card, Box::new(Brightness { divisor, takes_batches }))
+    }
+
+    fn image(value: u8) -> RgbImage {
+        RgbImage::filled(ImageSize::square(2), [value; 3])
+    }
+
+    #[test]
+    fn images_come_back_in_their_order_however_they_are_batched() {
+        for takes_batches in [false, true] {
+            let found = detector(1.0, takes_batches).score(&[image(9), image(2), image(7)]).unwrap();
+            let scores: Vec<f32> = found.iter().map(|prediction| prediction.anomaly_map.max()).collect();
+            assert_eq!(scores, [9.0, 2.0, 7.0]);
+            assert!(detector(1.0, takes_batches).score(&[]).unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn another_size_and_a_score_that_is_no_number_are_errors() {
+        let other = RgbImage::filled(ImageSize::new(2, 3), [1; 3]);
+        assert!(matches!(
+            detector(1.0, false).score(&[image(1), other.clone()]),
+            Err(MethodError::ImageSize { actual: ImageSize { height: 2, width: 3 }, .. })
+        ));
+        assert!(matches!(detector(1.0, false).features(&[other]), Err(MethodError::ImageSize { .. })));
+        let found = detector(0.0, false).score(&[image(1)]);
+        assert!(matches!(found, Err(MethodError::UndefinedScore { index: 0 })), "{found:?}");
+    }
+
+    #[test]
+    fn a_detector_is_never_written_over_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("deep/model");
+        detector(1.0, false).save(&dir).unwrap();
+        assert!(matches!(detector(1.0, false).save(&dir), Err(MethodError::Write { .. })));
+        let mut names: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["model.toml", "network.safetensors"]);
+        // A name as long as the file system takes has no room for a suffix.
+        detector(1.0, false).save(&folder.path().join("n".repeat(255))).unwrap();
+    }
+}

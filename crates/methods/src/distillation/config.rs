@@ -1,0 +1,168 @@
+//! Settings of a distillation method, and the [`Flavour`] that tells one method from another.
+
+use fmam_core::{Needs, StageId, StagePlan};
+use fmam_models::{AnyStudent, LoadedBackbone, Params};
+use serde::{Deserialize, Serialize};
+
+use super::mapping_config::{Adaptation, MappingConfig};
+use crate::MethodError;
+use crate::scoring::MapCombination;
+use crate::settings::{Check, Settings, overlaid};
+use crate::training::TrainingConfig;
+
+/// The training of the student.
+pub(super) const STUDENT: StageId = StageId::new("student");
+
+/// The training of the features.
+pub(super) const FEATURE_MAPPING: StageId = StageId::new("feature-mapping");
+
+/// The form of the cosine distance that the student minimises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DistillationLoss {
+    /// Each position by itself.
+    PerPosition,
+    /// The whole map of a scale as one vector, as Deng and Li's code has it.
+    Flattened,
+}
+
+/// The reference of a distance, taken before the scales are combined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DistanceReference {
+    /// Nothing: the plain distance, as the cited works have it.
+    None,
+    /// Mean and deviation of the distance at the same position of training images.
+    Position,
+}
+
+/// Settings of the scoring of images.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScoringConfig {
+    /// The combination of the maps of the scales.
+    pub combination: MapCombination,
+    /// Standard deviation of the Gaussian blur in pixels of a 256-pixel image; it grows with the
+    /// image.
+    pub blur_sigma: f64,
+    /// The reference of a distance. Maps in deviations may be negative, so only their sum has a
+    /// meaning.
+    pub reference: DistanceReference,
+}
+
+impl Default for ScoringConfig {
+    fn default() -> Self {
+        Self { combination: MapCombination::Sum, blur_sigma: 4.0, reference: DistanceReference::None }
+    }
+}
+
+/// Configuration of a distillation method.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DistillationConfig {
+    /// The training of the network.
+    #[serde(flatten)]
+    pub training: TrainingConfig,
+    /// The loss of the student.
+    pub loss: DistillationLoss,
+    /// The scoring of images.
+    pub scoring: ScoringConfig,
+    /// The feature mapping of FMAM; absent in the plain method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<MappingConfig>,
+}
+
+impl Settings for DistillationConfig {
+    fn check(&self, check: &mut Check) {
+        self.training.check(check);
+        check.blur("scoring.blur_sigma", self.scoring.blur_sigma);
+        let is_plain = self.scoring.reference == DistanceReference::None;
+        let expected = "none where maps are multiplied: in deviations they may be negative";
+        let is_sum = self.scoring.combination == MapCombination::Sum;
+        check.require("scoring.reference", is_plain || is_sum, expected, "position");
+        if let Some(mapping) = &self.mapping {
+            mapping.check(check);
+        }
+    }
+}
+
+impl DistillationConfig {
+    /// The same with the number of epochs of the mapping on `n_images` training images.
+    pub(super) fn resolved(mut self, n_images: usize) -> Self {
+        if let Some(mapping) = &mut self.mapping {
+            mapping.epochs = Some(mapping.epochs_on(n_images, self.training.epochs));
+        }
+        self
+    }
+
+    /// The trainings in the order in which they run. [`DistillationConfig::resolved`] has given the
+    /// mapping its number of epochs; with 0 it is not trained.
+    pub(super) fn stages(&self) -> Vec<StagePlan> {
+        let student = self.training.planned(STUDENT);
+        let mapping = self.mapping.as_ref().and_then(|mapping| {
+            let epochs = mapping.epochs.filter(|&epochs| epochs > 0)?;
+            Some((mapping.adaptation, StagePlan { id: FEATURE_MAPPING, epochs: epochs as u64 }))
+        });
+        match mapping {
+            None => vec![student],
+            Some((Adaptation::Mapping, mapping)) => vec![student, mapping],
+            Some((Adaptation::TargetMapping | Adaptation::LastBlock, mapping)) => vec![mapping, student],
+        }
+    }
+
+    /// A student always; textures where a mapping is trained, since only its training makes
+    /// defects.
+    pub(super) fn needs(&self) -> Needs {
+        let mut needs = Needs::FEATURES;
+        needs.student = true;
+        needs.last_block = self.adaptation() == Some(Adaptation::LastBlock);
+        needs.textures = self.stages().iter().any(|stage| stage.id == FEATURE_MAPPING);
+        needs
+    }
+
+    /// The part that FMAM trains; `None` in the plain method.
+    pub(super) fn adaptation(&self) -> Option<Adaptation> {
+        self.mapping.as_ref().map(|mapping| mapping.adaptation)
+    }
+
+    /// True if there is a feature mapping, trained or not.
+    pub(super) fn has_mapping(&self) -> bool {
+        matches!(self.adaptation(), Some(Adaptation::Mapping | Adaptation::TargetMapping))
+    }
+
+    /// True if the targets of the student may be negative although the backbone's features are not.
+    pub(super) fn has_signed_targets(&self) -> bool {
+        self.mapping.as_ref().is_some_and(|mapping| match mapping.adaptation {
+            Adaptation::Mapping => mapping.network.whiten,
+            Adaptation::TargetMapping => true,
+            Adaptation::LastBlock => false,
+        })
+    }
+}
+
+/// The network that imitates the teacher.
+type MakeStudent = fn(&LoadedBackbone, &Params) -> Result<AnyStudent, MethodError>;
+
+/// A distillation method: a student, its default settings, and the words of its table entry.
+pub(super) struct Flavour {
+    pub(super) name: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) paper: &'static str,
+    pub(super) student: MakeStudent,
+    pub(super) defaults: fn() -> DistillationConfig,
+}
+
+impl Flavour {
+    /// The checked settings: the flavour's defaults, overlaid with `table`.
+    pub(super) fn configure(&self, table: toml::Table) -> Result<DistillationConfig, MethodError> {
+        let (method, defaults) = (self.name, (self.defaults)());
+        if defaults.mapping.is_none() && table.contains_key("mapping") {
+            return Err(MethodError::ConfigValue {
+                method,
+                key: "mapping",
+                expected: "absent: the plain method has no feature mapping",
+                actual: "a table".into(),
+            });
+        }
+        overlaid(method, &defaults, table)
+    }
+}

@@ -1,0 +1,147 @@
+//! The fit of a distillation method: the teacher is adapted, the student learns it, and the mapping
+//! behind both is trained, as far as the settings ask for it.
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use fmam_core::{CurvePoint, Plan, SampleSource};
+use fmam_losses::{cosine_distillation, flattened_cosine_distillation};
+use fmam_models::{FeaturePyramid, Params, backbone_from_tensors};
+
+use super::config::{DistillationConfig, DistillationLoss, Flavour, STUDENT};
+use super::mapping_config::Adaptation;
+use super::mapping_training::{MappingTraining, Trained};
+use super::networks::{MappedTeacher, ScaledStudent};
+use super::scorer::DistillationScorer;
+use crate::checkpoint::{Checkpoint, Tensors};
+use crate::sample_features::spread_features;
+use crate::settings::settings_value;
+use crate::teacher_cache::TeacherCache;
+use crate::training::{indexed_batch, sum_of_scales};
+use crate::{Detector, Fitted, Method, MethodError, RunContext};
+
+/// Training images from which the range of the teacher's features is measured.
+const MEASURED_IMAGES: usize = 32;
+
+/// An unfitted distillation method.
+pub(super) struct Distillation {
+    flavour: &'static Flavour,
+    config: DistillationConfig,
+}
+
+impl Distillation {
+    /// The method `flavour` with the settings in `table`.
+    pub(super) fn new(flavour: &'static Flavour, table: toml::Table) -> Result<Self, MethodError> {
+        Ok(Self { flavour, config: flavour.configure(table)? })
+    }
+}
+
+impl Method for Distillation {
+    fn plan(&self, n_images: usize) -> Result<Plan, MethodError> {
+        let config = self.config.clone().resolved(n_images);
+        let settings = settings_value(self.flavour.name, &config)?;
+        Ok(Plan { settings, stages: config.stages(), needs: config.needs() })
+    }
+
+    fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
+        if train.is_empty() {
+            return Err(MethodError::NoTrainingImages);
+        }
+        let config = self.config.clone().resolved(train.len());
+        let training = config.mapping.as_ref().map(|settings| {
+            let epochs = settings.epochs_on(train.len(), config.training.epochs);
+            MappingTraining { config: settings, epochs, train, run }
+        });
+        let (mut teacher, mut curve) = adapted_teacher(&config, training.as_ref(), run)?;
+        let student = self.train_student(&config, &teacher, train, run)?;
+        curve.extend(student.curve);
+        let student = Checkpoint::new(student.tensors, "the fitted student");
+        if let (Some(training), Some(whitening)) = (&training, teacher.shared_mapping()) {
+            let backbone = Arc::clone(&teacher.backbone);
+            let frozen = ScaledStudent::frozen(self.flavour, &config, &backbone, &student, &run.device)?;
+            let trained = training
+                .fit_behind_student(whitening, |images, features| frozen.forward(images, features))?;
+            curve.extend(trained.curve);
+            teacher = MappedTeacher::new(backbone, &config, Some(mapping(trained.tensors)), &run.device)?;
+        }
+        let mut scorer =
+            DistillationScorer::new(self.flavour, config.clone(), teacher, student, &run.device)?;
+        scorer.measure_positions(train, run)?;
+        Ok(Fitted { detector: Detector::fitted(self.flavour.name, &config, run, scorer)?, curve })
+    }
+}
+
+/// The teacher that the student will learn, with the loss of its adaptation.
+fn adapted_teacher(
+    config: &DistillationConfig,
+    training: Option<&MappingTraining<'_>>,
+    run: &RunContext<'_>,
+) -> Result<(MappedTeacher, Vec<CurvePoint>), MethodError> {
+    let backbone = Arc::clone(&run.backbone);
+    let Some(training) = training else {
+        return Ok((MappedTeacher::new(backbone, config, None, &run.device)?, Vec::new()));
+    };
+    let (backbone, mapping, curve) = match training.config.adaptation {
+        Adaptation::Mapping => (backbone, Some(mapping(training.whitening()?)), Vec::new()),
+        Adaptation::TargetMapping => {
+            let trained = training.fit_target()?;
+            (backbone, Some(mapping(trained.tensors)), trained.curve)
+        }
+        Adaptation::LastBlock => {
+            let trained = training.fit_last_block()?;
+            let origin = "the adapted backbone";
+            let adapted = backbone_from_tensors(backbone.name(), trained.tensors, origin, &run.device)?;
+            (Arc::new(adapted.with_precision(backbone.precision())), None, trained.curve)
+        }
+    };
+    Ok((MappedTeacher::new(backbone, config, mapping, &run.device)?, curve))
+}
+
+fn mapping(tensors: Tensors) -> Checkpoint {
+    Checkpoint::new(tensors, "the fitted mapping")
+}
+
+impl Distillation {
+    /// Trains a student to imitate `teacher`.
+    fn train_student(
+        &self,
+        config: &DistillationConfig,
+        teacher: &MappedTeacher,
+        train: &dyn SampleSource,
+        run: &RunContext<'_>,
+    ) -> Result<Trained, MethodError> {
+        let params = Params::trainable(run.seed.derive("student"), &run.device);
+        let student = ScaledStudent::new(self.flavour, config, &run.backbone, &params)?;
+        if let Some(affine) = student.affine() {
+            let mut sample = Vec::new();
+            spread_features(teacher, train, MEASURED_IMAGES, run, |features| {
+                sample.push(features);
+                Ok(())
+            })?;
+            affine.measure(&sample)?;
+        }
+        let stage = config.training.stage(STUDENT);
+        let prepare = |samples| indexed_batch(samples, run);
+        let mut targets = TeacherCache::for_run(teacher, train.len(), run);
+        let curve = stage.run(params.vars(), train, run, prepare, |(indices, images)| {
+            let target = targets.pyramid(&indices, &images)?;
+            let output = student.forward(&images, &target)?;
+            loss(config.loss, &target, &output)
+        })?;
+        Ok(Trained { tensors: params.tensors()?, curve })
+    }
+}
+
+fn loss(
+    kind: DistillationLoss,
+    teacher: &FeaturePyramid,
+    student: &FeaturePyramid,
+) -> Result<Tensor, MethodError> {
+    let scales = teacher.scales.iter().zip(&student.scales);
+    sum_of_scales(scales.map(|(t, s)| {
+        Ok(match kind {
+            DistillationLoss::PerPosition => cosine_distillation(t, s)?,
+            DistillationLoss::Flattened => flattened_cosine_distillation(t, s)?,
+        })
+    }))
+}

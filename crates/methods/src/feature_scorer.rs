@@ -1,0 +1,130 @@
+//! The scorer of methods that judge one image at a time by its frozen features: a
+//! [`FeatureExtractor`] and the [`NormalFeatures`] that the method has learnt.
+
+use std::sync::Arc;
+
+use candle_core::Device;
+use fmam_core::{AnomalyMap, ImageSize, RgbImage};
+use fmam_models::{Backbone, FeaturePyramid, LoadedBackbone, to_batch};
+
+use crate::checkpoint::Tensors;
+use crate::detector::{AdaptedFeatures, Prediction, Scorer};
+use crate::{MethodError, RunContext, SavedModel};
+
+/// The knowledge of such a method.
+pub(crate) trait NormalFeatures: Send + Sync {
+    /// The verdict on one image of `size` by its features. The same bits at every call.
+    fn predict(&self, features: &FeaturePyramid, size: ImageSize) -> Result<Prediction, MethodError>;
+
+    /// The tensors to save.
+    fn tensors(&self) -> Result<Tensors, MethodError>;
+}
+
+/// The file of [`NormalFeatures::tensors`], without its ending.
+pub(crate) const NORMAL: &str = "normal";
+
+/// The features of one image, or of its centre, by a frozen backbone.
+#[derive(Clone)]
+pub(crate) struct FeatureExtractor {
+    pub(crate) backbone: Arc<LoadedBackbone>,
+    pub(crate) device: Device,
+    /// The size of the centre that is looked at; `None` for the whole image.
+    pub(crate) crop: Option<ImageSize>,
+}
+
+impl FeatureExtractor {
+    /// The extractor of whole images in `run`.
+    pub(crate) fn of_run(run: &RunContext<'_>) -> Self {
+        Self { backbone: run.backbone.clone(), device: run.device.clone(), crop: None }
+    }
+
+    /// The extractor of whole images by the backbone of a saved detector.
+    pub(crate) fn of_saved(saved: &SavedModel) -> Result<Self, MethodError> {
+        Ok(Self { backbone: saved.backbone()?, device: saved.device().clone(), crop: None })
+    }
+
+    /// The features of `image`.
+    pub(crate) fn features(&self, image: &RgbImage) -> Result<FeaturePyramid, MethodError> {
+        let centre;
+        let image = match self.crop {
+            None => image,
+            Some(size) => {
+                let (top, left) = margins(image.size(), size);
+                centre = RgbImage::from_fn(size, |y, x| image.pixel(y + top, x + left));
+                &centre
+            }
+        };
+        self.of_batch(std::slice::from_ref(image))
+    }
+
+    fn of_batch(&self, images: &[RgbImage]) -> Result<FeaturePyramid, MethodError> {
+        let batch = to_batch(images, self.backbone.preprocess(), &self.device)?;
+        Ok(self.backbone.features(&batch)?)
+    }
+}
+
+/// Verdicts by features of normal images.
+pub(crate) struct FeatureScorer<N> {
+    pub(crate) extractor: FeatureExtractor,
+    pub(crate) normal: N,
+}
+
+impl<N: NormalFeatures> Scorer for FeatureScorer<N> {
+    fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
+        let score = |image: &RgbImage| {
+            let size = self.extractor.crop.unwrap_or(image.size());
+            let features = self.extractor.features(image)?;
+            let Prediction { image_score, anomaly_map } = self.normal.predict(&features, size)?;
+            Ok(Prediction { image_score, anomaly_map: surrounded(anomaly_map, image.size())? })
+        };
+        images.iter().map(score).collect()
+    }
+
+    fn features(&self, images: &[RgbImage]) -> Result<Option<AdaptedFeatures>, MethodError> {
+        if self.extractor.crop.is_some() {
+            return Ok(None);
+        }
+        let teacher = self.extractor.of_batch(images)?;
+        Ok(Some(AdaptedFeatures { teacher, adapted: None, expected: None }))
+    }
+
+    fn backbone(&self) -> Option<&LoadedBackbone> {
+        Some(&self.extractor.backbone)
+    }
+
+    fn networks(&self) -> Result<Vec<(&'static str, Tensors)>, MethodError> {
+        Ok(vec![(NORMAL, self.normal.tensors()?)])
+    }
+}
+
+/// Rows above and columns left of the centre.
+fn margins(whole: ImageSize, centre: ImageSize) -> (usize, usize) {
+    ((whole.height - centre.height) / 2, (whole.width - centre.width) / 2)
+}
+
+/// The map of the centre of an image of `size`, extended to the whole image. The pixels around the
+/// centre get the map's smallest score, since nothing was looked at there.
+fn surrounded(map: AnomalyMap, size: ImageSize) -> Result<AnomalyMap, MethodError> {
+    if map.size() == size {
+        return Ok(map);
+    }
+    let (top, left) = margins(size, map.size());
+    let mut data = vec![map.min(); size.pixels()];
+    for (y, row) in map.data().chunks_exact(map.size().width).enumerate() {
+        let start = (y + top) * size.width + left;
+        data[start..start + row.len()].copy_from_slice(row);
+    }
+    Ok(AnomalyMap::new(size, data)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_centre_is_put_back_where_it_was_cut() {
+        let map = AnomalyMap::new(ImageSize::new(1, 2), vec![3.0, 2.0]).unwrap();
+        let whole = surrounded(map, ImageSize::new(3, 4)).unwrap();
+        assert_eq!(whole.data(), [2.0, 2.0, 2.0, 2.0, 2.0, 3.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]);
+    }
+}

@@ -1,0 +1,60 @@
+//! Puzzles of an image, and the error of their restoration.
+
+use candle_core::Tensor;
+use fmam_core::{ImageSize, RgbImage};
+use fmam_models::{ModelError, Preprocess, UNet};
+
+use crate::MethodError;
+
+/// Pieces along each side of an image.
+const GRID: usize = 2;
+
+/// Pieces of an image.
+pub(super) const PIECES: usize = GRID * GRID;
+
+/// Pixel values from 0 to 1.
+pub(super) const UNIT: Preprocess = Preprocess { mean: [0.0; 3], std: [1.0; 3] };
+
+/// Squared error of the restoration of `puzzles`, `[N, 3, H, W]`, by `network`.
+pub(super) fn restoration_error(
+    network: &UNet,
+    puzzles: &Tensor,
+    images: &Tensor,
+) -> Result<Tensor, MethodError> {
+    Ok((network.forward(puzzles)? - images)?.sqr()?)
+}
+
+/// `image` with the piece `order[k]` in the place of piece `k`, row by row. Its sides are multiples
+/// of the grid's.
+pub(super) fn exchanged(image: &RgbImage, order: [usize; PIECES]) -> RgbImage {
+    let ImageSize { height, width } = image.size();
+    let (h, w) = (height / GRID, width / GRID);
+    RgbImage::from_fn(image.size(), |y, x| {
+        let from = order[y / h * GRID + x / w];
+        image.pixel(from / GRID * h + y % h, from % GRID * w + x % w)
+    })
+}
+
+/// Checks that the sides are multiples of the network's stride, as the network and the pieces need.
+pub(super) fn check_sides(ImageSize { height, width }: ImageSize) -> Result<(), MethodError> {
+    let stride = UNet::STRIDE;
+    if [height, width].iter().all(|side| *side > 0 && side.is_multiple_of(stride)) {
+        return Ok(());
+    }
+    Err(ModelError::InputShape { stride, actual: vec![1, 3, height, width] }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_change_places_whole() {
+        let image = RgbImage::from_fn(ImageSize::new(4, 2), |y, x| [y as u8, x as u8, 0]);
+        let puzzle = exchanged(&image, [3, 2, 1, 0]);
+        assert_eq!(puzzle.pixel(0, 0), [2, 1, 0]);
+        assert_eq!(puzzle.pixel(1, 1), [3, 0, 0]);
+        assert_eq!(puzzle.pixel(3, 0), [1, 1, 0]);
+        assert_eq!(exchanged(&puzzle, [3, 2, 1, 0]), image);
+    }
+}

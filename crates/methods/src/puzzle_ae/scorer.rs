@@ -1,0 +1,66 @@
+use candle_core::{Device, Tensor};
+use fmam_core::{AnomalyMap, RgbImage};
+use fmam_models::{ModelError, UNet, to_batch};
+
+use super::config::{NAME, PuzzleAeConfig};
+use super::puzzle::{PIECES, UNIT, check_sides, exchanged, restoration_error};
+use crate::checkpoint::{Checkpoint, Tensors};
+use crate::scoring::blurred;
+use crate::{MethodError, Prediction, SavedModel, Scorer};
+
+/// The file of the network, without its ending.
+const NETWORK: &str = "network";
+
+/// The network that restores puzzles.
+pub(super) struct RestorationScorer {
+    config: PuzzleAeConfig,
+    network: UNet,
+    tensors: Tensors,
+    device: Device,
+}
+
+impl RestorationScorer {
+    pub(super) fn new(
+        config: PuzzleAeConfig,
+        saved: Checkpoint,
+        device: &Device,
+    ) -> Result<Self, MethodError> {
+        let network = saved.build(device, |params| Ok(UNet::new(config.width, params)?))?;
+        Ok(Self { config, network, tensors: saved.tensors, device: device.clone() })
+    }
+
+    fn score_image(&self, image: &RgbImage) -> Result<Prediction, MethodError> {
+        let target = to_batch(std::slice::from_ref(image), UNIT, &self.device)?;
+        let mut sum: Option<Tensor> = None;
+        for shift in 0..PIECES {
+            let puzzle = exchanged(image, std::array::from_fn(|piece| (piece + shift) % PIECES));
+            let puzzle = to_batch(&[puzzle], UNIT, &self.device)?;
+            let error = restoration_error(&self.network, &puzzle, &target)?.mean(1)?;
+            sum = Some(match sum {
+                None => error,
+                Some(sum) => (sum + error)?,
+            });
+        }
+        let error = (sum.ok_or(ModelError::EmptyBatch)? / PIECES as f64)?.to_device(&Device::Cpu)?;
+        let map = blurred(&error, self.config.blur_sigma, image.size())?;
+        let anomaly_map = AnomalyMap::new(image.size(), map.flatten_all()?.to_vec1()?)?;
+        Ok(Prediction { image_score: error.mean_all()?.to_scalar::<f32>()?, anomaly_map })
+    }
+}
+
+impl Scorer for RestorationScorer {
+    fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
+        images.iter().map(|image| self.score_image(image)).collect()
+    }
+
+    fn networks(&self) -> Result<Vec<(&'static str, Tensors)>, MethodError> {
+        Ok(vec![(NETWORK, self.tensors.clone())])
+    }
+}
+
+/// Reads a saved detector.
+pub(super) fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
+    let config = saved.settings(NAME, &PuzzleAeConfig::default())?;
+    check_sides(saved.card.image_size)?;
+    Ok(Box::new(RestorationScorer::new(config, saved.network(NETWORK)?, saved.device())?))
+}

@@ -1,0 +1,155 @@
+use std::path::PathBuf;
+
+use fmam_core::StagePlan;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::legacy::stages_of_settings;
+use crate::{MapLayout, recorded_path};
+
+/// Everything that decides a run's result or its files, but for its key: two runs of one key and one
+/// configuration are the same run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Written")]
+pub struct RunConfig {
+    /// The images.
+    pub data: DataConfig,
+    /// The resolved settings of the method. Nobody but the method reads them.
+    pub method: Value,
+    /// The training stages in their order; empty for a method that does not train.
+    pub stages: Vec<StagePlan>,
+    /// The weights file of the backbone; `None` for weights that are part of the program.
+    #[serde(with = "recorded_path")]
+    pub weights: Option<PathBuf>,
+    /// SHA-256 of the weights, 64 hexadecimal digits; absent for weights that are drawn at random, and in
+    /// records of programs that did not keep the digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights_sha256: Option<String>,
+    /// Number type of the networks; see [`RunConfig::precision`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
+    /// The files that the run keeps.
+    pub artefacts: ArtefactConfig,
+}
+
+/// The data of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Folder that holds the data set; `None` for generated data.
+    #[serde(default, with = "recorded_path", skip_serializing_if = "Option::is_none")]
+    pub root: Option<PathBuf>,
+    /// Options of the data set that decide its images. Older records call them `demo`.
+    #[serde(default, alias = "demo", skip_serializing_if = "Option::is_none")]
+    pub options: Option<Value>,
+    /// Side in pixels of the square to which every image is resized.
+    #[serde(default)]
+    pub image_size: usize,
+    /// The textures of synthetic defects.
+    #[serde(default)]
+    pub textures: String,
+    /// SHA-256 over the names and contents of the image and mask files, in 64 hexadecimal digits. Older
+    /// records have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// SHA-256 over the names, sizes and modification times of the same files. An equal fingerprint
+    /// proves equal contents on one machine and costs no reading; another fingerprint proves nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+}
+
+/// The files that a run keeps beside its record.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArtefactConfig {
+    /// Test images of which pictures are kept.
+    #[serde(default)]
+    pub n_overlays: usize,
+    /// Whether the fitted detector is kept.
+    #[serde(default)]
+    pub save_model: bool,
+    /// Layout in which the maps of all test images are exported; absent for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maps: Option<MapLayout>,
+}
+
+impl RunConfig {
+    /// Number type of the networks: `f32` where the record names none.
+    pub fn precision(&self) -> &str {
+        self.precision.as_deref().unwrap_or("f32")
+    }
+}
+
+impl ArtefactConfig {
+    /// Whether the small maps of all test images are kept, from which figures are drawn later. A run
+    /// that keeps no pictures keeps no maps either: `n_overlays = 0` asks for a run without images.
+    pub fn keeps_maps(&self) -> bool {
+        self.n_overlays > 0
+    }
+}
+
+/// [`RunConfig`] as records of all versions have it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    data: DataConfig,
+    #[serde(default)]
+    method: Value,
+    stages: Option<Vec<StagePlan>>,
+    #[serde(default, with = "recorded_path")]
+    weights: Option<PathBuf>,
+    weights_sha256: Option<String>,
+    precision: Option<String>,
+    #[serde(default)]
+    artefacts: ArtefactConfig,
+}
+
+impl From<Written> for RunConfig {
+    fn from(written: Written) -> Self {
+        let Written { data, method, stages, weights, weights_sha256, precision, artefacts } = written;
+        let stages = stages.unwrap_or_else(|| stages_of_settings(&method));
+        Self { data, method, stages, weights, weights_sha256, precision, artefacts }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fmam_core::StageId;
+    use serde_json::json;
+
+    use super::*;
+
+    /// The configuration of a record of October 2026, without stages and digests.
+    const OLD: &str = r#"{
+        "artefacts": {"maps": "mvtec", "n_overlays": 12, "save_model": true},
+        "data": {"demo": {"n_train": 64, "seed": 0}, "image_size": 64, "textures": "generated"},
+        "method": {"batch_size": 8, "epochs": 1},
+        "weights": null
+    }"#;
+
+    #[test]
+    fn an_old_configuration_is_read_and_keeps_its_keys() {
+        let config: RunConfig = serde_json::from_str(OLD).unwrap();
+        assert_eq!(config.data.options, Some(json!({"n_train": 64, "seed": 0})));
+        assert_eq!(config.artefacts.maps, Some(MapLayout::Mvtec));
+        assert_eq!((config.precision(), config.stages.len()), ("f32", 1));
+        assert!(config.artefacts.keeps_maps() && !ArtefactConfig::default().keeps_maps());
+        let written = serde_json::to_value(&config).unwrap();
+        assert_eq!(written["data"]["options"]["n_train"], 64);
+        assert_eq!(written["weights"], Value::Null);
+        assert!(written.get("precision").is_none() && written.get("weights_sha256").is_none());
+        assert_eq!(serde_json::from_value::<RunConfig>(written).unwrap(), config);
+    }
+
+    #[test]
+    fn recorded_stages_go_before_those_of_the_settings() {
+        let config: RunConfig = serde_json::from_value(json!({
+            "method": {"epochs": 1},
+            "stages": [{"id": "student", "epochs": 7}]
+        }))
+        .unwrap();
+        assert_eq!(config.stages, [StagePlan { id: StageId::new("student"), epochs: 7 }]);
+        assert!(serde_json::from_value::<RunConfig>(json!({"colour": 1})).is_err());
+    }
+}

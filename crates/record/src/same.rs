@@ -1,0 +1,101 @@
+//! Whether two runs are the same run.
+
+use serde_json::Value;
+
+use crate::{RecordError, RunConfig, differences};
+
+/// A setting in which two runs differ.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SettingDifference {
+    /// The setting with its parents: `method.mapping.epochs`.
+    pub key: String,
+    /// Its value in the first run, null where it has none.
+    pub there: Value,
+    /// Its value in the second run.
+    pub here: Value,
+}
+
+/// The settings in which two runs differ. Contents go before places: where both know the digest of the
+/// weights or of the data, the path is not compared; where one does not know it, the path is. Neither the
+/// fingerprint of the data is compared, which says nothing on another machine, nor the stages, which follow
+/// from the settings of the method.
+///
+/// # Errors
+/// [`RecordError::Json`].
+pub fn setting_differences(
+    there: &RunConfig,
+    here: &RunConfig,
+) -> Result<Vec<SettingDifference>, RecordError> {
+    let (mut a, mut b) = (there.clone(), here.clone());
+    for config in [&mut a, &mut b] {
+        config.stages = Vec::new();
+        config.data.fingerprint = None;
+    }
+    if a.weights_sha256.is_some() && b.weights_sha256.is_some() {
+        (a.weights, b.weights) = (None, None);
+    } else {
+        (a.weights_sha256, b.weights_sha256) = (None, None);
+    }
+    if a.data.sha256.is_some() && b.data.sha256.is_some() {
+        (a.data.root, b.data.root) = (None, None);
+    } else {
+        (a.data.sha256, b.data.sha256) = (None, None);
+    }
+    let value =
+        |config: RunConfig| serde_json::to_value(config).map_err(|source| RecordError::Json { source });
+    let (a, b) = (value(a)?, value(b)?);
+    let found = differences(&a, &b).into_iter();
+    Ok(found
+        .map(|(key, there, here)| SettingDifference { key, there: there.clone(), here: here.clone() })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use fmam_core::{StageId, StagePlan};
+    use serde_json::json;
+
+    use super::*;
+
+    fn keys(change: impl FnOnce(&mut RunConfig, &mut RunConfig)) -> Vec<String> {
+        let (mut a, mut b) = (RunConfig::default(), RunConfig::default());
+        change(&mut a, &mut b);
+        setting_differences(&a, &b).unwrap().into_iter().map(|difference| difference.key).collect()
+    }
+
+    #[test]
+    fn contents_are_compared_where_they_are_known_and_places_elsewhere() {
+        let some = |text: &str| Some(text.to_owned());
+        for (there, here, expected) in [
+            (some("a"), some("a"), &[][..]),
+            (some("a"), some("b"), &["weights_sha256"][..]),
+            (None, some("b"), &["weights"][..]),
+            (None, None, &["weights"][..]),
+        ] {
+            let found = keys(|a, b| {
+                (a.weights, b.weights) = (Some("x.pth".into()), Some("y.pth".into()));
+                (a.weights_sha256, b.weights_sha256) = (there, here);
+            });
+            assert_eq!(found, expected);
+        }
+        let found = keys(|a, b| {
+            (a.data.root, b.data.root) = (Some("x".into()), Some("y".into()));
+            (a.data.sha256, b.data.sha256) = (some("a"), some("b"));
+        });
+        assert_eq!(found, ["data.sha256"]);
+        let found = keys(|a, b| (a.data.root, b.data.root) = (Some("x".into()), Some("y".into())));
+        assert_eq!(found, ["data.root"]);
+    }
+
+    #[test]
+    fn settings_are_compared_and_what_follows_from_them_is_not() {
+        let found = keys(|a, b| {
+            a.method = json!({"epochs": 1});
+            b.method = json!({"epochs": 2});
+            a.stages = vec![StagePlan { id: StageId::new("student"), epochs: 1 }];
+            a.data.fingerprint = Some("1".into());
+            b.precision = Some("bf16".into());
+        });
+        assert_eq!(found, ["method.epochs", "precision"]);
+    }
+}
