@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use crate::fmam::{self, cargo};
-use crate::workspace_root;
+use crate::workspace::workspace_root;
 
 /// Hands `args` on unchanged.
 pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use anyhow::{Context, Result, bail};
 use cargo_metadata::Message;
 
-use crate::workspace_root;
+use crate::workspace::workspace_root;
 
 /// The path of a freshly built `fmam`.
 pub(crate) struct Fmam(PathBuf);
@@ -102,14 +102,46 @@ impl Fmam {
     }
 }
 
-/// The cargo that runs this task.
+/// The cargo that runs this task, without the variables that it set for this task.
+///
+/// Build scripts watch some of those, ring's the name of the package: with them `cargo xtask ..` and `cargo ..` would
+/// each compile ring again after the other, and all that depends on it.
 pub(crate) fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_of_this_task)) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Whether cargo sets the variable for the program that it runs; `CARGO_HOME` and the like are the user's.
+fn is_of_this_task(name: &str) -> bool {
+    let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
+    let names = ["CARGO", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"];
+    prefixes.iter().any(|prefix| name.starts_with(prefix)) || names.contains(&name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_inner_cargo_sees_no_variable_of_this_package() {
+        assert_eq!(std::env::var("CARGO_PKG_NAME").unwrap(), "xtask");
+        let command = cargo();
+        let removed: Vec<_> = command
+            .get_envs()
+            .filter(|(_, value)| value.is_none())
+            .filter_map(|(name, _)| name.to_str())
+            .collect();
+        assert!(
+            ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR"].iter().all(|name| removed.contains(name)),
+            "{removed:?}"
+        );
+        assert!(
+            !["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_INCREMENTAL", "PATH"].into_iter().any(is_of_this_task)
+        );
+    }
 
     #[test]
     fn the_commit_is_that_of_the_checkout_and_says_when_files_differ() {

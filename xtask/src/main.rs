@@ -12,13 +12,14 @@ mod reproduce;
 mod slurm;
 mod tidy;
 mod weights;
+mod workspace;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+
+use crate::workspace::workspace_root;
 
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", about = "Project automation of fmam", arg_required_else_help = true)]
@@ -61,8 +62,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Check the rules of the repository: imports, file lengths, names, `unsafe`
-    Tidy,
+    /// Check the rules of the repository: imports, circles, file lengths, links, names
+    Tidy {
+        /// Write the table of imports in ARCHITECTURE.md anew
+        #[arg(long)]
+        write: bool,
+    },
     /// Run every check that a change must pass, the quick ones first
     Ci,
 }
@@ -106,21 +111,13 @@ fn main() -> ExitCode {
             fmam::build(&[]).and_then(|fmam| fmam.exec([OsString::from("datasets")].iter().chain(&args)))
         }
         Task::Bench { args } => bench::run(&args),
-        Task::Tidy => workspace_root().and_then(|root| tidy::run(&root)),
+        Task::Tidy { write } => workspace_root().and_then(|root| tidy::run(&root, write)),
         Task::Ci => workspace_root().and_then(|root| ci::run(&root)),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
-}
-
-/// The folder that holds the workspace's `Cargo.toml`.
-fn workspace_root() -> Result<PathBuf> {
-    // Cargo says it anew at every run: a shared target folder may hold this binary as another clone built it.
-    let manifest_dir =
-        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    Path::new(&manifest_dir).parent().map(Path::to_owned).context("xtask does not lie inside the workspace")
 }
 
 #[cfg(test)]

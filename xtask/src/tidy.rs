@@ -1,56 +1,28 @@
 //! `cargo xtask tidy`: the rules of the repository that neither rustc nor clippy can check.
 
-mod dependencies;
+mod circles;
+mod features;
 mod files;
-mod scan;
-mod source;
+mod finding;
+mod floors;
+mod links;
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
-/// A place that breaks a rule, or comes close.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Finding {
-    /// Relative to the root of the repository.
-    path: String,
-    /// One-based.
-    line: usize,
-    severity: Severity,
-    message: String,
-}
+use self::finding::Severity;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Severity {
-    Error,
-    /// Worth a look; fails nothing.
-    Note,
-}
-
-impl Finding {
-    fn error(path: &str, line: usize, message: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), line, severity: Severity::Error, message: message.into() }
-    }
-
-    fn note(path: &str, line: usize, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Note, ..Self::error(path, line, message) }
-    }
-}
-
-impl fmt::Display for Finding {
-    /// Writes `path:line: message`, which editors turn into a link.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, line, severity, message } = self;
-        let note = if *severity == Severity::Note { "note: " } else { "" };
-        write!(f, "{path}:{line}: {note}{message}")
-    }
-}
-
-/// Checks every file that git tracks or would track, and the dependencies; prints what it finds.
-pub(crate) fn run(root: &Path) -> Result<ExitCode> {
-    let mut findings = dependencies::check(root)?;
+/// Checks every file that git tracks or would track, and the dependencies; prints what it finds. With `write` the table
+/// of imports is written first.
+pub(crate) fn run(root: &Path, write: bool) -> Result<ExitCode> {
+    let house = floors::House::read(root)?;
+    let mut findings = house.check();
+    findings.extend(house.check_table(root, write)?);
+    findings.extend(features::check(root, house.names())?);
+    let mut texts = Vec::new();
     for path in tracked_files(root)? {
         let full = root.join(&path);
         // Gone from disk but still in the index, or a link to a folder: nothing to read.
@@ -59,10 +31,15 @@ pub(crate) fn run(root: &Path) -> Result<ExitCode> {
         }
         let content = std::fs::read(&full).with_context(|| format!("cannot read {path}"))?;
         findings.extend(files::check(&path, &content));
-        if path.ends_with(".rs") {
-            findings.extend(source::check(&path, &String::from_utf8_lossy(&content)));
+        if path.ends_with(".rs") || path.ends_with(".md") {
+            texts.push((path, String::from_utf8_lossy(&content).into_owned()));
         }
     }
+    let (rust, markdown): (Vec<_>, Vec<_>) = texts.into_iter().partition(|(path, _)| path.ends_with(".rs"));
+    findings.extend(circles::check(&rust));
+    let markdown: BTreeMap<&str, &str> =
+        markdown.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    findings.extend(links::check(root, &markdown));
     findings.sort();
     for finding in &findings {
         println!("{finding}");
@@ -92,12 +69,6 @@ mod tests {
 
     fn git(root: &Path, args: &[&str]) {
         assert!(Command::new("git").args(args).current_dir(root).status().unwrap().success());
-    }
-
-    #[test]
-    fn findings_print_as_places() {
-        assert_eq!(Finding::error("a/b.rs", 3, "no").to_string(), "a/b.rs:3: no");
-        assert_eq!(Finding::note("a/b.rs", 3, "long").to_string(), "a/b.rs:3: note: long");
     }
 
     #[test]

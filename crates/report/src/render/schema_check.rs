@@ -5,8 +5,11 @@ use serde_json::Value;
 /// Keywords that tell a reader something and check nothing.
 const NOTES: &[&str] = &["$schema", "$defs", "$comment", "title", "description", "examples"];
 
-/// The patterns of the schema and what each of them accepts.
-const PATTERNS: [(&str, fn(&str) -> bool); 2] = [
+/// A pattern and what it accepts.
+type Pattern = (&'static str, fn(&str) -> bool);
+
+/// The patterns of the schema.
+const PATTERNS: [Pattern; 2] = [
     (r"^(cpu|(cuda|metal):(0|[1-9][0-9]*))$", |text| {
         let of_kind = |kind: &str| text.strip_prefix(kind).is_some_and(is_index);
         text == "cpu" || of_kind("cuda:") || of_kind("metal:")
@@ -21,7 +24,8 @@ const PATTERNS: [(&str, fn(&str) -> bool); 2] = [
 
 /// `0|[1-9][0-9]*`
 fn is_index(text: &str) -> bool {
-    text == "0" || (text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() && !text.starts_with('0'))
+    text == "0"
+        || (text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() && !text.starts_with('0'))
 }
 
 /// The places where `value` is not as `schema` says; empty where it is valid.
@@ -122,7 +126,8 @@ fn is_met(keyword: &str, argument: &Value, value: &Value) -> bool {
             items.iter().enumerate().all(|(k, item)| !items[..k].contains(item)) || argument == false
         }),
         "pattern" => {
-            let matches = PATTERNS.iter().find(|(pattern, _)| argument == pattern).expect("a known pattern").1;
+            let matches =
+                PATTERNS.iter().find(|(pattern, _)| argument == pattern).expect("a known pattern").1;
             value.as_str().is_none_or(matches)
         }
         "required" => {
@@ -167,7 +172,11 @@ mod tests {
             (json!({"pattern": PATTERNS[0].0}), json!("cuda:10"), json!("cuda:01")),
             (json!({"pattern": PATTERNS[0].0}), json!("cpu"), json!("cpu:0")),
             (json!({"pattern": PATTERNS[1].0}), json!("runs/a/b/c/d/seed-0"), json!("runs/a/b/c/seed-0")),
-            (json!({"pattern": PATTERNS[1].0}), json!("runs/a/b/c/d/seed-12"), json!("runs/a/b\\/c/d/seed-1")),
+            (
+                json!({"pattern": PATTERNS[1].0}),
+                json!("runs/a/b/c/d/seed-12"),
+                json!("runs/a/b\\/c/d/seed-1"),
+            ),
             (json!({"required": ["a"]}), json!({"a": 1}), json!({"b": 1})),
             (json!({"properties": {"a": {"const": 1}}}), json!({"b": 2}), json!({"a": 2})),
             (
