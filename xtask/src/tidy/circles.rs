@@ -22,6 +22,7 @@ static EXCEPTIONS: &[(&str, &str, &str)] = &[
         "the part that a defect is drawn on is in `mod.rs`",
     ),
     ("crates/experiment/src/error.rs", "crates/experiment/src/config.rs", "an error holds a setting"),
+    ("crates/record/src/config.rs", "crates/record/src/map_layout.rs", "a setting is a layout of maps"),
     ("crates/record/src/error.rs", "crates/record/src/record.rs", "an error holds a version"),
     (
         "crates/report/src/picture/figure/mod.rs",
