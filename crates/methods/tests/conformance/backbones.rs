@@ -1,24 +1,21 @@
 //! Methods on the backbones that other tests leave out: those that have no students. A fit on every
 //! other backbone would cost minutes and run the same code as on the small one.
 
-use fmam_models::{Backbone, ModelError};
+use fmam_models::ModelError;
 
 use super::*;
 
 #[test]
 fn a_backbone_without_students_serves_the_methods_that_need_none() {
-    let without_students = BACKBONES.iter().filter_map(|entry| {
-        let backbone = random_backbone(entry.name, Seed::new(3), &Device::Cpu).unwrap();
-        (!backbone.has_students()).then(|| Arc::new(backbone))
-    });
-    for backbone in without_students {
-        let coarsest = backbone.strides().iter().copied().max().unwrap();
+    for spec in BACKBONES.iter().filter(|spec| !spec.has_students()) {
+        let backbone = Arc::new(random_backbone(spec.name, Seed::new(3), &Device::Cpu).unwrap());
+        let coarsest = spec.strides.iter().copied().max().unwrap();
         let size = ImageSize::square(2 * coarsest);
         let train = striped_train(1, size, Seed::new(1));
         let run = RunContext { backbone: backbone.clone(), image_size: size, ..context(0, 1, &Silent) };
         for entry in methods() {
             let needs = quick_plan(entry, train.len()).needs;
-            let pair = format!("{} on {}", entry.name, backbone.name());
+            let pair = format!("{} on {}", entry.name, spec.name);
             let fitted = quick(entry, 1).fit(&train, &run);
             if needs.student {
                 let is_refused = matches!(&fitted, Err(MethodError::Model(ModelError::NoStudent { .. })));
