@@ -66,7 +66,7 @@ impl Dataset for Demo {
         };
         let train = DemoSource::new(&self.config, category, Split::Train, size);
         let test = DemoSource::new(&self.config, category, Split::Test, size);
-        Ok(Category::generated(name, train, test, self.identity()))
+        Ok(Category::cached(name, train, test))
     }
 
     fn identity(&self) -> Value {

@@ -1,9 +1,6 @@
-use std::sync::Arc;
-
 use fmam_core::{ImageSize, Label, Mask, RgbImage, Sample, SampleSource, SourceError};
 
 use super::decode::{MaskFormat, check_mask_size, decode_image, decode_mask, read};
-use super::digest::FileDigests;
 use crate::DatasetError;
 
 /// A [`SampleSource`] that decodes image files on request.
@@ -11,7 +8,6 @@ pub(crate) struct FileSource {
     samples: Vec<Sample>,
     size: ImageSize,
     masks: MaskFormat,
-    digests: Option<Arc<FileDigests>>,
 }
 
 impl FileSource {
@@ -26,12 +22,7 @@ impl FileSource {
                 check_mask_size(mask, &sample.image_path)?;
             }
         }
-        Ok(Self { samples, size, masks, digests: None })
-    }
-
-    /// Digests of the files, to which each file adds its own when it is first decoded.
-    pub(crate) fn digests(&mut self) -> Arc<FileDigests> {
-        Arc::clone(self.digests.get_or_insert_with(|| Arc::new(FileDigests::new(self.samples.len()))))
+        Ok(Self { samples, size, masks })
     }
 }
 
@@ -46,12 +37,7 @@ impl SampleSource for FileSource {
 
     fn image(&self, index: usize) -> Result<RgbImage, SourceError> {
         let path = &self.samples[index].image_path;
-        let bytes = read(path)?;
-        let image = decode_image(&bytes, path, Some(self.size))?;
-        if let Some(digests) = &self.digests {
-            digests.note_image(index, &bytes);
-        }
-        Ok(image)
+        Ok(decode_image(&read(path)?, path, Some(self.size))?)
     }
 
     fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {
@@ -62,11 +48,7 @@ impl SampleSource for FileSource {
             (Label::Anomalous, Some(path)) => path,
         };
         check_mask_size(path, &sample.image_path)?;
-        let bytes = read(path)?;
-        if let Some(digests) = &self.digests {
-            digests.note_mask(index, &bytes);
-        }
-        match decode_mask(self.masks, &bytes, path, self.size) {
+        match decode_mask(self.masks, &read(path)?, path, self.size) {
             Err(DatasetError::BlankMask { mask, .. }) if self.masks == MaskFormat::BinaryOrBlank => {
                 tracing::warn!(mask = %mask.display(), "the mask of an anomalous image has no anomalous pixel");
                 Ok(Some(Mask::empty(self.size)))

@@ -3,12 +3,10 @@
 mod area;
 mod cache;
 mod decode;
-mod digest;
 mod file_source;
 mod jpeg;
 
 pub use self::cache::{CachedSource, DEFAULT_CACHE_BYTES};
 pub(crate) use self::decode::MaskFormat;
 pub use self::decode::{image_size, load_image, load_mask};
-pub(crate) use self::digest::{FileDigests, Sha, hash_description, hex};
 pub(crate) use self::file_source::FileSource;

@@ -57,13 +57,6 @@ impl Miniature {
         std::fs::write(self.make_folder(path), bytes).unwrap();
     }
 
-    /// Removes every file and folder.
-    pub(crate) fn remove_all(&self) {
-        for entry in std::fs::read_dir(self.dir.path()).unwrap() {
-            self.remove(entry.unwrap().file_name().to_str().unwrap());
-        }
-    }
-
     pub(crate) fn remove(&self, path: &str) {
         let path = self.path(path);
         if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.unwrap();
