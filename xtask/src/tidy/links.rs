@@ -9,6 +9,10 @@ use super::finding::Finding;
 pub(super) fn check(root: &Path, files: &BTreeMap<&str, &str>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in files {
+        // The tests of a crate hold texts that the program wrote for another folder.
+        if path.starts_with("crates/") && path.contains("/tests/") {
+            continue;
+        }
         for (line, target) in links(text) {
             let (file, anchor) = target.split_once('#').map_or((target, None), |(f, a)| (f, Some(a)));
             let to = beside(path, file);
