@@ -23,9 +23,8 @@ fn config() -> ExperimentConfig {
     let mut config = preset("demo").unwrap().remove(0);
     config.categories = vec!["plain".to_owned()];
     config.methods = METHODS.map(MethodId::from).to_vec();
-    config.demo.n_train = 32;
-    config.demo.n_test_normal = 12;
-    config.demo.n_test_per_defect = 3;
+    let options = "n_train = 32\nn_test_normal = 12\nn_test_per_defect = 3";
+    config.dataset.options = toml::from_str(options).unwrap();
     config.n_overlays = 0;
     config.save_model = false;
     let settings = "epochs = 12\nbatch_size = 4\nlearning_rate = 5e-3\nmapping.epochs = 6";

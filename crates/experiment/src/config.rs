@@ -2,12 +2,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fmam_core::{ImageSize, MethodId};
-use fmam_datasets::DemoConfig;
 use fmam_models::Precision;
 use fmam_record::MapLayout;
 use serde::{Deserialize, Serialize};
 
-use crate::ExperimentError;
+use crate::{DatasetChoice, ExperimentError};
 
 /// Image sides must be multiples of this: the coarsest stride of the networks.
 pub const IMAGE_SIZE_STEP: usize = 32;
@@ -19,13 +18,10 @@ pub const MAX_IMAGE_SIZE: usize = 2048;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExperimentConfig {
-    /// Registered name of the data set.
-    pub dataset: String,
-    /// Folder that holds the data set, and DTD where there is one. The demo set needs none.
+    /// The data set: `dataset = "NAME"`, or a table `[dataset.NAME]` of its options.
+    pub dataset: DatasetChoice,
+    /// Folder that holds the data set, and DTD where there is one. Generated data needs none.
     pub data_root: Option<PathBuf>,
-    /// The generated demo set; of no effect on others.
-    #[serde(default)]
-    pub demo: DemoConfig,
     /// Categories to run; empty for all that the data set has.
     #[serde(default)]
     pub categories: Vec<String>,
@@ -89,9 +85,8 @@ impl ExperimentConfig {
     /// embedded backbone, three seeds, all categories.
     pub fn for_dataset(dataset: &str) -> Self {
         Self {
-            dataset: dataset.to_owned(),
+            dataset: DatasetChoice::new(dataset),
             data_root: None,
-            demo: DemoConfig::default(),
             categories: Vec::new(),
             methods: ["nkd", "nkd+fmam", "rkd", "rkd+fmam"].map(MethodId::from).to_vec(),
             backbones: vec!["efficientnet-lite0".to_owned()],
@@ -226,7 +221,7 @@ mod tests {
         let config = parse(MINIMAL).unwrap();
         config.validate().unwrap();
         assert_eq!((config.image_size, config.n_overlays, config.save_model), (256, 12, true));
-        assert_eq!(config.demo, DemoConfig::default());
+        assert_eq!(config.dataset, DatasetChoice::new("mvtec"));
         assert_eq!((config.device, config.out, config.epochs), (None, None, None));
         assert_eq!(config.precision, Precision::F32);
         assert_eq!(parse(&format!("{MINIMAL}precision = 'bf16'")).unwrap().precision, Precision::Bf16);
@@ -242,8 +237,14 @@ mod tests {
         );
         let [first, second] = &parts(&text).unwrap()[..] else { panic!("two parts") };
         let rkd = MethodId::from("rkd");
-        assert_eq!((first.dataset.as_str(), first.epochs, first.categories.len()), ("mvtec", Some(3), 1));
-        assert_eq!((second.dataset.as_str(), second.epochs, second.categories.len()), ("demo", Some(5), 0));
+        assert_eq!(
+            (first.dataset.name.as_str(), first.epochs, first.categories.len()),
+            ("mvtec", Some(3), 1)
+        );
+        assert_eq!(
+            (second.dataset.name.as_str(), second.epochs, second.categories.len()),
+            ("demo", Some(5), 0)
+        );
         assert_eq!(second.method[&rkd]["batch_size"].as_integer(), Some(4));
         assert!(
             second.method[&rkd].contains_key("learning_rate")
@@ -278,7 +279,7 @@ mod tests {
         assert_eq!(line(&format!("{MINIMAL}precision = 'f16'")), 6);
         assert_eq!(line("dataset = 'mvtec'\nmethods = [0]"), 2);
         assert!(parse("dataset = 'mvtec'").unwrap_err().to_string().contains("x.toml"));
-        assert!(parse(&format!("{MINIMAL}[demo]\ncolour = 1")).is_err());
+        assert!(parse(&format!("{MINIMAL}[demo]\nseed = 1")).is_err());
     }
 
     #[test]

@@ -68,9 +68,9 @@ impl Experiment {
         config.validate()?;
         let methods = methods(&config)?;
         check_backbone_names(&config)?;
-        let entry = fmam_datasets::dataset(&config.dataset)?;
-        let settings = entry.is_generated().then_some(&config.demo);
-        let dataset = (entry.open)(&DatasetOptions::new(config.data_root.clone(), settings)?)?;
+        let entry = fmam_datasets::dataset(&config.dataset.name)?;
+        let options = &config.dataset.options;
+        let dataset = (entry.open)(&DatasetOptions::new(config.data_root.clone(), options)?)?;
         let (textures, textures_name) = textures(config.data_root.as_deref(), config.size())?;
 
         let known = dataset.categories();
@@ -93,7 +93,8 @@ impl Experiment {
             let count = if method_entry(name)?.is_seeded { config.seeds.len() } else { 1 };
             seeds.insert(name, &config.seeds[..count]);
         }
-        let keys = key::keys(&config.dataset, names, &config.methods, &config.backbones, |name| seeds[name]);
+        let keys =
+            key::keys(&config.dataset.name, names, &config.methods, &config.backbones, |name| seeds[name]);
         let plans = keys
             .into_iter()
             .map(|key| {

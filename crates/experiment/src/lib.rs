@@ -12,6 +12,7 @@
 mod analysis;
 mod config;
 mod content;
+mod dataset_choice;
 mod error;
 mod evaluate;
 mod exhibits;
@@ -29,6 +30,7 @@ mod scatter;
 
 pub use analysis::analyze;
 pub use config::{ExperimentConfig, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE};
+pub use dataset_choice::DatasetChoice;
 pub use error::ExperimentError;
 pub use evaluate::{Evaluation, evaluate};
 pub use exhibits::{Artist, Exhibit, by_type, exhibits};

@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn the_demo_preset_runs_the_papers_distillation_methods_on_embedded_weights() {
         let demo = &preset("demo").unwrap()[0];
-        assert_eq!(demo.dataset, "demo");
+        assert_eq!(demo.dataset.name, "demo");
         assert_eq!(demo.methods, ["teacher", "nkd", "nkd+fmam", "rkd", "rkd+fmam"]);
         assert!(demo.weights.is_empty() && demo.data_root.is_none());
     }
@@ -81,7 +81,7 @@ mod tests {
         {
             let parts = preset(name).unwrap();
             for dataset in datasets {
-                let of_dataset = parts.iter().filter(|part| part.dataset == dataset);
+                let of_dataset = parts.iter().filter(|part| part.dataset.name == dataset);
                 let methods: Vec<&str> =
                     of_dataset.flat_map(|part| &part.methods).map(MethodId::as_str).collect();
                 for entry in fmam_methods::METHODS.iter().filter(|entry| entry.in_table1) {

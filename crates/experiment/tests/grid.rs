@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::Device;
 use fmam_core::{AnomalyMap, Progress, Silent, SourceError, StageId};
-use fmam_datasets::DatasetError;
+use fmam_datasets::{DatasetError, DemoConfig};
 use fmam_experiment::{
-    Artist, Doubt, Exhibit, Experiment, ExperimentConfig, ExperimentError, FinishedRuns, Grid, GridObserver,
-    GridOutcome, Revisit, RunPlan,
+    Artist, DatasetChoice, Doubt, Exhibit, Experiment, ExperimentConfig, ExperimentError, FinishedRuns, Grid,
+    GridObserver, GridOutcome, Revisit, RunPlan,
 };
 use fmam_methods::MethodError;
 use fmam_models::ModelError;
@@ -21,10 +21,9 @@ use fmam_record::{MapLayout, RecordError, RunRecord};
 /// Small enough for a run in well under a second.
 fn config(methods: &[&str]) -> ExperimentConfig {
     let mut config = ExperimentConfig::for_dataset("demo");
-    config.demo.n_train = 4;
-    config.demo.n_test_normal = 2;
-    config.demo.n_test_per_defect = 1;
-    config.demo.categories.truncate(1);
+    config.dataset.options =
+        toml::from_str("n_train = 4\nn_test_normal = 2\nn_test_per_defect = 1\ncategories = ['plain']")
+            .unwrap();
     config.methods = methods.iter().map(|&name| name.into()).collect();
     config.backbones = vec!["tiny".to_owned()];
     config.seeds = vec![0];
@@ -33,6 +32,11 @@ fn config(methods: &[&str]) -> ExperimentConfig {
     config.loader_threads = Some(2);
     config.n_overlays = 3;
     config
+}
+
+/// The data of [`config`].
+fn demo() -> DemoConfig {
+    config(&[]).dataset.options.try_into().unwrap()
 }
 
 fn open(config: ExperimentConfig) -> Result<Experiment, ExperimentError> {
@@ -313,10 +317,10 @@ fn whoever_stops_during_the_reading_gets_no_run_and_no_folder() {
 fn images_are_read_for_runs_that_are_not_finished_and_before_the_first_of_them() {
     let dir = tempfile::tempdir().unwrap();
     let (root, out) = (dir.path().join("data"), dir.path().join("out"));
-    fmam_datasets::write_demo(&root, &config(&[]).demo, fmam_core::ImageSize::square(64)).unwrap();
+    fmam_datasets::write_demo(&root, &demo(), fmam_core::ImageSize::square(64)).unwrap();
     let open = |methods: &[&str]| {
         let data_root = Some(root.clone());
-        open(ExperimentConfig { dataset: "mvtec".into(), data_root, ..config(methods) }).unwrap()
+        open(ExperimentConfig { dataset: DatasetChoice::new("mvtec"), data_root, ..config(methods) }).unwrap()
     };
     run(&open(&["nkd"]), &out).unwrap();
 
@@ -339,7 +343,7 @@ fn images_are_read_for_runs_that_are_not_finished_and_before_the_first_of_them()
 /// A grid on image files with the weights file `weights`.
 fn on_files(root: &Path, weights: Option<&Path>) -> Experiment {
     let mut config = ExperimentConfig {
-        dataset: "mvtec".into(),
+        dataset: DatasetChoice::new("mvtec"),
         data_root: Some(root.to_owned()),
         ..config(&["teacher"])
     };
@@ -351,7 +355,7 @@ fn on_files(root: &Path, weights: Option<&Path>) -> Experiment {
 }
 
 fn write_images(root: &Path) {
-    fmam_datasets::write_demo(root, &config(&[]).demo, fmam_core::ImageSize::square(64)).unwrap();
+    fmam_datasets::write_demo(root, &demo(), fmam_core::ImageSize::square(64)).unwrap();
 }
 
 #[track_caller]
@@ -509,8 +513,14 @@ fn wrong_names_and_settings_are_usage_errors() {
         |c| c.backbones = vec!["resnet18".into()],
         |e| matches!(e, E::Model(ModelError::WeightsNeeded { .. })),
     );
-    check(|c| c.dataset = "x".into(), |e| matches!(e, E::Dataset(DatasetError::UnknownDataset { .. })));
-    check(|c| c.dataset = "mvtec".into(), |e| matches!(e, E::Dataset(DatasetError::RootNotGiven { .. })));
+    check(
+        |c| c.dataset = DatasetChoice::new("x"),
+        |e| matches!(e, E::Dataset(DatasetError::UnknownDataset { .. })),
+    );
+    check(
+        |c| c.dataset = DatasetChoice::new("mvtec"),
+        |e| matches!(e, E::Dataset(DatasetError::RootNotGiven { .. })),
+    );
     check(
         |c| c.categories = vec!["x".into()],
         |e| matches!(e, E::Dataset(DatasetError::UnknownCategory { .. })),

@@ -36,10 +36,8 @@ impl Artist for Drawn {
 /// A report of four short runs.
 fn report(out: &Path) {
     let mut config = ExperimentConfig::for_dataset("demo");
-    config.demo.n_train = 6;
-    config.demo.n_test_normal = 3;
-    config.demo.n_test_per_defect = 1;
-    config.demo.categories.truncate(2);
+    let options = "n_train = 6\nn_test_normal = 3\nn_test_per_defect = 1";
+    config.dataset.options = toml::from_str(options).unwrap();
     config.methods = ["padim", "nkd"].map(MethodId::from).to_vec();
     config.backbones = vec!["tiny".to_owned()];
     config.seeds = vec![0];

@@ -5,7 +5,8 @@ use anyhow::{Result, anyhow, bail};
 use candle_core::Device;
 use fmam_core::MethodId;
 use fmam_experiment::{
-    Doubt, DoubtfulRun, Experiment, ExperimentConfig, FinishedRuns, Grid, PRESETS, RunPlan, preset,
+    DatasetChoice, Doubt, DoubtfulRun, Experiment, ExperimentConfig, FinishedRuns, Grid, PRESETS, RunPlan,
+    preset,
 };
 use fmam_models::Precision;
 use fmam_record::{MapLayout, Shard, load_records};
@@ -243,8 +244,8 @@ fn configs(args: &Args) -> Result<(Vec<ExperimentConfig>, String)> {
     if parts > 1 {
         // Several data sets: what is said of one must be said of which.
         if let Some(dataset) = &args.dataset {
-            let known: Vec<_> = configs.iter().map(|config| config.dataset.clone()).collect();
-            configs.retain(|config| config.dataset == *dataset);
+            let known: Vec<_> = configs.iter().map(|config| config.dataset.name.clone()).collect();
+            configs.retain(|config| config.dataset.name == *dataset);
             if configs.is_empty() {
                 let known = known.join(", ");
                 return Err(usage(anyhow!("--dataset {dataset}: {name} has {known}")));
@@ -306,7 +307,10 @@ fn override_config(config: &mut ExperimentConfig, args: &Args) -> Result<()> {
             *target = value.clone();
         }
     }
-    set(&mut config.dataset, &args.dataset);
+    if let Some(name) = args.dataset.as_ref().filter(|name| **name != config.dataset.name) {
+        // Options are those of one data set.
+        config.dataset = DatasetChoice::new(name);
+    }
     set(&mut config.categories, &args.categories);
     set(&mut config.backbones, &args.backbone);
     set(&mut config.seeds, &args.seeds);
@@ -392,12 +396,12 @@ mod tests {
     fn options_hold_for_every_part_and_a_data_set_picks_one() {
         let (both, _) = parts("--preset table1-mini --seeds 5").unwrap();
         assert_eq!(
-            both.iter().map(|part| part.dataset.as_str()).collect::<Vec<_>>(),
+            both.iter().map(|part| part.dataset.name.as_str()).collect::<Vec<_>>(),
             ["mvtec", "magnetic-tile"]
         );
         assert!(both.iter().all(|part| part.seeds == [5]));
         let (one, _) = parts("--preset table1-mini --dataset magnetic-tile").unwrap();
-        assert_eq!((one.len(), one[0].dataset.as_str()), (1, "magnetic-tile"));
+        assert_eq!((one.len(), one[0].dataset.name.as_str()), (1, "magnetic-tile"));
         assert!(parts("--preset table1-mini --dataset demo").is_err());
         // MRKD has a part of its own, with another backbone.
         let (narrow, _) = parts("--preset table1 --methods padim,rkd").unwrap();
