@@ -8,14 +8,13 @@ use crate::{Call, fail, image_dataset, line, succeed};
 
 /// A grid of two runs that takes a moment.
 const PRESET: &str = "
-dataset = 'demo'
 methods = ['nkd', 'rkd+fmam']
 backbones = ['tiny']
 seeds = [3]
 image_size = 64
 epochs = 1
 
-[demo]
+[dataset.demo]
 n_train = 4
 n_test_normal = 2
 n_test_per_defect = 1

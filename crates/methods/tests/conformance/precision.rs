@@ -28,9 +28,9 @@ fn check_both_precisions(entry: &MethodEntry, settings: &toml::Table) {
         (predictions, std::fs::read_to_string(dir.join("model.toml")).unwrap())
     };
     let (exact, model) = fit(Precision::F32);
-    assert!(!model.contains("precision"), "{name}: {model}");
+    assert!(!model.contains("\nprecision"), "{name}: {model}");
     let (rounded, model) = fit(Precision::Bf16);
-    assert!(model.contains("precision = \"bf16\""), "{name}: {model}");
+    assert!(model.contains("\nprecision = \"bf16\""), "{name}: {model}");
     assert_ne!(bits(&rounded), bits(&exact), "{name}: bf16 gave the bits of f32");
 }
 
