@@ -1,7 +1,7 @@
 //! Project automation, run as `cargo xtask TASK`.
 //!
 //! Thin on purpose: it builds and calls the `fmam` binary, or cargo itself, and checks the rules of the repository.
-//! It imports none of the project's crates, so that it is ready within seconds in a fresh clone.
+//! Of the project's crates it imports `fmam-files` alone, so that it is ready within seconds in a fresh clone.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user")]
 

@@ -7,12 +7,13 @@ mod launch;
 mod scheduler;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use fmam_files::LockError;
 
 use crate::fmam::Fmam;
 pub(crate) use launch::Launch;
@@ -71,7 +72,7 @@ pub(crate) fn submit(launch: &Launch, fmam: &Fmam) -> Result<ExitCode> {
         fs::remove_file(&list).with_context(|| format!("cannot remove {}", list.display()))?;
     }
     let binary = folder.join("fmam");
-    replace(&binary, |partial| fs::copy(fmam.path(), partial).map(|_| ()))?;
+    copy(fmam.path(), &binary)?;
     let list: String = pending.iter().map(|run| format!("{} {}\n", run.number, run.folder)).collect();
     write(&folder.join(RUNS), &list)?;
     let at_once = launch.at_once.map_or(String::new(), |count| format!("%{count}"));
@@ -114,11 +115,9 @@ pub(crate) fn submit(launch: &Launch, fmam: &Fmam) -> Result<ExitCode> {
 /// Keeps a second launch out while this one looks and submits. The lock goes with the process.
 fn lock(folder: &Path) -> Result<File> {
     let path = folder.join(".lock");
-    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => bail!("another launch is at work in {}", folder.display()),
-        // A file system without locks must not keep anybody from working there.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+    match fmam_files::open_locked(&path) {
+        Err(LockError::Held) => bail!("another launch is at work in {}", folder.display()),
+        file => file.with_context(|| format!("cannot write {}", path.display())),
     }
 }
 
@@ -246,20 +245,17 @@ fn log(folder: &Path, name: &str) -> String {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    replace(path, |partial| {
-        let mut file = File::create(partial)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    })
+    fmam_files::write_atomic(path, |file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Puts what `make` makes at `path`, all or nothing. A job may be running the binary that lies there: it keeps the old one.
-fn replace(path: &Path, make: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".new");
-    make(Path::new(&partial))
-        .and_then(|()| fs::rename(&partial, path))
-        .with_context(|| format!("cannot write {}", path.display()))
+/// Copies the program `from`, all or nothing. A job that runs the program at `to` keeps the old one.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let copied = fmam_files::write_atomic(to, |file| {
+        std::io::copy(&mut File::open(from)?, file)?;
+        file.set_permissions(fs::metadata(from)?.permissions())
+    });
+    copied.with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
 }
 
 /// A word of a shell command.
