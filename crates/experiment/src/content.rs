@@ -42,15 +42,15 @@ pub(crate) fn bytes_sha256(bytes: &[u8]) -> String {
 }
 
 /// The digest of a list of samples in the making.
-pub(crate) struct SamplesDigest(Sha256);
+struct SamplesDigest(Sha256);
 
 impl SamplesDigest {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self(Sha256::new())
     }
 
     /// Adds a sample with what its files hold: a digest for each file that it has.
-    pub(crate) fn add(&mut self, sample: &Sample, files: &[[u8; 32]]) {
+    fn add(&mut self, sample: &Sample, files: &[[u8; 32]]) {
         self.text(&sample.id);
         self.text(sample.defect_type.as_deref().unwrap_or_default());
         self.0.update([sample.label as u8, u8::from(sample.mask_path.is_some()), files.len() as u8]);
@@ -63,7 +63,7 @@ impl SamplesDigest {
         self.0.update(text);
     }
 
-    pub(crate) fn finish(self) -> String {
+    fn finish(self) -> String {
         hex(self.0.finalize())
     }
 }
@@ -75,7 +75,7 @@ fn files(sample: &Sample) -> impl Iterator<Item = &Path> {
 }
 
 /// Digests of the contents of a sample's files.
-pub(crate) fn contents(sample: &Sample) -> Result<Vec<[u8; 32]>, ExperimentError> {
+fn contents(sample: &Sample) -> Result<Vec<[u8; 32]>, ExperimentError> {
     let read = |path: &Path| {
         file_sha256(path).map_err(|source| ExperimentError::Read { path: path.to_owned(), source })
     };
@@ -103,17 +103,19 @@ pub(crate) fn fingerprint(sources: &[&dyn SampleSource]) -> String {
     digest.finish()
 }
 
-/// SHA-256 over the samples of `sources` and over the contents of their files.
+/// SHA-256 over the samples of `sources` and over the contents of their files. `visit` sees each sample
+/// just before its files are read.
 pub(crate) fn digest(
     sources: &[&dyn SampleSource],
     threads: usize,
     progress: &dyn Progress,
+    visit: impl Fn(&dyn SampleSource, usize) -> Result<(), ExperimentError> + Sync,
 ) -> Result<String, ExperimentError> {
     let mut digest = SamplesDigest::new();
     progress.start(&StageId::READING, sources.iter().map(|source| source.len() as u64).sum());
     let mut n_read = 0;
     for source in sources {
-        let work = |index| contents(source.sample(index));
+        let work = |index| visit(*source, index).and_then(|()| contents(source.sample(index)));
         ordered_map(source.len(), threads, 2 * threads, work, |index, files| {
             if progress.cancelled() {
                 return Err(ExperimentError::Cancelled);
@@ -173,7 +175,7 @@ mod tests {
             fs::write(dir.path().join(name), content).unwrap();
         }
         let source = listed(dir.path());
-        let both = || (digest(&[&source], 2, &Silent).unwrap(), fingerprint(&[&source]));
+        let both = || (digest(&[&source], 2, &Silent, |_, _| Ok(())).unwrap(), fingerprint(&[&source]));
         let before = both();
         assert_eq!(both(), before);
         assert_eq!(before.0.len(), 64);
@@ -196,8 +198,10 @@ mod tests {
             assert!(after.0 != before.0 && after.1 != before.1, "{name}");
         }
         fs::remove_file(dir.path().join("b")).unwrap();
-        assert!(matches!(digest(&[&source], 1, &Silent), Err(ExperimentError::Read { path, .. })
-            if path == dir.path().join("b")));
+        assert!(
+            matches!(digest(&[&source], 1, &Silent, |_, _| Ok(())), Err(ExperimentError::Read { path, .. })
+            if path == dir.path().join("b"))
+        );
         fingerprint(&[&source]);
     }
 

@@ -3,14 +3,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Device;
-use fmam_core::{ImageSize, MethodId, Needs, Plan, Progress, SampleSource, StageId, StagePlan, ordered_map};
+use fmam_core::{ImageSize, MethodId, Needs, Plan, Progress, SampleSource, StagePlan};
 use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions};
 use fmam_methods::{Fitted, Method, MethodError, RunContext};
 use fmam_models::{BACKBONES, Backbone, LoadedBackbone, ModelError, load_backbone};
 use fmam_record::{ArtefactConfig, DataConfig, RunConfig, RunKey};
 use fmam_synthesis::{SynthesisConfig, Synthesizer, Textures};
 
-use crate::content::{self, SamplesDigest};
+use crate::content;
 use crate::overrides::{method_entry, method_table};
 use crate::{ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, device_name, key};
 
@@ -194,7 +194,8 @@ impl Experiment {
             Some(known) => known,
             None => {
                 let Category { train, test, .. } = self.index(name)?;
-                let digest = content::digest(&[train.as_ref(), test.as_ref()], threads, progress)?;
+                let digest =
+                    content::digest(&[train.as_ref(), test.as_ref()], threads, progress, |_, _| Ok(()))?;
                 self.keep_digest(Some(name), digest)
             }
         };
@@ -203,7 +204,7 @@ impl Experiment {
                 let of_textures = match self.known_digest(None) {
                     Some(known) => known,
                     None => {
-                        let digest = content::digest(&[source.as_ref()], threads, progress)?;
+                        let digest = content::digest(&[source.as_ref()], threads, progress, |_, _| Ok(()))?;
                         self.keep_digest(None, digest)
                     }
                 };
@@ -239,29 +240,11 @@ impl Experiment {
         sources: &[&dyn SampleSource],
         progress: &dyn Progress,
     ) -> Result<String, ExperimentError> {
-        let threads = self.loader_threads();
-        progress.start(&StageId::READING, sources.iter().map(|source| source.len() as u64).sum());
-        let mut digest = SamplesDigest::new();
-        let mut n_read = 0;
-        for source in sources {
-            let work = |index| {
-                let sample = source.sample(index);
-                let decoded = source.image(index).and_then(|_| source.mask(index));
-                decoded.map_err(|source| ExperimentError::Sample { id: sample.id.clone(), source })?;
-                content::contents(sample)
-            };
-            ordered_map(source.len(), threads, 2 * threads, work, |index, files| {
-                if progress.cancelled() {
-                    return Err(ExperimentError::Cancelled);
-                }
-                digest.add(source.sample(index), &files?);
-                n_read += 1;
-                progress.update(n_read, "");
-                Ok(())
-            })?;
-        }
-        progress.finish();
-        Ok(digest.finish())
+        content::digest(sources, self.loader_threads(), progress, |source, index| {
+            let decoded = source.image(index).and_then(|_| source.mask(index));
+            let id = || source.sample(index).id.clone();
+            decoded.map(drop).map_err(|source| ExperimentError::Sample { id: id(), source })
+        })
     }
 
     /// What puts defects into images for the analysis of a run, with the textures that trainings have.
