@@ -51,7 +51,7 @@ fn parse(text: &OsStr, backbones: &[String]) -> Result<(String, PathBuf)> {
     }
 }
 
-/// What follows `prefix`, which is ASCII, in `text`, which may be any path.
+/// The rest of `text`, which may be any path, behind the ASCII text `prefix`.
 #[cfg(unix)]
 fn after(text: &OsStr, prefix: &str) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStrExt;
@@ -59,7 +59,7 @@ fn after(text: &OsStr, prefix: &str) -> Option<PathBuf> {
     text.as_bytes().strip_prefix(prefix.as_bytes()).map(|rest| OsStr::from_bytes(rest).into())
 }
 
-/// What follows `prefix`, which is ASCII, in `text`, which may be any path.
+/// The rest of `text`, which may be any path, behind the ASCII text `prefix`.
 #[cfg(windows)]
 fn after(text: &OsStr, prefix: &str) -> Option<PathBuf> {
     use std::os::windows::ffi::{OsStrExt, OsStringExt};
@@ -69,7 +69,7 @@ fn after(text: &OsStr, prefix: &str) -> Option<PathBuf> {
     units.strip_prefix(&prefix[..]).map(|rest| std::ffi::OsString::from_wide(rest).into())
 }
 
-/// What follows `prefix` in `text`.
+/// The rest of `text` behind `prefix`.
 #[cfg(not(any(unix, windows)))]
 fn after(text: &OsStr, prefix: &str) -> Option<PathBuf> {
     text.to_str()?.strip_prefix(prefix).map(PathBuf::from)

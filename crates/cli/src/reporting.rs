@@ -23,7 +23,7 @@ const WORK_PER_PAGE: u32 = 20;
 pub(crate) struct Reporting<'a> {
     console: &'a Console,
     out: &'a Path,
-    /// Whether there is but one run, whose failure is that of the whole and is told as such.
+    /// True for a grid of one run, whose failure is the failure of the whole.
     single: bool,
     n_finished: AtomicUsize,
     state: Mutex<State>,
@@ -73,7 +73,7 @@ impl<'a> Reporting<'a> {
     }
 }
 
-/// Whether a page that was drawn some time ago and took some time is to be drawn again.
+/// True where a page of this age and drawing time is to be drawn again.
 fn is_stale(page: Option<(Duration, Duration)>) -> bool {
     page.is_none_or(|(ago, took)| ago >= WORK_PER_PAGE * took)
 }

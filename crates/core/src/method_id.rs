@@ -66,7 +66,7 @@ impl MethodId {
         self.base().strip_suffix(FMAM_SUFFIX)
     }
 
-    /// Whether feature mapping is part of the method.
+    /// True where feature mapping is part of the method.
     pub fn has_fmam(&self) -> bool {
         self.plain_base().is_some()
     }
@@ -106,7 +106,7 @@ impl fmt::Display for MethodId {
 }
 
 impl PartialEq<str> for MethodId {
-    /// Whether the text of the name is `other`.
+    /// True where the text of the name is `other`.
     fn eq(&self, other: &str) -> bool {
         self.name == other
     }

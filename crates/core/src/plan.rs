@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use crate::StageId;
 
-/// What a method will do for one training set, said before it does it.
+/// A method's work on one training set, stated before the training.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
     /// The resolved settings, defaults filled in. The record keeps them; nobody but the method reads
@@ -11,7 +11,7 @@ pub struct Plan {
     pub settings: Value,
     /// The training stages in the order in which they run; empty for a method that does not train.
     pub stages: Vec<StagePlan>,
-    /// What the method asks of its surroundings.
+    /// The requirements of the method.
     pub needs: Needs,
 }
 
@@ -25,7 +25,7 @@ pub struct StagePlan {
     pub epochs: u64,
 }
 
-/// What a method asks of its surroundings.
+/// The requirements of a method.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Needs {

@@ -26,7 +26,7 @@ pub struct RunPlan {
     /// The resolved configuration, as the record will have it, but for the digest of the data, which is
     /// computed when these are read.
     pub config: RunConfig,
-    /// What the method asks of its surroundings.
+    /// The requirements of the method.
     pub needs: Needs,
 }
 

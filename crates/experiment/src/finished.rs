@@ -6,7 +6,7 @@ use fmam_record::{RunKey, RunRecord, device_kind, load_run, setting_differences}
 use crate::program::{SameProgram, program_name, same_program};
 use crate::{Experiment, ExperimentError, RunPlan, host};
 
-/// What becomes of the runs that an output folder has already.
+/// The treatment of runs that an output folder has already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FinishedRuns {
     /// They are kept. A run of a program that computes otherwise is an error.

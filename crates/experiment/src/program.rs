@@ -7,7 +7,7 @@ pub(crate) const SOURCES: &str = "sources";
 /// outside of its workspace.
 pub(crate) const THIS_SOURCES: Option<&str> = option_env!("FMAM_SOURCES");
 
-/// Whether a record's program computes as this one does.
+/// True where a record's program computes as this one does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SameProgram {
     /// The same sources, or at least nothing that tells a difference.

@@ -26,7 +26,7 @@ pub fn write_atomic(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>
 /// for that; elsewhere the call does nothing.
 ///
 /// # Errors
-/// Those of the file system.
+/// The errors of the file system.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
 }

@@ -78,15 +78,15 @@ pub fn open_locked(path: &Path) -> Result<File, LockError> {
     }
 }
 
-/// Whether the file system says that it has no locks: some network file systems do so with ENOLCK, which
-/// has no kind.
+/// True where the file system says that it has no locks: some network file systems answer ENOLCK,
+/// which has no kind.
 fn has_no_locks(error: &io::Error) -> bool {
     const ENOLCK: i32 = 37;
     error.kind() == ErrorKind::Unsupported
         || (cfg!(target_os = "linux") && error.raw_os_error() == Some(ENOLCK))
 }
 
-/// Whether the open `file` is the one at `path`.
+/// True where the open `file` is the one at `path`.
 fn stands_at(file: &File, path: &Path) -> io::Result<bool> {
     let opened = Handle::from_file(file.try_clone()?)?;
     match Handle::from_path(path) {

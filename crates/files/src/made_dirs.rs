@@ -24,7 +24,7 @@ impl Drop for MadeDirs {
 /// its end.
 ///
 /// # Errors
-/// Those of the file system.
+/// The errors of the file system.
 pub fn check_writable(dir: &Path) -> io::Result<MadeDirs> {
     let missing = dir.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
     let made = MadeDirs { folders: missing.map(Path::to_owned).collect() };

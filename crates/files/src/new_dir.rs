@@ -18,7 +18,7 @@ impl NewDir {
     /// [`NewDir::finish`] must lie on the same file system.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// The errors of the file system.
     pub fn within(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         Ok(Self { dir: crate::temporary(0o777).tempdir_in(folder)? })
@@ -27,7 +27,7 @@ impl NewDir {
     /// An empty folder beside `target`.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// The errors of the file system.
     pub fn beside(target: &Path) -> io::Result<Self> {
         Self::within(crate::parent(target))
     }
@@ -65,7 +65,7 @@ impl NewDir {
 /// holds the lock of `folder`: another process's work under way has the same names.
 ///
 /// # Errors
-/// Those of the file system; a missing `folder` is none.
+/// The errors of the file system; a missing `folder` is none.
 pub fn remove_leftovers(folder: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),

@@ -65,7 +65,7 @@ pub struct ArtefactConfig {
     /// Test images of which pictures are kept.
     #[serde(default)]
     pub n_overlays: usize,
-    /// Whether the fitted detector is kept.
+    /// True to keep the fitted detector.
     #[serde(default)]
     pub save_model: bool,
     /// Layout in which the maps of all test images are exported; absent for none.

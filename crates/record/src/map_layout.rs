@@ -5,7 +5,7 @@ use std::str::FromStr;
 use fmam_core::{AnomalyMap, ImageSize, Sample, SampleSource, SourceError};
 use serde::{Deserialize, Serialize};
 
-/// How the files of anomaly maps lie in their folder.
+/// The layout of the files of anomaly maps in their folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MapLayout {

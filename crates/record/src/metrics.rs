@@ -29,7 +29,7 @@ impl Metrics {
         self.values.iter().find(|(key, _)| key == metric.key).and_then(|(_, value)| *value)
     }
 
-    /// Whether the run was evaluated by a metric, be its value defined or not.
+    /// True where a metric evaluated the run, be its value defined or not.
     pub fn has(&self, metric: &MetricEntry) -> bool {
         self.values.iter().any(|(key, _)| key == metric.key)
     }

@@ -122,7 +122,7 @@ impl Artefacts {
     }
 }
 
-/// Whether a relative path stays below the folder that it is relative to.
+/// True for a relative path that stays below its base folder.
 fn is_inside(path: &str) -> bool {
     // A backslash separates on the system of a reader, perhaps, and on none of a writer.
     let mut parts = Path::new(path).components();

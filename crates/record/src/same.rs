@@ -1,4 +1,4 @@
-//! Whether two runs are the same run.
+//! Comparison of two runs.
 
 use serde_json::Value;
 

@@ -9,14 +9,6 @@ pub enum ReportError {
     /// The output folder could not be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// A folder or file could not be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The folder or file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
     /// A folder or file could not be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {

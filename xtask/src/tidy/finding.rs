@@ -1,4 +1,4 @@
-//! What tidy finds.
+//! A finding of tidy.
 
 use std::fmt;
 

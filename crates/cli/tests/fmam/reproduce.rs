@@ -266,7 +266,7 @@ fn ctrl_c_in_the_first_run_promises_nothing_and_leaves_nothing() {
     assert!(!dir.path().join("o").exists());
 }
 
-/// Whether a run is being prepared in the output folder `out`.
+/// True while a run is being prepared in the output folder `out`.
 #[cfg(target_os = "linux")]
 fn is_under_way(out: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(out) else { return false };

@@ -37,7 +37,7 @@ pub struct MetricEntry {
     pub summary: &'static str,
     /// Samples that the metric counts.
     pub level: Level,
-    /// Whether the higher of two values is the better one.
+    /// True where the higher of two values is the better one.
     pub higher_is_better: bool,
     /// Whether the metric chooses a threshold on the labels of the test split, which nobody has in
     /// use.

@@ -52,7 +52,7 @@ pub(crate) fn compared(rows: &[Summary]) -> bool {
     rows.iter().any(|row| published(&row.dataset, &row.method, &row.backbone).is_some())
 }
 
-/// Whether the paper has a metric at all.
+/// True where the paper has a metric at all.
 fn is_published(metric: &MetricEntry) -> bool {
     PAPER_METRICS.iter().any(|published| published.key == metric.key)
 }

@@ -40,7 +40,7 @@ impl Estimates {
         self.0.iter().find(|(key, _)| *key == metric.key).and_then(|(_, estimate)| *estimate)
     }
 
-    /// Whether a run of the row was evaluated by a metric.
+    /// True where a metric evaluated a run of the row.
     pub fn has(&self, metric: &MetricEntry) -> bool {
         self.0.iter().any(|(key, _)| *key == metric.key)
     }
