@@ -1,6 +1,7 @@
-//! Gives the program a name for the code that decides its figures: `FMAM_SOURCES`, 16 hexadecimal digits
-//! over the sources of the crates that compute and over `Cargo.lock`. Comments and unit tests do not count.
-//! Finished runs are compared by it, since a version and a commit do not change when a file is edited.
+//! Gives the program a name for the code that decides its figures: `FMAM_SOURCES`, 16 hexadecimal
+//! digits over the sources of the crates that compute and over `Cargo.lock`. Comments and unit
+//! tests do not count. Finished runs are compared by it, since a version and a commit do not change
+//! when a file is edited.
 
 use std::collections::BTreeSet;
 use std::fs;

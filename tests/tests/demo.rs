@@ -17,8 +17,8 @@ use serde_json::Value;
 
 const METHODS: [&str; 2] = ["nkd+fmam", "rkd+fmam"];
 
-/// The preset, cut down to what two cores do in less than a minute: one fabric, half of the training images, fewer
-/// epochs. In so few steps NKD needs a larger step size than its default.
+/// The preset, cut down to what two cores do in less than a minute: one fabric, half of the
+/// training images, fewer epochs. In so few steps NKD needs a larger step size than its default.
 fn config() -> ExperimentConfig {
     let mut config = preset("demo").unwrap().remove(0);
     config.categories = vec!["plain".to_owned()];

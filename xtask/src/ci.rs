@@ -24,8 +24,8 @@ enum Run {
     BashIf(&'static str, &'static [&'static str]),
 }
 
-/// Quick checks first. Clippy, doc and test share one profile and one feature set, so that every dependency is
-/// compiled only once for checking and once for testing.
+/// Quick checks first. Clippy, doc and test share one profile and one feature set, so that every
+/// dependency is compiled only once for checking and once for testing.
 static STEPS: &[Step] = &[
     Step { name: "fmt", run: Run::Cargo(&["fmt", "--all", "--", "--check"]) },
     Step { name: "tidy", run: Run::Tidy },
@@ -70,7 +70,8 @@ fn run_command(root: &Path, command: &mut Command) -> Result<bool> {
     Ok(command.status().with_context(|| format!("cannot run {}", command.get_program().display()))?.success())
 }
 
-/// The folder of real data for tests: `given` by the user, else the one beside the checkout, where there is one.
+/// The folder of real data for tests: `given` by the user, else the one beside the checkout, where
+/// there is one.
 fn data_root(root: &Path, given: Option<OsString>) -> Option<PathBuf> {
     let beside = || root.join("../shared/data").canonicalize().ok().filter(|folder| folder.is_dir());
     given.filter(|folder| !folder.is_empty()).map(PathBuf::from).or_else(beside)
@@ -82,7 +83,8 @@ fn has_browser() -> bool {
     std::env::split_paths(&path).any(|folder| folder.join("chromium").is_file())
 }
 
-/// Installs chromium where the user may: as root of a machine with apt-get, as a container for CI is.
+/// Installs chromium where the user may: as root of a machine with apt-get, as a container for CI
+/// is.
 fn install_browser() {
     let script = "[ \"$(id -u)\" = 0 ] && command -v apt-get && timeout 60 apt-get update -q \
         && timeout 180 apt-get install -qy --no-install-recommends chromium";

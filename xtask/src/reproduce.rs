@@ -1,4 +1,5 @@
-//! `cargo xtask reproduce`: builds `fmam` for the device asked for, then becomes `fmam reproduce` or submits its runs.
+//! `cargo xtask reproduce`: builds `fmam` for the device asked for, then becomes `fmam reproduce`
+//! or submits its runs.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -28,7 +29,8 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     fmam.exec([OsString::from("reproduce")].iter().chain(args))
 }
 
-/// Whether the binary must be built with CUDA: on request, and for `auto`, the default, where the machine can.
+/// Whether the binary must be built with CUDA: on request, and for `auto`, the default, where the
+/// machine can.
 fn wants_cuda(args: &[OsString], machine_has_cuda: impl FnOnce() -> bool) -> bool {
     match device(args) {
         None | Some("auto") => machine_has_cuda(),

@@ -1,7 +1,9 @@
-//! `cargo xtask reproduce --launcher slurm`: a job array with one run a task, and a job that joins what they leave.
+//! `cargo xtask reproduce --launcher slurm`: a job array with one run a task, and a job that joins
+//! what they leave.
 //!
-//! Under the output folder `OUT` lies in `slurm/` what was submitted (the binary, the preset, the list of runs, the scripts, the
-//! logs) and in `shards/N/` the output of run N. The same command submits what is missing, and nothing else.
+//! Under the output folder `OUT` lies in `slurm/` what was submitted (the binary, the preset, the
+//! list of runs, the scripts, the logs) and in `shards/N/` the output of run N. The same command
+//! submits what is missing, and nothing else.
 
 mod launch;
 mod scheduler;
@@ -19,7 +21,8 @@ use crate::fmam::Fmam;
 pub(crate) use launch::Launch;
 use scheduler::{Job, max_tasks, sbatch};
 
-/// File of the list of the runs that were submitted, one a line: its number in the grid and its folder.
+/// File of the list of the runs that were submitted, one a line: its number in the grid and its
+/// folder.
 const RUNS: &str = "runs";
 /// File of the jobs that were submitted, the array first.
 const JOBS: &str = "jobs";
@@ -144,7 +147,8 @@ fn shards(out: &Path) -> Result<Vec<PathBuf>> {
     Ok(parts)
 }
 
-/// With a copy of the preset, as with one of the binary: tasks start when the original may have been changed.
+/// With a copy of the preset, as with one of the binary: tasks start when the original may have
+/// been changed.
 fn freeze_preset(launch: &Launch, folder: &Path) -> Result<Launch> {
     let mut rest = launch.rest.clone();
     if let Some((position, preset)) = launch.preset() {
@@ -183,7 +187,8 @@ fn read_plan(text: &str) -> Result<(usize, Vec<Pending>)> {
     Ok((text.lines().count(), pending))
 }
 
-/// A line for each run that is to do, with the log of the last try, where there was one: it says why it is not done.
+/// A line for each run that is to do, with the log of the last try, where there was one: it says
+/// why it is not done.
 fn missing(pending: &[Pending], folder: &Path, array: Option<&Job>) -> String {
     let tried = fs::read_to_string(folder.join(RUNS)).unwrap_or_default();
     let log_of = |run: &Pending| {
@@ -249,7 +254,8 @@ fn write(path: &Path, text: &str) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Copies the program `from`, all or nothing. A job that runs the program at `to` keeps the old one.
+/// Copies the program `from`, all or nothing. A job that runs the program at `to` keeps the old
+/// one.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let copied = fmam_files::write_atomic(to, |file| {
         std::io::copy(&mut File::open(from)?, file)?;

@@ -15,8 +15,8 @@ use anyhow::{Context, Result, bail};
 
 use self::finding::Severity;
 
-/// Checks every file that git tracks or would track, and the dependencies; prints what it finds. With `write` the table
-/// of imports is written first.
+/// Checks every file that git tracks or would track, and the dependencies; prints what it finds.
+/// With `write` the table of imports is written first.
 pub(crate) fn run(root: &Path, write: bool) -> Result<ExitCode> {
     let house = floors::House::read(root)?;
     let mut findings = house.check();
@@ -49,7 +49,8 @@ pub(crate) fn run(root: &Path, write: bool) -> Result<ExitCode> {
     Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Paths relative to `root`, new files that git does not ignore included, so that a rule speaks before a commit.
+/// Paths relative to `root`, new files that git does not ignore included, so that a rule speaks
+/// before a commit.
 fn tracked_files(root: &Path) -> Result<Vec<String>> {
     let output = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"])

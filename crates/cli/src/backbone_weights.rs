@@ -11,8 +11,9 @@ use fmam_models::{BACKBONES, Weights};
 use crate::exit::usage;
 use crate::transfer::fetched_weights;
 
-/// Puts the weights into `config`: those of the options, `[NAME=]FILE` each, and for backbones without
-/// weights of their own those that `fmam weights fetch` brought. A fetched file must be as it was fetched.
+/// Puts the weights into `config`: those of the options, `[NAME=]FILE` each, and for backbones
+/// without weights of their own those that `fmam weights fetch` brought. A fetched file must be as
+/// it was fetched.
 pub(crate) fn set_weights<'a>(
     config: &mut ExperimentConfig,
     options: impl IntoIterator<Item = &'a std::ffi::OsString>,

@@ -14,7 +14,8 @@ pub(crate) struct ComputeArgs {
     /// `auto` takes CUDA where this build has it and a device opens, else the CPU [default: auto]
     #[arg(long, value_name = "DEVICE")]
     pub(crate) device: Option<DeviceChoice>,
-    /// Threads to compute and to load images with [default: one a core]; results do not depend on it
+    /// Threads to compute and to load images with [default: one a core]; results do not depend on
+    /// it
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     pub(crate) threads: Option<usize>,
     /// No progress on stderr, only errors

@@ -1,9 +1,10 @@
 //! How long a list of runs still takes, from the speed so far.
 //!
-//! Work is counted in images that pass a stage: epochs times training images, and test images for scoring. A stage's
-//! seconds per image are those measured for it, of the same kind of run where one has been seen, else of the same
-//! stage, else of any stage. So there is an estimate from the first step on, and it is right for a kind
-//! of run once one of it has passed. Reading images beforehand is left out: it is short, and no part of a run.
+//! Work is counted in images that pass a stage: epochs times training images, and test images for
+//! scoring. A stage's seconds per image are those measured for it, of the same kind of run where
+//! one has been seen, else of the same stage, else of any stage. So there is an estimate from the
+//! first step on, and it is right for a kind of run once one of it has passed. Reading images
+//! beforehand is left out: it is short, and no part of a run.
 
 use std::collections::HashMap;
 
@@ -246,7 +247,8 @@ mod tests {
         eta.start_stage(&MAPPING, 10.0);
         eta.update(1.0, 20.0);
         eta.start_stage(&STUDENT, 20.0);
-        // The mapping took 0.2 s an image, the student is still thought to take 0.1 s, scoring the mean of all.
+        // The mapping took 0.2 s an image, the student is still thought to take 0.1 s, scoring the
+        // mean of all.
         assert!((eta.remaining().unwrap() - (10.0 + 20.0 * 20.0 / 150.0)).abs() < 1e-9);
     }
 

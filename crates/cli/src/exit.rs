@@ -29,8 +29,8 @@ impl std::error::Error for Usage {
     }
 }
 
-/// Tells the user and gives the exit code: 2 for usage, 130 after Ctrl-C, else 1. A closed stdout is no
-/// failure.
+/// Tells the user and gives the exit code: 2 for usage, 130 after Ctrl-C, else 1. A closed stdout
+/// is no failure.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let causes = || error.chain();
     if error.is::<stdout::Closed>() {
@@ -48,8 +48,8 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     }
 }
 
-/// Tells what is wrong with the command line, on one line, and gives the exit code; help and the version are printed
-/// as they are.
+/// Tells what is wrong with the command line, on one line, and gives the exit code; help and the
+/// version are printed as they are.
 pub(crate) fn report_parse(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if !error.use_stderr() || error.kind() == DisplayHelpOnMissingArgumentOrSubcommand {

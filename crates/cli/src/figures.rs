@@ -23,8 +23,8 @@ const N_IMAGES: usize = 6;
 /// How the localisation figures are drawn.
 #[derive(clap::Args, Debug, Clone)]
 pub(crate) struct FigureArgs {
-    /// Test images of the localisation figure, separated by commas, as the report names them (`test/cut/000`); by default the
-    /// first of each kind of defect
+    /// Test images of the localisation figure, separated by commas, as the report names them
+    /// (`test/cut/000`); by default the first of each kind of defect
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     images: Option<Vec<String>>,
     /// What maps share a range of colours: all of a method, or all of an image
@@ -38,7 +38,8 @@ impl Default for FigureArgs {
     }
 }
 
-/// Draws every figure of `report` into `figures/` under `out`: what is drawn, and what cannot be, and why.
+/// Draws every figure of `report` into `figures/` under `out`: what is drawn, and what cannot be,
+/// and why.
 ///
 /// # Errors
 /// For `--images` that no run has.
@@ -75,7 +76,8 @@ pub(crate) fn write(
     Ok((paths, gaps))
 }
 
-/// The runs of a category whose maps are kept: of each method and backbone that with the lowest seed. Variants are left out.
+/// The runs of a category whose maps are kept: of each method and backbone that with the lowest
+/// seed. Variants are left out.
 fn shown_runs<'a>(report: &'a Report, dataset: &str, category: &str) -> Vec<&'a RunRecord> {
     let mut seen = BTreeSet::new();
     let runs = report.runs().iter().filter(|run| {
@@ -130,7 +132,8 @@ impl<'a> Gallery<'a> {
         Ok(Self { runs, load: Box::new(load), samples })
     }
 
-    /// Draws both figures. One of which there is nothing to show is removed, where it lies from before.
+    /// Draws both figures. One of which there is nothing to show is removed, where it lies from
+    /// before.
     fn write(&self, out: &Path, args: &FigureArgs) -> Result<Vec<PathBuf>> {
         let (first, _) = self.runs.first().context("there are no runs")?;
         let chosen = match &args.images {
@@ -206,7 +209,8 @@ impl<'a> Gallery<'a> {
     }
 }
 
-/// The worst false alarm and the worst miss of each run, those of the best runs first: what they get wrong tells most.
+/// The worst false alarm and the worst miss of each run, those of the best runs first: what they
+/// get wrong tells most.
 fn mistakes(runs: &[&RunRecord]) -> Vec<Shown> {
     let mut order: Vec<usize> = (0..runs.len()).collect();
     let auroc = |run: usize| runs[run].metrics.get(&IMAGE_AUROC).unwrap_or(f64::NEG_INFINITY);

@@ -15,7 +15,8 @@ pub(crate) struct HubFile<'a> {
 }
 
 impl<'a> HubFile<'a> {
-    /// The file at `url`, where that is the hub's `https://huggingface.co/OWNER/NAME/resolve/COMMIT/FILE`.
+    /// The file at `url`, where that is the hub's
+    /// `https://huggingface.co/OWNER/NAME/resolve/COMMIT/FILE`.
     pub(crate) fn at(url: &'a str) -> Option<Self> {
         let (model, rest) = url.strip_prefix(HUB)?.strip_prefix('/')?.split_once("/resolve/")?;
         let (commit, file) = rest.split_once('/')?;
@@ -28,7 +29,8 @@ impl<'a> HubFile<'a> {
         format!("{host}/{}/resolve/{}/{}", self.model, self.commit, self.file)
     }
 
-    /// The copy in the folder that the hub's own programs share, below `HF_HOME` or `~/.cache/huggingface`.
+    /// The copy in the folder that the hub's own programs share, below `HF_HOME` or
+    /// `~/.cache/huggingface`.
     pub(crate) fn shared_copy(&self) -> Option<PathBuf> {
         // hf-hub takes it for granted that there is one of the two.
         if std::env::var_os("HF_HOME").is_none() && std::env::home_dir().is_none() {

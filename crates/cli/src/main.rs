@@ -1,5 +1,5 @@
-//! The `fmam` binary: arguments, device, progress bars, exit codes. What it does is in the libraries; each subcommand
-//! is one file under `commands`.
+//! The `fmam` binary: arguments, device, progress bars, exit codes. What it does is in the
+//! libraries; each subcommand is one file under `commands`.
 
 mod backbone_weights;
 mod commands;
@@ -42,8 +42,8 @@ Exit codes: 0 done, 1 failed, 2 wrong command line, 130 stopped with Ctrl-C.";
 
 /// Finds defects in images of industrial products after looking at good examples only
 ///
-/// Reproduces NKD, RKD and FMAM, the feature mapping with an angular margin that adapts generic features to a
-/// product.
+/// Reproduces NKD, RKD and FMAM, the feature mapping with an angular margin that adapts generic
+/// features to a product.
 #[derive(Parser)]
 #[command(name = "fmam", version, after_help = EXAMPLES, arg_required_else_help = true)]
 struct Cli {
@@ -61,7 +61,8 @@ enum Command {
     Eval(eval::Args),
     /// Score images with a saved detector and draw where the defects are
     Predict(predict::Args),
-    /// Measure what feature mapping does to features, and how far apart the scores of the classes lie
+    /// Measure what feature mapping does to features, and how far apart the scores of the classes
+    /// lie
     Analyze(analyze::Args),
     /// Draw synthetic defects, as training uses them, on a contact sheet
     Synth(synth::Args),

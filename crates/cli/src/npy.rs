@@ -15,8 +15,8 @@ pub(crate) struct Array<T> {
 
 /// Reads scores, f32 or f64, as f32 of the same order with the same ties.
 ///
-/// Metrics use the order of the scores alone. Where rounding f64 to f32 would tie or swap scores, their ranks stand in
-/// for them, so that every figure is that of the file.
+/// Metrics use the order of the scores alone. Where rounding f64 to f32 would tie or swap scores,
+/// their ranks stand in for them, so that every figure is that of the file.
 pub(crate) fn read_scores(path: &Path) -> Result<Array<f32>> {
     read(path, |file, kind, size| match (kind, size) {
         (TypeChar::Float, 4) => collect(file, |value: f32| Ok(value)),

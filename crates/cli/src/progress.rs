@@ -1,4 +1,5 @@
-//! Progress on stderr: two bars on a terminal, a line for each finished run elsewhere, nothing with `--quiet`.
+//! Progress on stderr: two bars on a terminal, a line for each finished run elsewhere, nothing with
+//! `--quiet`.
 
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -14,12 +14,12 @@ use fmam_report::Report;
 use crate::exit;
 use crate::progress::Console;
 
-/// The page is drawn again once the work since it was drawn took so many times as long as drawing it: each
-/// page encodes the pictures of all runs anew.
+/// The page is drawn again once the work since it was drawn took so many times as long as drawing
+/// it: each page encodes the pictures of all runs anew.
 const WORK_PER_PAGE: u32 = 20;
 
-/// Shows progress, and brings the report up to date: its tables after every run, its page when that is
-/// stale, so that a grid under way has both and a killed one the tables.
+/// Shows progress, and brings the report up to date: its tables after every run, its page when that
+/// is stale, so that a grid under way has both and a killed one the tables.
 pub(crate) struct Reporting<'a> {
     console: &'a Console,
     out: &'a Path,

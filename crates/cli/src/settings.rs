@@ -23,8 +23,8 @@ impl std::str::FromStr for Setting {
     }
 }
 
-/// TOML where it is TOML (`3`, `0.5`, `true`, `[1, 2]`, `"text"`), else the text itself: quotes are hard to type in a
-/// shell.
+/// TOML where it is TOML (`3`, `0.5`, `true`, `[1, 2]`, `"text"`), else the text itself: quotes are
+/// hard to type in a shell.
 fn parse_value(text: &str) -> Value {
     let document: Option<Table> = toml::from_str(&format!("value = {text}")).ok();
     document
@@ -49,7 +49,8 @@ impl Setting {
         self.keys.join(".")
     }
 
-    /// Puts the value into `table`, making the tables on the way; what else stands there is replaced.
+    /// Puts the value into `table`, making the tables on the way; what else stands there is
+    /// replaced.
     pub(crate) fn apply(&self, table: &mut Table) {
         let Some((last, path)) = self.keys.split_last() else { return };
         let mut inner = table;

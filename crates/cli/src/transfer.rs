@@ -107,8 +107,8 @@ pub(crate) fn fetched_weights(backbone: &str) -> Option<PathBuf> {
     Some(weights_dir().ok()?.join(format!("{backbone}.safetensors"))).filter(|path| path.is_file())
 }
 
-/// Brings the file at `url` to `path`, unless it is there already, as it was. Its digest is kept beside it. With `offline`
-/// nothing is fetched.
+/// Brings the file at `url` to `path`, unless it is there already, as it was. Its digest is kept
+/// beside it. With `offline` nothing is fetched.
 pub(crate) fn bring(
     url: &str,
     path: &Path,

@@ -16,5 +16,6 @@ pub enum CoreError {
     },
 }
 
-/// Why a sample could not be given: boxed, because each [`crate::SampleSource`] fails in its own way.
+/// Why a sample could not be given: boxed, because each [`crate::SampleSource`] fails in its own
+/// way.
 pub type SourceError = Box<dyn std::error::Error + Send + Sync>;

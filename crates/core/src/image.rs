@@ -80,7 +80,8 @@ pub struct Mask {
 }
 
 impl Mask {
-    /// Wraps `data`, which must hold `height * width` bytes; every non-zero byte counts as anomalous.
+    /// Wraps `data`, which must hold `height * width` bytes; every non-zero byte counts as
+    /// anomalous.
     ///
     /// # Errors
     /// [`CoreError::BufferLength`] when the length differs.
@@ -139,8 +140,8 @@ impl Mask {
         self.data.iter().map(|&v| usize::from(v)).sum()
     }
 
-    /// Share of anomalous pixels in each cell of `stride` by `stride`, row by row, and the grid's (height, width); cells
-    /// at the far edges may be smaller.
+    /// Share of anomalous pixels in each cell of `stride` by `stride`, row by row, and the grid's
+    /// (height, width); cells at the far edges may be smaller.
     pub fn shares(&self, stride: usize) -> (Vec<f64>, (usize, usize)) {
         let (height, width) = (self.size.height.div_ceil(stride), self.size.width.div_ceil(stride));
         let mut counts = vec![(0_u32, 0_u32); height * width];

@@ -1,10 +1,10 @@
-//! The nouns that every other crate of fmam speaks: sizes, images, masks, samples, anomaly maps, seeds,
-//! names of methods, plans and progress.
+//! The nouns that every other crate of fmam speaks: sizes, images, masks, samples, anomaly maps,
+//! seeds, names of methods, plans and progress.
 //!
-//! This crate knows no tensors and touches no files, so that data sets, synthesis, metrics and reports can be
-//! built and tested without a machine-learning framework. Modules in reading order: [`ImageSize`],
-//! [`RgbImage`], [`Mask`], [`AnomalyMap`], [`SampleSource`], [`Seed`], [`MethodId`], [`Plan`], [`StageId`],
-//! [`Progress`], [`CurvePoint`], [`ordered_map`].
+//! This crate knows no tensors and touches no files, so that data sets, synthesis, metrics and
+//! reports can be built and tested without a machine-learning framework. Modules in reading order:
+//! [`ImageSize`], [`RgbImage`], [`Mask`], [`AnomalyMap`], [`SampleSource`], [`Seed`], [`MethodId`],
+//! [`Plan`], [`StageId`], [`Progress`], [`CurvePoint`], [`ordered_map`].
 
 mod curve;
 mod error;

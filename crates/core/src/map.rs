@@ -36,7 +36,8 @@ impl AnomalyMap {
         self.data[y * self.size.width + x]
     }
 
-    /// The largest score, the image score of most methods. Negative infinity for a map without pixels.
+    /// The largest score, the image score of most methods. Negative infinity for a map without
+    /// pixels.
     pub fn max(&self) -> f32 {
         self.data.iter().copied().fold(f32::NEG_INFINITY, f32::max)
     }

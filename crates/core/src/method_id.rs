@@ -11,8 +11,8 @@ const FMAM_SUFFIX: &str = "+fmam";
 
 /// The name of a method in a run: a registered name, and perhaps a variant of its settings.
 ///
-/// Grammar: `BASE` or `BASE@VARIANT`; a base that ends in `+fmam` is the adapted form of the base without
-/// the suffix. Every crate asks this type instead of looking into the text.
+/// Grammar: `BASE` or `BASE@VARIANT`; a base that ends in `+fmam` is the adapted form of the base
+/// without the suffix. Every crate asks this type instead of looking into the text.
 ///
 /// ```
 /// use fmam_core::MethodId;
@@ -60,8 +60,8 @@ impl MethodId {
         self.base().into()
     }
 
-    /// The registered name of the method that feature mapping adapts: `rkd` of `rkd+fmam`. `None` for a
-    /// method without feature mapping.
+    /// The registered name of the method that feature mapping adapts: `rkd` of `rkd+fmam`. `None`
+    /// for a method without feature mapping.
     pub fn plain_base(&self) -> Option<&str> {
         self.base().strip_suffix(FMAM_SUFFIX)
     }

@@ -2,12 +2,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Computes `work(0) .. work(n - 1)` on `threads` threads and hands the results to `consume` on the calling
-/// thread in index order, while at most `window` results are in the making or waiting.
+/// Computes `work(0) .. work(n - 1)` on `threads` threads and hands the results to `consume` on the
+/// calling thread in index order, while at most `window` results are in the making or waiting.
 ///
-/// This is the loader behind training and evaluation: memory is bounded by `window`, and the order does not
-/// depend on the number of threads. `consume` stops the whole by returning an error; `work` should return a
-/// `Result` as its value where it can fail.
+/// This is the loader behind training and evaluation: memory is bounded by `window`, and the order
+/// does not depend on the number of threads. `consume` stops the whole by returning an error;
+/// `work` should return a `Result` as its value where it can fail.
 ///
 /// ```
 /// let mut seen = Vec::new();

@@ -6,8 +6,8 @@ use crate::StageId;
 /// A method's work on one training set, stated before the training.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
-    /// The resolved settings, defaults filled in. The record keeps them; nobody but the method reads
-    /// them.
+    /// The resolved settings, defaults filled in. The record keeps them; nobody but the method
+    /// reads them.
     pub settings: Value,
     /// The training stages in the order in which they run; empty for a method that does not train.
     pub stages: Vec<StagePlan>,

@@ -27,7 +27,8 @@ pub enum Label {
 /// One image of a data set: what is known of it without decoding it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
-    /// Unique within the category and stable, `test/scratch/003` say: names artefacts and seeds synthesis.
+    /// Unique within the category and stable, `test/scratch/003` say: names artefacts and seeds
+    /// synthesis.
     pub id: String,
     /// Train or test.
     pub split: Split,
@@ -41,8 +42,8 @@ pub struct Sample {
     pub mask_path: Option<PathBuf>,
 }
 
-/// All that a method or an evaluation sees of data: a fixed list of samples, each decoded on request to one
-/// common size. Requests may come from many threads at once and in any order.
+/// All that a method or an evaluation sees of data: a fixed list of samples, each decoded on
+/// request to one common size. Requests may come from many threads at once and in any order.
 pub trait SampleSource: Send + Sync {
     /// Number of samples.
     fn len(&self) -> usize;
@@ -64,8 +65,8 @@ pub trait SampleSource: Send + Sync {
     /// The source's own: an unreadable or truncated file, say. The message names the file.
     fn image(&self, index: usize) -> Result<RgbImage, SourceError>;
 
-    /// The ground-truth mask of sample `index` in the same size as its image: empty for a normal sample, `None`
-    /// for an anomalous one without a mask.
+    /// The ground-truth mask of sample `index` in the same size as its image: empty for a normal
+    /// sample, `None` for an anomalous one without a mask.
     ///
     /// # Errors
     /// The source's own, as for [`SampleSource::image`].

@@ -2,8 +2,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// The origin of all randomness of a run. Named streams are derived from it, so that no draw depends on the
-/// order in which other parts drew, nor on the thread that draws.
+/// The origin of all randomness of a run. Named streams are derived from it, so that no draw
+/// depends on the order in which other parts drew, nor on the thread that draws.
 ///
 /// ```
 /// use fmam_core::Seed;
@@ -33,7 +33,8 @@ impl Seed {
     /// The seed of the stream called `name`.
     #[must_use]
     pub fn derive(self, name: &str) -> Self {
-        // FNV-1a over the name, then mixed with the parent: short, stable, and the same on every platform.
+        // FNV-1a over the name, then mixed with the parent: short, stable, and the same on every
+        // platform.
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         for byte in name.bytes() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
@@ -53,7 +54,8 @@ impl Seed {
     }
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014): a bijection that spreads every input bit.
+/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014): a bijection that spreads every input
+/// bit.
 fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

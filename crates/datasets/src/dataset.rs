@@ -109,9 +109,9 @@ pub trait Dataset: Send + Sync {
     /// Names of the categories that are used where none are asked for, sorted.
     fn categories(&self) -> Vec<String>;
 
-    /// Indexes category `name` and checks its layout: both splits, both test classes, the masks and their
-    /// sizes. The samples' pixels are decoded later, on request, and resized to `size` (the aspect ratio is
-    /// not kept).
+    /// Indexes category `name` and checks its layout: both splits, both test classes, the masks and
+    /// their sizes. The samples' pixels are decoded later, on request, and resized to `size` (the
+    /// aspect ratio is not kept).
     ///
     /// # Errors
     /// [`DatasetError::UnknownCategory`], or what is wrong with the files.

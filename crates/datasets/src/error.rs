@@ -2,7 +2,8 @@ use std::path::PathBuf;
 
 use fmam_core::{ImageSize, Label, SourceError, Split};
 
-/// What can be wrong with a data set. Every message names the file or folder and says what is expected there.
+/// What can be wrong with a data set. Every message names the file or folder and says what is
+/// expected there.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatasetError {
@@ -84,7 +85,8 @@ pub enum DatasetError {
         /// The class without images.
         missing: Label,
     },
-    /// Two images differ only in their extension, so that a mask cannot be joined to either by stem.
+    /// Two images differ only in their extension, so that a mask cannot be joined to either by
+    /// stem.
     #[error("{} and {} have the same stem; rename or remove one", .first.display(), .second.display())]
     DuplicateStem {
         /// One image.
@@ -110,7 +112,8 @@ pub enum DatasetError {
         /// Where its mask should be.
         expected: PathBuf,
     },
-    /// Some of the defective images of a data set in which masks are optional have one, others have none.
+    /// Some of the defective images of a data set in which masks are optional have one, others have
+    /// none.
     #[error(
         "{without} of {of} anomalous images have no mask, {} for one; give each its mask, or remove all masks",
         .image.display()

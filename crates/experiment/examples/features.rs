@@ -1,6 +1,6 @@
-//! Writes the features of one category to safetensors files, for other programs to compute with: `train.safetensors` and
-//! `test.safetensors` with `scale0`, `scale1`, ... of shape `[N, C, H, W]`, and in the test file `labels`, `[N]`, and
-//! `masks`, `[N, height, width]`, of 0 and 1.
+//! Writes the features of one category to safetensors files, for other programs to compute with:
+//! `train.safetensors` and `test.safetensors` with `scale0`, `scale1`, ... of shape `[N, C, H, W]`,
+//! and in the test file `labels`, `[N]`, and `masks`, `[N, height, width]`, of 0 and 1.
 //!
 //! ```text
 //! cargo run --release -p fmam-experiment --example features -- DATA magnetic-tile magnetic-tile efficientnet-lite0 OUT

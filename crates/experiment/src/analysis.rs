@@ -10,9 +10,10 @@ use crate::{Evaluation, ExperimentError};
 /// Scored pixels of which the pixel separability is computed, at most; they are spread evenly.
 const PIXELS: usize = 4_000_000;
 
-/// Analyses `detector` on a test split, of which `evaluation` is: the poster's statistical and distribution analyses.
-/// `synthesizer` puts defects into the normal test images; `seed` decides which, and which positions are taken. The result
-/// does not depend on the number of `loader_threads`.
+/// Analyses `detector` on a test split, of which `evaluation` is: the poster's statistical and
+/// distribution analyses. `synthesizer` puts defects into the normal test images; `seed` decides
+/// which, and which positions are taken. The result does not depend on the number of
+/// `loader_threads`.
 ///
 /// # Errors
 /// As [`crate::evaluate`].
@@ -61,7 +62,8 @@ fn parting(normal: &[f32], anomalous: &[f32]) -> Result<Option<ScoreSeparability
     }
 }
 
-/// Bins of the histograms whose overlap is taken, for `n` scores: with more of them than scores, no two classes overlap.
+/// Bins of the histograms whose overlap is taken, for `n` scores: with more of them than scores, no
+/// two classes overlap.
 fn n_bins(n: usize) -> usize {
     (n as f64).sqrt().ceil().clamp(10.0, 200.0) as usize
 }
@@ -78,7 +80,8 @@ mod tests {
     use super::*;
     use crate::evaluate;
 
-    /// Its features are the colours of 4 by 4 pixels; adaptation turns every colour towards red. It expects grey.
+    /// Its features are the colours of 4 by 4 pixels; adaptation turns every colour towards red. It
+    /// expects grey.
     struct Colours;
 
     impl Scorer for Colours {
@@ -143,7 +146,8 @@ mod tests {
         assert!(real.before.bias > 0.3 && real.before.bias_per_deviation > 2.0, "{real:?}");
         let after = real.after.unwrap();
         assert!(after.bias < 1e-3 && after.variance < 1e-6, "{after:?}");
-        // Red lies this far from grey, for every feature: the squared distance of (1, 0, 0) and (1, 1, 1) / sqrt 3.
+        // Red lies this far from grey, for every feature: the squared distance of (1, 0, 0) and (1,
+        // 1, 1) / sqrt 3.
         let (about, squared) = (real.discrepancy.unwrap(), 2.0 - 2.0 / 3.0_f64.sqrt());
         assert!(
             (about.variance - squared).abs() < 1e-4 && (about.bias - squared.sqrt()).abs() < 1e-4,

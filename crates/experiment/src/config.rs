@@ -13,8 +13,8 @@ pub const IMAGE_SIZE_STEP: usize = 32;
 /// Largest image side: beyond it the feature maps of one batch do not fit into memory.
 pub const MAX_IMAGE_SIZE: usize = 2048;
 
-/// What an experiment is: the data, and the methods, backbones and seeds whose every combination is a run. Read from
-/// TOML; an unknown key is an error.
+/// What an experiment is: the data, and the methods, backbones and seeds whose every combination is
+/// a run. Read from TOML; an unknown key is an error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExperimentConfig {
@@ -25,40 +25,44 @@ pub struct ExperimentConfig {
     /// Categories to run; empty for all that the data set has.
     #[serde(default)]
     pub categories: Vec<String>,
-    /// Registered names of the methods; `rkd+fmam@no-margin` is a variant of one, with the settings of `[variant.no-margin]`.
+    /// Registered names of the methods; `rkd+fmam@no-margin` is a variant of one, with the settings
+    /// of `[variant.no-margin]`.
     pub methods: Vec<MethodId>,
     /// Registered names of the backbones.
     pub backbones: Vec<String>,
-    /// Weight files (`.pth` or `.safetensors`) of backbones that have none embedded, or other than the embedded ones.
+    /// Weight files (`.pth` or `.safetensors`) of backbones that have none embedded, or other than
+    /// the embedded ones.
     #[serde(default)]
     pub weights: BTreeMap<String, PathBuf>,
     /// Seeds; each makes its own run.
     pub seeds: Vec<u64>,
-    /// Side in pixels of the square to which every image is resized; a multiple of [`IMAGE_SIZE_STEP`], at most
-    /// [`MAX_IMAGE_SIZE`].
+    /// Side in pixels of the square to which every image is resized; a multiple of
+    /// [`IMAGE_SIZE_STEP`], at most [`MAX_IMAGE_SIZE`].
     #[serde(default = "default_image_size")]
     pub image_size: usize,
-    /// What backbones and students compute in, `f32` or `bf16`; losses, statistics and scores are f32 in either.
+    /// What backbones and students compute in, `f32` or `bf16`; losses, statistics and scores are
+    /// f32 in either.
     #[serde(default)]
     pub precision: Precision,
     /// Where tensors live, `auto`, `cpu` or `cuda:0`; `None` leaves it to the caller.
     pub device: Option<String>,
     /// The output folder; `None` leaves it to the caller.
     pub out: Option<PathBuf>,
-    /// Threads that decode and synthesise beside the training thread; `None` for one a core. The result does not
-    /// depend on it.
+    /// Threads that decode and synthesise beside the training thread; `None` for one a core. The
+    /// result does not depend on it.
     pub loader_threads: Option<usize>,
-    /// Training epochs of every method that trains, with FMAM those of the student; a method's own table has precedence.
+    /// Training epochs of every method that trains, with FMAM those of the student; a method's own
+    /// table has precedence.
     pub epochs: Option<usize>,
     /// Each method's own settings, `[method.rkd]` say, over that method's defaults.
     #[serde(default)]
     pub method: BTreeMap<MethodId, toml::Table>,
-    /// Named changes of a method's settings, over `method`. A run of `rkd+fmam@NAME` has those of `[variant.NAME]`, which
-    /// may be empty.
+    /// Named changes of a method's settings, over `method`. A run of `rkd+fmam@NAME` has those of
+    /// `[variant.NAME]`, which may be empty.
     #[serde(default)]
     pub variant: BTreeMap<String, toml::Table>,
-    /// Test images of a run of which pictures are kept. With 0 of them a run keeps no maps either; see
-    /// [`fmam_record::ArtefactConfig::keeps_maps`].
+    /// Test images of a run of which pictures are kept. With 0 of them a run keeps no maps either;
+    /// see [`fmam_record::ArtefactConfig::keeps_maps`].
     #[serde(default = "default_n_overlays")]
     pub n_overlays: usize,
     /// The layout in which the anomaly maps of all test images are kept as files; absent for none.
@@ -81,8 +85,8 @@ fn default_save_model() -> bool {
 }
 
 impl ExperimentConfig {
-    /// The protocol's experiment on a data set: the paper's four distillation methods with their default settings, the
-    /// embedded backbone, three seeds, all categories.
+    /// The protocol's experiment on a data set: the paper's four distillation methods with their
+    /// default settings, the embedded backbone, three seeds, all categories.
     pub fn for_dataset(dataset: &str) -> Self {
         Self {
             dataset: DatasetChoice::new(dataset),
@@ -109,7 +113,8 @@ impl ExperimentConfig {
     /// Reads a configuration from TOML; `origin` names it in errors.
     ///
     /// # Errors
-    /// [`ExperimentError::Parse`] for what is no TOML, an unknown or missing key, or a value of the wrong type.
+    /// [`ExperimentError::Parse`] for what is no TOML, an unknown or missing key, or a value of the
+    /// wrong type.
     pub fn from_toml(text: &str, origin: &Path) -> Result<Self, ExperimentError> {
         toml::from_str(text).map_err(|source| ExperimentError::Parse {
             path: origin.to_owned(),
@@ -118,11 +123,13 @@ impl ExperimentConfig {
         })
     }
 
-    /// Reads several configurations, for one report, from TOML that has a table `[[part]]` for each: its settings go before
-    /// those outside of the parts. Without a part it is one configuration.
+    /// Reads several configurations, for one report, from TOML that has a table `[[part]]` for
+    /// each: its settings go before those outside of the parts. Without a part it is one
+    /// configuration.
     ///
     /// # Errors
-    /// As [`ExperimentConfig::from_toml`]; [`ExperimentError::ParsePart`], [`ExperimentError::EmptyList`].
+    /// As [`ExperimentConfig::from_toml`]; [`ExperimentError::ParsePart`],
+    /// [`ExperimentError::EmptyList`].
     pub fn parts_from_toml(text: &str, origin: &Path) -> Result<Vec<Self>, ExperimentError> {
         let parse_error = |source: toml::de::Error| ExperimentError::Parse {
             path: origin.to_owned(),
@@ -162,11 +169,13 @@ impl ExperimentConfig {
         ImageSize::square(self.image_size)
     }
 
-    /// Checks what can be checked without the data: no empty list, no empty or repeated item, a usable image size.
+    /// Checks what can be checked without the data: no empty list, no empty or repeated item, a
+    /// usable image size.
     ///
     /// # Errors
-    /// [`ExperimentError::EmptyList`], [`ExperimentError::EmptyItem`], [`ExperimentError::Repeated`],
-    /// [`ExperimentError::ImageSize`], [`ExperimentError::LoaderThreads`].
+    /// [`ExperimentError::EmptyList`], [`ExperimentError::EmptyItem`],
+    /// [`ExperimentError::Repeated`], [`ExperimentError::ImageSize`],
+    /// [`ExperimentError::LoaderThreads`].
     pub fn validate(&self) -> Result<(), ExperimentError> {
         let seeds: Vec<_> = self.seeds.iter().map(u64::to_string).collect();
         let methods: Vec<_> = self.methods.iter().map(MethodId::to_string).collect();

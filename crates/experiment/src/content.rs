@@ -82,8 +82,8 @@ fn contents(sample: &Sample) -> Result<Vec<[u8; 32]>, ExperimentError> {
     files(sample).map(read).collect()
 }
 
-/// SHA-256 over the samples of `sources` and over the sizes and modification times of their files, which
-/// costs a look into the folders and no reading.
+/// SHA-256 over the samples of `sources` and over the sizes and modification times of their files,
+/// which costs a look into the folders and no reading.
 pub(crate) fn fingerprint(sources: &[&dyn SampleSource]) -> String {
     let mut digest = SamplesDigest::new();
     let facts = |path: &Path| -> [u8; 32] {
@@ -103,8 +103,8 @@ pub(crate) fn fingerprint(sources: &[&dyn SampleSource]) -> String {
     digest.finish()
 }
 
-/// SHA-256 over the samples of `sources` and over the contents of their files. `visit` sees each sample
-/// just before its files are read.
+/// SHA-256 over the samples of `sources` and over the contents of their files. `visit` sees each
+/// sample just before its files are read.
 pub(crate) fn digest(
     sources: &[&dyn SampleSource],
     threads: usize,

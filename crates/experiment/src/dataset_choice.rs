@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// A data set by its registered name, with options of its own. In TOML it is `dataset = "NAME"`, or a
-/// table `[dataset.NAME]` that holds the options.
+/// A data set by its registered name, with options of its own. In TOML it is `dataset = "NAME"`, or
+/// a table `[dataset.NAME]` that holds the options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct DatasetChoice {

@@ -232,7 +232,8 @@ impl ExperimentError {
         matches!(self, Self::Cancelled)
     }
 
-    /// Whether the request itself was wrong (an unknown name, a value out of range), rather than files or a run.
+    /// Whether the request itself was wrong (an unknown name, a value out of range), rather than
+    /// files or a run.
     pub fn is_usage(&self) -> bool {
         match self {
             Self::UnknownPreset { .. }

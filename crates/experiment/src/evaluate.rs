@@ -18,7 +18,8 @@ const CURVE_STEP: f64 = 0.01;
 /// Bins of the kept distribution of pixel scores.
 const CURVE_BINS: usize = 64;
 
-/// A detector's verdicts on a test split, and the figures of merit. Vectors are in the source's order.
+/// A detector's verdicts on a test split, and the figures of merit. Vectors are in the source's
+/// order.
 #[derive(Debug, Clone)]
 pub struct Evaluation {
     /// The figures.
@@ -35,14 +36,16 @@ pub struct Evaluation {
     pub images_per_second: f64,
 }
 
-/// Scores every image of `test` with `detector` and compares with the ground truth. `loader_threads` threads decode;
-/// the result does not depend on their number.
+/// Scores every image of `test` with `detector` and compares with the ground truth.
+/// `loader_threads` threads decode; the result does not depend on their number.
 ///
-/// Pixel figures are `None` where an anomalous image has no mask, and where no pixel, or every pixel, is anomalous.
+/// Pixel figures are `None` where an anomalous image has no mask, and where no pixel, or every
+/// pixel, is anomalous.
 ///
 /// # Errors
-/// [`ExperimentError::Sample`] naming an unreadable file, [`ExperimentError::Method`] from the detector,
-/// [`ExperimentError::Metric`] for scores that are NaN or a test split of one class, [`ExperimentError::Cancelled`].
+/// [`ExperimentError::Sample`] naming an unreadable file, [`ExperimentError::Method`] from the
+/// detector, [`ExperimentError::Metric`] for scores that are NaN or a test split of one class,
+/// [`ExperimentError::Cancelled`].
 pub fn evaluate(
     detector: &Detector,
     test: &dyn SampleSource,

@@ -20,8 +20,8 @@ pub struct Exhibit {
 
 /// Draws pictures of a run: an experiment decides of which images, and knows no format.
 pub trait Artist {
-    /// Draws each exhibit to its path. `maps` holds the anomaly maps of the whole test split, for a colour
-    /// range that all pictures of a run share.
+    /// Draws each exhibit to its path. `maps` holds the anomaly maps of the whole test split, for a
+    /// colour range that all pictures of a run share.
     ///
     /// # Errors
     /// The artist's own; they name the file.
@@ -30,9 +30,10 @@ pub trait Artist {
 
 /// Chooses at most `n` test images, in ascending order.
 ///
-/// Half of them depend on the data set alone (defect types in turn, in the order of the samples, the first normal image
-/// among them), so that methods can be compared on the same images. The other half shows where this run does worst: the
-/// lowest-scored anomalous and the highest-scored normal images in turn.
+/// Half of them depend on the data set alone (defect types in turn, in the order of the samples,
+/// the first normal image among them), so that methods can be compared on the same images. The
+/// other half shows where this run does worst: the lowest-scored anomalous and the highest-scored
+/// normal images in turn.
 pub fn exhibits(test: &dyn SampleSource, image_scores: &[f32], n: usize) -> Vec<usize> {
     let samples: Vec<&Sample> = (0..test.len().min(image_scores.len())).map(|i| test.sample(i)).collect();
     let mut chosen = Vec::new();
@@ -57,7 +58,8 @@ pub fn exhibits(test: &dyn SampleSource, image_scores: &[f32], n: usize) -> Vec<
     chosen
 }
 
-/// Positions of the first sample of each defect type (normal being one, the first), then of the second of each, and so on.
+/// Positions of the first sample of each defect type (normal being one, the first), then of the
+/// second of each, and so on.
 pub fn by_type(samples: &[&Sample]) -> Vec<usize> {
     let mut seen: BTreeMap<Option<&str>, usize> = BTreeMap::new();
     let mut order: Vec<(usize, Option<&str>, usize)> = samples
@@ -84,7 +86,8 @@ fn interleave(mut a: impl Iterator<Item = usize>, mut b: impl Iterator<Item = us
     }
 }
 
-/// A file name for the picture of sample `index`: the position keeps it unique, the id makes it readable.
+/// A file name for the picture of sample `index`: the position keeps it unique, the id makes it
+/// readable.
 pub(crate) fn overlay_name(index: usize, sample: &Sample) -> String {
     let id = sample.id.strip_prefix("test/").unwrap_or(&sample.id);
     let readable: String =
@@ -116,8 +119,8 @@ mod tests {
     fn half_are_the_same_for_every_run_and_half_are_its_worst() {
         // Normal 0..4, holes 4 and 5, cuts 6 and 7.
         let scores = [0.0, 0.1, 0.9, 0.2, 1.0, 0.05, 1.0, 1.0];
-        // First of each type: normal 0, cut 6, hole 4; then the miss 5, the false alarm 2, the next miss 4 (taken),
-        // and the next false alarm 3.
+        // First of each type: normal 0, cut 6, hole 4; then the miss 5, the false alarm 2, the next
+        // miss 4 (taken), and the next false alarm 3.
         assert_eq!(exhibits(&source(), &scores, 6), [0, 2, 3, 4, 5, 6]);
         assert_eq!(exhibits(&source(), &scores, 2), [0, 5]);
         assert_eq!(exhibits(&source(), &scores, 1), [0]);

@@ -23,8 +23,8 @@ pub struct RunPlan {
     pub n_train: usize,
     /// Test images of its category.
     pub n_test: usize,
-    /// The resolved configuration, as the record will have it, but for the digest of the data, which is
-    /// computed when these are read.
+    /// The resolved configuration, as the record will have it, but for the digest of the data,
+    /// which is computed when these are read.
     pub config: RunConfig,
     /// The requirements of the method.
     pub needs: Needs,
@@ -37,15 +37,17 @@ impl RunPlan {
     }
 }
 
-/// An experiment whose names are known, whose configuration is checked, whose data set is indexed and whose backbones are
-/// loaded. With [`Experiment::read_images`] all that can be wrong before the first training step has been found.
+/// An experiment whose names are known, whose configuration is checked, whose data set is indexed
+/// and whose backbones are loaded. With [`Experiment::read_images`] all that can be wrong before
+/// the first training step has been found.
 pub struct Experiment {
     config: ExperimentConfig,
     device: Device,
     dataset: Box<dyn Dataset>,
     textures: Textures,
     backbones: BTreeMap<String, Arc<LoadedBackbone>>,
-    /// The category of an experiment that has only one: decoded images of several might not fit into memory together.
+    /// The category of an experiment that has only one: decoded images of several might not fit
+    /// into memory together.
     only: Option<Category>,
     plans: Vec<RunPlan>,
     /// Digests of the files that were read: by category, and of the textures under `None`.
@@ -62,8 +64,8 @@ impl Experiment {
     /// Opens everything that `config` names, for `device`.
     ///
     /// # Errors
-    /// [`ExperimentError::is_usage`] ones for what the configuration has wrong; [`ExperimentError::Dataset`] and
-    /// [`ExperimentError::Model`] for files.
+    /// [`ExperimentError::is_usage`] ones for what the configuration has wrong;
+    /// [`ExperimentError::Dataset`] and [`ExperimentError::Model`] for files.
     pub fn open(config: ExperimentConfig, device: Device) -> Result<Self, ExperimentError> {
         config.validate()?;
         let methods = methods(&config)?;
@@ -138,8 +140,8 @@ impl Experiment {
         self.config.loader_threads.unwrap_or_else(cores)
     }
 
-    /// Decodes every image, mask and texture that the runs `plans`, some of [`Experiment::plans`], use: a damaged file is
-    /// found before any training. Of one category they stay in its cache.
+    /// Decodes every image, mask and texture that the runs `plans`, some of [`Experiment::plans`],
+    /// use: a damaged file is found before any training. Of one category they stay in its cache.
     ///
     /// # Errors
     /// [`ExperimentError::Dataset`], [`ExperimentError::Sample`], [`ExperimentError::Cancelled`].
@@ -149,7 +151,8 @@ impl Experiment {
             let category = self.index(name)?;
             let from_files = (0..category.train.len().min(1))
                 .any(|index| !category.train.sample(index).image_path.as_os_str().is_empty());
-            // Generated images cannot be damaged, and each of several categories is decoded when its runs begin.
+            // Generated images cannot be damaged, and each of several categories is decoded when
+            // its runs begin.
             if self.only.is_some() || from_files {
                 self.decode_category(&category, progress)?;
             }
@@ -163,8 +166,8 @@ impl Experiment {
         Ok(())
     }
 
-    /// A category, decoded as far as its cache holds it, so that no timing of a run has decoding in it. Where there is
-    /// only one, [`Experiment::read_images`] has done that.
+    /// A category, decoded as far as its cache holds it, so that no timing of a run has decoding in
+    /// it. Where there is only one, [`Experiment::read_images`] has done that.
     ///
     /// # Errors
     /// [`ExperimentError::Dataset`], [`ExperimentError::Sample`], [`ExperimentError::Cancelled`].
@@ -182,8 +185,9 @@ impl Experiment {
         Ok(())
     }
 
-    /// SHA-256 over the names and contents of the files that the run of `plan` reads: those of its category,
-    /// and the textures where its method needs them. Files that were decoded before are not read again.
+    /// SHA-256 over the names and contents of the files that the run of `plan` reads: those of its
+    /// category, and the textures where its method needs them. Files that were decoded before are
+    /// not read again.
     ///
     /// # Errors
     /// [`ExperimentError::Dataset`], [`ExperimentError::Read`], [`ExperimentError::Cancelled`].
@@ -233,8 +237,8 @@ impl Experiment {
         }
     }
 
-    /// Decodes every image and mask once: finds damaged files, and fills the sources' caches. Gives the digest
-    /// of their files, which the system still holds in memory.
+    /// Decodes every image and mask once: finds damaged files, and fills the sources' caches. Gives
+    /// the digest of their files, which the system still holds in memory.
     fn decode(
         &self,
         sources: &[&dyn SampleSource],
@@ -247,7 +251,8 @@ impl Experiment {
         })
     }
 
-    /// What puts defects into images for the analysis of a run, with the textures that trainings have.
+    /// What puts defects into images for the analysis of a run, with the textures that trainings
+    /// have.
     ///
     /// # Errors
     /// [`ExperimentError::Method`].
@@ -282,7 +287,8 @@ impl Experiment {
     }
 }
 
-/// What puts defects into images for an analysis: as it is without settings, so that all runs are measured alike.
+/// What puts defects into images for an analysis: as it is without settings, so that all runs are
+/// measured alike.
 pub(crate) fn analysis_synthesizer(textures: Textures) -> Result<Synthesizer, ExperimentError> {
     Ok(Synthesizer::new(SynthesisConfig::default(), textures).map_err(MethodError::from)?)
 }
@@ -368,7 +374,8 @@ pub(crate) fn textures(root: Option<&Path>, size: ImageSize) -> Result<(Textures
 
 /// The configuration of the run `key`, but for what the data and the weights are found to be.
 fn run_config(config: &ExperimentConfig, key: &RunKey, method: Plan) -> RunConfig {
-    // Where a path does not resolve, opening it has failed or will; the name as given is good enough then.
+    // Where a path does not resolve, opening it has failed or will; the name as given is good
+    // enough then.
     let absolute = |path: &std::path::PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
     RunConfig {
         data: DataConfig {
@@ -390,8 +397,8 @@ fn run_config(config: &ExperimentConfig, key: &RunKey, method: Plan) -> RunConfi
     }
 }
 
-/// A configuration as it comes back from a record: a number that changes in its text would make a run
-/// differ from itself.
+/// A configuration as it comes back from a record: a number that changes in its text would make a
+/// run differ from itself.
 fn as_recorded(config: &RunConfig) -> Result<RunConfig, ExperimentError> {
     let text = serde_json::to_string(config).map_err(ExperimentError::Json)?;
     serde_json::from_str(&text).map_err(ExperimentError::Json)

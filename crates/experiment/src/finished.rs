@@ -20,7 +20,8 @@ pub enum FinishedRuns {
 /// Why a finished run, though it is kept, may not be what this program would make of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Doubt {
-    /// The record is from before the digests of data and weights were kept: replaced files go unnoticed.
+    /// The record is from before the digests of data and weights were kept: replaced files go
+    /// unnoticed.
     NoDigests,
     /// Another program did it.
     OtherProgram {
@@ -39,18 +40,19 @@ pub struct DoubtfulRun {
 }
 
 impl Experiment {
-    /// Whether the output folder `out` has the run of `plan`, done on a device like the one called `device`;
-    /// then with the doubts about it. A run without a record is not finished, whatever else is there.
-    /// Nothing is locked or changed.
+    /// Whether the output folder `out` has the run of `plan`, done on a device like the one called
+    /// `device`; then with the doubts about it. A run without a record is not finished, whatever
+    /// else is there. Nothing is locked or changed.
     ///
-    /// The data are compared by the sizes and modification times of their files, as `make` and `rsync` do,
-    /// so that a grid of finished runs costs no reading. Where these differ, on another machine say, the
-    /// contents are read and decide.
+    /// The data are compared by the sizes and modification times of their files, as `make` and
+    /// `rsync` do, so that a grid of finished runs costs no reading. Where these differ, on another
+    /// machine say, the contents are read and decide.
     ///
     /// # Errors
-    /// [`ExperimentError::ConfigDiffers`] for a run with other settings, weights, data or another kind of
-    /// device; [`ExperimentError::ProgramDiffers`]; [`ExperimentError::Record`] for a record that cannot be
-    /// read; [`ExperimentError::Read`] for an image, [`ExperimentError::Cancelled`].
+    /// [`ExperimentError::ConfigDiffers`] for a run with other settings, weights, data or another
+    /// kind of device; [`ExperimentError::ProgramDiffers`]; [`ExperimentError::Record`] for a
+    /// record that cannot be read; [`ExperimentError::Read`] for an image,
+    /// [`ExperimentError::Cancelled`].
     pub fn finished(
         &self,
         out: &Path,

@@ -38,7 +38,8 @@ pub struct GridOutcome {
     pub failed: Vec<(RunKey, ExperimentError)>,
 }
 
-/// The runs of some experiments that an output folder lacks. No other grid can have the folder until this one is dropped.
+/// The runs of some experiments that an output folder lacks. No other grid can have the folder
+/// until this one is dropped.
 #[derive(Debug)]
 pub struct Grid<'a> {
     out: OutputFolder,
@@ -48,9 +49,9 @@ pub struct Grid<'a> {
 }
 
 impl<'a> Grid<'a> {
-    /// Looks up in `out` which runs are finished, and removes what an interrupted process left of the others.
-    /// `finished` says what becomes of the finished ones; `progress` follows the reading of data that do not
-    /// look as they did, see [`Experiment::finished`].
+    /// Looks up in `out` which runs are finished, and removes what an interrupted process left of
+    /// the others. `finished` says what becomes of the finished ones; `progress` follows the
+    /// reading of data that do not look as they did, see [`Experiment::finished`].
     ///
     /// # Errors
     /// [`ExperimentError::RepeatedRun`] when two experiments have the same run;
@@ -89,7 +90,8 @@ impl<'a> Grid<'a> {
         &self.out
     }
 
-    /// The finished runs that are kept although they may not be what this program would make of them.
+    /// The finished runs that are kept although they may not be what this program would make of
+    /// them.
     pub fn doubtful(&self) -> &[DoubtfulRun] {
         &self.doubtful
     }
@@ -124,11 +126,12 @@ impl<'a> Grid<'a> {
         self.pending.iter().flat_map(|(_, plans)| plans).copied().collect()
     }
 
-    /// Reads their images, then does them. A run that fails is reported and does not keep the others from being done.
+    /// Reads their images, then does them. A run that fails is reported and does not keep the
+    /// others from being done.
     ///
     /// # Errors
-    /// As [`Experiment::read_images`], before any run; [`ExperimentError::Cancelled`] when the user stopped it, finished
-    /// runs stay.
+    /// As [`Experiment::read_images`], before any run; [`ExperimentError::Cancelled`] when the user
+    /// stopped it, finished runs stay.
     pub fn run(
         &self,
         artist: &dyn Artist,

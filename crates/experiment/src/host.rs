@@ -19,7 +19,8 @@ pub fn device_name(device: &Device) -> String {
     }
 }
 
-/// Largest resident memory of this process in bytes, since it began or since the last run of a grid did; `None` where the system does not tell (Linux does).
+/// Largest resident memory of this process in bytes, since it began or since the last run of a grid
+/// did; `None` where the system does not tell (Linux does).
 pub fn peak_rss_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -27,14 +28,15 @@ pub fn peak_rss_bytes() -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// Begins a new [`peak_rss_bytes`], so that a run does not show what one before it took. Where the system does not let a process do
-/// that, the peak stays that of all runs so far.
+/// Begins a new [`peak_rss_bytes`], so that a run does not show what one before it took. Where the
+/// system does not let a process do that, the peak stays that of all runs so far.
 pub(crate) fn reset_peak_rss() {
     // Best effort: proc(5), `clear_refs`, value 5.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
-/// Versions of the program and of what it is built on, and the kind of processor, which decides the kernels.
+/// Versions of the program and of what it is built on, and the kind of processor, which decides the
+/// kernels.
 pub(crate) fn versions() -> BTreeMap<String, String> {
     let mut versions = BTreeMap::from([
         ("fmam".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),

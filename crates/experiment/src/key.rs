@@ -1,7 +1,8 @@
 use fmam_core::{MethodId, Seed};
 use fmam_record::RunKey;
 
-/// Every combination: categories outermost, then methods, backbones and the seeds of the method, each in the order given.
+/// Every combination: categories outermost, then methods, backbones and the seeds of the method,
+/// each in the order given.
 pub(crate) fn keys<'a>(
     dataset: &str,
     categories: &[String],

@@ -5,7 +5,8 @@ use fmam_record::{MapLayout, export_maps};
 
 use crate::ExperimentError;
 
-/// Writes the maps of the whole test split of `category` under `dir`, each in the size of its image file.
+/// Writes the maps of the whole test split of `category` under `dir`, each in the size of its image
+/// file.
 ///
 /// # Errors
 /// [`ExperimentError::Maps`], which names the file.

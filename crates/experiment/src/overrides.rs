@@ -15,8 +15,8 @@ pub(crate) fn method_entry(id: &MethodId) -> Result<&'static MethodEntry, Experi
 }
 
 impl ExperimentConfig {
-    /// Gives every method that trains `epochs` epochs, with FMAM the student. The methods' own tables and
-    /// what they said of it step back.
+    /// Gives every method that trains `epochs` epochs, with FMAM the student. The methods' own
+    /// tables and what they said of it step back.
     pub fn set_epochs(&mut self, epochs: usize) {
         self.epochs = Some(epochs);
         for table in self.method.values_mut() {
@@ -25,12 +25,12 @@ impl ExperimentConfig {
     }
 }
 
-/// The settings to build the method `id` with: its own table, the general `epochs` where that table has none and the
-/// method trains at all, and over both the table of its variant.
+/// The settings to build the method `id` with: its own table, the general `epochs` where that table
+/// has none and the method trains at all, and over both the table of its variant.
 ///
 /// # Errors
-/// [`ExperimentError::Configuration`] for an unknown method and when it does not even accept its own defaults,
-/// [`ExperimentError::UnknownVariant`].
+/// [`ExperimentError::Configuration`] for an unknown method and when it does not even accept its
+/// own defaults, [`ExperimentError::UnknownVariant`].
 pub(crate) fn method_table(config: &ExperimentConfig, id: &MethodId) -> Result<toml::Table, ExperimentError> {
     let entry = method_entry(id)?;
     let mut table = config.method.get(&id.without_variant()).cloned().unwrap_or_default();
@@ -38,7 +38,8 @@ pub(crate) fn method_table(config: &ExperimentConfig, id: &MethodId) -> Result<t
         && !table.contains_key(EPOCHS)
         && entry.trains().map_err(ExperimentError::configuration)?
     {
-        // Saturating: a number of epochs that no TOML integer holds is refused by no method and never ends.
+        // Saturating: a number of epochs that no TOML integer holds is refused by no method and
+        // never ends.
         let epochs = i64::try_from(epochs).unwrap_or(i64::MAX);
         table.insert(EPOCHS.to_owned(), toml::Value::Integer(epochs));
     }

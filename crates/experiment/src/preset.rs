@@ -23,7 +23,8 @@ pub static PRESETS: &[Preset] = &[
 /// The configurations of the preset called `name`, mostly one.
 ///
 /// # Errors
-/// [`ExperimentError::UnknownPreset`], which lists the known; [`ExperimentError::Parse`] for a damaged build.
+/// [`ExperimentError::UnknownPreset`], which lists the known; [`ExperimentError::Parse`] for a
+/// damaged build.
 pub fn preset(name: &str) -> Result<Vec<ExperimentConfig>, ExperimentError> {
     let preset = PRESETS.iter().find(|preset| preset.name == name).ok_or_else(|| {
         let known = PRESETS.iter().map(|preset| preset.name).collect();

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 /// Key of the digest of the computing sources in the versions of a record.
 pub(crate) const SOURCES: &str = "sources";
 
-/// The digest of the sources of this program's computing crates; `None` for a program that was built
-/// outside of its workspace.
+/// The digest of the sources of this program's computing crates; `None` for a program that was
+/// built outside of its workspace.
 pub(crate) const THIS_SOURCES: Option<&str> = option_env!("FMAM_SOURCES");
 
 /// True where a record's program computes as this one does.
@@ -18,8 +18,9 @@ pub(crate) enum SameProgram {
     Unknown,
 }
 
-/// Compares the `versions` of a record with those of this program, `own`. Other sources may give other
-/// figures for the same run; a record from before the digest was kept tells its version and commit at most.
+/// Compares the `versions` of a record with those of this program, `own`. Other sources may give
+/// other figures for the same run; a record from before the digest was kept tells its version and
+/// commit at most.
 pub(crate) fn same_program(
     versions: &BTreeMap<String, String>,
     own: &BTreeMap<String, String>,

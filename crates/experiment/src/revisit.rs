@@ -1,4 +1,5 @@
-//! Finished runs, looked at again: their data are opened as their records say, and what an older program did not keep is added.
+//! Finished runs, looked at again: their data are opened as their records say, and what an older
+//! program did not keep is added.
 
 use std::path::Path;
 
@@ -12,8 +13,8 @@ use crate::experiment::{analysis_synthesizer, textures};
 use crate::grid::analysis_seed;
 use crate::{ExperimentError, analyze, evaluate};
 
-/// The category that a run was on, with the images in the size that it had; nothing is decoded yet. `data_root` says where
-/// the data set lies now; without it, it is where it lay then.
+/// The category that a run was on, with the images in the size that it had; nothing is decoded yet.
+/// `data_root` says where the data set lies now; without it, it is where it lay then.
 ///
 /// # Errors
 /// [`ExperimentError::Dataset`], which names what is missing.
@@ -28,10 +29,12 @@ fn root_of(record: &RunRecord) -> Option<&Path> {
     record.config.data.root.as_deref()
 }
 
-/// Share of the range of the image scores by which they may differ: another device or version rounds otherwise.
+/// Share of the range of the image scores by which they may differ: another device or version
+/// rounds otherwise.
 const SAME_SCORES: f32 = 0.01;
 
-/// The largest difference of an image score to that of the record, as a share of the range of these.
+/// The largest difference of an image score to that of the record, as a share of the range of
+/// these.
 fn difference(record: &RunRecord, image_scores: &[f32]) -> f32 {
     let known = || record.artefacts.images.iter().map(|listed| listed.image_score);
     let range = known().fold(f32::MIN, f32::max) - known().fold(f32::MAX, f32::min);
@@ -50,14 +53,17 @@ pub struct Revisit<'a> {
 }
 
 impl Revisit<'_> {
-    /// Scores the test images again with the saved detector of the finished run `record` under `out`, and adds to its record
-    /// the analysis, the curves over the pixels and the maps. What the record has of figures and scores stays as it is.
-    /// `None` for a run without a saved detector.
+    /// Scores the test images again with the saved detector of the finished run `record` under
+    /// `out`, and adds to its record the analysis, the curves over the pixels and the maps. What
+    /// the record has of figures and scores stays as it is. `None` for a run without a saved
+    /// detector.
     ///
     /// # Errors
-    /// [`ExperimentError::Method`] for a detector that cannot be read, [`ExperimentError::Record`] when a grid runs in
-    /// `out`, [`ExperimentError::DataDiffers`] and [`ExperimentError::TexturesDiffer`] when there are other images now, [`ExperimentError::ScoresDiffer`] when
-    /// they get other scores; as [`category_of`] and [`evaluate`].
+    /// [`ExperimentError::Method`] for a detector that cannot be read, [`ExperimentError::Record`]
+    /// when a grid runs in `out`, [`ExperimentError::DataDiffers`] and
+    /// [`ExperimentError::TexturesDiffer`] when there are other images now,
+    /// [`ExperimentError::ScoresDiffer`] when they get other scores; as [`category_of`] and
+    /// [`evaluate`].
     pub fn run(
         &self,
         out: &Path,

@@ -10,15 +10,17 @@ use rand::seq::SliceRandom;
 
 use crate::ExperimentError;
 
-/// Positions of one class that are taken from one image at one scale, at most. Neighbours see nearly the same pixels:
-/// more would cost memory and tell little.
+/// Positions of one class that are taken from one image at one scale, at most. Neighbours see
+/// nearly the same pixels: more would cost memory and tell little.
 const POSITIONS: usize = 256;
-/// Positions of one class that are taken from all images at one scale, at most: where there are many, fewer of each.
+/// Positions of one class that are taken from all images at one scale, at most: where there are
+/// many, fewer of each.
 const ALL_POSITIONS: usize = 150_000;
 /// Share of a position's pixels from which on it is defective.
 const DEFECTIVE: f64 = 0.5;
 
-/// Normalised features of one class, before and after adaptation, row by row, and their distances to those expected.
+/// Normalised features of one class, before and after adaptation, row by row, and their distances
+/// to those expected.
 #[derive(Default)]
 struct Features {
     before: Vec<f32>,
@@ -105,7 +107,8 @@ pub(crate) fn feature_scales(
     scales.iter().map(Scale::analysis).collect()
 }
 
-/// Adds the features of one image at the positions that `mask` covers, or at any without a mask, so many at most.
+/// Adds the features of one image at the positions that `mask` covers, or at any without a mask, so
+/// many at most.
 fn collect(
     scales: &mut Vec<Scale>,
     features: &AdaptedFeatures,

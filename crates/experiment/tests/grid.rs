@@ -241,8 +241,8 @@ fn the_figures_do_not_depend_on_the_number_of_threads_nor_on_the_order_of_runs()
 fn an_interrupted_grid_keeps_what_is_finished_and_goes_on_there() {
     let out = tempfile::tempdir().unwrap();
     let experiment = open(config(&["nkd", "rkd"])).unwrap();
-    // After the reading of twelve images a run of `nkd` makes one training step, one of scoring and one for each test image
-    // of its analysis: this stops in the middle of the second run.
+    // After the reading of twelve images a run of `nkd` makes one training step, one of scoring and
+    // one for each test image of its analysis: this stops in the middle of the second run.
     let watcher = Watcher::new(12 + 2 + 8 + 1);
     let error = grid(&experiment, out.path()).unwrap().run(&Pictures::default(), &watcher).unwrap_err();
     assert!(error.is_cancelled());
@@ -255,7 +255,8 @@ fn an_interrupted_grid_keeps_what_is_finished_and_goes_on_there() {
     assert!(!unfinished.exists());
     assert!(tree(out.path()).iter().all(|path| !path.to_string_lossy().contains("partial")));
 
-    // A process that was killed rather than stopped leaves its folder; it is no run, and it goes at the next start.
+    // A process that was killed rather than stopped leaves its folder; it is no run, and it goes at
+    // the next start.
     let leftover = out.path().join(".partial-demo-plain-rkd-tiny-seed-0");
     std::fs::create_dir(&leftover).unwrap();
     std::fs::write(leftover.join("record.json"), "{}").unwrap();
@@ -324,7 +325,8 @@ fn images_are_read_for_runs_that_are_not_finished_and_before_the_first_of_them()
     };
     run(&open(&["nkd"]), &out).unwrap();
 
-    // Damaged so that the file looks the same from outside: a grid whose runs are finished reads no image.
+    // Damaged so that the file looks the same from outside: a grid whose runs are finished reads no
+    // image.
     let image = root.join("plain/train/good/000.png");
     let modified = std::fs::metadata(&image).unwrap().modified().unwrap();
     let mut content = std::fs::read(&image).unwrap();

@@ -39,9 +39,10 @@ pub struct Limits {
 /// `progress` is told how many bytes of the archive were read, and how many it has; `false` stops.
 ///
 /// # Errors
-/// [`FetchError::UnsafeEntry`] for a path that leads outside, a link, a device or a path twice; [`FetchError::OverLimit`];
-/// [`FetchError::BadArchive`] for damage; [`FetchError::UnpackingCancelled`], [`FetchError::AlreadyExists`],
-/// [`FetchError::InUse`], [`FetchError::UnknownArchive`], [`FetchError::Read`], [`FetchError::Write`].
+/// [`FetchError::UnsafeEntry`] for a path that leads outside, a link, a device or a path twice;
+/// [`FetchError::OverLimit`]; [`FetchError::BadArchive`] for damage;
+/// [`FetchError::UnpackingCancelled`], [`FetchError::AlreadyExists`], [`FetchError::InUse`],
+/// [`FetchError::UnknownArchive`], [`FetchError::Read`], [`FetchError::Write`].
 pub fn extract(
     archive: &Path,
     target: &Path,
@@ -342,8 +343,8 @@ impl Unpacker<'_> {
     }
 }
 
-/// Whether a component of a path is a drive or begins with one: joined to a path on Windows, it replaces it. Any other colon
-/// names a hidden stream of a file there.
+/// Whether a component of a path is a drive or begins with one: joined to a path on Windows, it
+/// replaces it. Any other colon names a hidden stream of a file there.
 fn has_drive(component: &str) -> bool {
     let bytes = component.as_bytes();
     let is_drive = bytes.get(1) == Some(&b':') && bytes[0].is_ascii_alphabetic();

@@ -8,8 +8,9 @@ use fmam_files::write_atomic;
 
 use crate::{FetchError, sha256_file};
 
-/// The folder for downloads: what the environment variable `FMAM_CACHE` says, or `fmam` in the platform's cache folder, which is
-/// `~/Library/Caches` on macOS, the local application data on Windows, and by the XDG rules elsewhere. It need not exist.
+/// The folder for downloads: what the environment variable `FMAM_CACHE` says, or `fmam` in the
+/// platform's cache folder, which is `~/Library/Caches` on macOS, the local application data on
+/// Windows, and by the XDG rules elsewhere. It need not exist.
 ///
 /// # Errors
 /// [`FetchError::NoCacheDir`] when there is no home folder.
@@ -58,11 +59,12 @@ pub fn forget(path: &Path) {
     let _ = fs::remove_file(record_path(path));
 }
 
-/// Compares `path` with the digest that was kept when it was fetched; one that has none gets it now. Gives the digest.
+/// Compares `path` with the digest that was kept when it was fetched; one that has none gets it
+/// now. Gives the digest.
 ///
 /// # Errors
-/// [`FetchError::Changed`] when the file is another one; [`FetchError::BadRecord`], [`FetchError::Read`],
-/// [`FetchError::Write`].
+/// [`FetchError::Changed`] when the file is another one; [`FetchError::BadRecord`],
+/// [`FetchError::Read`], [`FetchError::Write`].
 pub fn check_digest(path: &Path) -> Result<String, FetchError> {
     let found = sha256_file(path)?;
     let record = record_path(path);

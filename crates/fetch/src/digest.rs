@@ -10,13 +10,14 @@ use crate::FetchError;
 
 /// Hexadecimal digits of a whole SHA-256.
 const WHOLE: usize = 64;
-/// Hexadecimal digits of the prefix that some publishers put into file names (`resnet18-f37072fd.pth`).
+/// Hexadecimal digits of the prefix that some publishers put into file names
+/// (`resnet18-f37072fd.pth`).
 const PREFIX: usize = 8;
 /// Bytes read at once.
 pub(crate) const CHUNK: usize = 64 * 1024;
 
-/// The SHA-256 that a download must have: 64 hexadecimal digits, or the first 8 where a publisher tells no more.
-/// A prefix finds damage, not malice.
+/// The SHA-256 that a download must have: 64 hexadecimal digits, or the first 8 where a publisher
+/// tells no more. A prefix finds damage, not malice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpectedSha256(String);
 

@@ -23,8 +23,8 @@ const TICK: Duration = Duration::from_millis(50);
 pub struct Download {
     /// Address; `https://` or `http://`.
     pub url: String,
-    /// Target path. Its folder must exist. The bytes under way lie beside it in `NAME.part`, and their
-    /// version in `NAME.etag`, so that a later run finds both.
+    /// Target path. Its folder must exist. The bytes under way lie beside it in `NAME.part`, and
+    /// their version in `NAME.etag`, so that a later run finds both.
     pub path: PathBuf,
     /// What it must be, where that is known.
     pub sha256: Option<ExpectedSha256>,
@@ -50,14 +50,16 @@ impl Default for Retry {
 }
 
 impl Download {
-    /// Fetches the file and gives its SHA-256 in hexadecimal digits. An interrupted download goes on from where it was, if the
-    /// server still has the same file.
+    /// Fetches the file and gives its SHA-256 in hexadecimal digits. An interrupted download goes
+    /// on from where it was, if the server still has the same file.
     ///
-    /// The variables `ALL_PROXY`, `HTTPS_PROXY` and `HTTP_PROXY`, of which the first that is set counts for every address,
-    /// `NO_PROXY`, and the same in lower case are honoured. The certificates that servers are trusted by are the platform's, or
-    /// those in the program where it has none; where `SSL_CERT_FILE` or `SSL_CERT_DIR` is set, those alone.
+    /// The variables `ALL_PROXY`, `HTTPS_PROXY` and `HTTP_PROXY`, of which the first that is set
+    /// counts for every address, `NO_PROXY`, and the same in lower case are honoured. The
+    /// certificates that servers are trusted by are the platform's, or those in the program where
+    /// it has none; where `SSL_CERT_FILE` or `SSL_CERT_DIR` is set, those alone.
     ///
-    /// `progress` is told how many bytes there are, and of how many where that is known; `false` stops.
+    /// `progress` is told how many bytes there are, and of how many where that is known; `false`
+    /// stops.
     ///
     /// # Errors
     /// [`FetchError`]; what can be resumed stays beside the target, nothing else does.
@@ -370,7 +372,8 @@ impl Part {
     }
 
     fn start_anew(&self, url: &str, validator: Option<&str>) -> Result<(), FetchError> {
-        // In this order, so that at no time the validator of one version lies beside bytes of another.
+        // In this order, so that at no time the validator of one version lies beside bytes of
+        // another.
         match fs::remove_file(&self.validator) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(self.error(error)),
             _ => {}
@@ -390,7 +393,8 @@ impl Part {
 
     /// Moves the whole file to its place, and makes that last.
     fn finish(self, target: &Path) -> Result<(), FetchError> {
-        // The version first, while the lock guards it: after the rename another process may write its own.
+        // The version first, while the lock guards it: after the rename another process may write
+        // its own.
         let _ = fs::remove_file(&self.validator);
         let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
         let moved = self.file.sync_all().and_then(|()| fs::rename(&self.path, target));

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
-/// What can go wrong with a download, a kept digest or an archive. Every message names the file or the address
-/// and says what to do.
+/// What can go wrong with a download, a kept digest or an archive. Every message names the file or
+/// the address and says what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {

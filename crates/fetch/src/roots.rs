@@ -10,11 +10,12 @@ use crate::FetchError;
 /// The variables that take the place of the platform's certificates: a file, and folders.
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// The certificates that servers are trusted by: what the variables `SSL_CERT_FILE` and `SSL_CERT_DIR` name, else the platform's,
-/// else those in the program.
+/// The certificates that servers are trusted by: what the variables `SSL_CERT_FILE` and
+/// `SSL_CERT_DIR` name, else the platform's, else those in the program.
 ///
 /// # Errors
-/// [`FetchError::NoCertificates`] when a variable is set and none can be read: whoever names certificates trusts no others.
+/// [`FetchError::NoCertificates`] when a variable is set and none can be read: whoever names
+/// certificates trusts no others.
 pub(crate) fn trusted_roots() -> Result<RootCerts, FetchError> {
     let named = VARIABLES.into_iter().filter_map(env::var_os).find(|value| !value.is_empty());
     chosen(load_native_certs(), named)

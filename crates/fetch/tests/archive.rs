@@ -159,7 +159,8 @@ fn what_a_killed_process_left_is_removed_and_no_two_unpack_at_once() {
     assert!(target.join("c/d.txt").exists() && !work.exists());
 }
 
-/// Unpacks and stops when it was asked `stop` times whether to go on; gives what `progress` was told.
+/// Unpacks and stops when it was asked `stop` times whether to go on; gives what `progress` was
+/// told.
 fn unpack_until(archive: &Path, stop: usize) -> (Result<(), FetchError>, Vec<(u64, u64)>) {
     let mut told = Vec::new();
     let limits = Limits { max_entries: 10, max_bytes: 1 << 30 };

@@ -160,7 +160,8 @@ fn versions_pieces_and_addresses_are_not_mixed() {
         None => whole(200),
     });
     expect_whole(&server);
-    // Pieces that each say of what whole they are; whoever gets further each time gets there, whatever the number of attempts.
+    // Pieces that each say of what whole they are; whoever gets further each time gets there,
+    // whatever the number of attempts.
     let server = serve(|_, range| {
         let Some(start) = range else { return cut(40_000) };
         let mut piece = rest(start, "\"a\"");

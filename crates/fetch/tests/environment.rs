@@ -1,4 +1,5 @@
-//! Certificates and proxies that the environment names. As it is of a whole process, each download runs in one of its own.
+//! Certificates and proxies that the environment names. As it is of a whole process, each download
+//! runs in one of its own.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helper functions too")]
 
@@ -113,8 +114,8 @@ fn proxy(target: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     (address, asked)
 }
 
-/// The root certificates of two companies, and a server's for this machine and [`HOST`] from `company`, which
-/// `certificates/make.sh` made.
+/// The root certificates of two companies, and a server's for this machine and [`HOST`] from
+/// `company`, which `certificates/make.sh` made.
 const COMPANY: &[u8] = include_bytes!("certificates/company.pem");
 const OTHER: &[u8] = include_bytes!("certificates/other.pem");
 const SERVER: &[u8] = include_bytes!("certificates/server.pem");

@@ -2,9 +2,9 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-/// Writes the file `path` all or nothing: a reader sees the old content or the new, also after a crash.
-/// `write` fills a temporary file in the same folder, which then takes the place of `path`. A missing
-/// folder is made.
+/// Writes the file `path` all or nothing: a reader sees the old content or the new, also after a
+/// crash. `write` fills a temporary file in the same folder, which then takes the place of `path`.
+/// A missing folder is made.
 ///
 /// # Errors
 /// The errors of `write` and of the file system; the temporary file is removed then.
@@ -22,8 +22,8 @@ pub fn write_atomic(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>
     sync_dir(folder)
 }
 
-/// Makes the renames and new entries of the folder `dir` survive a crash. Only Unix can open a folder
-/// for that; elsewhere the call does nothing.
+/// Makes the renames and new entries of the folder `dir` survive a crash. Only Unix can open a
+/// folder for that; elsewhere the call does nothing.
 ///
 /// # Errors
 /// The errors of the file system.

@@ -5,8 +5,8 @@
 //! A temporary name is short and random: a long target name leaves room for no suffix, and process
 //! numbers repeat in containers.
 //!
-//! Modules in reading order: `durable` ([`write_atomic`]), `new_dir` ([`NewDir`], [`remove_leftovers`]),
-//! `made_dirs` ([`MadeDirs`]), `lock` ([`Lock`], [`open_locked`]).
+//! Modules in reading order: `durable` ([`write_atomic`]), `new_dir` ([`NewDir`],
+//! [`remove_leftovers`]), `made_dirs` ([`MadeDirs`]), `lock` ([`Lock`], [`open_locked`]).
 //!
 //! ```
 //! use std::io::Write;

@@ -31,8 +31,8 @@ impl From<io::Error> for LockError {
     }
 }
 
-/// A lock that every other [`Lock`] on the same path waits for, until it is dropped. The lock of a process
-/// that dies goes with the process; the empty file that then stays is in nobody's way.
+/// A lock that every other [`Lock`] on the same path waits for, until it is dropped. The lock of a
+/// process that dies goes with the process; the empty file that then stays is in nobody's way.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
@@ -51,14 +51,16 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Before the file is unlocked, as `open_locked` relies on it. A file that stays does no harm.
+        // Before the file is unlocked, as `open_locked` relies on it. A file that stays does no
+        // harm.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Opens `path` for reading and writing, makes it where it is missing, and locks it until the file is
-/// closed. The holder may rename or remove the file: a later caller notices that the file it locked is no
-/// longer the one at `path`, and opens anew. On a file system without locks the file is opened unlocked.
+/// Opens `path` for reading and writing, makes it where it is missing, and locks it until the file
+/// is closed. The holder may rename or remove the file: a later caller notices that the file it
+/// locked is no longer the one at `path`, and opens anew. On a file system without locks the file
+/// is opened unlocked.
 ///
 /// # Errors
 /// [`LockError::Held`] when another holder has it, [`LockError::Io`].

@@ -2,8 +2,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The folders that [`check_writable`] made. Those that are still empty are removed when this value is
-/// dropped, so that a failure leaves nothing behind.
+/// The folders that [`check_writable`] made. Those that are still empty are removed when this value
+/// is dropped, so that a failure leaves nothing behind.
 #[must_use = "dropped, it removes the folders"]
 #[derive(Debug)]
 pub struct MadeDirs {
@@ -20,8 +20,8 @@ impl Drop for MadeDirs {
     }
 }
 
-/// Makes the folder `dir` and proves that files can be written there, so that long work does not fail at
-/// its end.
+/// Makes the folder `dir` and proves that files can be written there, so that long work does not
+/// fail at its end.
 ///
 /// # Errors
 /// The errors of the file system.

@@ -6,8 +6,8 @@ use tempfile::TempDir;
 
 use crate::durable::{sync_dir, sync_tree};
 
-/// A folder in the making under a temporary name. [`NewDir::finish`] moves it into place; dropped before
-/// that, it is removed.
+/// A folder in the making under a temporary name. [`NewDir::finish`] moves it into place; dropped
+/// before that, it is removed.
 #[derive(Debug)]
 pub struct NewDir {
     dir: TempDir,
@@ -41,8 +41,8 @@ impl NewDir {
     /// replaced; missing parents are made.
     ///
     /// # Errors
-    /// [`ErrorKind::AlreadyExists`] or [`ErrorKind::DirectoryNotEmpty`] where something lies at `target`;
-    /// those of the file system. The temporary folder is removed then.
+    /// [`ErrorKind::AlreadyExists`] or [`ErrorKind::DirectoryNotEmpty`] where something lies at
+    /// `target`; those of the file system. The temporary folder is removed then.
     pub fn finish(self, target: &Path) -> io::Result<()> {
         let parent = crate::parent(target);
         fs::create_dir_all(parent)?;
@@ -61,8 +61,8 @@ impl NewDir {
     }
 }
 
-/// Removes every temporary file and folder that killed processes left directly under `folder`. The caller
-/// holds the lock of `folder`: another process's work under way has the same names.
+/// Removes every temporary file and folder that killed processes left directly under `folder`. The
+/// caller holds the lock of `folder`: another process's work under way has the same names.
 ///
 /// # Errors
 /// The errors of the file system; a missing `folder` is none.

@@ -1,5 +1,5 @@
-//! Methods that train no network, on generated 256x256 images with the embedded backbone: `cargo xtask bench methods [FILTER]`.
-//! What the backbone itself takes is timed beside them.
+//! Methods that train no network, on generated 256x256 images with the embedded backbone: `cargo
+//! xtask bench methods [FILTER]`. What the backbone itself takes is timed beside them.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark has no user to tell")]
 

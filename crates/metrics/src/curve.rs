@@ -23,8 +23,8 @@ pub struct PrecisionRecallPoint {
 }
 
 impl Ranking {
-    /// The ROC curve from (0, 0) to (1, 1), thresholds falling. Points on the straight line between their
-    /// neighbours are left out, which changes neither the curve nor the area under it.
+    /// The ROC curve from (0, 0) to (1, 1), thresholds falling. Points on the straight line between
+    /// their neighbours are left out, which changes neither the curve nor the area under it.
     pub fn roc_curve(&self) -> Vec<RocPoint> {
         let mut corners = vec![Cut { threshold: f32::INFINITY, false_positives: 0, true_positives: 0 }];
         for cut in self.cuts() {
@@ -40,7 +40,8 @@ impl Ranking {
         corners.into_iter().map(point).collect()
     }
 
-    /// The precision-recall curve: one point a distinct score, thresholds falling and recall rising to 1.
+    /// The precision-recall curve: one point a distinct score, thresholds falling and recall rising
+    /// to 1.
     pub fn precision_recall_curve(&self) -> Vec<PrecisionRecallPoint> {
         let point = |cut: Cut| PrecisionRecallPoint {
             precision: self.precision(cut),

@@ -3,19 +3,19 @@ use crate::MetricError;
 /// Where anomalous features lie relative to the normal ones, and how far these scatter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BiasVariance {
-    /// Mean L2 distance of the anomalous features to the mean normal feature. For features of length 1 it is
-    /// in 0..=2; larger is better.
+    /// Mean L2 distance of the anomalous features to the mean normal feature. For features of
+    /// length 1 it is in 0..=2; larger is better.
     pub bias: f64,
-    /// Mean squared L2 distance of the normal features to their mean. For features of length 1 it is in 0..=1;
-    /// smaller is better.
+    /// Mean squared L2 distance of the normal features to their mean. For features of length 1 it
+    /// is in 0..=1; smaller is better.
     pub variance: f64,
 }
 
 /// Bias of anomalous features and variance of normal ones, the poster's statistical analysis.
 ///
 /// # Shapes and units
-/// `normal`: (N, `dim`), `anomalous`: (M, `dim`), row-major, one feature vector a row; the caller has made each
-/// of length 1, without which two feature spaces cannot be compared. Sums are in f64.
+/// `normal`: (N, `dim`), `anomalous`: (M, `dim`), row-major, one feature vector a row; the caller
+/// has made each of length 1, without which two feature spaces cannot be compared. Sums are in f64.
 ///
 /// # Errors
 /// [`MetricError::FeatureLength`] when a slice is not whole rows, [`MetricError::NoNormal`] or
@@ -70,7 +70,8 @@ mod tests {
 
     #[test]
     fn distances_are_taken_to_the_mean_normal_feature() {
-        // Normal: (±1, 0) about the mean (0, 0), squared distance 1 each. Anomalous: at distances 5 and 1.
+        // Normal: (±1, 0) about the mean (0, 0), squared distance 1 each. Anomalous: at distances 5
+        // and 1.
         let result = bias_variance(&[1.0, 0.0, -1.0, 0.0], &[3.0, 4.0, 0.0, 1.0], 2).unwrap();
         assert_eq!(result, BiasVariance { bias: 3.0, variance: 1.0 });
         // The mean (2, 2) is not the origin.

@@ -1,13 +1,15 @@
-//! Figures of merit for anomaly detection, on host slices: AUROC, average precision, best F1, AUPRO, and the
-//! two analyses of feature space (bias and variance, separability). Slices in, numbers out.
+//! Figures of merit for anomaly detection, on host slices: AUROC, average precision, best F1,
+//! AUPRO, and the two analyses of feature space (bias and variance, separability). Slices in,
+//! numbers out.
 //!
-//! Scores are f32, higher is more anomalous, infinities allowed. Labels and masks are u8: 0 normal, 1
-//! anomalous. Everything is exact: every distinct score is a threshold, equal scores (0.0 and -0.0 among them)
-//! form one step. A figure that is not defined for its input is an error, never an invented value.
+//! Scores are f32, higher is more anomalous, infinities allowed. Labels and masks are u8: 0 normal,
+//! 1 anomalous. Everything is exact: every distinct score is a threshold, equal scores (0.0 and
+//! -0.0 among them) form one step. A figure that is not defined for its input is an error, never an
+//! invented value.
 //!
-//! [`Ranking`] sorts the scores once and answers everything that needs their order; [`PixelRanking`] adds the
-//! ground-truth regions. The free functions serve whoever wants a single figure. This crate knows no images,
-//! tensors or files.
+//! [`Ranking`] sorts the scores once and answers everything that needs their order;
+//! [`PixelRanking`] adds the ground-truth regions. The free functions serve whoever wants a single
+//! figure. This crate knows no images, tensors or files.
 //!
 //! ```
 //! use fmam_metrics::{MetricError, auroc, pixel_metrics, Ranking};

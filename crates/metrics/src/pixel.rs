@@ -4,8 +4,8 @@ use crate::{MetricError, Ranking, radix, region};
 /// The false positive rate up to which AUPRO is integrated by convention.
 pub const FPR_LIMIT: f64 = 0.3;
 
-/// A [`Ranking`] of the pixels of all maps, which also knows the ground-truth regions: the 8-connected
-/// components of the masks.
+/// A [`Ranking`] of the pixels of all maps, which also knows the ground-truth regions: the
+/// 8-connected components of the masks.
 ///
 /// It holds 4 bytes a normal and 8 an anomalous pixel, and twice that while it sorts.
 #[derive(Debug, Clone)]
@@ -28,14 +28,15 @@ pub struct PixelMetrics {
 }
 
 impl PixelRanking {
-    /// Ranks the pixels of all `images`, each a pair of anomaly map and mask (0 normal, 1 anomalous) of
-    /// `height` rows by `width` columns, row-major. Masks of normal images are all 0. A pair may be borrowed
-    /// or, to be dropped as soon as it is read, owned.
+    /// Ranks the pixels of all `images`, each a pair of anomaly map and mask (0 normal, 1
+    /// anomalous) of `height` rows by `width` columns, row-major. Masks of normal images are all 0.
+    /// A pair may be borrowed or, to be dropped as soon as it is read, owned.
     ///
     /// # Errors
     /// [`MetricError::InMap`] for a map or mask of another length ([`MetricError::MapLength`],
     /// [`MetricError::LengthMismatch`]), [`MetricError::Nan`] or [`MetricError::NotALabel`] in it;
-    /// [`MetricError::Empty`], [`MetricError::NoNormal`] or [`MetricError::NoAnomalous`] for all maps together.
+    /// [`MetricError::Empty`], [`MetricError::NoNormal`] or [`MetricError::NoAnomalous`] for all
+    /// maps together.
     pub fn new<S, L>(
         images: impl IntoIterator<Item = (S, L)>,
         height: usize,
@@ -81,17 +82,18 @@ impl PixelRanking {
         self.n_regions
     }
 
-    /// Area under the per-region-overlap curve, in 0..=1. At every threshold the curve has the share of a
-    /// region that lies at or above it, mean over all regions, against the share of all normal pixels (of
-    /// anomalous and normal images) that do. It is integrated by trapezoids up to `fpr_limit`, a fraction in
-    /// (0, 1] where it is interpolated linearly, and divided by `fpr_limit`.
+    /// Area under the per-region-overlap curve, in 0..=1. At every threshold the curve has the
+    /// share of a region that lies at or above it, mean over all regions, against the share of all
+    /// normal pixels (of anomalous and normal images) that do. It is integrated by trapezoids up to
+    /// `fpr_limit`, a fraction in (0, 1] where it is interpolated linearly, and divided by
+    /// `fpr_limit`.
     ///
     /// # Errors
     /// [`MetricError::FprLimit`].
     ///
     /// # Source
-    /// Bergmann et al. 2021, *The MVTec Anomaly Detection Dataset*, IJCV 129. Every distinct score is a
-    /// threshold, where many implementations take some hundred evenly spaced ones.
+    /// Bergmann et al. 2021, *The MVTec Anomaly Detection Dataset*, IJCV 129. Every distinct score
+    /// is a threshold, where many implementations take some hundred evenly spaced ones.
     pub fn aupro(&self, fpr_limit: f64) -> Result<f64, MetricError> {
         // Written so that a NaN limit is refused too.
         if !(fpr_limit > 0.0 && fpr_limit <= 1.0) {
@@ -133,9 +135,10 @@ impl PixelRanking {
 }
 
 impl PixelRanking {
-    /// The ROC and the per-region-overlap curve over all thresholds, for a plot: the points (false positive rate, true
-    /// positive rate or mean overlap) from (0, 0) to (1, 1), neighbours of which lie at least `step` apart in the sum of both coordinates'
-    /// differences. Between neighbours the exact curve leaves the straight line by less than `step`, but for ties.
+    /// The ROC and the per-region-overlap curve over all thresholds, for a plot: the points (false
+    /// positive rate, true positive rate or mean overlap) from (0, 0) to (1, 1), neighbours of
+    /// which lie at least `step` apart in the sum of both coordinates' differences. Between
+    /// neighbours the exact curve leaves the straight line by less than `step`, but for ties.
     ///
     /// # Source
     /// As [`PixelRanking::aupro`].
@@ -202,8 +205,8 @@ pub fn aupro<S: AsRef<[f32]>, L: AsRef<[u8]>>(
     PixelRanking::new(images, height, width)?.aupro(fpr_limit)
 }
 
-/// [`PixelRanking::metrics`] of pairs of anomaly map and mask of `height` by `width`: all three figures for one
-/// sort.
+/// [`PixelRanking::metrics`] of pairs of anomaly map and mask of `height` by `width`: all three
+/// figures for one sort.
 ///
 /// # Errors
 /// As [`PixelRanking::new`] and [`PixelRanking::aupro`].
@@ -240,8 +243,9 @@ mod tests {
 
     #[test]
     fn regions_count_alike_whatever_their_area() {
-        // Regions of 3 and 1 pixels; 2 normal pixels. Thresholds from the top: the single pixel (overlap 1/2),
-        // a normal one (FPR 1/2), the three (overlap 1), the other normal one (FPR 1).
+        // Regions of 3 and 1 pixels; 2 normal pixels. Thresholds from the top: the single pixel
+        // (overlap 1/2), a normal one (FPR 1/2), the three (overlap 1), the other normal one (FPR
+        // 1).
         let (map, mask) = ([1.0, 1.0, 1.0, 2.0, 3.0, 0.0], [1, 1, 1, 0, 1, 0]);
         check_aupro(&map, &mask, 0.5, 0.5);
         check_aupro(&map, &mask, 1.0, 0.75);
@@ -274,8 +278,8 @@ mod tests {
 
     #[test]
     fn the_curve_is_interpolated_at_the_limit() {
-        // One tie of the region's only pixel and one of two normal pixels: the line (0, 0) to (1/2, 1). At 0.2
-        // it is 0.4 high.
+        // One tie of the region's only pixel and one of two normal pixels: the line (0, 0) to (1/2,
+        // 1). At 0.2 it is 0.4 high.
         check_aupro(&[1.0, 1.0, 0.0], &[1, 0, 0], 0.2, 0.2);
     }
 

@@ -1,10 +1,13 @@
-//! Sorting scores without comparing floats: a u32 key that orders as the score does, and a radix sort of keys.
+//! Sorting scores without comparing floats: a u32 key that orders as the score does, and a radix
+//! sort of keys.
 
-/// The key of a score that is not NaN: `key(a) < key(b)` exactly when `a < b`, and equal when the scores are.
+/// The key of a score that is not NaN: `key(a) < key(b)` exactly when `a < b`, and equal when the
+/// scores are.
 pub(crate) fn key(score: f32) -> u32 {
     // Adding +0.0 turns -0.0 into +0.0 and leaves every other value as it is.
     let bits = (score + 0.0).to_bits();
-    // Among negative floats larger bits mean smaller values, so all bits flip; a positive one only goes above.
+    // Among negative floats larger bits mean smaller values, so all bits flip; a positive one only
+    // goes above.
     if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
 }
 
@@ -17,7 +20,8 @@ const DIGIT_BITS: u32 = 8;
 const BUCKETS: usize = 1 << DIGIT_BITS;
 const DIGITS: usize = (u32::BITS / DIGIT_BITS) as usize;
 
-/// Sorts by `key`, rising; stable. Linear time, and a second buffer as large as `values` while it runs.
+/// Sorts by `key`, rising; stable. Linear time, and a second buffer as large as `values` while it
+/// runs.
 pub(crate) fn sort_by_key<T: Copy + Default>(values: &mut Vec<T>, key: impl Fn(&T) -> u32) {
     let digit = |value: &T, place: usize| (key(value) >> (place as u32 * DIGIT_BITS)) as usize % BUCKETS;
     let mut counts = [[0_usize; BUCKETS]; DIGITS];

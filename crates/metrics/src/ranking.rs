@@ -1,9 +1,10 @@
 use crate::{MetricError, radix};
 
-/// The scores of both classes, checked and sorted once; all that depends on their order comes out of it.
+/// The scores of both classes, checked and sorted once; all that depends on their order comes out
+/// of it.
 ///
-/// It holds 4 bytes a score, and 8 while it sorts; time is linear. Since a ranking has scores of both classes,
-/// every figure below is defined.
+/// It holds 4 bytes a score, and 8 while it sorts; time is linear. Since a ranking has scores of
+/// both classes, every figure below is defined.
 #[derive(Debug, Clone)]
 pub struct Ranking {
     /// Keys of the normal scores, rising.
@@ -28,7 +29,8 @@ pub struct Cut {
 pub struct BestF1 {
     /// `2 TP / (2 TP + FP + FN)`, in 0..=1.
     pub f1: f64,
-    /// The threshold; a score at or above it is called anomalous. The highest one if several do equally well.
+    /// The threshold; a score at or above it is called anomalous. The highest one if several do
+    /// equally well.
     pub threshold: f32,
 }
 
@@ -37,10 +39,11 @@ impl Ranking {
     ///
     /// # Errors
     /// [`MetricError::LengthMismatch`], [`MetricError::Nan`], [`MetricError::NotALabel`],
-    /// [`MetricError::Empty`], and [`MetricError::NoNormal`] or [`MetricError::NoAnomalous`] when only one
-    /// class is there.
+    /// [`MetricError::Empty`], and [`MetricError::NoNormal`] or [`MetricError::NoAnomalous`] when
+    /// only one class is there.
     pub fn new(scores: &[f32], labels: &[u8]) -> Result<Self, MetricError> {
-        // Exact capacities: at 100 million pixels the slack of growing vectors is worth a pass over the labels.
+        // Exact capacities: at 100 million pixels the slack of growing vectors is worth a pass over
+        // the labels.
         let n_anomalous = labels.iter().filter(|&&label| label == 1).count();
         let mut normal = Vec::with_capacity(labels.len() - n_anomalous);
         let mut anomalous = Vec::with_capacity(n_anomalous);
@@ -48,8 +51,8 @@ impl Ranking {
         Self::from_keys(normal, anomalous)
     }
 
-    /// Ranks the pixels of many maps and masks (0 normal, 1 anomalous) together, without joining them first.
-    /// Maps may differ in size; each may be borrowed or, to be dropped at once, owned.
+    /// Ranks the pixels of many maps and masks (0 normal, 1 anomalous) together, without joining
+    /// them first. Maps may differ in size; each may be borrowed or, to be dropped at once, owned.
     ///
     /// # Errors
     /// As [`Ranking::new`]; what concerns one map comes wrapped in [`MetricError::InMap`].
@@ -83,7 +86,8 @@ impl Ranking {
         self.anomalous.len()
     }
 
-    /// Every distinct score as a threshold, from the highest down. The last cut calls everything anomalous.
+    /// Every distinct score as a threshold, from the highest down. The last cut calls everything
+    /// anomalous.
     pub fn cuts(&self) -> impl Iterator<Item = Cut> {
         let (mut normal, mut anomalous) = (self.normal.as_slice(), self.anomalous.as_slice());
         std::iter::from_fn(move || {
@@ -98,8 +102,8 @@ impl Ranking {
         })
     }
 
-    /// Area under the ROC curve, in 0..=1: the probability that a random anomalous sample scores above a
-    /// random normal one, ties counting half. Counted in integers and divided once.
+    /// Area under the ROC curve, in 0..=1: the probability that a random anomalous sample scores
+    /// above a random normal one, ties counting half. Counted in integers and divided once.
     pub fn auroc(&self) -> f64 {
         let (mut doubled_area, mut before) = (0_u128, (0, 0));
         for cut in self.cuts() {
@@ -110,8 +114,8 @@ impl Ranking {
         doubled_area as f64 / (2.0 * self.n_normal() as f64 * self.n_anomalous() as f64)
     }
 
-    /// Average precision, in 0..=1: precision at every threshold, weighted by the recall gained there. The
-    /// step-wise sum of scikit-learn, not the trapezoidal area.
+    /// Average precision, in 0..=1: precision at every threshold, weighted by the recall gained
+    /// there. The step-wise sum of scikit-learn, not the trapezoidal area.
     pub fn average_precision(&self) -> f64 {
         let (mut sum, mut before) = (0.0, 0);
         for cut in self.cuts() {
@@ -121,8 +125,8 @@ impl Ranking {
         sum / self.n_anomalous() as f64
     }
 
-    /// The best F1 over all thresholds. An *oracle*: the threshold is chosen on the very labels that it is
-    /// judged by, so this is a bound, not what a deployed threshold reaches.
+    /// The best F1 over all thresholds. An *oracle*: the threshold is chosen on the very labels
+    /// that it is judged by, so this is a bound, not what a deployed threshold reaches.
     pub fn f1_max(&self) -> BestF1 {
         let mut best = BestF1 { f1: 0.0, threshold: f32::INFINITY };
         for cut in self.cuts() {

@@ -3,14 +3,15 @@
 /// The regions of one mask.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Regions {
-    /// For every pixel, the number of pixels of the region that it belongs to; 0 outside all regions.
+    /// For every pixel, the number of pixels of the region that it belongs to; 0 outside all
+    /// regions.
     pub(crate) areas: Vec<u32>,
     /// Number of regions.
     pub(crate) count: usize,
 }
 
-/// Finds the regions of a mask of `width` columns, whose length is a multiple of it: pixels that are not 0
-/// and touch, along a side or at a corner, belong together.
+/// Finds the regions of a mask of `width` columns, whose length is a multiple of it: pixels that
+/// are not 0 and touch, along a side or at a corner, belong together.
 pub(crate) fn regions(mask: &[u8], width: usize) -> Regions {
     let height = mask.len().checked_div(width).unwrap_or(0);
     let mut areas = vec![0; mask.len()];

@@ -4,26 +4,28 @@ use crate::{MetricError, Ranking, radix};
 /// How far apart the score distributions of the two classes lie.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Separability {
-    /// Overlap coefficient: area that the two normalised histograms share, in 0..=1; 0 when no bin holds both
-    /// classes.
+    /// Overlap coefficient: area that the two normalised histograms share, in 0..=1; 0 when no bin
+    /// holds both classes.
     pub overlap: f64,
-    /// Fisher's discriminant ratio: squared difference of the means over the sum of the (population)
-    /// variances, 0 or more. It shrinks with the spread within a class, which AUROC does not see.
+    /// Fisher's discriminant ratio: squared difference of the means over the sum of the
+    /// (population) variances, 0 or more. It shrinks with the spread within a class, which AUROC
+    /// does not see.
     pub fisher_ratio: f64,
-    /// Kolmogorov-Smirnov distance: largest difference of the two cumulative distributions, in 0..=1; 1 when
-    /// a threshold separates the classes.
+    /// Kolmogorov-Smirnov distance: largest difference of the two cumulative distributions, in
+    /// 0..=1; 1 when a threshold separates the classes.
     pub ks_distance: f64,
 }
 
 /// Separability of normal and anomalous scores, the poster's distribution analysis.
 ///
-/// The histograms have `n_bins` bins of equal width from the lowest to the highest score of both classes.
-/// Scores that are all equal cannot be told apart, but they have no Fisher's ratio and so are an error.
+/// The histograms have `n_bins` bins of equal width from the lowest to the highest score of both
+/// classes. Scores that are all equal cannot be told apart, but they have no Fisher's ratio and so
+/// are an error.
 ///
 /// # Errors
-/// [`MetricError::NoBins`]; [`MetricError::NoNormal`] or [`MetricError::NoAnomalous`] when a class is empty,
-/// [`MetricError::Empty`] when both are; [`MetricError::NotFinite`]; [`MetricError::NoVariance`] when no class
-/// varies.
+/// [`MetricError::NoBins`]; [`MetricError::NoNormal`] or [`MetricError::NoAnomalous`] when a class
+/// is empty, [`MetricError::Empty`] when both are; [`MetricError::NotFinite`];
+/// [`MetricError::NoVariance`] when no class varies.
 pub fn separability(
     normal_scores: &[f32],
     anomalous_scores: &[f32],
@@ -44,11 +46,12 @@ pub fn separability(
     })
 }
 
-/// Gaussian kernel estimate of the density of `scores` at the points `at`, with Silverman's bandwidth (1986, eq. 3.28 in one
-/// dimension): (3 n / 4)^(-1/5) sample standard deviations.
+/// Gaussian kernel estimate of the density of `scores` at the points `at`, with Silverman's
+/// bandwidth (1986, eq. 3.28 in one dimension): (3 n / 4)^(-1/5) sample standard deviations.
 ///
 /// # Errors
-/// [`MetricError::Empty`] without scores, [`MetricError::NoVariance`] when all are equal, [`MetricError::NotFinite`].
+/// [`MetricError::Empty`] without scores, [`MetricError::NoVariance`] when all are equal,
+/// [`MetricError::NotFinite`].
 pub fn density(scores: &[f32], at: &[f64]) -> Result<Vec<f64>, MetricError> {
     check_finite("given", scores)?;
     let n = scores.len() as f64;
@@ -124,7 +127,8 @@ mod tests {
 
     #[test]
     fn shared_bins_count_the_smaller_share() {
-        // Bins [0, 2) and [2, 4]: shares 3/4, 1/4 and 1/2, 1/2. Cumulative distributions: after 1, 3/4 and 1/4.
+        // Bins [0, 2) and [2, 4]: shares 3/4, 1/4 and 1/2, 1/2. Cumulative distributions: after 1,
+        // 3/4 and 1/4.
         let result = separability(&[0.0, 1.0, 1.0, 4.0], &[0.0, 1.5, 2.0, 4.0], 2).unwrap();
         assert_eq!((result.overlap, result.ks_distance), (0.75, 0.5));
     }

@@ -1,4 +1,5 @@
-//! Fast against slow: every figure on random input against its definition, with no sort and no sweep.
+//! Fast against slow: every figure on random input against its definition, with no sort and no
+//! sweep.
 
 use fmam_metrics::{PixelRanking, Ranking};
 use proptest::prelude::*;

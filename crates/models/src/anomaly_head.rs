@@ -7,8 +7,8 @@ use crate::{Init, ModelError, Params};
 /// Batch normalisation as everywhere in heads.
 const NORM: Norm = Norm { epsilon: 1e-5, nonlinearity: Nonlinearity::Relu };
 
-/// A small fully convolutional network behind one scale of a backbone: two 3x3 convolutions with batch normalisation and
-/// ReLU, and a 1x1 convolution without bias to one output a position.
+/// A small fully convolutional network behind one scale of a backbone: two 3x3 convolutions with
+/// batch normalisation and ReLU, and a 1x1 convolution without bias to one output a position.
 #[derive(Debug)]
 pub struct AnomalyHead {
     layers: [ConvBn; 2],

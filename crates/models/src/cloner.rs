@@ -8,16 +8,18 @@ use crate::{FeaturePyramid, Init, ModelError, Params, Precision};
 
 const NORM: Norm = Norm { epsilon: 1e-5, nonlinearity: Nonlinearity::Relu };
 
-/// Channels of the cloner's own layers, as a part of the teacher's at the same scale, and at least so many.
+/// Channels of the cloner's own layers, as a part of the teacher's at the same scale, and at least
+/// so many.
 const NARROWER: usize = 2;
 const LEAST: usize = 16;
 
-/// A network that is smaller than the teacher whose features it imitates: at each halving of the resolution one 3x3
-/// convolution with stride 2, at each scale one more and a linear 1x1 convolution to the teacher's channels.
+/// A network that is smaller than the teacher whose features it imitates: at each halving of the
+/// resolution one 3x3 convolution with stride 2, at each scale one more and a linear 1x1
+/// convolution to the teacher's channels.
 ///
 /// # Source
-/// The cloner of Salehi et al., CVPR 2021, which is a narrower VGG with the teacher's channels at the critical layers. Ours
-/// fits any backbone.
+/// The cloner of Salehi et al., CVPR 2021, which is a narrower VGG with the teacher's channels at
+/// the critical layers. Ours fits any backbone.
 pub(crate) struct Cloner {
     scales: Vec<(Vec<ConvBn>, Conv)>,
     stride: usize,

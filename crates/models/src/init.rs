@@ -14,8 +14,8 @@ pub enum Init {
 }
 
 impl Init {
-    /// Normal values that keep the variance of gradients through a convolution and a ReLU (He et al. 2015,
-    /// arXiv:1502.01852, the variant that counts outgoing connections).
+    /// Normal values that keep the variance of gradients through a convolution and a ReLU (He et
+    /// al. 2015, arXiv:1502.01852, the variant that counts outgoing connections).
     ///
     /// `weight`: `[C_out, C_in / groups, k_h, k_w]`.
     pub fn kaiming_fan_out([co, _, kh, kw]: [usize; 4], groups: usize) -> Self {

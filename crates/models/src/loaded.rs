@@ -24,12 +24,13 @@ pub struct LoadedBackbone {
 }
 
 /// Builds the backbone `name` with the weights in the file `weights`, or those that come with it.
-/// The file may be any that [`read_state_dict`](crate::read_state_dict) takes; keys of parts that features do not need are
-/// accepted, unknown ones are not.
+/// The file may be any that [`read_state_dict`](crate::read_state_dict) takes; keys of parts that
+/// features do not need are accepted, unknown ones are not.
 ///
 /// # Errors
 /// [`ModelError::UnknownBackbone`], [`ModelError::WeightsNeeded`] when none were given and none
-/// come with it, and what [`read_state_dict`](crate::read_state_dict) and [`backbone_from_tensors`] give.
+/// come with it, and what [`read_state_dict`](crate::read_state_dict) and [`backbone_from_tensors`]
+/// give.
 pub fn load_backbone(
     name: &str,
     weights: Option<&Path>,

@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
 
-/// The type of numbers in which a backbone and its students compute. What goes in and what comes out of them is f32 either
-/// way, and so are their parameters, with the gradients of these.
+/// The type of numbers in which a backbone and its students compute. What goes in and what comes
+/// out of them is f32 either way, and so are their parameters, with the gradients of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Single precision throughout.
     #[default]
     F32,
-    /// Activations and convolutions in bfloat16, the range of f32 with 8 bits of precision; the statistics of batch
-    /// normalisations in f32. For GPUs: on a CPU it is emulated.
+    /// Activations and convolutions in bfloat16, the range of f32 with 8 bits of precision; the
+    /// statistics of batch normalisations in f32. For GPUs: on a CPU it is emulated.
     Bf16,
 }
 

@@ -10,12 +10,13 @@ const NORM: Norm = Norm { epsilon: 1e-5, nonlinearity: Nonlinearity::Relu };
 /// Halvings of the resolution.
 const DEPTH: usize = 4;
 
-/// A U-Net from image to image: at each resolution two 3x3 convolutions on the way down and two on the way up, where what
-/// was there on the way down joins in; channels double as the resolution halves.
+/// A U-Net from image to image: at each resolution two 3x3 convolutions on the way down and two on
+/// the way up, where what was there on the way down joins in; channels double as the resolution
+/// halves.
 ///
 /// # Source
-/// Ronneberger et al. 2015, arXiv:1505.04597. Deviations: zeros at the borders, so that sizes are kept, batch normalisation,
-/// and convolutions with stride 2 in place of pooling.
+/// Ronneberger et al. 2015, arXiv:1505.04597. Deviations: zeros at the borders, so that sizes are
+/// kept, batch normalisation, and convolutions with stride 2 in place of pooling.
 #[derive(Debug)]
 pub struct UNet {
     down: Vec<[ConvBn; 2]>,

@@ -15,9 +15,9 @@ pub fn gaussian_blur(x: &Tensor, sigma: f64) -> Result<Tensor> {
     gaussian_blur_with(x, sigma, default_kernels())
 }
 
-/// Gaussian blur of the last two axes, as `scipy.ndimage.gaussian_filter` computes it by default: the
-/// image is mirrored at the border with the edge pixel twice (`d c b a | a b c d`), and the weights
-/// are cut at four standard deviations.
+/// Gaussian blur of the last two axes, as `scipy.ndimage.gaussian_filter` computes it by default:
+/// the image is mirrored at the border with the edge pixel twice (`d c b a | a b c d`), and the
+/// weights are cut at four standard deviations.
 ///
 /// # Shapes and units
 /// `x`: `[..., H, W]`; `sigma` in pixels, 0 leaves the image as it is. No gradient is recorded.

@@ -4,8 +4,8 @@
 ///
 /// - candle's own elementwise operators stay on the calling thread: their pool of spinning workers
 ///   competes with rayon's for the same cores and cost a quarter of a training step on two cores.
-///   The setting is made only while the process has a single thread, where that can be told (Linux),
-///   and where the user has not set `CANDLE_NUM_THREADS`.
+///   The setting is made only while the process has a single thread, where that can be told
+///   (Linux), and where the user has not set `CANDLE_NUM_THREADS`.
 /// - glibc's allocator keeps freed blocks for the next step. Pages that it gave back to the system
 ///   would be cleared again at every step.
 ///

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-/// What a run's features are like and how far its scores part: the poster's statistical and distribution analyses.
+/// What a run's features are like and how far its scores part: the poster's statistical and
+/// distribution analyses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Analysis {
@@ -8,7 +9,8 @@ pub struct Analysis {
     pub scales: Vec<ScaleAnalysis>,
     /// Separability of the image scores; `None` where all are equal.
     pub image_scores: Option<ScoreSeparability>,
-    /// Separability of the map's values inside and outside of the masks; `None` where the data has no masks, or all are equal.
+    /// Separability of the map's values inside and outside of the masks; `None` where the data has
+    /// no masks, or all are equal.
     pub pixel_scores: Option<ScoreSeparability>,
 }
 
@@ -24,7 +26,8 @@ pub struct ScaleAnalysis {
     pub n_normal: usize,
     /// The test images' own defects; `None` where they have no masks, or none covers a position.
     pub real: Option<DefectAnalysis>,
-    /// Synthetic defects in normal test images, which no training saw; `None` where none covers a position.
+    /// Synthetic defects in normal test images, which no training saw; `None` where none covers a
+    /// position.
     pub synthetic: Option<DefectAnalysis>,
 }
 
@@ -38,8 +41,9 @@ pub struct DefectAnalysis {
     pub before: FeatureScatter,
     /// Of the adapted ones; `None` for a detector that uses the teacher's as they are.
     pub after: Option<FeatureScatter>,
-    /// Of the adapted ones, or the teacher's, about what the student expects at the same position instead of about the mean
-    /// normal feature: the discrepancy that is scored. `None` for a detector without a student.
+    /// Of the adapted ones, or the teacher's, about what the student expects at the same position
+    /// instead of about the mean normal feature: the discrepancy that is scored. `None` for a
+    /// detector without a student.
     pub discrepancy: Option<FeatureScatter>,
 }
 
@@ -47,9 +51,11 @@ pub struct DefectAnalysis {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeatureScatter {
-    /// Mean distance of anomalous features to the mean normal feature, or to the one expected, in 0..=2.
+    /// Mean distance of anomalous features to the mean normal feature, or to the one expected, in
+    /// 0..=2.
     pub bias: f64,
-    /// Mean squared distance of normal features to the same: in 0..=1 to their mean, in 0..=4 to those expected.
+    /// Mean squared distance of normal features to the same: in 0..=1 to their mean, in 0..=4 to
+    /// those expected.
     pub variance: f64,
     /// Bias in units of the normal features' root mean square distance.
     pub bias_per_deviation: f64,
@@ -68,7 +74,8 @@ impl FeatureScatter {
 pub struct ScoreSeparability {
     /// Area that the histograms share, in 0..=1.
     pub overlap: f64,
-    /// Fisher's discriminant ratio, 0 or more: the squared difference of the means over the sum of the variances.
+    /// Fisher's discriminant ratio, 0 or more: the squared difference of the means over the sum of
+    /// the variances.
     pub fisher_ratio: f64,
     /// Kolmogorov-Smirnov distance, in 0..=1.
     pub ks_distance: f64,

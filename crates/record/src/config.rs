@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::legacy::stages_of_settings;
 use crate::{MapLayout, recorded_path};
 
-/// Everything that decides a run's result or its files, but for its key: two runs of one key and one
-/// configuration are the same run.
+/// Everything that decides a run's result or its files, but for its key: two runs of one key and
+/// one configuration are the same run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Written")]
 pub struct RunConfig {
@@ -21,8 +21,8 @@ pub struct RunConfig {
     /// The weights file of the backbone; `None` for weights that are part of the program.
     #[serde(with = "recorded_path")]
     pub weights: Option<PathBuf>,
-    /// SHA-256 of the weights, 64 hexadecimal digits; absent for weights that are drawn at random, and in
-    /// records of programs that did not keep the digest.
+    /// SHA-256 of the weights, 64 hexadecimal digits; absent for weights that are drawn at random,
+    /// and in records of programs that did not keep the digest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights_sha256: Option<String>,
     /// Number type of the networks; see [`RunConfig::precision`].
@@ -48,12 +48,13 @@ pub struct DataConfig {
     /// The textures of synthetic defects.
     #[serde(default)]
     pub textures: String,
-    /// SHA-256 over the names and contents of the image and mask files, in 64 hexadecimal digits. Older
-    /// records have none.
+    /// SHA-256 over the names and contents of the image and mask files, in 64 hexadecimal digits.
+    /// Older records have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// SHA-256 over the names, sizes and modification times of the same files. An equal fingerprint
-    /// proves equal contents on one machine and costs no reading; another fingerprint proves nothing.
+    /// proves equal contents on one machine and costs no reading; another fingerprint proves
+    /// nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
 }
@@ -81,8 +82,9 @@ impl RunConfig {
 }
 
 impl ArtefactConfig {
-    /// Whether the small maps of all test images are kept, from which figures are drawn later. A run
-    /// that keeps no pictures keeps no maps either: `n_overlays = 0` asks for a run without images.
+    /// Whether the small maps of all test images are kept, from which figures are drawn later. A
+    /// run that keeps no pictures keeps no maps either: `n_overlays = 0` asks for a run without
+    /// images.
     pub fn keeps_maps(&self) -> bool {
         self.n_overlays > 0
     }

@@ -1,6 +1,7 @@
 use serde_json::Value;
 
-/// Where two configurations differ: the key with its parents, as `method.epochs`, and both values, null where there is none.
+/// Where two configurations differ: the key with its parents, as `method.epochs`, and both values,
+/// null where there is none.
 pub fn differences<'a>(a: &'a Value, b: &'a Value) -> Vec<(String, &'a Value, &'a Value)> {
     let mut found = Vec::new();
     collect(a, b, "", &mut found);

@@ -89,7 +89,8 @@ pub enum RecordError {
         /// The output folder.
         folder: PathBuf,
     },
-    /// Output folders that are to be joined have the same run, or runs that differ in their seed, otherwise made.
+    /// Output folders that are to be joined have the same run, or runs that differ in their seed,
+    /// otherwise made.
     #[error(
         "{} and {} were not made alike and do not go into one report; leave one out, or do it again with the settings of the \
          other:\n{}",

@@ -1,13 +1,15 @@
 //! Event files, which TensorBoard draws.
 //!
-//! A file is a row of TFRecords, each with a serialized `Event` of `tensorboard/compat/proto/event.proto`. The few
-//! fields that scalars need are written here by hand.
+//! A file is a row of TFRecords, each with a serialized `Event` of
+//! `tensorboard/compat/proto/event.proto`. The few fields that scalars need are written here by
+//! hand.
 
 use fmam_metrics::METRICS;
 
 use crate::RunRecord;
 
-/// What an event file's first event says; TensorBoard takes files without it for ones of an older format.
+/// What an event file's first event says; TensorBoard takes files without it for ones of an older
+/// format.
 const FILE_VERSION: &[u8] = b"brain.Event:2";
 
 /// Fields of the messages `Event`, `Summary` and `Summary.Value` by their numbers.
@@ -40,8 +42,8 @@ pub(crate) struct Scalar<'a> {
     pub(crate) value: f32,
 }
 
-/// The content of a TensorBoard event file with `scalars` in their order. `wall_time`, in seconds since the Unix
-/// epoch, is that of every event, so that equal scalars give equal bytes.
+/// The content of a TensorBoard event file with `scalars` in their order. `wall_time`, in seconds
+/// since the Unix epoch, is that of every event, so that equal scalars give equal bytes.
 pub(crate) fn event_file(scalars: &[Scalar<'_>], wall_time: f64) -> Vec<u8> {
     let mut file = Vec::new();
     let mut first = event(wall_time, 0);
@@ -75,7 +77,8 @@ pub(crate) fn training_events(run: &RunRecord) -> Vec<u8> {
     event_file(&scalars, run.started_at as f64)
 }
 
-/// The name of the event file of `run`. TensorBoard reads files with `tfevents` in their names only.
+/// The name of the event file of `run`. TensorBoard reads files with `tfevents` in their names
+/// only.
 pub(crate) fn event_file_name(run: &RunRecord) -> String {
     format!("events.out.tfevents.{}.fmam", run.started_at)
 }
@@ -149,7 +152,8 @@ mod tests {
     use super::*;
     use crate::fixture::record;
 
-    /// By TensorBoard's own code: `tests/reference/tensorboard/make.py`, which has the scalars of the test below.
+    /// By TensorBoard's own code: `tests/reference/tensorboard/make.py`, which has the scalars of
+    /// the test below.
     const REFERENCE: &[u8] = include_bytes!("../../../tests/reference/tensorboard/events.bin");
 
     #[test]

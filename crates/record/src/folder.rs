@@ -4,16 +4,18 @@ use std::path::{Path, PathBuf};
 
 use crate::{RECORD_FILE, RUN_RECORD_SCHEMA, RUNS_DIR, RecordError, RecordTextError, RunKey, RunRecord};
 
-/// Folders between [`RUNS_DIR`] and a record, as [`RunKey::dir`] has them: data set, category, method, backbone, seed.
+/// Folders between [`RUNS_DIR`] and a record, as [`RunKey::dir`] has them: data set, category,
+/// method, backbone, seed.
 const RUN_DEPTH: usize = 5;
 
-/// Reads every run record under `out_dir/runs`, in the order of their paths. No `runs` folder means no records;
-/// folders without a record (runs that did not finish) are passed over.
+/// Reads every run record under `out_dir/runs`, in the order of their paths. No `runs` folder means
+/// no records; folders without a record (runs that did not finish) are passed over.
 ///
 /// # Errors
-/// Each names the file: [`RecordError::Read`], [`RecordError::Damaged`] for a record that is not whole,
-/// [`RecordError::Schema`] for one of another version, [`RecordError::Misplaced`] for one that does not lie in
-/// its [`RunKey::dir`], [`RecordError::Outside`] for one that names a file outside of that folder.
+/// Each names the file: [`RecordError::Read`], [`RecordError::Damaged`] for a record that is not
+/// whole, [`RecordError::Schema`] for one of another version, [`RecordError::Misplaced`] for one
+/// that does not lie in its [`RunKey::dir`], [`RecordError::Outside`] for one that names a file
+/// outside of that folder.
 pub fn load_records(out_dir: &Path) -> Result<Vec<RunRecord>, RecordError> {
     let runs = out_dir.join(RUNS_DIR);
     let mut paths = Vec::new();
@@ -38,8 +40,8 @@ fn find_records(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()
     Ok(())
 }
 
-/// The record of the run `key` in the output folder `out_dir`; `None` for a run that is not finished. Nothing
-/// is locked or changed.
+/// The record of the run `key` in the output folder `out_dir`; `None` for a run that is not
+/// finished. Nothing is locked or changed.
 ///
 /// # Errors
 /// As [`load_records`].

@@ -2,7 +2,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// One of several parts of a grid of runs: of `of` parts that with number `index`, counted from 1. It has every `of`-th run.
+/// One of several parts of a grid of runs: of `of` parts that with number `index`, counted from 1.
+/// It has every `of`-th run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shard {
@@ -49,7 +50,8 @@ impl std::fmt::Display for Shard {
 pub struct GridList {
     /// Which part the folder has.
     pub shard: Shard,
-    /// The folders of all runs of the whole grid, relative to an output folder, in the order of the grid.
+    /// The folders of all runs of the whole grid, relative to an output folder, in the order of the
+    /// grid.
     pub runs: Vec<String>,
 }
 

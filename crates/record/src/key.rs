@@ -21,8 +21,8 @@ pub struct RunKey {
 
 impl RunKey {
     /// The run's folder relative to the output folder:
-    /// `runs/<dataset>/<category>/<method>/<backbone>/seed-<n>`. The folder always has this depth and
-    /// stays inside the output folder, and no two runs share a folder: `a/b` becomes `a%2Fb`.
+    /// `runs/<dataset>/<category>/<method>/<backbone>/seed-<n>`. The folder always has this depth
+    /// and stays inside the output folder, and no two runs share a folder: `a/b` becomes `a%2Fb`.
     pub fn dir(&self) -> PathBuf {
         let method = self.method.to_string();
         let names = [&self.dataset, &self.category, &method, &self.backbone].map(|name| folder_name(name));
@@ -43,8 +43,8 @@ const ESCAPES: [(&str, &str); 2] = [("/", "%2F"), ("\\", "%5C")];
 /// Names that are no folder's name as a whole, with their escapes.
 const ESCAPED_NAMES: [(&str, &str); 3] = [("", "%00"), (".", "%2E"), ("..", "%2E%2E")];
 
-/// A name as one component of a path. Names without a separator stay as they are; distinct names stay
-/// distinct, since a `%` that could be read as the beginning of an escape is escaped itself.
+/// A name as one component of a path. Names without a separator stay as they are; distinct names
+/// stay distinct, since a `%` that could be read as the beginning of an escape is escaped itself.
 fn folder_name(name: &str) -> String {
     if let Some((_, escape)) = ESCAPED_NAMES.iter().find(|(escaped, _)| *escaped == name) {
         return (*escape).to_owned();

@@ -6,9 +6,10 @@ use serde_json::Value;
 /// The suffix of the settings that hold a length of training.
 const SUFFIX: &str = "epochs";
 
-/// The training stages of resolved settings that come without a list of stages: every number under a key
-/// that ends in `epochs`, wherever it stands. A stage has the name of the table or of the rest of the key:
-/// `mapping` of `mapping.epochs` and of `mapping_epochs`, nothing of a plain `epochs`.
+/// The training stages of resolved settings that come without a list of stages: every number under
+/// a key that ends in `epochs`, wherever it stands. A stage has the name of the table or of the
+/// rest of the key: `mapping` of `mapping.epochs` and of `mapping_epochs`, nothing of a plain
+/// `epochs`.
 pub(crate) fn stages_of_settings(settings: &Value) -> Vec<StagePlan> {
     let mut found = Vec::new();
     collect(settings, "", &mut found);

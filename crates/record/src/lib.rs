@@ -1,11 +1,11 @@
-//! The output folder of an experiment: its types, reading and writing, merging, anomaly maps and event
-//! files.
+//! The output folder of an experiment: its types, reading and writing, merging, anomaly maps and
+//! event files.
 //!
-//! This crate knows no tensors, no method and no report. Modules in reading order: `layout` (the names
-//! within the folder), `key` (the identity of a run and its folder), `record` ([`RunRecord`]), `config`
-//! ([`RunConfig`], with `recorded_path` and `legacy`), `metrics`, `analysis` and `pixels` (parts of a
-//! record), `folder` (reading), `output` ([`OutputFolder`], writing), `same` (comparing runs), `grid`
-//! (shards), `merge`, `map_file`, `map_layout`, `events`.
+//! This crate knows no tensors, no method and no report. Modules in reading order: `layout` (the
+//! names within the folder), `key` (the identity of a run and its folder), `record`
+//! ([`RunRecord`]), `config` ([`RunConfig`], with `recorded_path` and `legacy`), `metrics`,
+//! `analysis` and `pixels` (parts of a record), `folder` (reading), `output` ([`OutputFolder`],
+//! writing), `same` (comparing runs), `grid` (shards), `merge`, `map_file`, `map_layout`, `events`.
 
 mod analysis;
 mod config;

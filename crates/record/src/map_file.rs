@@ -15,12 +15,13 @@ use tiff::encoder::colortype::Gray32Float;
 use crate::RecordError;
 use crate::folder::write_atomic;
 
-/// Writes a map as a TIFF file of one 32-bit float a pixel, which the evaluation code of MVTec AD reads (Pillow and OpenCV
-/// do too). `size` is that of the original image, to which the map is brought bilinearly: that code compares with the original
-/// ground truth.
+/// Writes a map as a TIFF file of one 32-bit float a pixel, which the evaluation code of MVTec AD
+/// reads (Pillow and OpenCV do too). `size` is that of the original image, to which the map is
+/// brought bilinearly: that code compares with the original ground truth.
 ///
 /// # Errors
-/// [`RecordError::MapFile`] for a map or a `size` without pixels or too large for the format, [`RecordError::Write`]; both name the path.
+/// [`RecordError::MapFile`] for a map or a `size` without pixels or too large for the format,
+/// [`RecordError::Write`]; both name the path.
 pub fn write_map(path: &Path, map: &AnomalyMap, size: ImageSize) -> Result<(), RecordError> {
     write_pages(path, std::iter::once((map, size)))
 }
@@ -28,8 +29,9 @@ pub fn write_map(path: &Path, map: &AnomalyMap, size: ImageSize) -> Result<(), R
 /// Shorter side of the maps that [`write_maps`] keeps, at most.
 const KEPT_SIDE: usize = 64;
 
-/// Writes the maps of a whole test split as the pages of one TIFF file of 32-bit floats, in their order. Their shorter side
-/// is 64 pixels at most: maps are smooth, so that a figure shows the same, and a file stays small.
+/// Writes the maps of a whole test split as the pages of one TIFF file of 32-bit floats, in their
+/// order. Their shorter side is 64 pixels at most: maps are smooth, so that a figure shows the
+/// same, and a file stays small.
 ///
 /// # Errors
 /// As [`write_map`].

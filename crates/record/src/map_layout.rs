@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MapLayout {
-    /// `CATEGORY/test/DEFECT/IMAGE.tiff`, which the evaluation code that MVTec publishes for its data sets takes as its
-    /// `anomaly_maps_dir`; `good` stands for the defect of normal images.
+    /// `CATEGORY/test/DEFECT/IMAGE.tiff`, which the evaluation code that MVTec publishes for its
+    /// data sets takes as its `anomaly_maps_dir`; `good` stands for the defect of normal images.
     Mvtec,
 }
 
@@ -25,8 +25,8 @@ impl FromStr for MapLayout {
     }
 }
 
-/// Writes the maps of the whole test split of `category` under `dir`. `original_size` gives the size of a
-/// sample's image file, to which its map is brought; `None` keeps the size of the map.
+/// Writes the maps of the whole test split of `category` under `dir`. `original_size` gives the
+/// size of a sample's image file, to which its map is brought; `None` keeps the size of the map.
 ///
 /// # Errors
 /// Those of `original_size`, and of [`crate::write_map`].

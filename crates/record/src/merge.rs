@@ -21,16 +21,19 @@ pub struct Merged {
     pub n_known: usize,
     /// Folders of runs that the grid has and no output folder, with the part that would do each.
     pub missing: Vec<(String, Shard)>,
-    /// Parts without a run that do not say either which they would have: none is there, or another folder was meant.
+    /// Parts without a run that do not say either which they would have: none is there, or another
+    /// folder was meant.
     pub empty: Vec<PathBuf>,
 }
 
-/// Adds the finished runs of the output folders `parts` to the output folder `out`, each run's folder whole or not at all. Files
-/// are linked where the file system can, so that they take no more space, and copied elsewhere.
+/// Adds the finished runs of the output folders `parts` to the output folder `out`, each run's
+/// folder whole or not at all. Files are linked where the file system can, so that they take no
+/// more space, and copied elsewhere.
 ///
 /// # Errors
-/// Before anything is added: as [`load_records`]; [`RecordError::Conflict`] when two folders have the same run with different
-/// settings, data or kind of device, or runs that differ in more than their seed; [`RecordError::DamagedGrid`]. Then
+/// Before anything is added: as [`load_records`]; [`RecordError::Conflict`] when two folders have
+/// the same run with different settings, data or kind of device, or runs that differ in more than
+/// their seed; [`RecordError::DamagedGrid`]. Then
 /// [`RecordError::Write`]: runs that were added before stay.
 pub fn merge(parts: &[PathBuf], out: &OutputFolder) -> Result<Merged, RecordError> {
     let out = out.path();
@@ -83,8 +86,8 @@ fn grid_of(part: &Path) -> Result<Option<GridList>, RecordError> {
     }
 }
 
-/// Checks that `record`, of the output folder `part`, is what the same run is elsewhere, and that the runs which share a row of
-/// the report with it differ from it in their seed only.
+/// Checks that `record`, of the output folder `part`, is what the same run is elsewhere, and that
+/// the runs which share a row of the report with it differ from it in their seed only.
 fn check_fit(known: &[(PathBuf, RunRecord)], record: &RunRecord, part: &Path) -> Result<(), RecordError> {
     let key = record.key();
     let in_row = |other: &RunRecord| RunKey { seed: key.seed, ..other.key() } == key;
@@ -115,8 +118,8 @@ fn check_fit(known: &[(PathBuf, RunRecord)], record: &RunRecord, part: &Path) ->
     Ok(())
 }
 
-/// Whether a setting may differ from machine to machine: where the data lies, and which pictures are kept. Where weights lie says
-/// what they are.
+/// Whether a setting may differ from machine to machine: where the data lies, and which pictures
+/// are kept. Where weights lie says what they are.
 fn is_of_the_machine(key: &str) -> bool {
     key == "data.root" || key.starts_with("artefacts.")
 }
@@ -133,8 +136,8 @@ fn add(folder: &Path, out: &Path, record: &RunRecord) -> Result<(), RecordError>
     copied.map_err(|source| RecordError::Write { path: target, source })
 }
 
-/// Links or copies every file into the empty folder `to`. The record is copied: an analysis replaces the
-/// record in one of the folders.
+/// Links or copies every file into the empty folder `to`. The record is copied: an analysis
+/// replaces the record in one of the folders.
 fn link_tree(from: &Path, to: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(from)? {
         let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;

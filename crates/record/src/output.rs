@@ -21,10 +21,12 @@ pub struct OutputFolder {
 }
 
 impl OutputFolder {
-    /// Makes the folder `path` where it is missing, locks it, and removes what killed processes left.
+    /// Makes the folder `path` where it is missing, locks it, and removes what killed processes
+    /// left.
     ///
     /// # Errors
-    /// [`RecordError::InUse`] when another process has it, [`RecordError::Write`] when it cannot be written.
+    /// [`RecordError::InUse`] when another process has it, [`RecordError::Write`] when it cannot be
+    /// written.
     pub fn open(path: &Path) -> Result<Self, RecordError> {
         let made = fmam_files::check_writable(path).map_err(write_error(path))?;
         let lock_file = path.join(LOCK_FILE);
@@ -47,8 +49,8 @@ impl OutputFolder {
     /// # Errors
     /// [`RecordError::Write`].
     pub fn begin_run(&self) -> Result<NewRun<'_>, RecordError> {
-        // On the same file system as the runs, so that moving is atomic, and outside of their folder, so that
-        // nobody takes it for a run.
+        // On the same file system as the runs, so that moving is atomic, and outside of their
+        // folder, so that nobody takes it for a run.
         let dir = NewDir::within(&self.path).map_err(write_error(&self.path))?;
         Ok(NewRun { output: self, dir })
     }
@@ -84,8 +86,9 @@ impl NewRun<'_> {
         self.dir.path()
     }
 
-    /// Adds the small `maps` of all test images, if the record's artefacts name them, the events for
-    /// TensorBoard and the record, and moves the folder into place. An older run there is replaced.
+    /// Adds the small `maps` of all test images, if the record's artefacts name them, the events
+    /// for TensorBoard and the record, and moves the folder into place. An older run there is
+    /// replaced.
     ///
     /// # Errors
     /// [`RecordError::Write`], [`RecordError::MapFile`], [`RecordError::Json`].

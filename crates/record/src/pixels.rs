@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 pub struct PixelCurves {
     /// ROC curve: false and true positive rate, both in 0..=1 and rising from (0, 0) to (1, 1).
     pub roc: Vec<[f64; 2]>,
-    /// Per-region-overlap curve: false positive rate and mean overlap with the ground-truth regions, as `roc`.
+    /// Per-region-overlap curve: false positive rate and mean overlap with the ground-truth
+    /// regions, as `roc`.
     pub pro: Vec<[f64; 2]>,
     /// How the scores lie.
     pub scores: ScoreDistribution,
@@ -16,7 +17,8 @@ pub struct PixelCurves {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScoreDistribution {
-    /// Lowest and highest score of both classes, the outer edges of the bins, which are of equal width.
+    /// Lowest and highest score of both classes, the outer edges of the bins, which are of equal
+    /// width.
     pub range: [f64; 2],
     /// The normal class.
     pub normal: ClassDistribution,

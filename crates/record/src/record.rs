@@ -10,8 +10,9 @@ use crate::{Analysis, Metrics, PixelCurves, RecordTextError, RunConfig, RunKey};
 /// The version of [`RunRecord`]'s and `report.json`'s layout.
 pub const RUN_RECORD_SCHEMA: u32 = 1;
 
-/// Everything that is kept of one run (one method, category, backbone and seed). All that a report shows comes
-/// out of these records; paths in them are relative to the folder that holds the record.
+/// Everything that is kept of one run (one method, category, backbone and seed). All that a report
+/// shows comes out of these records; paths in them are relative to the folder that holds the
+/// record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunRecord {
@@ -41,10 +42,11 @@ pub struct RunRecord {
     pub metrics: Metrics,
     /// Wall-clock seconds of fitting.
     pub fit_seconds: f64,
-    /// Test images scored in a second; they have been decoded before, as far as the cache holds them.
+    /// Test images scored in a second; they have been decoded before, as far as the cache holds
+    /// them.
     pub score_images_per_second: f64,
-    /// Largest resident memory of the process during the run, or so far where the system does not count anew, in bytes; where
-    /// the system tells.
+    /// Largest resident memory of the process during the run, or so far where the system does not
+    /// count anew, in bytes; where the system tells.
     pub peak_rss_bytes: Option<u64>,
     /// Seconds since the Unix epoch at the start of the run.
     pub started_at: u64,
@@ -54,10 +56,12 @@ pub struct RunRecord {
     pub versions: BTreeMap<String, String>,
     /// Training loss over time.
     pub curve: Vec<CurvePoint>,
-    /// Curves over all test pixels; absent where there are no pixel figures, and in records of before they were kept.
+    /// Curves over all test pixels; absent where there are no pixel figures, and in records of
+    /// before they were kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pixels: Option<PixelCurves>,
-    /// What its features and scores are like; absent in records of before it was kept, to which `fmam analyze` adds it.
+    /// What its features and scores are like; absent in records of before it was kept, to which
+    /// `fmam analyze` adds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analysis: Option<Analysis>,
     /// Files that the run wrote.
@@ -68,8 +72,8 @@ impl RunRecord {
     /// Reads a record from the JSON text of its file.
     ///
     /// # Errors
-    /// [`RecordTextError::Schema`] for a record of another layout, [`RecordTextError::Json`] for a damaged
-    /// one, [`RecordTextError::Outside`] for one that names a file outside of its folder.
+    /// [`RecordTextError::Schema`] for a record of another layout, [`RecordTextError::Json`] for a
+    /// damaged one, [`RecordTextError::Outside`] for one that names a file outside of its folder.
     pub fn from_json(text: &[u8]) -> Result<Self, RecordTextError> {
         #[derive(Deserialize)]
         struct Version {
@@ -106,8 +110,8 @@ impl RunRecord {
 pub struct Artefacts {
     /// Folder of the fitted detector.
     pub model: Option<String>,
-    /// The anomaly maps of all test images, in the order of `images`, made smaller: pages of one TIFF file
-    /// of 32-bit floats.
+    /// The anomaly maps of all test images, in the order of `images`, made smaller: pages of one
+    /// TIFF file of 32-bit floats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maps: Option<String>,
     /// The test images in the order of their source. Older records call them `overlays`.
@@ -145,7 +149,8 @@ pub struct ImageRecord {
     pub path: Option<String>,
 }
 
-/// What kind of device the one called `name` is: which of several like devices it was does not matter.
+/// What kind of device the one called `name` is: which of several like devices it was does not
+/// matter.
 pub fn device_kind(name: &str) -> &str {
     name.split_once(':').map_or(name, |(kind, _)| kind)
 }

@@ -1,5 +1,5 @@
-//! Paths in JSON, which holds text only: a path that is UTF-8 is a string; every other path is an object
-//! with a text for people and with its bytes, so that it can be compared and opened again.
+//! Paths in JSON, which holds text only: a path that is UTF-8 is a string; every other path is an
+//! object with a text for people and with its bytes, so that it can be compared and opened again.
 
 use std::path::PathBuf;
 

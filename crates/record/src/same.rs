@@ -15,10 +15,10 @@ pub struct SettingDifference {
     pub here: Value,
 }
 
-/// The settings in which two runs differ. Contents go before places: where both know the digest of the
-/// weights or of the data, the path is not compared; where one does not know it, the path is. Neither the
-/// fingerprint of the data is compared, which says nothing on another machine, nor the stages, which follow
-/// from the settings of the method.
+/// The settings in which two runs differ. Contents go before places: where both know the digest of
+/// the weights or of the data, the path is not compared; where one does not know it, the path is.
+/// Neither the fingerprint of the data is compared, which says nothing on another machine, nor the
+/// stages, which follow from the settings of the method.
 ///
 /// # Errors
 /// [`RecordError::Json`].

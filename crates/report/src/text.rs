@@ -35,7 +35,8 @@ pub(crate) fn code(name: &str) -> String {
     if name.is_empty() || name.contains(['`', '|', '\n', '\r']) { escape(name) } else { format!("`{name}`") }
 }
 
-/// A path as the target of a link: everything but letters, digits and `/ - _ . ~ +` percent-encoded.
+/// A path as the target of a link: everything but letters, digits and `/ - _ . ~ +`
+/// percent-encoded.
 pub(crate) fn link(path: &str) -> String {
     let mut target = String::with_capacity(path.len());
     for byte in path.bytes() {
@@ -53,7 +54,8 @@ pub(crate) fn escape_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// What the text of a table's cells is for: the same table in Markdown, or plain for what escapes cells itself.
+/// What the text of a table's cells is for: the same table in Markdown, or plain for what escapes
+/// cells itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Markup {
     Markdown,
@@ -86,7 +88,8 @@ impl Markup {
     }
 }
 
-/// Text in which no character is taken for Markdown or ends a table cell. `_` within words is harmless.
+/// Text in which no character is taken for Markdown or ends a table cell. `_` within words is
+/// harmless.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,7 +1,8 @@
-//! Writes a contact sheet, and tells time and areas, for a look at what synthesis makes:
-//! `cargo run --example contact_sheets -- OUT.png IMAGES [TEXTURES]`. IMAGES is a folder of images, TEXTURES one
-//! of texture images in any depth (DTD's `images`); without it, textures are generated. Environment: N images,
-//! of which SHOW are shown; SIDE in pixels; CONFIG, a TOML text; REPEAT, of which the fastest counts.
+//! Writes a contact sheet, and tells time and areas, for a look at what synthesis makes: `cargo run
+//! --example contact_sheets -- OUT.png IMAGES [TEXTURES]`. IMAGES is a folder of images, TEXTURES
+//! one of texture images in any depth (DTD's `images`); without it, textures are generated.
+//! Environment: N images, of which SHOW are shown; SIDE in pixels; CONFIG, a TOML text; REPEAT, of
+//! which the fastest counts.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -7,7 +7,8 @@ use crate::field::Field;
 use crate::fill::Fill;
 use crate::{SynthesisConfig, SyntheticAnomaly};
 
-/// Blur, in pixels, of the change before it is judged: about the finest detail that an observer resolves.
+/// Blur, in pixels, of the change before it is judged: about the finest detail that an observer
+/// resolves.
 const VISIBLE_SIGMA: f32 = 1.5;
 
 /// Blurred mean absolute change over the channels, of 255, above which a pixel is visibly changed.
@@ -58,16 +59,17 @@ impl Window {
         self.right - self.left
     }
 
-    /// The pixels of each row of the window, as indices into an image of `image_width` pixels a row.
+    /// The pixels of each row of the window, as indices into an image of `image_width` pixels a
+    /// row.
     fn rows(self, image_width: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
         (self.top..self.bottom).map(move |y| y * image_width + self.left..y * image_width + self.right)
     }
 }
 
-/// Blends `fill` into `image` inside `mask`, which must not be empty: `x + w b (fill - x)`, with the opacity b
-/// drawn from the configured range. The weight w is 1 for hard edges; for soft ones it is the mask blurred with
-/// a sigma drawn from 0 to the configured one, and still 0 outside the mask. So the change fades towards the
-/// edge from within, and the mask is exactly where w > 0.
+/// Blends `fill` into `image` inside `mask`, which must not be empty: `x + w b (fill - x)`, with
+/// the opacity b drawn from the configured range. The weight w is 1 for hard edges; for soft ones
+/// it is the mask blurred with a sigma drawn from 0 to the configured one, and still 0 outside the
+/// mask. So the change fades towards the edge from within, and the mask is exactly where w > 0.
 pub(crate) fn blend(
     image: &RgbImage,
     mask: &Mask,
@@ -110,9 +112,11 @@ pub(crate) fn blend(
     SyntheticAnomaly { image: blended, mask: mask.clone(), visible }
 }
 
-/// The pixels of `mask` at which the mean absolute change over the channels, blurred, exceeds the visible.
+/// The pixels of `mask` at which the mean absolute change over the channels, blurred, exceeds the
+/// visible.
 fn visible_change(before: &RgbImage, after: &RgbImage, mask: &Mask) -> Mask {
-    // Outside the mask nothing changed: with this margin the zeros around it enter the blur as they should.
+    // Outside the mask nothing changed: with this margin the zeros around it enter the blur as they
+    // should.
     let window = Window::around(mask).widened((3.0 * VISIBLE_SIGMA).ceil() as usize, mask);
     let image_width = mask.size().width;
     let mut change = Vec::with_capacity(window.height() * window.width());

@@ -7,12 +7,12 @@ const MAX_SQUARES: usize = 4;
 /// Smallest and largest side of a square, as shares of the image's shorter side.
 const SIDES: std::ops::RangeInclusive<f64> = 8.0 / 224.0..=54.0 / 224.0;
 
-/// Confetti noise: a few turned squares at random places, each of which makes every channel darker, or every one brighter,
-/// by a random amount of its own.
+/// Confetti noise: a few turned squares at random places, each of which makes every channel darker,
+/// or every one brighter, by a random amount of its own.
 ///
 /// # Source
-/// The outlier exposure of Liznerski et al., ICLR 2021 (FCDD), on MVTec AD. Deviation: one to four squares an image, never
-/// none, with hard edges.
+/// The outlier exposure of Liznerski et al., ICLR 2021 (FCDD), on MVTec AD. Deviation: one to four
+/// squares an image, never none, with hard edges.
 pub fn confetti(image: &RgbImage, seed: Seed) -> RgbImage {
     let mut rng = seed.rng();
     let (size, mut noisy) = (image.size(), image.clone());

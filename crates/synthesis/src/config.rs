@@ -32,16 +32,19 @@ pub struct SynthesisConfig {
     pub source: Source,
     /// Share of structure anomalies under [`Source::Both`], in 0..=1.
     pub structure_probability: f64,
-    /// Smallest octave k: Perlin noise has 2^k lattice cells along the longer side of the image. At most 10.
+    /// Smallest octave k: Perlin noise has 2^k lattice cells along the longer side of the image. At
+    /// most 10.
     pub min_octave: u32,
     /// Largest octave, inclusive; drawn for each of the two noise axes on its own. At most 10.
     pub max_octave: u32,
-    /// A pixel belongs to the shape where the noise, which lies in -1..=1, is above this; within -1..1.
+    /// A pixel belongs to the shape where the noise, which lies in -1..=1, is above this; within
+    /// -1..1.
     pub threshold: f64,
-    /// Most connected regions in one shape, at least 1; the number is drawn log-uniformly from 1 to this.
+    /// Most connected regions in one shape, at least 1; the number is drawn log-uniformly from 1 to
+    /// this.
     pub max_regions: usize,
-    /// Smallest area of the shape, as a fraction of the pixels where a defect may lie. Above 0; one pixel is
-    /// always allowed.
+    /// Smallest area of the shape, as a fraction of the pixels where a defect may lie. Above 0; one
+    /// pixel is always allowed.
     pub min_area: f64,
     /// Largest area of the shape, as a fraction of the same; at most 1.
     pub max_area: f64,
@@ -49,17 +52,18 @@ pub struct SynthesisConfig {
     pub min_opacity: f64,
     /// Largest opacity, at most 1.
     pub max_opacity: f64,
-    /// Largest sigma in pixels of the Gaussian that fades the fill out towards the edge of the shape, 0 to 16;
-    /// drawn uniformly from 0 to this. 0 gives hard edges.
+    /// Largest sigma in pixels of the Gaussian that fades the fill out towards the edge of the
+    /// shape, 0 to 16; drawn uniformly from 0 to this. 0 gives hard edges.
     pub edge_sigma: f64,
     /// Patches along each side of the grid that structure anomalies shuffle, 2 to 64.
     pub patch_grid: usize,
-    /// Strength of the random change of contrast, brightness and colour of the fill, in 0..=1; 0 is none.
+    /// Strength of the random change of contrast, brightness and colour of the fill, in 0..=1; 0 is
+    /// none.
     pub colour_jitter: f64,
     /// Where a defect may lie.
     pub foreground: Foreground,
-    /// Share of the shape that should be visibly changed, in 0..=1. Fill and opacity are drawn up to four
-    /// times until it is; the most visible draw is kept.
+    /// Share of the shape that should be visibly changed, in 0..=1. Fill and opacity are drawn up
+    /// to four times until it is; the most visible draw is kept.
     pub min_visible: f64,
 }
 

@@ -8,11 +8,12 @@ const SEPARATOR_COLOUR: [u8; 3] = [90, 90, 90];
 /// Factor by which the change of the image is amplified in the last column.
 const AMPLIFICATION: u8 = 4;
 
-/// Lays out each original and its anomaly in a row of four pictures: image, mask (white where visibly changed,
-/// grey where masked but not visibly), defective image, and absolute difference times four.
+/// Lays out each original and its anomaly in a row of four pictures: image, mask (white where
+/// visibly changed, grey where masked but not visibly), defective image, and absolute difference
+/// times four.
 ///
-/// Thin lines separate and enclose the pictures; a picture smaller than the largest lies in the upper left of
-/// its place.
+/// Thin lines separate and enclose the pictures; a picture smaller than the largest lies in the
+/// upper left of its place.
 pub fn contact_sheet(rows: &[(RgbImage, SyntheticAnomaly)]) -> RgbImage {
     let largest = |length: fn(ImageSize) -> usize| {
         rows.iter().flat_map(|(i, a)| [i.size(), a.image.size()]).map(length).max().unwrap_or(0)

@@ -15,8 +15,8 @@ impl Field {
         Self { height, width, data }
     }
 
-    /// The field convolved with a Gaussian of `sigma` pixels, cut off at three sigma and normalised; beyond the
-    /// border the outermost pixels go on.
+    /// The field convolved with a Gaussian of `sigma` pixels, cut off at three sigma and
+    /// normalised; beyond the border the outermost pixels go on.
     pub(crate) fn gaussian_blur(&self, sigma: f32) -> Self {
         let radius = (3.0 * sigma).ceil() as usize;
         let bell = |i: usize| (-0.5 * ((i as f32 - radius as f32) / sigma).powi(2)).exp();
@@ -44,8 +44,9 @@ impl Field {
         Self { data, ..*self }
     }
 
-    /// The field interpolated bilinearly to `height` by `width` pixels, when its own value (i, j) is that of
-    /// pixel (origin + step i, origin + step j); beyond its border the outermost values go on.
+    /// The field interpolated bilinearly to `height` by `width` pixels, when its own value (i, j)
+    /// is that of pixel (origin + step i, origin + step j); beyond its border the outermost values
+    /// go on.
     pub(crate) fn upsample(&self, height: usize, width: usize, step: usize, origin: f32) -> Self {
         let position = |pixel: usize, n: usize| {
             let at = ((pixel as f32 - origin) / step as f32).clamp(0.0, (n - 1) as f32);

@@ -20,8 +20,8 @@ enum Pattern<'a> {
 }
 
 impl<'a> Fill<'a> {
-    /// Draws a fill for `image`, which must have pixels. Where the image is `grey`, so is the fill: colour alone
-    /// would give the defect away.
+    /// Draws a fill for `image`, which must have pixels. Where the image is `grey`, so is the fill:
+    /// colour alone would give the defect away.
     pub(crate) fn draw(
         image: &'a RgbImage,
         grey: bool,
@@ -88,8 +88,8 @@ impl Tone {
     }
 }
 
-/// A window into a texture image at a random place, scale, flip and quarter turn. Beyond its border the image
-/// goes on mirrored, so that a texture of any size fills an image of any size.
+/// A window into a texture image at a random place, scale, flip and quarter turn. Beyond its border
+/// the image goes on mirrored, so that a texture of any size fills an image of any size.
 struct TextureCrop {
     texture: RgbImage,
     transposed: bool,
@@ -132,8 +132,9 @@ fn mirrored(i: isize, n: usize) -> usize {
     if i < n { i } else { 2 * n - 1 - i }
 }
 
-/// The image cut into a grid of patches that have changed places, each flipped and turned at random. Where the
-/// grid does not divide the image, patches differ by a pixel and the last row or column may repeat.
+/// The image cut into a grid of patches that have changed places, each flipped and turned at
+/// random. Where the grid does not divide the image, patches differ by a pixel and the last row or
+/// column may repeat.
 struct ShuffledPatches<'a> {
     image: &'a RgbImage,
     rows: Vec<Patch>,

@@ -1,10 +1,12 @@
-//! The object before a plain background, found without learning: colour distance from the border, split by Otsu.
+//! The object before a plain background, found without learning: colour distance from the border,
+//! split by Otsu.
 
 use fmam_core::{Mask, RgbImage};
 
 use crate::field::Field;
 
-/// The foreground is estimated on a grid of about this many cells along the shorter side of the image.
+/// The foreground is estimated on a grid of about this many cells along the shorter side of the
+/// image.
 const GRID: usize = 64;
 
 /// Smallest and largest share of the image that an object covers.
@@ -13,13 +15,14 @@ const COVERAGE: std::ops::RangeInclusive<f64> = 0.02..=0.9;
 /// Smallest difference of the classes' mean distances, of 255, that counts as an object.
 const MIN_SEPARATION: f64 = 20.0;
 
-/// Largest mean distance of the background, as a share of the object's: a plain background differs little from
-/// its own median colour. Screws of MVTec AD have 0.1, defect-free magnetic tiles 0.25 and more.
+/// Largest mean distance of the background, as a share of the object's: a plain background differs
+/// little from its own median colour. Screws of MVTec AD have 0.1, defect-free magnetic tiles 0.25
+/// and more.
 const MAX_BACKGROUND_SPREAD: f64 = 0.2;
 
-/// The object of `image`, or `None` where it shows none: the estimate covers nearly everything or nearly
-/// nothing, hardly differs from the background, lies before an uneven background, or fills the border of the
-/// image as it fills the inside, as on a texture.
+/// The object of `image`, or `None` where it shows none: the estimate covers nearly everything or
+/// nearly nothing, hardly differs from the background, lies before an uneven background, or fills
+/// the border of the image as it fills the inside, as on a texture.
 pub(crate) fn estimate_foreground(image: &RgbImage) -> Option<Mask> {
     let size = image.size();
     let step = (size.height.min(size.width) / GRID).max(1);
@@ -96,8 +99,8 @@ struct Classes {
     mean_above: f64,
 }
 
-/// The split that maximises the variance between the two classes (Otsu 1979), of values in 0..=255 rounded
-/// down, or `None` when all are equal.
+/// The split that maximises the variance between the two classes (Otsu 1979), of values in 0..=255
+/// rounded down, or `None` when all are equal.
 fn otsu(values: &[f32]) -> Option<Classes> {
     let mut histogram = [0_u32; 256];
     for &value in values {

@@ -5,8 +5,9 @@ use std::f32::consts::TAU;
 use noise::{NoiseFn, Perlin};
 use rand::Rng;
 
-/// A pattern with values in 0..=1, coloured by a ramp of three colours and roughened by grain. Its coordinates
-/// are turned by a random angle and bent by low-frequency noise, so that straight patterns look woven or grown.
+/// A pattern with values in 0..=1, coloured by a ramp of three colours and roughened by grain. Its
+/// coordinates are turned by a random angle and bent by low-frequency noise, so that straight
+/// patterns look woven or grown.
 pub(crate) struct GeneratedTexture {
     family: Family,
     noise: Perlin,
@@ -124,8 +125,8 @@ impl GeneratedTexture {
         }
     }
 
-    /// Distances to the nearest and the second nearest of the points that lie at random, one in each cell
-    /// (Worley 1996); in cells.
+    /// Distances to the nearest and the second nearest of the points that lie at random, one in
+    /// each cell (Worley 1996); in cells.
     fn nearest(&self, u: f32, v: f32) -> (f32, f32) {
         let (cell_u, cell_v) = (u.floor() as i32, v.floor() as i32);
         let (mut first, mut second) = (f32::MAX, f32::MAX);
@@ -144,7 +145,8 @@ impl GeneratedTexture {
         (first, second)
     }
 
-    /// Four octaves of Perlin noise, each half as strong as the one before; `fold` is applied to each.
+    /// Four octaves of Perlin noise, each half as strong as the one before; `fold` is applied to
+    /// each.
     fn octaves(&self, u: f32, v: f32, fold: impl Fn(f32) -> f32) -> f32 {
         let octave = |k: i32| {
             let scale = 2.0_f32.powi(k);
@@ -154,7 +156,8 @@ impl GeneratedTexture {
     }
 
     fn perlin(&self, u: f32, v: f32) -> f32 {
-        // The offset keeps the lattice point at the origin, where the noise is always 0, out of the corner.
+        // The offset keeps the lattice point at the origin, where the noise is always 0, out of the
+        // corner.
         self.noise.get([f64::from(u) + 11.31, f64::from(v) + 5.77]) as f32
     }
 }

@@ -16,8 +16,8 @@ const ATTEMPTS: u64 = 4;
 /// Fewest noise samples in a lattice cell; between them the field is interpolated.
 const SAMPLES_PER_CELL: usize = 4;
 
-/// Draws a shape inside `allowed`, which must not be empty. The result is never empty, and its area keeps to
-/// the configured bounds (rounded to whole pixels, one at least).
+/// Draws a shape inside `allowed`, which must not be empty. The result is never empty, and its area
+/// keeps to the configured bounds (rounded to whole pixels, one at least).
 pub(crate) fn draw_shape(allowed: &Mask, config: &SynthesisConfig, seed: Seed) -> Mask {
     let n_allowed = allowed.area() as f64;
     let least = (config.min_area * n_allowed).ceil().max(1.0) as usize;
@@ -43,7 +43,8 @@ pub(crate) fn draw_shape(allowed: &Mask, config: &SynthesisConfig, seed: Seed) -
         }
     }
 
-    // The threshold asks too much of this region (too small, say): take the pixels of the highest noise.
+    // The threshold asks too much of this region (too small, say): take the pixels of the highest
+    // noise.
     let mut rng = seed.derive_index(ATTEMPTS).rng();
     let noise = perlin_field(allowed.size(), config, &mut rng);
     let mut pixels: Vec<usize> = (0..noise.data.len()).filter(|&i| allowed.data()[i] != 0).collect();
@@ -52,7 +53,8 @@ pub(crate) fn draw_shape(allowed: &Mask, config: &SynthesisConfig, seed: Seed) -
     mask_of(allowed.size(), &pixels)
 }
 
-/// Perlin noise with its own frequency along each of two perpendicular axes, turned by a random angle.
+/// Perlin noise with its own frequency along each of two perpendicular axes, turned by a random
+/// angle.
 fn perlin_field(size: ImageSize, config: &SynthesisConfig, rng: &mut impl Rng) -> Field {
     let noise = Perlin::new(rng.random());
     let mut cells = || 1_usize << rng.random_range(config.min_octave..=config.max_octave);
@@ -73,7 +75,8 @@ fn perlin_field(size: ImageSize, config: &SynthesisConfig, rng: &mut impl Rng) -
     if step == 1 { coarse } else { coarse.upsample(size.height, size.width, step, 0.0) }
 }
 
-/// The 8-connected regions of allowed pixels above the threshold, in raster order of their first pixels.
+/// The 8-connected regions of allowed pixels above the threshold, in raster order of their first
+/// pixels.
 fn connected_regions(allowed: &Mask, noise: &Field, threshold: f32) -> Vec<Vec<usize>> {
     let mut open: Vec<bool> =
         allowed.data().iter().zip(&noise.data).map(|(&a, &n)| a != 0 && n > threshold).collect();
@@ -174,7 +177,8 @@ mod tests {
 
     #[test]
     fn interpolated_noise_is_close_to_noise_at_every_pixel() {
-        // Both draw the same numbers from the stream; only the size of the lattice cell in pixels differs.
+        // Both draw the same numbers from the stream; only the size of the lattice cell in pixels
+        // differs.
         let config = SynthesisConfig { min_octave: 2, max_octave: 2, ..Default::default() };
         let fine = perlin_field(ImageSize::square(32), &config, &mut Seed::new(5).rng());
         let coarse = perlin_field(ImageSize::square(256), &config, &mut Seed::new(5).rng());

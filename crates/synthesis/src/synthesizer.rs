@@ -25,15 +25,16 @@ pub enum Textures {
 pub struct SyntheticAnomaly {
     /// The image with its defect.
     pub image: RgbImage,
-    /// The pixels that the fill went into, never none; outside of it the image is unchanged, byte for byte.
+    /// The pixels that the fill went into, never none; outside of it the image is unchanged, byte
+    /// for byte.
     pub mask: Mask,
-    /// The masked pixels that were visibly changed: mean absolute change over the channels, blurred with
-    /// sigma 1.5, above 12 of 255. May be empty.
+    /// The masked pixels that were visibly changed: mean absolute change over the channels, blurred
+    /// with sigma 1.5, above 12 of 255. May be empty.
     pub visible: Mask,
 }
 
-/// Makes synthetic anomalies. It holds no state that changes: what it makes depends on the image, the seed, the
-/// configuration and the textures alone, whichever thread asks.
+/// Makes synthetic anomalies. It holds no state that changes: what it makes depends on the image,
+/// the seed, the configuration and the textures alone, whichever thread asks.
 #[derive(Clone)]
 pub struct Synthesizer {
     config: SynthesisConfig,
@@ -44,7 +45,8 @@ impl Synthesizer {
     /// Checks the configuration and the texture source.
     ///
     /// # Errors
-    /// The [`SynthesisError`] of the first bad value; [`SynthesisError::NoTextures`] for an empty source.
+    /// The [`SynthesisError`] of the first bad value; [`SynthesisError::NoTextures`] for an empty
+    /// source.
     pub fn new(config: SynthesisConfig, textures: Textures) -> Result<Self, SynthesisError> {
         config.validate()?;
         if matches!(&textures, Textures::Images(source) if source.is_empty()) {
@@ -61,8 +63,8 @@ impl Synthesizer {
     /// Puts one defect into `image`, a normal image of any size.
     ///
     /// # Errors
-    /// [`SynthesisError::EmptyImage`] for an image without pixels; [`SynthesisError::Texture`] when a texture
-    /// image cannot be read, and [`SynthesisError::EmptyTexture`] when it has no pixels.
+    /// [`SynthesisError::EmptyImage`] for an image without pixels; [`SynthesisError::Texture`] when
+    /// a texture image cannot be read, and [`SynthesisError::EmptyTexture`] when it has no pixels.
     pub fn synthesize(&self, image: &RgbImage, seed: Seed) -> Result<SyntheticAnomaly, SynthesisError> {
         let size = image.size();
         if size.pixels() == 0 {

@@ -1,9 +1,9 @@
-/// Asserts `|actual - expected| <= abs + rel * |expected|` element by element. NaN is close to nothing;
-/// infinities are close to themselves.
+/// Asserts `|actual - expected| <= abs + rel * |expected|` element by element. NaN is close to
+/// nothing; infinities are close to themselves.
 ///
 /// # Panics
-/// When the lengths differ or an element is too far: the message counts the misses and shows the worst and
-/// the first.
+/// When the lengths differ or an element is too far: the message counts the misses and shows the
+/// worst and the first.
 #[track_caller]
 pub fn assert_close(actual: &[f32], expected: &[f32], rel: f32, abs: f32) {
     assert_eq!(actual.len(), expected.len(), "actual and expected differ in length");
@@ -12,7 +12,8 @@ pub fn assert_close(actual: &[f32], expected: &[f32], rel: f32, abs: f32) {
         .zip(expected)
         .enumerate()
         .filter_map(|(index, (&a, &e))| {
-            // How many tolerances apart; NaN where there is no telling, which sorts above all numbers.
+            // How many tolerances apart; NaN where there is no telling, which sorts above all
+            // numbers.
             let excess = (a - e).abs() / (abs + rel * e.abs());
             let close = a == e || (a - e).abs() <= abs + rel * e.abs() && e.is_finite();
             (!close).then_some((index, excess))

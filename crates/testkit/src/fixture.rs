@@ -2,7 +2,8 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-/// The path of reference fixture `name` (`models/x.json`, say) below `tests/reference` of the workspace.
+/// The path of reference fixture `name` (`models/x.json`, say) below `tests/reference` of the
+/// workspace.
 pub fn fixture_path(name: &str) -> PathBuf {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
     let workspace = crates.and_then(Path::parent).unwrap_or(Path::new("."));
@@ -24,9 +25,9 @@ pub fn read_fixture<T: DeserializeOwned>(name: &str) -> T {
     })
 }
 
-/// The folder of real data that the environment variable `FMAM_DATA` names. Where it is unset, says on stderr
-/// that the test was skipped and gives `None`, so that a test begins with `let Some(root) =
-/// fmam_testkit::data_root() else { return };`.
+/// The folder of real data that the environment variable `FMAM_DATA` names. Where it is unset, says
+/// on stderr that the test was skipped and gives `None`, so that a test begins with `let Some(root)
+/// = fmam_testkit::data_root() else { return };`.
 ///
 /// # Panics
 /// When `FMAM_DATA` is set but is not a folder: a wrong path must not pass as skipped.

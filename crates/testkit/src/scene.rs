@@ -6,8 +6,9 @@ use crate::MemorySource;
 /// Stripe period in pixels.
 const PERIOD: f32 = 8.0;
 
-/// A normal scene: diagonal stripes 8 pixels apart, whose phase, contrast and noise the seed draws. Cheap to
-/// make at any size, regular enough that a detector fitted for a few steps sees a defect in it.
+/// A normal scene: diagonal stripes 8 pixels apart, whose phase, contrast and noise the seed draws.
+/// Cheap to make at any size, regular enough that a detector fitted for a few steps sees a defect
+/// in it.
 pub fn striped_scene(size: ImageSize, seed: Seed) -> RgbImage {
     let mut rng = seed.derive("striped-scene").rng();
     let phase = rng.random_range(0.0..PERIOD);
@@ -20,8 +21,8 @@ pub fn striped_scene(size: ImageSize, seed: Seed) -> RgbImage {
     })
 }
 
-/// [`striped_scene`] with a reddish square of a quarter of the shorter side at a place that the seed draws,
-/// and the exact mask of that square.
+/// [`striped_scene`] with a reddish square of a quarter of the shorter side at a place that the
+/// seed draws, and the exact mask of that square.
 ///
 /// # Panics
 /// When the shorter side is below 4 pixels.

@@ -1,4 +1,5 @@
-//! `report.html` in a browser. Without Chromium (Debian's package `chromium`, or what `FMAM_CHROMIUM` names) it prints that it was skipped.
+//! `report.html` in a browser. Without Chromium (Debian's package `chromium`, or what
+//! `FMAM_CHROMIUM` names) it prints that it was skipped.
 
 #![allow(
     clippy::unwrap_used,

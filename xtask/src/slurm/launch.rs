@@ -144,7 +144,8 @@ fn split(arg: &OsString) -> (&str, Option<&str>) {
     text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)))
 }
 
-/// Whether the word `option` is sbatch's option `name`: the long one with or without a value, the short one before its value.
+/// Whether the word `option` is sbatch's option `name`: the long one with or without a value, the
+/// short one before its value.
 fn is(name: &str, option: &str) -> bool {
     match option.strip_prefix(name) {
         Some(rest) if name.starts_with("--") => rest.is_empty() || rest.starts_with(['=', ' ']),

@@ -1,7 +1,9 @@
-//! No circles between the files of a crate: of two files at most one uses the other, directly or through others.
+//! No circles between the files of a crate: of two files at most one uses the other, directly or
+//! through others.
 //!
-//! A file uses another where it names a path through `crate`, `super`, `self` or a child module. The reader goes by
-//! lines: a line that begins with `//` is a comment, and the tests, which stand last in a file, are not read.
+//! A file uses another where it names a path through `crate`, `super`, `self` or a child module.
+//! The reader goes by lines: a line that begins with `//` is a comment, and the tests, which stand
+//! last in a file, are not read.
 
 use std::collections::{BTreeMap, BTreeSet};
 

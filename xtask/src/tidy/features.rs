@@ -1,7 +1,9 @@
-//! Every selection of packages builds third-party packages with the features that the whole workspace gives them.
+//! Every selection of packages builds third-party packages with the features that the whole
+//! workspace gives them.
 //!
-//! Cargo unifies features over the selected packages only. Where a selection asks for fewer, `cargo test -p CRATE`
-//! compiles the package again, and everything that depends on it. `fmam-hub` states the features that differ.
+//! Cargo unifies features over the selected packages only. Where a selection asks for fewer, `cargo
+//! test -p CRATE` compiles the package again, and everything that depends on it. `fmam-hub` states
+//! the features that differ.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -8,7 +8,8 @@ const VAGUE_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "
 const MAX_BYTES: usize = 1 << 20;
 /// The one folder that may hold larger files.
 const WEIGHTS: &str = "data/weights/";
-/// Hosts of package registries. Cargo and pip know theirs from the user's configuration, which may name a mirror.
+/// Hosts of package registries. Cargo and pip know theirs from the user's configuration, which may
+/// name a mirror.
 const REGISTRY_HOSTS: &[&str] = &[
     concat!("crates.io", "-index"),
     concat!("index.crates", ".io"),

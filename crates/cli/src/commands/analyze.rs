@@ -39,7 +39,8 @@ pub(crate) struct Args {
     /// Folders that `fmam fit` wrote, or `model` of runs of `fmam reproduce`
     #[arg(long, value_name = "DIR", num_args = 1.., requires = "dataset")]
     model: Vec<PathBuf>,
-    /// Folder that holds the data set; `demo` needs none, and for runs it is by default where they found it
+    /// Folder that holds the data set; `demo` needs none, and for runs it is by default where they
+    /// found it
     #[arg(long, value_name = "DIR")]
     data_root: Option<PathBuf>,
     /// Data set; `fmam list datasets` names them

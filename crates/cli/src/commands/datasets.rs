@@ -26,7 +26,8 @@ pub(crate) struct Args {
 enum Action {
     /// Say of every data set what it is and how to get it
     List,
-    /// Bring a data set under --data-root: fetched where its licence lets a program do that, else from an archive
+    /// Bring a data set under --data-root: fetched where its licence lets a program do that, else
+    /// from an archive
     Fetch {
         /// Data set; `fmam datasets list` names them
         name: String,

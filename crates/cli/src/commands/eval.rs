@@ -38,8 +38,8 @@ pub(crate) struct Args {
     /// Also write metrics.json, scores.jsonl and pictures here
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Also write the anomaly map of every test image, in `maps/` of --out: `mvtec` is the layout that the evaluation code of
-    /// MVTec AD reads
+    /// Also write the anomaly map of every test image, in `maps/` of --out: `mvtec` is the layout
+    /// that the evaluation code of MVTec AD reads
     #[arg(long, value_name = "LAYOUT", requires = "out")]
     export_maps: Option<MapLayout>,
     #[command(flatten)]

@@ -53,7 +53,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 maps.shape
             );
         };
-        // An array without elements is refused by the metrics; only chunks of none are not possible.
+        // An array without elements is refused by the metrics; only chunks of none are not
+        // possible.
         let pixels = (height * width).max(1);
         let pairs = maps.data.chunks(pixels).zip(masks.data.chunks(pixels)).collect();
         let evaluated = Evaluated::new(&[], &[]).with_maps(pairs, height, width);

@@ -175,7 +175,8 @@ impl<'a> Pictures<'a> {
     }
 }
 
-/// `STEM.png`, with a number where two images have the same stem. Compared without case, as some file systems do.
+/// `STEM.png`, with a number where two images have the same stem. Compared without case, as some
+/// file systems do.
 fn overlay_names(images: &[PathBuf]) -> Vec<String> {
     let mut taken = HashSet::new();
     images

@@ -38,8 +38,8 @@ pub(crate) struct Args {
 enum Task {
     /// Join the outputs of `fmam reproduce --shard`, or of several machines, and write their report
     ///
-    /// Runs that --out has already stay as they are. Says which runs of the grid are missing, and which part has each; the exit
-    /// code is then 1.
+    /// Runs that --out has already stay as they are. Says which runs of the grid are missing, and
+    /// which part has each; the exit code is then 1.
     Merge {
         /// The --out of each part
         #[arg(value_name = "DIR", required = true)]

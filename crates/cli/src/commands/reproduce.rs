@@ -40,10 +40,11 @@ program are others now is an error.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Settings to start from: a name (demo, ablation, screw, magnetic-tile, table1, table4, table1-mini) or a TOML file; the other options override them
+    /// Settings to start from: a name (demo, ablation, screw, magnetic-tile, table1, table4,
+    /// table1-mini) or a TOML file; the other options override them
     ///
-    /// Without --preset and --dataset it is `demo`. With --dataset alone every method has its default settings, and
-    /// there are three seeds.
+    /// Without --preset and --dataset it is `demo`. With --dataset alone every method has its
+    /// default settings, and there are three seeds.
     #[arg(long, value_name = "NAME|FILE")]
     preset: Option<String>,
     /// Folder that holds the data set, and `dtd/` where you have the Describable Textures Dataset
@@ -73,7 +74,8 @@ pub(crate) struct Args {
     /// Side in pixels to which images are resized, a multiple of 32
     #[arg(long, value_name = "PIXELS")]
     image_size: Option<usize>,
-    /// What backbones and students compute in, f32 or bf16; the latter is for GPUs of compute capability 8.0 or more
+    /// What backbones and students compute in, f32 or bf16; the latter is for GPUs of compute
+    /// capability 8.0 or more
     #[arg(long, value_name = "TYPE")]
     precision: Option<Precision>,
     /// A setting of one method, as often as needed; the value is TOML
@@ -82,22 +84,23 @@ pub(crate) struct Args {
     /// Where runs and report go [default: runs/PRESET or runs/DATASET]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Keep the anomaly map of every test image as a TIFF file of floats: `mvtec` lays them out for the evaluation code of
-    /// MVTec AD, CATEGORY/test/DEFECT/IMAGE.tiff in `maps/` of each run
+    /// Keep the anomaly map of every test image as a TIFF file of floats: `mvtec` lays them out for
+    /// the evaluation code of MVTec AD, CATEGORY/test/DEFECT/IMAGE.tiff in `maps/` of each run
     #[arg(long, value_name = "LAYOUT")]
     export_maps: Option<MapLayout>,
-    /// Do one part of the runs only, 3/8 the third of eight; each part needs an --out of its own, and `fmam report merge` joins
-    /// them
+    /// Do one part of the runs only, 3/8 the third of eight; each part needs an --out of its own,
+    /// and `fmam report merge` joins them
     #[arg(long, value_name = "I/N", requires = "out")]
     shard: Option<Shard>,
-    /// Print the runs, those that are finished marked, and do nothing: no file is written, and a device that --device names is not opened
+    /// Print the runs, those that are finished marked, and do nothing: no file is written, and a
+    /// device that --device names is not opened
     #[arg(long)]
     plan: bool,
     /// Do finished runs again
     #[arg(long)]
     overwrite: bool,
-    /// Keep finished runs of any version of the program; without it, a run of one with other code for its
-    /// figures is an error
+    /// Keep finished runs of any version of the program; without it, a run of one with other code
+    /// for its figures is an error
     #[arg(long, conflicts_with = "overwrite")]
     any_version: bool,
     #[command(flatten)]
@@ -199,8 +202,8 @@ fn policy(args: &Args) -> FinishedRuns {
     }
 }
 
-/// Says of which finished runs it is not certain that they are what this program would make of them: each
-/// reason once, with the number of its runs and the first of them.
+/// Says of which finished runs it is not certain that they are what this program would make of
+/// them: each reason once, with the number of its runs and the first of them.
 fn tell_doubts(console: &Console, doubtful: &[DoubtfulRun]) {
     let mut told: Vec<&Doubt> = Vec::new();
     for DoubtfulRun { key, doubt } in doubtful {
@@ -222,7 +225,8 @@ fn tell_doubts(console: &Console, doubtful: &[DoubtfulRun]) {
     }
 }
 
-/// A line for each run: its number in the grid, counted from 1, whether it is to do on `device`, and its folder.
+/// A line for each run: its number in the grid, counted from 1, whether it is to do on `device`,
+/// and its folder.
 fn plan(experiments: &[Experiment], out: &Path, device: &str, args: &Args) -> Result<String> {
     let has = |position: usize| args.shard.is_none_or(|shard| shard.has(position));
     let console = Console::new(args.compute.quiet, []);

@@ -29,8 +29,8 @@ enum Action {
     List,
     /// Fetch published weights into the cache folder, where `--backbone NAME` finds them
     ///
-    /// The folder is what FMAM_CACHE says, or `fmam` in the system's cache folder. An interrupted download goes on where it was;
-    /// HTTPS_PROXY and SSL_CERT_FILE and their like are honoured.
+    /// The folder is what FMAM_CACHE says, or `fmam` in the system's cache folder. An interrupted
+    /// download goes on where it was; HTTPS_PROXY and SSL_CERT_FILE and their like are honoured.
     Fetch {
         /// Backbones; `fmam weights list` names them
         #[arg(value_name = "NAME", required = true)]
@@ -79,8 +79,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// Brings the published file into the cache and makes safetensors of what features need. A file of another architecture does not
-/// stay. One of the Hugging Face hub is taken from where the hub's own programs keep it, if they have it.
+/// Brings the published file into the cache and makes safetensors of what features need. A file of
+/// another architecture does not stay. One of the Hugging Face hub is taken from where the hub's
+/// own programs keep it, if they have it.
 fn fetch(entry: &PublishedWeights, from_file: Option<&Path>, offline: bool) -> Result<PathBuf> {
     let name = &entry.name;
     let folder = weights_dir()?;

@@ -76,7 +76,8 @@ fn one_command_draws_every_figure() {
     fail(dir.path(), "report o --images test/none/000", 2, &["test/none/000"]);
     fail_usage(dir.path(), "report o --scale both");
 
-    // An image that cannot be read costs its figure and nothing else; a figure that is not drawn any more goes.
+    // An image that cannot be read costs its figure and nothing else; a figure that is not drawn
+    // any more goes.
     let image = files(&dir.path().join("data/plain/test")).into_iter().next().unwrap();
     let whole = std::fs::read(&image).unwrap();
     std::fs::write(&image, &whole[..whole.len() / 2]).unwrap();

@@ -48,7 +48,8 @@ fn succeed(dir: &Path, args: &str) -> String {
     call.stdout
 }
 
-/// Runs a command line that must fail with `code` and say each of `words` on the only line of stderr.
+/// Runs a command line that must fail with `code` and say each of `words` on the only line of
+/// stderr.
 #[track_caller]
 fn fail(dir: &Path, args: &str, code: i32, words: &[&str]) {
     let call = line(dir, args);

@@ -1,12 +1,12 @@
-//! The generated data set: woven fabrics in the spirit of ZJU-Leaper, a machined part and a perforated sheet,
-//! with defects and exact masks.
+//! The generated data set: woven fabrics in the spirit of ZJU-Leaper, a machined part and a
+//! perforated sheet, with defects and exact masks.
 //!
-//! It needs no files, so a fresh clone can train and evaluate. Every image is a function of seed, category,
-//! split, type, index and size alone: asking for more images, or on more threads, does not change those there
-//! were.
+//! It needs no files, so a fresh clone can train and evaluate. Every image is a function of seed,
+//! category, split, type, index and size alone: asking for more images, or on more threads, does
+//! not change those there were.
 //!
-//! A category is a module that says what is photographed and what can go wrong with it, and a line in
-//! `category.rs`; the camera, the light and the masks are the same for all.
+//! A category is a module that says what is photographed and what can go wrong with it, and a line
+//! in `category.rs`; the camera, the light and the masks are the same for all.
 
 mod category;
 mod config;

@@ -1,5 +1,5 @@
-//! Hash-based value noise and polynomial shapes. Only addition, multiplication, division and square roots are
-//! used, all exact in IEEE 754, so the same seed gives the same bytes on every platform.
+//! Hash-based value noise and polynomial shapes. Only addition, multiplication, division and square
+//! roots are used, all exact in IEEE 754, so the same seed gives the same bytes on every platform.
 
 /// 0 up to `from`, 1 from `to` on, a smooth cubic between.
 pub(super) fn smoothstep(from: f32, to: f32, x: f32) -> f32 {

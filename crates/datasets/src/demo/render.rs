@@ -12,8 +12,8 @@ use super::view::View;
 const SUBPIXELS: [[f32; 2]; 4] = [[0.25, 0.25], [0.25, 0.75], [0.75, 0.25], [0.75, 0.75]];
 /// Standard deviation of the sensor noise, in levels of 255.
 const SENSOR_NOISE: f32 = 2.2;
-/// A change is visible where it is above this many levels of 255 on the mean of the channels and of the
-/// neighbourhood.
+/// A change is visible where it is above this many levels of 255 on the mean of the channels and of
+/// the neighbourhood.
 const VISIBLE: f32 = 7.0;
 
 /// A photograph of a subject: everything about it is drawn from its seed when it is set up.
@@ -69,8 +69,8 @@ impl Scene {
         })
     }
 
-    /// What the defect changed visibly: the noise-free photographs of the same subject with and without it are
-    /// compared.
+    /// What the defect changed visibly: the noise-free photographs of the same subject with and
+    /// without it are compared.
     pub(super) fn mask(&self) -> Mask {
         let size = self.view.size;
         if !self.anomalous {
@@ -86,7 +86,8 @@ impl Scene {
                 }
             }
         }
-        // Where a texture moved, single pixels keep their colour by chance; the eye sees the neighbourhood.
+        // Where a texture moved, single pixels keep their colour by chance; the eye sees the
+        // neighbourhood.
         let radius = (self.view.grain / 5.0).round().max(1.0) as usize;
         let change = box_blur(&box_blur(&change, size, radius), size, radius);
         let visible = Mask::from_fn(size, |y, x| change[y * size.width + x] > VISIBLE);

@@ -1,4 +1,5 @@
-//! Points, lines and blots that several categories draw with; no trigonometry, see the noise module.
+//! Points, lines and blots that several categories draw with; no trigonometry, see the noise
+//! module.
 
 use std::ops::Range;
 
@@ -62,8 +63,8 @@ impl Circle {
     }
 }
 
-/// A line of points `step` apart, `n` of them and one, that wanders around `at`; the larger `bend`, up to 0.2,
-/// the more.
+/// A line of points `step` apart, `n` of them and one, that wanders around `at`; the larger `bend`,
+/// up to 0.2, the more.
 pub(super) fn curve(
     at: [f32; 2],
     step: f32,
@@ -94,7 +95,8 @@ pub(super) fn nearest(a: [f32; 2], b: [f32; 2], p: [f32; 2]) -> [f32; 2] {
     [a[0] + t * du, a[1] + t * dv]
 }
 
-/// Distance of `p` from the line through `points` as a fraction of `half_width`, where it is below 1.
+/// Distance of `p` from the line through `points` as a fraction of `half_width`, where it is below
+/// 1.
 pub(super) fn across_curve(points: &[[f32; 2]], p: [f32; 2], half_width: f32) -> Option<f32> {
     let nearest = points
         .windows(2)

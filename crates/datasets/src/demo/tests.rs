@@ -30,7 +30,8 @@ fn check_bytes(categories: &[DemoCategory], expected: u64) {
     assert_eq!(actual, expected, "checksum of {categories:?} {actual:#x}");
 }
 
-/// Published figures on the demo set hold for these bytes. Whoever changes them says so in the CHANGELOG.
+/// Published figures on the demo set hold for these bytes. Whoever changes them says so in the
+/// CHANGELOG.
 #[test]
 fn the_same_seed_gives_the_same_bytes_as_ever() {
     check_bytes(&[DemoCategory::Plain, DemoCategory::Twill], 0x6126_1d09_426c_8ae0);

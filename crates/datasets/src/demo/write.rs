@@ -9,13 +9,13 @@ use super::config::DemoConfig;
 use super::source::DemoSource;
 use crate::DatasetError;
 
-/// Writes the demo set into `dir` as PNG files in MVTec AD's layout, one folder for each category; `dir` is
-/// made if need be. A category appears under its name only when it is complete.
+/// Writes the demo set into `dir` as PNG files in MVTec AD's layout, one folder for each category;
+/// `dir` is made if need be. A category appears under its name only when it is complete.
 ///
 /// # Errors
-/// [`DatasetError::AlreadyExists`] when `dir` has something by a category's name, [`DatasetError::DemoCount`]
-/// for the configuration, [`DatasetError::Write`] or [`DatasetError::Encode`] for a path that cannot be
-/// written.
+/// [`DatasetError::AlreadyExists`] when `dir` has something by a category's name,
+/// [`DatasetError::DemoCount`] for the configuration, [`DatasetError::Write`] or
+/// [`DatasetError::Encode`] for a path that cannot be written.
 pub fn write_demo(dir: &Path, config: &DemoConfig, size: ImageSize) -> Result<(), DatasetError> {
     config.check()?;
     for &category in &config.categories {

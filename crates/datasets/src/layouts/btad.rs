@@ -1,5 +1,5 @@
-//! BTAD, beanTech anomaly detection (Mishra, Verk, Fornasier, Piciarelli and Foresti, VT-ADL, ISIE 2021,
-//! arXiv:2104.10036): three products in their own layout.
+//! BTAD, beanTech anomaly detection (Mishra, Verk, Fornasier, Piciarelli and Foresti, VT-ADL, ISIE
+//! 2021, arXiv:2104.10036): three products in their own layout.
 
 use std::path::PathBuf;
 

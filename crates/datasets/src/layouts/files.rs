@@ -32,7 +32,8 @@ pub(crate) fn sample(split: Split, group: &str, image: PathBuf, defect_type: Opt
 /// The normal samples in `folder`, sorted by name.
 ///
 /// # Errors
-/// [`DatasetError::MissingSplit`], `contents` saying what belongs there, or [`DatasetError::NoImages`].
+/// [`DatasetError::MissingSplit`], `contents` saying what belongs there, or
+/// [`DatasetError::NoImages`].
 pub(crate) fn normal_samples(
     folder: &Path,
     split: Split,
@@ -78,7 +79,8 @@ pub(crate) fn masked_samples(
     Ok(samples)
 }
 
-/// As [`files_with`], but there must be the folder, `contents` saying what belongs there, and an image.
+/// As [`files_with`], but there must be the folder, `contents` saying what belongs there, and an
+/// image.
 pub(crate) fn required_images(
     folder: &Path,
     contents: &'static str,
@@ -102,8 +104,8 @@ pub(crate) fn image_files(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     if folder.is_dir() { files_with(folder, &EXTENSIONS) } else { Ok(Vec::new()) }
 }
 
-/// The files directly in `folder` with one of `extensions`, sorted by name. Hidden files are passed over; so
-/// are files that are no image by their extension, with a warning.
+/// The files directly in `folder` with one of `extensions`, sorted by name. Hidden files are passed
+/// over; so are files that are no image by their extension, with a warning.
 ///
 /// # Errors
 /// [`DatasetError::DuplicateStem`] when two differ in the extension only: masks and ids go by stem.

@@ -70,8 +70,8 @@ impl Dataset for Folder {
     }
 }
 
-/// The samples in `folder` and, by defect type, in its sub-folders. A mask lies in the same sub-folder of
-/// `masks` or in `masks` itself; either every image has one or none has.
+/// The samples in `folder` and, by defect type, in its sub-folders. A mask lies in the same
+/// sub-folder of `masks` or in `masks` itself; either every image has one or none has.
 fn anomalous_samples(folder: &Path, masks: &Path) -> Result<Vec<Sample>, DatasetError> {
     let flat_masks = image_files(masks)?;
     let flat_masks = by_stem(&flat_masks)?;
@@ -112,7 +112,8 @@ fn refuse_shared_masks(samples: &[Sample]) -> Result<(), DatasetError> {
     Ok(())
 }
 
-/// Pixel figures need the masks of all anomalous images: a forgotten one would silently take them away.
+/// Pixel figures need the masks of all anomalous images: a forgotten one would silently take them
+/// away.
 fn refuse_some_without_mask(samples: &[Sample]) -> Result<(), DatasetError> {
     let mut without = samples.iter().filter(|sample| sample.mask_path.is_none());
     let Some(first) = without.next() else { return Ok(()) };

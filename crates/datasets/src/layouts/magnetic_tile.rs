@@ -36,7 +36,8 @@ pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
 /// Photographs and masks lie side by side and differ in the extension.
 const PHOTOGRAPHS: [&str; 2] = ["jpg", "jpeg"];
 const MASKS: [&str; 1] = ["png"];
-/// The data set comes without a split: of the normal images sorted by name, one in this many is for testing.
+/// The data set comes without a split: of the normal images sorted by name, one in this many is for
+/// testing.
 const TEST_EVERY: usize = 5;
 
 struct MagneticTile {

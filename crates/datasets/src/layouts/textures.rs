@@ -1,4 +1,5 @@
-//! The Describable Textures Dataset (Cimpoi et al., CVPR 2014): the texture source of anomaly synthesis.
+//! The Describable Textures Dataset (Cimpoi et al., CVPR 2014): the texture source of anomaly
+//! synthesis.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,16 +10,17 @@ use super::files::{image_files, name_of, sample, stem_of, subfolders};
 use crate::source::{FileSource, MaskFormat};
 use crate::{CachedSource, DatasetError};
 
-/// Bytes of decoded textures that are kept. The whole DTD at 256x256 is 1.1 GB; synthesis draws from it at
-/// random.
+/// Bytes of decoded textures that are kept. The whole DTD at 256x256 is 1.1 GB; synthesis draws
+/// from it at random.
 const CACHE_BYTES: usize = 1 << 28;
 
-/// The images of the Describable Textures Dataset under `root`, `dtd/images/CLASS/CLASS_NNNN.jpg` or
-/// `images/CLASS/CLASS_NNNN.jpg`, as normal training samples that are resized to `size` without keeping the
-/// aspect ratio; sorted by class and name. `None` when there is no DTD under `root`.
+/// The images of the Describable Textures Dataset under `root`, `dtd/images/CLASS/CLASS_NNNN.jpg`
+/// or `images/CLASS/CLASS_NNNN.jpg`, as normal training samples that are resized to `size` without
+/// keeping the aspect ratio; sorted by class and name. `None` when there is no DTD under `root`.
 ///
 /// # Errors
-/// [`DatasetError::ListFolder`] or [`DatasetError::DuplicateStem`] for a folder that cannot be used.
+/// [`DatasetError::ListFolder`] or [`DatasetError::DuplicateStem`] for a folder that cannot be
+/// used.
 pub fn textures(root: &Path, size: ImageSize) -> Result<Option<Arc<dyn SampleSource>>, DatasetError> {
     for folder in [root.join("dtd/images"), root.join("images")] {
         if !folder.is_dir() {

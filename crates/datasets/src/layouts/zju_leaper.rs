@@ -1,5 +1,5 @@
-//! ZJU-Leaper (Zhang, Feng, Wang and Wang, IEEE TAI 2020): fabrics in patterns and groups, in its own layout; setting 1,
-//! which trains on normal images only.
+//! ZJU-Leaper (Zhang, Feng, Wang and Wang, IEEE TAI 2020): fabrics in patterns and groups, in its
+//! own layout; setting 1, which trains on normal images only.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

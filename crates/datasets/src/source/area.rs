@@ -1,10 +1,10 @@
 use fmam_core::{ImageSize, Mask};
 
-/// Resizes a binary mask by area: a target pixel is anomalous where at least half of the area that it covers
-/// is.
+/// Resizes a binary mask by area: a target pixel is anomalous where at least half of the area that
+/// it covers is.
 ///
-/// The coverage is exact (integers), so a defect neither grows by its partial pixels nor depends on a
-/// filter's width.
+/// The coverage is exact (integers), so a defect neither grows by its partial pixels nor depends on
+/// a filter's width.
 pub(crate) fn resize_by_area(mask: &Mask, size: ImageSize) -> Mask {
     let from = mask.size();
     if from == size {
@@ -12,8 +12,8 @@ pub(crate) fn resize_by_area(mask: &Mask, size: ImageSize) -> Mask {
     }
     let columns = overlaps(from.width, size.width);
     let rows = overlaps(from.height, size.height);
-    // Anomalous width of each source row within each target column, in units of 1/size.width of a source
-    // pixel.
+    // Anomalous width of each source row within each target column, in units of 1/size.width of a
+    // source pixel.
     let mut by_column = vec![0_u64; from.height * size.width];
     for y in 0..from.height {
         let source = &mask.data()[y * from.width..][..from.width];
@@ -31,9 +31,9 @@ pub(crate) fn resize_by_area(mask: &Mask, size: ImageSize) -> Mask {
     })
 }
 
-/// For each of `to` target cells over `from` source cells: the first source cell that it touches, and how
-/// much of it and its successors it covers, in units of 1/`to` of a source cell. The weights of a target cell
-/// sum to `from`.
+/// For each of `to` target cells over `from` source cells: the first source cell that it touches,
+/// and how much of it and its successors it covers, in units of 1/`to` of a source cell. The
+/// weights of a target cell sum to `from`.
 fn overlaps(from: usize, to: usize) -> Vec<(usize, Vec<u64>)> {
     (0..to)
         .map(|cell| {
@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn a_source_pixel_is_shared_by_area_where_the_sizes_do_not_divide() {
-        // Target pixels cover 1.5 source pixels: 1/1.5 of the first is anomalous, 0.5/1.5 of the second.
+        // Target pixels cover 1.5 source pixels: 1/1.5 of the first is anomalous, 0.5/1.5 of the
+        // second.
         check(&["#.."], &["#."]);
         check(&[".#."], &[".."]);
         check(&["##."], &["#."]);

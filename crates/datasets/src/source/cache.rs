@@ -3,13 +3,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fmam_core::{Mask, RgbImage, Sample, SampleSource, SourceError};
 
-/// Bytes of decoded images and masks that each split of a [`Category`](crate::Category) keeps: 1 GiB, about
-/// 4000 samples of 256x256.
+/// Bytes of decoded images and masks that each split of a [`Category`](crate::Category) keeps: 1
+/// GiB, about 4000 samples of 256x256.
 pub const DEFAULT_CACHE_BYTES: usize = 1 << 30;
 
-/// A source that keeps what its inner source decoded, since each epoch asks for every image again and
-/// decoding costs more than a training step of a small network. What comes after the byte budget is spent is
-/// decoded anew each time, so memory is bounded; what a caller sees does not depend on the budget.
+/// A source that keeps what its inner source decoded, since each epoch asks for every image again
+/// and decoding costs more than a training step of a small network. What comes after the byte
+/// budget is spent is decoded anew each time, so memory is bounded; what a caller sees does not
+/// depend on the budget.
 pub struct CachedSource<S> {
     inner: S,
     images: Vec<OnceLock<RgbImage>>,

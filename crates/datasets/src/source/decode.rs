@@ -11,15 +11,16 @@ use super::area::resize_by_area;
 use super::jpeg;
 use crate::DatasetError;
 
-/// Decodes a PNG, JPEG, BMP or TIFF file of any colour type to 8-bit RGB and, where `size` is given, resizes
-/// it to exactly that size; the aspect ratio is not kept, as the field's protocols have it.
+/// Decodes a PNG, JPEG, BMP or TIFF file of any colour type to 8-bit RGB and, where `size` is
+/// given, resizes it to exactly that size; the aspect ratio is not kept, as the field's protocols
+/// have it.
 ///
-/// Grey is repeated over the channels, 16-bit values are scaled to 8, transparency is dropped, and an EXIF
-/// orientation is not applied, since masks are stored in the orientation of the pixels.
+/// Grey is repeated over the channels, 16-bit values are scaled to 8, transparency is dropped, and
+/// an EXIF orientation is not applied, since masks are stored in the orientation of the pixels.
 ///
-/// The filter is bilinear and widened by the scale when shrinking, so that it does not alias. It is Pillow's
-/// `BILINEAR`, with which nearly all published figures of the field were made, and agrees with it within one
-/// level.
+/// The filter is bilinear and widened by the scale when shrinking, so that it does not alias. It is
+/// Pillow's `BILINEAR`, with which nearly all published figures of the field were made, and agrees
+/// with it within one level.
 ///
 /// # Errors
 /// [`DatasetError::Read`], [`DatasetError::Decode`] or [`DatasetError::Truncated`] for the file,
@@ -51,8 +52,8 @@ pub(super) fn decode_image(
 pub(crate) enum MaskFormat {
     /// Anomalous above 127, or, in a file of the values 0 and 1 only, where it is 1.
     Binary,
-    /// As [`Binary`](Self::Binary), but the published data set has masks of anomalous images without an anomalous
-    /// pixel, which are warned of.
+    /// As [`Binary`](Self::Binary), but the published data set has masks of anomalous images
+    /// without an anomalous pixel, which are warned of.
     BinaryOrBlank,
     /// The index of the defect's class, 0 where there is none: anomalous wherever it is not 0.
     ClassIndices,
@@ -68,16 +69,16 @@ impl MaskFormat {
     }
 }
 
-/// Decodes the mask file of the image file `image` and resizes it by area to `size`: a pixel of the result is
-/// anomalous where at least half of the area that it covers is, so that partly covered pixels do not add to a
-/// defect.
+/// Decodes the mask file of the image file `image` and resizes it by area to `size`: a pixel of the
+/// result is anomalous where at least half of the area that it covers is, so that partly covered
+/// pixels do not add to a defect.
 ///
-/// In the file a pixel is anomalous where its largest channel is above 127, or, in a file of the values 0 and
-/// 1 only, where it is 1.
+/// In the file a pixel is anomalous where its largest channel is above 127, or, in a file of the
+/// values 0 and 1 only, where it is 1.
 ///
 /// # Errors
-/// [`DatasetError::MaskSize`] when mask and image differ in size, [`DatasetError::BlankMask`] when no pixel of the
-/// file is anomalous, otherwise as [`load_image`].
+/// [`DatasetError::MaskSize`] when mask and image differ in size, [`DatasetError::BlankMask`] when
+/// no pixel of the file is anomalous, otherwise as [`load_image`].
 pub fn load_mask(path: &Path, image: &Path, size: ImageSize) -> Result<Mask, DatasetError> {
     check_mask_size(path, image)?;
     decode_mask(MaskFormat::Binary, &read(path)?, path, size)

@@ -1,9 +1,9 @@
 /// True when a JPEG file is complete: its markers, followed segment by segment, lead to an
 /// end-of-image marker.
 ///
-/// The decoder of the `image` crate fills what is missing of a truncated file with grey and reports nothing,
-/// which would train on half an image. Searching for the marker's bytes alone would find that of an embedded
-/// thumbnail.
+/// The decoder of the `image` crate fills what is missing of a truncated file with grey and reports
+/// nothing, which would train on half an image. Searching for the marker's bytes alone would find
+/// that of an embedded thumbnail.
 pub(crate) fn is_complete(bytes: &[u8]) -> bool {
     const TEMPORARY: u8 = 0x01;
     const START_OF_SCAN: u8 = 0xda;
@@ -23,7 +23,8 @@ pub(crate) fn is_complete(bytes: &[u8]) -> bool {
                 let Some(&[high, low]) = bytes.get(at..at + 2) else { return false };
                 at += usize::from(u16::from_be_bytes([high, low]));
                 if marker == START_OF_SCAN {
-                    // Entropy-coded data: 0xff is followed by zero (a stuffed byte) or by a restart marker.
+                    // Entropy-coded data: 0xff is followed by zero (a stuffed byte) or by a restart
+                    // marker.
                     let Some(rest) = bytes.get(at..) else { return false };
                     let next = rest
                         .windows(2)

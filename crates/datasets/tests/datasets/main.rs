@@ -1,4 +1,5 @@
-//! Data sets as a caller sees them: miniature layouts in temporary folders, damaged files, and real data.
+//! Data sets as a caller sees them: miniature layouts in temporary folders, damaged files, and real
+//! data.
 
 #![allow(
     clippy::unwrap_used,

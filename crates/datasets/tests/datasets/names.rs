@@ -1,4 +1,5 @@
-//! Names of files and folders that are not UTF-8: each is a name like any other, unless two read the same.
+//! Names of files and folders that are not UTF-8: each is a name like any other, unless two read
+//! the same.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -31,7 +31,8 @@ fn edited(from: &str, to: &str) -> String {
     list().replacen(from, to, 1)
 }
 
-/// The problem of the row on `line` of the list `text`; the message must name the list, the line and `name`.
+/// The problem of the row on `line` of the list `text`; the message must name the list, the line
+/// and `name`.
 #[track_caller]
 fn problem_of(text: &str, line: usize, name: &str) -> RowProblem {
     let error = with_list(text).open("visa", "candle").expect_err("the mistake was not noticed");
@@ -80,7 +81,8 @@ fn any_class_index_is_anomalous() {
 #[test]
 fn class_indices_are_made_binary_before_they_are_resized() {
     let mini = Miniature::of("visa", "");
-    // A target pixel covers four: half of them anomalous is enough, whatever the index, a quarter is not.
+    // A target pixel covers four: half of them anomalous is enough, whatever the index, a quarter
+    // is not.
     let values = [[1, 0, 0, 9], [9, 0, 0, 0]];
     let mask = GrayImage::from_fn(4, 2, |x, y| Luma([values[y as usize][x as usize]]));
     mini.image("candle/Data/Images/Anomaly/000.JPG", 4, 2, 90);

@@ -115,8 +115,8 @@ impl Basis {
         let (width, head, n) = (self.width(), self.head, query_heads.len());
         let arch = pulp::Arch::new();
         products.resize(n * CANDIDATE_BLOCK, 0.0);
-        // The rounding error of a product of this many terms and of the distance that it is compared
-        // with, relative to the squared lengths: the bound errs on the near side.
+        // The rounding error of a product of this many terms and of the distance that it is
+        // compared with, relative to the squared lengths: the bound errs on the near side.
         let slack = 1.0 - 2.0 * (head + width / LANES + 2 * LANES) as f32 * f32::EPSILON;
         let query_matrix = MatRef::from_row_major_slice_with_stride(queries, n, head, width);
         let blocks = candidates.values.chunks(CANDIDATE_BLOCK * width);
@@ -214,8 +214,8 @@ struct Improve<'a> {
     query: &'a [f32],
     query_head: f32,
     slack: f32,
-    /// -2 times the products of the first coordinates; overwritten in place with lower bounds of the
-    /// squared distances, minus `query_head`.
+    /// -2 times the products of the first coordinates; overwritten in place with lower bounds of
+    /// the squared distances, minus `query_head`.
     bounds: &'a mut [f32],
     best: &'a mut Nearest,
 }

@@ -1,5 +1,5 @@
-//! The part of Python's pickle format that state dicts of PyTorch use. Nothing is executed: a global is one of the few
-//! names below or an error, and calling one makes a value of this module.
+//! The part of Python's pickle format that state dicts of PyTorch use. Nothing is executed: a
+//! global is one of the few names below or an error, and calling one makes a value of this module.
 
 use std::rc::Rc;
 
@@ -7,8 +7,8 @@ use candle_core::DType;
 
 use super::pickle_value::{Global, Value, call, long, storage};
 
-/// Values nest no deeper than in a state dict with its metadata; the limit keeps a hostile file from exhausting the
-/// stack.
+/// Values nest no deeper than in a state dict with its metadata; the limit keeps a hostile file
+/// from exhausting the stack.
 const MAX_DEPTH: u8 = 16;
 
 /// Why a pickle is not one of a state dict.
@@ -160,7 +160,8 @@ impl Machine<'_> {
                 let (args, callable) = (self.pop()?, self.pop()?);
                 self.stack.push(call(&callable, &args).ok_or(Failure::Corrupt)?);
             }
-            // BUILD: attributes, such as a state dict's version numbers; the tensors do not depend on them.
+            // BUILD: attributes, such as a state dict's version numbers; the tensors do not depend
+            // on them.
             b'b' => {
                 self.pop()?;
                 if self.stack.is_empty() {
@@ -246,7 +247,8 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// A container that is changed later keeps here what it held: state dicts refer to finished values only.
+    /// A container that is changed later keeps here what it held: state dicts refer to finished
+    /// values only.
     fn memoize(&mut self, index: usize) -> Result<(), Failure> {
         let value = self.stack.last().ok_or(Failure::Corrupt)?.clone();
         // Each entry costs an operation of two bytes at least, so a larger index cannot be honest.

@@ -64,7 +64,8 @@ impl Value {
     }
 }
 
-/// A little-endian two's complement integer. Those beyond 64 bits are magic numbers, whose bytes the caller knows.
+/// A little-endian two's complement integer. Those beyond 64 bits are magic numbers, whose bytes
+/// the caller knows.
 pub(crate) fn long(bytes: &[u8]) -> Value {
     if bytes.len() > 8 {
         return Value::Opaque;
@@ -75,7 +76,8 @@ pub(crate) fn long(bytes: &[u8]) -> Value {
     Value::Int(i64::from_le_bytes(extended))
 }
 
-/// A persistent id is `("storage", type, key, device, length)`, in old files with a view of the storage as well.
+/// A persistent id is `("storage", type, key, device, length)`, in old files with a view of the
+/// storage as well.
 pub(crate) fn storage(id: &Value) -> Option<Storage> {
     let Value::Tuple(items, _) = id else { return None };
     match &items[..] {

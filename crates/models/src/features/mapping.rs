@@ -9,7 +9,8 @@ use crate::{FeatureMoments, FeaturePyramid, Init, ModelError, Params};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FeatureMappingConfig {
-    /// Side of the first convolution's kernel: 1 maps each position by itself, 3 sees its neighbours.
+    /// Side of the first convolution's kernel: 1 maps each position by itself, 3 sees its
+    /// neighbours.
     pub kernel: usize,
     /// Hidden channels per channel of the scale, at least 1.
     pub width: usize,
@@ -17,9 +18,9 @@ pub struct FeatureMappingConfig {
     pub whiten: bool,
     /// Share of the mean variance that is added to every variance before it is inverted, above 0.
     pub shrinkage: f64,
-    /// The constant that whitened features get in every channel, 0 or more. Without it only the direction of a feature's
-    /// deviation from the normal mean would be left; the larger it is, the more a cosine distance behaves like a squared
-    /// Euclidean one.
+    /// The constant that whitened features get in every channel, 0 or more. Without it only the
+    /// direction of a feature's deviation from the normal mean would be left; the larger it is, the
+    /// more a cosine distance behaves like a squared Euclidean one.
     pub offset: f64,
 }
 
@@ -51,13 +52,14 @@ impl FeatureMappingConfig {
     }
 }
 
-/// Adapts the teacher's features to the task. At each scale features are first whitened (mean zero and unit covariance on
-/// normal images, then a constant offset), which gives `f`, and then mapped: `z = f + h(f)` with `h` convolution, batch
-/// normalisation, ReLU, 1x1 convolution. The last convolution starts at zero, so that `z` starts at `f`.
+/// Adapts the teacher's features to the task. At each scale features are first whitened (mean zero
+/// and unit covariance on normal images, then a constant offset), which gives `f`, and then mapped:
+/// `z = f + h(f)` with `h` convolution, batch normalisation, ReLU, 1x1 convolution. The last
+/// convolution starts at zero, so that `z` starts at `f`.
 ///
 /// # Source
-/// Feature mapping of the FMAM poster; the whitening, that it is residual, and its shape, are our decisions
-/// (`docs/src/method.md`).
+/// Feature mapping of the FMAM poster; the whitening, that it is residual, and its shape, are our
+/// decisions (`docs/src/method.md`).
 #[derive(Debug)]
 pub struct FeatureMapping {
     whitening: Option<Whitening>,
@@ -66,8 +68,8 @@ pub struct FeatureMapping {
 }
 
 impl FeatureMapping {
-    /// A mapping of a pyramid whose scales have `channels`. One with whitening and trainable `params` must be
-    /// [`FeatureMapping::measure`]d before it is used.
+    /// A mapping of a pyramid whose scales have `channels`. One with whitening and trainable
+    /// `params` must be [`FeatureMapping::measure`]d before it is used.
     ///
     /// # Errors
     /// As [`FeatureMappingConfig::check`] and [`Params::get`].
@@ -111,7 +113,8 @@ impl FeatureMapping {
         }
     }
 
-    /// Takes over the whitening that `other`, a mapping of the same channels and configuration, has.
+    /// Takes over the whitening that `other`, a mapping of the same channels and configuration,
+    /// has.
     ///
     /// # Errors
     /// [`ModelError::Tensor`] when its channels differ.
@@ -128,14 +131,14 @@ impl FeatureMapping {
     /// `pyramid`: the scales of [`FeatureMapping::new`]; gives as many of the same shapes.
     ///
     /// # Errors
-    /// [`ModelError::PyramidShape`] when the number of scales differs, [`ModelError::Tensor`] when a scale has other
-    /// channels.
+    /// [`ModelError::PyramidShape`] when the number of scales differs, [`ModelError::Tensor`] when
+    /// a scale has other channels.
     pub fn forward(&self, pyramid: &FeaturePyramid) -> Result<FeaturePyramid, ModelError> {
         self.adapt(&self.whiten(pyramid)?)
     }
 
-    /// The fixed part alone: whitened features `f`, or `pyramid` itself without whitening. No gradient reaches `pyramid`
-    /// through the whitening.
+    /// The fixed part alone: whitened features `f`, or `pyramid` itself without whitening. No
+    /// gradient reaches `pyramid` through the whitening.
     ///
     /// # Errors
     /// As [`FeatureMapping::forward`].
@@ -144,8 +147,8 @@ impl FeatureMapping {
         self.each_scale(pyramid, |k, scale| whitening.forward(k, &scale))
     }
 
-    /// The trained part alone, `f + h(f)`, of features that [`FeatureMapping::whiten`] gave, or of a student's that
-    /// imitate them.
+    /// The trained part alone, `f + h(f)`, of features that [`FeatureMapping::whiten`] gave, or of
+    /// a student's that imitate them.
     ///
     /// # Errors
     /// As [`FeatureMapping::forward`].

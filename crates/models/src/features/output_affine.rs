@@ -4,11 +4,13 @@ use fmam_ops::{Activation, Kernels, channel_affine};
 use crate::layers::{Conv, ConvShape};
 use crate::{FeaturePyramid, Init, ModelError, Params};
 
-/// Gives a student's outputs the teacher's mean and deviation per channel: `mean + deviation * output`.
+/// Gives a student's outputs the teacher's mean and deviation per channel: `mean + deviation *
+/// output`.
 ///
-/// A student whose last layers are linear and normalised starts out with channels of mean and deviation near 0 and 1, while
-/// the features of a homogeneous surface are a large constant with little around it. Learning that constant against
-/// the student's own noise took hundreds of steps (`docs/src/method.md`); here it is measured once instead.
+/// A student whose last layers are linear and normalised starts out with channels of mean and
+/// deviation near 0 and 1, while the features of a homogeneous surface are a large constant with
+/// little around it. Learning that constant against the student's own noise took hundreds of steps
+/// (`docs/src/method.md`); here it is measured once instead.
 ///
 /// # Source
 /// Ours; Batzner et al. 2023 (arXiv:2303.14535) scale the teacher's features instead.
@@ -38,8 +40,8 @@ impl OutputAffine {
         Ok(Self { projection: None, scales, kernels: params.kernels() })
     }
 
-    /// With a trained 1x1 convolution before it at each scale: for a student that ends in a ReLU and has to learn
-    /// features of either sign.
+    /// With a trained 1x1 convolution before it at each scale: for a student that ends in a ReLU
+    /// and has to learn features of either sign.
     ///
     /// # Errors
     /// As [`Params::get`].
@@ -52,10 +54,12 @@ impl OutputAffine {
         Ok(Self { projection, ..Self::new(channels, params)? })
     }
 
-    /// Takes over the statistics of `features`, which stand for the teacher's on all training images.
+    /// Takes over the statistics of `features`, which stand for the teacher's on all training
+    /// images.
     ///
     /// # Errors
-    /// [`ModelError::EmptyBatch`] without features, [`ModelError::Tensor`] when the number of channels differs.
+    /// [`ModelError::EmptyBatch`] without features, [`ModelError::Tensor`] when the number of
+    /// channels differs.
     pub fn measure(&self, features: &[FeaturePyramid]) -> Result<(), ModelError> {
         // In f64 and centred first: the mean may be large beside the deviation.
         for (k, [mean, deviation]) in self.scales.iter().enumerate() {

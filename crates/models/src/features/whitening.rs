@@ -1,4 +1,5 @@
-//! Features of normal images brought to mean zero and unit covariance, which is what a cosine needs to see small changes.
+//! Features of normal images brought to mean zero and unit covariance, which is what a cosine needs
+//! to see small changes.
 
 use candle_core::{DType, Tensor, Var};
 use faer::{Mat, Side};
@@ -6,8 +7,8 @@ use fmam_ops::{Activation, Conv2dConfig, FrozenConv2d, Nonlinearity};
 
 use crate::{FeaturePyramid, Init, ModelError, Params};
 
-/// Mean and covariance of features over all positions, at each scale of a pyramid, gathered batch by batch in f64. Memory
-/// does not grow with the number of images.
+/// Mean and covariance of features over all positions, at each scale of a pyramid, gathered batch
+/// by batch in f64. Memory does not grow with the number of images.
 ///
 /// # Example
 /// ```
@@ -41,7 +42,8 @@ impl FeatureMoments {
     /// Takes in a batch; every batch has the scales and channels of the first.
     ///
     /// # Errors
-    /// [`ModelError::PyramidShape`] for other scales or channels, [`ModelError::EmptyBatch`] for no position.
+    /// [`ModelError::PyramidShape`] for other scales or channels, [`ModelError::EmptyBatch`] for no
+    /// position.
     pub fn add(&mut self, features: &FeaturePyramid) -> Result<(), ModelError> {
         let rows = features.scales.iter().map(rows).collect::<Result<Vec<_>, _>>()?;
         if self.scales.is_empty() {
@@ -79,7 +81,8 @@ impl FeatureMoments {
 }
 
 impl FeatureMoments {
-    /// Variances of scale `k` along its principal axes, the largest first, and those axes as unit vectors, one after the other.
+    /// Variances of scale `k` along its principal axes, the largest first, and those axes as unit
+    /// vectors, one after the other.
     ///
     /// # Errors
     /// [`ModelError::Covariance`] when the covariance is not finite.
@@ -127,9 +130,9 @@ impl Moments {
     }
 }
 
-/// At each scale `f -> S^(-1/2) (f - mean) + offset`, with the mean and the covariance `S` of normal features: the
-/// whitening that changes features least, and one constant in every channel, against which the length of a feature still
-/// shows in its direction.
+/// At each scale `f -> S^(-1/2) (f - mean) + offset`, with the mean and the covariance `S` of
+/// normal features: the whitening that changes features least, and one constant in every channel,
+/// against which the length of a feature still shows in its direction.
 #[derive(Debug)]
 pub(crate) struct Whitening {
     scales: Vec<Scale>,
@@ -170,8 +173,9 @@ impl Whitening {
         Ok(Self { scales: scales.collect::<Result<_, ModelError>>()? })
     }
 
-    /// Takes the statistics of normal features over. `shrinkage` times the mean variance is added to each variance, so that
-    /// directions in which normal features hardly vary are not blown up without limit.
+    /// Takes the statistics of normal features over. `shrinkage` times the mean variance is added
+    /// to each variance, so that directions in which normal features hardly vary are not blown up
+    /// without limit.
     pub(crate) fn measure(
         &mut self,
         moments: &FeatureMoments,
@@ -205,7 +209,8 @@ impl Whitening {
     }
 }
 
-/// Eigenvalues of a symmetric matrix of side `c`, in rising order, and its orthonormal eigenvectors in columns.
+/// Eigenvalues of a symmetric matrix of side `c`, in rising order, and its orthonormal eigenvectors
+/// in columns.
 fn eigen(covariance: &[f64], c: usize) -> Result<(Vec<f64>, Mat<f64>), ModelError> {
     if covariance.iter().any(|value| !value.is_finite()) {
         return Err(ModelError::Covariance);

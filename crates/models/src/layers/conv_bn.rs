@@ -144,7 +144,8 @@ impl PlainConv {
             LayerKind::Transposed { stride, padding } => conv_transpose2d(x, &self.weight, stride, padding)?,
         };
         let y = if self.bias.track_op() {
-            // Channels last, as the values lie; in the bias's type, so that its gradient is summed up in f32.
+            // Channels last, as the values lie; in the bias's type, so that its gradient is summed
+            // up in f32.
             let wide = y.to_nchw()?.to_dtype(self.bias.dtype())?.permute((0, 2, 3, 1))?;
             let sum = wide.broadcast_add(&self.bias.reshape((1, 1, 1, ()))?)?;
             Activation::from_nchw_with(&sum.permute((0, 3, 1, 2))?.to_dtype(y.dtype())?, y.kernels())?
@@ -185,7 +186,8 @@ impl ConvBn {
         norm: Norm,
     ) -> Result<Self, ModelError> {
         const STRIDE: usize = 2;
-        // Windows do not overlap: each output is one sum over the input channels, each input feeds 4 outputs a channel.
+        // Windows do not overlap: each output is one sum over the input channels, each input feeds
+        // 4 outputs a channel.
         let init = Init::Normal { std: (2.0 / (4 * output) as f64).sqrt() };
         let weight = conv.get("weight", (input, output, STRIDE, STRIDE), init)?;
         let bn = BatchNorm::new(bn, output, norm)?;
@@ -227,7 +229,8 @@ impl ConvBn {
         Self::run(std::slice::from_ref(self), x, None)
     }
 
-    /// Layers one after the other; where `shortcut` is given, a residual block: `shortcut(layers(x) + x)`.
+    /// Layers one after the other; where `shortcut` is given, a residual block: `shortcut(layers(x)
+    /// + x)`.
     pub(crate) fn run(
         layers: &[Self],
         x: &Activation,
@@ -335,7 +338,8 @@ mod tests {
         tensor.flatten_all().and_then(|t| t.to_vec1()).unwrap()
     }
 
-    /// Weights of a convolution from 3 to 2 channels (`shape` says which axis is which), and of its normalisation.
+    /// Weights of a convolution from 3 to 2 channels (`shape` says which axis is which), and of its
+    /// normalisation.
     fn tensors(shape: &[usize]) -> BTreeMap<String, Tensor> {
         let positive = |seed| (normal(seed, &[2]).abs()? + 0.5) as Result<Tensor>;
         [

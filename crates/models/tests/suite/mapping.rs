@@ -46,7 +46,8 @@ fn a_trained_mapping_comes_back_frozen() {
     let frozen = Params::frozen(params.tensors().unwrap(), "snapshot", &Device::Cpu);
     let rebuilt = FeatureMapping::new(&[4, 6], &config, &frozen).unwrap();
     frozen.finish(|_| false).unwrap();
-    // The running statistics have come close to those of the one batch, up to the unbiased variance.
+    // The running statistics have come close to those of the one batch, up to the unbiased
+    // variance.
     assert_same(&rebuilt.forward(&pyramid()).unwrap(), &trained, 0.1);
     let far = pyramid().scales[0].sub(&trained.scales[0]).unwrap().abs().unwrap().max_all().unwrap();
     assert!(far.to_scalar::<f32>().unwrap() > 0.1);

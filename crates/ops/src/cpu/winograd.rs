@@ -1,9 +1,9 @@
 //! 3x3 convolution of stride 1 by Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray 2016,
 //! arXiv:1509.09308): 36 multiplications for 16 outputs instead of 144.
 //!
-//! A strip of output tiles is transformed, multiplied and transformed back while it is in the cache.
-//! Every output is computed alone, so that neither the cut into strips nor the number of threads
-//! changes a bit.
+//! A strip of output tiles is transformed, multiplied and transformed back while it is in the
+//! cache. Every output is computed alone, so that neither the cut into strips nor the number of
+//! threads changes a bit.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;

@@ -16,9 +16,10 @@ use crate::nonlinearity::Nonlinearity;
 /// Frozen layers one after the other, with a shortcut added to the result:
 /// `nonlinearity(layers(x) + shortcut)`.
 ///
-/// Pointwise and depthwise layers, as in an inverted residual, run together on native kernels: a few
-/// rows at a time go through all layers while they are in the cache, and the wide maps between the
-/// layers never exist as a whole. The result has the same bits as that of the layers one by one.
+/// Pointwise and depthwise layers, as in an inverted residual, run together on native kernels: a
+/// few rows at a time go through all layers while they are in the cache, and the wide maps between
+/// the layers never exist as a whole. The result has the same bits as that of the layers one by
+/// one.
 ///
 /// # Shapes and units
 /// `x`: (N, C, H, W); the shortcut has the result's shape. Gives the result, detached.

@@ -78,7 +78,8 @@ pub(crate) const SEPARABILITY: [(&str, SeparabilityFigure); 3] = [
     ("KS distance", |scores| scores.ks_distance),
 ];
 
-/// The strides of the scales that all runs of a row have, finest first; none where they differ or are not known.
+/// The strides of the scales that all runs of a row have, finest first; none where they differ or
+/// are not known.
 pub(crate) fn strides(report: &Report, row: &Summary) -> Vec<usize> {
     let of = |run: &RunRecord| {
         let scales = run.analysis.as_ref().map(|analysis| &analysis.scales)?;

@@ -36,7 +36,8 @@ pub enum PublishedIn {
 /// A row of Table 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PaperRow {
-    /// The method as the paper spells it; its registered name is this in lower case, parts of it joined by a hyphen.
+    /// The method as the paper spells it; its registered name is this in lower case, parts of it
+    /// joined by a hyphen.
     pub method: &'static str,
     /// (image, pixel) AUROC on MVTec AD.
     pub mvtec: (f64, f64),
@@ -79,8 +80,8 @@ pub static PAPER_BACKBONES: [PaperBackbone; 3] = [
     PaperBackbone { backbone: "wide-resnet50-2", rkd: (98.5, 97.7), rkd_fmam: (99.1, 98.1) },
 ];
 
-/// What the poster publishes for a method (registered name) on a data set: the figure of Table 4 where that has
-/// this very backbone, else that of Table 1. `None` where the poster has neither.
+/// What the poster publishes for a method (registered name) on a data set: the figure of Table 4
+/// where that has this very backbone, else that of Table 1. `None` where the poster has neither.
 pub fn published(dataset: &str, method: &str, backbone: &str) -> Option<Published> {
     let row = &PAPER_TABLE[paper_position(method)?];
     let named = PAPER_BACKBONES.iter().find(|entry| dataset == "mvtec" && entry.backbone == backbone);
@@ -128,7 +129,8 @@ pub(crate) struct WholeDataset {
     pub(crate) n_images: Option<(usize, usize)>,
 }
 
-/// The size of a data set that the paper evaluates on. For ZJU-Leaper the categories are its patterns.
+/// The size of a data set that the paper evaluates on. For ZJU-Leaper the categories are its
+/// patterns.
 pub(crate) fn whole_dataset(dataset: &str) -> Option<WholeDataset> {
     match dataset {
         "mvtec" => Some(WholeDataset { n_categories: 15, n_images: Some((3629, 1725)) }),

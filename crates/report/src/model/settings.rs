@@ -17,8 +17,8 @@ pub(crate) fn distinct<'a>(
     seen.join(" / ")
 }
 
-/// The run's training length as its configuration has it: `10`, or by stage `mapping 5, student 10`; empty for a
-/// method that does not train.
+/// The run's training length as its configuration has it: `10`, or by stage `mapping 5, student
+/// 10`; empty for a method that does not train.
 pub(crate) fn epochs(run: &RunRecord) -> String {
     match &run.config.stages[..] {
         [only] => only.epochs.to_string(),

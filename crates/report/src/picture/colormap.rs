@@ -1,5 +1,5 @@
-/// Ten evenly spaced colours of matplotlib's *inferno*: perceptually uniform, legible to colour-blind readers and
-/// in grey print, dark where the score is low.
+/// Ten evenly spaced colours of matplotlib's *inferno*: perceptually uniform, legible to
+/// colour-blind readers and in grey print, dark where the score is low.
 const INFERNO: [[u8; 3]; 10] = [
     [0x00, 0x00, 0x04],
     [0x1b, 0x0c, 0x42],
@@ -13,8 +13,8 @@ const INFERNO: [[u8; 3]; 10] = [
     [0xfc, 0xff, 0xa4],
 ];
 
-/// The colour of `value` in 0..=1 on the *inferno* scale, linear between ten of its colours. Values outside are
-/// clamped; NaN has the lowest colour.
+/// The colour of `value` in 0..=1 on the *inferno* scale, linear between ten of its colours. Values
+/// outside are clamped; NaN has the lowest colour.
 pub fn inferno(value: f32) -> [u8; 3] {
     let last = INFERNO.len() - 1;
     // `max` turns NaN, which `clamp` lets through, into 0.

@@ -1,4 +1,5 @@
-//! Pictures: the colour scale, the overlay of a prediction, plots, and figures as files of their own.
+//! Pictures: the colour scale, the overlay of a prediction, plots, and figures as files of their
+//! own.
 
 pub(crate) mod colormap;
 pub(crate) mod figure;

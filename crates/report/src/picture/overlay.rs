@@ -40,20 +40,24 @@ impl Layout {
     }
 }
 
-/// Left edges of the panels of a picture of an image of `size`, as many as there can be, and that of the colour bar behind them.
+/// Left edges of the panels of a picture of an image of `size`, as many as there can be, and that
+/// of the colour bar behind them.
 pub(crate) fn panel_lefts(size: ImageSize) -> [usize; 5] {
     let layout = Layout::new(size);
     [0, 1, 2, 3, 4].map(|index| layout.left(index))
 }
 
-/// A picture of one prediction: panels side by side, thin white separators between them, then a colour bar.
+/// A picture of one prediction: panels side by side, thin white separators between them, then a
+/// colour bar.
 ///
-/// The panels are the input; the input with the ground truth outlined (absent without a `mask`); the map over the
-/// grey input, with the outline; the map alone, with the outline. The outline runs just outside the defect, so that
-/// it never hides a fine one. Colours cover `range` (lowest, highest score), values outside it are clamped; the bar
-/// shows the range from foot to head, and ticks beside it mark the lowest and highest score of this map.
+/// The panels are the input; the input with the ground truth outlined (absent without a `mask`);
+/// the map over the grey input, with the outline; the map alone, with the outline. The outline runs
+/// just outside the defect, so that it never hides a fine one. Colours cover `range` (lowest,
+/// highest score), values outside it are clamped; the bar shows the range from foot to head, and
+/// ticks beside it mark the lowest and highest score of this map.
 ///
-/// A mask or map of another size than the image is read by nearest neighbour. The result is as high as the image.
+/// A mask or map of another size than the image is read by nearest neighbour. The result is as high
+/// as the image.
 pub fn overlay(image: &RgbImage, mask: Option<&Mask>, map: &AnomalyMap, range: (f32, f32)) -> RgbImage {
     let size = image.size();
     let scale = Scale::new(range);
@@ -171,8 +175,9 @@ fn draw_bar(picture: &mut RgbImage, layout: Layout, left: usize, marks: [f32; 2]
     }
 }
 
-/// A common colour range for the maps of a run: from the lowest score to the 99.9th percentile, so that a few
-/// extreme pixels do not darken all the rest. Non-finite scores are passed over; (0, 1) when there is no other.
+/// A common colour range for the maps of a run: from the lowest score to the 99.9th percentile, so
+/// that a few extreme pixels do not darken all the rest. Non-finite scores are passed over; (0, 1)
+/// when there is no other.
 pub fn map_range<'a>(maps: impl IntoIterator<Item = &'a AnomalyMap>) -> (f32, f32) {
     let mut scores: Vec<f32> =
         maps.into_iter().flat_map(AnomalyMap::data).copied().filter(|score| score.is_finite()).collect();
@@ -189,7 +194,8 @@ pub fn map_range<'a>(maps: impl IntoIterator<Item = &'a AnomalyMap>) -> (f32, f3
 /// Writes a picture as PNG, atomically. The folder of `path` is made where it is missing.
 ///
 /// # Errors
-/// [`ReportError::Encode`] for a picture without pixels, [`ReportError::Write`]; both name the path.
+/// [`ReportError::Encode`] for a picture without pixels, [`ReportError::Write`]; both name the
+/// path.
 pub fn write_png(path: &Path, picture: &RgbImage) -> Result<(), ReportError> {
     let png = png(picture).map_err(|source| ReportError::Encode { path: path.to_owned(), source })?;
     write_atomic(path, &png)
@@ -266,7 +272,8 @@ mod tests {
     #[test]
     fn the_bar_spans_the_range_and_ticks_mark_the_map() {
         let (image, _, map) = tiny();
-        // The map's 0 and 1 lie at 1/2 and 3/4 of this range: rows 2 and 1 of 0..=4, each tick three rows high.
+        // The map's 0 and 1 lie at 1/2 and 3/4 of this range: rows 2 and 1 of 0..=4, each tick
+        // three rows high.
         let picture = overlay(&image, None, &map, (-2.0, 2.0));
         let bar = 24;
         assert_eq!((picture.pixel(0, bar), picture.pixel(4, bar + 2)), (inferno(1.0), inferno(0.0)));

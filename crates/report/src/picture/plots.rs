@@ -1,5 +1,5 @@
-//! Vector plots. Their colours stand for others: on the page those of the page, so that a plot follows it from light to dark, in
-//! a file those of paper.
+//! Vector plots. Their colours stand for others: on the page those of the page, so that a plot
+//! follows it from light to dark, in a file those of paper.
 
 use std::error::Error;
 use std::ops::Range;
@@ -53,7 +53,8 @@ const IMAGE_BINS: usize = 40;
 type Chart<'a, 's> = ChartContext<'a, SVGBackend<'s>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 type Drawn = Result<(), Box<dyn Error>>;
 
-/// The image-level ROC curve from the scores of all test images, and the pixel-level curves where there are any.
+/// The image-level ROC curve from the scores of all test images, and the pixel-level curves where
+/// there are any.
 pub(crate) fn rates(
     samples: &[ImageRecord],
     pixels: Option<&PixelCurves>,
@@ -236,8 +237,8 @@ impl Tone {
     }
 }
 
-/// Bars side by side in groups, with a whisker of a standard deviation to both sides where there is one; they are named
-/// elsewhere.
+/// Bars side by side in groups, with a whisker of a standard deviation to both sides where there is
+/// one; they are named elsewhere.
 pub(crate) fn bars(groups: &[String], series: &[Bars]) -> Result<String, ReportError> {
     let estimates = series.iter().flat_map(|series| series.values.iter().flatten());
     let top = estimates.map(|e| e.mean + e.std.unwrap_or(0.0)).fold(f64::MIN_POSITIVE, f64::max);

@@ -1,4 +1,5 @@
-//! A few overlays in `report.md`: the same test images for every method, so that maps can be compared.
+//! A few overlays in `report.md`: the same test images for every method, so that maps can be
+//! compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,7 +71,8 @@ fn exhibits<'a>(report: &'a Report, rows: &[Summary]) -> Vec<Exhibit<'a>> {
     let most = by_image.values().map(|exhibit| exhibit.pictures.len()).max().unwrap_or(0);
     by_image.retain(|_, exhibit| exhibit.pictures.len() == most);
 
-    // (which image of its type, which type of its category, category): sorting by it deals them out in turn.
+    // (which image of its type, which type of its category, category): sorting by it deals them out
+    // in turn.
     let mut n_of_type: BTreeMap<(&str, Option<&str>), usize> = BTreeMap::new();
     let mut types: BTreeMap<&str, Vec<Option<&str>>> = BTreeMap::new();
     let mut dealt: Vec<((usize, usize, &str), Exhibit<'a>)> = Vec::new();

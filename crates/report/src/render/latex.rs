@@ -4,11 +4,12 @@ use crate::model::layout::{self, Cell, Layout};
 use crate::{Estimate, Report};
 
 impl Report {
-    /// The text of `report.tex`: tables to be taken into a paper with `\input`, which needs `\usepackage{booktabs}`. The results
-    /// on each data set, then where there are several of them the paper's Table 1 (data sets) and Table 4 (backbones), and the
-    /// figures of each category. Per cent; mean over the categories, then mean and sample standard deviation over the seeds; the
-    /// best of a column, in the last tables of a line, bold, the second best underlined. Where the paper has figures, they and
-    /// the differences to them stand beside.
+    /// The text of `report.tex`: tables to be taken into a paper with `\input`, which needs
+    /// `\usepackage{booktabs}`. The results on each data set, then where there are several of them
+    /// the paper's Table 1 (data sets) and Table 4 (backbones), and the figures of each category.
+    /// Per cent; mean over the categories, then mean and sample standard deviation over the seeds;
+    /// the best of a column, in the last tables of a line, bold, the second best underlined. Where
+    /// the paper has figures, they and the differences to them stand beside.
     pub fn latex(&self) -> String {
         let mut text = "% Written by fmam. Needs \\usepackage{booktabs}.\n".to_owned();
         let mut tables: Vec<Layout> = self.datasets().map(layout::results).collect();

@@ -20,7 +20,8 @@ use crate::error::write_atomic;
 use crate::{Report, ReportError};
 
 impl Report {
-    /// Writes what [`Report::write_tables`] writes, and `report.html`, atomically, and returns their paths.
+    /// Writes what [`Report::write_tables`] writes, and `report.html`, atomically, and returns
+    /// their paths.
     ///
     /// # Errors
     /// As [`Report::write_tables`]; [`ReportError::Plot`].
@@ -32,9 +33,9 @@ impl Report {
         Ok(paths)
     }
 
-    /// Writes `report.json`, `report.csv`, `summary.csv`, `report.md` and `report.tex` into `dir`, each
-    /// atomically, and returns their paths. The page encodes the pictures of all runs; these files are
-    /// cheap.
+    /// Writes `report.json`, `report.csv`, `summary.csv`, `report.md` and `report.tex` into `dir`,
+    /// each atomically, and returns their paths. The page encodes the pictures of all runs; these
+    /// files are cheap.
     ///
     /// # Errors
     /// [`ReportError::Write`] naming the path; [`ReportError::Json`].

@@ -1,5 +1,5 @@
-//! A machined part: a turned disc with a bore, a raised hub and six bolt holes, in any rotation on a plain
-//! ground.
+//! A machined part: a turned disc with a bore, a raised hub and six bolt holes, in any rotation on
+//! a plain ground.
 
 mod defect;
 
@@ -37,8 +37,8 @@ const SHADOW: f32 = 0.07;
 const GROUND: [f32; 3] = [0.36, 0.39, 0.42];
 const METAL: [f32; 3] = [0.73, 0.735, 0.74];
 
-/// A disc in its own coordinates: the origin its centre, the unit its radius, but not turned with it, so that
-/// light comes from one side.
+/// A disc in its own coordinates: the origin its centre, the unit its radius, but not turned with
+/// it, so that light comes from one side.
 struct Flange {
     centre: [f32; 2],
     radius: f32,
@@ -155,7 +155,8 @@ impl Flange {
         // None finer than two pixels, which would only be noise.
         let fine = noise1(self.seed ^ 4, r * (0.5 / self.pixel).min(90.0) + 0.4 * uneven);
         let coarse = noise1(self.seed ^ 5, r * 17.0);
-        // They mirror the light where they run across it: two bright sectors, as on every turned part.
+        // They mirror the light where they run across it: two bright sectors, as on every turned
+        // part.
         let flat = 1.0 / (1.0 + 6.0 * dot(lean, lean));
         let (to_light, _) = direction([self.light[0], self.light[1]]);
         let facing = dot(outwards, to_light) + 0.05 * coarse;
@@ -168,7 +169,8 @@ impl Flange {
         defect.map_or(colour, |defect| defect.paint(p, colour))
     }
 
-    /// How the turned profile falls outwards: from the hub to the flange, and into a groove and out of it.
+    /// How the turned profile falls outwards: from the hub to the flange, and into a groove and out
+    /// of it.
     fn profile(&self, r: f32) -> f32 {
         let at = |radius: f32, half: f32| bump((r - radius) * (r - radius) / (half * half));
         0.9 * at(HUB, 0.03) + 0.6 * (at(GROOVE - 0.012, 0.014) - at(GROOVE + 0.012, 0.014))

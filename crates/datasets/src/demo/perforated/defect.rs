@@ -146,7 +146,8 @@ impl Defect {
         }
     }
 
-    /// What is seen at `p`, a point in an opening, where `behind` would be; `shadow` is the sheet's there.
+    /// What is seen at `p`, a point in an opening, where `behind` would be; `shadow` is the sheet's
+    /// there.
     pub(super) fn fill(&self, p: [f32; 2], shadow: f32, behind: [f32; 3]) -> [f32; 3] {
         let Shape::BlockedHole { at, side, from, fill, seed } = &self.shape else { return behind };
         let rough = noise2(*seed, 8.0 * p[0], 8.0 * p[1]);

@@ -23,7 +23,8 @@ pub(super) static ENTRY: CategoryEntry = CategoryEntry {
 const HOLES: f32 = 13.0;
 /// Pixels from hole to hole below which a hole would be a dark pixel and no more.
 const MIN_PITCH: f32 = 9.0;
-/// All else is in units of the pitch: a row is this far from the next, which makes all neighbours equally far.
+/// All else is in units of the pitch: a row is this far from the next, which makes all neighbours
+/// equally far.
 const ROW: f32 = 0.866_025_4;
 const RADIUS: f32 = 0.33;
 /// Breadth of the rounded edges.
@@ -38,7 +39,8 @@ const BEHIND: [f32; 3] = [0.30, 0.28, 0.27];
 /// A hole's place in the lattice: column and row. Odd rows are shifted by half the pitch.
 type Index = [i32; 2];
 
-/// A sheet in its own coordinates: holes from left to right along `u`, which is also how it is brushed.
+/// A sheet in its own coordinates: holes from left to right along `u`, which is also how it is
+/// brushed.
 struct Sheet {
     tint: [f32; 3],
     /// Breadth of a pixel.
@@ -141,8 +143,8 @@ impl Sheet {
 
     fn metal(&self, p: [f32; 2], edge: &Edge, defect: Option<&Defect>) -> [f32; 3] {
         let lean = edge.lean(BEVEL);
-        // Brush marks: long along `u`, of two breadths, none finer than two pixels, which would only be noise;
-        // and a sheen that changes slowly across them.
+        // Brush marks: long along `u`, of two breadths, none finer than two pixels, which would
+        // only be noise; and a sheen that changes slowly across them.
         let [u, v] = p;
         let fine = noise2(self.seed ^ 2, 0.35 * u, 0.5 / self.pixel * v);
         let coarse = noise2(self.seed ^ 3, 0.12 * u, 2.3 * v);

@@ -100,8 +100,8 @@ impl Threads {
     }
 }
 
-/// A cloth in its own coordinates: `u` counts warp threads from left to right, `v` weft threads from top to
-/// bottom.
+/// A cloth in its own coordinates: `u` counts warp threads from left to right, `v` weft threads
+/// from top to bottom.
 struct Cloth {
     weave: Weave,
     warp: Threads,
@@ -193,7 +193,8 @@ impl Cloth {
     }
 
     fn shade(&self, thread: &Thread, at: &Crossing, colour: [f32; 3], is_warp: bool) -> [f32; 3] {
-        // The normal of a round thread that rises and falls; `across` is x for the warp, y for the weft.
+        // The normal of a round thread that rises and falls; `across` is x for the warp, y for the
+        // weft.
         let (lateral, axial) = (0.8 * at.across, -0.45 * at.slope);
         let (x, y) = if is_warp { (lateral, axial) } else { (axial, lateral) };
         let z = (1.0 - lateral * lateral).max(0.05).sqrt();

@@ -14,8 +14,9 @@ pub(crate) struct MisplacedQuote {
     pub(crate) line: usize,
 }
 
-/// The records of a CSV text (RFC 4180). Lines end in LF or CRLF; a quoted field may hold commas, line ends and,
-/// doubled, quotes. A byte order mark at the beginning and blank lines are passed over. Spaces belong to the fields.
+/// The records of a CSV text (RFC 4180). Lines end in LF or CRLF; a quoted field may hold commas,
+/// line ends and, doubled, quotes. A byte order mark at the beginning and blank lines are passed
+/// over. Spaces belong to the fields.
 ///
 /// # Errors
 /// [`MisplacedQuote`].
@@ -45,8 +46,8 @@ pub(crate) fn records(text: &str) -> Result<Vec<Record>, MisplacedQuote> {
     Ok(records)
 }
 
-/// The field at the beginning of `text`, and what follows it: a comma, a line end or nothing. `None` for a
-/// misplaced quote.
+/// The field at the beginning of `text`, and what follows it: a comma, a line end or nothing.
+/// `None` for a misplaced quote.
 fn field(text: &str) -> Option<(String, &str)> {
     let Some(mut rest) = text.strip_prefix('"') else {
         let end = text.find([',', '\n']).unwrap_or(text.len());

@@ -1,5 +1,5 @@
-//! VisA (Zou, Jeong, Pemula, Zhang and Dabeer, ECCV 2022, arXiv:2207.14315) in its own layout; the one-class split,
-//! which trains on normal images only.
+//! VisA (Zou, Jeong, Pemula, Zhang and Dabeer, ECCV 2022, arXiv:2207.14315) in its own layout; the
+//! one-class split, which trains on normal images only.
 
 mod csv;
 
@@ -182,7 +182,8 @@ fn read_list(list: &Path) -> Result<Vec<Row>, DatasetError> {
     let mut lines = HashMap::new();
     for record in &records[1..] {
         let row = row(record).map_err(|problem| at(record.line, problem))?;
-        // An image of both splits would be tested on what was learnt, and a mask fits one image only.
+        // An image of both splits would be tested on what was learnt, and a mask fits one image
+        // only.
         for path in [Some(&row.image), row.mask.as_ref()].into_iter().flatten() {
             if let Some(first) = lines.insert(path.clone(), record.line) {
                 let path = path.clone();
@@ -227,7 +228,8 @@ fn row(record: &Record) -> Result<Row, RowProblem> {
     Ok(Row { line: record.line, object: object.clone(), split, image, mask })
 }
 
-/// A path that cannot lead out of the folder that it is relative to; `field` names it where it is empty.
+/// A path that cannot lead out of the folder that it is relative to; `field` names it where it is
+/// empty.
 fn within(path: &str, field: &'static str) -> Result<PathBuf, RowProblem> {
     if path.is_empty() {
         return Err(RowProblem::EmptyField { field });

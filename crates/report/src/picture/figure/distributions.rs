@@ -12,8 +12,9 @@ use crate::{Report, ReportError, Summary};
 /// Methods side by side, at most; further ones stand below.
 const COLUMNS: usize = 6;
 
-/// The distributions of one category: histograms and densities of the image scores above, histograms of the pixel scores
-/// below, of the run with the lowest seed of each of `rows`, the teacher alone first. `None` where no run lists its scores.
+/// The distributions of one category: histograms and densities of the image scores above,
+/// histograms of the pixel scores below, of the run with the lowest seed of each of `rows`, the
+/// teacher alone first. `None` where no run lists its scores.
 ///
 /// # Errors
 /// [`ReportError::Plot`].

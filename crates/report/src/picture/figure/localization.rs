@@ -74,8 +74,8 @@ pub struct Row {
     pub maps: Vec<Heatmap>,
 }
 
-/// The figure: a row for each image with the input, the ground truth and a map for each method, each with the outline of the
-/// ground truth, and colour bars with the scores at their ends.
+/// The figure: a row for each image with the input, the ground truth and a map for each method,
+/// each with the outline of the ground truth, and colour bars with the scores at their ends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Localization {
     /// What stands above.

@@ -39,8 +39,8 @@ impl Figure {
         Self { width, svg }
     }
 
-    /// The figure as an element of the page, in its colours, never narrower than legible; `label` tells those who cannot see it
-    /// what it is.
+    /// The figure as an element of the page, in its colours, never narrower than legible; `label`
+    /// tells those who cannot see it what it is.
     pub(crate) fn on_page(&self, label: &str) -> String {
         let attributes = format!(
             "<svg role=\"img\" aria-label=\"{}\" style=\"min-width:{:.0}px\" ",
@@ -58,7 +58,8 @@ impl Figure {
         ))
     }
 
-    /// Writes `STEM.svg` and, with the feature `png-figures`, `STEM.png`, each atomically, and returns their paths.
+    /// Writes `STEM.svg` and, with the feature `png-figures`, `STEM.png`, each atomically, and
+    /// returns their paths.
     ///
     /// # Errors
     /// [`ReportError::Plot`], [`ReportError::Write`].
@@ -98,8 +99,8 @@ fn files(stem: &Path) -> [PathBuf; 2] {
     })
 }
 
-/// What a figure calls a run that stands in it beside `first`: its method, and in what else it differs from that. `several` says
-/// that the runs of the figure have several backbones.
+/// What a figure calls a run that stands in it beside `first`: its method, and in what else it
+/// differs from that. `several` says that the runs of the figure have several backbones.
 pub fn run_title(run: &RunRecord, first: &RunRecord, several: bool) -> String {
     let mut title = method_title(run.method.as_str()).to_owned();
     if several {
@@ -111,7 +112,8 @@ pub fn run_title(run: &RunRecord, first: &RunRecord, several: bool) -> String {
     title
 }
 
-/// Where the figure of `kind` about `parts` (data set and category, say) lies in the folder of a report, without its ending.
+/// Where the figure of `kind` about `parts` (data set and category, say) lies in the folder of a
+/// report, without its ending.
 pub fn figure_stem(dir: &Path, kind: &str, parts: &[&str]) -> PathBuf {
     // Any other character by its bytes, so that two names stay two.
     let plain = |byte: u8| match byte {
@@ -124,8 +126,9 @@ pub fn figure_stem(dir: &Path, kind: &str, parts: &[&str]) -> PathBuf {
 }
 
 impl Report {
-    /// Writes the figures that the records alone give into `figures/` under `dir`: `statistics-DATASET-METHOD-BACKBONE` for
-    /// each method with feature mapping and `distributions-DATASET-CATEGORY`, as SVG and as PNG. Returns the paths.
+    /// Writes the figures that the records alone give into `figures/` under `dir`:
+    /// `statistics-DATASET-METHOD-BACKBONE` for each method with feature mapping and
+    /// `distributions-DATASET-CATEGORY`, as SVG and as PNG. Returns the paths.
     ///
     /// # Errors
     /// As [`Figure::write`].
@@ -246,7 +249,8 @@ fn text([x, y]: [f64; 2], size: f64, anchor: Anchor, text: &str) -> String {
     )
 }
 
-/// Text in which no character is taken for a part of the document. XML has no other control characters than white space.
+/// Text in which no character is taken for a part of the document. XML has no other control
+/// characters than white space.
 fn escape(text: &str) -> String {
     let text: String = text
         .chars()

@@ -6,8 +6,9 @@ use crate::model::paper::{dataset_title, method_title};
 use crate::picture::plots::{self, Bars, Tone};
 use crate::{Report, ReportError, Summary};
 
-/// The statistics of a method with feature mapping, beside those of the method without it: a row of plots for each kind of
-/// defects, a group of bars for each scale. `None` for a row whose runs have no mapped features, or no analysis.
+/// The statistics of a method with feature mapping, beside those of the method without it: a row of
+/// plots for each kind of defects, a group of bars for each scale. `None` for a row whose runs have
+/// no mapped features, or no analysis.
 ///
 /// # Errors
 /// [`ReportError::Plot`].

@@ -1,7 +1,7 @@
 //! `report.html`: one file with everything in it, for a browser without a network.
 //!
-//! Tables are written here and can be read without a script; `assets/report.js` sorts and filters them and shows a run, from
-//! the data that [`page_data`] puts into the page.
+//! Tables are written here and can be read without a script; `assets/report.js` sorts and filters
+//! them and shows a run, from the data that [`page_data`] puts into the page.
 
 mod evidence;
 mod pictures;
@@ -23,8 +23,9 @@ const STYLE: &str = include_str!("../../../assets/report.css");
 const SCRIPT: &str = include_str!("../../../assets/report.js");
 
 impl Report {
-    /// The text of `report.html`. Pictures are read from the runs' folders and `figures` under `dir`; of one that is missing the image's score
-    /// is shown alone. Beyond 24 MiB they are links to their files.
+    /// The text of `report.html`. Pictures are read from the runs' folders and `figures` under
+    /// `dir`; of one that is missing the image's score is shown alone. Beyond 24 MiB they are links
+    /// to their files.
     ///
     /// # Errors
     /// [`ReportError::Plot`], [`ReportError::Json`].
@@ -85,7 +86,8 @@ fn run_data(run: &RunRecord, dir: &Path, pictures: &mut Pictures) -> Result<Valu
                 "id": sample.sample,
                 "anomalous": sample.label == fmam_core::Label::Anomalous,
                 "defect": sample.defect_type,
-                // As the range is: the nearest number of half the precision would not be equal to it.
+                // As the range is: the nearest number of half the precision would not be equal to
+                // it.
                 "score": f64::from(sample.image_score),
                 "picture": path.and_then(|path| pictures.source(dir, &path)),
             })

@@ -27,8 +27,9 @@ impl Pictures {
         Self { left: BUDGET }
     }
 
-    /// The picture `path`, relative to the folder `dir` of the page, for the `src` of an image: the picture itself, or a link
-    /// where the page holds enough already. `None` where there is no such picture.
+    /// The picture `path`, relative to the folder `dir` of the page, for the `src` of an image: the
+    /// picture itself, or a link where the page holds enough already. `None` where there is no such
+    /// picture.
     pub(super) fn source(&mut self, dir: &Path, path: &str) -> Option<String> {
         self.at_most(u32::MAX, dir, path)
     }
