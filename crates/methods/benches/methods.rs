@@ -9,7 +9,7 @@ use candle_core::Device;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fmam_core::{ImageSize, RgbImage, SampleSource, Seed, Silent};
 use fmam_methods::{Detector, RunContext, method};
-use fmam_models::{Backbone, load_backbone, to_batch};
+use fmam_models::{load_backbone, to_batch};
 use fmam_synthesis::Textures;
 use fmam_testkit::{MemorySource, striped_train};
 use rayon::prelude::*;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use fmam_core::{ImageSize, MethodId, Seed};
 use fmam_files::NewDir;
-use fmam_models::{LoadedBackbone, Precision, backbone_from_tensors};
+use fmam_models::{Backbone, BackboneSpec, ModelError, Precision};
 use serde::{Deserialize, Serialize};
 
 use crate::MethodError;
@@ -86,7 +86,7 @@ impl ModelCard {
     pub(crate) fn write(
         &self,
         dir: &Path,
-        backbone: Option<&LoadedBackbone>,
+        backbone: Option<&dyn Backbone>,
         networks: &[(&'static str, Tensors)],
     ) -> Result<(), MethodError> {
         if dir.exists() {
@@ -94,9 +94,8 @@ impl ModelCard {
         }
         let new = NewDir::beside(dir).map_err(|e| write_error(dir, e))?;
         let networks = networks.iter().map(|(name, tensors)| (*name, tensors));
-        for (name, tensors) in
-            backbone.map(|backbone| (TEACHER, backbone.tensors())).into_iter().chain(networks)
-        {
+        let teacher = backbone.map(|backbone| Ok::<_, ModelError>((TEACHER, backbone.weights()?)));
+        for (name, tensors) in teacher.transpose()?.into_iter().chain(networks) {
             let path = network_path(new.path(), name);
             fmam_models::save_tensors(&path, tensors)
                 .map_err(|e| write_error(&network_path(dir, name), e))?;
@@ -113,34 +112,61 @@ pub struct SavedModel {
     pub(crate) card: ModelCard,
     dir: PathBuf,
     device: Device,
+    backbones: Vec<&'static BackboneSpec>,
 }
 
 impl SavedModel {
-    /// Reads the card in `dir`; the networks will go to `device`.
-    pub(crate) fn open(dir: &Path, device: &Device) -> Result<Self, MethodError> {
-        Ok(Self { card: ModelCard::read(dir)?, dir: dir.to_owned(), device: device.clone() })
+    /// Reads the card in `dir`. The networks will go to `device`, and the backbone will be one of
+    /// `backbones`.
+    pub(crate) fn open(
+        dir: &Path,
+        device: &Device,
+        backbones: &[&'static BackboneSpec],
+    ) -> Result<Self, MethodError> {
+        let (card, device) = (ModelCard::read(dir)?, device.clone());
+        Ok(Self { card, dir: dir.to_owned(), device, backbones: backbones.to_vec() })
+    }
+
+    /// The facts about the detector.
+    pub fn card(&self) -> &ModelCard {
+        &self.card
     }
 
     /// The device that the networks go to.
-    pub(crate) fn device(&self) -> &Device {
+    pub fn device(&self) -> &Device {
         &self.device
     }
 
     /// The checked settings of `method`, of which `defaults` are the defaults.
-    pub(crate) fn settings<S: Settings>(&self, method: &'static str, defaults: &S) -> Result<S, MethodError> {
+    ///
+    /// # Errors
+    /// As [`Settings::read`].
+    pub fn settings<S: Settings>(&self, method: &'static str, defaults: &S) -> Result<S, MethodError> {
         overlaid(method, defaults, self.card.settings.clone())
     }
 
     /// The saved backbone, in the precision of the fit.
-    pub(crate) fn backbone(&self) -> Result<Arc<LoadedBackbone>, MethodError> {
+    ///
+    /// # Errors
+    /// [`ModelError::UnknownBackbone`] for a backbone that this program does not have;
+    /// [`MethodError::Read`] for a file that is missing or damaged.
+    pub fn backbone(&self) -> Result<Arc<dyn Backbone>, MethodError> {
         let saved = self.network(TEACHER)?;
         let origin = saved.origin().to_owned();
-        let backbone = backbone_from_tensors(&self.card.backbone, saved.tensors, &origin, &self.device)?;
+        let name = &self.card.backbone;
+        let spec = self.backbones.iter().find(|spec| spec.name == name.as_str()).ok_or_else(|| {
+            let known = self.backbones.iter().map(|spec| spec.name).collect();
+            ModelError::UnknownBackbone { name: name.clone(), known }
+        })?;
+        let backbone = spec.with_tensors(saved.tensors, &origin, &self.device)?;
         Ok(Arc::new(backbone.with_precision(self.card.precision)))
     }
 
     /// The tensors of the network `name`.
-    pub(crate) fn network(&self, name: &str) -> Result<Checkpoint, MethodError> {
+    ///
+    /// # Errors
+    /// [`MethodError::Model`] for a file that is missing or damaged.
+    pub fn network(&self, name: &str) -> Result<Checkpoint, MethodError> {
         Checkpoint::read(&network_path(&self.dir, name))
     }
 }

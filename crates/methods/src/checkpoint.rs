@@ -13,8 +13,9 @@ pub type Tensors = BTreeMap<String, Tensor>;
 
 /// Tensors of one network with the place that they came from, which errors name.
 #[derive(Debug, Clone)]
-pub(crate) struct Checkpoint {
-    pub(crate) tensors: Tensors,
+pub struct Checkpoint {
+    /// The tensors by name.
+    pub tensors: Tensors,
     origin: String,
 }
 
@@ -30,12 +31,15 @@ impl Checkpoint {
     }
 
     /// The file or the network that errors name.
-    pub(crate) fn origin(&self) -> &str {
+    pub fn origin(&self) -> &str {
         &self.origin
     }
 
     /// The tensor `key`, of the sizes that `shape` names; `None` stands for any size.
-    pub(crate) fn tensor(&self, key: &str, shape: &[Option<usize>]) -> Result<&Tensor, MethodError> {
+    ///
+    /// # Errors
+    /// [`ModelError::MissingKey`], [`ModelError::MisshapenKey`].
+    pub fn tensor(&self, key: &str, shape: &[Option<usize>]) -> Result<&Tensor, MethodError> {
         let Some(tensor) = self.tensors.get(key) else {
             return Err(ModelError::MissingKey { origin: self.origin.clone(), key: key.to_owned() }.into());
         };
@@ -56,7 +60,10 @@ impl Checkpoint {
     }
 
     /// The frozen network that `network` makes of the tensors, all of which it must use.
-    pub(crate) fn build<N>(
+    ///
+    /// # Errors
+    /// Those of `network`, and [`ModelError::SurplusKeys`].
+    pub fn build<N>(
         &self,
         device: &Device,
         network: impl FnOnce(&Params) -> Result<N, MethodError>,

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use fmam_core::{ImageSize, Progress, Seed};
-use fmam_models::LoadedBackbone;
+use fmam_models::Backbone;
 use fmam_synthesis::Textures;
 
 /// The surroundings of a fit: everything that a method is given besides its own settings.
@@ -14,7 +14,7 @@ pub struct RunContext<'a> {
     /// Size of every image of the run.
     pub image_size: ImageSize,
     /// The frozen teacher.
-    pub backbone: Arc<LoadedBackbone>,
+    pub backbone: Arc<dyn Backbone>,
     /// Texture images for synthetic anomalies.
     pub textures: Textures,
     /// Threads that decode and synthesise beside the training thread.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use fmam_core::{AnomalyMap, ImageSize, RgbImage};
-use fmam_models::{FeaturePyramid, LoadedBackbone};
+use fmam_models::{Backbone, FeaturePyramid};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -61,7 +61,7 @@ pub trait Scorer: Send + Sync {
     }
 
     /// The backbone to save with the networks; `None` for a method that uses none.
-    fn backbone(&self) -> Option<&LoadedBackbone> {
+    fn backbone(&self) -> Option<&dyn Backbone> {
         None
     }
 
@@ -91,7 +91,10 @@ impl Detector {
     }
 
     /// The outcome of a fit of `method` in `run` with `settings`, as resolved by the fit.
-    pub(crate) fn fitted(
+    ///
+    /// # Errors
+    /// [`MethodError::Settings`] for settings that cannot be written as TOML.
+    pub fn fitted(
         method: &'static str,
         settings: &impl Serialize,
         run: &RunContext<'_>,
@@ -99,7 +102,7 @@ impl Detector {
     ) -> Result<Self, MethodError> {
         let settings = settings_table(method, settings)?;
         let mut card = ModelCard::new(method, run.backbone.name(), run.seed, run.image_size, settings);
-        card.precision = scorer.backbone().map(LoadedBackbone::precision).unwrap_or_default();
+        card.precision = scorer.backbone().map(Backbone::precision).unwrap_or_default();
         Ok(Self::new(card, Box::new(scorer)))
     }
 

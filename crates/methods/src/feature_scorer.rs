@@ -5,46 +5,60 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use fmam_core::{AnomalyMap, ImageSize, RgbImage};
-use fmam_models::{Backbone, FeaturePyramid, LoadedBackbone, to_batch};
+use fmam_models::{Backbone, FeaturePyramid, to_batch};
 
 use crate::checkpoint::Tensors;
 use crate::detector::{AdaptedFeatures, Prediction, Scorer};
 use crate::{MethodError, RunContext, SavedModel};
 
 /// The knowledge of such a method.
-pub(crate) trait NormalFeatures: Send + Sync {
+pub trait NormalFeatures: Send + Sync {
     /// The verdict on one image of `size` by its features. The same bits at every call.
+    ///
+    /// # Errors
+    /// The errors of the device.
     fn predict(&self, features: &FeaturePyramid, size: ImageSize) -> Result<Prediction, MethodError>;
 
     /// The tensors to save.
+    ///
+    /// # Errors
+    /// The errors of the device.
     fn tensors(&self) -> Result<Tensors, MethodError>;
 }
 
 /// The file of [`NormalFeatures::tensors`], without its ending.
-pub(crate) const NORMAL: &str = "normal";
+pub const NORMAL: &str = "normal";
 
 /// The features of one image, or of its centre, by a frozen backbone.
 #[derive(Clone)]
-pub(crate) struct FeatureExtractor {
-    pub(crate) backbone: Arc<LoadedBackbone>,
-    pub(crate) device: Device,
+pub struct FeatureExtractor {
+    /// The frozen network.
+    pub backbone: Arc<dyn Backbone>,
+    /// The device of its tensors.
+    pub device: Device,
     /// The size of the centre that is looked at; `None` for the whole image.
-    pub(crate) crop: Option<ImageSize>,
+    pub crop: Option<ImageSize>,
 }
 
 impl FeatureExtractor {
     /// The extractor of whole images in `run`.
-    pub(crate) fn of_run(run: &RunContext<'_>) -> Self {
+    pub fn of_run(run: &RunContext<'_>) -> Self {
         Self { backbone: run.backbone.clone(), device: run.device.clone(), crop: None }
     }
 
     /// The extractor of whole images by the backbone of a saved detector.
-    pub(crate) fn of_saved(saved: &SavedModel) -> Result<Self, MethodError> {
+    ///
+    /// # Errors
+    /// As [`SavedModel::backbone`].
+    pub fn of_saved(saved: &SavedModel) -> Result<Self, MethodError> {
         Ok(Self { backbone: saved.backbone()?, device: saved.device().clone(), crop: None })
     }
 
     /// The features of `image`.
-    pub(crate) fn features(&self, image: &RgbImage) -> Result<FeaturePyramid, MethodError> {
+    ///
+    /// # Errors
+    /// As [`Backbone::features`].
+    pub fn features(&self, image: &RgbImage) -> Result<FeaturePyramid, MethodError> {
         let centre;
         let image = match self.crop {
             None => image,
@@ -64,9 +78,11 @@ impl FeatureExtractor {
 }
 
 /// Verdicts by features of normal images.
-pub(crate) struct FeatureScorer<N> {
-    pub(crate) extractor: FeatureExtractor,
-    pub(crate) normal: N,
+pub struct FeatureScorer<N> {
+    /// The features of an image.
+    pub extractor: FeatureExtractor,
+    /// The knowledge that they are judged by.
+    pub normal: N,
 }
 
 impl<N: NormalFeatures> Scorer for FeatureScorer<N> {
@@ -88,8 +104,8 @@ impl<N: NormalFeatures> Scorer for FeatureScorer<N> {
         Ok(Some(AdaptedFeatures { teacher, adapted: None, expected: None }))
     }
 
-    fn backbone(&self) -> Option<&LoadedBackbone> {
-        Some(&self.extractor.backbone)
+    fn backbone(&self) -> Option<&dyn Backbone> {
+        Some(self.extractor.backbone.as_ref())
     }
 
     fn networks(&self) -> Result<Vec<(&'static str, Tensors)>, MethodError> {

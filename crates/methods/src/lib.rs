@@ -40,19 +40,24 @@ mod teacher_cache;
 mod training;
 
 pub use card::{ModelCard, SavedModel};
-pub use checkpoint::Tensors;
+pub use checkpoint::{Checkpoint, Tensors};
 pub use context::RunContext;
 pub use detector::{AdaptedFeatures, Detector, Prediction, Scorer};
 pub use distillation::{
-    Adaptation, DistanceReference, DistillationConfig, DistillationLoss, MappingConfig, ScoringConfig,
+    Adaptation, DistanceReference, DistillationConfig, DistillationLoss, MappingConfig, ScoringConfig, nkd,
+    rkd,
 };
 pub use error::MethodError;
-pub use fcdd::{Exposure, FcddConfig};
-pub use memory::{PadimConfig, PatchCoreConfig, SpadeConfig, TeacherConfig};
+pub use fcdd::{Exposure, FcddConfig, fcdd};
+pub use feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatures};
+pub use memory::{
+    Alignment, PadimConfig, PatchCoreConfig, PatchEmbedding, SpadeConfig, TeacherConfig, each_training_image,
+    neighbourhood_mean, padim, patchcore, spade, teacher,
+};
 pub use method::{Fitted, Method, MethodEntry};
-pub use mrkd::MrkdConfig;
-pub use puzzle_ae::PuzzleAeConfig;
-pub use registry::{METHODS, load_detector, method};
-pub use scoring::MapCombination;
-pub use settings::overlay_settings;
+pub use mrkd::{MrkdConfig, mrkd};
+pub use puzzle_ae::{PuzzleAeConfig, puzzle_ae};
+pub use registry::{METHODS, find_method, load_detector, load_detector_of, method};
+pub use scoring::{MapCombination, distances, grid_map, predictions};
+pub use settings::{Check, Settings, checked, overlay_settings, settings_value};
 pub use training::{OptimizerKind, Schedule, TrainingConfig};

@@ -1,8 +1,10 @@
 //! Some of the training images and their features, for statistics.
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 use fmam_core::{RgbImage, SampleSource};
-use fmam_models::{Backbone, FeaturePyramid, LoadedBackbone, to_batch};
+use fmam_models::{Backbone, FeaturePyramid, to_batch};
 
 use crate::training::load_sample;
 use crate::{MethodError, RunContext};
@@ -15,7 +17,7 @@ pub(crate) trait FeatureSource: Sync {
     fn pyramid(&self, images: &Tensor) -> Result<FeaturePyramid, MethodError>;
 }
 
-impl FeatureSource for LoadedBackbone {
+impl FeatureSource for Arc<dyn Backbone> {
     fn pyramid(&self, images: &Tensor) -> Result<FeaturePyramid, MethodError> {
         Ok(self.features(images)?)
     }

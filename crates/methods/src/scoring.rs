@@ -18,10 +18,10 @@ pub enum MapCombination {
 }
 
 /// The cosine distance of the two at each scale, (N, H, W), without gradient.
-pub(crate) fn distances(
-    teacher: &FeaturePyramid,
-    student: &FeaturePyramid,
-) -> Result<Vec<Tensor>, MethodError> {
+///
+/// # Errors
+/// The errors of the device.
+pub fn distances(teacher: &FeaturePyramid, student: &FeaturePyramid) -> Result<Vec<Tensor>, MethodError> {
     let scales = teacher.scales.iter().zip(&student.scales);
     scales.map(|(t, s)| Ok(fmam_ops::cosine_distance(t, s)?.detach())).collect()
 }
@@ -29,7 +29,10 @@ pub(crate) fn distances(
 /// Predictions for a batch of images of `size` from the distance maps of its scales, (N, H, W)
 /// each: upsampled with corners aligned, combined, and blurred by `sigma` pixels of a 256-pixel
 /// image. The image score is the largest value of the map.
-pub(crate) fn predictions(
+///
+/// # Errors
+/// The errors of the device.
+pub fn predictions(
     distances: Vec<Tensor>,
     combination: MapCombination,
     sigma: f64,
@@ -63,7 +66,10 @@ pub(crate) fn blurred(maps: &Tensor, sigma: f64, size: ImageSize) -> Result<Tens
 
 /// The map of an image of `size` from a score for each cell of a grid over it, row by row:
 /// interpolated between the cells' centres and blurred by `sigma` pixels of a 256-pixel image.
-pub(crate) fn grid_map(
+///
+/// # Errors
+/// The errors of the device.
+pub fn grid_map(
     scores: Vec<f32>,
     grid: ImageSize,
     size: ImageSize,

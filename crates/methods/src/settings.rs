@@ -8,7 +8,7 @@ use serde::de::{DeserializeOwned, Error};
 use crate::MethodError;
 
 /// The settings of a method, or a part of them.
-pub(crate) trait Settings: Serialize + DeserializeOwned {
+pub trait Settings: Serialize + DeserializeOwned {
     /// Keys that the settings may lack, so that the defaults do not show them.
     const OPTIONAL: &'static [&'static str] = &[];
 
@@ -16,6 +16,10 @@ pub(crate) trait Settings: Serialize + DeserializeOwned {
     fn check(&self, check: &mut Check);
 
     /// The checked settings of `method`: the defaults, overlaid with `table`.
+    ///
+    /// # Errors
+    /// [`MethodError::Config`] for an unknown key or a wrong type, [`MethodError::ConfigValue`] for a
+    /// value outside its range.
     fn read(method: &'static str, table: toml::Table) -> Result<Self, MethodError>
     where
         Self: Default,
@@ -36,54 +40,51 @@ pub(crate) fn overlaid<S: Settings>(
 }
 
 /// Checks the settings of `method`.
-pub(crate) fn checked(method: &'static str, settings: &impl Settings) -> Result<(), MethodError> {
+///
+/// # Errors
+/// [`MethodError::ConfigValue`] for the first value outside its range.
+pub fn checked(method: &'static str, settings: &impl Settings) -> Result<(), MethodError> {
     let mut check = Check { method, first: None };
     settings.check(&mut check);
     check.first.map_or(Ok(()), Err)
 }
 
 /// A check of settings under way. It keeps the first error.
-pub(crate) struct Check {
+pub struct Check {
     method: &'static str,
     first: Option<MethodError>,
 }
 
 impl Check {
     /// The value `actual` of `key` must satisfy `holds`; `expected` says that in words.
-    pub(crate) fn require(
-        &mut self,
-        key: &'static str,
-        holds: bool,
-        expected: &'static str,
-        actual: impl Display,
-    ) {
+    pub fn require(&mut self, key: &'static str, holds: bool, expected: &'static str, actual: impl Display) {
         if !holds && self.first.is_none() {
             self.first = Some(out_of_range(self.method, key, expected, actual));
         }
     }
 
     /// A number that is at least 1.
-    pub(crate) fn at_least_one(&mut self, key: &'static str, value: usize) {
+    pub fn at_least_one(&mut self, key: &'static str, value: usize) {
         self.require(key, value > 0, "at least 1", value);
     }
 
     /// A finite number above 0.
-    pub(crate) fn above_zero(&mut self, key: &'static str, value: f64) {
+    pub fn above_zero(&mut self, key: &'static str, value: f64) {
         self.require(key, value > 0.0 && value.is_finite(), "above 0", value);
     }
 
     /// A finite number that is not negative.
-    pub(crate) fn not_negative(&mut self, key: &'static str, value: f64) {
+    pub fn not_negative(&mut self, key: &'static str, value: f64) {
         self.require(key, value >= 0.0 && value.is_finite(), "0 or more", value);
     }
 
     /// The standard deviation of a blur in pixels of a 256-pixel image.
-    pub(crate) fn blur(&mut self, key: &'static str, sigma: f64) {
+    pub fn blur(&mut self, key: &'static str, sigma: f64) {
         self.require(key, (0.0..=256.0).contains(&sigma), "from 0 to 256", sigma);
     }
 
     /// The check of a part that another crate owns.
-    pub(crate) fn part(&mut self, checked: Result<(), impl Into<MethodError>>) {
+    pub fn part(&mut self, checked: Result<(), impl Into<MethodError>>) {
         if let (Err(error), None) = (checked, &self.first) {
             self.first = Some(error.into());
         }
@@ -145,7 +146,10 @@ fn parse<S: Settings>(method: &'static str, defaults: &S, table: toml::Table) ->
 }
 
 /// Settings of `method` as a record keeps them.
-pub(crate) fn settings_value(
+///
+/// # Errors
+/// [`MethodError::Settings`] for settings that cannot be written as JSON.
+pub fn settings_value(
     method: &'static str,
     settings: &impl Serialize,
 ) -> Result<serde_json::Value, MethodError> {

@@ -3,7 +3,7 @@
 
 use candle_core::{Tensor, Var};
 use fmam_core::{CurvePoint, RgbImage, SampleSource, Seed, StageId, StagePlan, ordered_map};
-use fmam_models::{Backbone, to_batch};
+use fmam_models::to_batch;
 use fmam_ops::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig, on_workers};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};

@@ -84,7 +84,13 @@ pub enum ModelError {
     #[error("backbone `{backbone}` has no student: it gives features and cannot be trained")]
     NoStudent {
         /// The backbone.
-        backbone: &'static str,
+        backbone: String,
+    },
+    /// The backbone has no tensors from which it could be built again.
+    #[error("backbone `{backbone}` gives no tensors to save: a detector on it cannot be saved")]
+    NotSaved {
+        /// The backbone.
+        backbone: String,
     },
     /// A feature pyramid does not fit the network.
     #[error("expected a feature pyramid of {expected}, got scales of shape {actual:?}")]

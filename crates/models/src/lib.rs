@@ -41,7 +41,7 @@ mod error;
 mod features;
 mod import_lite0;
 mod init;
-mod layers;
+pub mod layers;
 mod loaded;
 mod params;
 mod precision;
@@ -53,7 +53,7 @@ mod unet;
 
 pub use anomaly_head::AnomalyHead;
 pub use backbone::Backbone;
-pub use backbones::{BACKBONES, BackboneSpec, PublishedWeights, Weights};
+pub use backbones::{BACKBONES, BackboneSpec, PublishedWeights, Students, Weights, backbone};
 pub use checkpoint::{load_tensors, read_state_dict, save_tensors};
 pub use error::ModelError;
 pub use features::{

@@ -1,7 +1,7 @@
 //! Settings of a distillation method, and the [`Flavour`] that tells one method from another.
 
 use fmam_core::{Needs, StageId, StagePlan};
-use fmam_models::{AnyStudent, LoadedBackbone, Params};
+use fmam_models::{AnyStudent, Backbone, Params};
 use serde::{Deserialize, Serialize};
 
 use super::mapping_config::{Adaptation, MappingConfig};
@@ -140,7 +140,7 @@ impl DistillationConfig {
 }
 
 /// The network that imitates the teacher.
-type MakeStudent = fn(&LoadedBackbone, &Params) -> Result<AnyStudent, MethodError>;
+type MakeStudent = fn(&dyn Backbone, &Params) -> Result<AnyStudent, MethodError>;
 
 /// A distillation method: a student, its default settings, and the words of its table entry.
 pub(super) struct Flavour {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use fmam_core::{CurvePoint, Plan, SampleSource};
 use fmam_losses::{cosine_distillation, flattened_cosine_distillation};
-use fmam_models::{FeaturePyramid, Params, backbone_from_tensors};
+use fmam_models::{FeaturePyramid, Params};
 
 use super::config::{DistillationConfig, DistillationLoss, Flavour, STUDENT};
 use super::mapping_config::Adaptation;
@@ -25,8 +25,8 @@ const MEASURED_IMAGES: usize = 32;
 
 /// An unfitted distillation method.
 pub(super) struct Distillation {
-    flavour: &'static Flavour,
-    config: DistillationConfig,
+    pub(super) flavour: &'static Flavour,
+    pub(super) config: DistillationConfig,
 }
 
 impl Distillation {
@@ -58,7 +58,8 @@ impl Method for Distillation {
         let student = Checkpoint::new(student.tensors, "the fitted student");
         if let (Some(training), Some(whitening)) = (&training, teacher.shared_mapping()) {
             let backbone = Arc::clone(&teacher.backbone);
-            let frozen = ScaledStudent::frozen(self.flavour, &config, &backbone, &student, &run.device)?;
+            let frozen =
+                ScaledStudent::frozen(self.flavour, &config, backbone.as_ref(), &student, &run.device)?;
             let trained = training
                 .fit_behind_student(whitening, |images, features| frozen.forward(images, features))?;
             curve.extend(trained.curve);
@@ -90,8 +91,7 @@ fn adapted_teacher(
         Adaptation::LastBlock => {
             let trained = training.fit_last_block()?;
             let origin = "the adapted backbone";
-            let adapted = backbone_from_tensors(backbone.name(), trained.tensors, origin, &run.device)?;
-            (Arc::new(adapted.with_precision(backbone.precision())), None, trained.curve)
+            (backbone.with_weights(trained.tensors, origin, &run.device)?, None, trained.curve)
         }
     };
     Ok((MappedTeacher::new(backbone, config, mapping, &run.device)?, curve))
@@ -111,7 +111,7 @@ impl Distillation {
         run: &RunContext<'_>,
     ) -> Result<Trained, MethodError> {
         let params = Params::trainable(run.seed.derive("student"), &run.device);
-        let student = ScaledStudent::new(self.flavour, config, &run.backbone, &params)?;
+        let student = ScaledStudent::new(self.flavour, config, run.backbone.as_ref(), &params)?;
         if let Some(affine) = student.affine() {
             let mut sample = Vec::new();
             spread_features(teacher, train, MEASURED_IMAGES, run, |features| {

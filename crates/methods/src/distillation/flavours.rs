@@ -2,14 +2,15 @@
 //! and Li, CVPR 2022), whose student sees the teacher's features through a one-class bottleneck;
 //! each plain and with FMAM.
 
-use fmam_models::{AnyStudent, LoadedBackbone, Params};
+use fmam_models::{AnyStudent, Backbone, Params};
 
 use super::config::{DistillationConfig, DistillationLoss, Flavour, ScoringConfig};
 use super::fit::Distillation;
 use super::mapping_config::MappingConfig;
 use super::scorer::load;
+use crate::settings::checked;
 use crate::training::TrainingConfig;
-use crate::{MethodEntry, MethodError};
+use crate::{Method, MethodEntry, MethodError};
 
 /// The paper of FMAM.
 const POSTER: &str = "Zhang, Du and Wang, Adapting Generic Features to a Specific Task (poster)";
@@ -66,11 +67,48 @@ const fn entry<const K: usize>() -> MethodEntry {
     }
 }
 
-fn symmetric(backbone: &LoadedBackbone, params: &Params) -> Result<AnyStudent, MethodError> {
+/// NKD with the settings `config`: `nkd+fmam` where these have a mapping. The student sees the
+/// image.
+///
+/// # Errors
+/// [`MethodError::ConfigValue`] for a setting outside its range.
+pub fn nkd(config: DistillationConfig) -> Result<Box<dyn Method>, MethodError> {
+    typed(config, [0, 1])
+}
+
+/// RKD with the settings `config`: `rkd+fmam` where these have a mapping. The student sees the
+/// teacher's features.
+///
+/// # Errors
+/// [`MethodError::ConfigValue`] for a setting outside its range.
+pub fn rkd(config: DistillationConfig) -> Result<Box<dyn Method>, MethodError> {
+    typed(config, [2, 3])
+}
+
+/// The plain or the second flavour, by whether `config` has a mapping.
+fn typed(config: DistillationConfig, flavours: [usize; 2]) -> Result<Box<dyn Method>, MethodError> {
+    let flavour = &FLAVOURS[flavours[usize::from(config.mapping.is_some())]];
+    checked(flavour.name, &config)?;
+    Ok(Box::new(Distillation { flavour, config }))
+}
+
+impl DistillationConfig {
+    /// The defaults of `nkd` and `rkd`.
+    pub fn plain() -> Self {
+        plain()
+    }
+
+    /// The defaults of `nkd+fmam` and `rkd+fmam`.
+    pub fn with_fmam() -> Self {
+        with_fmam()
+    }
+}
+
+fn symmetric(backbone: &dyn Backbone, params: &Params) -> Result<AnyStudent, MethodError> {
     Ok(AnyStudent::Symmetric(backbone.symmetric_student(params)?))
 }
 
-fn reverse(backbone: &LoadedBackbone, params: &Params) -> Result<AnyStudent, MethodError> {
+fn reverse(backbone: &dyn Backbone, params: &Params) -> Result<AnyStudent, MethodError> {
     Ok(AnyStudent::Reverse(backbone.reverse_student(params)?))
 }
 

@@ -4,7 +4,7 @@
 use candle_core::{Device, Tensor};
 use fmam_core::{CurvePoint, Mask, RgbImage, SampleSource};
 use fmam_losses::{AngularMargin, PairMasks, keep};
-use fmam_models::{Backbone, FeatureMapping, FeatureMoments, FeaturePyramid, Params, to_batch};
+use fmam_models::{FeatureMapping, FeatureMoments, FeaturePyramid, Params, to_batch};
 use fmam_synthesis::Synthesizer;
 
 use super::config::FEATURE_MAPPING;
@@ -94,7 +94,7 @@ impl MappingTraining<'_> {
         let mut mapping = FeatureMapping::new(backbone.channels(), network, params)?;
         if network.whiten {
             let mut moments = FeatureMoments::default();
-            spread_features(backbone, self.train, MOMENT_IMAGES, self.run, |features| {
+            spread_features(&self.run.backbone, self.train, MOMENT_IMAGES, self.run, |features| {
                 Ok(moments.add(&features)?)
             })?;
             mapping.measure(&moments, network)?;

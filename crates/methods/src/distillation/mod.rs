@@ -13,4 +13,5 @@ mod scorer;
 
 pub use config::{DistanceReference, DistillationConfig, DistillationLoss, ScoringConfig};
 pub(crate) use flavours::{NKD, NKD_FMAM, RKD, RKD_FMAM};
+pub use flavours::{nkd, rkd};
 pub use mapping_config::{Adaptation, MappingConfig};

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use fmam_models::{
-    AnyStudent, Backbone, FeatureMapping, FeaturePyramid, LoadedBackbone, OutputAffine, Params,
-};
+use fmam_models::{AnyStudent, Backbone, FeatureMapping, FeaturePyramid, OutputAffine, Params};
 
 use super::config::{DistillationConfig, Flavour};
 use super::mapping_config::Adaptation;
@@ -25,7 +23,7 @@ impl ScaledStudent {
     pub(super) fn new(
         flavour: &Flavour,
         config: &DistillationConfig,
-        backbone: &LoadedBackbone,
+        backbone: &dyn Backbone,
         params: &Params,
     ) -> Result<Self, MethodError> {
         let student = (flavour.student)(backbone, params)?;
@@ -42,7 +40,7 @@ impl ScaledStudent {
     pub(super) fn frozen(
         flavour: &Flavour,
         config: &DistillationConfig,
-        backbone: &LoadedBackbone,
+        backbone: &dyn Backbone,
         saved: &Checkpoint,
         device: &Device,
     ) -> Result<Self, MethodError> {
@@ -69,7 +67,7 @@ impl ScaledStudent {
 
 /// The teacher as the student sees it: the frozen backbone, with the mapping of FMAM behind it.
 pub(super) struct MappedTeacher {
-    pub(super) backbone: Arc<LoadedBackbone>,
+    pub(super) backbone: Arc<dyn Backbone>,
     mapping: Option<(FeatureMapping, Tensors)>,
     /// True if the student learns whitened features, and the trained part of the mapping stands
     /// behind it too.
@@ -79,7 +77,7 @@ pub(super) struct MappedTeacher {
 impl MappedTeacher {
     /// The teacher with the saved `mapping` that `config` describes.
     pub(super) fn new(
-        backbone: Arc<LoadedBackbone>,
+        backbone: Arc<dyn Backbone>,
         config: &DistillationConfig,
         mapping: Option<Checkpoint>,
         device: &Device,

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use fmam_core::{RgbImage, SampleSource, StageId};
-use fmam_models::{Backbone, LoadedBackbone, to_batch};
+use fmam_models::{Backbone, to_batch};
 use rayon::prelude::*;
 
 use super::config::{DistanceReference, DistillationConfig, Flavour};
@@ -39,7 +39,7 @@ impl DistillationScorer {
         student: Checkpoint,
         device: &Device,
     ) -> Result<Self, MethodError> {
-        let frozen = ScaledStudent::frozen(flavour, &config, &teacher.backbone, &student, device)?;
+        let frozen = ScaledStudent::frozen(flavour, &config, teacher.backbone.as_ref(), &student, device)?;
         Ok(Self {
             config,
             teacher,
@@ -110,8 +110,8 @@ impl Scorer for DistillationScorer {
         Ok(Some(AdaptedFeatures { teacher, adapted, expected: Some(expected) }))
     }
 
-    fn backbone(&self) -> Option<&LoadedBackbone> {
-        Some(&self.teacher.backbone)
+    fn backbone(&self) -> Option<&dyn Backbone> {
+        Some(self.teacher.backbone.as_ref())
     }
 
     fn networks(&self) -> Result<Vec<(&'static str, Tensors)>, MethodError> {

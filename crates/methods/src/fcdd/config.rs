@@ -1,4 +1,4 @@
-use fmam_models::{AnomalyHead, Backbone, LoadedBackbone, Params};
+use fmam_models::{AnomalyHead, Backbone, Params};
 use fmam_synthesis::SynthesisConfig;
 use serde::{Deserialize, Serialize};
 
@@ -66,11 +66,7 @@ impl Settings for FcddConfig {
 
 impl FcddConfig {
     /// The network behind `backbone`.
-    pub(super) fn head(
-        &self,
-        backbone: &LoadedBackbone,
-        params: &Params,
-    ) -> Result<AnomalyHead, MethodError> {
+    pub(super) fn head(&self, backbone: &dyn Backbone, params: &Params) -> Result<AnomalyHead, MethodError> {
         let Some(&channels) = backbone.channels().get(self.scale) else {
             let expected = "one of the backbone's scales, counted from 0";
             return Err(out_of_range(NAME, "scale", expected, self.scale));

@@ -1,13 +1,13 @@
 use fmam_core::{Needs, Plan, SampleSource, StageId};
 use fmam_losses::hypersphere_classifier;
-use fmam_models::{Backbone, Params, to_batch};
+use fmam_models::{Params, to_batch};
 use fmam_synthesis::{Synthesizer, confetti};
 
 use super::config::{Exposure, FcddConfig, NAME};
 use super::scorer::{Outputs, load};
 use crate::checkpoint::Checkpoint;
 use crate::feature_scorer::{FeatureExtractor, FeatureScorer};
-use crate::settings::{Settings, settings_value};
+use crate::settings::{Settings, checked, settings_value};
 use crate::training::Loaded;
 use crate::{Detector, Fitted, Method, MethodEntry, MethodError, RunContext};
 
@@ -22,9 +22,17 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     is_yardstick: false,
     is_seeded: true,
     trial: "width = 16",
-    build: |table| Ok(Box::new(Fcdd { config: FcddConfig::read(NAME, table)? })),
+    build: |table| fcdd(FcddConfig::read(NAME, table)?),
     load,
 };
+/// FCDD with the settings `config`.
+///
+/// # Errors
+/// [`MethodError::ConfigValue`] for a setting outside its range.
+pub fn fcdd(config: FcddConfig) -> Result<Box<dyn Method>, MethodError> {
+    checked(NAME, &config)?;
+    Ok(Box::new(Fcdd { config }))
+}
 
 struct Fcdd {
     config: FcddConfig,
@@ -41,7 +49,7 @@ impl Method for Fcdd {
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
         let config = self.config;
         let params = Params::trainable(run.seed.derive(NAME), &run.device);
-        let head = config.head(&run.backbone, &params)?;
+        let head = config.head(run.backbone.as_ref(), &params)?;
         let synthesizer = Synthesizer::new(config.synthesis.clone(), run.textures.clone())?;
         let prepare = |samples: Vec<Loaded>| {
             let (mut images, mut anomalies) = (Vec::with_capacity(2 * samples.len()), Vec::new());
@@ -63,7 +71,7 @@ impl Method for Fcdd {
                 Ok(hypersphere_classifier(&head.forward(&features.scales[config.scale])?, &labels)?)
             })?;
         let network = Checkpoint::new(params.tensors()?, "the fitted network");
-        let normal = Outputs::new(config.clone(), &run.backbone, network, &run.device)?;
+        let normal = Outputs::new(config.clone(), run.backbone.as_ref(), network, &run.device)?;
         let scorer = FeatureScorer { extractor: FeatureExtractor::of_run(run), normal };
         Ok(Fitted { detector: Detector::fitted(NAME, &config, run, scorer)?, curve })
     }

@@ -8,3 +8,4 @@ mod scorer;
 
 pub use config::{Exposure, FcddConfig};
 pub(crate) use fit::ENTRY;
+pub use fit::fcdd;

@@ -1,7 +1,7 @@
 use candle_core::Device;
 use fmam_core::ImageSize;
 use fmam_losses::pseudo_huber;
-use fmam_models::{AnomalyHead, FeaturePyramid, LoadedBackbone};
+use fmam_models::{AnomalyHead, Backbone, FeaturePyramid};
 
 use super::config::{FcddConfig, NAME};
 use crate::checkpoint::{Checkpoint, Tensors};
@@ -19,7 +19,7 @@ pub(super) struct Outputs {
 impl Outputs {
     pub(super) fn new(
         config: FcddConfig,
-        backbone: &LoadedBackbone,
+        backbone: &dyn Backbone,
         network: Checkpoint,
         device: &Device,
     ) -> Result<Self, MethodError> {
@@ -49,6 +49,6 @@ impl NormalFeatures for Outputs {
 pub(super) fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
     let config = saved.settings(NAME, &FcddConfig::default())?;
     let extractor = FeatureExtractor::of_saved(saved)?;
-    let normal = Outputs::new(config, &extractor.backbone, saved.network(NORMAL)?, saved.device())?;
+    let normal = Outputs::new(config, extractor.backbone.as_ref(), saved.network(NORMAL)?, saved.device())?;
     Ok(Box::new(FeatureScorer { extractor, normal }))
 }

@@ -9,7 +9,7 @@ use crate::MethodError;
 
 /// The way of the coarser scales to the grid of the finest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Alignment {
+pub enum Alignment {
     /// Each value repeated.
     Nearest,
     /// Interpolated between the centres of their cells.
@@ -18,17 +18,22 @@ pub(crate) enum Alignment {
 
 /// Feature vectors of one image, position by position in rows of the grid.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct PatchEmbedding {
-    pub(crate) grid: ImageSize,
-    pub(crate) n_channels: usize,
+pub struct PatchEmbedding {
+    /// The grid of the finest scale.
+    pub grid: ImageSize,
+    /// The length of a vector.
+    pub n_channels: usize,
     /// `grid.pixels() * n_channels` values.
-    pub(crate) values: Vec<f32>,
+    pub values: Vec<f32>,
 }
 
 impl PatchEmbedding {
     /// The channels of all scales of a pyramid of one image, finest scale first, on the finest
     /// scale's grid; only those in `selection`, in its order, where there is one.
-    pub(crate) fn new(
+    ///
+    /// # Errors
+    /// [`MethodError::UndefinedFeatures`] for a feature that is not finite.
+    pub fn new(
         features: &FeaturePyramid,
         alignment: Alignment,
         selection: Option<&[usize]>,
@@ -67,14 +72,17 @@ impl PatchEmbedding {
     }
 
     /// The vectors, one a position.
-    pub(crate) fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
+    pub fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
         self.values.chunks_exact(self.n_channels)
     }
 }
 
 /// Each value of a scale `[1, C, H, W]` replaced by the mean over the 3 by 3 positions around it,
 /// as far as there are any.
-pub(crate) fn neighbourhood_mean(scale: &Tensor) -> Result<Tensor, MethodError> {
+///
+/// # Errors
+/// The errors of the device.
+pub fn neighbourhood_mean(scale: &Tensor) -> Result<Tensor, MethodError> {
     let Rows { height, width, n_channels, values } = Rows::new(scale)?;
     let mut means = vec![0.0_f32; values.len()];
     for (cell, mean) in means.chunks_exact_mut(n_channels).enumerate() {

@@ -18,7 +18,9 @@ pub(crate) mod spade;
 pub(crate) mod teacher;
 mod training_images;
 
-pub use padim::PadimConfig;
-pub use patchcore::PatchCoreConfig;
-pub use spade::SpadeConfig;
-pub use teacher::TeacherConfig;
+pub use embedding::{Alignment, PatchEmbedding, neighbourhood_mean};
+pub use padim::{PadimConfig, padim};
+pub use patchcore::{PatchCoreConfig, patchcore};
+pub use spade::{SpadeConfig, spade};
+pub use teacher::{TeacherConfig, teacher};
+pub use training_images::each_training_image;

@@ -3,7 +3,7 @@
 
 use candle_core::{Device, Tensor};
 use fmam_core::{ImageSize, Needs, Plan, SampleSource, Seed};
-use fmam_models::{Backbone, FeaturePyramid, LoadedBackbone};
+use fmam_models::{Backbone, FeaturePyramid};
 use rand::seq::index;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ use crate::memory::embedding::{Alignment, PatchEmbedding};
 use crate::memory::gaussians::{PositionGaussians, PositionMoments};
 use crate::memory::training_images::each_training_image;
 use crate::scoring::grid_map;
-use crate::settings::{Check, Settings, out_of_range, settings_value};
+use crate::settings::{Check, Settings, checked, out_of_range, settings_value};
 use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext, SavedModel, Scorer};
 
 const NAME: &str = "padim";
@@ -27,7 +27,7 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     is_yardstick: false,
     is_seeded: true,
     trial: "channels = 20",
-    build: |table| Ok(Box::new(Padim { config: PadimConfig::read(NAME, table)? })),
+    build: |table| padim(PadimConfig::read(NAME, table)?),
     load,
 };
 
@@ -66,7 +66,7 @@ impl Settings for PadimConfig {
 
 impl PadimConfig {
     /// The centre to look at in images of `size`.
-    fn crop(&self, size: ImageSize, backbone: &LoadedBackbone) -> Result<Option<ImageSize>, MethodError> {
+    fn crop(&self, size: ImageSize, backbone: &dyn Backbone) -> Result<Option<ImageSize>, MethodError> {
         let side = self.centre_crop;
         let stride = backbone.strides().iter().copied().max().unwrap_or(1);
         if side == 0 {
@@ -81,11 +81,19 @@ impl PadimConfig {
 }
 
 /// The channels of the backbone that are looked at, in rising order.
-fn draw_channels(backbone: &LoadedBackbone, count: usize, seed: Seed) -> Vec<usize> {
+fn draw_channels(backbone: &dyn Backbone, count: usize, seed: Seed) -> Vec<usize> {
     let total = backbone.channels().iter().sum();
     let mut channels = index::sample(&mut seed.derive("channels").rng(), total, count.min(total)).into_vec();
     channels.sort_unstable();
     channels
+}
+/// PaDiM with the settings `config`.
+///
+/// # Errors
+/// [`MethodError::ConfigValue`] for a setting outside its range.
+pub fn padim(config: PadimConfig) -> Result<Box<dyn Method>, MethodError> {
+    checked(NAME, &config)?;
+    Ok(Box::new(Padim { config }))
 }
 
 struct Padim {
@@ -98,9 +106,9 @@ impl Method for Padim {
     }
 
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
-        let crop = self.config.crop(run.image_size, &run.backbone)?;
+        let crop = self.config.crop(run.image_size, run.backbone.as_ref())?;
         let extractor = FeatureExtractor { crop, ..FeatureExtractor::of_run(run) };
-        let channels = draw_channels(&run.backbone, self.config.channels, run.seed);
+        let channels = draw_channels(run.backbone.as_ref(), self.config.channels, run.seed);
         let mut moments = PositionMoments::default();
         let all: Vec<usize> = (0..train.len()).collect();
         let embed =
@@ -142,7 +150,7 @@ impl NormalFeatures for Gaussians {
 fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
     let config = saved.settings(NAME, &PadimConfig::default())?;
     let mut extractor = FeatureExtractor::of_saved(saved)?;
-    extractor.crop = config.crop(saved.card.image_size, &extractor.backbone)?;
+    extractor.crop = config.crop(saved.card.image_size, extractor.backbone.as_ref())?;
     let normal = saved.network(NORMAL)?;
     let drawn = normal.tensor("channels", &[None])?.to_vec1::<u32>()?;
     let channels: Vec<usize> = drawn.into_iter().map(|channel| channel as usize).collect();

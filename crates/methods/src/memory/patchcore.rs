@@ -5,7 +5,7 @@
 use candle_core::{Device, Tensor};
 use faer::MatRef;
 use fmam_core::{ImageSize, Needs, Plan, SampleSource, Seed, StageId};
-use fmam_models::{Backbone, FeaturePyramid, Init, LoadedBackbone};
+use fmam_models::{Backbone, FeaturePyramid, Init};
 use rand::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use crate::memory::nearest::{Basis, Rotated, mapped};
 use crate::memory::training_images::{MemoryLimit, each_training_image};
 use crate::sample_features::spread;
 use crate::scoring::grid_map;
-use crate::settings::{Check, Settings, out_of_range, settings_value};
+use crate::settings::{Check, Settings, checked, out_of_range, settings_value};
 use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext, SavedModel, Scorer};
 
 const NAME: &str = "patchcore";
@@ -39,7 +39,7 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     is_yardstick: false,
     is_seeded: true,
     trial: "",
-    build: |table| Ok(Box::new(PatchCore { config: PatchCoreConfig::read(NAME, table)? })),
+    build: |table| patchcore(PatchCoreConfig::read(NAME, table)?),
     load,
 };
 
@@ -96,7 +96,7 @@ impl PatchCoreConfig {
     }
 
     /// Values of a patch of `backbone`.
-    fn width(&self, backbone: &LoadedBackbone) -> Result<usize, MethodError> {
+    fn width(&self, backbone: &dyn Backbone) -> Result<usize, MethodError> {
         match backbone.channels().get(self.first_scale..) {
             Some(channels @ [_, ..]) => Ok(channels.iter().sum()),
             _ => {
@@ -105,6 +105,14 @@ impl PatchCoreConfig {
             }
         }
     }
+}
+/// PatchCore with the settings `config`.
+///
+/// # Errors
+/// [`MethodError::ConfigValue`] for a setting outside its range.
+pub fn patchcore(config: PatchCoreConfig) -> Result<Box<dyn Method>, MethodError> {
+    checked(NAME, &config)?;
+    Ok(Box::new(PatchCore { config }))
 }
 
 struct PatchCore {
@@ -118,7 +126,7 @@ impl Method for PatchCore {
 
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
         let config = self.config;
-        let width = config.width(&run.backbone)?;
+        let width = config.width(run.backbone.as_ref())?;
         let projection = Projection::new(width, config.projection, run.seed);
         let space_width = projection.as_ref().map_or(width, |projection| projection.width);
         let embed = |features: &FeaturePyramid| {
@@ -271,7 +279,7 @@ impl NormalFeatures for MemoryBank {
 fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
     let config = saved.settings(NAME, &PatchCoreConfig::default())?;
     let extractor = FeatureExtractor::of_saved(saved)?;
-    let width = config.width(&extractor.backbone)?;
+    let width = config.width(extractor.backbone.as_ref())?;
     let normal = saved.network(NORMAL)?;
     let patches = normal.tensor("patches", &[None, Some(width)])?.flatten_all()?.to_vec1()?;
     let normal = MemoryBank::new(config, patches, width)?;

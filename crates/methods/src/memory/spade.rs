@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use fmam_core::{ImageSize, Needs, Plan, SampleSource};
-use fmam_models::{Backbone, FeatureMoments, FeaturePyramid, ModelError};
+use fmam_models::{FeatureMoments, FeaturePyramid, ModelError};
 use serde::{Deserialize, Serialize};
 
 use crate::MethodEntry;
@@ -15,7 +15,7 @@ use crate::memory::nearest::{Basis, add_rows};
 use crate::memory::training_images::{MemoryLimit, each_training_image};
 use crate::sample_features::spread;
 use crate::scoring::grid_map;
-use crate::settings::{Check, Settings, settings_value};
+use crate::settings::{Check, Settings, checked, settings_value};
 use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext, SavedModel, Scorer};
 
 const NAME: &str = "spade";
@@ -31,7 +31,7 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     is_yardstick: false,
     is_seeded: false,
     trial: "",
-    build: |table| Ok(Box::new(Spade { config: SpadeConfig::read(NAME, table)? })),
+    build: |table| spade(SpadeConfig::read(NAME, table)?),
     load,
 };
 
@@ -64,6 +64,14 @@ impl Settings for SpadeConfig {
         check.at_least_one("neighbours", self.neighbours);
         check.blur("blur_sigma", self.blur_sigma);
     }
+}
+/// SPADE with the settings `config`.
+///
+/// # Errors
+/// [`MethodError::ConfigValue`] for a setting outside its range.
+pub fn spade(config: SpadeConfig) -> Result<Box<dyn Method>, MethodError> {
+    checked(NAME, &config)?;
+    Ok(Box::new(Spade { config }))
 }
 
 struct Spade {

@@ -3,7 +3,7 @@
 
 use candle_core::{Device, Tensor};
 use fmam_core::{ImageSize, Needs, Plan, SampleSource};
-use fmam_models::{Backbone, FeaturePyramid};
+use fmam_models::FeaturePyramid;
 use serde::{Deserialize, Serialize};
 
 use crate::MethodEntry;
@@ -11,7 +11,7 @@ use crate::checkpoint::Tensors;
 use crate::feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatures};
 use crate::memory::training_images::each_training_image;
 use crate::scoring::{MapCombination, distances, predictions};
-use crate::settings::{Check, Settings, settings_value};
+use crate::settings::{Check, Settings, checked, settings_value};
 use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext, SavedModel, Scorer};
 
 const NAME: &str = "teacher";
@@ -24,7 +24,7 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     is_yardstick: true,
     is_seeded: false,
     trial: "",
-    build: |table| Ok(Box::new(Teacher { config: TeacherConfig::read(NAME, table)? })),
+    build: |table| teacher(TeacherConfig::read(NAME, table)?),
     load,
 };
 
@@ -46,6 +46,14 @@ impl Settings for TeacherConfig {
     fn check(&self, check: &mut Check) {
         check.blur("blur_sigma", self.blur_sigma);
     }
+}
+/// The teacher alone with the settings `config`.
+///
+/// # Errors
+/// [`MethodError::ConfigValue`] for a setting outside its range.
+pub fn teacher(config: TeacherConfig) -> Result<Box<dyn Method>, MethodError> {
+    checked(NAME, &config)?;
+    Ok(Box::new(Teacher { config }))
 }
 
 struct Teacher {

@@ -19,7 +19,11 @@ const MAX_CHUNK: usize = 32;
 
 /// Hands the results of `embed` on the features of the training images `indices` to `take`, in
 /// order and some at a time.
-pub(crate) fn each_training_image<T: Send>(
+///
+/// # Errors
+/// [`MethodError::NoTrainingImages`] without indices, [`MethodError::Cancelled`], and those of the
+/// source and of `embed` and `take`.
+pub fn each_training_image<T: Send>(
     train: &dyn SampleSource,
     run: &RunContext<'_>,
     indices: &[usize],

@@ -1,5 +1,5 @@
 use fmam_core::{Needs, Plan, SampleSource, StageId};
-use fmam_models::{Backbone, FeatureMoments, Params};
+use fmam_models::{FeatureMoments, Params};
 
 use super::config::{MrkdConfig, NAME};
 use super::loss::{balancing_weight, loss};
@@ -7,7 +7,7 @@ use super::scorer::{ClonerScorer, load};
 use super::standardizer::Standardizer;
 use crate::checkpoint::Checkpoint;
 use crate::sample_features::spread_features;
-use crate::settings::{Settings, settings_value};
+use crate::settings::{Settings, checked, settings_value};
 use crate::teacher_cache::TeacherCache;
 use crate::training::indexed_batch;
 use crate::{Detector, Fitted, Method, MethodEntry, MethodError, RunContext};
@@ -26,9 +26,17 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     is_yardstick: false,
     is_seeded: true,
     trial: "",
-    build: |table| Ok(Box::new(Mrkd { config: MrkdConfig::read(NAME, table)? })),
+    build: |table| mrkd(MrkdConfig::read(NAME, table)?),
     load,
 };
+/// MRKD with the settings `config`.
+///
+/// # Errors
+/// [`MethodError::ConfigValue`] for a setting outside its range.
+pub fn mrkd(config: MrkdConfig) -> Result<Box<dyn Method>, MethodError> {
+    checked(NAME, &config)?;
+    Ok(Box::new(Mrkd { config }))
+}
 
 struct Mrkd {
     config: MrkdConfig,
@@ -50,7 +58,9 @@ impl Method for Mrkd {
         let teacher = run.backbone.as_ref();
         let standardizer = if config.standardize {
             let mut moments = FeatureMoments::default();
-            spread_features(teacher, train, MEASURED_IMAGES, run, |features| Ok(moments.add(&features)?))?;
+            spread_features(&run.backbone, train, MEASURED_IMAGES, run, |features| {
+                Ok(moments.add(&features)?)
+            })?;
             Standardizer::new(&moments, teacher.channels(), &run.device)?
         } else {
             Standardizer::identity(teacher.channels(), &run.device)?
@@ -58,7 +68,7 @@ impl Method for Mrkd {
         let params = Params::trainable(run.seed.derive(NAME), &run.device);
         let cloner = teacher.cloner(&params)?;
         let prepare = |samples| indexed_batch(samples, run);
-        let mut targets = TeacherCache::for_run(teacher, train.len(), run);
+        let mut targets = TeacherCache::for_run(&run.backbone, train.len(), run);
         let mut weight = config.direction_weight;
         let curve =
             config.training.stage(CLONER).run(params.vars(), train, run, prepare, |(indices, images)| {

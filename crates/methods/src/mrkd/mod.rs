@@ -10,3 +10,4 @@ mod standardizer;
 
 pub use config::MrkdConfig;
 pub(crate) use fit::ENTRY;
+pub use fit::mrkd;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Var};
 use fmam_core::{AnomalyMap, RgbImage};
-use fmam_models::{Backbone, LoadedBackbone, Student, to_batch};
+use fmam_models::{Backbone, Student, to_batch};
 
 use super::config::{MrkdConfig, NAME};
 use super::loss::loss;
@@ -17,7 +17,7 @@ const CLONER: &str = "cloner";
 /// Teacher and cloner, both open to gradients.
 pub(super) struct ClonerScorer {
     config: MrkdConfig,
-    backbone: Arc<LoadedBackbone>,
+    backbone: Arc<dyn Backbone>,
     teacher: Box<dyn Student>,
     cloner: Box<dyn Student>,
     standardizer: Standardizer,
@@ -28,7 +28,7 @@ pub(super) struct ClonerScorer {
 impl ClonerScorer {
     pub(super) fn new(
         config: MrkdConfig,
-        backbone: Arc<LoadedBackbone>,
+        backbone: Arc<dyn Backbone>,
         mut saved: Checkpoint,
         device: &Device,
     ) -> Result<Self, MethodError> {
@@ -70,8 +70,8 @@ impl Scorer for ClonerScorer {
         Ok(Some(AdaptedFeatures { teacher, adapted: None, expected: Some(expected) }))
     }
 
-    fn backbone(&self) -> Option<&LoadedBackbone> {
-        Some(&self.backbone)
+    fn backbone(&self) -> Option<&dyn Backbone> {
+        Some(self.backbone.as_ref())
     }
 
     fn networks(&self) -> Result<Vec<(&'static str, Tensors)>, MethodError> {

@@ -7,7 +7,7 @@ use super::config::{NAME, PuzzleAeConfig};
 use super::puzzle::{UNIT, check_sides, exchanged, restoration_error};
 use super::scorer::{RestorationScorer, load};
 use crate::checkpoint::Checkpoint;
-use crate::settings::{Settings, settings_value};
+use crate::settings::{Settings, checked, settings_value};
 use crate::training::Loaded;
 use crate::{Detector, Fitted, Method, MethodEntry, MethodError, RunContext};
 
@@ -22,9 +22,17 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     is_yardstick: false,
     is_seeded: true,
     trial: "width = 4",
-    build: |table| Ok(Box::new(PuzzleAe { config: PuzzleAeConfig::read(NAME, table)? })),
+    build: |table| puzzle_ae(PuzzleAeConfig::read(NAME, table)?),
     load,
 };
+/// PuzzleAE with the settings `config`.
+///
+/// # Errors
+/// [`MethodError::ConfigValue`] for a setting outside its range.
+pub fn puzzle_ae(config: PuzzleAeConfig) -> Result<Box<dyn Method>, MethodError> {
+    checked(NAME, &config)?;
+    Ok(Box::new(PuzzleAe { config }))
+}
 
 struct PuzzleAe {
     config: PuzzleAeConfig,

@@ -9,3 +9,4 @@ mod scorer;
 
 pub use config::PuzzleAeConfig;
 pub(crate) use fit::ENTRY;
+pub use fit::puzzle_ae;

@@ -10,7 +10,7 @@ mod spec;
 mod tiny;
 mod vgg;
 
-pub use spec::{BackboneSpec, PublishedWeights, Weights};
+pub use spec::{BackboneSpec, PublishedWeights, Students, Weights};
 
 use crate::ModelError;
 
@@ -27,11 +27,11 @@ pub static BACKBONES: &[&BackboneSpec] = &[
     &tiny::TINY,
 ];
 
-/// The backbone called `name`.
+/// The specification of the built-in backbone called `name`.
 ///
 /// # Errors
 /// [`ModelError::UnknownBackbone`].
-pub(crate) fn named(name: &str) -> Result<&'static BackboneSpec, ModelError> {
+pub fn backbone(name: &str) -> Result<&'static BackboneSpec, ModelError> {
     BACKBONES.iter().copied().find(|spec| spec.name == name).ok_or_else(|| ModelError::UnknownBackbone {
         name: name.to_owned(),
         known: BACKBONES.iter().map(|spec| spec.name).collect(),

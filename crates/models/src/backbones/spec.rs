@@ -4,10 +4,11 @@ use super::key_pattern::matches_any;
 use crate::layers::{Encoder, ReversePath};
 use crate::{ModelError, Params, Preprocess};
 
-/// A registered backbone: its facts as data, and the functions that build its networks.
+/// A backbone: its facts as data, and the functions that build its networks.
 ///
 /// Tests walk [`crate::BACKBONES`] and hold each specification against the networks that it
-/// describes.
+/// describes. A program outside of this workspace writes its own one in the same way, from the
+/// blocks in [`crate::layers`], and passes it on as `&'static`.
 pub struct BackboneSpec {
     /// The name that a user gives.
     pub name: &'static str,
@@ -39,9 +40,9 @@ pub struct BackboneSpec {
     /// normalisation takes them out again.
     pub idle_parameters: &'static [&'static str],
     /// The network from image to features: frozen the teacher, trainable the symmetric student.
-    pub(crate) encoder: fn(&Params) -> Result<Box<dyn Encoder>, ModelError>,
+    pub encoder: fn(&Params) -> Result<Box<dyn Encoder>, ModelError>,
     /// The students that the backbone has.
-    pub(crate) students: Students,
+    pub students: Students,
 }
 
 /// The source of a backbone's weights when no file is given.
@@ -71,7 +72,7 @@ pub struct PublishedWeights {
 
 /// The students of a backbone.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Students {
+pub enum Students {
     /// None: the network cannot be trained and passes no gradients.
     None,
     /// The symmetric student and the reverse path that follows from channels and strides.
@@ -99,7 +100,7 @@ impl BackboneSpec {
     /// [`ModelError::NoStudent`], and as [`Params::get`].
     pub(crate) fn reverse_path(&self, params: &Params) -> Result<ReversePath, ModelError> {
         match self.students {
-            Students::None => Err(ModelError::NoStudent { backbone: self.name }),
+            Students::None => Err(ModelError::NoStudent { backbone: self.name.to_owned() }),
             Students::Mirrored => ReversePath::mirroring(self.channels, self.has_signed_features, params),
             Students::Own(reverse_path) => reverse_path(params),
         }

@@ -4,20 +4,27 @@ use super::ConvBn;
 use crate::ModelError;
 
 /// A part of a network, from one activation to the next.
-pub(crate) trait Block: Send + Sync {
+pub trait Block: Send + Sync {
+    /// The activation behind the block.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] for another shape.
     fn forward(&self, x: &Activation) -> Result<Activation, ModelError>;
 }
 
 /// Blocks of which each takes the result of the one before.
-pub(crate) type Chain = Vec<Box<dyn Block>>;
+pub type Chain = Vec<Box<dyn Block>>;
 
 /// A chain of `blocks` of one kind.
-pub(crate) fn chain<B: Block + 'static>(blocks: impl IntoIterator<Item = B>) -> Chain {
+pub fn chain<B: Block + 'static>(blocks: impl IntoIterator<Item = B>) -> Chain {
     blocks.into_iter().map(|block| Box::new(block) as Box<dyn Block>).collect()
 }
 
 /// The result of the last of `blocks`, `x` itself without any.
-pub(crate) fn run(blocks: &[Box<dyn Block>], x: &Activation) -> Result<Activation, ModelError> {
+///
+/// # Errors
+/// Those of the blocks.
+pub fn run(blocks: &[Box<dyn Block>], x: &Activation) -> Result<Activation, ModelError> {
     blocks.iter().try_fold(x.clone(), |x, block| block.forward(&x))
 }
 
@@ -41,11 +48,13 @@ impl Block for Nonlinearity {
 }
 
 /// The largest value of each square window.
-pub(crate) struct MaxPool {
+pub struct MaxPool {
     /// Side of the window.
-    pub(crate) kernel: usize,
-    pub(crate) stride: usize,
-    pub(crate) padding: usize,
+    pub kernel: usize,
+    /// Pixels from window to window.
+    pub stride: usize,
+    /// Pixels around the input that no maximum takes.
+    pub padding: usize,
 }
 
 impl Block for MaxPool {

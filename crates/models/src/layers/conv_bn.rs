@@ -13,18 +13,18 @@ const MOMENTUM: f64 = 0.1;
 
 /// Shape and geometry of a convolution.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ConvShape {
+pub struct ConvShape {
     /// Channels in and out.
-    pub(crate) channels: (usize, usize),
+    pub channels: (usize, usize),
     /// Side of the square kernel.
-    pub(crate) kernel: usize,
+    pub kernel: usize,
     /// Stride, padding and groups.
-    pub(crate) config: Conv2dConfig,
+    pub config: Conv2dConfig,
 }
 
 impl ConvShape {
     /// A dense convolution with `kernel / 2` zeros on each side.
-    pub(crate) fn dense(input: usize, output: usize, kernel: usize, stride: usize) -> Self {
+    pub fn dense(input: usize, output: usize, kernel: usize, stride: usize) -> Self {
         let config = Conv2dConfig { stride, ..Conv2dConfig::same(kernel) };
         Self { channels: (input, output), kernel, config }
     }
@@ -65,9 +65,11 @@ impl Conv {
 
 /// Epsilon of a batch normalisation and the nonlinearity after it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Norm {
-    pub(crate) epsilon: f64,
-    pub(crate) nonlinearity: Nonlinearity,
+pub struct Norm {
+    /// Added to the variance.
+    pub epsilon: f64,
+    /// Applied to the normalised values.
+    pub nonlinearity: Nonlinearity,
 }
 
 /// Batch normalisation and nonlinearity.
@@ -114,7 +116,7 @@ fn update(running: &Var, batch: &Tensor, factor: f64) -> Result<(), ModelError> 
 
 /// Convolution, batch normalisation and nonlinearity. Frozen, the three are one convolution.
 #[derive(Debug)]
-pub(crate) struct ConvBn(Form);
+pub struct ConvBn(Form);
 
 #[derive(Debug)]
 enum Form {
@@ -158,7 +160,10 @@ impl PlainConv {
 
 impl ConvBn {
     /// `conv` and `bn` are where the tensors of the two lie.
-    pub(crate) fn new(conv: &Params, bn: &Params, shape: ConvShape, norm: Norm) -> Result<Self, ModelError> {
+    ///
+    /// # Errors
+    /// As [`Params::get`].
+    pub fn new(conv: &Params, bn: &Params, shape: ConvShape, norm: Norm) -> Result<Self, ModelError> {
         let weight = shape.weight(conv, None)?;
         let bn = BatchNorm::new(bn, shape.channels.1, norm)?;
         if !conv.is_frozen() {
@@ -174,12 +179,18 @@ impl ConvBn {
     }
 
     /// As [`ConvBn::new`], the two at `conv` and `bn` below `params`.
-    pub(crate) fn below(params: &Params, shape: ConvShape, norm: Norm) -> Result<Self, ModelError> {
+    ///
+    /// # Errors
+    /// As [`Params::get`].
+    pub fn below(params: &Params, shape: ConvShape, norm: Norm) -> Result<Self, ModelError> {
         Self::new(&params.pp("conv"), &params.pp("bn"), shape, norm)
     }
 
     /// The transposed convolution 2x2 with stride 2, which doubles height and width.
-    pub(crate) fn doubling(
+    ///
+    /// # Errors
+    /// As [`Params::get`].
+    pub fn doubling(
         conv: &Params,
         bn: &Params,
         (input, output): (usize, usize),
@@ -206,11 +217,10 @@ impl ConvBn {
     }
 
     /// A convolution with bias and without normalisation, both tensors at `conv`.
-    pub(crate) fn biased(
-        conv: &Params,
-        shape: ConvShape,
-        nonlinearity: Nonlinearity,
-    ) -> Result<Self, ModelError> {
+    ///
+    /// # Errors
+    /// As [`Params::get`].
+    pub fn biased(conv: &Params, shape: ConvShape, nonlinearity: Nonlinearity) -> Result<Self, ModelError> {
         let weight = shape.weight(conv, None)?;
         let bias = conv.get("bias", shape.channels.1, Init::Const(0.0))?;
         if conv.is_frozen() && !conv.passes_gradients() {
@@ -225,13 +235,19 @@ impl ConvBn {
     }
 
     /// (N, C_in, H, W) to (N, C_out, H', W').
-    pub(crate) fn forward(&self, x: &Activation) -> Result<Activation, ModelError> {
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] for another shape.
+    pub fn forward(&self, x: &Activation) -> Result<Activation, ModelError> {
         Self::run(std::slice::from_ref(self), x, None)
     }
 
     /// Layers one after the other; where `shortcut` is given, a residual block: `shortcut(layers(x)
     /// + x)`.
-    pub(crate) fn run(
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] for another shape.
+    pub fn run(
         layers: &[Self],
         x: &Activation,
         shortcut: Option<Nonlinearity>,
@@ -253,7 +269,10 @@ impl ConvBn {
     }
 
     /// A residual block with a shortcut of its own: `kind(layers(x) + shortcut)`.
-    pub(crate) fn run_with(
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] for another shape.
+    pub fn run_with(
         layers: &[Self],
         x: &Activation,
         shortcut: &Activation,

@@ -4,14 +4,20 @@ use super::Chain;
 use crate::ModelError;
 
 /// The network from images (N, 3, H, W) to features, finest scale first.
-pub(crate) trait Encoder: Send + Sync {
+pub trait Encoder: Send + Sync {
+    /// The features of `images`, finest scale first.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] for another shape.
     fn forward(&self, images: &Activation) -> Result<Vec<Activation>, ModelError>;
 }
 
 /// A chain whose results behind the blocks `taps`, counted from 0 and ascending, are the features.
-pub(crate) struct TappedChain {
-    pub(crate) blocks: Chain,
-    pub(crate) taps: Vec<usize>,
+pub struct TappedChain {
+    /// The blocks, in their order.
+    pub blocks: Chain,
+    /// The places of the blocks whose results are features.
+    pub taps: Vec<usize>,
 }
 
 impl Encoder for TappedChain {

@@ -5,24 +5,27 @@ use crate::ModelError;
 
 /// Shape and geometry of an inverted residual.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct InvertedShape {
+pub struct InvertedShape {
     /// Channels in and out.
-    pub(crate) channels: (usize, usize),
+    pub channels: (usize, usize),
     /// Side of the depthwise kernel.
-    pub(crate) kernel: usize,
+    pub kernel: usize,
     /// Stride of the depthwise convolution.
-    pub(crate) stride: usize,
+    pub stride: usize,
     /// Channels of the depthwise convolution per input channel.
-    pub(crate) expansion: usize,
+    pub expansion: usize,
     /// Zeros around the input of a convolution with a kernel of a side.
-    pub(crate) padding: fn(usize) -> Padding,
+    pub padding: fn(usize) -> Padding,
 }
 
 /// A convolution of an inverted residual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+pub enum Part {
+    /// 1x1, to the channels of the depthwise convolution.
     Expand,
+    /// One kernel a channel.
     Depthwise,
+    /// 1x1, to the channels of the result.
     Project,
 }
 
@@ -31,14 +34,17 @@ pub(crate) enum Part {
 ///
 /// # Source
 /// Sandler et al. 2018, arXiv:1801.04381.
-pub(crate) struct InvertedResidual {
+pub struct InvertedResidual {
     layers: Vec<ConvBn>,
     is_residual: bool,
 }
 
 impl InvertedResidual {
     /// `layer` makes one convolution with what follows it, under the names of the checkpoint.
-    pub(crate) fn new(
+    ///
+    /// # Errors
+    /// Those of `layer`.
+    pub fn new(
         shape: InvertedShape,
         mut layer: impl FnMut(Part, ConvShape) -> Result<ConvBn, ModelError>,
     ) -> Result<Self, ModelError> {

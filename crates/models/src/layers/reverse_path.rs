@@ -9,29 +9,36 @@ use crate::{ModelError, Params};
 ///
 /// # Source
 /// Deng and Li, CVPR 2022, arXiv:2201.10703.
-pub(crate) struct ReversePath {
-    pub(crate) fusion: Fusion,
-    pub(crate) embedding: Chain,
+pub struct ReversePath {
+    /// The way from all scales to the input of the embedding.
+    pub fusion: Fusion,
+    /// The narrow middle, at half the resolution of the coarsest scale.
+    pub embedding: Chain,
     /// The stages that give the scales, coarsest first.
-    pub(crate) stages: Vec<Stage>,
+    pub stages: Vec<Stage>,
 }
 
 /// The way from all scales to one activation.
-pub(crate) enum Fusion {
+pub enum Fusion {
     /// The chains bring every scale but the coarsest, finest first, to the size of the coarsest;
     /// all are concatenated.
     Joined(Vec<Chain>),
     /// `first` takes the finest scale; each of `rest` takes the next scale, concatenated to the
     /// result of the chain before.
-    Stepwise { first: Chain, rest: Vec<Chain> },
+    Stepwise {
+        /// Takes the finest scale.
+        first: Chain,
+        /// One for each further scale.
+        rest: Vec<Chain>,
+    },
 }
 
 /// One step up in resolution.
-pub(crate) struct Stage {
+pub struct Stage {
     /// The chain from the stage before, whose result the next stage takes.
-    pub(crate) up: Chain,
+    pub up: Chain,
     /// The chain from that result to the decoded scale; empty where they are the same.
-    pub(crate) output: Chain,
+    pub output: Chain,
 }
 
 const RELU: Norm = Norm { epsilon: 1e-5, nonlinearity: Nonlinearity::Relu };
@@ -49,11 +56,7 @@ impl ReversePath {
     ///
     /// # Errors
     /// As [`Params::get`].
-    pub(crate) fn mirroring(
-        channels: &[usize],
-        is_signed: bool,
-        params: &Params,
-    ) -> Result<Self, ModelError> {
+    pub fn mirroring(channels: &[usize], is_signed: bool, params: &Params) -> Result<Self, ModelError> {
         let conv = |params: &Params, (input, output), stride, norm| {
             ConvBn::below(params, ConvShape::dense(input, output, 3, stride), norm)
         };
@@ -93,7 +96,10 @@ impl ReversePath {
 
     /// The decoded scales, finest first, of `scales`, finest first: as many as the path was made
     /// for.
-    pub(crate) fn forward(&self, scales: &[Activation]) -> Result<Vec<Activation>, ModelError> {
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] for another shape.
+    pub fn forward(&self, scales: &[Activation]) -> Result<Vec<Activation>, ModelError> {
         let mut x = run(&self.embedding, &self.fusion.forward(scales)?)?;
         let mut decoded = Vec::with_capacity(self.stages.len());
         for stage in &self.stages {
