@@ -8,7 +8,7 @@ use candle_core::Device;
 use fmam_core::{AnomalyMap, MethodId, Progress, SourceError};
 use fmam_experiment::{
     Artist, Exhibit, Experiment, ExperimentConfig, ExperimentError, FinishedRuns, Grid, GridObserver,
-    RunPlan, preset,
+    Registry, RunPlan, preset,
 };
 use fmam_metrics::{IMAGE_AUROC, METRICS};
 use fmam_record::{RunRecord, load_records};
@@ -70,7 +70,7 @@ fn outcome() -> &'static Outcome {
     static OUTCOME: OnceLock<Outcome> = OnceLock::new();
     OUTCOME.get_or_init(|| {
         let out = tempfile::tempdir().unwrap();
-        let experiment = Experiment::open(config(), Device::Cpu).unwrap();
+        let experiment = Experiment::open(&Registry::builtin(), config(), Device::Cpu).unwrap();
         Grid::new(std::slice::from_ref(&experiment), out.path(), FinishedRuns::Keep, &Silent)
             .unwrap()
             .run(&Idle, &Silent)

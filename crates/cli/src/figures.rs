@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use fmam_core::{AnomalyMap, Label, Mask, RgbImage, Sample};
 use fmam_datasets::Category;
-use fmam_experiment::{by_type, category_of};
+use fmam_experiment::{Registry, by_type, category_of};
 use fmam_metrics::IMAGE_AUROC;
 use fmam_record::RunRecord;
 use fmam_record::read_maps;
@@ -108,7 +108,7 @@ struct Gallery<'a> {
 impl<'a> Gallery<'a> {
     fn open(runs: &[&'a RunRecord], out: &Path, data_root: Option<&Path>) -> Result<Self> {
         let first = runs.first().context("there are no runs")?;
-        let Category { test, .. } = category_of(first, data_root)?;
+        let Category { test, .. } = category_of(&Registry::builtin(), first, data_root)?;
         let samples: Vec<Sample> = (0..test.len()).map(|index| test.sample(index).clone()).collect();
         let with_maps = |&run: &&'a RunRecord| {
             let listed = &run.artefacts.images;

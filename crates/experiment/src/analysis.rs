@@ -132,7 +132,7 @@ mod tests {
     fn run(threads: usize) -> Analysis {
         let test = striped_test(4, 4, ImageSize::square(32), Seed::new(1));
         let synthesizer = Synthesizer::new(SynthesisConfig::default(), Textures::Generated).unwrap();
-        let evaluation = evaluate(&colours(), &test, threads, &Silent).unwrap();
+        let evaluation = evaluate(&colours(), &test, fmam_metrics::METRICS, threads, &Silent).unwrap();
         analyze(&colours(), &test, &evaluation, &synthesizer, Seed::new(2), threads, &Silent).unwrap()
     }
 

@@ -4,7 +4,7 @@ use fmam_core::{
     AnomalyMap, Label, Mask, Progress, RgbImage, SampleSource, SourceError, StageId, ordered_map,
 };
 use fmam_methods::Detector;
-use fmam_metrics::{Evaluated, PixelRanking};
+use fmam_metrics::{Evaluated, MetricEntry, PixelRanking};
 use fmam_record::{ClassDistribution, Metrics, PixelCurves, ScoreDistribution};
 
 use crate::ExperimentError;
@@ -36,7 +36,7 @@ pub struct Evaluation {
     pub images_per_second: f64,
 }
 
-/// Scores every image of `test` with `detector` and compares with the ground truth.
+/// Scores every image of `test` with `detector` and compares with the ground truth by `metrics`.
 /// `loader_threads` threads decode; the result does not depend on their number.
 ///
 /// Pixel figures are `None` where an anomalous image has no mask, and where no pixel, or every
@@ -49,6 +49,7 @@ pub struct Evaluation {
 pub fn evaluate(
     detector: &Detector,
     test: &dyn SampleSource,
+    metrics: &[&'static MetricEntry],
     loader_threads: usize,
     progress: &dyn Progress,
 ) -> Result<Evaluation, ExperimentError> {
@@ -93,7 +94,7 @@ pub fn evaluate(
         (Some(pairs), Some(size)) => evaluated.with_maps(pairs, size.height, size.width),
         _ => evaluated,
     };
-    let metrics = Metrics::of(&evaluated)?;
+    let metrics = Metrics::of(&evaluated, metrics)?;
     let pixels = evaluated.pixels_if_defined()?.map(|ranking| curves(ranking, &maps, &masks));
     drop(evaluated);
     Ok(Evaluation { metrics, image_scores, pixels, maps, masks, images_per_second })
@@ -203,7 +204,7 @@ mod tests {
     #[test]
     fn a_perfect_detector_has_perfect_figures_on_any_number_of_threads() {
         for threads in [1, 3] {
-            let evaluation = evaluate(&redness(), &source(), threads, &Silent).unwrap();
+            let evaluation = evaluate(&redness(), &source(), METRICS, threads, &Silent).unwrap();
             for metric in METRICS {
                 let best = if metric.higher_is_better { 1.0 } else { 0.0 };
                 assert_eq!(evaluation.metrics.get(metric), Some(best), "{}", metric.key);
@@ -225,7 +226,7 @@ mod tests {
     fn without_every_mask_there_are_no_pixel_figures() {
         let mut source = source();
         source.push_anomalous("unmasked", RgbImage::filled(ImageSize::square(32), [255, 0, 0]), None);
-        let metrics = evaluate(&redness(), &source, 2, &Silent).unwrap().metrics;
+        let metrics = evaluate(&redness(), &source, METRICS, 2, &Silent).unwrap().metrics;
         for metric in METRICS {
             let is_defined = metrics.get(metric).is_some();
             assert_eq!(is_defined, metric.level == Level::Image, "{}", metric.key);
@@ -239,15 +240,15 @@ mod tests {
         let mut source = MemorySource::new(Split::Test);
         source.push_normal(RgbImage::filled(size, [0; 3]));
         source.push_anomalous("speck", RgbImage::filled(size, [9, 0, 0]), Some(Mask::empty(size)));
-        let metrics = evaluate(&redness(), &source, 1, &Silent).unwrap().metrics;
+        let metrics = evaluate(&redness(), &source, METRICS, 1, &Silent).unwrap().metrics;
         assert_eq!((metrics.get(&IMAGE_AUROC), metrics.get(&PIXEL_AUROC)), (Some(1.0), None));
     }
 
     #[test]
     fn one_class_and_cancelling_are_errors() {
         let normal_only = striped_test(3, 0, ImageSize::square(32), Seed::new(0));
-        let error = evaluate(&redness(), &normal_only, 1, &Silent).unwrap_err();
+        let error = evaluate(&redness(), &normal_only, METRICS, 1, &Silent).unwrap_err();
         assert!(matches!(error, ExperimentError::Metric(MetricError::NoAnomalous)));
-        assert!(evaluate(&redness(), &source(), 1, &Stopped).unwrap_err().is_cancelled());
+        assert!(evaluate(&redness(), &source(), METRICS, 1, &Stopped).unwrap_err().is_cancelled());
     }
 }

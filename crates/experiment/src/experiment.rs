@@ -6,13 +6,13 @@ use candle_core::Device;
 use fmam_core::{ImageSize, MethodId, Needs, Plan, Progress, SampleSource, StagePlan};
 use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions};
 use fmam_methods::{Fitted, Method, MethodError, RunContext};
-use fmam_models::{BACKBONES, Backbone, LoadedBackbone, ModelError, load_backbone};
+use fmam_models::{Backbone, LoadedBackbone, ModelError};
 use fmam_record::{ArtefactConfig, DataConfig, RunConfig, RunKey};
 use fmam_synthesis::{SynthesisConfig, Synthesizer, Textures};
 
 use crate::content;
 use crate::overrides::{method_entry, method_table};
-use crate::{ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, device_name, key};
+use crate::{ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, Registry, device_name, key};
 
 /// One run of an experiment, before it is done.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +41,7 @@ impl RunPlan {
 /// and whose backbones are loaded. With [`Experiment::read_images`] all that can be wrong before
 /// the first training step has been found.
 pub struct Experiment {
+    registry: Registry,
     config: ExperimentConfig,
     device: Device,
     dataset: Box<dyn Dataset>,
@@ -61,16 +62,20 @@ impl std::fmt::Debug for Experiment {
 }
 
 impl Experiment {
-    /// Opens everything that `config` names, for `device`.
+    /// Opens everything that `config` names, of what `registry` has, for `device`.
     ///
     /// # Errors
     /// [`ExperimentError::is_usage`] ones for what the configuration has wrong;
     /// [`ExperimentError::Dataset`] and [`ExperimentError::Model`] for files.
-    pub fn open(config: ExperimentConfig, device: Device) -> Result<Self, ExperimentError> {
+    pub fn open(
+        registry: &Registry,
+        config: ExperimentConfig,
+        device: Device,
+    ) -> Result<Self, ExperimentError> {
         config.validate()?;
-        let methods = methods(&config)?;
-        check_backbone_names(&config)?;
-        let entry = fmam_datasets::dataset(&config.dataset.name)?;
+        let methods = methods(registry, &config)?;
+        check_backbone_names(registry, &config)?;
+        let entry = registry.dataset(&config.dataset.name)?;
         let options = &config.dataset.options;
         let dataset = (entry.open)(&DatasetOptions::new(config.data_root.clone(), options)?)?;
         let (textures, textures_name) = textures(config.data_root.as_deref(), config.size())?;
@@ -85,14 +90,14 @@ impl Experiment {
         let mut backbones = BTreeMap::new();
         for name in &config.backbones {
             let weights = config.weights.get(name).map(|path| path.as_path());
-            let backbone = load_backbone(name, weights, &device)?.with_precision(config.precision);
+            let backbone = registry.backbone(name)?.load(weights, &device)?.with_precision(config.precision);
             check_image_size(&backbone, config.image_size)?;
             backbones.insert(name.clone(), Arc::new(backbone));
         }
         let mut seeds = BTreeMap::new();
         for name in &config.methods {
             // All seeds give the same result where nothing is drawn.
-            let count = if method_entry(name)?.is_seeded { config.seeds.len() } else { 1 };
+            let count = if method_entry(registry, name)?.is_seeded { config.seeds.len() } else { 1 };
             seeds.insert(name, &config.seeds[..count]);
         }
         let keys =
@@ -116,12 +121,18 @@ impl Experiment {
             .collect::<Result<_, ExperimentError>>()?;
         let only = if categories.len() == 1 { categories.pop() } else { None };
         let digests = Mutex::default();
-        Ok(Self { config, device, dataset, textures, backbones, only, plans, digests })
+        let registry = registry.clone();
+        Ok(Self { registry, config, device, dataset, textures, backbones, only, plans, digests })
     }
 
     /// The runs, in the order in which they are done: by category, method, backbone and seed.
     pub fn plans(&self) -> &[RunPlan] {
         &self.plans
+    }
+
+    /// The methods, backbones, data sets and metrics that the experiment was opened with.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// The configuration that was opened.
@@ -271,14 +282,22 @@ impl Experiment {
         progress: &dyn Progress,
     ) -> Result<Fitted, ExperimentError> {
         let RunKey { method, backbone, seed, .. } = &plan.key;
-        let entry = method_entry(method)?;
-        let unfitted = (entry.build)(method_table(&self.config, method)?)?;
-        let backbone = self.backbones.get(backbone).ok_or_else(|| unknown_backbone(backbone))?;
+        let entry = method_entry(&self.registry, method)?;
+        let unfitted = (entry.build)(method_table(&self.registry, &self.config, method)?)?;
+        let loaded = self.backbones.get(backbone);
+        let backbone = match loaded {
+            Some(loaded) => Arc::clone(loaded) as Arc<dyn Backbone>,
+            // A plan of another experiment.
+            None => {
+                let known = self.registry.backbones().iter().map(|spec| spec.name).collect();
+                return Err(ModelError::UnknownBackbone { name: backbone.clone(), known }.into());
+            }
+        };
         let context = RunContext {
             device: self.device.clone(),
             seed: *seed,
             image_size: self.config.size(),
-            backbone: Arc::clone(backbone),
+            backbone,
             textures: self.textures.clone(),
             loader_threads: self.loader_threads(),
             progress,
@@ -294,11 +313,15 @@ pub(crate) fn analysis_synthesizer(textures: Textures) -> Result<Synthesizer, Ex
 }
 
 /// Every method with its settings; tables of methods that do not run are checked too.
-fn methods(config: &ExperimentConfig) -> Result<BTreeMap<MethodId, Box<dyn Method>>, ExperimentError> {
+fn methods(
+    registry: &Registry,
+    config: &ExperimentConfig,
+) -> Result<BTreeMap<MethodId, Box<dyn Method>>, ExperimentError> {
     let names = config.methods.iter().chain(config.method.keys());
     let build = |name: &MethodId| {
-        let entry = method_entry(name)?;
-        let method = (entry.build)(method_table(config, name)?).map_err(ExperimentError::configuration)?;
+        let entry = method_entry(registry, name)?;
+        let method =
+            (entry.build)(method_table(registry, config, name)?).map_err(ExperimentError::configuration)?;
         Ok((name.clone(), method))
     };
     names.map(build).collect()
@@ -333,12 +356,12 @@ impl<'a> Fingerprints<'a> {
     }
 }
 
-fn check_backbone_names(config: &ExperimentConfig) -> Result<(), ExperimentError> {
-    let mut names = config.backbones.iter().chain(config.weights.keys());
-    match names.find(|name| !BACKBONES.iter().any(|entry| entry.name == name.as_str())) {
-        Some(name) => Err(unknown_backbone(name)),
-        None => Ok(()),
+fn check_backbone_names(registry: &Registry, config: &ExperimentConfig) -> Result<(), ExperimentError> {
+    let names = config.backbones.iter().chain(config.weights.keys());
+    for name in names {
+        registry.backbone(name)?;
     }
+    Ok(())
 }
 
 /// Checks that the backbone takes images of side `actual`.
@@ -353,11 +376,6 @@ fn check_image_size(backbone: &LoadedBackbone, actual: usize) -> Result<(), Expe
     let step = (1..).map(|n| n * stride).find(|side| side.is_multiple_of(IMAGE_SIZE_STEP));
     let (backbone, step) = (backbone.name().to_owned(), step.unwrap_or(IMAGE_SIZE_STEP * stride));
     Err(ExperimentError::BackboneImageSize { backbone, step, largest, actual })
-}
-
-fn unknown_backbone(name: &str) -> ExperimentError {
-    let known = BACKBONES.iter().map(|entry| entry.name).collect();
-    ModelError::UnknownBackbone { name: name.to_owned(), known }.into()
 }
 
 /// The texture source under `root`, and its name for the record.

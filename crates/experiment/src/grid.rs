@@ -186,7 +186,13 @@ impl<'a> Grid<'a> {
         let fitted = experiment.fit(plan, train.as_ref(), observer)?;
         let fit_seconds = start.elapsed().as_secs_f64();
         let loader_threads = experiment.loader_threads();
-        let evaluation = evaluate(&fitted.detector, test.as_ref(), loader_threads, observer)?;
+        let evaluation = evaluate(
+            &fitted.detector,
+            test.as_ref(),
+            experiment.registry().metrics(),
+            loader_threads,
+            observer,
+        )?;
 
         let config = experiment.config();
         let images = draw_overlays(config.n_overlays, test.as_ref(), &evaluation, new.dir(), artist)?;

@@ -4,7 +4,7 @@
 //! What this crate must not know: how results are shown (it hands pictures to an [`Artist`] and
 //! records to whoever reads them), what a method does inside, and how an output folder is laid out.
 //!
-//! Modules in reading order: [`ExperimentConfig`] with its `overrides` and [`PRESETS`]; `key`,
+//! Modules in reading order: [`Registry`], what a program has; [`ExperimentConfig`] with its `overrides` and [`PRESETS`]; `key`,
 //! every combination in order; [`Experiment`], the opened data, backbones and methods, with the
 //! digests of `content`; [`evaluate`]; [`analyze`] and its `scatter` of features; `exhibits`, which
 //! test images are drawn; `map_export`; `finished`, whether a run is there already, which asks
@@ -27,6 +27,7 @@ mod map_export;
 mod overrides;
 mod preset;
 mod program;
+mod registry;
 mod revisit;
 mod scatter;
 
@@ -42,4 +43,5 @@ pub use grid::{Grid, GridObserver, GridOutcome};
 pub use host::{device_name, peak_rss_bytes};
 pub use map_export::write_maps;
 pub use preset::{PRESETS, Preset, preset};
+pub use registry::Registry;
 pub use revisit::{Revisit, category_of};

@@ -1,17 +1,20 @@
 use fmam_core::MethodId;
 use fmam_methods::{MethodEntry, overlay_settings};
 
-use crate::{ExperimentConfig, ExperimentError};
+use crate::{ExperimentConfig, ExperimentError, Registry};
 
 /// Key of the length of training in the settings of every method that trains.
 const EPOCHS: &str = "epochs";
 
-/// The registered method that `id` is, or is a variant of.
+/// The method of `registry` that `id` is, or is a variant of.
 ///
 /// # Errors
 /// [`ExperimentError::Configuration`] for an unknown method.
-pub(crate) fn method_entry(id: &MethodId) -> Result<&'static MethodEntry, ExperimentError> {
-    fmam_methods::method(id.base()).map_err(ExperimentError::configuration)
+pub(crate) fn method_entry(
+    registry: &Registry,
+    id: &MethodId,
+) -> Result<&'static MethodEntry, ExperimentError> {
+    registry.method(id.base()).map_err(ExperimentError::configuration)
 }
 
 impl ExperimentConfig {
@@ -31,8 +34,12 @@ impl ExperimentConfig {
 /// # Errors
 /// [`ExperimentError::Configuration`] for an unknown method and when it does not even accept its
 /// own defaults, [`ExperimentError::UnknownVariant`].
-pub(crate) fn method_table(config: &ExperimentConfig, id: &MethodId) -> Result<toml::Table, ExperimentError> {
-    let entry = method_entry(id)?;
+pub(crate) fn method_table(
+    registry: &Registry,
+    config: &ExperimentConfig,
+    id: &MethodId,
+) -> Result<toml::Table, ExperimentError> {
+    let entry = method_entry(registry, id)?;
     let mut table = config.method.get(&id.without_variant()).cloned().unwrap_or_default();
     if let Some(epochs) = config.epochs
         && !table.contains_key(EPOCHS)
@@ -68,16 +75,16 @@ mod tests {
             .method
             .insert("rkd+fmam".into(), toml::from_str("batch_size = 2\nmapping.margin = 0.1").unwrap());
         config.variant.insert("wide".into(), toml::from_str("mapping.scale = 8.0\nbatch_size = 3").unwrap());
-        let table = |name: &str| method_table(&config, &name.into()).unwrap();
+        let table = |name: &str| method_table(&Registry::builtin(), &config, &name.into()).unwrap();
         let expected = "batch_size = 3\nepochs = 7\nmapping = { margin = 0.1, scale = 8.0 }";
         assert_eq!(table("rkd+fmam@wide"), toml::from_str(expected).unwrap());
         assert_eq!(table("rkd+fmam")["batch_size"].as_integer(), Some(2));
-        assert_eq!(method_entry(&"rkd+fmam@wide".into()).unwrap().name, "rkd+fmam");
+        assert_eq!(method_entry(&Registry::builtin(), &"rkd+fmam@wide".into()).unwrap().name, "rkd+fmam");
         assert!(matches!(
-            method_table(&config, &"rkd@narrow".into()),
+            method_table(&Registry::builtin(), &config, &"rkd@narrow".into()),
             Err(ExperimentError::UnknownVariant { variant, .. }) if variant == "narrow"
         ));
-        assert!(method_table(&config, &"none@wide".into()).is_err());
+        assert!(method_table(&Registry::builtin(), &config, &"none@wide".into()).is_err());
     }
 
     #[test]
@@ -85,8 +92,8 @@ mod tests {
         let mut config = ExperimentConfig::for_dataset("demo");
         config.method.insert("rkd".into(), toml::from_str("epochs = 3\nbatch_size = 2").unwrap());
         config.set_epochs(7);
-        let table = method_table(&config, &"rkd".into()).unwrap();
+        let table = method_table(&Registry::builtin(), &config, &"rkd".into()).unwrap();
         assert_eq!(table, toml::from_str("epochs = 7\nbatch_size = 2").unwrap());
-        assert!(method_table(&config, &"padim".into()).unwrap().is_empty());
+        assert!(method_table(&Registry::builtin(), &config, &"padim".into()).unwrap().is_empty());
     }
 }

@@ -61,8 +61,9 @@ mod tests {
             .flat_map(|entry| preset(entry.name).unwrap().into_iter().map(move |part| (entry, part)))
         {
             for name in config.methods.iter().chain(config.method.keys()) {
-                let table = crate::overrides::method_table(&config, name).unwrap();
-                let method = crate::overrides::method_entry(name).unwrap();
+                let table =
+                    crate::overrides::method_table(&crate::Registry::builtin(), &config, name).unwrap();
+                let method = crate::overrides::method_entry(&crate::Registry::builtin(), name).unwrap();
                 (method.build)(table).unwrap_or_else(|error| panic!("{}, {name}: {error}", entry.name));
             }
         }

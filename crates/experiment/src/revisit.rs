@@ -6,22 +6,25 @@ use std::path::Path;
 use candle_core::Device;
 use fmam_core::Progress;
 use fmam_datasets::{Category, DatasetOptions};
-use fmam_methods::load_detector;
 use fmam_record::{MAPS_FILE, OutputFolder, RunRecord, load_run};
 
 use crate::experiment::{analysis_synthesizer, textures};
 use crate::grid::analysis_seed;
-use crate::{ExperimentError, analyze, evaluate};
+use crate::{ExperimentError, Registry, analyze, evaluate};
 
 /// The category that a run was on, with the images in the size that it had; nothing is decoded yet.
 /// `data_root` says where the data set lies now; without it, it is where it lay then.
 ///
 /// # Errors
 /// [`ExperimentError::Dataset`], which names what is missing.
-pub fn category_of(record: &RunRecord, data_root: Option<&Path>) -> Result<Category, ExperimentError> {
+pub fn category_of(
+    registry: &Registry,
+    record: &RunRecord,
+    data_root: Option<&Path>,
+) -> Result<Category, ExperimentError> {
     let settings = &record.config.data.options;
     let options = DatasetOptions::new(data_root.or(root_of(record)).map(Path::to_owned), settings)?;
-    let dataset = (fmam_datasets::dataset(&record.dataset)?.open)(&options)?;
+    let dataset = (registry.dataset(&record.dataset)?.open)(&options)?;
     Ok(dataset.category(&record.category, record.image_size)?)
 }
 
@@ -44,6 +47,8 @@ fn difference(record: &RunRecord, image_scores: &[f32]) -> f32 {
 
 /// How a finished run is looked at again.
 pub struct Revisit<'a> {
+    /// The methods, backbones and data sets that there are.
+    pub registry: &'a Registry,
     /// Where the data set lies now, if not where it lay when the run was done.
     pub data_root: Option<&'a Path>,
     /// Where the detector computes.
@@ -75,15 +80,16 @@ impl Revisit<'_> {
         let folder = out.join(record.key().dir());
         // As it is now that nobody else can replace it.
         let Some(record) = &load_run(out, &record.key())? else { return Ok(None) };
-        let detector = load_detector(&folder.join(model), self.device)?;
-        let test = category_of(record, self.data_root)?.test;
+        let detector = self.registry.load_detector(&folder.join(model), self.device)?;
+        let test = category_of(self.registry, record, self.data_root)?.test;
         let known = &record.artefacts.images;
         if known.len() != test.len()
             || (0..test.len()).any(|index| known[index].sample != test.sample(index).id)
         {
             return Err(ExperimentError::DataDiffers { folder });
         }
-        let evaluation = evaluate(&detector, test.as_ref(), self.loader_threads, progress)?;
+        let evaluation =
+            evaluate(&detector, test.as_ref(), self.registry.metrics(), self.loader_threads, progress)?;
         let share = difference(record, &evaluation.image_scores);
         if share > SAME_SCORES {
             return Err(ExperimentError::ScoresDiffer { folder, share });

@@ -12,7 +12,7 @@ use fmam_core::{AnomalyMap, Progress, Silent, SourceError, StageId};
 use fmam_datasets::{DatasetError, DemoConfig};
 use fmam_experiment::{
     Artist, DatasetChoice, Doubt, Exhibit, Experiment, ExperimentConfig, ExperimentError, FinishedRuns, Grid,
-    GridObserver, GridOutcome, Revisit, RunPlan,
+    GridObserver, GridOutcome, Registry, Revisit, RunPlan,
 };
 use fmam_methods::MethodError;
 use fmam_models::ModelError;
@@ -40,7 +40,7 @@ fn demo() -> DemoConfig {
 }
 
 fn open(config: ExperimentConfig) -> Result<Experiment, ExperimentError> {
-    Experiment::open(config, Device::Cpu)
+    Experiment::open(&Registry::builtin(), config, Device::Cpu)
 }
 
 /// Remembers what it is told, and asks to stop once `stop_after` steps were made.
@@ -196,7 +196,13 @@ fn a_finished_run_gets_what_an_older_program_did_not_keep() {
     let path = folder.join("record.json");
     std::fs::write(&path, serde_json::to_vec(&old).unwrap()).unwrap();
     std::fs::remove_file(folder.join("maps.tiff")).unwrap();
-    let revisit = |loader_threads| Revisit { data_root: None, device: &Device::Cpu, loader_threads };
+    let registry = Registry::builtin();
+    let revisit = |loader_threads| Revisit {
+        registry: &registry,
+        data_root: None,
+        device: &Device::Cpu,
+        loader_threads,
+    };
     let watcher = Watcher::new(usize::MAX);
     assert_eq!(revisit(3).run(out.path(), &old, &watcher).unwrap(), Some(whole.clone()));
     assert_eq!(record(&experiment, out.path(), 0), whole);

@@ -68,10 +68,10 @@ pub(crate) fn training_events(run: &RunRecord) -> Vec<u8> {
         value: point.loss as f32,
     });
     let step = run.curve.last().map_or(0, |point| point.epoch as i64);
-    let metrics = METRICS.iter().filter(|metric| !metric.is_oracle);
-    let metrics: Vec<(String, f64)> = metrics
-        .filter_map(|metric| Some((format!("metrics/{}", metric.key), run.metrics.get(metric)?)))
-        .collect();
+    let is_oracle = |key: &str| METRICS.iter().any(|metric| metric.key == key && metric.is_oracle);
+    let metrics = run.metrics.iter().filter(|(key, _)| !is_oracle(key));
+    let metrics: Vec<(String, f64)> =
+        metrics.filter_map(|(key, value)| Some((format!("metrics/{key}"), value?))).collect();
     let metrics = metrics.iter().map(|(tag, value)| Scalar { tag, step, value: *value as f32 });
     let scalars: Vec<Scalar<'_>> = losses.chain(metrics).collect();
     event_file(&scalars, run.started_at as f64)

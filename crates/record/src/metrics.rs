@@ -8,20 +8,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 ///
 /// `None`, null in JSON, is a metric that the ground truth leaves undefined. A key that is missing
 /// belongs to a metric that the writing program did not have; a key that this program does not have
-/// is kept, after all others, and shown nowhere.
+/// is kept, after all others, and shown where the reader of a report has it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metrics {
     values: Vec<(String, Option<f64>)>,
 }
 
 impl Metrics {
-    /// Every metric of [`METRICS`] for a test split.
+    /// Each of `metrics` for a test split.
     ///
     /// # Errors
     /// As [`MetricEntry::of`].
-    pub fn of(evaluated: &Evaluated<'_>) -> Result<Self, MetricError> {
+    pub fn of(evaluated: &Evaluated<'_>, metrics: &[&MetricEntry]) -> Result<Self, MetricError> {
         let value = |metric: &&MetricEntry| Ok((metric.key.to_owned(), metric.of(evaluated)?));
-        Ok(Self { values: METRICS.iter().map(value).collect::<Result<_, _>>()? })
+        Ok(Self { values: metrics.iter().map(value).collect::<Result<_, _>>()? })
     }
 
     /// The value of a metric; `None` where it is undefined or missing.
@@ -141,12 +141,12 @@ mod tests {
 
     #[test]
     fn a_test_split_has_every_metric_in_the_order_of_the_table() {
-        let metrics = Metrics::of(&Evaluated::new(&[0.1, 0.9], &[0, 1])).unwrap();
+        let metrics = Metrics::of(&Evaluated::new(&[0.1, 0.9], &[0, 1]), METRICS).unwrap();
         let keys: Vec<&str> = metrics.iter().map(|(key, _)| key).collect();
         assert_eq!(keys, METRICS.iter().map(|metric| metric.key).collect::<Vec<_>>());
         let shuffled: Metrics = metrics.iter().collect::<Vec<_>>().into_iter().rev().collect();
         assert_eq!(shuffled, metrics);
-        assert_eq!(Metrics::of(&Evaluated::new(&[0.1], &[0])), Err(MetricError::NoAnomalous));
+        assert_eq!(Metrics::of(&Evaluated::new(&[0.1], &[0]), METRICS), Err(MetricError::NoAnomalous));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::path::Path;
 use candle_core::Device;
 use devtools::{Page, chromium};
 use fmam_core::{AnomalyMap, MethodId, Silent, SourceError};
-use fmam_experiment::{Artist, Exhibit, Experiment, ExperimentConfig, FinishedRuns, Grid};
+use fmam_experiment::{Artist, Exhibit, Experiment, ExperimentConfig, FinishedRuns, Grid, Registry};
 use fmam_record::load_records;
 use fmam_report::{Report, map_range, overlay, write_png};
 use serde_json::json;
@@ -45,7 +45,7 @@ fn report(out: &Path) {
     config.image_size = 64;
     config.epochs = Some(3);
     config.n_overlays = 4;
-    let experiments = [Experiment::open(config, Device::Cpu).unwrap()];
+    let experiments = [Experiment::open(&Registry::builtin(), config, Device::Cpu).unwrap()];
     let grid = Grid::new(&experiments, out, FinishedRuns::Keep, &Silent).unwrap();
     let outcome = grid.run(&Drawn, &Silent).unwrap();
     assert_eq!((outcome.n_finished, outcome.failed.len()), (4, 0));

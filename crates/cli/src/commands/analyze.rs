@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use candle_core::Device;
 use fmam_core::Seed;
-use fmam_experiment::{Revisit, analyze, evaluate};
+use fmam_experiment::{Registry, Revisit, analyze, evaluate};
 use fmam_methods::load_detector;
 use fmam_record::load_records;
 use fmam_record::{Analysis, DefectAnalysis, FeatureScatter, RunRecord};
@@ -78,7 +78,9 @@ fn analyze_runs(args: &Args, out: &Path, device: &Device) -> Result<()> {
         bail!("there is no finished run under {}", out.join("runs").display());
     }
     let console = Console::new(args.compute.quiet, []);
+    let registry = Registry::builtin();
     let revisit = Revisit {
+        registry: &registry,
         data_root: args.data_root.as_deref(),
         device,
         loader_threads: args.compute.loader_threads(),
@@ -133,9 +135,11 @@ fn analyze_models(args: &Args, device: &Device) -> Result<()> {
         let textures = data::textures(args.data_root.as_deref(), size)?;
         let synthesizer = Synthesizer::new(SynthesisConfig::default(), textures)?;
         let (seed, threads) = (Seed::new(args.seed).derive("analysis"), args.compute.loader_threads());
-        let analysis = evaluate(&detector, test.as_ref(), threads, &console).and_then(|evaluation| {
-            analyze(&detector, test.as_ref(), &evaluation, &synthesizer, seed, threads, &console)
-        });
+        let analysis = evaluate(&detector, test.as_ref(), fmam_metrics::METRICS, threads, &console).and_then(
+            |evaluation| {
+                analyze(&detector, test.as_ref(), &evaluation, &synthesizer, seed, threads, &console)
+            },
+        );
         console.clear();
         found.push((model.display().to_string(), analysis?));
     }

@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let Category { name, test, .. } = args.data.category(detector.image_size())?;
     let _made = args.out.as_deref().map(check_writable).transpose()?;
     let console = Console::new(args.compute.quiet, []);
-    let evaluation = evaluate(&detector, test.as_ref(), args.compute.loader_threads(), &console);
+    let evaluation = evaluate(&detector, test.as_ref(), METRICS, args.compute.loader_threads(), &console);
     console.clear();
     let evaluation = evaluation?;
     if let Some(out) = &args.out {

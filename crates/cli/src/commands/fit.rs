@@ -2,7 +2,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use fmam_experiment::{Experiment, ExperimentConfig};
+use fmam_experiment::{Experiment, ExperimentConfig, Registry};
 use fmam_models::Precision;
 
 use crate::backbone_weights::set_weights;
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     set_weights(&mut config, &args.weights)?;
     let device = args.compute.device.unwrap_or_default().open()?;
     warn_of_emulation([args.precision], &device);
-    let experiment = Experiment::open(config, device)?;
+    let experiment = Experiment::open(&Registry::builtin(), config, device)?;
     // Before the training, which may be long.
     if args.out.exists() {
         bail!("{} exists already; remove it or choose another --out", args.out.display());

@@ -52,7 +52,7 @@ enum Task {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.schema {
-        return print_json(&report_schema()?);
+        return print_json(&report_schema(fmam_metrics::METRICS)?);
     }
     match (&args.task, &args.dir) {
         (Some(Task::Merge { parts, out }), _) => run_merge(parts, out),

@@ -5,8 +5,8 @@ use anyhow::{Result, anyhow, bail};
 use candle_core::Device;
 use fmam_core::MethodId;
 use fmam_experiment::{
-    DatasetChoice, Doubt, DoubtfulRun, Experiment, ExperimentConfig, FinishedRuns, Grid, PRESETS, RunPlan,
-    preset,
+    DatasetChoice, Doubt, DoubtfulRun, Experiment, ExperimentConfig, FinishedRuns, Grid, PRESETS, Registry,
+    RunPlan, preset,
 };
 use fmam_models::Precision;
 use fmam_record::{MapLayout, Shard, load_records};
@@ -137,7 +137,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         warn_of_emulation(configs.iter().map(|config| config.precision), &opened);
         opened
     };
-    let experiments = configs.into_iter().map(|config| Experiment::open(config, opened.clone()));
+    let registry = Registry::builtin();
+    let experiments = configs.into_iter().map(|config| Experiment::open(&registry, config, opened.clone()));
     let experiments = experiments.collect::<Result<Vec<_>, _>>()?;
     let plans: Vec<&RunPlan> = experiments.iter().flat_map(Experiment::plans).collect();
     if args.plan {

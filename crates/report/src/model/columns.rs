@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use fmam_metrics::{METRICS, MetricEntry};
+use fmam_metrics::MetricEntry;
 
 use crate::Summary;
 
-/// The metrics that a run of `rows` was evaluated by, in the order of [`METRICS`].
+/// The metrics that a run of `rows` was evaluated by, in the order of the report.
 pub(crate) fn metrics<'a>(rows: impl IntoIterator<Item = &'a Summary>) -> Vec<&'static MetricEntry> {
     let rows: Vec<&Summary> = rows.into_iter().collect();
     let is_known = |metric: &&MetricEntry| rows.iter().any(|row| row.metrics.has(metric));
-    METRICS.iter().copied().filter(is_known).collect()
+    rows.first().into_iter().flat_map(|row| row.metrics.metrics()).filter(is_known).collect()
 }
 
 /// Those of [`metrics`] that stand in tables of a few columns.

@@ -183,7 +183,7 @@ pub(crate) fn by_category(report: &Report, rows: &[Summary]) -> Vec<Layout> {
                 .iter()
                 .map(|row| {
                     let runs = report.runs_of(row).filter(|run| run.category == *category);
-                    Summary::of(&runs.collect::<Vec<_>>())
+                    Summary::of(&runs.collect::<Vec<_>>(), fmam_metrics::METRICS)
                 })
                 .collect();
             let known: Vec<Summary> = alone.iter().flatten().cloned().collect();

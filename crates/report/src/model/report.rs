@@ -1,21 +1,29 @@
 use fmam_core::MethodId;
+use fmam_metrics::{METRICS, MetricEntry};
 use fmam_record::RunRecord;
 
 use crate::Summary;
 use crate::model::paper::paper_position;
 
 /// A set of runs and their summary.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Report {
     runs: Vec<RunRecord>,
     summary: Vec<Summary>,
+    metrics: Vec<&'static MetricEntry>,
 }
 
 impl Report {
     /// Sorts runs by data set, category, method (in the order of the paper's table, then by name),
     /// backbone and seed, and sums them up. Of runs that agree in all five the one started last is
     /// kept.
-    pub fn from_records(mut runs: Vec<RunRecord>) -> Self {
+    pub fn from_records(runs: Vec<RunRecord>) -> Self {
+        Self::by(METRICS, runs)
+    }
+
+    /// As [`Report::from_records`], with `metrics` as the columns of all tables and files instead
+    /// of the built-in ones.
+    pub fn by(metrics: &[&'static MetricEntry], mut runs: Vec<RunRecord>) -> Self {
         runs.sort_by(|a, b| {
             let key = |run| identity(run);
             // The newest first, since `dedup_by` keeps the first.
@@ -26,8 +34,14 @@ impl Report {
         // By row first, so that the runs of one row stand together.
         let mut by_row: Vec<&RunRecord> = runs.iter().collect();
         by_row.sort_by(|a, b| row(a).cmp(&row(b)));
-        let summary = by_row.chunk_by(|a, b| row(a) == row(b)).filter_map(Summary::of).collect();
-        Self { runs, summary }
+        let summary =
+            by_row.chunk_by(|a, b| row(a) == row(b)).filter_map(|runs| Summary::of(runs, metrics)).collect();
+        Self { runs, summary, metrics: metrics.to_vec() }
+    }
+
+    /// The metrics that are shown, in their order.
+    pub fn metrics(&self) -> &[&'static MetricEntry] {
+        &self.metrics
     }
 
     /// The runs, sorted.

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fmam_core::MethodId;
-use fmam_metrics::{METRICS, MetricEntry};
+use fmam_metrics::MetricEntry;
 use fmam_record::RunRecord;
 use serde::{Serialize, Serializer};
 
@@ -29,28 +29,53 @@ impl Estimate {
     }
 }
 
-/// The estimates of the metrics that a run of a row was evaluated by.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Estimates(Vec<(&'static str, Option<Estimate>)>);
+/// The estimates of the metrics of a report.
+#[derive(Debug, Clone, Default)]
+pub struct Estimates(Vec<Estimated>);
+
+#[derive(Debug, Clone)]
+struct Estimated {
+    metric: &'static MetricEntry,
+    /// True where the metric evaluated a run of the row.
+    is_known: bool,
+    estimate: Option<Estimate>,
+}
+
+impl PartialEq for Estimated {
+    fn eq(&self, other: &Self) -> bool {
+        (self.metric.key, self.is_known, self.estimate) == (other.metric.key, other.is_known, other.estimate)
+    }
+}
+
+impl PartialEq for Estimates {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
 
 impl Estimates {
     /// The estimate of a metric; `None` where a run does not have it, and where no seed is
     /// complete.
     pub fn get(&self, metric: &MetricEntry) -> Option<Estimate> {
-        self.0.iter().find(|(key, _)| *key == metric.key).and_then(|(_, estimate)| *estimate)
+        self.0.iter().find(|entry| entry.metric.key == metric.key)?.estimate
     }
 
     /// True where a metric evaluated a run of the row.
     pub fn has(&self, metric: &MetricEntry) -> bool {
-        self.0.iter().any(|(key, _)| *key == metric.key)
+        self.0.iter().any(|entry| entry.metric.key == metric.key && entry.is_known)
+    }
+
+    /// The metrics of the report, in their order.
+    pub fn metrics(&self) -> impl Iterator<Item = &'static MetricEntry> + '_ {
+        self.0.iter().map(|entry| entry.metric)
     }
 }
 
-/// An object with a key for every metric of [`METRICS`], so that its layout does not depend on the
+/// An object with a key for every metric of the report, so that its layout does not depend on the
 /// runs.
 impl Serialize for Estimates {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(METRICS.iter().map(|metric| (metric.key, self.get(metric))))
+        serializer.collect_map(self.0.iter().map(|entry| (entry.metric.key, entry.estimate)))
     }
 }
 
@@ -96,7 +121,7 @@ pub struct Summary {
 impl Summary {
     /// Sums up runs of one data set, method and backbone, at most one for each category and seed;
     /// `None` when there are none.
-    pub(crate) fn of(runs: &[&RunRecord]) -> Option<Self> {
+    pub(crate) fn of(runs: &[&RunRecord], metrics: &[&'static MetricEntry]) -> Option<Self> {
         let first = runs.first()?;
         let cells: BTreeMap<(u64, &str), &RunRecord> =
             runs.iter().map(|&run| ((run.seed.value(), run.category.as_str()), run)).collect();
@@ -128,10 +153,13 @@ impl Summary {
             method: first.method.to_string(),
             backbone: first.backbone.clone(),
             metrics: Estimates(
-                METRICS
+                metrics
                     .iter()
-                    .filter(|metric| runs.iter().any(|run| run.metrics.has(metric)))
-                    .map(|metric| (metric.key, over_seeds(&|run| run.metrics.get(metric))))
+                    .map(|&metric| Estimated {
+                        metric,
+                        is_known: runs.iter().any(|run| run.metrics.has(metric)),
+                        estimate: over_seeds(&|run| run.metrics.get(metric)),
+                    })
                     .collect(),
             ),
             fit_seconds: over_seeds(&|run| Some(run.fit_seconds)),
@@ -156,7 +184,7 @@ impl Summary {
 
 #[cfg(test)]
 mod tests {
-    use fmam_metrics::{AUPRO, IMAGE_AUROC, PIXEL_AUROC};
+    use fmam_metrics::{AUPRO, IMAGE_AUROC, METRICS, PIXEL_AUROC};
 
     use super::*;
     use crate::fixture::record;
@@ -168,7 +196,7 @@ mod tests {
     }
 
     fn sum_up(runs: &[RunRecord]) -> Summary {
-        Summary::of(&runs.iter().collect::<Vec<_>>()).unwrap()
+        Summary::of(&runs.iter().collect::<Vec<_>>(), METRICS).unwrap()
     }
 
     #[test]

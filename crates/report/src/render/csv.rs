@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use fmam_metrics::METRICS;
+use fmam_metrics::MetricEntry;
 use fmam_record::RunRecord;
 
 use crate::Report;
@@ -26,11 +26,12 @@ impl Report {
     /// The text of `report.csv`: a header and one line for each run, figures as fractions in full
     /// precision, a figure that does not exist as an empty field, quoted as RFC 4180 has it.
     pub fn csv(&self) -> String {
-        let metrics = METRICS.iter().map(|metric| metric.key);
+        let metrics = self.metrics().iter().map(|metric| metric.key);
         let header: Vec<&str> = BEFORE.into_iter().chain(metrics).chain(AFTER).collect();
         let mut text = header.join(",") + "\n";
         for run in self.runs() {
-            let line: Vec<String> = fields(run).iter().map(|field| quoted(field).into_owned()).collect();
+            let line: Vec<String> =
+                fields(run, self.metrics()).iter().map(|field| quoted(field).into_owned()).collect();
             text.push_str(&line.join(","));
             text.push('\n');
         }
@@ -48,7 +49,7 @@ impl Report {
     /// the paper's too.
     pub fn summary_csv(&self) -> String {
         let mut header: Vec<String> = SUMMARY_HEADER.map(str::to_owned).to_vec();
-        for metric in METRICS {
+        for metric in self.metrics() {
             header.extend(["mean", "std", "rank"].map(|what| format!("{}_{what}", metric.key)));
         }
         header.extend(["paper_image_auroc", "paper_pixel_auroc"].map(str::to_owned));
@@ -59,7 +60,7 @@ impl Report {
                 let counts = [row.categories.len(), row.seeds.len()].map(|n| n.to_string());
                 let mut line: Vec<String> = names.into_iter().chain(counts).collect();
                 let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
-                for metric in METRICS {
+                for metric in self.metrics() {
                     let estimate = row.metrics.get(metric);
                     line.push(number(estimate.map(|estimate| estimate.mean)));
                     line.push(number(estimate.and_then(|estimate| estimate.std)));
@@ -79,7 +80,7 @@ impl Report {
     }
 }
 
-fn fields(run: &RunRecord) -> Vec<String> {
+fn fields(run: &RunRecord, metrics: &[&MetricEntry]) -> Vec<String> {
     let optional = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
     let before: [String; BEFORE.len()] = [
         run.dataset.clone(),
@@ -88,7 +89,7 @@ fn fields(run: &RunRecord) -> Vec<String> {
         run.backbone.clone(),
         run.seed.value().to_string(),
     ];
-    let metrics = METRICS.iter().map(|metric| optional(run.metrics.get(metric)));
+    let metrics = metrics.iter().map(|metric| optional(run.metrics.get(metric)));
     let after: [String; AFTER.len()] = [
         run.fit_seconds.to_string(),
         run.score_images_per_second.to_string(),
@@ -132,7 +133,7 @@ mod tests {
             figures.split(',').collect()
         }
         let keys = parts(header, &(BEFORE.join(",") + ","), &(",".to_owned() + &AFTER.join(",")));
-        assert_eq!(keys, METRICS.iter().map(|metric| metric.key).collect::<Vec<_>>());
+        assert_eq!(keys, fmam_metrics::METRICS.iter().map(|metric| metric.key).collect::<Vec<_>>());
         let end = ",62.5,31.25,1073741824,cpu,256,256,320,41,119,1700000000";
         let screw = parts(screw, "mvtec,screw,rkd,resnet18,0,", end);
         let odd_start = r#"folder,"left, ""old""",nkd,resnet18,0,"#;

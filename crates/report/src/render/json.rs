@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use fmam_core::ImageSize;
-use fmam_metrics::{Level, METRICS};
+use fmam_metrics::{Level, MetricEntry};
 use fmam_record::{Analysis, Metrics, RUN_RECORD_SCHEMA, RunRecord};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -11,14 +11,15 @@ use crate::{Report, ReportError, Summary};
 /// The JSON Schema of `report.json` without the metrics.
 const SCHEMA_WITHOUT_METRICS: &str = include_str!("../../schema/report.schema.json");
 
-/// The JSON Schema (draft 2020-12) of `report.json`: every field, and every metric of [`METRICS`].
+/// The JSON Schema (draft 2020-12) of `report.json`: every field, and every one of
+/// `metrics`.
 ///
 /// # Errors
 /// [`ReportError::Json`], which a test of the schema's file rules out.
-pub fn report_schema() -> Result<Value, ReportError> {
+pub fn report_schema(metrics: &[&MetricEntry]) -> Result<Value, ReportError> {
     let mut schema: Value =
         serde_json::from_str(SCHEMA_WITHOUT_METRICS).map_err(|source| ReportError::Json { source })?;
-    for metric in METRICS {
+    for metric in metrics {
         let null = match metric.level {
             Level::Image => "",
             Level::Pixel | Level::Region => {
@@ -79,25 +80,25 @@ struct RunEntry<'a> {
     config: &'a fmam_record::RunConfig,
 }
 
-/// An object with a key for every metric of [`METRICS`], so that its layout does not depend on the
+/// An object with a key for every metric of the report, so that its layout does not depend on the
 /// run.
-struct Registered<'a>(&'a Metrics);
+struct Registered<'a>(&'a Metrics, &'a [&'static MetricEntry]);
 
 impl Serialize for Registered<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(METRICS.iter().map(|metric| (metric.key, self.0.get(metric))))
+        serializer.collect_map(self.1.iter().map(|metric| (metric.key, self.0.get(metric))))
     }
 }
 
 impl<'a> RunEntry<'a> {
-    fn new(run: &'a RunRecord) -> Self {
+    fn new(run: &'a RunRecord, metrics: &'a [&'static MetricEntry]) -> Self {
         Self {
             dataset: &run.dataset,
             category: &run.category,
             method: run.method.as_str(),
             backbone: &run.backbone,
             seed: run.seed.value(),
-            metrics: Registered(&run.metrics),
+            metrics: Registered(&run.metrics, metrics),
             fit_seconds: run.fit_seconds,
             score_images_per_second: run.score_images_per_second,
             peak_rss_bytes: run.peak_rss_bytes,
@@ -125,7 +126,7 @@ impl Report {
     pub fn json(&self) -> Result<String, ReportError> {
         let file = ReportFile {
             schema: RUN_RECORD_SCHEMA,
-            runs: self.runs().iter().map(RunEntry::new).collect(),
+            runs: self.runs().iter().map(|run| RunEntry::new(run, self.metrics())).collect(),
             summary: self.summary(),
         };
         let text = serde_json::to_string_pretty(&file).map_err(|source| ReportError::Json { source })?;
@@ -135,7 +136,7 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use fmam_metrics::{AUPRO, PIXEL_AUROC};
+    use fmam_metrics::{AUPRO, METRICS, PIXEL_AUROC};
 
     use super::*;
     use crate::fixture::{record, with_analysis};
@@ -170,7 +171,7 @@ mod tests {
 
     /// Whether a report is as the schema says.
     fn is_valid(report: &Value) -> bool {
-        let schema = report_schema().unwrap();
+        let schema = report_schema(METRICS).unwrap();
         let violations = violations(&schema, report);
         violations.iter().for_each(|violation| println!("{violation}"));
         violations.is_empty()
