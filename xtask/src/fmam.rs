@@ -66,7 +66,7 @@ impl Fmam {
         self.command(args).status().with_context(|| format!("cannot run {}", self.0.display()))
     }
 
-    /// Where it lies.
+    /// The path of the binary.
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
@@ -116,7 +116,7 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Whether cargo sets the variable for the program that it runs; `CARGO_HOME` and the like are the
+/// True if cargo sets the variable for the program that it runs; `CARGO_HOME` and the like are the
 /// user's.
 fn is_of_this_task(name: &str) -> bool {
     let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];

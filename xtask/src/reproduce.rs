@@ -29,8 +29,8 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     fmam.exec([OsString::from("reproduce")].iter().chain(args))
 }
 
-/// Whether the binary must be built with CUDA: on request, and for `auto`, the default, where the
-/// machine can.
+/// True if the binary must be built with CUDA: on request, and for `auto`, the default, if the
+/// machine has CUDA.
 fn wants_cuda(args: &[OsString], machine_has_cuda: impl FnOnce() -> bool) -> bool {
     match device(args) {
         None | Some("auto") => machine_has_cuda(),
@@ -52,7 +52,7 @@ fn device(args: &[OsString]) -> Option<&str> {
     device
 }
 
-/// Whether both the CUDA compiler, which the build needs, and the NVIDIA driver are there.
+/// True if both the CUDA compiler, which the build needs, and the NVIDIA driver are there.
 fn machine_has_cuda() -> bool {
     let nvcc = format!("nvcc{}", std::env::consts::EXE_SUFFIX);
     let path = std::env::var_os("PATH").unwrap_or_default();

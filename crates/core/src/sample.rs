@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Mask, RgbImage, SourceError};
 
-/// What a sample is for.
+/// The split of a sample: training or test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
@@ -14,7 +14,7 @@ pub enum Split {
     Test,
 }
 
-/// Whether an image shows a defect.
+/// The class of an image: normal, or anomalous with a defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Label {
@@ -48,12 +48,12 @@ pub trait SampleSource: Send + Sync {
     /// Number of samples.
     fn len(&self) -> usize;
 
-    /// Whether there is no sample.
+    /// True if there is no sample.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What is known of sample `index` without decoding it.
+    /// Sample `index`, without decoding its image.
     ///
     /// # Panics
     /// When `index` is not below [`SampleSource::len`], as slice indexing does.

@@ -2,8 +2,7 @@ use std::path::PathBuf;
 
 use fmam_core::{ImageSize, Label, SourceError, Split};
 
-/// What can be wrong with a data set. Every message names the file or folder and says what is
-/// expected there.
+/// A fault of a data set. Every message names the file or folder and the expected content.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatasetError {
@@ -34,7 +33,7 @@ pub enum DatasetError {
     /// The data root does not exist or is not a folder.
     #[error("data root {} is not a folder", .root.display())]
     MissingRoot {
-        /// What was given.
+        /// The given folder.
         root: PathBuf,
     },
     /// The data root holds nothing that looks like the data set.
@@ -42,7 +41,7 @@ pub enum DatasetError {
     UnrecognizedLayout {
         /// Registered name of the data set.
         dataset: &'static str,
-        /// Where it was looked for.
+        /// The folder that was searched.
         root: PathBuf,
         /// The layout that would have been recognised.
         expected: &'static str,
@@ -65,7 +64,7 @@ pub enum DatasetError {
     MissingSplit {
         /// The folder.
         folder: PathBuf,
-        /// What belongs into it.
+        /// The expected contents of the folder.
         contents: &'static str,
     },
     /// A folder that should hold images has none of a known type.
@@ -109,7 +108,7 @@ pub enum DatasetError {
     MissingMask {
         /// The image.
         image: PathBuf,
-        /// Where its mask should be.
+        /// The expected path of the mask.
         expected: PathBuf,
     },
     /// Some of the defective images of a data set in which masks are optional have one, others have
@@ -121,9 +120,9 @@ pub enum DatasetError {
     SomeMasksMissing {
         /// The first image without a mask.
         image: PathBuf,
-        /// How many have none.
+        /// Number of anomalous images without a mask.
         without: usize,
-        /// How many anomalous images there are.
+        /// Number of anomalous images.
         of: usize,
     },
     /// A mask belongs to no image, or a folder of masks to no folder of images.
@@ -145,7 +144,7 @@ pub enum DatasetError {
     BlankMask {
         /// The mask.
         mask: PathBuf,
-        /// What would make a pixel anomalous.
+        /// The expected value of an anomalous pixel, in words.
         expected: &'static str,
     },
     /// One mask would serve two images.
@@ -182,7 +181,7 @@ pub enum DatasetError {
         id: String,
         /// The list.
         list: PathBuf,
-        /// Where the image should be.
+        /// The expected folder of the image.
         folder: PathBuf,
     },
     /// The list that says which images are for training is not there.
@@ -198,7 +197,7 @@ pub enum DatasetError {
         list: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The fault of the row.
         problem: RowProblem,
     },
     /// A list of splits names no image of one split of a category.
@@ -296,7 +295,7 @@ pub enum DatasetError {
     },
 }
 
-/// What can be wrong with a row of a list of splits.
+/// A fault of a row of a list of splits.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RowProblem {
@@ -311,9 +310,9 @@ pub enum RowProblem {
     /// The row has too few or too many fields.
     #[error("found {found} fields, expected {expected}")]
     FieldCount {
-        /// How many there are.
+        /// Number of fields found.
         found: usize,
-        /// How many there should be.
+        /// Number of fields expected.
         expected: usize,
     },
     /// A quoted field is not closed, or goes on after its closing quote.
@@ -328,13 +327,13 @@ pub enum RowProblem {
     /// The split is neither of the two.
     #[error("unknown split `{split}`; known are train, test")]
     UnknownSplit {
-        /// What the row has.
+        /// The split that the row has.
         split: String,
     },
     /// The label is neither of the two.
     #[error("unknown label `{label}`; known are normal, anomaly")]
     UnknownLabel {
-        /// What the row has.
+        /// The label that the row has.
         label: String,
     },
     /// An anomalous image would be trained on: the list is that of another protocol.

@@ -128,7 +128,7 @@ struct Unpacker<'a> {
     limits: Limits,
     entries: u64,
     bytes: u64,
-    /// Where the archive is read, bytes.
+    /// The position of the reader in the archive, in bytes.
     position: Rc<Cell<u64>>,
     /// The furthest that was told of it: a zip archive is not read straight on.
     furthest: u64,
@@ -181,7 +181,7 @@ impl Unpacker<'_> {
                 Ok(name) => name,
                 Err(error) => return Err(self.unsafe_entry(&error.to_string(), "has a name that is no text")),
             };
-            // What is written is counted there.
+            // The limit here is one of headers: the bytes of a file have their own.
             left.set(u64::MAX);
             self.tar_entry(&name, &mut entry)?;
             left.set(MAX_HEADER_BYTES);
@@ -226,7 +226,7 @@ impl Unpacker<'_> {
             return Err(self.damaged(None, "an entry has the place of another"));
         }
         for index in 0..zip.len() {
-            // What is refused need not be of a known compression.
+            // A refused entry may have an unknown compression.
             let raw = zip.by_index_raw(index).map_err(|error| self.damaged(None, error))?;
             let name = raw.name().map_err(|error| self.damaged(None, error))?.into_owned();
             let kind = raw.unix_mode().map_or(0, |mode| mode & KIND);
@@ -263,7 +263,7 @@ impl Unpacker<'_> {
         Ok(())
     }
 
-    /// Whether the folder is new.
+    /// Makes the folder of the entry `name`. True if the folder is new.
     fn make_folder(&self, name: &str, path: &Path) -> Result<bool, FetchError> {
         match fs::create_dir(path) {
             Ok(()) => Ok(true),
@@ -295,7 +295,7 @@ impl Unpacker<'_> {
         }
     }
 
-    /// Where an entry goes: below the root, whatever its name says.
+    /// The path of an entry: below the root, whatever its name is.
     fn place(&mut self, name: &str) -> Result<PathBuf, FetchError> {
         self.count(name)?;
         if name.starts_with('/') || name.split('/').any(has_drive) {
@@ -343,15 +343,15 @@ impl Unpacker<'_> {
     }
 }
 
-/// Whether a component of a path is a drive or begins with one: joined to a path on Windows, it
-/// replaces it. Any other colon names a hidden stream of a file there.
+/// True if a component of a path is a drive or begins with one. On Windows a drive replaces the
+/// path that it is joined to, and any other colon names a hidden stream of a file.
 fn has_drive(component: &str) -> bool {
     let bytes = component.as_bytes();
     let is_drive = bytes.get(1) == Some(&b':') && bytes[0].is_ascii_alphabetic();
     is_drive || (cfg!(windows) && bytes.contains(&b':'))
 }
 
-/// Whether an entry is a sparse file of the kind that only its extended header tells.
+/// True if an entry is a sparse file of the kind that only its extended header shows.
 fn is_sparse(entry: &mut Entry<'_, impl Read>) -> io::Result<bool> {
     let Some(extensions) = entry.pax_extensions()? else { return Ok(false) };
     for extension in extensions {

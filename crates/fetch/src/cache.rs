@@ -36,7 +36,7 @@ fn record_path(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Whether a digest of `path` was kept when it was fetched.
+/// True if a digest of `path` was kept when the file was fetched.
 pub fn has_digest(path: &Path) -> bool {
     record_path(path).is_file()
 }

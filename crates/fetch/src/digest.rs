@@ -22,7 +22,7 @@ pub(crate) const CHUNK: usize = 64 * 1024;
 pub struct ExpectedSha256(String);
 
 impl ExpectedSha256 {
-    /// Whether the whole digest `found`, in lower-case hexadecimal digits, is the expected one.
+    /// True if the whole digest `found`, in lower-case hexadecimal digits, is the expected one.
     pub fn matches(&self, found: &str) -> bool {
         found.len() == WHOLE && found.starts_with(&self.0)
     }

@@ -15,7 +15,7 @@ use crate::{ExpectedSha256, FetchError};
 
 /// The longest time that a server may be silent.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often a download that waits asks whether it should stop.
+/// The interval at which a waiting download asks for cancellation.
 const TICK: Duration = Duration::from_millis(50);
 
 /// A file to fetch.
@@ -26,13 +26,13 @@ pub struct Download {
     /// Target path. Its folder must exist. The bytes under way lie beside it in `NAME.part`, and
     /// their version in `NAME.etag`, so that a later run finds both.
     pub path: PathBuf,
-    /// What it must be, where that is known.
+    /// The expected digest, if known.
     pub sha256: Option<ExpectedSha256>,
     /// Bytes that it may have at most.
     pub max_bytes: u64,
 }
 
-/// How often and how patiently a download is tried again.
+/// The number of tries of a download, and the waits between them.
 #[derive(Debug, Clone, Copy)]
 pub struct Retry {
     /// Attempts in a row that may bring nothing new.
@@ -86,7 +86,7 @@ impl Download {
         match fetched {
             Ok(digest) => part.finish(&self.path).map(|()| digest),
             Err(error) => {
-                // What is wrong with the network, the disk or the server may pass.
+                // A fault of the network, the disk or the server may pass.
                 let may_go_on = !matches!(
                     error,
                     FetchError::TooLarge { .. }
@@ -256,7 +256,7 @@ impl Download {
     }
 }
 
-/// Whether a server that answers so may answer otherwise later.
+/// True if a server with this status may answer otherwise later.
 fn is_passing(status: u16) -> bool {
     matches!(status, 408 | 429 | 500..)
 }
@@ -265,7 +265,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
 }
 
-/// What tells this version of the file from another. A weak tag does not tell bytes apart.
+/// The validator of this version of the file. A weak tag does not distinguish bytes.
 fn validator_of(headers: &HeaderMap) -> Option<&str> {
     text(headers, "etag").filter(|tag| !tag.starts_with("W/")).or_else(|| text(headers, "last-modified"))
 }
@@ -279,13 +279,13 @@ fn goes_on(headers: &HeaderMap, have: u64, validator: &str) -> bool {
     start == Some(have) && total_of(headers).is_some() && is_same_version(headers, validator)
 }
 
-/// Whether the server does not say that it has another version than `validator`.
+/// False if the server states another version than `validator`.
 fn is_same_version(headers: &HeaderMap, validator: &str) -> bool {
     let is_tag = |validator: &str| validator.starts_with('"');
     validator_of(headers).is_none_or(|found| found == validator || is_tag(found) != is_tag(validator))
 }
 
-/// Whether a request that failed so may succeed later; no address gets better.
+/// True if a request with this error may succeed later; a wrong address never does.
 fn may_pass(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     match error.downcast_ref::<ureq::Error>() {
         Some(ureq::Error::Io(error)) => error.kind() != ErrorKind::InvalidInput,

@@ -1,20 +1,20 @@
 use std::path::PathBuf;
 
-/// What can go wrong with a download, a kept digest or an archive. Every message names the file or
-/// the address and says what to do.
+/// A fault of a download, a kept digest or an archive. Every message names the file or the address
+/// and the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
     /// The address is not one of HTTP.
     #[error("`{url}` is not an address to download from; give one that begins with https:// or http://")]
     BadUrl {
-        /// What was given.
+        /// The given address.
         url: String,
     },
     /// An expected SHA-256 is neither whole nor a known prefix.
     #[error("`{text}` is not a SHA-256; give its 64 hexadecimal digits, or the first 8")]
     BadDigest {
-        /// What was given.
+        /// The given text.
         text: String,
     },
     /// No answer came: the name is unknown, the connection failed or the server broke the protocol.
@@ -45,7 +45,7 @@ pub enum FetchError {
     NoCertificates {
         /// The file or folder.
         path: PathBuf,
-        /// What went wrong with the first of its files, if anything.
+        /// The fault of the first of the files, if any.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// The server answered something other than the file.
@@ -77,7 +77,7 @@ pub enum FetchError {
         received: u64,
         /// Bytes of the whole, where known.
         expected: Option<u64>,
-        /// What the connection said.
+        /// The error of the connection.
         source: Option<std::io::Error>,
     },
     /// The file is larger than allowed.
@@ -165,7 +165,7 @@ pub enum FetchError {
         archive: PathBuf,
         /// The entry's name.
         entry: String,
-        /// What is wrong with it.
+        /// The fault, in words.
         why: &'static str,
     },
     /// The archive unpacks to more than allowed.
@@ -179,7 +179,7 @@ pub enum FetchError {
         archive: PathBuf,
         /// The entry at hand.
         entry: String,
-        /// What is allowed.
+        /// The allowed maximum.
         limit: u64,
         /// `bytes` or `files and folders`.
         unit: &'static str,
@@ -209,7 +209,7 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// Whether a progress callback asked to stop.
+    /// True if a progress callback asked to stop.
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled { .. } | Self::UnpackingCancelled { .. })
     }

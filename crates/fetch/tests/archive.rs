@@ -173,7 +173,7 @@ fn unpack_until(archive: &Path, stop: usize) -> (Result<(), FetchError>, Vec<(u6
 
 #[test]
 fn an_extraction_tells_how_far_it_is_and_can_be_stopped_at_any_time() {
-    // What does not compress, so that it is read little by little, and a long end.
+    // Bytes that do not compress, so that they are read little by little, and a long end.
     let next =
         |x: &u64| Some(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
     let noise: Vec<u8> =

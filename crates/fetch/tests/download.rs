@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fmam_fetch::{Download, FetchError, Retry, sha256_file};
 
-/// What the server makes of a request, whose number and `Range` it knows.
+/// The server's answer to a request with a number and a `Range`.
 type Answer = dyn Fn(usize, Option<u64>) -> Reply + Send + Sync;
 
 struct Reply {
@@ -178,7 +178,7 @@ fn versions_pieces_and_addresses_are_not_mixed() {
         piece.headers[1].1 = format!("bytes {start}-{}/*", start + 39_999);
         piece
     }));
-    // What was begun from one address is not continued from another.
+    // A download from one address is not continued from another.
     let dir = tempfile::tempdir().unwrap();
     assert!(
         fetch(&serve(|_, range| if range.is_some() { failure(503) } else { cut(9000) }), dir.path(), None)

@@ -16,8 +16,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// What the process is to fetch, and the folder for it.
+/// The variable with the address that the process fetches.
 const URL: &str = "FMAM_TEST_URL";
+/// The variable with the folder for the file.
 const DIR: &str = "FMAM_TEST_DIR";
 const CONTENT: &[u8] = b"what is fetched";
 /// A host that only the proxy knows.
@@ -42,7 +43,7 @@ fn in_a_process_of_its_own() {
 /// Fetches `url` with these variables and none else of their kind; the error.
 fn fetch(url: &str, variables: &[(&str, &str)]) -> Result<(), String> {
     let dir = tempfile::tempdir().unwrap();
-    // What came before.
+    // The part that an earlier download left.
     std::fs::write(dir.path().join("file.bin.part"), "what").unwrap();
     std::fs::write(dir.path().join("file.bin.etag"), format!("\"a\"\n{url}\n")).unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());

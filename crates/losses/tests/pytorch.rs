@@ -112,8 +112,8 @@ fn values_and_gradients_are_pytorchs() {
 fn gradients_are_finite_differences() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/reference/losses/losses.json");
     let file: File = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    // Where the loss has a kink or a gradient of 1e8, a finite step says nothing; PyTorch's value
-    // is compared above.
+    // At a kink of the loss or a gradient of 1e8 a finite step is meaningless; PyTorch's value is
+    // compared above.
     let kinks = ["zero_vector", "plus_minus_one", "identical", "opposite"];
     for case in file.cases.iter().filter(|case| !kinks.iter().any(|kink| case.name.contains(kink))) {
         let vars = tensors(case, DType::F64);

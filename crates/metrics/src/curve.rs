@@ -71,7 +71,7 @@ pub fn precision_recall_curve(
     Ok(Ranking::new(scores, labels)?.precision_recall_curve())
 }
 
-/// Whether `b` lies on the line from `a` to `c`; both counts rise from each to the next.
+/// True if `b` lies on the line from `a` to `c`; both counts rise from each to the next.
 fn collinear(a: Cut, b: Cut, c: Cut) -> bool {
     let rise = |to: Cut| (to.true_positives - a.true_positives) as u128;
     let run = |to: Cut| (to.false_positives - a.false_positives) as u128;

@@ -61,7 +61,7 @@ pub enum MetricError {
     InMap {
         /// Position of the map.
         map: usize,
-        /// What is wrong with it; positions in it count within the map.
+        /// The fault of the map; its positions count within the map.
         source: Box<MetricError>,
     },
     /// The false positive rate up to which AUPRO integrates must lie in (0, 1].
@@ -89,7 +89,7 @@ pub enum MetricError {
 }
 
 impl MetricError {
-    /// Whether the ground truth, not the scores, leaves the figure undefined: no masks, or one
+    /// True if the ground truth, not the scores, leaves the figure undefined: no masks, or one
     /// class only.
     pub(crate) fn lacks_ground_truth(&self) -> bool {
         matches!(self, Self::NoMasks | Self::NoNormal | Self::NoAnomalous)

@@ -1,6 +1,6 @@
 use crate::MetricError;
 
-/// Where anomalous features lie relative to the normal ones, and how far these scatter.
+/// Bias of the anomalous features relative to the normal ones, and variance of the normal ones.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BiasVariance {
     /// Mean L2 distance of the anomalous features to the mean normal feature. For features of

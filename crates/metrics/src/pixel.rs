@@ -184,7 +184,7 @@ impl PlotCurve {
 
     fn finish(mut self) -> Vec<[f64; 2]> {
         self.kept.extend(self.skipped);
-        // What the sums of shares lost by rounding.
+        // The sums of shares lost a little by rounding.
         if let Some(last) = self.kept.last_mut() {
             *last = [1.0; 2];
         }

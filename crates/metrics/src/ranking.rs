@@ -13,7 +13,7 @@ pub struct Ranking {
     pub(crate) anomalous: Vec<u32>,
 }
 
-/// What a threshold does: every score at or above it is called anomalous.
+/// The effect of a threshold: every score at or above it is called anomalous.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cut {
     /// The threshold, itself one of the scores.

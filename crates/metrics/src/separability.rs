@@ -1,7 +1,7 @@
 use crate::feature::check_finite;
 use crate::{MetricError, Ranking, radix};
 
-/// How far apart the score distributions of the two classes lie.
+/// The separability of the score distributions of the two classes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Separability {
     /// Overlap coefficient: area that the two normalised histograms share, in 0..=1; 0 when no bin

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-/// What a run's features are like and how far its scores part: the poster's statistical and
-/// distribution analyses.
+/// The analysis of a run's features and of the separability of its scores: the poster's statistical
+/// and distribution analyses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Analysis {
@@ -68,7 +68,7 @@ impl FeatureScatter {
     }
 }
 
-/// How far apart the score distributions of the two classes lie.
+/// The separability of the score distributions of the two classes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScoreSeparability {

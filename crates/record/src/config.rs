@@ -82,9 +82,8 @@ impl RunConfig {
 }
 
 impl ArtefactConfig {
-    /// Whether the small maps of all test images are kept, from which figures are drawn later. A
-    /// run that keeps no pictures keeps no maps either: `n_overlays = 0` asks for a run without
-    /// images.
+    /// True if the run keeps the small maps of all test images, from which figures are drawn later.
+    /// A run without pictures has no maps either: `n_overlays = 0` asks for a run without images.
     pub fn keeps_maps(&self) -> bool {
         self.n_overlays > 0
     }

@@ -1,7 +1,7 @@
 use serde_json::Value;
 
-/// Where two configurations differ: the key with its parents, as `method.epochs`, and both values,
-/// null where there is none.
+/// The differences of two configurations: the key with its parents, such as `method.epochs`, and
+/// both values; null for a missing one.
 pub fn differences<'a>(a: &'a Value, b: &'a Value) -> Vec<(String, &'a Value, &'a Value)> {
     let mut found = Vec::new();
     collect(a, b, "", &mut found);

@@ -31,7 +31,7 @@ pub enum RecordError {
     Read {
         /// The folder or file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// A folder or file could not be written.
@@ -39,7 +39,7 @@ pub enum RecordError {
     Write {
         /// The folder or file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// A run record is not the JSON that it should be.
@@ -47,7 +47,7 @@ pub enum RecordError {
     Damaged {
         /// The record.
         path: PathBuf,
-        /// Where and why.
+        /// The position and the reason.
         source: serde_json::Error,
     },
     /// A run record was written by a program with another layout.
@@ -101,7 +101,7 @@ pub enum RecordError {
         there: PathBuf,
         /// Its folder in what was to be added.
         here: PathBuf,
-        /// What differs: `key: there, here`.
+        /// The differences, each as `key: there, here`.
         differences: Vec<String>,
     },
     /// The list of a grid's runs is not the JSON that it should be.
@@ -109,7 +109,7 @@ pub enum RecordError {
     DamagedGrid {
         /// The list.
         path: PathBuf,
-        /// Where and why.
+        /// The position and the reason.
         source: serde_json::Error,
     },
     /// A map has no pixels, or too many for its file format.
@@ -125,7 +125,7 @@ pub enum RecordError {
     DamagedMaps {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault, in words.
         reason: String,
     },
     /// A value has no JSON form.

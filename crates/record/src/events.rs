@@ -8,7 +8,7 @@ use fmam_metrics::METRICS;
 
 use crate::RunRecord;
 
-/// What an event file's first event says; TensorBoard takes files without it for ones of an older
+/// The text of the first event of a file; TensorBoard reads a file without it as one of an older
 /// format.
 const FILE_VERSION: &[u8] = b"brain.Event:2";
 

@@ -14,7 +14,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Whether the run at `position` of the grid, counted from 0, is in this part.
+    /// True if the run at `position` of the grid (0-based) is in this part.
     pub fn has(self, position: usize) -> bool {
         self == Self::of_run(position, self.of)
     }
@@ -44,7 +44,7 @@ impl std::fmt::Display for Shard {
     }
 }
 
-/// What an output folder that has one part of a grid belongs to.
+/// The grid that an output folder with one part belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GridList {

@@ -4,7 +4,7 @@ use fmam_core::{MethodId, Seed};
 
 use crate::RUNS_DIR;
 
-/// What makes a run this run and no other.
+/// The identity of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RunKey {
     /// Registered name of the data set.

@@ -29,7 +29,7 @@ impl FromStr for MapLayout {
 /// size of a sample's image file, to which its map is brought; `None` keeps the size of the map.
 ///
 /// # Errors
-/// Those of `original_size`, and of [`crate::write_map`].
+/// The errors of `original_size` and of [`crate::write_map`].
 pub fn export_maps(
     layout: MapLayout,
     dir: &Path,

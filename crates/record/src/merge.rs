@@ -12,7 +12,7 @@ use crate::{
     load_records, setting_differences,
 };
 
-/// What came of a merge.
+/// The result of a merge.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Merged {
     /// Runs that were added.
@@ -118,8 +118,8 @@ fn check_fit(known: &[(PathBuf, RunRecord)], record: &RunRecord, part: &Path) ->
     Ok(())
 }
 
-/// Whether a setting may differ from machine to machine: where the data lies, and which pictures
-/// are kept. Where weights lie says what they are.
+/// True if a setting may differ between machines: the folder of the data, and the choice of
+/// pictures. The path of weights may not, since it names the weights.
 fn is_of_the_machine(key: &str) -> bool {
     key == "data.root" || key.starts_with("artefacts.")
 }

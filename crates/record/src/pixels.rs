@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-/// How the scores of all test pixels tell the classes apart, in as many numbers as a plot shows.
+/// The curves of all test pixels, thinned to as many numbers as a plot shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PixelCurves {
@@ -9,7 +9,7 @@ pub struct PixelCurves {
     /// Per-region-overlap curve: false positive rate and mean overlap with the ground-truth
     /// regions, as `roc`.
     pub pro: Vec<[f64; 2]>,
-    /// How the scores lie.
+    /// The distribution of the scores.
     pub scores: ScoreDistribution,
 }
 

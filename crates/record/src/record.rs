@@ -60,7 +60,7 @@ pub struct RunRecord {
     /// before they were kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pixels: Option<PixelCurves>,
-    /// What its features and scores are like; absent in records of before it was kept, to which
+    /// The analysis of features and scores; absent in older records;
     /// `fmam analyze` adds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analysis: Option<Analysis>,
@@ -149,8 +149,7 @@ pub struct ImageRecord {
     pub path: Option<String>,
 }
 
-/// What kind of device the one called `name` is: which of several like devices it was does not
-/// matter.
+/// The kind of the device `name`, without the number that tells like devices apart.
 pub fn device_kind(name: &str) -> &str {
     name.split_once(':').map_or(name, |(kind, _)| kind)
 }

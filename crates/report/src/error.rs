@@ -14,7 +14,7 @@ pub enum ReportError {
     Write {
         /// The folder or file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// The values of a report have no JSON form.

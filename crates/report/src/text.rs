@@ -1,4 +1,4 @@
-//! How figures, names and paths are written in Markdown, most of them in HTML too.
+//! The text forms of figures, names and paths in Markdown; most of them are also used in HTML.
 
 use crate::Estimate;
 
@@ -54,8 +54,8 @@ pub(crate) fn escape_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// What the text of a table's cells is for: the same table in Markdown, or plain for what escapes
-/// cells itself.
+/// The use of the text of a table's cells: Markdown, or plain text for a writer that escapes cells
+/// itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Markup {
     Markdown,

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::SynthesisError;
 
-/// What fills the shape of a defect.
+/// The content of the shape of a defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
@@ -14,7 +14,7 @@ pub enum Source {
     Structure,
 }
 
-/// Where in the image a defect may lie.
+/// The region of the image in which a defect may lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Foreground {
@@ -24,11 +24,11 @@ pub enum Foreground {
     Auto,
 }
 
-/// How synthetic anomalies are made. Checked by [`crate::Synthesizer::new`].
+/// The settings of synthetic anomalies, checked by [`crate::Synthesizer::new`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SynthesisConfig {
-    /// What fills the shape.
+    /// The content of the shape.
     pub source: Source,
     /// Share of structure anomalies under [`Source::Both`], in 0..=1.
     pub structure_probability: f64,
@@ -60,7 +60,7 @@ pub struct SynthesisConfig {
     /// Strength of the random change of contrast, brightness and colour of the fill, in 0..=1; 0 is
     /// none.
     pub colour_jitter: f64,
-    /// Where a defect may lie.
+    /// The region in which a defect may lie.
     pub foreground: Foreground,
     /// Share of the shape that should be visibly changed, in 0..=1. Fill and opacity are drawn up
     /// to four times until it is; the most visible draw is kept.

@@ -1,4 +1,4 @@
-//! What a shape is filled with: a foreign texture or the image's own patches, shuffled.
+//! The fill of a shape: a foreign texture or the image's own patches, shuffled.
 
 use fmam_core::{ImageSize, RgbImage, Seed};
 use rand::Rng;
@@ -142,7 +142,7 @@ struct ShuffledPatches<'a> {
     /// Grid row of every pixel row, and grid column of every pixel column.
     row_of: Vec<usize>,
     column_of: Vec<usize>,
-    /// Where each patch comes from.
+    /// The origin of each patch.
     moves: Vec<Move>,
 }
 

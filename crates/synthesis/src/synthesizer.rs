@@ -11,7 +11,7 @@ use crate::{Foreground, SynthesisConfig, SynthesisError};
 /// Draws of fill and opacity for one shape, until enough of it is visible.
 const ATTEMPTS: u64 = 4;
 
-/// Where texture anomalies take their texture from.
+/// The source of the textures of texture anomalies.
 #[derive(Clone)]
 pub enum Textures {
     /// Procedural textures of our own, which need no data.

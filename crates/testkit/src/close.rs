@@ -12,8 +12,7 @@ pub fn assert_close(actual: &[f32], expected: &[f32], rel: f32, abs: f32) {
         .zip(expected)
         .enumerate()
         .filter_map(|(index, (&a, &e))| {
-            // How many tolerances apart; NaN where there is no telling, which sorts above all
-            // numbers.
+            // The difference in tolerances; NaN, which sorts above all numbers, if it is undefined.
             let excess = (a - e).abs() / (abs + rel * e.abs());
             let close = a == e || (a - e).abs() <= abs + rel * e.abs() && e.is_finite();
             (!close).then_some((index, excess))

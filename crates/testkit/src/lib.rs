@@ -1,8 +1,8 @@
 //! Generated scenes and reference fixtures for tests; a dev-dependency only.
 //!
-//! What this crate must not know: any crate of the workspace but `fmam-core`. It panics with a
-//! message that says what to do, as assertions do, because its only callers are tests. Modules in
-//! reading order: [`MemorySource`], [`striped_scene`], [`read_fixture`], [`assert_close`].
+//! This crate must not know any crate of the workspace but `fmam-core`. Its functions panic with a
+//! message that names the remedy, as assertions do, because their only callers are tests. Modules
+//! in reading order: [`MemorySource`], [`striped_scene`], [`read_fixture`], [`assert_close`].
 
 mod close;
 mod fixture;

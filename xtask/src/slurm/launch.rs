@@ -1,4 +1,4 @@
-//! What is typed: the launcher's own options and, unchanged, those of `fmam reproduce`.
+//! The command line: the launcher's own options and, unchanged, those of `fmam reproduce`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ const SET_HERE: [&str; 14] = [
 /// Beginnings of the options of sbatch that the job which writes the report has no use for.
 const FOR_RUNS: [&str; 5] = ["--gres", "--gpus", "-G", "--cpus-per-gpu", "--mem-per-gpu"];
 
-/// What is typed beside the arguments of `fmam reproduce`.
+/// The launcher's own options, beside the arguments of `fmam reproduce`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Launch {
     /// The value of `--launcher`, where it was given.
@@ -78,7 +78,7 @@ impl Launch {
         Ok(launch)
     }
 
-    /// Whether `fmam reproduce` is asked what it can do.
+    /// True if `fmam reproduce` is asked for its help.
     pub(crate) fn wants_help(&self) -> bool {
         self.has(&["--help", "-h"])
     }
@@ -113,7 +113,7 @@ impl Launch {
         Ok(out)
     }
 
-    /// Whether an argument of `fmam reproduce` is one of the options `names`.
+    /// True if an argument of `fmam reproduce` is one of the options `names`.
     pub(super) fn has(&self, names: &[&str]) -> bool {
         self.rest.iter().any(|arg| names.contains(&split(arg).0))
     }
@@ -144,8 +144,8 @@ fn split(arg: &OsString) -> (&str, Option<&str>) {
     text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)))
 }
 
-/// Whether the word `option` is sbatch's option `name`: the long one with or without a value, the
-/// short one before its value.
+/// True if the word `option` is sbatch's option `name`: the long form with or without a value, or
+/// the short form before its value.
 fn is(name: &str, option: &str) -> bool {
     match option.strip_prefix(name) {
         Some(rest) if name.starts_with("--") => rest.is_empty() || rest.starts_with(['=', ' ']),

@@ -28,7 +28,7 @@ impl Job {
         &self.0
     }
 
-    /// Whether it is waiting or running.
+    /// True if the job is waiting or running.
     ///
     /// # Errors
     /// When Slurm cannot be asked.
@@ -43,7 +43,7 @@ impl Job {
     }
 }
 
-/// Whether `squeue`, asked for one job, named it.
+/// True if `squeue`, asked for one job, named the job.
 fn answer(output: &Output) -> Result<bool> {
     let error = String::from_utf8_lossy(&output.stderr);
     if output.status.success() {
@@ -66,7 +66,7 @@ pub(super) fn sbatch(options: &[String], path: &Path) -> Result<Job> {
     Job::parse(&String::from_utf8_lossy(&output.stdout)).context("sbatch named no job")
 }
 
-/// How many tasks an array may have that counts from 1.
+/// The largest number of tasks of an array that counts from 1.
 pub(super) fn max_tasks() -> usize {
     let output = Command::new("scontrol").args(["show", "config"]).output().ok();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());

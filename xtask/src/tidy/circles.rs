@@ -157,7 +157,7 @@ fn uses<'a>(modules: &Modules<'a>) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
     let mut uses = BTreeMap::new();
     for (at, module) in modules {
         let targets: &mut BTreeSet<&str> = uses.entry(module.file).or_default();
-        // What is only handed on is no use.
+        // A name that is only re-exported is not used.
         let imports = module.imports.iter().filter(|import| {
             !import.is_public || module.words.iter().any(|word| word.split("::").next() == Some(&import.name))
         });

@@ -1,4 +1,4 @@
-//! What the metal categories share: edges, the light on them, and scratches.
+//! The shared parts of the metal categories: edges, the light on them, and scratches.
 
 use std::ops::Range;
 
@@ -25,7 +25,7 @@ pub(super) fn caster(p: [f32; 2], length: f32, light: [f32; 3]) -> [f32; 2] {
 /// A point's place beside the nearest opening.
 #[derive(Clone, Copy)]
 pub(super) struct Edge {
-    /// How far inside the opening; negative in the metal.
+    /// Distance from the edge into the opening; negative in the metal.
     pub(super) depth: f32,
     /// Direction to the opening's middle.
     pub(super) towards: [f32; 2],
@@ -43,7 +43,8 @@ impl Edge {
         if other.depth > self.depth { other } else { self }
     }
 
-    /// How the metal leans into the opening where its edge is rounded over a breadth of `width`.
+    /// The slope of the metal into the opening, at an edge that is rounded over a breadth of
+    /// `width`.
     pub(super) fn lean(&self, width: f32) -> [f32; 2] {
         let amount = (1.0 + self.depth / width).max(0.0);
         self.towards.map(|t| 1.1 * amount * t)

@@ -69,8 +69,8 @@ impl Scene {
         })
     }
 
-    /// What the defect changed visibly: the noise-free photographs of the same subject with and
-    /// without it are compared.
+    /// The pixels that the defect changed visibly: the noise-free photographs of the same subject
+    /// with and without the defect are compared.
     pub(super) fn mask(&self) -> Mask {
         let size = self.view.size;
         if !self.anomalous {
@@ -86,7 +86,7 @@ impl Scene {
                 }
             }
         }
-        // Where a texture moved, single pixels keep their colour by chance; the eye sees the
+        // After a shift of a texture single pixels keep their colour by chance; the eye sees the
         // neighbourhood.
         let radius = (self.view.grain / 5.0).round().max(1.0) as usize;
         let change = box_blur(&box_blur(&change, size, radius), size, radius);

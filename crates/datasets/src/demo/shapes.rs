@@ -109,7 +109,7 @@ pub(super) fn across_curve(points: &[[f32; 2]], p: [f32; 2], half_width: f32) ->
 pub(super) struct Blot {
     pub(super) at: [f32; 2],
     pub(super) radius: [f32; 2],
-    /// What it leaves of each channel.
+    /// The factor of each channel under the stain.
     tint: [f32; 3],
     seed: u32,
     /// Bumps of its outline per unit.

@@ -274,7 +274,7 @@ fn files_that_are_not_there_are_named_with_their_line() {
         assert!(error.to_string().contains(gone), "{error}");
         let DatasetError::SplitListRow { problem, .. } = error else { panic!("{error:?}") };
         assert!(matches!(problem, RowProblem::MissingFile { .. }), "{problem:?}");
-        // What is wrong with one object does not concern another.
+        // A fault of one object does not concern another.
         assert!(mini.open("visa", "pcb1").is_ok());
     }
 }

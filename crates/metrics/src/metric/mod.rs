@@ -39,10 +39,10 @@ pub struct MetricEntry {
     pub level: Level,
     /// True where the higher of two values is the better one.
     pub higher_is_better: bool,
-    /// Whether the metric chooses a threshold on the labels of the test split, which nobody has in
+    /// True if the metric chooses a threshold on the labels of the test split, which are unknown in
     /// use.
     pub is_oracle: bool,
-    /// Whether the metric stands in tables of a few columns too: terminal, LaTeX, list of runs,
+    /// True if the metric is also a column of the short tables: terminal, LaTeX, list of runs,
     /// categories and ablations. Every metric stands in the table of results and in every file for
     /// machines.
     pub is_headline: bool,

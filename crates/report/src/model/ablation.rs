@@ -10,14 +10,14 @@ use crate::{Report, Summary};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Line<'a> {
     pub(crate) row: &'a Summary,
-    /// What is said of it: the settings in which it differs from its method.
+    /// The description of the row: the settings in which it differs from its method.
     pub(crate) what: String,
 }
 
 /// The ablation of one method with one backbone.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Ablation<'a> {
-    /// What the others are measured against.
+    /// The row that the others are compared with.
     pub(crate) base: &'a Summary,
     /// The method without feature mapping, where it has run, the base, and the variants.
     pub(crate) lines: Vec<Line<'a>>,

@@ -36,7 +36,7 @@ pub(crate) enum Features {
     Before,
     /// The mapped ones, about their mean.
     After,
-    /// Those that are compared, about what the student expects.
+    /// The compared features, about the student's prediction.
     Discrepancy,
 }
 

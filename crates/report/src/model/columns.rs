@@ -13,7 +13,7 @@ pub(crate) fn metrics<'a>(rows: impl IntoIterator<Item = &'a Summary>) -> Vec<&'
     rows.first().into_iter().flat_map(|row| row.metrics.metrics()).filter(is_known).collect()
 }
 
-/// Those of [`metrics`] that stand in tables of a few columns.
+/// The columns of [`metrics`] that are also in the short tables.
 pub(crate) fn headlines<'a>(rows: impl IntoIterator<Item = &'a Summary>) -> Vec<&'static MetricEntry> {
     metrics(rows).into_iter().filter(|metric| metric.is_headline).collect()
 }

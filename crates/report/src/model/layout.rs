@@ -47,7 +47,7 @@ fn beside_paper(row: Option<&Summary>, rows: &[Summary], metric: &MetricEntry, c
     cells
 }
 
-/// Whether the paper has figures of one of the rows.
+/// True if the paper has figures of one of the rows.
 pub(crate) fn compared(rows: &[Summary]) -> bool {
     rows.iter().any(|row| published(&row.dataset, &row.method, &row.backbone).is_some())
 }

@@ -12,7 +12,7 @@ pub struct Published {
     pub image_auroc: f64,
     /// AUROC over the pixels, per cent.
     pub pixel_auroc: f64,
-    /// Where it stands.
+    /// The place of the figure in the paper.
     pub source: PublishedIn,
 }
 
@@ -80,8 +80,8 @@ pub static PAPER_BACKBONES: [PaperBackbone; 3] = [
     PaperBackbone { backbone: "wide-resnet50-2", rkd: (98.5, 97.7), rkd_fmam: (99.1, 98.1) },
 ];
 
-/// What the poster publishes for a method (registered name) on a data set: the figure of Table 4
-/// where that has this very backbone, else that of Table 1. `None` where the poster has neither.
+/// The poster's figure for a method (registered name) on a data set: from Table 4 if this table has
+/// the same backbone, else from Table 1. `None` if the poster has neither.
 pub fn published(dataset: &str, method: &str, backbone: &str) -> Option<Published> {
     let row = &PAPER_TABLE[paper_position(method)?];
     let named = PAPER_BACKBONES.iter().find(|entry| dataset == "mvtec" && entry.backbone == backbone);

@@ -65,7 +65,7 @@ impl Report {
     }
 }
 
-/// What makes a run this run and no other, in sorting order.
+/// The identity of a run, in sorting order.
 fn identity(run: &RunRecord) -> (&str, &str, (usize, &str), &str, u64) {
     (&run.dataset, &run.category, method_order(run), &run.backbone, run.seed.value())
 }
@@ -79,7 +79,7 @@ fn method_order(run: &RunRecord) -> (usize, &str) {
     (position(run.method.as_str()), run.method.as_str())
 }
 
-/// Where a method stands among others; those that the paper does not have stand last.
+/// The position of a method among others; methods that the paper does not have are last.
 pub(crate) fn position(method: &str) -> usize {
     // Variants, `rkd+fmam@no-margin` say, follow their method.
     paper_position(MethodId::from(method).base()).unwrap_or(usize::MAX)

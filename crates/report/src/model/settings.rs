@@ -35,12 +35,12 @@ pub(crate) fn image_size(run: &RunRecord) -> String {
     format!("{}×{}", run.image_size.height, run.image_size.width)
 }
 
-/// What the run's networks computed in; `f32` where its configuration does not say.
+/// The precision of the run's networks; `f32` if the configuration has none.
 pub(crate) fn precision(run: &RunRecord) -> String {
     run.config.precision().to_owned()
 }
 
-/// Where the run computed, and in which precision where that is not the usual: `cuda:0, bf16`.
+/// The device of the run, with its precision unless that is `f32`: `cuda:0, bf16`.
 pub(crate) fn device(run: &RunRecord) -> String {
     match precision(run).as_str() {
         "f32" => run.device.clone(),

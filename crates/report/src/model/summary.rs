@@ -175,7 +175,7 @@ impl Summary {
         self.method.as_str().into()
     }
 
-    /// Whether `run` is one of this row's.
+    /// True if `run` is one of this row's runs.
     pub(crate) fn covers(&self, run: &RunRecord) -> bool {
         run.method == *self.method.as_str()
             && (&self.dataset, &self.backbone) == (&run.dataset, &run.backbone)

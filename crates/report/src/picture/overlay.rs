@@ -14,7 +14,7 @@ const HALO: [u8; 3] = [0, 0, 0];
 const BACKGROUND: [u8; 3] = [255, 255, 255];
 const TICK: [u8; 3] = [40, 40, 40];
 
-/// Where things stand in an overlay.
+/// The positions of the parts of an overlay.
 #[derive(Debug, Clone, Copy)]
 struct Layout {
     panel: ImageSize,

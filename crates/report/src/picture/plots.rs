@@ -14,7 +14,7 @@ use crate::{Estimate, ReportError};
 /// Width and height of a plot in its own units.
 pub(crate) const SIZE: (u32, u32) = (460, 320);
 
-/// What stands beside the plotting area: left, right, above and below.
+/// Margins of the plotting area: left, right, above and below.
 pub(crate) const MARGINS: [u32; 4] = [66, 20, 14, 52];
 
 /// Colours that no plot would have, each standing for one of [`COLOURS`].
@@ -26,7 +26,7 @@ const ANOMALOUS: RGBColor = RGBColor(4, 4, 4);
 /// [`INK`] as an SVG says it.
 pub(crate) const INK_FILL: &str = "#010101";
 
-/// What a plot has, what takes its place on the page, and what on paper.
+/// A colour of a plot, its replacement on the page, and its replacement on paper.
 const COLOURS: [(&str, &str, &str); 4] = [
     (INK_FILL, "var(--ink)", "#1c2127"),
     ("#020202", "var(--grid)", "#d9dde2"),
@@ -205,7 +205,7 @@ pub(crate) struct Bars {
     pub(crate) values: Vec<Option<Estimate>>,
 }
 
-/// How a bar is filled.
+/// The fill of a bar.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Tone {
     LightInk,
@@ -292,16 +292,16 @@ fn line(
 /// Numbers along the horizontal axis.
 const NUMBERS: (usize, &dyn Fn(&f64) -> String) = (5, &|value| number(*value));
 
-/// What stands around a plot.
+/// The axes around a plot, their labels and the legend.
 struct Axes<'a> {
     ranges: [Range<f64>; 2],
     titles: [&'a str; 2],
-    /// Whether lines rise from the horizontal axis.
+    /// True if lines rise from the horizontal axis.
     x_lines: bool,
     /// Labels of the horizontal axis, at most, and what they say.
     x_labels: (usize, &'a dyn Fn(&f64) -> String),
     y_label: &'a dyn Fn(&f64) -> String,
-    /// Where the series are named, if they are.
+    /// The position of the legend, if there is one.
     legend: Option<SeriesLabelPosition>,
 }
 

@@ -14,8 +14,8 @@ fn spread(estimate: Option<Estimate>) -> String {
     }
 }
 
-/// How far the scores of a data set part: a line for each row that has the analysis, `None` where
-/// no one has. `title` names a row.
+/// The table of the separability of the scores of a data set: a line for each row with an analysis,
+/// `None` if no row has one. `title` names a row.
 pub(crate) fn separability_table(
     report: &Report,
     rows: &[Summary],

@@ -92,7 +92,8 @@ fn difference(ours: Option<Estimate>, paper: f64) -> String {
     ours.map_or_else(|| "–".to_owned(), |ours| points(100.0 * ours.mean - paper))
 }
 
-/// What is known to differ from the paper's setting, or is not stated there, a sentence each.
+/// The known differences from the paper's setting and the points that the paper does not state, a
+/// sentence each.
 fn differences(report: &Report, row: &Summary, source: PublishedIn) -> Vec<String> {
     let runs: Vec<&RunRecord> = report.runs_of(row).collect();
     let mut notes = Vec::new();

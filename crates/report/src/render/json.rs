@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(value["summary"][0]["image_auroc"], json!({"mean": 0.93, "std": null, "n": 1}));
     }
 
-    /// Whether a report is as the schema says.
+    /// True if a report satisfies the schema.
     fn is_valid(report: &Value) -> bool {
         let schema = report_schema(METRICS).unwrap();
         let violations = violations(&schema, report);

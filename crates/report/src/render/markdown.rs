@@ -91,7 +91,7 @@ impl Report {
         )
     }
 
-    /// How many runs, data sets, categories, methods and seeds there are, in words.
+    /// The numbers of runs, data sets, categories, methods and seeds, in words.
     pub(crate) fn counts(&self) -> [String; 5] {
         let runs = self.runs();
         let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
@@ -196,7 +196,7 @@ fn results(rows: &[Summary]) -> String {
     table.markdown()
 }
 
-/// What a reader must know of the rows: categories, gaps, mixed settings.
+/// Notes about the rows: categories, gaps, mixed settings.
 fn notes(report: &Report, rows: &[Summary]) -> Vec<String> {
     let all = all_categories(rows);
     let n = all.len();

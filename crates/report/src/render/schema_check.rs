@@ -31,7 +31,7 @@ fn is_index(text: &str) -> bool {
 /// The places where `value` is not as `schema` says; empty where it is valid.
 ///
 /// # Panics
-/// Where the schema has a keyword that this checker does not know, or one with a wrong value.
+/// When the schema has a keyword that this checker does not know, or a keyword with a wrong value.
 pub(crate) fn violations(schema: &Value, value: &Value) -> Vec<String> {
     let mut found = Vec::new();
     Checker { root: schema }.check(schema, value, "", &mut found);

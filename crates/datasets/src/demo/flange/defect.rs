@@ -1,4 +1,4 @@
-//! What can go wrong with a machined part, as changes of a [`Flange`].
+//! The defects of a machined part, as changes of a [`Flange`].
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -21,7 +21,7 @@ pub(super) const DEFECT_TYPES: [(&str, Draw); 6] = [
     ("scratch", Defect::scratch),
 ];
 
-/// What the strongest contaminations leave of each channel: oil, rust, marking ink.
+/// Factors of the channels under the strongest contaminations: oil, rust, marking ink.
 const TINTS: [[f32; 3]; 3] = [[0.42, 0.38, 0.30], [0.66, 0.42, 0.28], [0.42, 0.52, 0.74]];
 
 /// One defect, in the disc's coordinates.
@@ -99,19 +99,19 @@ impl Defect {
         Self { shape: Shape::Scratch(scratch), reach }
     }
 
-    /// Whether bolt hole `k` is missing.
+    /// True if bolt hole `k` is missing.
     pub(super) fn omits(&self, k: usize) -> bool {
         matches!(self.shape, Shape::MissingHole { index } if index == k)
     }
 
-    /// Where `p` lies beside the chip, if there is one.
+    /// The position of `p` relative to the edge of the chip, if there is a chip.
     pub(super) fn chip(&self, p: [f32; 2]) -> Option<Edge> {
         let Shape::ChippedEdge { at, radius, seed } = &self.shape else { return None };
         let ragged = 1.0 + 0.3 * noise2(*seed, 18.0 * p[0], 18.0 * p[1]);
         Some(Edge::of_hole(*at, radius * ragged, p))
     }
 
-    /// How the defect makes the metal fall at `p`.
+    /// The slope that the defect gives the metal at `p`.
     pub(super) fn lean(&self, p: [f32; 2]) -> [f32; 2] {
         let Shape::Dent { at, radius, slope } = &self.shape else { return [0.0, 0.0] };
         let (outwards, distance) = direction([p[0] - at[0], p[1] - at[1]]);

@@ -104,7 +104,7 @@ impl Flange {
         [(point[0] - self.centre[0]) / self.radius, (point[1] - self.centre[1]) / self.radius]
     }
 
-    /// Where `p` lies beside the outline, the bore and the holes.
+    /// The position of `p` relative to the nearest edge: outline, bore or hole.
     fn edge(&self, p: [f32; 2], defect: Option<&Defect>) -> Edge {
         let (outwards, r) = direction(p);
         let rim = Edge { depth: r - 1.0, towards: outwards };
@@ -169,8 +169,8 @@ impl Flange {
         defect.map_or(colour, |defect| defect.paint(p, colour))
     }
 
-    /// How the turned profile falls outwards: from the hub to the flange, and into a groove and out
-    /// of it.
+    /// The outward slope of the turned profile: from the hub to the flange, and into a groove and
+    /// out of it.
     fn profile(&self, r: f32) -> f32 {
         let at = |radius: f32, half: f32| bump((r - radius) * (r - radius) / (half * half));
         0.9 * at(HUB, 0.03) + 0.6 * (at(GROOVE - 0.012, 0.014) - at(GROOVE + 0.012, 0.014))

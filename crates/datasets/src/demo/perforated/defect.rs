@@ -1,4 +1,4 @@
-//! What can go wrong with a perforated sheet, as changes of a [`Sheet`].
+//! The defects of a perforated sheet, as changes of a [`Sheet`].
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -21,9 +21,9 @@ pub(super) const DEFECT_TYPES: [(&str, Draw); 6] = [
     ("stain", Defect::stain),
 ];
 
-/// What can sit in a hole: the punched-out slug, dirt, paint.
+/// Colours of the contents of a blocked hole: the punched-out slug, dirt, paint.
 const FILLS: [[f32; 3]; 3] = [[0.56, 0.57, 0.58], [0.48, 0.38, 0.28], [0.62, 0.60, 0.52]];
-/// What the strongest stains leave of each channel: oil, tempering colours, water.
+/// Factors of the channels under the strongest stains: oil, tempering colours, water.
 const TINTS: [[f32; 3]; 4] = [[0.62, 0.58, 0.50], [0.92, 0.76, 0.50], [0.62, 0.70, 0.92], [0.68, 0.70, 0.70]];
 
 /// One defect, in the sheet's coordinates.
@@ -122,12 +122,13 @@ impl Defect {
         Self { shape: Shape::Stain(blot), reach }
     }
 
-    /// Whether hole `index` is elsewhere or of another shape.
+    /// True if hole `index` is elsewhere or of another shape.
     pub(super) fn moves(&self, index: Index) -> bool {
         matches!(self.shape, Shape::WrongHole { index: own, .. } if own == index)
     }
 
-    /// Where `p` lies beside the opening that the defect makes, if it makes one.
+    /// The position of `p` relative to the edge of the opening that the defect makes, if there is
+    /// one.
     pub(super) fn opening(&self, p: [f32; 2]) -> Option<Edge> {
         match &self.shape {
             Shape::BurstBridge { ends, half_width, seed } => {
@@ -146,8 +147,8 @@ impl Defect {
         }
     }
 
-    /// What is seen at `p`, a point in an opening, where `behind` would be; `shadow` is the sheet's
-    /// there.
+    /// The colour at `p`, a point in an opening, in front of the colour `behind`; `shadow` is the
+    /// shadow of the sheet there.
     pub(super) fn fill(&self, p: [f32; 2], shadow: f32, behind: [f32; 3]) -> [f32; 3] {
         let Shape::BlockedHole { at, side, from, fill, seed } = &self.shape else { return behind };
         let rough = noise2(*seed, 8.0 * p[0], 8.0 * p[1]);

@@ -114,7 +114,7 @@ impl Sheet {
         if distance(a) < distance(b) { a } else { b }
     }
 
-    /// Where `p` lies beside the nearest hole.
+    /// The position of `p` relative to the edge of the nearest hole.
     fn edge(&self, p: [f32; 2], defect: Option<&Defect>) -> Edge {
         let [a, b] = Self::around(p).map(|index| {
             let radius = RADIUS * (1.0 + 0.02 * hash(self.seed ^ 23, index[0], index[1]));
@@ -131,7 +131,8 @@ impl Sheet {
         }
     }
 
-    /// What is seen in a hole: what lies behind, mostly in the sheet's shadow, or what blocks it.
+    /// The colour in a hole: the background, mostly in the shadow of the sheet, or the object that
+    /// blocks the hole.
     fn opening(&self, p: [f32; 2], defect: Option<&Defect>) -> [f32; 3] {
         let caster = caster(p, SHADOW, LIGHT);
         let shadow = smoothstep(-0.10, 0.08, -self.edge(caster, defect).depth);

@@ -1,4 +1,4 @@
-//! What can go wrong in weaving, as changes of a [`Cloth`](super::Cloth).
+//! The defects of weaving, as changes of a [`Cloth`](super::Cloth).
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -28,7 +28,7 @@ pub(super) struct Defect {
 /// Colours of foreign fibres.
 const FIBRES: [[f32; 3]; 4] =
     [[0.97, 0.96, 0.92], [0.22, 0.20, 0.20], [0.66, 0.24, 0.22], [0.90, 0.78, 0.42]];
-/// What the strongest stains leave of each channel: rust, grease, dye.
+/// Factors of the channels under the strongest stains: rust, grease, dye.
 const TINTS: [[f32; 3]; 3] = [[0.78, 0.66, 0.46], [0.62, 0.61, 0.60], [0.80, 0.62, 0.60]];
 
 enum Shape {
@@ -98,7 +98,7 @@ impl Defect {
         Self { shape: Shape::Stain(blot), reach }
     }
 
-    /// Where in the faultless cloth that lies which the defect brought to (u, v).
+    /// The point of the faultless cloth that the defect moved to (u, v).
     pub(super) fn displace(&self, u: f32, v: f32) -> (f32, f32) {
         match &self.shape {
             Shape::Distortion { at, radius, shift } => {
@@ -109,7 +109,7 @@ impl Defect {
         }
     }
 
-    /// Whether warp thread `i` lies over weft thread `j`, where `normal` says how it should be.
+    /// True if warp thread `i` lies over weft thread `j`; `normal` is the value without the defect.
     pub(super) fn warp_on_top(&self, i: i32, j: i32, normal: bool) -> bool {
         match &self.shape {
             Shape::Misweave { first, last, warp_on_top }
@@ -121,7 +121,7 @@ impl Defect {
         }
     }
 
-    /// Whether the thread at (u, v), warp thread `i` or else weft thread `j`, is gone there.
+    /// True if the thread at (u, v), warp thread `i` or else weft thread `j`, is missing there.
     pub(super) fn cuts(&self, warp: bool, i: i32, j: i32, u: f32, v: f32) -> bool {
         match &self.shape {
             Shape::Hole { at, radius, seed } => {

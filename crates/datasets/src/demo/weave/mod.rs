@@ -28,7 +28,7 @@ const THREADS: f32 = 34.0;
 /// Pixels from thread to thread below which a weave could not be told from noise.
 const MIN_PITCH: f32 = 4.0;
 
-/// How warp and weft interlace.
+/// The pattern in which warp and weft interlace.
 #[derive(Clone, Copy)]
 enum Weave {
     /// Each thread goes over one and under one.
@@ -38,7 +38,7 @@ enum Weave {
 }
 
 impl Weave {
-    /// Whether warp thread `i` lies over weft thread `j`.
+    /// True if warp thread `i` lies over weft thread `j`.
     fn warp_on_top(self, i: i32, j: i32) -> bool {
         match self {
             Weave::Plain => (i + j).rem_euclid(2) == 0,
@@ -55,7 +55,7 @@ impl Weave {
     }
 }
 
-/// What is seen between the threads.
+/// The colour between the threads.
 const BACKGROUND: [f32; 3] = [0.10, 0.09, 0.09];
 /// Direction to the light, of length one: from the upper left.
 const LIGHT: [f32; 3] = [-0.48, -0.60, 0.64];
@@ -111,7 +111,7 @@ struct Cloth {
     defect: Option<Defect>,
 }
 
-/// Where one thread is at a point.
+/// The position of one thread at a point.
 struct Crossing {
     /// Height above the middle plane.
     height: f32,
@@ -160,7 +160,7 @@ impl Cloth {
         (View::new(size, pitch, half, origin, pitch), Box::new(cloth))
     }
 
-    /// How far the threads around (u, v) lie from where straight ones would; changes slowly.
+    /// The displacement of the threads around (u, v) from straight ones; it changes slowly.
     fn waviness(&self, u: f32, v: f32) -> [f32; 2] {
         let wave = |seed, u, v| 0.12 * noise2(seed, u, v);
         [wave(self.waviness, u * 0.11, v * 0.06), wave(self.waviness ^ 1, u * 0.06, v * 0.11)]
@@ -200,7 +200,7 @@ impl Cloth {
         let z = (1.0 - lateral * lateral).max(0.05).sqrt();
         let length = (x * x + y * y + z * z).sqrt();
         let diffuse = ((x * LIGHT[0] + y * LIGHT[1] + z * LIGHT[2]) / length).max(0.0);
-        // What lies deep gets less of the light that comes from everywhere.
+        // A deep thread gets less of the ambient light.
         let ambient = 0.30 + 0.22 * at.height.clamp(-1.0, 1.0);
         // Twisted fibres: streaks that run obliquely to the thread.
         let twist = noise2(self.fibres ^ thread.seed, 1.6 * at.along + 1.2 * at.across, 1.5 * at.across);
@@ -209,8 +209,8 @@ impl Cloth {
     }
 }
 
-/// Where `thread` is at the point `sideways` (0..1 across its cell) and `along`; `None` beside it.
-/// `on_top(k)` tells whether it lies over its `k`th crossing thread.
+/// The position of `thread` at the point `sideways` (0..1 across its cell) and `along`; `None`
+/// beside the thread. `on_top(k)` is true if the thread lies over its `k`th crossing thread.
 fn crossing(thread: &Thread, sideways: f32, along: f32, on_top: impl Fn(i32) -> bool) -> Option<Crossing> {
     let half_width = thread.half_width * (1.0 + 0.10 * noise1(thread.seed, along * 0.35));
     let across = (sideways - 0.5 - thread.offset) / half_width;

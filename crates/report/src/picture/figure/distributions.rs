@@ -1,4 +1,5 @@
-//! How the scores of normal and anomalous images and pixels lie, a column for each method.
+//! The distributions of the scores of normal and anomalous images and pixels, a column for each
+//! method.
 
 use fmam_metrics::{IMAGE_AUROC, PIXEL_AUROC};
 use fmam_record::{RunRecord, ScoreSeparability};

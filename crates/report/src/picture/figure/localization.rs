@@ -13,7 +13,7 @@ use fmam_record::resized;
 /// Width of a panel in the figure's units; two pixels a unit are drawn of a map.
 const PANEL: f64 = 150.0;
 const GAP: f64 = 8.0;
-/// What stands left of the panels, above them, and below each.
+/// Space for text: left of the panels, above them, and below each.
 const CAPTION: f64 = 130.0;
 const HEADER: f64 = 64.0;
 const NOTE: f64 = 18.0;
@@ -22,7 +22,7 @@ const BAR: f64 = 10.0;
 /// Letters of a caption's line, at most.
 const CAPTION_LETTERS: usize = 17;
 
-/// What maps share the range of their colours, from the lowest score to the highest.
+/// The maps that share the range of their colours, from the lowest score to the highest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColourScale {
     /// All of a method: rows compare. Scores of different methods are in different units.
@@ -78,13 +78,13 @@ pub struct Row {
 /// each with the outline of the ground truth, and colour bars with the scores at their ends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Localization {
-    /// What stands above.
+    /// The title above the figure.
     pub title: String,
     /// The methods.
     pub columns: Vec<Column>,
     /// The images.
     pub rows: Vec<Row>,
-    /// What maps share a range.
+    /// The maps that share a range.
     pub scale: ColourScale,
 }
 

@@ -99,8 +99,8 @@ fn files(stem: &Path) -> [PathBuf; 2] {
     })
 }
 
-/// What a figure calls a run that stands in it beside `first`: its method, and in what else it
-/// differs from that. `several` says that the runs of the figure have several backbones.
+/// The title of a run in a figure beside the run `first`: its method, and its other differences
+/// from `first`. `several` is true if the runs of the figure have several backbones.
 pub fn run_title(run: &RunRecord, first: &RunRecord, several: bool) -> String {
     let mut title = method_title(run.method.as_str()).to_owned();
     if several {
@@ -112,8 +112,8 @@ pub fn run_title(run: &RunRecord, first: &RunRecord, several: bool) -> String {
     title
 }
 
-/// Where the figure of `kind` about `parts` (data set and category, say) lies in the folder of a
-/// report, without its ending.
+/// The path of the figure of `kind` about `parts` (data set and category, for example) in the
+/// folder of a report, without its ending.
 pub fn figure_stem(dir: &Path, kind: &str, parts: &[&str]) -> PathBuf {
     // Any other character by its bytes, so that two names stay two.
     let plain = |byte: u8| match byte {
@@ -182,7 +182,7 @@ struct Panel {
 const HEADING: f64 = 26.0;
 const NOTE: f64 = 24.0;
 
-/// What a tone of the bars stands for.
+/// The meaning of a tone of the bars.
 type Key = (String, Tone);
 
 /// Plots in rows under a title and a line with `key`, where there is one.
@@ -225,7 +225,7 @@ fn sheet(title: &str, key: &[Key], rows: &[Vec<Panel>]) -> Figure {
     Figure::new([n_columns as f64 * width, head + rows.len() as f64 * step], &content)
 }
 
-/// Where a text stands at its point.
+/// The position of a text relative to its point.
 #[derive(Debug, Clone, Copy)]
 enum Anchor {
     Start,

@@ -1,4 +1,5 @@
-//! What stands behind the figures of a data set: pictures, distributions, statistics and ablations.
+//! The evidence behind the figures of a data set: pictures, distributions, statistics and
+//! ablations.
 
 use std::path::Path;
 

@@ -61,7 +61,7 @@ impl Report {
     }
 }
 
-/// What the script shows of the runs.
+/// The data of the runs that the script shows.
 fn page_data(report: &Report, dir: &Path, pictures: &mut Pictures) -> Result<Value, ReportError> {
     let runs = report.runs().iter().map(|run| run_data(run, dir, pictures));
     let [left, right, above, below] = plots::MARGINS;

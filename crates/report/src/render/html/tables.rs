@@ -9,7 +9,7 @@ use crate::model::paper::{dataset_title, method_title, published};
 use crate::text::{escape_html as escape, link, listed, percent, short, spread_percent};
 use crate::{Report, Summary};
 
-/// What the report is of, in one sentence.
+/// The subject of the report, in one sentence.
 pub(super) fn opening(report: &Report) -> String {
     let [runs, _, categories, methods, seeds] = report.counts();
     format!("{runs}: {categories}, {methods}, {seeds}.")
