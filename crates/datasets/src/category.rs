@@ -30,8 +30,14 @@ impl std::fmt::Debug for Category {
 }
 
 impl Category {
-    /// A category of image files under `folder`, after the checks that all layouts share.
-    pub(crate) fn from_files(
+    /// A category of image files under `folder`, after the checks that all layouts share. Images
+    /// and masks are decoded on request and resized to `size`.
+    ///
+    /// # Errors
+    /// [`DatasetError::OneClassTest`] for a test split without normal or without anomalous images,
+    /// [`DatasetError::SharedName`] for two samples of one id, [`DatasetError::MaskSize`] for a
+    /// mask of another size than its image, and what is wrong with the files' headers.
+    pub fn from_files(
         name: &str,
         folder: &Path,
         train: Vec<Sample>,
@@ -52,11 +58,7 @@ impl Category {
     }
 
     /// A category over `train` and `test`, each behind a cache of [`DEFAULT_CACHE_BYTES`].
-    pub(crate) fn cached(
-        name: &str,
-        train: impl SampleSource + 'static,
-        test: impl SampleSource + 'static,
-    ) -> Self {
+    pub fn cached(name: &str, train: impl SampleSource + 'static, test: impl SampleSource + 'static) -> Self {
         Self {
             name: name.to_owned(),
             train: Arc::new(CachedSource::new(train, DEFAULT_CACHE_BYTES)),

@@ -61,7 +61,10 @@ impl DatasetOptions {
     }
 
     /// The settings of the data set called `dataset`. Every field of `T` needs a default.
-    pub(crate) fn read<T: DeserializeOwned>(&self, dataset: &'static str) -> Result<T, DatasetError> {
+    ///
+    /// # Errors
+    /// [`DatasetError::Setting`], which names the setting that is wrong.
+    pub fn read<T: DeserializeOwned>(&self, dataset: &'static str) -> Result<T, DatasetError> {
         let read = |settings: Map<String, Value>| serde_json::from_value::<T>(Value::Object(settings));
         read(self.settings.clone()).map_err(|source| {
             // The error of a single setting is the one that tells which setting is wrong.
@@ -77,7 +80,11 @@ impl DatasetOptions {
     /// The value that `recognise` makes of the first folder that holds the data set of `entry`: one
     /// of the layout's holders within the data root, or the data root itself. There are no
     /// settings.
-    pub(crate) fn find<T>(
+    ///
+    /// # Errors
+    /// [`DatasetError::RootNotGiven`], [`DatasetError::MissingRoot`],
+    /// [`DatasetError::UnrecognizedLayout`], and those of `recognise`.
+    pub fn find<T>(
         &self,
         entry: &'static DatasetEntry,
         recognise: impl Fn(&Path) -> Result<Option<T>, DatasetError>,

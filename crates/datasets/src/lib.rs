@@ -28,4 +28,4 @@ pub use demo::{DemoCategory, DemoConfig, write_demo};
 pub use error::{DatasetError, RowProblem};
 pub use example::{Example, ExampleFile, FileLayout};
 pub use layouts::{DATASETS, dataset, published_categories, published_counts, textures};
-pub use source::{CachedSource, DEFAULT_CACHE_BYTES, image_size, load_image, load_mask};
+pub use source::{CachedSource, DEFAULT_CACHE_BYTES, MaskFormat, image_size, load_image, load_mask};

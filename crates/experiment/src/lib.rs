@@ -4,12 +4,12 @@
 //! What this crate must not know: how results are shown (it hands pictures to an [`Artist`] and
 //! records to whoever reads them), what a method does inside, and how an output folder is laid out.
 //!
-//! Modules in reading order: [`Registry`], what a program has; [`ExperimentConfig`] with its `overrides` and [`PRESETS`]; `key`,
-//! every combination in order; [`Experiment`], the opened data, backbones and methods, with the
-//! digests of `content`; [`evaluate`]; [`analyze`] and its `scatter` of features; `exhibits`, which
-//! test images are drawn; `map_export`; `finished`, whether a run is there already, which asks
-//! `program` who did it; [`Grid`], which runs what is not finished yet; [`Revisit`], which adds to
-//! what is.
+//! Modules in reading order: [`Registry`], what a program has; [`ExperimentConfig`] with its
+//! `overrides` and [`PRESETS`]; `key`, every combination in order; [`Experiment`], the opened data,
+//! backbones and methods, with the digests of `content`; [`evaluate`]; [`analyze`] and its
+//! `scatter` of features; `exhibits`, which test images are drawn; `map_export`; `finished`,
+//! whether a run is there already, which asks `program` who did it; [`Grid`], which runs what is
+//! not finished yet; [`Revisit`], which adds to what is.
 
 mod analysis;
 mod config;

@@ -18,8 +18,8 @@ pub trait Settings: Serialize + DeserializeOwned {
     /// The checked settings of `method`: the defaults, overlaid with `table`.
     ///
     /// # Errors
-    /// [`MethodError::Config`] for an unknown key or a wrong type, [`MethodError::ConfigValue`] for a
-    /// value outside its range.
+    /// [`MethodError::Config`] for an unknown key or a wrong type, [`MethodError::ConfigValue`] for
+    /// a value outside its range.
     fn read(method: &'static str, table: toml::Table) -> Result<Self, MethodError>
     where
         Self: Default,

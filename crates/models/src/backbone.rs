@@ -8,7 +8,8 @@ use crate::{FeaturePyramid, ModelError, Params, Precision, Preprocess};
 
 /// A frozen feature extractor, and the origin of its students.
 ///
-/// [`LoadedBackbone`](crate::LoadedBackbone) implements it for every [`BackboneSpec`](crate::BackboneSpec).
+/// [`LoadedBackbone`](crate::LoadedBackbone) implements it for every
+/// [`BackboneSpec`](crate::BackboneSpec).
 /// A program may implement it for anything that gives features: the first four methods and
 /// [`Backbone::name`] are enough for the methods that train nothing on top of the backbone. Only a
 /// backbone of a registered specification is found again when a saved detector is loaded.

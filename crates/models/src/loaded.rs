@@ -98,8 +98,8 @@ impl BackboneSpec {
         LoadedBackbone::new(self, self.drawn(seed)?, "random weights", device)
     }
 
-    /// This backbone from tensors: those of [`LoadedBackbone::tensors`], or a whole state dict. `origin`
-    /// is where they came from, for error messages.
+    /// This backbone from tensors: those of [`LoadedBackbone::tensors`], or a whole state dict.
+    /// `origin` is where they came from, for error messages.
     ///
     /// # Errors
     /// [`ModelError::MissingKey`], [`ModelError::MisshapenKey`] or [`ModelError::SurplusKeys`] when

@@ -49,7 +49,7 @@ pub(super) fn decode_image(
 
 /// Format in which a data set publishes the masks of its anomalous images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MaskFormat {
+pub enum MaskFormat {
     /// Anomalous above 127, or, in a file of the values 0 and 1 only, where it is 1.
     Binary,
     /// As [`Binary`](Self::Binary), but the published data set has masks of anomalous images

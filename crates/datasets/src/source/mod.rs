@@ -7,6 +7,5 @@ mod file_source;
 mod jpeg;
 
 pub use self::cache::{CachedSource, DEFAULT_CACHE_BYTES};
-pub(crate) use self::decode::MaskFormat;
-pub use self::decode::{image_size, load_image, load_mask};
+pub use self::decode::{MaskFormat, image_size, load_image, load_mask};
 pub(crate) use self::file_source::FileSource;
