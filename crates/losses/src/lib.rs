@@ -6,18 +6,20 @@
 //!
 //! Modules in reading order:
 //!
-//! - `cosine`, `multiresolution`: distillation, from a teacher to a student.
+//! - `cosine`, `difference`, `multiresolution`: distillation, from a teacher to a student.
 //! - `angular_margin`, `keep`: feature mapping.
 //! - `hypersphere`: one-class description.
 
 mod angular_margin;
 mod cosine;
+mod difference;
 mod hypersphere;
 mod keep;
 mod multiresolution;
 
 pub use angular_margin::{AngularMargin, PairMasks};
 pub use cosine::{cosine_distillation, flattened_cosine_distillation};
+pub use difference::{smooth_l1_difference, squared_difference};
 pub use hypersphere::{hypersphere_classifier, pseudo_huber};
 pub use keep::keep;
 pub use multiresolution::multiresolution_distillation;

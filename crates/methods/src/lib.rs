@@ -58,6 +58,6 @@ pub use method::{Fitted, Method, MethodEntry};
 pub use mrkd::{MrkdConfig, mrkd};
 pub use puzzle_ae::{PuzzleAeConfig, puzzle_ae};
 pub use registry::{METHODS, find_method, load_detector, load_detector_of, method};
-pub use scoring::{MapCombination, distances, grid_map, predictions};
+pub use scoring::{FeatureDistance, MapCombination, distances, grid_map, predictions};
 pub use settings::{Check, Settings, checked, overlay_settings, settings_value};
 pub use training::{OptimizerKind, Schedule, TrainingConfig};

@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use fmam_core::{AnomalyMap, ImageSize};
+use fmam_losses::{smooth_l1_difference, squared_difference};
 use fmam_models::FeaturePyramid;
 use serde::{Deserialize, Serialize};
 
@@ -17,13 +18,47 @@ pub enum MapCombination {
     Product,
 }
 
+/// The distance of the features of teacher and student at a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FeatureDistance {
+    /// 1 - cos, from 0 to 2, whatever the lengths of the features.
+    Cosine,
+    /// The squared difference, averaged over the channels.
+    Squared,
+    /// The smooth L1 difference, averaged over the channels.
+    SmoothL1,
+}
+
+impl FeatureDistance {
+    /// The distance of the two at each scale, (N, H, W), without gradient.
+    ///
+    /// # Errors
+    /// The errors of the device.
+    pub fn maps(
+        self,
+        teacher: &FeaturePyramid,
+        student: &FeaturePyramid,
+    ) -> Result<Vec<Tensor>, MethodError> {
+        let scales = teacher.scales.iter().zip(&student.scales);
+        let map = |(t, s): (&Tensor, &Tensor)| {
+            let (t, s) = (&t.detach(), &s.detach());
+            Ok(match self {
+                Self::Cosine => fmam_ops::cosine_distance(t, s)?,
+                Self::Squared => squared_difference(t, s)?,
+                Self::SmoothL1 => smooth_l1_difference(t, s)?,
+            })
+        };
+        scales.map(map).collect()
+    }
+}
+
 /// The cosine distance of the two at each scale, (N, H, W), without gradient.
 ///
 /// # Errors
 /// The errors of the device.
 pub fn distances(teacher: &FeaturePyramid, student: &FeaturePyramid) -> Result<Vec<Tensor>, MethodError> {
-    let scales = teacher.scales.iter().zip(&student.scales);
-    scales.map(|(t, s)| Ok(fmam_ops::cosine_distance(t, s)?.detach())).collect()
+    FeatureDistance::Cosine.maps(teacher, student)
 }
 
 /// Predictions for a batch of images of `size` from the distance maps of its scales, (N, H, W)

@@ -128,11 +128,3 @@ pub trait Backbone: Send + Sync {
 fn no_student(backbone: &str) -> ModelError {
     ModelError::NoStudent { backbone: backbone.to_owned() }
 }
-
-/// Checks that `images` is `[N, 3, H, W]` with N at least 1 and H and W multiples of `stride`.
-pub(crate) fn check_images(images: &Tensor, stride: usize) -> Result<(), ModelError> {
-    match *images.dims() {
-        [n, 3, h, w] if n > 0 && h > 0 && w > 0 && h % stride == 0 && w % stride == 0 => Ok(()),
-        _ => Err(ModelError::InputShape { stride, actual: images.dims().to_vec() }),
-    }
-}

@@ -1,7 +1,7 @@
 use candle_core::Tensor;
 use fmam_ops::{Kernels, Nonlinearity};
 
-use crate::backbone::check_images;
+use crate::features::check_images;
 use crate::layers::{Conv, ConvBn, ConvShape, Norm};
 use crate::student::Student;
 use crate::{FeaturePyramid, Init, ModelError, Params, Precision};

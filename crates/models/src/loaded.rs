@@ -6,10 +6,10 @@ use candle_core::{Device, Tensor};
 use fmam_core::Seed;
 use fmam_ops::Kernels;
 
-use crate::backbone::check_images;
 use crate::backbones::backbone;
 use crate::checkpoint::{read_with_digest, sha256, tensor_file};
 use crate::cloner::Cloner;
+use crate::features::check_images;
 use crate::layers::Encoder;
 use crate::student::{DecodingStudent, ReverseStudent, Student, SymmetricStudent};
 use crate::{Backbone, BackboneSpec, FeaturePyramid, ModelError, Params, Precision, Preprocess, Weights};

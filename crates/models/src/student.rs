@@ -1,7 +1,7 @@
 use candle_core::Tensor;
 use fmam_ops::Kernels;
 
-use crate::backbone::check_images;
+use crate::features::check_images;
 use crate::layers::{Encoder, ReversePath};
 use crate::{FeaturePyramid, ModelError, Precision};
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::mapping_config::{Adaptation, MappingConfig};
 use crate::MethodError;
-use crate::scoring::MapCombination;
+use crate::scoring::{FeatureDistance, MapCombination};
 use crate::settings::{Check, Settings, overlaid};
 use crate::training::TrainingConfig;
 
@@ -16,14 +16,30 @@ pub(super) const STUDENT: StageId = StageId::new("student");
 /// The training of the features.
 pub(super) const FEATURE_MAPPING: StageId = StageId::new("feature-mapping");
 
-/// The form of the cosine distance that the student minimises.
+/// The loss that the student minimises, the mean over positions and images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DistillationLoss {
-    /// Each position by itself.
+    /// The cosine distance of each position by itself.
     PerPosition,
-    /// The whole map of a scale as one vector, as Deng and Li's code has it.
+    /// The cosine distance of the whole map of a scale as one vector, as Deng and Li's code has it.
     Flattened,
+    /// The squared difference.
+    Squared,
+    /// The smooth L1 difference: squared below 1, linear beyond.
+    SmoothL1,
+}
+
+impl DistillationLoss {
+    /// The distance that the loss is a mean of, which scores images unless the settings say
+    /// otherwise.
+    pub fn distance(self) -> FeatureDistance {
+        match self {
+            Self::PerPosition | Self::Flattened => FeatureDistance::Cosine,
+            Self::Squared => FeatureDistance::Squared,
+            Self::SmoothL1 => FeatureDistance::SmoothL1,
+        }
+    }
 }
 
 /// The reference of a distance, taken before the scales are combined.
@@ -48,11 +64,20 @@ pub struct ScoringConfig {
     /// The reference of a distance. Maps in deviations may be negative, so only their sum has a
     /// meaning.
     pub reference: DistanceReference,
+    /// The distance of teacher and student at a position. By default that of the loss, so that what
+    /// is trained is what is scored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distance: Option<FeatureDistance>,
 }
 
 impl Default for ScoringConfig {
     fn default() -> Self {
-        Self { combination: MapCombination::Sum, blur_sigma: 4.0, reference: DistanceReference::None }
+        Self {
+            combination: MapCombination::Sum,
+            blur_sigma: 4.0,
+            reference: DistanceReference::None,
+            distance: None,
+        }
     }
 }
 
@@ -117,6 +142,11 @@ impl DistillationConfig {
         needs.last_block = self.adaptation() == Some(Adaptation::LastBlock);
         needs.textures = self.stages().iter().any(|stage| stage.id == FEATURE_MAPPING);
         needs
+    }
+
+    /// The distance of teacher and student that scores images.
+    pub(super) fn distance(&self) -> FeatureDistance {
+        self.scoring.distance.unwrap_or(self.loss.distance())
     }
 
     /// The part that FMAM trains; `None` in the plain method.

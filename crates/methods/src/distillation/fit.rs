@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use fmam_core::{CurvePoint, Plan, SampleSource};
-use fmam_losses::{cosine_distillation, flattened_cosine_distillation};
+use fmam_losses::{
+    cosine_distillation, flattened_cosine_distillation, smooth_l1_difference, squared_difference,
+};
 use fmam_models::{FeaturePyramid, Params};
 
 use super::config::{DistillationConfig, DistillationLoss, Flavour, STUDENT};
@@ -142,6 +144,8 @@ fn loss(
         Ok(match kind {
             DistillationLoss::PerPosition => cosine_distillation(t, s)?,
             DistillationLoss::Flattened => flattened_cosine_distillation(t, s)?,
+            DistillationLoss::Squared => squared_difference(t, s)?.mean_all()?,
+            DistillationLoss::SmoothL1 => smooth_l1_difference(t, s)?.mean_all()?,
         })
     }))
 }

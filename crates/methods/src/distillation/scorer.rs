@@ -10,7 +10,7 @@ use super::networks::{MappedTeacher, ScaledStudent};
 use super::position_scale::{MapMoments, PositionScale};
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::sample_features::{FeatureSource, spread_images};
-use crate::scoring::{distances, predictions};
+use crate::scoring::predictions;
 use crate::{AdaptedFeatures, MethodError, Prediction, RunContext, SavedModel, Scorer};
 
 /// The files of the networks, without their ending.
@@ -55,7 +55,7 @@ impl DistillationScorer {
         let batch = to_batch(images, self.teacher.backbone.preprocess(), &self.device)?;
         let target = self.teacher.pyramid(&batch)?;
         let output = self.student.forward(&batch, &target)?;
-        distances(&self.teacher.to_compare(target)?, &self.teacher.to_compare(output)?)
+        self.config.distance().maps(&self.teacher.to_compare(target)?, &self.teacher.to_compare(output)?)
     }
 
     /// Measures the distance maps of training images, where the settings ask for it.

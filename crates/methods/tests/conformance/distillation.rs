@@ -157,3 +157,23 @@ fn a_plan_names_the_stages_in_their_order_and_the_needs() {
     assert_eq!(plan("rkd+fmam", &format!("{before} = 'target-mapping'")), expected(stages, true, false));
     assert_eq!(plan("rkd+fmam", &format!("{before} = 'last-block'")), expected(stages, true, true));
 }
+
+#[test]
+fn what_the_student_minimises_is_what_scores() {
+    let (images, ..) = test_images();
+    let train = striped_train(4, SIZE, Seed::new(1));
+    let scores = |settings: &str| {
+        let table = toml::from_str(&format!("epochs = 2\nscoring.blur_sigma = 0.0\n{settings}")).unwrap();
+        let fitted = (method("rkd").unwrap().build)(table).unwrap().fit(&train, &context(0, 1, &Silent));
+        bits(&fitted.unwrap().detector.score(&images).unwrap())
+    };
+    for loss in ["squared", "smooth-l1"] {
+        let by_loss = scores(&format!("loss = '{loss}'"));
+        assert_eq!(by_loss, scores(&format!("loss = '{loss}'\nscoring.distance = '{loss}'")), "{loss}");
+        assert_ne!(by_loss, scores(&format!("loss = '{loss}'\nscoring.distance = 'cosine'")), "{loss}");
+    }
+    for loss in ["per-position", "flattened"] {
+        let by_loss = scores(&format!("loss = '{loss}'"));
+        assert_eq!(by_loss, scores(&format!("loss = '{loss}'\nscoring.distance = 'cosine'")), "{loss}");
+    }
+}

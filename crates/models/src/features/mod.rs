@@ -10,6 +10,7 @@ mod output_affine;
 mod pyramid;
 mod whitening;
 
+pub(crate) use batch::check_images;
 pub use batch::{Preprocess, to_batch};
 pub use mapping::{FeatureMapping, FeatureMappingConfig};
 pub use output_affine::OutputAffine;
