@@ -35,20 +35,27 @@ pub enum ModelError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The architecture needs a tensor that the weights do not have.
-    #[error("{origin}: tensor `{key}` is missing")]
+    #[error("{origin}: tensor `{key}` is missing{}", beside("; it has", others))]
     MissingKey {
         /// File or name of the weights.
         origin: String,
         /// The missing key.
         key: String,
+        /// The first keys of the weights, those that no part of the architecture has asked for.
+        others: Vec<String>,
     },
     /// The weights have tensors that the architecture does not know.
-    #[error("{origin}: {} tensor(s) do not belong to this architecture: {}", keys.len(), keys.join(", "))]
+    #[error(
+        "{origin}: {} tensor(s) do not belong to this architecture: {}{}",
+        keys.len(), listed(keys), beside("; it knows", known)
+    )]
     SurplusKeys {
         /// File or name of the weights.
         origin: String,
         /// The surplus keys, sorted.
         keys: Vec<String>,
+        /// The first keys that the architecture knows.
+        known: Vec<String>,
     },
     /// A tensor has another shape than the architecture needs.
     #[error("{origin}: tensor `{key}` has shape {actual:?}, expected {expected:?}")]
@@ -136,4 +143,20 @@ fn ways_to_weights(name: &str, is_published: bool) -> String {
     } else {
         file.to_owned()
     }
+}
+
+/// Keys of a state dict that an error names.
+pub(crate) const NAMED_KEYS: usize = 3;
+
+/// Surplus keys that a message lists.
+const LISTED_KEYS: usize = 10;
+
+fn listed(keys: &[String]) -> String {
+    let more = if keys.len() > LISTED_KEYS { ", ..." } else { "" };
+    format!("{}{more}", keys[..keys.len().min(LISTED_KEYS)].join(", "))
+}
+
+fn beside(words: &str, keys: &[String]) -> String {
+    let more = if keys.len() < NAMED_KEYS { "" } else { ", ..." };
+    if keys.is_empty() { String::new() } else { format!("{words} `{}`{more}", keys.join("`, `")) }
 }
