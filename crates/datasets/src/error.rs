@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use fmam_core::{ImageSize, Label, SourceError, Split};
+use fmam_core::{ErrorKind, ImageSize, Label, SourceError, Split};
 
 /// What can be wrong with a data set. Every message names the file or folder and says what is
 /// expected there.
@@ -26,7 +26,7 @@ pub enum DatasetError {
         known: Vec<String>,
     },
     /// The data set reads files but was given no folder.
-    #[error("data set `{dataset}` reads files: give the folder that holds it (--data-root)")]
+    #[error("data set `{dataset}` reads files: the folder that holds it is not given")]
     RootNotGiven {
         /// Registered name of the data set.
         dataset: &'static str,
@@ -294,6 +294,26 @@ pub enum DatasetError {
         /// Why.
         source: image::ImageError,
     },
+}
+
+impl DatasetError {
+    /// Who can mend it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownDataset { .. }
+            | Self::UnknownCategory { .. }
+            | Self::RootNotGiven { .. }
+            | Self::SettingsTable
+            | Self::Setting { .. }
+            | Self::DemoCount { .. } => ErrorKind::Usage,
+            Self::ListFolder { .. }
+            | Self::Read { .. }
+            | Self::AlreadyExists { .. }
+            | Self::Write { .. }
+            | Self::Encode { .. } => ErrorKind::Environment,
+            _ => ErrorKind::Data,
+        }
+    }
 }
 
 /// What can be wrong with a row of a list of splits.

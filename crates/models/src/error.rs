@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use fmam_core::ImageSize;
+use fmam_core::{ErrorKind, ImageSize};
 
 /// A network could not be built, loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +18,7 @@ pub enum ModelError {
         known: Vec<&'static str>,
     },
     /// The backbone has no embedded weights and no file was given.
-    #[error("backbone `{name}` has no embedded weights; {}", ways_to_weights(name, *is_published))]
+    #[error("backbone `{name}` has no embedded weights, and no state dict was given")]
     WeightsNeeded {
         /// The backbone.
         name: &'static str,
@@ -136,12 +136,27 @@ pub enum ModelError {
     },
 }
 
-fn ways_to_weights(name: &str, is_published: bool) -> String {
-    let file = "give a state dict with --weights FILE (.pth or .safetensors)";
-    if is_published {
-        format!("fetch them with `cargo xtask weights {name}`, or {file}")
-    } else {
-        file.to_owned()
+impl ModelError {
+    /// Who can mend it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownBackbone { .. }
+            | Self::WeightsNeeded { .. }
+            | Self::NoStudent { .. }
+            | Self::MappingConfig { .. }
+            | Self::InputShape { .. }
+            | Self::TooLarge { .. }
+            | Self::PyramidShape { .. }
+            | Self::EmptyBatch
+            | Self::MixedSizes { .. } => ErrorKind::Usage,
+            Self::Read { .. }
+            | Self::MissingKey { .. }
+            | Self::SurplusKeys { .. }
+            | Self::MisshapenKey { .. }
+            | Self::Covariance => ErrorKind::Data,
+            Self::Write { .. } => ErrorKind::Environment,
+            Self::Tensor(_) => ErrorKind::Bug,
+        }
     }
 }
 

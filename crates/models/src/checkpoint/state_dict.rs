@@ -147,7 +147,7 @@ fn legacy(bytes: &[u8], wrapping: &mut Wrapping) -> Result<BTreeMap<String, Tens
         rest = &rest[pickle.length..];
         Ok(pickle)
     };
-    let (_protocol, machine, dict, keys) = (next()?, next()?, next()?, next()?);
+    let (_protocol, machine, dict) = (next()?, next()?, next()?);
     if let Value::Dict(facts, _) = &machine.value
         && facts
             .iter()
@@ -156,7 +156,7 @@ fn legacy(bytes: &[u8], wrapping: &mut Wrapping) -> Result<BTreeMap<String, Tens
         return Err(StateDictError::BigEndian);
     }
     let entries = entries(&dict.value, wrapping)?;
-    let Value::List(keys, _) = keys.value else { return Err(StateDictError::NoStateDict) };
+    let Value::List(keys, _) = next()?.value else { return Err(StateDictError::NoStateDict) };
     let dtypes: HashMap<&str, DType> =
         dict.storages.iter().map(|storage| (&*storage.key, storage.dtype)).collect();
     let mut storages = HashMap::new();
