@@ -45,7 +45,7 @@ pub enum DatasetError {
         /// Where it was looked for.
         root: PathBuf,
         /// The layout that would have been recognised.
-        expected: &'static str,
+        expected: String,
     },
     /// The settings of a data set are no table.
     #[error("the settings of a data set are a table of names and values")]
