@@ -3,14 +3,23 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use fmam_core::ErrorKind;
 use fmam_experiment::ExperimentError;
 use fmam_fetch::FetchError;
 
+use crate::advice::advice;
 use crate::stdout;
 
 /// What the user asked for cannot be: a wrong name, value or combination.
 #[derive(Debug)]
 pub(crate) struct Usage(anyhow::Error);
+
+impl Usage {
+    /// The error, which [`std::error::Error::source`] passes over.
+    pub(crate) fn inner(&self) -> &(dyn std::error::Error + 'static) {
+        self.0.as_ref()
+    }
+}
 
 /// Marks `error` as one of the command line, exit code 2.
 pub(crate) fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
@@ -38,10 +47,11 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     }
     error_line(error);
     let experiment = causes().find_map(|cause| cause.downcast_ref::<ExperimentError>());
+    let kind = experiment.map(ExperimentError::kind);
     let fetch = causes().find_map(|cause| cause.downcast_ref::<FetchError>());
-    if experiment.is_some_and(ExperimentError::is_cancelled) || fetch.is_some_and(FetchError::is_cancelled) {
+    if kind == Some(ErrorKind::Cancelled) || fetch.is_some_and(FetchError::is_cancelled) {
         ExitCode::from(130)
-    } else if causes().any(|cause| cause.is::<Usage>()) || experiment.is_some_and(ExperimentError::is_usage) {
+    } else if kind == Some(ErrorKind::Usage) || causes().any(|cause| cause.is::<Usage>()) {
         ExitCode::from(2)
     } else {
         ExitCode::FAILURE
@@ -62,15 +72,16 @@ pub(crate) fn report_parse(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Writes `error: what: why` as one line on stderr.
+/// Writes `error: what: why; what to type` as one line on stderr.
 pub(crate) fn error_line(error: &anyhow::Error) {
     // Not `eprintln!`, which panics when stderr is closed.
     let _ = writeln!(std::io::stderr(), "error: {}", one_line(error.chain()));
 }
 
-/// The error and its causes, each said once, on one line.
+/// The error and its causes, each said once, and the advice on it, on one line.
 pub(crate) fn one_line(causes: anyhow::Chain<'_>) -> String {
     let mut text = String::new();
+    let hint = causes.clone().next().and_then(advice);
     for cause in causes {
         // TOML errors draw the place over several lines; their message alone says what is wrong.
         let boxed = || cause.downcast_ref::<Box<toml::de::Error>>().map(AsRef::as_ref);
@@ -85,7 +96,10 @@ pub(crate) fn one_line(causes: anyhow::Chain<'_>) -> String {
             text = format!("{text}: {message}");
         }
     }
-    text
+    match hint {
+        Some(hint) => format!("{text}; {hint}"),
+        None => text,
+    }
 }
 
 #[cfg(test)]
@@ -105,6 +119,10 @@ mod tests {
         let parse = ExperimentError::Parse { path: "x.toml".into(), line: 2, source };
         let told = one_line(anyhow::Error::new(parse).chain());
         assert_eq!(told, format!("configuration x.toml, line 2: {}", message.replace('\n', " ")));
+        let root = fmam_datasets::DatasetError::RootNotGiven { dataset: "mvtec" };
+        let told = one_line(usage(ExperimentError::Dataset(root)).chain());
+        let what = "data set `mvtec` reads files: the folder that holds it is not given";
+        assert_eq!(told, format!("{what}; give it with --data-root"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The `fmam` binary: arguments, device, progress bars, exit codes. What it does is in the
 //! libraries; each subcommand is one file under `commands`.
 
+mod advice;
 mod backbone_weights;
 mod commands;
 mod compute;

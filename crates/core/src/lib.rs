@@ -4,10 +4,11 @@
 //! This crate knows no tensors and touches no files, so that data sets, synthesis, metrics and
 //! reports can be built and tested without a machine-learning framework. Modules in reading order:
 //! [`ImageSize`], [`RgbImage`], [`Mask`], [`AnomalyMap`], [`SampleSource`], [`Seed`], [`MethodId`],
-//! [`Plan`], [`StageId`], [`Progress`], [`CurvePoint`], [`ordered_map`].
+//! [`Plan`], [`StageId`], [`Progress`], [`CurvePoint`], [`ordered_map`], [`ErrorKind`].
 
 mod curve;
 mod error;
+mod error_kind;
 mod image;
 mod map;
 mod method_id;
@@ -21,6 +22,7 @@ mod stage;
 
 pub use curve::CurvePoint;
 pub use error::{CoreError, SourceError};
+pub use error_kind::ErrorKind;
 pub use image::{Mask, RgbImage};
 pub use map::AnomalyMap;
 pub use method_id::MethodId;

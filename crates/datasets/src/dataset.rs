@@ -90,12 +90,23 @@ impl DatasetOptions {
         recognise: impl Fn(&Path) -> Result<Option<T>, DatasetError>,
     ) -> Result<T, DatasetError> {
         let NoSettings {} = self.read(entry.name)?;
+        let expected = entry.layout.as_ref().map_or("", |layout| layout.expected);
+        self.find_expecting(entry, expected.to_owned(), recognise)
+    }
+
+    /// [`DatasetOptions::find`] for a data set that has settings, on which depends what is
+    /// `expected`.
+    pub(crate) fn find_expecting<T>(
+        &self,
+        entry: &'static DatasetEntry,
+        expected: String,
+        recognise: impl Fn(&Path) -> Result<Option<T>, DatasetError>,
+    ) -> Result<T, DatasetError> {
         let root = self.root.as_deref().ok_or(DatasetError::RootNotGiven { dataset: entry.name })?;
         if !root.is_dir() {
             return Err(DatasetError::MissingRoot { root: root.to_owned() });
         }
-        let (holders, expected) =
-            entry.layout.as_ref().map_or((&[][..], ""), |layout| (layout.holders, layout.expected));
+        let holders = entry.layout.as_ref().map_or(&[][..], |layout| layout.holders);
         let candidates = holders.iter().map(|holder| root.join(holder)).chain([root.to_owned()]);
         for folder in candidates.filter(|folder| folder.is_dir()) {
             if let Some(found) = recognise(&folder)? {

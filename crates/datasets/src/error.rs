@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use fmam_core::{ImageSize, Label, SourceError, Split};
+use fmam_core::{ErrorKind, ImageSize, Label, SourceError, Split};
 
 /// A fault of a data set. Every message names the file or folder and the expected content.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +25,7 @@ pub enum DatasetError {
         known: Vec<String>,
     },
     /// The data set reads files but was given no folder.
-    #[error("data set `{dataset}` reads files: give the folder that holds it (--data-root)")]
+    #[error("data set `{dataset}` reads files: the folder that holds it is not given")]
     RootNotGiven {
         /// Registered name of the data set.
         dataset: &'static str,
@@ -44,7 +44,7 @@ pub enum DatasetError {
         /// The folder that was searched.
         root: PathBuf,
         /// The layout that would have been recognised.
-        expected: &'static str,
+        expected: String,
     },
     /// The settings of a data set are no table.
     #[error("the settings of a data set are a table of names and values")]
@@ -293,6 +293,26 @@ pub enum DatasetError {
         /// Why.
         source: image::ImageError,
     },
+}
+
+impl DatasetError {
+    /// Who can mend it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownDataset { .. }
+            | Self::UnknownCategory { .. }
+            | Self::RootNotGiven { .. }
+            | Self::SettingsTable
+            | Self::Setting { .. }
+            | Self::DemoCount { .. } => ErrorKind::Usage,
+            Self::ListFolder { .. }
+            | Self::Read { .. }
+            | Self::AlreadyExists { .. }
+            | Self::Write { .. }
+            | Self::Encode { .. } => ErrorKind::Environment,
+            _ => ErrorKind::Data,
+        }
+    }
 }
 
 /// A fault of a row of a list of splits.

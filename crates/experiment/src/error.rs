@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use fmam_core::SourceError;
+use fmam_core::{ErrorKind, SourceError};
 use fmam_datasets::DatasetError;
 use fmam_methods::MethodError;
 use fmam_metrics::MetricError;
@@ -98,8 +98,7 @@ pub enum ExperimentError {
     },
     /// A backbone cannot take images of this size.
     #[error(
-        "backbone `{backbone}` takes images whose side is a multiple of {step} up to {largest}, got {actual}: try --image-size {}",
-        (actual.min(largest) / step).max(1) * step
+        "backbone `{backbone}` takes images whose side is a multiple of {step} up to {largest}, got {actual}"
     )]
     BackboneImageSize {
         /// The backbone.
@@ -144,10 +143,7 @@ pub enum ExperimentError {
     #[error("cannot write the anomaly maps")]
     Maps(#[source] SourceError),
     /// A finished run lies in the output folder that was made otherwise.
-    #[error(
-        "the finished run in {} has other settings ({}); choose another --out, or repeat it with --overwrite",
-        folder.display(), differences.join("; ")
-    )]
+    #[error("the finished run in {} has other settings ({})", folder.display(), differences.join("; "))]
     ConfigDiffers {
         /// Folder of the run.
         folder: PathBuf,
@@ -157,7 +153,7 @@ pub enum ExperimentError {
     /// A finished run lies in the output folder that a program with other code for its figures did.
     #[error(
         "the finished run in {} was done by another version of the program, {there}, whose figures may differ from those \
-         of this one, {now}; repeat it with --overwrite, or keep such runs as they are with --any-version",
+         of this one, {now}",
         folder.display()
     )]
     ProgramDiffers {
@@ -169,19 +165,13 @@ pub enum ExperimentError {
         now: String,
     },
     /// The data set has other test images than it had when a run was done.
-    #[error(
-        "the test images are not those of the run in {}; say with --data-root where these lie",
-        folder.display()
-    )]
+    #[error("the test images are not those of the run in {}", folder.display())]
     DataDiffers {
         /// Folder of the run.
         folder: PathBuf,
     },
     /// Synthetic defects would have other textures than those of the run.
-    #[error(
-        "the textures of the run in {} were {there} and would be {now}; say with --data-root where they lie",
-        folder.display()
-    )]
+    #[error("the textures of the run in {} were {there} and would be {now}", folder.display())]
     TexturesDiffer {
         /// Folder of the run.
         folder: PathBuf,
@@ -192,8 +182,7 @@ pub enum ExperimentError {
     },
     /// A saved detector does not give the scores that its run had.
     #[error(
-        "the model in {} no longer gives the scores of its run, by up to {share:.2} of their range; repeat the run with \
-         --overwrite",
+        "the model in {} no longer gives the scores of its run, by up to {share:.2} of their range",
         folder.display()
     )]
     ScoresDiffer {
@@ -227,14 +216,8 @@ impl ExperimentError {
         Self::Configuration(Box::new(error))
     }
 
-    /// Whether the user stopped it, which is no failure of a run.
-    pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Cancelled)
-    }
-
-    /// Whether the request itself was wrong (an unknown name, a value out of range), rather than
-    /// files or a run.
-    pub fn is_usage(&self) -> bool {
+    /// Who can mend it.
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::UnknownPreset { .. }
             | Self::UnknownVariant { .. }
@@ -247,19 +230,33 @@ impl ExperimentError {
             | Self::ImageSize { .. }
             | Self::BackboneImageSize { .. }
             | Self::LoaderThreads
-            | Self::Configuration(_)
-            | Self::Model(ModelError::UnknownBackbone { .. } | ModelError::WeightsNeeded { .. }) => true,
-            Self::Dataset(error) => matches!(
-                error,
-                DatasetError::UnknownDataset { .. }
-                    | DatasetError::UnknownCategory { .. }
-                    | DatasetError::RootNotGiven { .. }
-                    | DatasetError::DemoCount { .. }
-                    | DatasetError::Setting { .. }
-                    | DatasetError::SettingsTable
-            ),
-            _ => false,
+            | Self::Configuration(_) => ErrorKind::Usage,
+            Self::Dataset(error) => error.kind(),
+            Self::Model(error) => error.kind(),
+            // The settings of a run were checked before it; these are of a saved detector.
+            Self::Method(error) => match error.kind() {
+                ErrorKind::Usage => ErrorKind::Data,
+                kind => kind,
+            },
+            Self::Record(error) => error.kind(),
+            Self::Sample { .. }
+            | Self::Metric(_)
+            | Self::ConfigDiffers { .. }
+            | Self::ProgramDiffers { .. }
+            | Self::DataDiffers { .. }
+            | Self::TexturesDiffer { .. }
+            | Self::ScoresDiffer { .. } => ErrorKind::Data,
+            Self::ReadConfig { .. } | Self::Read { .. } | Self::Overlays(_) | Self::Maps(_) => {
+                ErrorKind::Environment
+            }
+            Self::Json(_) => ErrorKind::Bug,
+            Self::Cancelled => ErrorKind::Cancelled,
         }
+    }
+
+    /// Whether the user stopped it, which is no failure of a run.
+    pub fn is_cancelled(&self) -> bool {
+        self.kind() == ErrorKind::Cancelled
     }
 }
 

@@ -65,7 +65,7 @@ impl Experiment {
     /// Opens everything that `config` names, of what `registry` has, for `device`.
     ///
     /// # Errors
-    /// [`ExperimentError::is_usage`] ones for what the configuration has wrong;
+    /// Errors of [`ErrorKind::Usage`](fmam_core::ErrorKind) for what the configuration has wrong;
     /// [`ExperimentError::Dataset`] and [`ExperimentError::Model`] for files.
     pub fn open(
         registry: &Registry,

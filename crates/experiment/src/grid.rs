@@ -207,23 +207,16 @@ impl<'a> Grid<'a> {
         let synthesizer = experiment.synthesizer()?;
         let seed = analysis_seed(plan.key.seed);
         let (detector, test_split) = (&fitted.detector, test.as_ref());
-        let analysis = match analyze(
-            detector,
-            test_split,
-            &evaluation,
-            &synthesizer,
-            seed,
-            loader_threads,
-            observer,
-        ) {
-            Ok(analysis) => Some(analysis),
-            Err(error) if error.is_cancelled() => return Err(error),
-            // The training must not be lost for it.
-            Err(error) => {
-                tracing::warn!(run = %plan.key, "no analysis, `fmam analyze` can add it: {}", told(&error));
-                None
-            }
-        };
+        let analysis =
+            match analyze(detector, test_split, &evaluation, &synthesizer, seed, loader_threads, observer) {
+                Ok(analysis) => Some(analysis),
+                Err(error) if error.is_cancelled() => return Err(error),
+                // The training must not be lost for it.
+                Err(error) => {
+                    tracing::warn!(run = %plan.key, "the run has no analysis: {}", told(&error));
+                    None
+                }
+            };
         let count = |label| (0..test.len()).filter(|&index| test.sample(index).label == label).count();
         let RunKey { dataset, category, method, backbone, seed } = plan.key.clone();
         let mut run_config = plan.config.clone();

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::Device;
-use fmam_core::{AnomalyMap, Progress, Silent, SourceError, StageId};
+use fmam_core::{AnomalyMap, ErrorKind, Progress, Silent, SourceError, StageId};
 use fmam_datasets::{DatasetError, DemoConfig};
 use fmam_experiment::{
     Artist, DatasetChoice, Doubt, Exhibit, Experiment, ExperimentConfig, ExperimentError, FinishedRuns, Grid,
@@ -475,7 +475,7 @@ fn several_experiments_make_one_grid_unless_they_share_a_run() {
     let twice = [open(config(&["nkd"])).unwrap(), open(config(&["rkd", "nkd"])).unwrap()];
     let error = Grid::new(&twice, out.path(), FinishedRuns::Keep, &Silent).unwrap_err();
     assert!(matches!(&error, ExperimentError::RepeatedRun { key } if key.method == *"nkd"), "{error:?}");
-    assert!(error.is_usage());
+    assert_eq!(error.kind(), ErrorKind::Usage);
 }
 
 #[test]
@@ -487,7 +487,7 @@ fn two_grids_do_not_share_an_output_folder() {
     std::fs::create_dir(&under_way).unwrap();
     let error = grid(&experiment, out.path()).unwrap_err();
     assert!(matches!(&error, ExperimentError::Record(RecordError::InUse { folder }) if folder == out.path()));
-    assert!(under_way.exists() && !error.is_usage());
+    assert!(under_way.exists() && error.kind() != ErrorKind::Usage);
     drop(first);
     assert_eq!(run(&experiment, out.path()).unwrap().n_finished, 1);
     assert!(tree(out.path()).iter().all(|path| path.starts_with("runs")));
@@ -509,7 +509,7 @@ fn wrong_names_and_settings_are_usage_errors() {
         let mut config = config(&["nkd"]);
         change(&mut config);
         let error = open(config).unwrap_err();
-        assert!(expected(&error) && error.is_usage(), "{error:?}");
+        assert!(expected(&error) && error.kind() == ErrorKind::Usage, "{error:?}");
     };
     use ExperimentError as E;
     check(
@@ -538,10 +538,10 @@ fn wrong_names_and_settings_are_usage_errors() {
     let table = |text: &str| toml::from_str::<toml::Table>(text).unwrap();
     let mut bad = config(&["nkd"]);
     bad.method.insert("nkd".into(), table("colour = 1"));
-    assert!(open(bad).unwrap_err().is_usage());
+    assert_eq!(open(bad).unwrap_err().kind(), ErrorKind::Usage);
     let mut of_no_run = config(&["nkd"]);
     of_no_run.method.insert("rkd".into(), table("epochs = 0"));
-    assert!(open(of_no_run).unwrap_err().is_usage());
+    assert_eq!(open(of_no_run).unwrap_err().kind(), ErrorKind::Usage);
 }
 
 #[test]

@@ -41,7 +41,8 @@ impl Checkpoint {
     /// [`ModelError::MissingKey`], [`ModelError::MisshapenKey`].
     pub fn tensor(&self, key: &str, shape: &[Option<usize>]) -> Result<&Tensor, MethodError> {
         let Some(tensor) = self.tensors.get(key) else {
-            return Err(ModelError::MissingKey { origin: self.origin.clone(), key: key.to_owned() }.into());
+            let (origin, key) = (self.origin.clone(), key.to_owned());
+            return Err(ModelError::MissingKey { origin, key, others: Vec::new() }.into());
         };
         let actual = tensor.dims();
         let fits = |(size, wanted): (&usize, &Option<usize>)| wanted.is_none_or(|wanted| wanted == *size);

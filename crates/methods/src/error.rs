@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use fmam_core::{ImageSize, SourceError, StageId};
+use fmam_core::{ErrorKind, ImageSize, SourceError, StageId};
 
 /// A method could not be configured, fitted, saved, loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -65,14 +65,7 @@ pub enum MethodError {
         actual: ImageSize,
     },
     /// The device has no memory for a training step.
-    #[error(
-        "the device has no memory for the stage {stage} with batch_size = {batch_size}; {}",
-        if *batch_size > 1 {
-            format!("try --set METHOD.batch_size={}", batch_size / 2)
-        } else {
-            "try smaller images (--image-size)".to_owned()
-        }
-    )]
+    #[error("the device has no memory for the stage {stage} with batch_size = {batch_size}")]
     OutOfMemory {
         /// The part of the training.
         stage: StageId,
@@ -135,4 +128,27 @@ pub enum MethodError {
     /// A tensor operation failed.
     #[error("tensor operation failed")]
     Tensor(#[from] candle_core::Error),
+}
+
+impl MethodError {
+    /// Who can mend it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownMethod { .. }
+            | Self::Config { .. }
+            | Self::ConfigValue { .. }
+            | Self::ImageSize { .. } => ErrorKind::Usage,
+            Self::NoTrainingImages
+            | Self::Sample { .. }
+            | Self::Diverged { .. }
+            | Self::UndefinedFeatures
+            | Self::UndefinedScore { .. }
+            | Self::Read { .. } => ErrorKind::Data,
+            Self::OutOfMemory { .. } | Self::Write { .. } => ErrorKind::Environment,
+            Self::Settings { .. } | Self::Core(_) | Self::Tensor(_) => ErrorKind::Bug,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Model(error) => error.kind(),
+            Self::Synthesis(error) => error.kind(),
+        }
+    }
 }

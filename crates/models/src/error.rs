@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use fmam_core::ImageSize;
+use fmam_core::{ErrorKind, ImageSize};
 
 /// A network could not be built, loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +18,7 @@ pub enum ModelError {
         known: Vec<&'static str>,
     },
     /// The backbone has no embedded weights and no file was given.
-    #[error("backbone `{name}` has no embedded weights; {}", ways_to_weights(name, *is_published))]
+    #[error("backbone `{name}` has no embedded weights, and no state dict was given")]
     WeightsNeeded {
         /// The backbone.
         name: &'static str,
@@ -35,20 +35,27 @@ pub enum ModelError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The architecture needs a tensor that the weights do not have.
-    #[error("{origin}: tensor `{key}` is missing")]
+    #[error("{origin}: tensor `{key}` is missing{}", beside("; it has", others))]
     MissingKey {
         /// File or name of the weights.
         origin: String,
         /// The missing key.
         key: String,
+        /// The first keys of the weights, those that no part of the architecture has asked for.
+        others: Vec<String>,
     },
     /// The weights have tensors that the architecture does not know.
-    #[error("{origin}: {} tensor(s) do not belong to this architecture: {}", keys.len(), keys.join(", "))]
+    #[error(
+        "{origin}: {} tensor(s) do not belong to this architecture: {}{}",
+        keys.len(), listed(keys), beside("; it knows", known)
+    )]
     SurplusKeys {
         /// File or name of the weights.
         origin: String,
         /// The surplus keys, sorted.
         keys: Vec<String>,
+        /// The first keys that the architecture knows.
+        known: Vec<String>,
     },
     /// A tensor has another shape than the architecture needs.
     #[error("{origin}: tensor `{key}` has shape {actual:?}, expected {expected:?}")]
@@ -135,11 +142,42 @@ pub enum ModelError {
     },
 }
 
-fn ways_to_weights(name: &str, is_published: bool) -> String {
-    let file = "give a state dict with --weights FILE (.pth or .safetensors)";
-    if is_published {
-        format!("fetch them with `cargo xtask weights {name}`, or {file}")
-    } else {
-        file.to_owned()
+impl ModelError {
+    /// Who can mend it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownBackbone { .. }
+            | Self::WeightsNeeded { .. }
+            | Self::NoStudent { .. }
+            | Self::MappingConfig { .. }
+            | Self::InputShape { .. }
+            | Self::TooLarge { .. }
+            | Self::PyramidShape { .. }
+            | Self::EmptyBatch
+            | Self::MixedSizes { .. } => ErrorKind::Usage,
+            Self::Read { .. }
+            | Self::MissingKey { .. }
+            | Self::SurplusKeys { .. }
+            | Self::MisshapenKey { .. }
+            | Self::Covariance => ErrorKind::Data,
+            Self::Write { .. } => ErrorKind::Environment,
+            Self::Tensor(_) => ErrorKind::Bug,
+        }
     }
+}
+
+/// Keys of a state dict that an error names.
+pub(crate) const NAMED_KEYS: usize = 3;
+
+/// Surplus keys that a message lists.
+const LISTED_KEYS: usize = 10;
+
+fn listed(keys: &[String]) -> String {
+    let more = if keys.len() > LISTED_KEYS { ", ..." } else { "" };
+    format!("{}{more}", keys[..keys.len().min(LISTED_KEYS)].join(", "))
+}
+
+fn beside(words: &str, keys: &[String]) -> String {
+    let more = if keys.len() < NAMED_KEYS { "" } else { ", ..." };
+    if keys.is_empty() { String::new() } else { format!("{words} `{}`{more}", keys.join("`, `")) }
 }

@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Shape, Tensor, Var};
 use fmam_core::Seed;
 use fmam_ops::{Kernels, default_kernels};
 
+use crate::error::NAMED_KEYS;
 use crate::{Init, ModelError};
 
 /// A place in a tree of named tensors, and what happens when a network asks for one: drawn, or
@@ -196,7 +197,8 @@ impl Params {
         if keys.is_empty() {
             return Ok(());
         }
-        Err(ModelError::SurplusKeys { origin: given.origin.clone(), keys })
+        let known = used.keys().take(NAMED_KEYS).cloned().collect();
+        Err(ModelError::SurplusKeys { origin: given.origin.clone(), keys, known })
     }
 
     fn full_name(&self, name: impl Display) -> String {
@@ -268,12 +270,19 @@ struct Given {
 impl Given {
     fn tensor(&self, name: String, shape: &Shape, device: &Device) -> Result<Tensor, ModelError> {
         let Some(tensor) = self.tensors.get(&name) else {
-            return Err(ModelError::MissingKey { origin: self.origin.clone(), key: name });
+            let others = self.unused(NAMED_KEYS);
+            return Err(ModelError::MissingKey { origin: self.origin.clone(), key: name, others });
         };
         check_shape(&self.origin, &name, shape, tensor)?;
         let tensor = tensor.detach().to_device(device)?.to_dtype(DType::F32)?.contiguous()?;
         lock(&self.used).insert(name, tensor.clone());
         Ok(tensor)
+    }
+
+    /// The first `count` names that were not asked for.
+    fn unused(&self, count: usize) -> Vec<String> {
+        let used = lock(&self.used);
+        self.tensors.keys().filter(|name| !used.contains_key(*name)).take(count).cloned().collect()
     }
 }
 

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use fmam_core::ImageSize;
+use fmam_core::{ErrorKind, ImageSize};
 
 /// A [`crate::RunRecord`] could not be read from its text.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,7 @@ pub enum RecordError {
         source: std::io::Error,
     },
     /// A run record is not the JSON that it should be.
-    #[error("the run record {} is damaged: {source}; delete the file or give --overwrite to repeat this run", path.display())]
+    #[error("the run record {} is damaged: {source}", path.display())]
     Damaged {
         /// The record.
         path: PathBuf,
@@ -51,11 +51,7 @@ pub enum RecordError {
         source: serde_json::Error,
     },
     /// A run record was written by a program with another layout.
-    #[error(
-        "the run record {} has schema {found}, this program reads schema {expected}; \
-         delete the file or give --overwrite to repeat this run, or choose another --out",
-        path.display()
-    )]
+    #[error("the run record {} has schema {found}, this program reads schema {expected}", path.display())]
     Schema {
         /// The record.
         path: PathBuf,
@@ -84,7 +80,7 @@ pub enum RecordError {
         path: String,
     },
     /// Another process writes to the output folder.
-    #[error("another process is at work in {}; wait until it ends, or choose another --out", folder.display())]
+    #[error("another process is at work in {}", folder.display())]
     InUse {
         /// The output folder.
         folder: PathBuf,
@@ -105,7 +101,7 @@ pub enum RecordError {
         differences: Vec<String>,
     },
     /// The list of a grid's runs is not the JSON that it should be.
-    #[error("the list of runs {} is damaged: {source}; delete it, or repeat the command with --shard that wrote it", path.display())]
+    #[error("the list of runs {} is damaged: {source}", path.display())]
     DamagedGrid {
         /// The list.
         path: PathBuf,
@@ -121,7 +117,7 @@ pub enum RecordError {
         size: ImageSize,
     },
     /// A file of anomaly maps is not what it should be.
-    #[error("the anomaly maps {} are damaged: {reason}; delete the file and run `fmam analyze` on the output folder", path.display())]
+    #[error("the anomaly maps {} are damaged: {reason}", path.display())]
     DamagedMaps {
         /// The file.
         path: PathBuf,
@@ -134,4 +130,15 @@ pub enum RecordError {
         /// Why.
         source: serde_json::Error,
     },
+}
+
+impl RecordError {
+    /// Who can mend it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Read { .. } | Self::Write { .. } | Self::InUse { .. } => ErrorKind::Environment,
+            Self::Json { .. } | Self::MapFile { .. } => ErrorKind::Bug,
+            _ => ErrorKind::Data,
+        }
+    }
 }

@@ -1,4 +1,4 @@
-use fmam_core::{ImageSize, SourceError};
+use fmam_core::{ErrorKind, ImageSize, SourceError};
 
 /// Synthesis was configured wrongly, or lacks what it needs.
 #[derive(Debug, thiserror::Error)]
@@ -72,4 +72,16 @@ pub enum SynthesisError {
     /// The image has no pixels.
     #[error("cannot synthesise a defect in an image without pixels ({0})")]
     EmptyImage(ImageSize),
+}
+
+impl SynthesisError {
+    /// Who can mend it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoTextures | Self::Texture { .. } | Self::EmptyTexture { .. } | Self::EmptyImage(_) => {
+                ErrorKind::Data
+            }
+            _ => ErrorKind::Usage,
+        }
+    }
 }

@@ -71,7 +71,7 @@ fn fetched_weights_are_checked_kept_and_found_by_their_name() {
                --image-size 64 --seeds 0 --out o --quiet";
     let without = line(dir.path(), run);
     assert!(
-        without.code != Some(0) && without.stderr.contains("cargo xtask weights resnet18"),
+        without.code != Some(0) && without.stderr.contains("fmam weights fetch resnet18"),
         "{}",
         without.stderr
     );

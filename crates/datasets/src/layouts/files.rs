@@ -122,16 +122,32 @@ pub(crate) fn files_with(folder: &Path, extensions: &[&str]) -> Result<Vec<PathB
     Ok(files)
 }
 
-/// The category folders in `folder`, complete or not; `None` where there is none. What is missing
-/// in a category is told when the category is used.
+/// The folders in `folder` that hold `train` or `test`, complete or not; `None` where there is none.
+///
+/// # Errors
+/// As [`category_folders_with`].
+pub(crate) fn category_folders(folder: &Path) -> Result<Option<Vec<PathBuf>>, DatasetError> {
+    category_folders_with(folder, &["train", "test"])
+}
+
+/// The category folders in `folder`, those with one of `parts`; `None` where there is none. What is
+/// missing in a category is told when the category is used.
 ///
 /// # Errors
 /// [`DatasetError::SharedName`] when the names of two folders read the same.
-pub(crate) fn category_folders(folder: &Path) -> Result<Option<Vec<PathBuf>>, DatasetError> {
-    let looks_like_one = |folder: &PathBuf| folder.join("train").is_dir() || folder.join("test").is_dir();
+pub(crate) fn category_folders_with(
+    folder: &Path,
+    parts: &[&str],
+) -> Result<Option<Vec<PathBuf>>, DatasetError> {
+    let looks_like_one = |folder: &PathBuf| has_part(folder, parts);
     let categories: Vec<PathBuf> = subfolders(folder)?.into_iter().filter(looks_like_one).collect();
     refuse_shared_names(categories.iter().map(|folder| (name_of(folder), folder.as_path())))?;
     Ok(Some(categories).filter(|categories| !categories.is_empty()))
+}
+
+/// True where `folder` holds a folder that is called as one of `parts`.
+pub(crate) fn has_part(folder: &Path, parts: &[&str]) -> bool {
+    parts.iter().any(|part| folder.join(part).is_dir())
 }
 
 /// The folder among `categories` that is called `name`.

@@ -1,16 +1,22 @@
-//! Any images in plain folders: the way to bring one's own data.
+//! Any images in plain folders: the way to bring one's own data. Settings name the four folders of a
+//! category, so that most trees need no code.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use fmam_core::{ImageSize, Sample, Split};
+use serde::de::Error as _;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::files::{
-    EXTENSIONS, by_stem, category_folders, find_category, image_files, mask_of, name_of, normal_samples,
+    EXTENSIONS, by_stem, category_folders_with, find_category, has_part, image_files, mask_of, name_of,
     required_images, sample, subfolders,
 };
 use crate::source::MaskFormat;
-use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout};
+use crate::{
+    Category, Counts, Dataset, DatasetEntry, DatasetError, DatasetOptions, Example, ExampleFile, FileLayout,
+};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     name: "folder",
@@ -33,17 +39,117 @@ pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
         },
     }),
     published: &[],
-    open: |options| Ok(Box::new(Folder { categories: options.find(&ENTRY, found_in)? })),
+    open: |options| Ok(Box::new(Folder::open(options)?)),
 };
 
 struct Folder {
     categories: Vec<PathBuf>,
+    folders: Folders,
 }
 
-/// The categories in `root`, or `root` itself where it is a category.
-fn found_in(root: &Path) -> Result<Option<Vec<PathBuf>>, DatasetError> {
-    if !root.join("train").is_dir() && !root.join("test").is_dir() {
-        return category_folders(root);
+/// The settings: where a category has its images and masks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Folders {
+    /// Normal images to train on.
+    train: Within,
+    test_normal: Within,
+    /// Images with defects, also in sub-folders by defect type.
+    test_anomalous: Within,
+    /// Masks of the images with defects; the folder may be missing.
+    masks: Within,
+}
+
+impl Default for Folders {
+    fn default() -> Self {
+        let within = |path: &str| Within(path.to_owned());
+        Self {
+            train: within("train/normal"),
+            test_normal: within("test/normal"),
+            test_anomalous: within("test/anomalous"),
+            masks: within("masks"),
+        }
+    }
+}
+
+impl Folders {
+    /// # Errors
+    /// [`DatasetError::Setting`] also where one of the folders holds another.
+    fn read(options: &DatasetOptions) -> Result<Self, DatasetError> {
+        let folders: Self = options.read(ENTRY.name)?;
+        let named = [
+            ("train", &folders.train),
+            ("test_normal", &folders.test_normal),
+            ("test_anomalous", &folders.test_anomalous),
+            ("masks", &folders.masks),
+        ];
+        for (index, (key, path)) in named.iter().enumerate() {
+            for (other, held) in named.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, n)| n)
+            {
+                if Path::new(&held.0).starts_with(&path.0) {
+                    let why =
+                        format!("`{}` holds `{}` of `{other}`; the folders must be apart", path.0, held.0);
+                    let (key, source) = ((*key).to_owned(), serde_json::Error::custom(why));
+                    return Err(DatasetError::Setting { dataset: ENTRY.name, key, source });
+                }
+            }
+        }
+        Ok(folders)
+    }
+
+    /// A folder with one of these is taken for a category.
+    fn parts(&self) -> [&str; 3] {
+        [&self.train, &self.test_normal, &self.test_anomalous].map(Within::first)
+    }
+}
+
+/// A path within the folder of a category, its parts separated by `/`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct Within(String);
+
+impl Within {
+    fn first(&self) -> &str {
+        self.0.split('/').next().unwrap_or_default()
+    }
+}
+
+impl TryFrom<String> for Within {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let part = |part: Component<'_>| match part {
+            Component::Normal(name) => name.to_str().map(str::to_owned),
+            _ => None,
+        };
+        let parts: Option<Vec<String>> = Path::new(&text).components().map(part).collect();
+        match parts {
+            Some(parts) if !parts.is_empty() => Ok(Self(parts.join("/"))),
+            _ => Err(format!("`{text}` must be a path within the folder of a category, without `..`")),
+        }
+    }
+}
+
+impl From<Within> for String {
+    fn from(within: Within) -> Self {
+        within.0
+    }
+}
+
+impl Folder {
+    fn open(options: &DatasetOptions) -> Result<Self, DatasetError> {
+        let folders = Folders::read(options)?;
+        let train = &folders.train.0;
+        let expected = format!("{train} or CATEGORY/{train}");
+        let categories = options.find_expecting(&ENTRY, expected, |root| found_in(root, &folders.parts()))?;
+        Ok(Self { categories, folders })
+    }
+}
+
+/// The categories in `root`, or `root` itself where it is a category: a folder with one of `parts`.
+fn found_in(root: &Path, parts: &[&str]) -> Result<Option<Vec<PathBuf>>, DatasetError> {
+    if !has_part(root, parts) {
+        return category_folders_with(root, parts);
     }
     // The category is called as its folder, which `.` or `..` would not tell.
     let root =
@@ -58,16 +164,32 @@ impl Dataset for Folder {
 
     fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError> {
         let folder = find_category(ENTRY.name, &self.categories, name)?;
-        let train = normal_samples(&folder.join("train/normal"), Split::Train, "the normal training images")?;
-        let mut test = normal_samples(&folder.join("test/normal"), Split::Test, "the normal test images")?;
-        let anomalous = folder.join("test/anomalous");
+        let at = |within: &Within| folder.join(&within.0);
+        let train = normal_samples(&at(&self.folders.train), Split::Train, "the normal training images")?;
+        let mut test = normal_samples(&at(&self.folders.test_normal), Split::Test, "the normal test images")?;
+        let anomalous = at(&self.folders.test_anomalous);
         if !anomalous.is_dir() {
             let contents = "the test images with defects";
             return Err(DatasetError::MissingSplit { folder: anomalous, contents });
         }
-        test.extend(anomalous_samples(&anomalous, &folder.join("masks"))?);
+        test.extend(anomalous_samples(&anomalous, &at(&self.folders.masks))?);
         Category::from_files(name, folder, train, test, size, MaskFormat::Binary)
     }
+
+    /// `null` with the default folders, as records have it that were made before there were
+    /// settings.
+    fn identity(&self) -> Value {
+        if self.folders == Folders::default() {
+            return Value::Null;
+        }
+        serde_json::to_value(&self.folders).unwrap_or_default()
+    }
+}
+
+/// The normal samples in `folder`, whose ids do not depend on its name.
+fn normal_samples(folder: &Path, split: Split, contents: &'static str) -> Result<Vec<Sample>, DatasetError> {
+    let images = required_images(folder, contents, &EXTENSIONS)?;
+    Ok(images.into_iter().map(|image| sample(split, "normal", image, None)).collect())
 }
 
 /// The samples in `folder` and, by defect type, in its sub-folders. A mask lies in the same
@@ -122,4 +244,85 @@ fn refuse_some_without_mask(samples: &[Sample]) -> Result<(), DatasetError> {
         return Ok(());
     }
     Err(DatasetError::SomeMasksMissing { image: first.image_path.clone(), without, of })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::dataset;
+
+    fn open(root: &Path, settings: Value) -> Result<Box<dyn Dataset>, DatasetError> {
+        (dataset("folder")?.open)(&DatasetOptions::new(Some(root.to_owned()), settings)?)
+    }
+
+    #[test]
+    fn another_tree_opens_with_settings_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Example {
+            files: &[
+                ("01/train/ok/0.bmp", ExampleFile::Image),
+                ("01/train/ok/1.bmp", ExampleFile::Image),
+                ("01/test/ok/0.bmp", ExampleFile::Image),
+                ("01/test/ko/0.bmp", ExampleFile::Image),
+                ("01/ground_truth/ko/0.png", ExampleFile::Mask),
+            ],
+            counts: &[],
+        };
+        tree.write(dir.path()).unwrap();
+        let settings = json!({
+            "train": "train/ok/",
+            "test_normal": "test/ok",
+            "test_anomalous": "test/ko",
+            "masks": "ground_truth/ko",
+        });
+        let opened = open(dir.path(), settings).unwrap();
+        assert_eq!(opened.categories(), ["01"]);
+        assert_eq!(opened.identity()["train"], "train/ok");
+        let again = open(&dir.path().join("01"), opened.identity()).unwrap();
+        assert_eq!(again.identity(), opened.identity());
+        for opened in [opened, again] {
+            let category = opened.category("01", ImageSize::new(8, 8)).unwrap();
+            assert_eq!(Counts::of(&category), Counts::new(2, 1, 1));
+            let sample = |index| category.test.sample(index).clone();
+            assert_eq!((sample(0).id, sample(1).id), ("test/normal/0".into(), "test/anomalous/0".into()));
+            assert!(sample(1).mask_path.unwrap().ends_with("ground_truth/ko/0.png"));
+        }
+        // Without them it says what is missing.
+        let error = open(dir.path(), Value::Null).unwrap().category("01", ImageSize::new(8, 8)).unwrap_err();
+        assert!(
+            matches!(&error, DatasetError::MissingSplit { folder, .. } if folder.ends_with("train/normal"))
+        );
+        let elsewhere = json!({ "train": "good", "test_normal": "fine", "test_anomalous": "bad" });
+        let error = open(dir.path(), elsewhere).map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("expected good or CATEGORY/good there"), "{error}");
+    }
+
+    #[test]
+    fn the_default_folders_leave_no_trace_in_a_record() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("train")).unwrap();
+        for settings in [json!({}), json!({ "masks": "masks", "train": "train//normal" })] {
+            assert_eq!(open(dir.path(), settings).unwrap().identity(), Value::Null);
+        }
+    }
+
+    #[test]
+    fn paths_that_lead_out_or_into_one_another_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for (settings, key, why) in [
+            (json!({ "train": "/data" }), "train", "within the folder"),
+            (json!({ "masks": "../masks" }), "masks", "without `..`"),
+            (json!({ "masks": "" }), "masks", "within the folder"),
+            (json!({ "test_normal": 1 }), "test_normal", "expected a string"),
+            (json!({ "trains": "x" }), "trains", "unknown field `trains`"),
+            (json!({ "train": "test" }), "train", "`test` holds `test/normal` of `test_normal`"),
+            (json!({ "masks": "train/normal" }), "train", "of `masks`; the folders must be apart"),
+        ] {
+            let error = open(dir.path(), settings).map(|_| ()).unwrap_err();
+            let DatasetError::Setting { key: named, source, .. } = &error else { panic!("{error:?}") };
+            assert!(named == key && source.to_string().contains(why), "{named}: {source}");
+        }
+    }
 }

@@ -1,12 +1,14 @@
 //! Reading and writing of weights: safetensors and the two formats of `torch.save`.
 //!
 //! Modules in reading order: `tensor_file` (safetensors), `state_dict` (the formats told apart by
-//! content), `pickle` and `pickle_value` (the part of Python's pickle that a state dict needs).
+//! content), `wrapping` (what training programs put around a state dict), `pickle` and
+//! `pickle_value` (the part of Python's pickle that a checkpoint needs).
 
 mod pickle;
 mod pickle_value;
 mod state_dict;
 pub(crate) mod tensor_file;
+mod wrapping;
 
 pub use state_dict::read_state_dict;
 pub(crate) use state_dict::{read_with_digest, sha256};

@@ -1,11 +1,11 @@
-//! The part of Python's pickle format that state dicts of PyTorch use. Nothing is executed: a
-//! global is one of the few names below or an error, and calling one makes a value of this module.
+//! The part of Python's pickle format that checkpoints of PyTorch use. Nothing is executed: a global
+//! is one of the few names below or [`Value::Foreign`], and calling one makes a value of this module.
 
 use std::rc::Rc;
 
 use candle_core::DType;
 
-use super::pickle_value::{Global, Value, call, long, storage};
+use super::pickle_value::{Global, Storage, Value, call, long, storage};
 
 /// Values nest no deeper than in a state dict with its metadata; the limit keeps a hostile file
 /// from exhausting the stack.
@@ -18,20 +18,42 @@ pub(crate) enum PickleError {
     Truncated,
     #[error("no pickle of a state dict: operation {opcode:#04x} at byte {position}")]
     Opcode { opcode: u8, position: usize },
-    #[error("no state dict: it refers to the Python object `{0}`; save model.state_dict() and nothing else")]
-    Global(String),
+    #[error("cannot read the Python object `{0}`; save model.state_dict() and nothing else")]
+    Foreign(String),
     #[error("the pickle is corrupt at byte {position}")]
     Corrupt { position: usize },
 }
 
-/// Reads one pickle from the front of `bytes`; gives its value and how many bytes it took.
-pub(crate) fn unpickle(bytes: &[u8]) -> Result<(Value, usize), PickleError> {
-    let mut machine = Machine { bytes, position: 0, stack: Vec::new(), memo: Vec::new() };
+/// One pickle.
+#[derive(Debug)]
+pub(crate) struct Pickle {
+    pub(crate) value: Value,
+    /// Bytes that it took.
+    pub(crate) length: usize,
+    /// Every storage that it names, those outside the state dict included.
+    pub(crate) storages: Vec<Storage>,
+}
+
+/// Reads one pickle from the front of `bytes`.
+pub(crate) fn unpickle(bytes: &[u8]) -> Result<Pickle, PickleError> {
+    let mut machine = Machine {
+        bytes,
+        position: 0,
+        stack: Vec::new(),
+        memo: Vec::new(),
+        storages: Vec::new(),
+        foreign: None,
+    };
     loop {
         let start = machine.position;
-        if machine.step().map_err(|failure| failure.at(start))? {
-            let value = machine.pop().map_err(|failure| failure.at(start))?;
-            return Ok((value, machine.position));
+        let step = machine.step().and_then(|ended| if ended { machine.pop().map(Some) } else { Ok(None) });
+        let step = step.map_err(|failure| match (failure, &machine.foreign) {
+            // What a foreign object needs is not known here, so that it is the reason.
+            (Failure::Opcode(_) | Failure::Corrupt, Some(name)) => PickleError::Foreign(name.to_string()),
+            (failure, _) => failure.at(start),
+        });
+        if let Some(value) = step? {
+            return Ok(Pickle { value, length: machine.position, storages: machine.storages });
         }
     }
 }
@@ -40,7 +62,6 @@ pub(crate) fn unpickle(bytes: &[u8]) -> Result<(Value, usize), PickleError> {
 enum Failure {
     Truncated,
     Opcode(u8),
-    Global(String),
     Corrupt,
 }
 
@@ -49,7 +70,6 @@ impl Failure {
         match self {
             Self::Truncated => PickleError::Truncated,
             Self::Opcode(opcode) => PickleError::Opcode { opcode, position },
-            Self::Global(name) => PickleError::Global(name),
             Self::Corrupt => PickleError::Corrupt { position },
         }
     }
@@ -60,6 +80,9 @@ struct Machine<'a> {
     position: usize,
     stack: Vec<Value>,
     memo: Vec<Option<Value>>,
+    storages: Vec<Storage>,
+    /// The first foreign object.
+    foreign: Option<Rc<str>>,
 }
 
 impl Machine<'_> {
@@ -105,7 +128,7 @@ impl Machine<'_> {
             }
             b'c' => {
                 let global = self.global()?;
-                self.stack.push(Value::Global(global));
+                self.stack.push(global);
             }
             b')' => self.push_tuple(Vec::new())?,
             0x85..=0x87 => {
@@ -154,7 +177,11 @@ impl Machine<'_> {
             }
             b'Q' => {
                 let id = self.pop()?;
-                self.stack.push(Value::Storage(storage(&id).ok_or(Failure::Corrupt)?));
+                let value = storage(&id).ok_or(Failure::Corrupt)?;
+                if let Value::Storage(storage) = &value {
+                    self.storages.push(storage.clone());
+                }
+                self.stack.push(value);
             }
             b'R' | 0x81 => {
                 let (args, callable) = (self.pop()?, self.pop()?);
@@ -190,9 +217,9 @@ impl Machine<'_> {
         Ok(line.trim_end_matches(['\r', '\n']).to_owned())
     }
 
-    fn global(&mut self) -> Result<Global, Failure> {
+    fn global(&mut self) -> Result<Value, Failure> {
         let (module, name) = (self.line()?, self.line()?);
-        Ok(match (module.as_str(), name.as_str()) {
+        Ok(Value::Global(match (module.as_str(), name.as_str()) {
             ("collections", "OrderedDict") => Global::OrderedDict,
             // The older of the two lacks the last two arguments, which are of no use here.
             ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Global::RebuildTensor,
@@ -203,8 +230,15 @@ impl Machine<'_> {
             ("torch", "HalfStorage") => Global::StorageType(DType::F16),
             ("torch", "BFloat16Storage") => Global::StorageType(DType::BF16),
             ("torch", "LongStorage") => Global::StorageType(DType::I64),
-            _ => return Err(Failure::Global(format!("{module}.{name}"))),
-        })
+            ("torch", "IntStorage") => Global::StorageType(DType::I32),
+            ("torch", "ShortStorage") => Global::StorageType(DType::I16),
+            ("torch", "ByteStorage" | "BoolStorage") => Global::StorageType(DType::U8),
+            _ => {
+                let name: Rc<str> = format!("{module}.{name}").into();
+                self.foreign.get_or_insert_with(|| Rc::clone(&name));
+                return Ok(Value::Foreign(name));
+            }
+        }))
     }
 
     fn pop(&mut self) -> Result<Value, Failure> {
@@ -226,18 +260,27 @@ impl Machine<'_> {
 
     fn append(&mut self, items: Vec<Value>) -> Result<(), Failure> {
         let inner = depth_around(&items)?;
-        let Some(Value::List(list, depth)) = self.stack.last_mut() else { return Err(Failure::Corrupt) };
-        *depth = inner.max(*depth);
-        Rc::make_mut(list).extend(items);
-        Ok(())
+        match self.stack.last_mut() {
+            Some(Value::List(list, depth)) => {
+                *depth = inner.max(*depth);
+                Rc::make_mut(list).extend(items);
+                Ok(())
+            }
+            Some(Value::Foreign(_)) => Ok(()),
+            _ => Err(Failure::Corrupt),
+        }
     }
 
     fn insert(&mut self, items: Vec<Value>) -> Result<(), Failure> {
         let inner = depth_around(&items)?;
-        let Some(Value::Dict(entries, depth)) = self.stack.last_mut() else { return Err(Failure::Corrupt) };
         if !items.len().is_multiple_of(2) {
             return Err(Failure::Corrupt);
         }
+        let (entries, depth) = match self.stack.last_mut() {
+            Some(Value::Dict(entries, depth)) => (entries, depth),
+            Some(Value::Foreign(_)) => return Ok(()),
+            _ => return Err(Failure::Corrupt),
+        };
         *depth = inner.max(*depth);
         let mut items = items.into_iter();
         let entries = Rc::make_mut(entries);
@@ -281,7 +324,7 @@ mod tests {
     #[test]
     fn integers_of_all_widths_are_signed_as_python_has_them() {
         let value = |bytes: &[u8]| match unpickle(bytes).unwrap() {
-            (Value::Int(value), used) if used == bytes.len() => value,
+            Pickle { value: Value::Int(value), length, .. } if length == bytes.len() => value,
             other => panic!("{other:?}"),
         };
         assert_eq!(value(b"K\xff."), 255);
@@ -293,9 +336,18 @@ mod tests {
     }
 
     #[test]
-    fn code_is_refused_by_name() {
-        let error = unpickle(b"cos\nsystem\nX\x02\x00\x00\x00ls\x85R.").unwrap_err();
-        assert!(matches!(&error, PickleError::Global(name) if name == "os.system"), "{error}");
+    fn code_is_named_and_not_run() {
+        for bytes in [
+            &b"cos\nsystem\nX\x02\x00\x00\x00ls\x85R."[..],
+            b"cos\nsystem\n)\x81}X\x01\x00\x00\x00aK\x01sb.",
+            b"cos\nsystem\n)R(K\x01K\x02u.",
+            b"cos\nsystem\n)R(K\x01K\x02e.",
+        ] {
+            let value = unpickle(bytes).unwrap().value;
+            assert!(matches!(&value, Value::Foreign(name) if &**name == "os.system"), "{value:?}");
+        }
+        let error = unpickle(b"cos\nsystem\n\x00").unwrap_err();
+        assert!(matches!(&error, PickleError::Foreign(name) if name == "os.system"), "{error}");
     }
 
     #[test]
@@ -324,6 +376,6 @@ mod tests {
         assert!(matches!(unpickle(&nested), Err(PickleError::Corrupt { .. })));
         // Each step pairs the value with itself: 2^15 leaves, were they copied.
         let doubled = [b"Nq\x00".as_slice(), &b"h\x00\x86q\x00".repeat(15), b"."].concat();
-        assert!(matches!(unpickle(&doubled), Ok((Value::Tuple(_, 15), _))));
+        assert!(matches!(unpickle(&doubled), Ok(Pickle { value: Value::Tuple(_, 15), .. })));
     }
 }

@@ -15,6 +15,8 @@ pub(crate) enum Value {
     Dict(Rc<Vec<(Value, Value)>>, u8),
     List(Rc<Vec<Value>>, u8),
     Global(Global),
+    /// A Python object of another name, or what calling one would give. Nothing is executed.
+    Foreign(Rc<str>),
     Storage(Storage),
     Tensor(Rc<StridedTensor>),
     Mark,
@@ -77,10 +79,13 @@ pub(crate) fn long(bytes: &[u8]) -> Value {
 }
 
 /// A persistent id is `("storage", type, key, device, length)`, in old files with a view of the
-/// storage as well.
-pub(crate) fn storage(id: &Value) -> Option<Storage> {
+/// storage as well. A storage of a type that tensors here do not have is foreign.
+pub(crate) fn storage(id: &Value) -> Option<Value> {
     let Value::Tuple(items, _) = id else { return None };
     match &items[..] {
+        [Value::Text(tag), Value::Foreign(name), ..] if &**tag == "storage" => {
+            Some(Value::Foreign(Rc::clone(name)))
+        }
         [
             Value::Text(tag),
             Value::Global(Global::StorageType(dtype)),
@@ -89,16 +94,21 @@ pub(crate) fn storage(id: &Value) -> Option<Storage> {
             len,
             view @ ..,
         ] if &**tag == "storage" && matches!(view, [] | [Value::Opaque]) => {
-            Some(Storage { dtype: *dtype, key: Rc::clone(key), len: len.size()? })
+            Some(Value::Storage(Storage { dtype: *dtype, key: Rc::clone(key), len: len.size()? }))
         }
         _ => None,
     }
 }
 
-/// The result of a call of a [`Global`].
+/// The result of a call of a [`Global`]; a foreign value where the callable or its first argument is
+/// foreign.
 pub(crate) fn call(callable: &Value, args: &Value) -> Option<Value> {
+    if let Value::Foreign(_) = callable {
+        return Some(callable.clone());
+    }
     let (Value::Global(global), Value::Tuple(args, _)) = (callable, args) else { return None };
     match (global, &args[..]) {
+        (_, [foreign @ Value::Foreign(_), ..]) => Some(foreign.clone()),
         (Global::OrderedDict, []) => Some(Value::Dict(Rc::default(), 1)),
         (Global::RebuildTensor, [Value::Storage(storage), offset, shape, strides, ..]) => {
             let (shape, strides) = (shape.sizes()?, strides.sizes()?);

@@ -6,22 +6,28 @@ use std::rc::Rc;
 use candle_core::{DType, Device, Tensor};
 use sha2::{Digest, Sha256};
 
-use super::pickle::{PickleError, unpickle};
+use super::pickle::{Pickle, PickleError, unpickle};
 use super::pickle_value::{StridedTensor, Value};
 use super::tensor_file;
+use super::wrapping::{Wrapping, inner_dict};
 use crate::ModelError;
 
 /// The 80-bit number that opens a file of PyTorch's older format, as a pickle of its own.
 const LEGACY_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 /// Reads a state dict onto the CPU: a safetensors file, or what `torch.save(model.state_dict(),
 /// path)` writes, in its zip format or the one before PyTorch 1.6. The content decides, not the
-/// file's name. Tensors are contiguous and keep their type: f32, f64, f16, bf16 or i64. Nothing in
-/// the file is executed.
+/// file's name. Tensors are contiguous and keep their type: a float of 16, 32 or 64 bits or an
+/// integer. Nothing in the file is executed.
+///
+/// A training checkpoint serves too: the state dict may be the entry `state_dict`,
+/// `model_state_dict` or `model` of a dict, whose other entries are passed over. A prefix that all
+/// names share, `module.`, `model.` or `_orig_mod.`, is taken off. Both are logged as a warning.
 ///
 /// # Errors
-/// [`ModelError::Read`] when the file is missing, damaged, or holds more than tensors by name.
+/// [`ModelError::Read`] when the file is missing, damaged, or holds no tensors by name.
 pub fn read_state_dict(path: &Path) -> Result<BTreeMap<String, Tensor>, ModelError> {
     Ok(read_with_digest(path)?.0)
 }
@@ -30,14 +36,35 @@ pub fn read_state_dict(path: &Path) -> Result<BTreeMap<String, Tensor>, ModelErr
 pub(crate) fn read_with_digest(path: &Path) -> Result<(BTreeMap<String, Tensor>, String), ModelError> {
     let error = |source| ModelError::Read { path: path.to_owned(), source };
     let bytes = std::fs::read(path).map_err(|e| error(e.into()))?;
-    let tensors = if bytes.starts_with(ZIP_MAGIC) {
-        zipped(&bytes).map_err(|e| error(e.into()))
+    let mut wrapping = Wrapping::default();
+    let tensors = from_bytes(&bytes, &mut wrapping).map_err(|e| error(e.into()))?;
+    let tensors = wrapping.without_prefix(tensors);
+    if let Some(unwrapped) = wrapping.description() {
+        tracing::warn!("{}: {unwrapped}", path.display());
+    }
+    Ok((tensors, sha256(&bytes)))
+}
+
+fn from_bytes(bytes: &[u8], wrapping: &mut Wrapping) -> Result<BTreeMap<String, Tensor>, StateDictError> {
+    if bytes.starts_with(ZIP_MAGIC) {
+        zipped(bytes, wrapping)
     } else if bytes.starts_with(&LEGACY_MAGIC[..4]) {
-        legacy(&bytes).map_err(|e| error(e.into()))
+        legacy(bytes, wrapping)
+    } else if bytes.starts_with(LFS_POINTER) {
+        Err(StateDictError::LfsPointer)
+    } else if is_html(bytes) {
+        Err(StateDictError::Html)
     } else {
-        tensor_file::from_bytes(&bytes).map_err(|e| error(StateDictError::Unknown(e).into()))
-    };
-    Ok((tensors?, sha256(&bytes)))
+        tensor_file::from_bytes(bytes).map_err(StateDictError::Unknown)
+    }
+}
+
+/// True for a page that a server sends in place of a file.
+fn is_html(bytes: &[u8]) -> bool {
+    let text = bytes.trim_ascii_start();
+    let opens_with =
+        |tag: &str| text.get(..tag.len()).is_some_and(|t| t.eq_ignore_ascii_case(tag.as_bytes()));
+    opens_with("<!doctype html") || opens_with("<html") || opens_with("<head")
 }
 
 /// The SHA-256 of `bytes` in 64 lower-case hexadecimal digits.
@@ -49,6 +76,10 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 enum StateDictError {
     #[error("neither a safetensors file nor one of torch.save, or damaged")]
     Unknown(#[source] candle_core::Error),
+    #[error("it is an HTML page, not weights: open it in a browser to see what the server said")]
+    Html,
+    #[error("it is a Git LFS pointer, not the weights that it stands for; `git lfs pull` brings them")]
+    LfsPointer,
     #[error("the zip archive is damaged")]
     Zip(#[from] zip::result::ZipError),
     #[error("the zip archive is damaged")]
@@ -63,6 +94,8 @@ enum StateDictError {
         "no state dict: it holds something else than tensors by name; save model.state_dict() and nothing else"
     )]
     NoStateDict,
+    #[error("no state dict: it refers to the Python object `{0}`; save model.state_dict() and nothing else")]
+    Foreign(String),
     #[error("the file ends too early")]
     Truncated,
     #[error("the elements of tensor `{key}` are missing or incomplete")]
@@ -74,7 +107,7 @@ enum StateDictError {
 }
 
 /// A zip archive: `NAME/data.pkl` with the dict, `NAME/data/KEY` with the elements of storage KEY.
-fn zipped(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, StateDictError> {
+fn zipped(bytes: &[u8], wrapping: &mut Wrapping) -> Result<BTreeMap<String, Tensor>, StateDictError> {
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes))?;
     let mut read = |name: &str| -> Result<Vec<u8>, StateDictError> {
         let mut content = Vec::new();
@@ -89,7 +122,7 @@ fn zipped(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, StateDictError> {
     if read(&format!("{folder}byteorder")).is_ok_and(|order| order != b"little") {
         return Err(StateDictError::BigEndian);
     }
-    let entries = entries(&unpickle(&read(&pickle)?)?.0)?;
+    let entries = entries(&unpickle(&read(&pickle)?)?.value, wrapping)?;
     let mut storages = HashMap::new();
     for (key, tensor) in &entries {
         let storage = &tensor.storage;
@@ -107,25 +140,25 @@ fn zipped(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, StateDictError> {
 
 /// Pickles in a row: magic number, protocol version, facts on the machine, the dict, the keys of
 /// the storages; then for each storage the number of its elements (i64) and the elements.
-fn legacy(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, StateDictError> {
+fn legacy(bytes: &[u8], wrapping: &mut Wrapping) -> Result<BTreeMap<String, Tensor>, StateDictError> {
     let mut rest = bytes.strip_prefix(LEGACY_MAGIC).ok_or(StateDictError::Truncated)?;
-    let mut next = || -> Result<Value, StateDictError> {
-        let (value, used) = unpickle(rest)?;
-        rest = &rest[used..];
-        Ok(value)
+    let mut next = || -> Result<Pickle, StateDictError> {
+        let pickle = unpickle(rest)?;
+        rest = &rest[pickle.length..];
+        Ok(pickle)
     };
-    let (_protocol, machine, dict, keys) = (next()?, next()?, next()?, next()?);
-    if let Value::Dict(facts, _) = &machine
+    let (_protocol, machine, dict) = (next()?, next()?, next()?);
+    if let Value::Dict(facts, _) = &machine.value
         && facts
             .iter()
             .any(|fact| matches!(fact, (Value::Text(name), Value::Bool(false)) if &**name == "little_endian"))
     {
         return Err(StateDictError::BigEndian);
     }
-    let entries = entries(&dict)?;
-    let Value::List(keys, _) = keys else { return Err(StateDictError::NoStateDict) };
+    let entries = entries(&dict.value, wrapping)?;
+    let Value::List(keys, _) = next()?.value else { return Err(StateDictError::NoStateDict) };
     let dtypes: HashMap<&str, DType> =
-        entries.iter().map(|(_, tensor)| (&*tensor.storage.key, tensor.storage.dtype)).collect();
+        dict.storages.iter().map(|storage| (&*storage.key, storage.dtype)).collect();
     let mut storages = HashMap::new();
     for key in keys.iter() {
         let Value::Text(key) = key else { return Err(StateDictError::NoStateDict) };
@@ -147,16 +180,21 @@ fn legacy(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, StateDictError> {
         .collect()
 }
 
-/// The tensors of a dict; anything else in it is an error.
-fn entries(dict: &Value) -> Result<Vec<(String, Rc<StridedTensor>)>, StateDictError> {
-    let Value::Dict(entries, _) = dict else { return Err(StateDictError::NoStateDict) };
-    entries
-        .iter()
-        .map(|entry| match entry {
-            (Value::Text(key), Value::Tensor(tensor)) => Ok((key.to_string(), Rc::clone(tensor))),
-            _ => Err(StateDictError::NoStateDict),
-        })
-        .collect()
+/// The tensors of the state dict in `value`; anything else in it is an error.
+fn entries(
+    value: &Value,
+    wrapping: &mut Wrapping,
+) -> Result<Vec<(String, Rc<StridedTensor>)>, StateDictError> {
+    let entry = |entry: &(Value, Value)| match entry {
+        (Value::Text(key), Value::Tensor(tensor)) => Ok((key.to_string(), Rc::clone(tensor))),
+        (_, Value::Foreign(name)) => Err(StateDictError::Foreign(name.to_string())),
+        _ => Err(StateDictError::NoStateDict),
+    };
+    match inner_dict(value, wrapping) {
+        Value::Dict(entries, _) => entries.iter().map(entry).collect(),
+        Value::Foreign(name) => Err(StateDictError::Foreign(name.to_string())),
+        _ => Err(StateDictError::NoStateDict),
+    }
 }
 
 /// Gathers the elements of a view into a contiguous tensor.

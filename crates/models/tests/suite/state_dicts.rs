@@ -106,7 +106,10 @@ fn damage_and_foreign_files_are_named() {
     let path = folder.path().join("weights.bin");
     check_refused(&path, "No such file");
     for (content, cause) in [
-        (&b"<html>404</html>"[..], "neither a safetensors file nor one of torch.save"),
+        (&b"nothing"[..], "neither a safetensors file nor one of torch.save"),
+        (b"\n<!DOCTYPE HTML><title>404</title>", "it is an HTML page"),
+        (b"<html>404</html>", "it is an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "it is a Git LFS pointer"),
         (b"", "neither a safetensors file nor one of torch.save"),
         (b"PK\x03\x04 nothing", "the zip archive is damaged"),
         (b"\x80\x02\x8a\x0awrong", "the file ends too early"),
@@ -126,15 +129,89 @@ fn damage_and_foreign_files_are_named() {
 fn a_pickle_of_something_else_is_refused_without_running_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.pth");
-    let prefix = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
     for (object, cause) in [
         (&b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R."[..], "`os.system`"),
         (b"\x80\x02K\x01.\x80\x02].", "something else than tensors by name"),
         (b"\x80\x02}X\x05\x00\x00\x00epochK\x03s.\x80\x02].", "something else than tensors by name"),
     ] {
-        std::fs::write(&path, [prefix.as_slice(), object].concat()).unwrap();
+        std::fs::write(&path, [LEGACY, object].concat()).unwrap();
         check_refused(&path, cause);
     }
+}
+
+/// What stands before the object in PyTorch's older format.
+const LEGACY: &[u8] =
+    b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
+
+fn text(text: &str) -> Vec<u8> {
+    [b"X".as_slice(), &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
+}
+
+/// A vector of three numbers in the storage `key`.
+fn vector(storage_type: &str, key: &str) -> Vec<u8> {
+    let start = b"ctorch._utils\n_rebuild_tensor_v2\n((";
+    let storage =
+        [text("storage"), format!("ctorch\n{storage_type}\n").into(), text(key), text("cpu")].concat();
+    let end = b"K\x03tQK\x00K\x03\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtR";
+    [start.as_slice(), &storage, end].concat()
+}
+
+fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let entries = entries.iter().flat_map(|(key, value)| [text(key), value.clone()]);
+    [b"}(".to_vec(), entries.flatten().collect(), b"u".to_vec()].concat()
+}
+
+/// A file with `object`, its storage `0` of three f32 and its storage `1` of three bytes.
+fn legacy(object: &[u8]) -> Vec<u8> {
+    let keys = [b"\x80\x02](".to_vec(), text("1"), text("0"), b"e.".to_vec()].concat();
+    let length = 3_i64.to_le_bytes();
+    let values: Vec<u8> = [1.0_f32, 2.0, 3.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+    [LEGACY, b"\x80\x02", object, b".", &keys, &length, &[7, 8, 9], &length, &values].concat()
+}
+
+#[test]
+fn a_training_checkpoint_gives_its_state_dict() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.pth");
+    let plain = |prefix: &str| dict(&[(&format!("{prefix}a"), vector("FloatStorage", "0"))]);
+    // Python: Namespace(lr=1), with which training scripts keep their arguments.
+    let namespace =
+        [b"cargparse\nNamespace\n)\x81".to_vec(), dict(&[("lr", b"K\x01".to_vec())]), b"b".to_vec()];
+    let rest = || {
+        let args = ("args", namespace.concat());
+        let rng = ("rng_state", vector("ByteStorage", "1"));
+        [("epoch", b"K\x03".to_vec()), args, rng]
+    };
+    let beside = |name, inner| dict(&[rest().as_slice(), &[(name, inner)]].concat());
+    for object in [
+        beside("state_dict", plain("")),
+        beside("model_state_dict", plain("module.")),
+        beside("model", plain("module.model.")),
+        beside("model", dict(&[("state_dict", plain("_orig_mod."))])),
+    ] {
+        std::fs::write(&path, legacy(&object)).unwrap();
+        let tensors = read_state_dict(&path).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        assert_eq!(tensors.keys().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(tensors["a"].to_vec1::<f32>().unwrap(), [1.0, 2.0, 3.0]);
+    }
+    // A network that was pickled whole has code in it.
+    std::fs::write(&path, legacy(&beside("model", namespace.concat()))).unwrap();
+    check_refused(&path, "`argparse.Namespace`");
+    std::fs::write(&path, legacy(&beside("weights", plain("")))).unwrap();
+    check_refused(&path, "something else than tensors by name");
+}
+
+#[test]
+fn a_prefix_of_all_names_is_left_out_of_a_safetensors_file_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wrapped.safetensors");
+    let teacher = load_backbone("efficientnet-lite0", None, &Device::Cpu).unwrap();
+    let wrapped = |(key, tensor): (&String, &Tensor)| (format!("module.{key}"), tensor.clone());
+    save_tensors(&path, &teacher.tensors().iter().map(wrapped).collect()).unwrap();
+    let read = load_backbone("efficientnet-lite0", Some(&path), &Device::Cpu).unwrap();
+    assert!(read.tensors().keys().eq(teacher.tensors().keys()));
+    // What this program writes is read as it is.
+    assert!(load_tensors(&path).unwrap().keys().all(|key| key.starts_with("module.")));
 }
 
 #[test]
@@ -220,6 +297,14 @@ fn every_key_is_accounted_for() {
         "{error}"
     );
 
+    let foreign =
+        [("features.0.weight", 1), ("features.0.bias", 1)].map(|(key, n)| (key.to_owned(), zeros(&[n])));
+    let error = load(foreign.into()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "x.pth: tensor `conv1.weight` is missing; it has `features.0.bias`, `features.0.weight`"
+    );
+
     let error = with(&|t| drop(t.insert("layer3.0.conv1.weight".to_owned(), zeros(&[256, 128, 1, 1]))));
     assert_eq!(
         error.to_string(),
@@ -232,7 +317,8 @@ fn every_key_is_accounted_for() {
     });
     assert_eq!(
         error.to_string(),
-        "x.pth: 2 tensor(s) do not belong to this architecture: head.bias, layer1.2.conv1.weight"
+        "x.pth: 2 tensor(s) do not belong to this architecture: head.bias, layer1.2.conv1.weight; it knows \
+         `bn1.bias`, `bn1.running_mean`, `bn1.running_var`, ..."
     );
 
     // Near misses of what a whole checkpoint has beyond the features: the head, layer 4 and
@@ -269,6 +355,4 @@ fn names_and_missing_weights_are_told() {
     assert!(BACKBONES.iter().all(|spec| error.to_string().contains(spec.name)), "{error}");
     let error = load_backbone("resnet18", None, &Device::Cpu).unwrap_err();
     assert!(matches!(&error, ModelError::WeightsNeeded { name: "resnet18", is_published: true }));
-    let own = ModelError::WeightsNeeded { name: "own", is_published: false };
-    assert!(error.to_string().contains("fetch") && !own.to_string().contains("fetch"), "{own}");
 }

@@ -1,0 +1,146 @@
+//! What to type after an error. Errors of the libraries state facts; the command line is known here.
+
+use std::error::Error;
+
+use fmam_datasets::DatasetError;
+use fmam_experiment::ExperimentError;
+use fmam_methods::MethodError;
+use fmam_models::ModelError;
+use fmam_record::RecordError;
+use fmam_report::ReportError;
+
+use crate::exit::Usage;
+
+/// A hint for the first error in the chain of `error` that has one.
+pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<String> {
+    std::iter::successors(Some(error), |&error| error.source()).find_map(of_one)
+}
+
+/// A transparent error hides the one that it carries from the chain.
+fn of_one(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(usage) = error.downcast_ref::<Usage>() {
+        return advice(usage.inner());
+    }
+    None.or_else(|| error.downcast_ref().and_then(experiment))
+        .or_else(|| error.downcast_ref().and_then(dataset))
+        .or_else(|| error.downcast_ref().and_then(model))
+        .or_else(|| error.downcast_ref().and_then(method))
+        .or_else(|| error.downcast_ref().and_then(record))
+        .or_else(|| match error.downcast_ref()? {
+            ReportError::Record(error) => record(error),
+            _ => None,
+        })
+}
+
+fn experiment(error: &ExperimentError) -> Option<String> {
+    Some(match error {
+        ExperimentError::BackboneImageSize { step, largest, actual, .. } => {
+            format!("try --image-size {}", (actual.min(largest) / step).max(1) * step)
+        }
+        ExperimentError::ConfigDiffers { .. } => {
+            "choose another --out, or repeat it with --overwrite".to_owned()
+        }
+        ExperimentError::ProgramDiffers { .. } => {
+            "repeat it with --overwrite, or keep such runs as they are with --any-version".to_owned()
+        }
+        ExperimentError::DataDiffers { .. } | ExperimentError::TexturesDiffer { .. } => {
+            "say with --data-root where they lie".to_owned()
+        }
+        ExperimentError::ScoresDiffer { .. } => "repeat the run with --overwrite".to_owned(),
+        ExperimentError::Dataset(error) => return dataset(error),
+        ExperimentError::Model(error) => return model(error),
+        ExperimentError::Method(error) | ExperimentError::Configuration(error) => return method(error),
+        ExperimentError::Record(error) => return record(error),
+        _ => return None,
+    })
+}
+
+fn dataset(error: &DatasetError) -> Option<String> {
+    match error {
+        DatasetError::RootNotGiven { .. } => Some("give it with --data-root".to_owned()),
+        _ => None,
+    }
+}
+
+fn model(error: &ModelError) -> Option<String> {
+    const FILE: &str = "give a state dict with --weights FILE (.pth or .safetensors)";
+    match error {
+        ModelError::WeightsNeeded { name, is_published: true } => {
+            Some(format!("fetch them with `fmam weights fetch {name}`, or {FILE}"))
+        }
+        ModelError::WeightsNeeded { is_published: false, .. } => Some(FILE.to_owned()),
+        _ => None,
+    }
+}
+
+fn method(error: &MethodError) -> Option<String> {
+    match error {
+        MethodError::OutOfMemory { batch_size, .. } if *batch_size > 1 => {
+            Some(format!("try --set METHOD.batch_size={}", batch_size / 2))
+        }
+        MethodError::OutOfMemory { .. } => Some("try smaller images (--image-size)".to_owned()),
+        MethodError::Model(error) => model(error),
+        _ => None,
+    }
+}
+
+fn record(error: &RecordError) -> Option<String> {
+    let hint = match error {
+        RecordError::Damaged { .. } => "delete the file or give --overwrite to repeat this run",
+        RecordError::Schema { .. } => {
+            "delete the file or give --overwrite to repeat this run, or choose another --out"
+        }
+        RecordError::InUse { .. } => "wait until it ends, or choose another --out",
+        RecordError::DamagedGrid { .. } => "delete it, or repeat the command with --shard that wrote it",
+        RecordError::DamagedMaps { .. } => "delete the file and run `fmam analyze` on the output folder",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+    use fmam_core::StageId;
+
+    use super::*;
+    use crate::exit::usage;
+
+    fn hint(error: anyhow::Error) -> Option<String> {
+        let told = advice(error.as_ref());
+        // The hint is found at any depth.
+        assert_eq!(advice(usage(Err::<(), _>(error).context("in").unwrap_err()).as_ref()), told);
+        told
+    }
+
+    #[test]
+    fn a_hint_is_found_through_transparent_errors() {
+        let full = |batch_size| MethodError::OutOfMemory {
+            stage: StageId::new("student"),
+            batch_size,
+            source: Box::new(MethodError::NoTrainingImages),
+        };
+        let of_run = |error| ExperimentError::Method(Box::new(error));
+        assert_eq!(hint(of_run(full(16)).into()).unwrap(), "try --set METHOD.batch_size=8");
+        assert_eq!(hint(of_run(full(1)).into()).unwrap(), "try smaller images (--image-size)");
+        let weights = |is_published| ModelError::WeightsNeeded { name: "resnet18", is_published };
+        for error in [weights(true).into(), ExperimentError::Model(weights(true)).into()] {
+            assert!(hint(error).unwrap().starts_with("fetch them with `fmam weights fetch resnet18`, or"));
+        }
+        assert!(hint(of_run(weights(false).into()).into()).unwrap().starts_with("give a state dict"));
+        let in_use = || RecordError::InUse { folder: "o".into() };
+        for error in [in_use().into(), ReportError::Record(in_use()).into()] {
+            assert!(hint(error).unwrap().contains("--out"));
+        }
+        let size = |actual| ExperimentError::BackboneImageSize {
+            backbone: "b".to_owned(),
+            step: 224,
+            largest: 448,
+            actual,
+        };
+        for (actual, hinted) in [(64, 224), (256, 224), (672, 448)] {
+            assert_eq!(hint(size(actual).into()).unwrap(), format!("try --image-size {hinted}"));
+        }
+        assert_eq!(hint(ExperimentError::LoaderThreads.into()), None);
+    }
+}
