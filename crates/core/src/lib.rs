@@ -3,13 +3,14 @@
 //!
 //! This crate knows no tensors and touches no files, so that data sets, synthesis, metrics and
 //! reports can be built and tested without a machine-learning framework. Modules in reading order:
-//! [`ImageSize`], [`RgbImage`], [`Mask`], [`AnomalyMap`], [`SampleSource`], [`Seed`], [`MethodId`],
-//! [`Plan`], [`StageId`], [`Progress`], [`CurvePoint`], [`ordered_map`].
+//! [`ImageSize`], [`RgbImage`], [`Mask`], [`AnomalyMap`], [`SampleSource`], [`MemorySource`],
+//! [`Seed`], [`MethodId`], [`Plan`], [`StageId`], [`Progress`], [`CurvePoint`], [`ordered_map`].
 
 mod curve;
 mod error;
 mod image;
 mod map;
+mod memory;
 mod method_id;
 mod ordered;
 mod plan;
@@ -23,6 +24,7 @@ pub use curve::CurvePoint;
 pub use error::{CoreError, SourceError};
 pub use image::{Mask, RgbImage};
 pub use map::AnomalyMap;
+pub use memory::MemorySource;
 pub use method_id::MethodId;
 pub use ordered::ordered_map;
 pub use plan::{Needs, Plan, StagePlan};

@@ -6,7 +6,8 @@ mod decode;
 mod file_source;
 mod jpeg;
 
+pub use self::area::resize_mask;
 pub use self::cache::{CachedSource, DEFAULT_CACHE_BYTES};
 pub(crate) use self::decode::MaskFormat;
-pub use self::decode::{image_size, load_image, load_mask};
+pub use self::decode::{decode_image, image_size, load_image, load_mask, resize_image};
 pub(crate) use self::file_source::FileSource;
