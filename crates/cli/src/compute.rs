@@ -2,9 +2,8 @@
 
 use anyhow::{Context, Result};
 use candle_core::Device;
-use fmam_models::Precision;
+use fmam::{DeviceChoice, Precision, Progress, Session, SessionBuilder};
 
-use crate::device::DeviceChoice;
 use crate::interrupt;
 
 #[derive(clap::Args)]
@@ -55,8 +54,11 @@ impl ComputeArgs {
         interrupt::install()
     }
 
-    /// Threads that decode images.
-    pub(crate) fn loader_threads(&self) -> usize {
-        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |cores| cores.get()))
+    /// A session on the device, followed by `progress`. Like [`ComputeArgs::prepare`], to be called
+    /// once.
+    pub(crate) fn session(&self, progress: impl Progress + 'static) -> Result<Session> {
+        self.prepare()?;
+        let builder = Session::builder().device(self.device.unwrap_or_default()).progress(progress);
+        Ok(self.threads.into_iter().fold(builder, SessionBuilder::threads).build()?)
     }
 }

@@ -7,6 +7,7 @@ use fmam_experiment::ExperimentError;
 use fmam_fetch::FetchError;
 
 use crate::stdout;
+use crate::words::words;
 
 /// What the user asked for cannot be: a wrong name, value or combination.
 #[derive(Debug)]
@@ -32,20 +33,46 @@ impl std::error::Error for Usage {
 /// Tells the user and gives the exit code: 2 for usage, 130 after Ctrl-C, else 1. A closed stdout
 /// is no failure.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    let causes = || error.chain();
+    let causes = || causes(error);
     if error.is::<stdout::Closed>() {
         return ExitCode::SUCCESS;
     }
     error_line(error);
     let experiment = causes().find_map(|cause| cause.downcast_ref::<ExperimentError>());
     let fetch = causes().find_map(|cause| cause.downcast_ref::<FetchError>());
-    if experiment.is_some_and(ExperimentError::is_cancelled) || fetch.is_some_and(FetchError::is_cancelled) {
+    let library = causes().find_map(|cause| cause.downcast_ref::<fmam::Error>());
+    if library.is_some_and(fmam::Error::is_cancelled)
+        || experiment.is_some_and(ExperimentError::is_cancelled)
+        || fetch.is_some_and(FetchError::is_cancelled)
+    {
         ExitCode::from(130)
-    } else if causes().any(|cause| cause.is::<Usage>()) || experiment.is_some_and(ExperimentError::is_usage) {
+    } else if causes().any(|cause| cause.is::<Usage>())
+        || experiment.is_some_and(ExperimentError::is_usage)
+        || library.is_some_and(fmam::Error::is_usage)
+    {
         ExitCode::from(2)
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// The error and its causes; behind an error of the library `fmam` the one of another crate that it
+/// holds.
+pub(crate) fn causes(
+    error: &anyhow::Error,
+) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> + Clone {
+    error.chain().flat_map(|cause| [Some(cause), cause.downcast_ref().and_then(held)]).flatten()
+}
+
+/// The error of another crate that an error of the library holds.
+fn held(error: &fmam::Error) -> Option<&(dyn std::error::Error + 'static)> {
+    Some(match error {
+        fmam::Error::Experiment(error) => error.as_ref(),
+        fmam::Error::Fetch(error) => error,
+        fmam::Error::Record(error) => error,
+        fmam::Error::Report(error) => error,
+        _ => return None,
+    })
 }
 
 /// Tells what is wrong with the command line, on one line, and gives the exit code; help and the
@@ -76,7 +103,7 @@ pub(crate) fn one_line(causes: anyhow::Chain<'_>) -> String {
         let boxed = || cause.downcast_ref::<Box<toml::de::Error>>().map(AsRef::as_ref);
         let message = match cause.downcast_ref::<toml::de::Error>().or_else(boxed) {
             Some(toml) => toml.message().to_owned(),
-            None => cause.to_string(),
+            None => cause.downcast_ref().and_then(words).unwrap_or_else(|| cause.to_string()),
         };
         let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
         if text.is_empty() {

@@ -5,13 +5,14 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
+use fmam::reproduce::Eta;
 use fmam_core::{Progress, StageId};
 use fmam_experiment::{ExperimentError, GridObserver, RunPlan};
 use fmam_metrics::{IMAGE_AUROC, PIXEL_AUROC};
 use fmam_record::RunRecord;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::eta::Eta;
 use crate::{exit, interrupt};
 
 /// Steps of the bar over everything.
@@ -29,6 +30,8 @@ enum Verbosity {
 /// Shows how far the work has come, and passes on Ctrl-C.
 pub(crate) struct Console {
     verbosity: Verbosity,
+    /// True for a grid of one run, whose failure is the failure of the whole.
+    single: bool,
     bars: MultiProgress,
     overall: ProgressBar,
     stage: ProgressBar,
@@ -86,6 +89,7 @@ impl Console {
         let state = State { eta: Eta::new(plans), n_runs, ..State::default() };
         let console = Self {
             verbosity,
+            single: false,
             overall: bars.add(overall),
             stage: bars.add(stage),
             bars,
@@ -96,6 +100,12 @@ impl Console {
             console.overall.enable_steady_tick(REDRAW);
         }
         console
+    }
+
+    /// With `single` the failure of a run is not told, because it is that of the whole.
+    pub(crate) fn of_single(mut self, single: bool) -> Self {
+        self.single = single;
+        self
     }
 
     /// Writes a line above the bars; nothing with `--quiet`.
@@ -206,7 +216,7 @@ impl GridObserver for Console {
         self.show_overall(&state);
     }
 
-    fn run_finished(&self, _plan: &RunPlan, result: Result<&RunRecord, &ExperimentError>) {
+    fn run_finished(&self, plan: &RunPlan, result: Result<&RunRecord, &ExperimentError>) {
         let line = {
             let mut state = self.state();
             state.eta.end_run(self.now());
@@ -221,6 +231,9 @@ impl GridObserver for Console {
             self.say(&line);
         }
         self.show_overall(&self.state());
+        if let Some(error) = result.err().filter(|_| !self.single) {
+            self.error(&anyhow!("run {}: {}", plan.key, exit::one_line(anyhow::Chain::new(error))));
+        }
     }
 }
 

@@ -2,16 +2,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use fmam_experiment::{Experiment, ExperimentConfig};
-use fmam_models::Precision;
+use fmam::fetch::set_weights;
+use fmam::output::{check_writable, parent_of};
+use fmam::{DeviceChoice, ExperimentConfig, Precision, Session, Setting, category_name};
 
-use crate::backbone_weights::set_weights;
 use crate::commands::reproduce::parse_epochs;
 use crate::compute::{ComputeArgs, warn_of_emulation};
 use crate::data::DataArgs;
-use crate::out::{check_writable, parent_of};
 use crate::progress::{Console, rough};
-use crate::settings::Setting;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,7 +57,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     args.compute.prepare()?;
-    let category = args.data.category_name(args.data.open()?.as_ref())?;
+    // Names are checked before a device is opened.
+    let builder = Session::builder().device(DeviceChoice::Cpu);
+    let dataset = args.data.open(&builder.clone().build()?)?;
+    let category = category_name(dataset.as_ref(), args.data.category.as_deref())?;
     let mut config = ExperimentConfig {
         data_root: args.data.data_root.clone(),
         categories: vec![category.clone()],
@@ -76,9 +77,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         setting.apply(config.method.entry(args.method.as_str().into()).or_default());
     }
     set_weights(&mut config, &args.weights)?;
-    let device = args.compute.device.unwrap_or_default().open()?;
-    warn_of_emulation([args.precision], &device);
-    let experiment = Experiment::open(config, device)?;
+    let session = builder.device(args.compute.device.unwrap_or_default()).build()?;
+    warn_of_emulation([args.precision], session.device());
+    let experiment = session.experiment(config)?;
     // Before the training, which may be long.
     if args.out.exists() {
         bail!("{} exists already; remove it or choose another --out", args.out.display());

@@ -1,16 +1,24 @@
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::ValueEnum;
+use fmam::{DeviceChoice, Session, Setting};
 use fmam_datasets::DATASETS;
 use fmam_methods::METHODS;
 use fmam_metrics::METRICS;
 use fmam_models::BACKBONES;
 
+use crate::exit::usage;
 use crate::stdout::print;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// List the names of one kind only, one on a line
+    /// List the names of one kind only, one on a line, or the settings of a method
     kind: Option<Kind>,
+    /// With `settings`: the method whose settings are printed as TOML, defaults filled in
+    #[arg(value_name = "METHOD", required_if_eq("kind", "settings"))]
+    method: Option<String>,
+    /// With `settings`: a setting over the defaults, as often as needed; the value is TOML
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "method")]
+    settings: Vec<Setting>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -19,6 +27,7 @@ enum Kind {
     Backbones,
     Datasets,
     Metrics,
+    Settings,
 }
 
 impl Kind {
@@ -28,6 +37,7 @@ impl Kind {
             Self::Methods => METHODS.iter().map(|entry| (entry.name, entry.summary)).collect(),
             Self::Backbones => BACKBONES.iter().map(|entry| (entry.name, entry.summary)).collect(),
             Self::Datasets => DATASETS.iter().map(|entry| (entry.name, entry.summary)).collect(),
+            Self::Settings => Vec::new(),
             Self::Metrics => METRICS.iter().map(|entry| (entry.key, entry.summary)).collect(),
         }
     }
@@ -35,6 +45,14 @@ impl Kind {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let text = match args.kind {
+        Some(Kind::Settings) => {
+            let session = Session::builder().device(DeviceChoice::Cpu).build()?;
+            let method = args.method.as_deref().unwrap_or_default();
+            toml::to_string(&session.settings(method, &args.settings)?)?
+        }
+        Some(_) if args.method.is_some() => {
+            return Err(usage(anyhow!("a method goes with `fmam list settings` only")));
+        }
         Some(kind) => kind.entries().iter().map(|(name, _)| format!("{name}\n")).collect(),
         None => [
             ("Methods", Kind::Methods),

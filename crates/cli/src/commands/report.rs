@@ -1,10 +1,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use fmam::report::FigureOptions;
 use fmam_record::{Merged, OutputFolder, load_records, merge};
 use fmam_report::{Report, report_schema};
 
-use crate::figures::{self, FigureArgs};
+use crate::figures::{FigureArgs, write_all};
 use crate::stdout::{print, print_json};
 
 const EXAMPLES: &str = "\
@@ -56,12 +57,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     match (&args.task, &args.dir) {
         (Some(Task::Merge { parts, out }), _) => run_merge(parts, out),
-        (None, Some(dir)) => print_report(dir, args.data_root.as_deref(), &args.figures),
+        (None, Some(dir)) => print_report(dir, args.data_root.as_deref(), &args.figures.options()),
         (None, None) => Ok(()),
     }
 }
 
-fn print_report(dir: &Path, data_root: Option<&Path>, figures: &FigureArgs) -> Result<()> {
+fn print_report(dir: &Path, data_root: Option<&Path>, figures: &FigureOptions) -> Result<()> {
     let report = Report::from_records(load_records(dir)?);
     if report.runs().is_empty() {
         bail!("there is no finished run under {}", dir.join("runs").display());
@@ -73,7 +74,7 @@ fn run_merge(parts: &[PathBuf], out: &Path) -> Result<()> {
     let output = OutputFolder::open(out)?;
     let Merged { n_added, n_known, missing, empty } = merge(parts, &output)?;
     if n_added + n_known > 0 {
-        print_report(out, None, &FigureArgs::default())?;
+        print_report(out, None, &FigureOptions::default())?;
     }
     for (run, shard) in &missing {
         print(&format!("missing: {run} (--shard {shard})\n"))?;
@@ -92,23 +93,4 @@ fn run_merge(parts: &[PathBuf], out: &Path) -> Result<()> {
         bail!("there is no output of `fmam reproduce` in {}", empty.join(", "));
     }
     Ok(())
-}
-
-/// Writes the figures and then the report, which shows them; the lines that say so, the page last.
-pub(crate) fn write_all(
-    report: &Report,
-    out: &Path,
-    data_root: Option<&Path>,
-    figures: &FigureArgs,
-) -> Result<String> {
-    let (drawn, gaps) = figures::write(report, out, data_root, figures)?;
-    let paths = report.write(out)?;
-    let gaps: String = gaps.into_iter().map(|gap| format!("{gap}\n")).collect();
-    let n = drawn.len();
-    let drawn = drawn
-        .first()
-        .and_then(|path| path.parent())
-        .map_or(String::new(), |folder| format!("{} ({n} files)\n", folder.join("").display()));
-    let paths: String = paths.iter().map(|path| format!("{}\n", path.display())).collect();
-    Ok(format!("{gaps}{drawn}{paths}"))
 }

@@ -1,15 +1,11 @@
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use fmam_core::{ImageSize, RgbImage, Seed};
+use anyhow::Result;
+use fmam::output::{draw_contact_sheet, synthesis_config};
+use fmam::{DeviceChoice, ImageSize, RgbImage, Session, Setting};
 use fmam_datasets::load_image;
-use fmam_experiment::ExperimentError;
 use fmam_report::write_png;
-use fmam_synthesis::{SynthesisConfig, Synthesizer, contact_sheet};
 
-use crate::data;
-use crate::exit::usage;
-use crate::settings::Setting;
 use crate::stdout::print;
 
 const EXAMPLES: &str = "\
@@ -56,23 +52,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let size = ImageSize::square(usize::from(args.image_size));
-    let mut settings = toml::Table::new();
-    args.settings.iter().for_each(|setting| setting.apply(&mut settings));
-    let config: SynthesisConfig =
-        settings.try_into().context("synthesis settings are not valid").map_err(usage)?;
-    let textures = data::textures(args.data_root.as_deref(), size)?;
-    let synthesizer = Synthesizer::new(config, textures).map_err(usage)?;
-
-    let seed = Seed::new(args.seed).derive("contact-sheet");
-    let rows = images(args, size)?
-        .into_iter()
-        .enumerate()
-        .map(|(index, image)| {
-            let anomaly = synthesizer.synthesize(&image, seed.derive_index(index as u64))?;
-            Ok((image, anomaly))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    write_png(&args.out, &contact_sheet(&rows))?;
+    let config = synthesis_config(&args.settings)?;
+    let textures = fmam::textures(args.data_root.as_deref(), size)?;
+    let sheet = draw_contact_sheet(images(args, size)?, config, textures, args.seed)?;
+    write_png(&args.out, &sheet)?;
     print(&format!("{}\n", args.out.display()))
 }
 
@@ -87,9 +70,10 @@ fn images(args: &Args, size: ImageSize) -> Result<Vec<RgbImage>> {
             .collect::<Result<Vec<_>, _>>()?;
         return Ok(images.iter().cycle().take(count).cloned().collect());
     }
-    let dataset = data::open(&args.dataset, args.data_root.clone())?;
+    let session = Session::builder().device(DeviceChoice::Cpu).build()?;
+    let dataset = session.dataset(&args.dataset, args.data_root.clone())?;
     let first = dataset.categories().into_iter().next();
     let name = args.category.clone().or(first).unwrap_or_default();
-    let train = dataset.category(&name, size).map_err(ExperimentError::from)?.train;
+    let train = session.category(dataset.as_ref(), Some(&name), size)?.train;
     (0..count).map(|row| train.image(row % train.len()).map_err(|error| anyhow::anyhow!(error))).collect()
 }

@@ -1,0 +1,39 @@
+//! The report of an output folder with its figures, and the pictures of a run.
+
+use std::path::{Path, PathBuf};
+
+use fmam_report::Report;
+
+mod figures;
+mod overlays;
+
+pub use figures::{FigureOptions, write_figures};
+pub use overlays::Overlays;
+
+use crate::Error;
+
+/// The files of a report.
+#[derive(Debug, Clone, Default)]
+pub struct Written {
+    /// The figures.
+    pub figures: Vec<PathBuf>,
+    /// A line for each figure that could not be drawn.
+    pub gaps: Vec<String>,
+    /// The report itself, the page last.
+    pub report: Vec<PathBuf>,
+}
+
+/// Writes the figures of `report` and then the report, which shows them, into `out`; see
+/// [`write_figures`].
+///
+/// # Errors
+/// [`Error::UnknownTestImage`], [`Error::Report`].
+pub fn write_report(
+    report: &Report,
+    out: &Path,
+    data_root: Option<&Path>,
+    options: &FigureOptions,
+) -> Result<Written, Error> {
+    let (figures, gaps) = write_figures(report, out, data_root, options)?;
+    Ok(Written { figures, gaps, report: report.write(out)? })
+}
