@@ -1,8 +1,7 @@
 //! Options of every subcommand that computes.
 
-use anyhow::{Context, Result};
-use candle_core::Device;
-use fmam::{DeviceChoice, Precision, Progress, Session, SessionBuilder};
+use anyhow::Result;
+use fmam::{DeviceChoice, Progress, Session, SessionBuilder};
 
 use crate::interrupt;
 
@@ -22,17 +21,6 @@ pub(crate) struct ComputeArgs {
     pub(crate) quiet: bool,
 }
 
-/// Sets the number of threads, or leaves it at one a core. Gives it.
-pub(crate) fn use_threads(threads: Option<usize>) -> Result<usize> {
-    if let Some(threads) = threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()
-            .context("cannot start the threads")?;
-    }
-    Ok(rayon::current_num_threads())
-}
-
 pub(crate) fn parse_threads(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n @ 1..=1024) => Ok(n),
@@ -40,25 +28,16 @@ pub(crate) fn parse_threads(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Says once where one of `precisions` has no use on `device`.
-pub(crate) fn warn_of_emulation(precisions: impl IntoIterator<Item = Precision>, device: &Device) {
-    if device.is_cpu() && precisions.into_iter().any(|precision| precision == Precision::Bf16) {
-        tracing::warn!("bf16 is meant for a GPU: on a CPU it is emulated and slower than f32");
-    }
-}
-
 impl ComputeArgs {
-    /// Sets the number of threads and catches Ctrl-C. To be called once, before any work.
-    pub(crate) fn prepare(&self) -> Result<()> {
-        use_threads(self.threads)?;
-        interrupt::install()
+    /// A session on the device, followed by `progress`. From now on Ctrl-C is caught.
+    pub(crate) fn session(&self, progress: impl Progress + 'static) -> Result<Session> {
+        self.on(self.device.unwrap_or_default(), progress)
     }
 
-    /// A session on the device, followed by `progress`. Like [`ComputeArgs::prepare`], to be called
-    /// once.
-    pub(crate) fn session(&self, progress: impl Progress + 'static) -> Result<Session> {
-        self.prepare()?;
-        let builder = Session::builder().device(self.device.unwrap_or_default()).progress(progress);
+    /// As [`ComputeArgs::session`], on `device`.
+    pub(crate) fn on(&self, device: DeviceChoice, progress: impl Progress + 'static) -> Result<Session> {
+        interrupt::install()?;
+        let builder = Session::builder().device(device).progress(progress);
         Ok(self.threads.into_iter().fold(builder, SessionBuilder::threads).build()?)
     }
 }

@@ -61,18 +61,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 pub(crate) fn causes(
     error: &anyhow::Error,
 ) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> + Clone {
-    error.chain().flat_map(|cause| [Some(cause), cause.downcast_ref().and_then(held)]).flatten()
-}
-
-/// The error of another crate that an error of the library holds.
-fn held(error: &fmam::Error) -> Option<&(dyn std::error::Error + 'static)> {
-    Some(match error {
-        fmam::Error::Experiment(error) => error.as_ref(),
-        fmam::Error::Fetch(error) => error,
-        fmam::Error::Record(error) => error,
-        fmam::Error::Report(error) => error,
-        _ => return None,
-    })
+    error.chain().flat_map(|cause| [Some(cause), cause.downcast_ref().and_then(fmam::Error::held)]).flatten()
 }
 
 /// Tells what is wrong with the command line, on one line, and gives the exit code; help and the
@@ -92,27 +81,7 @@ pub(crate) fn report_parse(error: &clap::Error) -> ExitCode {
 /// Writes `error: what: why` as one line on stderr.
 pub(crate) fn error_line(error: &anyhow::Error) {
     // Not `eprintln!`, which panics when stderr is closed.
-    let _ = writeln!(std::io::stderr(), "error: {}", one_line(error.chain()));
-}
-
-/// The error and its causes, each said once, on one line.
-pub(crate) fn one_line(causes: anyhow::Chain<'_>) -> String {
-    let mut text = String::new();
-    for cause in causes {
-        // TOML errors draw the place over several lines; their message alone says what is wrong.
-        let boxed = || cause.downcast_ref::<Box<toml::de::Error>>().map(AsRef::as_ref);
-        let message = match cause.downcast_ref::<toml::de::Error>().or_else(boxed) {
-            Some(toml) => toml.message().to_owned(),
-            None => cause.downcast_ref().and_then(words).unwrap_or_else(|| cause.to_string()),
-        };
-        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-        if text.is_empty() {
-            text = message;
-        } else if !text.contains(&message) {
-            text = format!("{text}: {message}");
-        }
-    }
-    text
+    let _ = writeln!(std::io::stderr(), "error: {}", fmam::one_line(error.as_ref(), words));
 }
 
 #[cfg(test)]
@@ -120,19 +89,6 @@ mod tests {
     use anyhow::{Context, anyhow};
 
     use super::*;
-
-    #[test]
-    fn causes_are_joined_on_one_line_and_said_once() {
-        let error = anyhow!("no\n  space").context("cannot write x").context("cannot write x: no space");
-        assert_eq!(one_line(error.chain()), "cannot write x: no space");
-        assert_eq!(one_line(anyhow!("b").context("a").chain()), "a: b");
-        let toml = toml::from_str::<toml::Table>("a = 1\nb = ").unwrap_err();
-        let message = toml.message().to_owned();
-        let source = Box::new(toml);
-        let parse = ExperimentError::Parse { path: "x.toml".into(), line: 2, source };
-        let told = one_line(anyhow::Error::new(parse).chain());
-        assert_eq!(told, format!("configuration x.toml, line 2: {}", message.replace('\n', " ")));
-    }
 
     #[test]
     fn exit_codes_tell_what_kind_of_error_it_was() {

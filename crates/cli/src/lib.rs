@@ -5,7 +5,6 @@ mod commands;
 mod compute;
 mod data;
 mod exit;
-mod figures;
 mod interrupt;
 mod progress;
 mod stdout;
@@ -21,24 +20,12 @@ use crate::commands::{
     analyze, bench, config, datasets, eval, fit, list, metrics, predict, report, reproduce, synth, weights,
 };
 
-const EXAMPLES: &str = "\
-Try it:
-  fmam reproduce                        the paper's methods on generated data, with a report; minutes on a CPU
-  fmam list                             what methods, backbones and data sets there are
-
-Your own images (DATA/train/normal/*.png, DATA/test/normal/*.png, DATA/test/anomalous/*.png):
-  fmam fit --data-root DATA --dataset folder --method rkd+fmam --out model
-  fmam eval --model model --data-root DATA --dataset folder
-  fmam predict new/*.png --model model --out verdicts
-
-Exit codes: 0 done, 1 failed, 2 wrong command line, 130 stopped with Ctrl-C.";
-
 /// Finds defects in images of industrial products after looking at good examples only
 ///
 /// Reproduces NKD, RKD and FMAM, the feature mapping with an angular margin that adapts generic
 /// features to a product.
 #[derive(Parser)]
-#[command(name = "fmam", version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(name = "fmam", version, after_help = include_str!("help/fmam.txt"), arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

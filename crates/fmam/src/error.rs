@@ -403,15 +403,37 @@ impl Error {
 
     /// The error and its causes, each said once, on one line.
     pub fn one_line(&self) -> String {
-        one_line(self)
+        one_line(self, |_| None)
+    }
+
+    /// The error of another crate that this one holds without words of its own.
+    pub fn held(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(match self {
+            Self::Experiment(error) => error.as_ref(),
+            Self::Fetch(error) => error,
+            Self::Record(error) => error,
+            Self::Report(error) => error,
+            Self::Synthesis(error) => error,
+            _ => return None,
+        })
     }
 }
 
-/// `error` and its causes, each said once, on one line.
-pub(crate) fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
+/// `error` and its causes, each said once, on one line. `words` may give other words for an error of
+/// this crate.
+pub fn one_line(
+    error: &(dyn std::error::Error + 'static),
+    words: impl Fn(&Error) -> Option<String>,
+) -> String {
     let mut text = String::new();
     for cause in std::iter::successors(Some(error), |error| error.source()) {
-        let message = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        // TOML errors draw the place over several lines; their message alone says what is wrong.
+        let boxed = || cause.downcast_ref::<Box<toml::de::Error>>().map(AsRef::as_ref);
+        let message = match cause.downcast_ref::<toml::de::Error>().or_else(boxed) {
+            Some(toml) => toml.message().to_owned(),
+            None => cause.downcast_ref().and_then(&words).unwrap_or_else(|| cause.to_string()),
+        };
+        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
         if text.is_empty() {
             text = message;
         } else if !text.contains(&message) {
@@ -465,5 +487,19 @@ mod tests {
         let error = Error::Image { index: 3, name: "a.png".to_owned(), source: inner };
         assert!(!error.is_usage() && !error.is_cancelled());
         assert_eq!(error.one_line(), "image `a.png`: there is no training image");
+    }
+
+    #[test]
+    fn causes_are_joined_on_one_line_and_said_once() {
+        let source = std::io::Error::other("no\n  space");
+        let error = Error::Write { path: "x".into(), source };
+        assert_eq!(error.one_line(), "cannot write x: no space");
+        let again = Error::Image { index: 0, name: "x".to_owned(), source: Box::new(error) };
+        let words = |error: &Error| matches!(error, Error::Image { .. }).then(|| "no space".to_owned());
+        assert_eq!(one_line(&again, words), "no space: cannot write x");
+        let toml = toml::from_str::<toml::Table>("a = 1\nb = ").unwrap_err();
+        let message = toml.message().replace('\n', " ");
+        let parse = ExperimentError::Parse { path: "x.toml".into(), line: 2, source: Box::new(toml) };
+        assert_eq!(Error::from(parse).one_line(), format!("configuration x.toml, line 2: {message}"));
     }
 }

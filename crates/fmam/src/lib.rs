@@ -39,10 +39,11 @@
 //! binary `fmam` is one program on top of it.
 //!
 //! Modules in reading order: [`Session`], [`Fit`], [`Image`], [`Verdict`], [`Error`],
-//! [`DeviceChoice`], [`Setting`]; [`mod@reproduce`] (configurations in layers, the report that
+//! [`DeviceChoice`], [`Setting`], [`catalogue()`]; [`mod@reproduce`] (configurations in layers, the report that
 //! grows), [`mod@report`] (figures), [`mod@output`] (folders of single commands), [`mod@fetch`]
 //! (weights and data sets), [`mod@measure`] (metrics of arrays, analysis, speed).
 
+mod catalogue;
 mod device;
 mod error;
 pub mod fetch;
@@ -58,8 +59,9 @@ mod tables;
 mod verdicts;
 mod workers;
 
+pub use catalogue::{Kind, catalogue};
 pub use device::DeviceChoice;
-pub use error::{ArrayError, Error, SettingError};
+pub use error::{ArrayError, Error, SettingError, one_line};
 pub use fit::Fit;
 pub use fmam_core::{
     AnomalyMap, ImageSize, Label, Mask, MemorySource, MethodId, Progress, RgbImage, Sample, SampleSource,

@@ -9,6 +9,7 @@ use fmam_experiment::{
     GridOutcome, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, check_image_size,
 };
 use fmam_methods::{Detector, RunContext};
+use fmam_models::Precision;
 use fmam_synthesis::Textures;
 use serde_json::Value;
 
@@ -101,6 +102,24 @@ impl Session {
     /// The device of all tensors.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// Warns, once, where one of `precisions` has no use on the device.
+    pub fn warn_of_emulation(&self, precisions: impl IntoIterator<Item = Precision>) {
+        let is_bf16 = |precision| precision == Precision::Bf16;
+        if self.device.is_cpu() && precisions.into_iter().any(is_bf16) {
+            tracing::warn!("bf16 is meant for a GPU: on a CPU it is emulated and slower than f32");
+        }
+    }
+
+    /// The receiver of progress.
+    pub fn progress(&self) -> &dyn Progress {
+        self.progress.as_ref()
+    }
+
+    /// Does `work` on the threads of this session, for work that no method of a session does.
+    pub fn on_threads<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.workers.run(work)
     }
 
     /// Threads that decode images.

@@ -1,35 +1,22 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use fmam::Session;
-use fmam::measure::{Revisited, analyze_detector, analyze_runs};
+use fmam::measure::{Revisited, analyses_json, analyze_detector, analyze_runs};
 use fmam::output::analysis_table;
-use fmam_experiment::Revisit;
-use fmam_record::{Analysis, RunRecord, load_records};
+use fmam::report::write_report;
+use fmam_record::load_records;
 use fmam_report::Report;
-use serde_json::{Map, Value};
 
 use crate::compute::ComputeArgs;
 use crate::data::DataArgs;
-use crate::figures::write_all;
 use crate::progress::Console;
 use crate::stdout::{print, print_json};
 
-const EXAMPLES: &str = "\
-Examples:
-  fmam analyze runs/demo
-      every run of `fmam reproduce` that kept its model and has no analysis yet; the report and its figures show it
-  fmam analyze --model runs/demo/runs/demo/plain/rkd+fmam/efficientnet-lite0/seed-0/model --dataset demo --category plain
-      saved detectors on a test split of your choice
-
-Features are scaled to length 1. Bias is the mean distance of defective features to the mean normal one, variance the mean
-squared distance of normal features to it, both at positions of test images; bias/dev is the bias in normal deviations.
-In the rows `student` they are distances to what the student expects at the same position: the discrepancy that is scored.
-Defects are the test images' own (real) and synthetic ones in normal test images.";
-
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = include_str!("../help/analyze.txt"))]
 pub(crate) struct Args {
     /// The --out of a `fmam reproduce`, whose runs are analysed
     #[arg(value_name = "DIR", required_unless_present = "model", conflicts_with_all = ["model", "dataset", "category", "seed"])]
@@ -75,13 +62,9 @@ fn of_runs(args: &Args, out: &Path, session: &Session, console: &Console) -> Res
     if records.is_empty() {
         bail!("there is no finished run under {}", out.join("runs").display());
     }
-    let revisit = Revisit {
-        data_root: args.data_root.as_deref(),
-        device: session.device(),
-        loader_threads: session.loader_threads(),
-    };
+    let data_root = args.data_root.as_deref();
     let (mut without_model, mut n_failed) = (Vec::new(), 0);
-    analyze_runs(&revisit, out, &records, args.overwrite, console, |record, outcome| {
+    analyze_runs(session, out, data_root, &records, args.overwrite, |record, outcome| {
         console.clear();
         match outcome {
             Revisited::Analysed => console.say(&format!("analysed {}", record.key())),
@@ -97,13 +80,11 @@ fn of_runs(args: &Args, out: &Path, session: &Session, console: &Console) -> Res
         console.say(&format!("runs that kept no model stay as they are: {n}, {first} the first"));
     }
     let report = Report::from_records(load_records(out)?);
-    let written = write_all(&report, out, args.data_root.as_deref(), &Default::default())?;
+    let written = write_report(&report, out, data_root, &Default::default())?;
     if args.json {
-        let entry = |run: &RunRecord| Some((run.key().path(), serde_json::to_value(run.analysis.as_ref()?)));
-        let entries = report.runs().iter().filter_map(entry);
-        print_json(&entries.map(|(key, value)| Ok((key, value?))).collect::<Result<Map<_, _>>>()?)?;
+        print_json(&analyses_json(report.runs())?)?;
     } else {
-        print(&format!("{}\n{written}", report.terminal_analyses()))?;
+        print(&format!("{}\n{}", report.terminal_analyses(), written.lines()))?;
     }
     if n_failed > 0 {
         bail!("{n_failed} of {} runs could not be analysed", records.len());
@@ -123,18 +104,12 @@ fn of_models(args: &Args, session: &Session, console: &Console) -> Result<()> {
         let size = detector.image_size();
         let test = data.category(session, size)?.test;
         let textures = fmam::textures(args.data_root.as_deref(), size)?;
-        let threads = session.loader_threads();
-        let analysis = analyze_detector(&detector, test.as_ref(), textures, args.seed, threads, console);
+        let analysis = analyze_detector(session, &detector, test.as_ref(), textures, args.seed);
         console.clear();
         found.push((model.display().to_string(), analysis?));
     }
     if args.json {
-        let entry =
-            |(model, analysis): &(String, Analysis)| Ok((model.clone(), serde_json::to_value(analysis)?));
-        return print_json(&found.iter().map(entry).collect::<Result<Map<String, Value>>>()?);
+        return print_json(&found.into_iter().collect::<BTreeMap<_, _>>());
     }
-    for (model, analysis) in &found {
-        print(&analysis_table(model, analysis))?;
-    }
-    Ok(())
+    found.iter().try_for_each(|(model, analysis)| print(&analysis_table(model, analysis)))
 }

@@ -1,9 +1,9 @@
 use anyhow::{Result, anyhow};
 use clap::{Subcommand, ValueEnum};
 use fmam::measure::{Student, Workload, measure_speed};
-use serde_json::json;
+use fmam::{DeviceChoice, Session, SessionBuilder};
 
-use crate::compute::{parse_threads, use_threads};
+use crate::compute::parse_threads;
 use crate::exit::usage;
 use crate::stdout::print;
 
@@ -64,38 +64,19 @@ enum Kind {
 /// Times one workload and prints one JSON line.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let student = |kind: Kind| match kind {
-        Kind::Nkd => ("nkd", Student::Symmetric),
-        Kind::Rkd => ("rkd", Student::Reverse),
+        Kind::Nkd => Student::Symmetric,
+        Kind::Rkd => Student::Reverse,
     };
-    let (run, method, name, workload) = match &args.what {
-        What::Forward { network, run } => (run, None, network, Workload::Forward),
-        What::Score(Pair { method, backbone, run }) => {
-            let (method, student) = student(*method);
-            (run, Some(method), backbone, Workload::Score(student))
-        }
-        What::TrainStep(Pair { method, backbone, run }) => {
-            let (method, student) = student(*method);
-            (run, Some(method), backbone, Workload::TrainStep(student))
-        }
+    let (run, name, workload) = match &args.what {
+        What::Forward { network, run } => (run, network, Workload::Forward),
+        What::Score(pair) => (&pair.run, &pair.backbone, Workload::Score(student(pair.method))),
+        What::TrainStep(pair) => (&pair.run, &pair.backbone, Workload::TrainStep(student(pair.method))),
     };
     if run.batch == 0 || run.iters == 0 {
         return Err(usage(anyhow!("--batch and --iters must be at least 1")));
     }
-    let threads = use_threads(run.threads)?;
-    let speed = measure_speed(workload, name, run.batch, run.iters)?;
-    let mut line = json!({
-        "batch": run.batch,
-        "threads": threads,
-        "median_ms": speed.median_ms,
-        "min_ms": speed.min_ms,
-        "images_per_second": 1000.0 * run.batch as f64 / speed.median_ms,
-    });
-    match method {
-        None => line["network"] = json!(name),
-        Some(method) => {
-            line["method"] = json!(method);
-            line["backbone"] = json!(name);
-        }
-    }
-    print(&format!("{line}\n"))
+    let builder = Session::builder().device(DeviceChoice::Cpu);
+    let session = run.threads.into_iter().fold(builder, SessionBuilder::threads).build()?;
+    let speed = measure_speed(&session, workload, name, run.batch, run.iters)?;
+    print(&format!("{}\n", serde_json::to_string(&speed)?))
 }

@@ -4,16 +4,8 @@ use crate::commands::reproduce::OptionArgs;
 use crate::compute::ComputeArgs;
 use crate::stdout::print;
 
-const EXAMPLES: &str = "\
-Examples:
-  fmam config --preset ablation --seeds 0
-  fmam config --data-root data --dataset mvtec --set rkd.epochs=5
-
-The output is TOML; behind each value stands where it comes from: an option, the preset or file, or a default.
-`fmam list settings METHOD` prints the settings that a method has besides.";
-
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = include_str!("../help/config.txt"))]
 pub(crate) struct Args {
     #[command(flatten)]
     options: OptionArgs,

@@ -2,9 +2,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Subcommand;
-use fmam::fetch::{CategoryCount, count_images, fetch_dataset, published_datasets};
+use fmam::fetch::{count_images, fetch_dataset, published_datasets};
 use fmam::{DeviceChoice, Session};
-use fmam_datasets::Counts;
 
 use crate::interrupt;
 use crate::stdout::print;
@@ -52,7 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Action::Fetch { name, data_root, from_archive, manifest } => {
             interrupt::install()?;
             let published = published_datasets(manifest.as_deref())?;
-            let mut bar = TransferBar::default();
+            let bar = TransferBar::new();
             let mut tell = |name: &str, done, total| bar.tell(name, done, total);
             let folder = fetch_dataset(&published, name, data_root, from_archive.as_deref(), &mut tell)?;
             drop(bar);
@@ -80,26 +79,9 @@ fn verify(name: &str, data_root: &Path) -> Result<()> {
     let session = Session::builder().device(DeviceChoice::Cpu).build()?;
     let dataset = session.dataset(name, Some(data_root.to_owned()))?;
     let counts = count_images(name, dataset.as_ref())?;
-    let mut wrong = 0;
-    for CategoryCount { category, found, published } in &counts.categories {
-        let told = |counts: &Counts| {
-            format!("{} / {} / {}", counts.train, counts.test_normal, counts.test_anomalous)
-        };
-        let verdict = match published {
-            Some(published) if published == found => "as published".to_owned(),
-            Some(published) => {
-                wrong += 1;
-                format!("published are {}", told(published))
-            }
-            None => "no published count".to_owned(),
-        };
-        print(&format!("{category}: {} images (training / normal / anomalous), {verdict}\n", told(found)))?;
+    print(&counts.to_string())?;
+    match counts.n_wrong() {
+        0 => Ok(()),
+        wrong => bail!("{wrong} categories have other images than published"),
     }
-    if !counts.absent.is_empty() {
-        print(&format!("not there: {}\n", counts.absent.join(", ")))?;
-    }
-    if wrong > 0 {
-        bail!("{wrong} categories have other images than published");
-    }
-    Ok(())
 }

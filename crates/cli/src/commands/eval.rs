@@ -12,12 +12,8 @@ use crate::data::DataArgs;
 use crate::progress::Console;
 use crate::stdout::{print, print_json};
 
-const EXAMPLES: &str = "\
-Example:
-  fmam eval --model model --data-root data --dataset folder --category screws --out evaluation";
-
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = include_str!("../help/eval.txt"))]
 pub(crate) struct Args {
     /// Folder that `fmam fit` wrote, or `model` of a run of `fmam reproduce`
     #[arg(long, value_name = "DIR")]

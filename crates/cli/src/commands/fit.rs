@@ -4,22 +4,16 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use fmam::fetch::set_weights;
 use fmam::output::{check_writable, parent_of};
-use fmam::{DeviceChoice, ExperimentConfig, Precision, Session, Setting, category_name};
+use fmam::reproduce::rough;
+use fmam::{DeviceChoice, ExperimentConfig, Precision, Session, Setting, Silent, category_name};
 
 use crate::commands::reproduce::parse_epochs;
-use crate::compute::{ComputeArgs, warn_of_emulation};
+use crate::compute::ComputeArgs;
 use crate::data::DataArgs;
-use crate::progress::{Console, rough};
-
-const EXAMPLES: &str = "\
-Examples:
-  fmam fit --data-root data --dataset folder --category screws --method rkd+fmam --out model
-  fmam fit --dataset demo --category plain --method nkd --epochs 5 --out model
-
-Then: fmam eval --model model ..., fmam predict IMAGE... --model model --out verdicts";
+use crate::progress::Console;
 
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = include_str!("../help/fit.txt"))]
 pub(crate) struct Args {
     #[command(flatten)]
     data: DataArgs,
@@ -56,10 +50,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    args.compute.prepare()?;
     // Names are checked before a device is opened.
-    let builder = Session::builder().device(DeviceChoice::Cpu);
-    let dataset = args.data.open(&builder.clone().build()?)?;
+    let dataset = args.data.open(&Session::builder().device(DeviceChoice::Cpu).build()?)?;
     let category = category_name(dataset.as_ref(), args.data.category.as_deref())?;
     let mut config = ExperimentConfig {
         data_root: args.data.data_root.clone(),
@@ -77,8 +69,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         setting.apply(config.method.entry(args.method.as_str().into()).or_default());
     }
     set_weights(&mut config, &args.weights)?;
-    let session = builder.device(args.compute.device.unwrap_or_default()).build()?;
-    warn_of_emulation([args.precision], session.device());
+    let session = args.compute.session(Silent)?;
+    session.warn_of_emulation([args.precision]);
     let experiment = session.experiment(config)?;
     // Before the training, which may be long.
     if args.out.exists() {
@@ -91,7 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let train = experiment.category(&category, &console)?.train;
     let start = std::time::Instant::now();
     for plan in experiment.plans() {
-        let fitted = experiment.fit(plan, train.as_ref(), &console);
+        let fitted = session.on_threads(|| experiment.fit(plan, train.as_ref(), &console));
         console.clear();
         fitted?.detector.save(&args.out)?;
         let seconds = rough(start.elapsed().as_secs_f64());

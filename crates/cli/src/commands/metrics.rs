@@ -5,17 +5,8 @@ use fmam::measure::{metrics_of_maps, metrics_of_scores};
 
 use crate::stdout::print_json;
 
-const EXAMPLES: &str = "\
-Examples:
-  fmam metrics --scores scores.npy --labels labels.npy
-  fmam metrics --maps maps.npy --masks masks.npy
-
-Scores and maps are float32 or float64, higher is more anomalous. Labels and masks are 0 (normal) or 1 (anomalous)
-in any type. The output is JSON; every figure is a fraction from 0 to 1. F1 is an oracle: its threshold is chosen on
-these very labels.";
-
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(after_help = include_str!("../help/metrics.txt"), arg_required_else_help = true)]
 pub(crate) struct Args {
     /// Image scores: an array of N
     #[arg(long, value_name = "FILE", requires = "labels")]

@@ -9,16 +9,8 @@ use crate::compute::ComputeArgs;
 use crate::progress::Console;
 use crate::stdout::print;
 
-const EXAMPLES: &str = "\
-Example:
-  fmam predict new/*.png --model model --out verdicts
-
-Writes predictions.jsonl and overlays/*.png: the image as the detector saw it, the anomaly map over it, the map. The
-colours of all of them share one range, that of the first 256 images. A higher score is more anomalous; scores have no
-unit, compare them with those of good images.";
-
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = include_str!("../help/predict.txt"))]
 pub(crate) struct Args {
     /// Images (PNG, JPEG, BMP, TIFF) of any size; they are resized for the detector
     #[arg(value_name = "IMAGE", required = true)]

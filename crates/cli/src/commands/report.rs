@@ -1,24 +1,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use fmam::report::FigureOptions;
+use fmam::report::{FigureOptions, write_report};
 use fmam_record::{Merged, OutputFolder, load_records, merge};
-use fmam_report::{Report, report_schema};
+use fmam_report::{ColourScale, Report, report_schema};
 
-use crate::figures::{FigureArgs, write_all};
 use crate::stdout::{print, print_json};
 
-const EXAMPLES: &str = "\
-Examples:
-  fmam report runs/screw
-      report.html, .md, .tex, .csv and .json, and all figures as SVG and PNG, from what the runs kept
-  fmam report runs/screw --images test/scratch_head/000,test/good/003 --scale row
-      the localisation figure of these test images, methods in one range of colours
-  fmam report merge part-1 part-2 --out runs/screw
-      the outputs of `fmam reproduce --shard 1/2 --out part-1` and `--shard 2/2 --out part-2` as one";
-
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = include_str!("../help/report.txt"), args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     task: Option<Task>,
@@ -31,8 +21,13 @@ pub(crate) struct Args {
     /// Folder that holds the data set, where it is not where the runs found it
     #[arg(long, value_name = "DIR")]
     data_root: Option<PathBuf>,
-    #[command(flatten)]
-    figures: FigureArgs,
+    /// Test images of the localisation figure, separated by commas, as the report names them
+    /// (`test/cut/000`); by default the first of each kind of defect
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    images: Option<Vec<String>>,
+    /// What maps share a range of colours: all of a method, or all of an image
+    #[arg(long, value_name = "method|row", default_value = "method")]
+    scale: ColourScale,
 }
 
 #[derive(clap::Subcommand)]
@@ -57,7 +52,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     match (&args.task, &args.dir) {
         (Some(Task::Merge { parts, out }), _) => run_merge(parts, out),
-        (None, Some(dir)) => print_report(dir, args.data_root.as_deref(), &args.figures.options()),
+        (None, Some(dir)) => {
+            let options = FigureOptions { images: args.images.clone(), scale: args.scale };
+            print_report(dir, args.data_root.as_deref(), &options)
+        }
         (None, None) => Ok(()),
     }
 }
@@ -67,7 +65,8 @@ fn print_report(dir: &Path, data_root: Option<&Path>, figures: &FigureOptions) -
     if report.runs().is_empty() {
         bail!("there is no finished run under {}", dir.join("runs").display());
     }
-    print(&format!("{}\n{}", report.terminal_table(), write_all(&report, dir, data_root, figures)?))
+    let written = write_report(&report, dir, data_root, figures)?;
+    print(&format!("{}\n{}", report.terminal_table(), written.lines()))
 }
 
 fn run_merge(parts: &[PathBuf], out: &Path) -> Result<()> {

@@ -1,32 +1,18 @@
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use fmam::report::Overlays;
-use fmam::reproduce::{Options, Reporting};
-use fmam::{DeviceChoice, Experiment, FinishedRuns, Precision, Session, Setting};
+use fmam::report::{Overlays, write_report};
+use fmam::reproduce::{DoubtfulRuns, Options, Reporting, group_doubts, plan_lines};
+use fmam::{DeviceChoice, Experiment, FinishedRuns, Precision, Setting, Silent};
 use fmam_core::MethodId;
 use fmam_experiment::{Doubt, DoubtfulRun, Grid, RunPlan};
 use fmam_record::{MapLayout, Shard, load_records};
 use fmam_report::Report;
 
-use crate::compute::{ComputeArgs, warn_of_emulation};
-use crate::figures::write_all;
+use crate::compute::ComputeArgs;
 use crate::progress::Console;
 use crate::stdout::print;
-
-const EXAMPLES: &str = "\
-Examples:
-  fmam reproduce
-      the demo: four methods on generated fabrics, no data needed
-  fmam reproduce --data-root data --dataset mvtec --categories screw --seeds 0,1,2 --out runs/screw
-      the four methods on one category of MVTec AD, three seeds
-  fmam reproduce --data-root data --dataset folder --methods rkd+fmam --set rkd+fmam.mapping.epochs=5
-      one method with a setting of its own on your images
-
-Every combination of category, method, backbone and seed is a run. Stop with Ctrl-C whenever you like: the same
-command goes on where it stopped, finished runs are not repeated. A finished run whose settings, weights, images or
-program are others now is an error.";
 
 /// The configuration of the runs.
 #[derive(clap::Args)]
@@ -84,7 +70,7 @@ pub(crate) struct OptionArgs {
 }
 
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = include_str!("../help/reproduce.txt"))]
 pub(crate) struct Args {
     #[command(flatten)]
     options: OptionArgs,
@@ -149,18 +135,19 @@ pub(crate) fn parse_epochs(text: &str) -> Result<usize, String> {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let resolved = args.options.layer(&args.compute).resolve()?;
     let (device, out) = (resolved.device()?, resolved.out());
-    args.compute.prepare()?;
 
     // What is planned may be for a device that this machine has not.
     let opened = if args.plan { DeviceChoice::Cpu } else { device };
-    let session = Session::builder().device(opened).build()?;
+    let session = args.compute.on(opened, Silent)?;
     if !args.plan {
-        warn_of_emulation(resolved.parts.iter().map(|part| part.config.precision), session.device());
+        session.warn_of_emulation(resolved.parts.iter().map(|part| part.config.precision));
     }
     let experiments = session.experiments(resolved.configs())?;
     let plans: Vec<&RunPlan> = experiments.iter().flat_map(Experiment::plans).collect();
     if args.plan {
-        return print(&plan(&experiments, &out, &device.name(), args)?);
+        let console = Console::new(args.compute.quiet, []);
+        let (name, shard) = (device.name(), args.shard);
+        return print(&plan_lines(&experiments, &out, &name, policy(args), shard, &console)?);
     }
     let mut grid = {
         let reading = Console::new(args.compute.quiet, []);
@@ -180,7 +167,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     tell_doubts(&console, grid.doubtful());
     let observer = Reporting::new(&console, &out);
-    let outcome = grid.run(&Overlays, &observer);
+    let outcome = session.on_threads(|| grid.run(&Overlays, &observer));
     console.clear();
     let mut outcome = outcome.inspect_err(|error| {
         if observer.n_finished() > 0 {
@@ -199,8 +186,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
     if n_before + outcome.n_finished > 0 {
         let report = Report::from_records(load_records(&out)?);
-        let written = write_all(&report, &out, None, &Default::default())?;
-        print(&format!("{}\n{written}", report.terminal_table()))?;
+        let written = write_report(&report, &out, None, &Default::default())?;
+        print(&format!("{}\n{}", report.terminal_table(), written.lines()))?;
     }
     if n_runs == 1
         && let Some((key, error)) = outcome.failed.pop()
@@ -222,40 +209,18 @@ fn policy(args: &Args) -> FinishedRuns {
 }
 
 /// Says of which finished runs it is not certain that they are what this program would make of
-/// them: each reason once, with the number of its runs and the first of them.
+/// them.
 fn tell_doubts(console: &Console, doubtful: &[DoubtfulRun]) {
-    let mut told: Vec<&Doubt> = Vec::new();
-    for DoubtfulRun { key, doubt } in doubtful {
-        if told.contains(&doubt) {
-            continue;
-        }
-        told.push(doubt);
-        let n = doubtful.iter().filter(|run| run.doubt == *doubt).count();
+    for DoubtfulRuns { doubt, n, first } in group_doubts(doubtful) {
         match doubt {
             Doubt::OtherProgram { name } => console.warn(&format!(
-                "finished runs of another version, {name}, are kept: {n}, {key} the first; their figures may differ \
-                 from those of this version, --overwrite does them again"
+                "finished runs of another version, {name}, are kept: {n}, {first} the first; their figures may \
+                 differ from those of this version, --overwrite does them again"
             )),
             Doubt::NoDigests => console.say(&format!(
-                "finished runs from before digests of data and weights were kept: {n}, {key} the first; files that \
+                "finished runs from before digests of data and weights were kept: {n}, {first} the first; files that \
                  were replaced since are not noticed"
             )),
         }
     }
-}
-
-/// A line for each run: its number in the grid, counted from 1, whether it is to do on `device`,
-/// and its folder.
-fn plan(experiments: &[Experiment], out: &Path, device: &str, args: &Args) -> Result<String> {
-    let has = |position: usize| args.shard.is_none_or(|shard| shard.has(position));
-    let console = Console::new(args.compute.quiet, []);
-    let runs = experiments
-        .iter()
-        .flat_map(|experiment| experiment.plans().iter().map(move |plan| (experiment, plan)));
-    let line = |(k, (experiment, plan)): (usize, (&Experiment, &RunPlan))| {
-        let finished = experiment.finished(out, plan, device, policy(args), &console)?;
-        let state = if finished.is_some() { "finished" } else { "pending" };
-        Ok(format!("{} {state} {}\n", k + 1, plan.key.path()))
-    };
-    runs.enumerate().filter(|(k, _)| has(*k)).map(line).collect()
 }

@@ -1,25 +1,14 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use fmam::output::{draw_contact_sheet, synthesis_config};
-use fmam::{DeviceChoice, ImageSize, RgbImage, Session, Setting};
-use fmam_datasets::load_image;
+use fmam::output::{draw_contact_sheet, repeated_images, repeated_samples, synthesis_config};
+use fmam::{DeviceChoice, Image, ImageSize, RgbImage, Session, Setting};
 use fmam_report::write_png;
 
 use crate::stdout::print;
 
-const EXAMPLES: &str = "\
-Examples:
-  fmam synth --out sheet.png
-      defects in generated fabrics
-  fmam synth part1.png part2.png --out sheet.png
-  fmam synth --data-root data --dataset mvtec --category screw --count 12 --set max_area=0.1 --out sheet.png
-
-A row shows the image, the mask (white where the image visibly changed), the defective image, and the change times
-four. Settings are those of `mapping.synthesis` of the methods with +fmam.";
-
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = include_str!("../help/synth.txt"))]
 pub(crate) struct Args {
     /// Normal images to put defects into, instead of those of a data set
     #[arg(value_name = "IMAGE", conflicts_with_all = ["dataset", "category"])]
@@ -59,21 +48,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     print(&format!("{}\n", args.out.display()))
 }
 
-/// An image for each row; where there are fewer images than rows they come again.
+/// An image for each row.
 fn images(args: &Args, size: ImageSize) -> Result<Vec<RgbImage>> {
     let count = usize::from(args.count);
     if !args.images.is_empty() {
-        let n = count.min(args.images.len());
-        let images = args.images[..n]
-            .iter()
-            .map(|path| load_image(path, Some(size)))
-            .collect::<Result<Vec<_>, _>>()?;
-        return Ok(images.iter().cycle().take(count).cloned().collect());
+        let images: Vec<_> = args.images.iter().map(Image::from).collect();
+        return Ok(repeated_images(&images, count, size)?);
     }
     let session = Session::builder().device(DeviceChoice::Cpu).build()?;
     let dataset = session.dataset(&args.dataset, args.data_root.clone())?;
     let first = dataset.categories().into_iter().next();
     let name = args.category.clone().or(first).unwrap_or_default();
-    let train = session.category(dataset.as_ref(), Some(&name), size)?.train;
-    (0..count).map(|row| train.image(row % train.len()).map_err(|error| anyhow::anyhow!(error))).collect()
+    Ok(repeated_samples(session.category(dataset.as_ref(), Some(&name), size)?.train.as_ref(), count)?)
 }

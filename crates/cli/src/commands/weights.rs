@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             interrupt::install()?;
             let published = published_weights(manifest.as_deref())?;
             for name in names {
-                let mut bar = TransferBar::default();
+                let bar = TransferBar::new();
                 let mut tell = |name: &str, done, total| bar.tell(name, done, total);
                 let path = fetch_weights(&published, name, from_file.as_deref(), *offline, &mut tell)?;
                 drop(bar);

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use fmam_core::ImageSize;
@@ -70,6 +71,33 @@ pub struct DatasetCounts {
     pub categories: Vec<CategoryCount>,
     /// Published categories that are not there.
     pub absent: Vec<String>,
+}
+
+impl DatasetCounts {
+    /// The number of categories whose images are not those that are published.
+    pub fn n_wrong(&self) -> usize {
+        let is_wrong = |count: &&CategoryCount| count.published.is_some_and(|p| p != count.found);
+        self.categories.iter().filter(is_wrong).count()
+    }
+}
+
+impl fmt::Display for DatasetCounts {
+    /// A line for each category, and one for those that are not there.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = |counts: &Counts| {
+            format!("{} / {} / {}", counts.train, counts.test_normal, counts.test_anomalous)
+        };
+        for CategoryCount { category, found, published } in &self.categories {
+            let verdict = match published {
+                Some(published) if published == found => "as published".to_owned(),
+                Some(published) => format!("published are {}", told(published)),
+                None => "no published count".to_owned(),
+            };
+            let found = told(found);
+            writeln!(f, "{category}: {found} images (training / normal / anomalous), {verdict}")?;
+        }
+        if self.absent.is_empty() { Ok(()) } else { writeln!(f, "not there: {}", self.absent.join(", ")) }
+    }
 }
 
 /// Counts the images of each category of `dataset`, which is registered as `name`.

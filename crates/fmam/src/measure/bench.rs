@@ -5,8 +5,9 @@ use fmam_core::Seed;
 use fmam_losses::cosine_distillation;
 use fmam_models::{AnyStudent, Backbone, LoadedBackbone, ModelError, Params, random_backbone};
 use fmam_ops::{Adam, AdamConfig, Optimizer, on_workers};
+use serde::Serialize;
 
-use crate::Error;
+use crate::{Error, Session};
 
 /// Side of the images in pixels.
 const SIDE: usize = 256;
@@ -31,16 +32,39 @@ pub enum Workload {
     TrainStep(Student),
 }
 
-/// Times of a workload in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// The speed of a workload.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Speed {
-    /// The median.
+    /// The backbone of [`Workload::Forward`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// The method whose student is timed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<&'static str>,
+    /// The backbone of that student.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<String>,
+    /// Images in a batch.
+    pub batch: usize,
+    /// Threads.
+    pub threads: usize,
+    /// The median time of a batch in milliseconds.
     pub median_ms: f64,
     /// The minimum.
     pub min_ms: f64,
+    /// Images in a second at the median.
+    pub images_per_second: f64,
 }
 
 impl Student {
+    /// The method that has such a student.
+    fn method(self) -> &'static str {
+        match self {
+            Self::Symmetric => "nkd",
+            Self::Reverse => "rkd",
+        }
+    }
+
     fn build(self, teacher: &LoadedBackbone, params: &Params) -> Result<AnyStudent, ModelError> {
         Ok(match self {
             Self::Symmetric => AnyStudent::Symmetric(teacher.symmetric_student(params)?),
@@ -49,12 +73,13 @@ impl Student {
     }
 }
 
-/// Times a workload on the CPU with batches of `batch` images, on the backbone called `backbone`
+/// Times a workload on the CPU and the threads of `session` with batches of `batch` images, on the backbone called `backbone`
 /// with random weights: `n_repeats` times, at least once, after two that are not measured.
 ///
 /// # Errors
 /// [`Error::Experiment`] for an unknown backbone or one without a student; [`Error::Tensor`].
 pub fn measure_speed(
+    session: &Session,
     workload: Workload,
     backbone: &str,
     batch: usize,
@@ -62,40 +87,56 @@ pub fn measure_speed(
 ) -> Result<Speed, Error> {
     let device = Device::Cpu;
     let teacher = random_backbone(backbone, Seed::new(0), &device)?;
-    let images = images(batch.max(1), &device)?;
-    match workload {
-        Workload::Forward => measure(n_repeats, || {
+    let batch = batch.max(1);
+    let images = images(batch, &device)?;
+    let (median_ms, min_ms) = match workload {
+        Workload::Forward => measure(session, n_repeats, || {
             teacher.features(&images)?;
             Ok(())
-        }),
+        })?,
         Workload::Score(kind) => {
             let params = Params::trainable(Seed::new(1), &device);
             kind.build(&teacher, &params)?;
             let params = Params::frozen(params.tensors()?, "random weights", &device);
             let student = kind.build(&teacher, &params)?;
-            measure(n_repeats, || {
+            measure(session, n_repeats, || {
                 let features = teacher.features(&images)?;
                 let output = student.forward(&images, &features)?;
                 for (teacher, student) in features.scales.iter().zip(&output.scales) {
                     fmam_ops::cosine_distance(teacher, student)?;
                 }
                 Ok(())
-            })
+            })?
         }
         Workload::TrainStep(kind) => {
             let params = Params::trainable(Seed::new(1), &device);
             let student = kind.build(&teacher, &params)?;
             let mut optimizer = Adam::new(params.vars(), AdamConfig::default())?;
-            measure(n_repeats, || {
+            measure(session, n_repeats, || {
                 let features = teacher.features(&images)?;
                 let output = student.forward(&images, &features)?;
                 let losses = features.scales.iter().zip(&output.scales);
                 let losses = losses.map(|(t, s)| cosine_distillation(t, s)).collect::<Result<Vec<_>, _>>()?;
                 let loss = Tensor::stack(&losses, 0)?.sum_all()?;
                 Ok(optimizer.step(&loss.backward()?)?)
-            })
+            })?
         }
-    }
+    };
+    let method = match workload {
+        Workload::Forward => None,
+        Workload::Score(student) | Workload::TrainStep(student) => Some(student.method()),
+    };
+    let named = |is_wanted: bool| is_wanted.then(|| backbone.to_owned());
+    Ok(Speed {
+        network: named(method.is_none()),
+        method,
+        backbone: named(method.is_some()),
+        batch,
+        threads: session.loader_threads(),
+        median_ms,
+        min_ms,
+        images_per_second: 1000.0 * batch as f64 / median_ms,
+    })
 }
 
 /// A batch without a pattern that a kernel could profit from.
@@ -106,12 +147,16 @@ fn images(batch: usize, device: &Device) -> Result<Tensor, Error> {
     Ok(Var::from_vec(values, (batch, 3, SIDE, SIDE), device)?.as_detached_tensor())
 }
 
-/// Times `work`, after two runs that warm caches and buffers.
-fn measure(n_repeats: usize, work: impl FnMut() -> Result<(), Error> + Send) -> Result<Speed, Error> {
-    on_workers(|| measure_here(n_repeats.max(1), work))
+/// Median and minimum of the times of `work` in milliseconds, after two runs that warm caches and buffers.
+fn measure(
+    session: &Session,
+    n_repeats: usize,
+    work: impl FnMut() -> Result<(), Error> + Send,
+) -> Result<(f64, f64), Error> {
+    session.on_threads(|| on_workers(|| measure_here(n_repeats.max(1), work)))
 }
 
-fn measure_here(n_repeats: usize, mut work: impl FnMut() -> Result<(), Error>) -> Result<Speed, Error> {
+fn measure_here(n_repeats: usize, mut work: impl FnMut() -> Result<(), Error>) -> Result<(f64, f64), Error> {
     for _ in 0..2 {
         work()?;
     }
@@ -122,5 +167,5 @@ fn measure_here(n_repeats: usize, mut work: impl FnMut() -> Result<(), Error>) -
         times.push(1e3 * start.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
-    Ok(Speed { median_ms: times[n_repeats / 2], min_ms: times[0] })
+    Ok((times[n_repeats / 2], times[0]))
 }

@@ -6,6 +6,6 @@ mod arrays;
 mod bench;
 mod npy;
 
-pub use analysis::{Revisited, analyze_detector, analyze_runs};
+pub use analysis::{Revisited, analyses_json, analyze_detector, analyze_runs};
 pub use arrays::{metrics_of_maps, metrics_of_scores};
 pub use bench::{Speed, Student, Workload, measure_speed};

@@ -23,6 +23,17 @@ pub struct Written {
     pub report: Vec<PathBuf>,
 }
 
+impl Written {
+    /// A line for each gap, one for the folder of the figures, and one for each file of the report.
+    pub fn lines(&self) -> String {
+        let n = self.figures.len();
+        let folder = self.figures.first().and_then(|path| path.parent());
+        let drawn = folder.map(|folder| format!("{} ({n} files)", folder.join("").display()));
+        let report = self.report.iter().map(|path| path.display().to_string());
+        self.gaps.iter().cloned().chain(drawn).chain(report).map(|line| format!("{line}\n")).collect()
+    }
+}
+
 /// Writes the figures of `report` and then the report, which shows them, into `out`; see
 /// [`write_figures`].
 ///
