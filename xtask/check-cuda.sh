@@ -15,6 +15,6 @@ export PATH="$home/bin:$PATH" CUDA_HOME="$home" CUDA_PATH="$home"
 # What candle asks a driver for: a compute capability, and the version of the toolkit's interface.
 export CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-80} CUDARC_CUDA_VERSION=${CUDARC_CUDA_VERSION:-13020}
 for feature in "${features[@]}"; do
-    echo "== cargo check --package fmam --features $feature"
-    cargo check --package fmam --features "$feature" --target-dir target/cuda-check
+    echo "== cargo check --package fmam-cli --features $feature"
+    cargo check --package fmam-cli --features "$feature" --target-dir target/cuda-check
 done

@@ -11,5 +11,5 @@ if [ ! -x "$venv/bin/python" ]; then
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet torch torchvision onnx onnxruntime openvino
 fi
-cargo build --release --package fmam
+cargo build --release --package fmam-cli
 exec "$venv/bin/python" benches/peers/peers.py "$@" --fmam "${CARGO_TARGET_DIR:-target}/release/fmam"

@@ -17,7 +17,7 @@ pub(crate) struct Fmam(PathBuf);
 pub(crate) fn build(features: &[&str]) -> Result<Fmam> {
     let mut command = cargo();
     command
-        .args(["build", "--release", "--package", "fmam", "--message-format", "json-render-diagnostics"])
+        .args(["build", "--release", "--package", "fmam-cli", "--message-format", "json-render-diagnostics"])
         .arg("--manifest-path")
         .arg(workspace_root()?.join("Cargo.toml"))
         .stdin(Stdio::null())

@@ -1,10 +1,8 @@
 //! Options of every subcommand that computes.
 
-use anyhow::{Context, Result};
-use candle_core::Device;
-use fmam_models::Precision;
+use anyhow::Result;
+use fmam::{DeviceChoice, Progress, Registry, Session, SessionBuilder};
 
-use crate::device::DeviceChoice;
 use crate::interrupt;
 
 #[derive(clap::Args)]
@@ -23,17 +21,6 @@ pub(crate) struct ComputeArgs {
     pub(crate) quiet: bool,
 }
 
-/// Sets the number of threads, or leaves it at one a core. Gives it.
-pub(crate) fn use_threads(threads: Option<usize>) -> Result<usize> {
-    if let Some(threads) = threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()
-            .context("cannot start the threads")?;
-    }
-    Ok(rayon::current_num_threads())
-}
-
 pub(crate) fn parse_threads(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n @ 1..=1024) => Ok(n),
@@ -41,22 +28,21 @@ pub(crate) fn parse_threads(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Says once where one of `precisions` has no use on `device`.
-pub(crate) fn warn_of_emulation(precisions: impl IntoIterator<Item = Precision>, device: &Device) {
-    if device.is_cpu() && precisions.into_iter().any(|precision| precision == Precision::Bf16) {
-        tracing::warn!("bf16 is meant for a GPU: on a CPU it is emulated and slower than f32");
-    }
-}
-
 impl ComputeArgs {
-    /// Sets the number of threads and catches Ctrl-C. To be called once, before any work.
-    pub(crate) fn prepare(&self) -> Result<()> {
-        use_threads(self.threads)?;
-        interrupt::install()
+    /// A session on the device, followed by `progress`. From now on Ctrl-C is caught.
+    pub(crate) fn session(&self, registry: &Registry, progress: impl Progress + 'static) -> Result<Session> {
+        self.on(registry, self.device.unwrap_or_default(), progress)
     }
 
-    /// Threads that decode images.
-    pub(crate) fn loader_threads(&self) -> usize {
-        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |cores| cores.get()))
+    /// As [`ComputeArgs::session`], on `device`.
+    pub(crate) fn on(
+        &self,
+        registry: &Registry,
+        device: DeviceChoice,
+        progress: impl Progress + 'static,
+    ) -> Result<Session> {
+        interrupt::install()?;
+        let builder = Session::builder().registry(registry.clone()).device(device).progress(progress);
+        Ok(self.threads.into_iter().fold(builder, SessionBuilder::threads).build()?)
     }
 }

@@ -9,6 +9,7 @@ use fmam_fetch::FetchError;
 
 use crate::advice::advice;
 use crate::stdout;
+use crate::words::words;
 
 /// What the user asked for cannot be: a wrong name, value or combination.
 #[derive(Debug)]
@@ -41,21 +42,35 @@ impl std::error::Error for Usage {
 /// Tells the user and gives the exit code: 2 for usage, 130 after Ctrl-C, else 1. A closed stdout
 /// is no failure.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    let causes = || error.chain();
+    let causes = || causes(error);
     if error.is::<stdout::Closed>() {
         return ExitCode::SUCCESS;
     }
     error_line(error);
-    let experiment = causes().find_map(|cause| cause.downcast_ref::<ExperimentError>());
-    let kind = experiment.map(ExperimentError::kind);
+    let kind = causes().find_map(|cause| Some(cause.downcast_ref::<ExperimentError>()?.kind()));
     let fetch = causes().find_map(|cause| cause.downcast_ref::<FetchError>());
-    if kind == Some(ErrorKind::Cancelled) || fetch.is_some_and(FetchError::is_cancelled) {
+    let library = causes().find_map(|cause| cause.downcast_ref::<fmam::Error>());
+    if library.is_some_and(fmam::Error::is_cancelled)
+        || kind == Some(ErrorKind::Cancelled)
+        || fetch.is_some_and(FetchError::is_cancelled)
+    {
         ExitCode::from(130)
-    } else if kind == Some(ErrorKind::Usage) || causes().any(|cause| cause.is::<Usage>()) {
+    } else if causes().any(|cause| cause.is::<Usage>())
+        || kind == Some(ErrorKind::Usage)
+        || library.is_some_and(fmam::Error::is_usage)
+    {
         ExitCode::from(2)
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// The error and its causes; behind an error of the library `fmam` the one of another crate that it
+/// holds.
+pub(crate) fn causes(
+    error: &anyhow::Error,
+) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> + Clone {
+    error.chain().flat_map(|cause| [Some(cause), cause.downcast_ref().and_then(fmam::Error::held)]).flatten()
 }
 
 /// Tells what is wrong with the command line, on one line, and gives the exit code; help and the
@@ -75,31 +90,9 @@ pub(crate) fn report_parse(error: &clap::Error) -> ExitCode {
 /// Writes `error: what: why; what to type` as one line on stderr.
 pub(crate) fn error_line(error: &anyhow::Error) {
     // Not `eprintln!`, which panics when stderr is closed.
-    let _ = writeln!(std::io::stderr(), "error: {}", one_line(error.chain()));
-}
-
-/// The error and its causes, each said once, and the advice on it, on one line.
-pub(crate) fn one_line(causes: anyhow::Chain<'_>) -> String {
-    let mut text = String::new();
-    let hint = causes.clone().next().and_then(advice);
-    for cause in causes {
-        // TOML errors draw the place over several lines; their message alone says what is wrong.
-        let boxed = || cause.downcast_ref::<Box<toml::de::Error>>().map(AsRef::as_ref);
-        let message = match cause.downcast_ref::<toml::de::Error>().or_else(boxed) {
-            Some(toml) => toml.message().to_owned(),
-            None => cause.to_string(),
-        };
-        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-        if text.is_empty() {
-            text = message;
-        } else if !text.contains(&message) {
-            text = format!("{text}: {message}");
-        }
-    }
-    match hint {
-        Some(hint) => format!("{text}; {hint}"),
-        None => text,
-    }
+    let line = fmam::one_line(error.as_ref(), words);
+    let hint = causes(error).find_map(advice).map(|hint| format!("; {hint}")).unwrap_or_default();
+    let _ = writeln!(std::io::stderr(), "error: {line}{hint}");
 }
 
 #[cfg(test)]
@@ -107,23 +100,6 @@ mod tests {
     use anyhow::{Context, anyhow};
 
     use super::*;
-
-    #[test]
-    fn causes_are_joined_on_one_line_and_said_once() {
-        let error = anyhow!("no\n  space").context("cannot write x").context("cannot write x: no space");
-        assert_eq!(one_line(error.chain()), "cannot write x: no space");
-        assert_eq!(one_line(anyhow!("b").context("a").chain()), "a: b");
-        let toml = toml::from_str::<toml::Table>("a = 1\nb = ").unwrap_err();
-        let message = toml.message().to_owned();
-        let source = Box::new(toml);
-        let parse = ExperimentError::Parse { path: "x.toml".into(), line: 2, source };
-        let told = one_line(anyhow::Error::new(parse).chain());
-        assert_eq!(told, format!("configuration x.toml, line 2: {}", message.replace('\n', " ")));
-        let root = fmam_datasets::DatasetError::RootNotGiven { dataset: "mvtec" };
-        let told = one_line(usage(ExperimentError::Dataset(root)).chain());
-        let what = "data set `mvtec` reads files: the folder that holds it is not given";
-        assert_eq!(told, format!("{what}; give it with --data-root"));
-    }
 
     #[test]
     fn exit_codes_tell_what_kind_of_error_it_was() {

@@ -14,6 +14,14 @@ pub enum CoreError {
         /// Elements in the buffer.
         actual: usize,
     },
+    /// A mask covers another number of pixels than its image.
+    #[error("a mask of {mask} pixels does not fit an image of {image}")]
+    MaskSize {
+        /// The size of the image.
+        image: ImageSize,
+        /// The size of the mask.
+        mask: ImageSize,
+    },
 }
 
 /// Why a sample could not be given: boxed, because each [`crate::SampleSource`] fails in its own

@@ -3,7 +3,8 @@
 //!
 //! This crate knows no tensors and touches no files, so that data sets, synthesis, metrics and
 //! reports can be built and tested without a machine-learning framework. Modules in reading order:
-//! [`ImageSize`], [`RgbImage`], [`Mask`], [`AnomalyMap`], [`SampleSource`], [`Seed`], [`MethodId`],
+//! [`ImageSize`], [`RgbImage`], [`Mask`], [`AnomalyMap`], [`SampleSource`],
+//! [`MemorySource`], [`Seed`], [`MethodId`],
 //! [`Plan`], [`StageId`], [`Progress`], [`CurvePoint`], [`ordered_map`], [`ErrorKind`].
 
 mod curve;
@@ -11,6 +12,7 @@ mod error;
 mod error_kind;
 mod image;
 mod map;
+mod memory;
 mod method_id;
 mod ordered;
 mod plan;
@@ -25,6 +27,7 @@ pub use error::{CoreError, SourceError};
 pub use error_kind::ErrorKind;
 pub use image::{Mask, RgbImage};
 pub use map::AnomalyMap;
+pub use memory::MemorySource;
 pub use method_id::MethodId;
 pub use ordered::ordered_map;
 pub use plan::{Needs, Plan, StagePlan};

@@ -20,6 +20,24 @@ pub trait Progress: Send + Sync {
     }
 }
 
+impl<P: Progress + ?Sized> Progress for std::sync::Arc<P> {
+    fn start(&self, stage: &StageId, total: u64) {
+        (**self).start(stage, total);
+    }
+
+    fn update(&self, done: u64, detail: &str) {
+        (**self).update(done, detail);
+    }
+
+    fn finish(&self) {
+        (**self).finish();
+    }
+
+    fn cancelled(&self) -> bool {
+        (**self).cancelled()
+    }
+}
+
 /// A [`Progress`] that nobody watches.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;

@@ -255,6 +255,16 @@ pub enum DatasetError {
         /// The file.
         path: PathBuf,
     },
+    /// An image without pixels, or none asked for.
+    #[error("cannot resize {} of {size} pixels to {to}", .path.display())]
+    NoPixels {
+        /// The name of the image.
+        path: PathBuf,
+        /// The size of the image.
+        size: ImageSize,
+        /// The size asked for.
+        to: ImageSize,
+    },
     /// The resizing library refused the pixels.
     #[error("cannot resize {} to {size}", .path.display())]
     Resize {

@@ -7,9 +7,10 @@
 //!
 //! Modules in reading order: `dataset` ([`Dataset`], [`DatasetEntry`]) and `category`
 //! ([`Category`]); `example` ([`FileLayout`]); `layouts`, the table [`DATASETS`] and one file for
-//! each layout; `source`, decoding ([`load_image`], [`load_mask`]) and caching ([`CachedSource`]);
-//! `counts` ([`Counts`]); the generated [`mod@demo`] set. Reading ahead on several threads with
-//! bounded memory and a fixed order is [`fmam_core::ordered_map`] over a source.
+//! each layout; `source`, decoding ([`load_image`], [`load_mask`], [`decode_image`]), resizing
+//! ([`resize_image`], [`resize_mask`]) and caching ([`CachedSource`]); `counts` ([`Counts`]); the
+//! generated [`mod@demo`] set. Reading ahead on several threads with bounded memory and a fixed
+//! order is [`fmam_core::ordered_map`] over a source.
 
 mod category;
 mod counts;
@@ -28,4 +29,7 @@ pub use demo::{DemoCategory, DemoConfig, write_demo};
 pub use error::{DatasetError, RowProblem};
 pub use example::{Example, ExampleFile, FileLayout};
 pub use layouts::{DATASETS, dataset, published_categories, published_counts, textures};
-pub use source::{CachedSource, DEFAULT_CACHE_BYTES, MaskFormat, image_size, load_image, load_mask};
+pub use source::{
+    CachedSource, DEFAULT_CACHE_BYTES, MaskFormat, decode_image, image_size, load_image, load_mask,
+    resize_image, resize_mask,
+};

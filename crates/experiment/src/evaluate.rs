@@ -225,7 +225,9 @@ mod tests {
     #[test]
     fn without_every_mask_there_are_no_pixel_figures() {
         let mut source = source();
-        source.push_anomalous("unmasked", RgbImage::filled(ImageSize::square(32), [255, 0, 0]), None);
+        source
+            .push_anomalous("unmasked", RgbImage::filled(ImageSize::square(32), [255, 0, 0]), None)
+            .unwrap();
         let metrics = evaluate(&redness(), &source, METRICS, 2, &Silent).unwrap().metrics;
         for metric in METRICS {
             let is_defined = metrics.get(metric).is_some();
@@ -239,7 +241,7 @@ mod tests {
         let size = ImageSize::square(32);
         let mut source = MemorySource::new(Split::Test);
         source.push_normal(RgbImage::filled(size, [0; 3]));
-        source.push_anomalous("speck", RgbImage::filled(size, [9, 0, 0]), Some(Mask::empty(size)));
+        source.push_anomalous("speck", RgbImage::filled(size, [9, 0, 0]), Some(Mask::empty(size))).unwrap();
         let metrics = evaluate(&redness(), &source, METRICS, 1, &Silent).unwrap().metrics;
         assert_eq!((metrics.get(&IMAGE_AUROC), metrics.get(&PIXEL_AUROC)), (Some(1.0), None));
     }

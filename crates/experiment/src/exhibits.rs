@@ -110,7 +110,7 @@ mod tests {
             source.push_normal(image());
         }
         for kind in ["hole", "hole", "cut", "cut"] {
-            source.push_anomalous(kind, image(), None);
+            source.push_anomalous(kind, image(), None).unwrap();
         }
         source
     }

@@ -365,7 +365,10 @@ fn check_backbone_names(registry: &Registry, config: &ExperimentConfig) -> Resul
 }
 
 /// Checks that the backbone takes images of side `actual`.
-fn check_image_size(backbone: &LoadedBackbone, actual: usize) -> Result<(), ExperimentError> {
+///
+/// # Errors
+/// [`ExperimentError::BackboneImageSize`].
+pub fn check_image_size(backbone: &LoadedBackbone, actual: usize) -> Result<(), ExperimentError> {
     let largest = backbone.largest_side().unwrap_or(MAX_IMAGE_SIZE);
     let fits = backbone.strides().iter().all(|stride| actual.is_multiple_of(*stride));
     if fits && actual <= largest {

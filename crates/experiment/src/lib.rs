@@ -37,7 +37,7 @@ pub use dataset_choice::DatasetChoice;
 pub use error::ExperimentError;
 pub use evaluate::{Evaluation, evaluate};
 pub use exhibits::{Artist, Exhibit, by_type, exhibits};
-pub use experiment::{Experiment, RunPlan};
+pub use experiment::{Experiment, RunPlan, check_image_size};
 pub use finished::{Doubt, DoubtfulRun, FinishedRuns};
 pub use grid::{Grid, GridObserver, GridOutcome};
 pub use host::{device_name, peak_rss_bytes};

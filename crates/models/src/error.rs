@@ -149,6 +149,7 @@ impl ModelError {
             Self::UnknownBackbone { .. }
             | Self::WeightsNeeded { .. }
             | Self::NoStudent { .. }
+            | Self::NotSaved { .. }
             | Self::MappingConfig { .. }
             | Self::InputShape { .. }
             | Self::TooLarge { .. }

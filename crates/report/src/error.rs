@@ -29,6 +29,12 @@ pub enum ReportError {
         /// Why.
         reason: String,
     },
+    /// A picture in memory could not be encoded as PNG.
+    #[error("cannot encode a picture as PNG: {source}")]
+    Png {
+        /// Why.
+        source: image::ImageError,
+    },
     /// A picture could not be encoded as PNG.
     #[error("cannot encode the picture {}: {source}", path.display())]
     Encode {

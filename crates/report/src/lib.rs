@@ -23,5 +23,5 @@ pub use model::report::Report;
 pub use model::summary::{Cell, Estimate, Estimates, Summary};
 pub use picture::colormap::inferno;
 pub use picture::figure::{ColourScale, Column, Figure, Heatmap, Localization, Row, figure_stem, run_title};
-pub use picture::overlay::{map_range, overlay, write_png};
+pub use picture::overlay::{encode_png, map_range, overlay, write_png};
 pub use render::json::report_schema;

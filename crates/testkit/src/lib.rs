@@ -6,10 +6,9 @@
 
 mod close;
 mod fixture;
-mod memory;
 mod scene;
 
 pub use close::assert_close;
 pub use fixture::{data_root, fixture_path, read_fixture};
-pub use memory::MemorySource;
+pub use fmam_core::MemorySource;
 pub use scene::{striped_scene, striped_scene_with_square, striped_test, striped_train};

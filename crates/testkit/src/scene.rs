@@ -1,7 +1,5 @@
-use fmam_core::{ImageSize, Mask, RgbImage, Seed, Split};
+use fmam_core::{ImageSize, Mask, MemorySource, RgbImage, Seed, Split};
 use rand::Rng;
-
-use crate::MemorySource;
 
 /// Stripe period in pixels.
 const PERIOD: f32 = 8.0;
@@ -66,7 +64,9 @@ pub fn striped_test(n_normal: usize, n_anomalous: usize, size: ImageSize, seed: 
     }
     for index in n_normal..n_normal + n_anomalous {
         let (image, mask) = striped_scene_with_square(size, seed.derive_index(index as u64));
-        source.push_anomalous("square", image, Some(mask));
+        if let Err(error) = source.push_anomalous("square", image, Some(mask)) {
+            panic!("{error}");
+        }
     }
     source
 }

@@ -1,19 +1,13 @@
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, bail};
 use clap::Subcommand;
-use fmam_core::ImageSize;
-use fmam_datasets::{Counts, published_categories, published_counts};
-use fmam_experiment::ExperimentError;
-use fmam_fetch::{Limits, check_digest, has_digest};
+use fmam::fetch::{count_images, fetch_dataset, published_datasets};
+use fmam::{DeviceChoice, Session};
 
-use crate::data;
 use crate::interrupt;
 use crate::stdout::print;
-use crate::transfer::{PublishedDataset, bring, find, published_datasets, unpack};
-
-/// No data set of the manifest has more.
-const LIMITS: Limits = Limits { max_entries: 200_000, max_bytes: 64 << 30 };
+use crate::transfer::TransferBar;
 
 #[derive(clap::Args)]
 #[command(arg_required_else_help = true)]
@@ -57,8 +51,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Action::Fetch { name, data_root, from_archive, manifest } => {
             interrupt::install()?;
             let published = published_datasets(manifest.as_deref())?;
-            let entry = find(&published, name, |dataset| &dataset.name, "data sets")?;
-            let folder = fetch(entry, data_root, from_archive.as_deref())?;
+            let bar = TransferBar::new();
+            let mut tell = |name: &str, done, total| bar.tell(name, done, total);
+            let folder = fetch_dataset(&published, name, data_root, from_archive.as_deref(), &mut tell)?;
+            drop(bar);
             print(&format!("{}\n", folder.display()))
         }
         Action::Verify { name, data_root } => verify(name, data_root),
@@ -79,64 +75,13 @@ fn list() -> Result<()> {
     print(&lines)
 }
 
-fn fetch(entry: &PublishedDataset, data_root: &Path, from_archive: Option<&Path>) -> Result<PathBuf> {
-    let target = data_root.join(&entry.folder);
-    if target.exists() {
-        bail!("{} exists already; `fmam datasets verify` counts its images", target.display());
-    }
-    std::fs::create_dir_all(data_root).with_context(|| format!("cannot make {}", data_root.display()))?;
-    let archive = match (from_archive, &entry.url) {
-        (Some(archive), _) => {
-            // One that was fetched before, for another folder.
-            if has_digest(archive) {
-                check_digest(archive)?;
-            }
-            archive.to_owned()
-        }
-        (None, Some(url)) => {
-            let archive = data_root.join(url.rsplit('/').next().unwrap_or(&entry.name));
-            bring(url, &archive, None, LIMITS.max_bytes, false)?;
-            archive
-        }
-        (None, None) => bail!(
-            "no program may fetch {}: get its archive from {} ({}) and repeat with --from-archive FILE",
-            entry.name,
-            entry.page,
-            entry.licence
-        ),
-    };
-    unpack(&archive, &target, LIMITS)?;
-    Ok(target)
-}
-
 fn verify(name: &str, data_root: &Path) -> Result<()> {
-    let dataset = data::open(name, Some(data_root.to_owned()))?;
-    let categories = dataset.categories();
-    let mut wrong = 0;
-    for category in &categories {
-        // The size does not matter to the counts.
-        let found =
-            Counts::of(&dataset.category(category, ImageSize::square(32)).map_err(ExperimentError::from)?);
-        let told =
-            |counts: Counts| format!("{} / {} / {}", counts.train, counts.test_normal, counts.test_anomalous);
-        let verdict = match published_counts(name, category) {
-            Some(published) if published == found => "as published".to_owned(),
-            Some(published) => {
-                wrong += 1;
-                format!("published are {}", told(published))
-            }
-            None => "no published count".to_owned(),
-        };
-        print(&format!("{category}: {} images (training / normal / anomalous), {verdict}\n", told(found)))?;
+    let session = Session::builder().device(DeviceChoice::Cpu).build()?;
+    let dataset = session.dataset(name, Some(data_root.to_owned()))?;
+    let counts = count_images(name, dataset.as_ref())?;
+    print(&counts.to_string())?;
+    match counts.n_wrong() {
+        0 => Ok(()),
+        wrong => bail!("{wrong} categories have other images than published"),
     }
-    let absent: Vec<_> = published_categories(name)
-        .filter(|category| !categories.iter().any(|found| found == category))
-        .collect();
-    if !absent.is_empty() {
-        print(&format!("not there: {}\n", absent.join(", ")))?;
-    }
-    if wrong > 0 {
-        return Err(anyhow!("{wrong} categories have other images than published"));
-    }
-    Ok(())
 }

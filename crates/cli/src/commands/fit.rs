@@ -2,26 +2,18 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use fmam_experiment::{Experiment, ExperimentConfig, Registry};
-use fmam_models::Precision;
+use fmam::fetch::set_weights;
+use fmam::output::{check_writable, parent_of};
+use fmam::reproduce::rough;
+use fmam::{DeviceChoice, ExperimentConfig, Precision, Session, Setting, Silent, category_name};
 
-use crate::backbone_weights::set_weights;
 use crate::commands::reproduce::parse_epochs;
-use crate::compute::{ComputeArgs, warn_of_emulation};
+use crate::compute::ComputeArgs;
 use crate::data::DataArgs;
-use crate::out::{check_writable, parent_of};
-use crate::progress::{Console, rough};
-use crate::settings::Setting;
-
-const EXAMPLES: &str = "\
-Examples:
-  fmam fit --data-root data --dataset folder --category screws --method rkd+fmam --out model
-  fmam fit --dataset demo --category plain --method nkd --epochs 5 --out model
-
-Then: fmam eval --model model ..., fmam predict IMAGE... --model model --out verdicts";
+use crate::progress::Console;
 
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = include_str!("../help/fit.txt"))]
 pub(crate) struct Args {
     #[command(flatten)]
     data: DataArgs,
@@ -57,9 +49,10 @@ pub(crate) struct Args {
     compute: ComputeArgs,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
-    args.compute.prepare()?;
-    let category = args.data.category_name(args.data.open()?.as_ref())?;
+pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
+    // Names are checked before a device is opened.
+    let dataset = args.data.open(&Session::builder().device(DeviceChoice::Cpu).build()?)?;
+    let category = category_name(dataset.as_ref(), args.data.category.as_deref())?;
     let mut config = ExperimentConfig {
         data_root: args.data.data_root.clone(),
         categories: vec![category.clone()],
@@ -75,10 +68,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for setting in &args.settings {
         setting.apply(config.method.entry(args.method.as_str().into()).or_default());
     }
-    set_weights(&mut config, &args.weights)?;
-    let device = args.compute.device.unwrap_or_default().open()?;
-    warn_of_emulation([args.precision], &device);
-    let experiment = Experiment::open(&Registry::builtin(), config, device)?;
+    set_weights(&mut config, registry.backbones(), &args.weights)?;
+    let session = args.compute.session(registry, Silent)?;
+    session.warn_of_emulation([args.precision]);
+    let experiment = session.experiment(config)?;
     // Before the training, which may be long.
     if args.out.exists() {
         bail!("{} exists already; remove it or choose another --out", args.out.display());
@@ -90,7 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let train = experiment.category(&category, &console)?.train;
     let start = std::time::Instant::now();
     for plan in experiment.plans() {
-        let fitted = experiment.fit(plan, train.as_ref(), &console);
+        let fitted = session.on_threads(|| experiment.fit(plan, train.as_ref(), &console));
         console.clear();
         fitted?.detector.save(&args.out)?;
         let seconds = rough(start.elapsed().as_secs_f64());

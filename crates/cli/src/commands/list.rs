@@ -1,56 +1,43 @@
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::ValueEnum;
-use fmam_datasets::DATASETS;
-use fmam_methods::METHODS;
-use fmam_metrics::METRICS;
-use fmam_models::BACKBONES;
+use fmam::{DeviceChoice, Kind, Session, Setting, catalogue};
 
+use crate::exit::usage;
 use crate::stdout::print;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// List the names of one kind only, one on a line
-    kind: Option<Kind>,
+    /// List the names of one kind only, one on a line, or the settings of a method
+    what: Option<What>,
+    /// With `settings`: the method whose settings are printed as TOML, defaults filled in
+    #[arg(value_name = "METHOD", required_if_eq("what", "settings"))]
+    method: Option<String>,
+    /// With `settings`: a setting over the defaults, as often as needed; the value is TOML
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "method")]
+    settings: Vec<Setting>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Kind {
+enum What {
     Methods,
     Backbones,
     Datasets,
     Metrics,
+    Settings,
 }
 
-impl Kind {
-    /// Names and what they stand for.
-    fn entries(self) -> Vec<(&'static str, &'static str)> {
-        match self {
-            Self::Methods => METHODS.iter().map(|entry| (entry.name, entry.summary)).collect(),
-            Self::Backbones => BACKBONES.iter().map(|entry| (entry.name, entry.summary)).collect(),
-            Self::Datasets => DATASETS.iter().map(|entry| (entry.name, entry.summary)).collect(),
-            Self::Metrics => METRICS.iter().map(|entry| (entry.key, entry.summary)).collect(),
+pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
+    let kind = match (args.what, &args.method) {
+        (Some(What::Settings), Some(method)) => {
+            let session = Session::builder().device(DeviceChoice::Cpu).build()?;
+            return print(&toml::to_string(&session.settings(method, &args.settings)?)?);
         }
-    }
-}
-
-pub(crate) fn run(args: &Args) -> Result<()> {
-    let text = match args.kind {
-        Some(kind) => kind.entries().iter().map(|(name, _)| format!("{name}\n")).collect(),
-        None => [
-            ("Methods", Kind::Methods),
-            ("Backbones", Kind::Backbones),
-            ("Data sets", Kind::Datasets),
-            ("Metrics", Kind::Metrics),
-        ]
-        .map(|(title, kind)| section(title, &kind.entries()))
-        .join("\n"),
+        (_, Some(_)) => return Err(usage(anyhow!("a method goes with `fmam list settings` only"))),
+        (None | Some(What::Settings), None) => return print(&catalogue(registry)),
+        (Some(What::Methods), None) => Kind::Methods,
+        (Some(What::Backbones), None) => Kind::Backbones,
+        (Some(What::Datasets), None) => Kind::Datasets,
+        (Some(What::Metrics), None) => Kind::Metrics,
     };
-    print(&text)
-}
-
-fn section(title: &str, entries: &[(&str, &str)]) -> String {
-    let width = entries.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let lines: String =
-        entries.iter().map(|(name, summary)| format!("  {name:width$}  {summary}\n")).collect();
-    format!("{title}\n{lines}")
+    print(&kind.names(registry))
 }

@@ -1,23 +1,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use fmam::report::{FigureOptions, write_report};
 use fmam_record::{Merged, OutputFolder, load_records, merge};
-use fmam_report::{Report, report_schema};
+use fmam_report::{ColourScale, Report, report_schema};
 
-use crate::figures::{self, FigureArgs};
 use crate::stdout::{print, print_json};
 
-const EXAMPLES: &str = "\
-Examples:
-  fmam report runs/screw
-      report.html, .md, .tex, .csv and .json, and all figures as SVG and PNG, from what the runs kept
-  fmam report runs/screw --images test/scratch_head/000,test/good/003 --scale row
-      the localisation figure of these test images, methods in one range of colours
-  fmam report merge part-1 part-2 --out runs/screw
-      the outputs of `fmam reproduce --shard 1/2 --out part-1` and `--shard 2/2 --out part-2` as one";
-
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = include_str!("../help/report.txt"), args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     task: Option<Task>,
@@ -30,8 +21,13 @@ pub(crate) struct Args {
     /// Folder that holds the data set, where it is not where the runs found it
     #[arg(long, value_name = "DIR")]
     data_root: Option<PathBuf>,
-    #[command(flatten)]
-    figures: FigureArgs,
+    /// Test images of the localisation figure, separated by commas, as the report names them
+    /// (`test/cut/000`); by default the first of each kind of defect
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    images: Option<Vec<String>>,
+    /// What maps share a range of colours: all of a method, or all of an image
+    #[arg(long, value_name = "method|row", default_value = "method")]
+    scale: ColourScale,
 }
 
 #[derive(clap::Subcommand)]
@@ -50,30 +46,39 @@ enum Task {
     },
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     if args.schema {
-        return print_json(&report_schema(fmam_metrics::METRICS)?);
+        return print_json(&report_schema(registry.metrics())?);
     }
     match (&args.task, &args.dir) {
-        (Some(Task::Merge { parts, out }), _) => run_merge(parts, out),
-        (None, Some(dir)) => print_report(dir, args.data_root.as_deref(), &args.figures),
+        (Some(Task::Merge { parts, out }), _) => run_merge(registry, parts, out),
+        (None, Some(dir)) => {
+            let options = FigureOptions { images: args.images.clone(), scale: args.scale };
+            print_report(registry, dir, args.data_root.as_deref(), &options)
+        }
         (None, None) => Ok(()),
     }
 }
 
-fn print_report(dir: &Path, data_root: Option<&Path>, figures: &FigureArgs) -> Result<()> {
-    let report = Report::from_records(load_records(dir)?);
+fn print_report(
+    registry: &fmam::Registry,
+    dir: &Path,
+    data_root: Option<&Path>,
+    figures: &FigureOptions,
+) -> Result<()> {
+    let report = Report::by(registry.metrics(), load_records(dir)?);
     if report.runs().is_empty() {
         bail!("there is no finished run under {}", dir.join("runs").display());
     }
-    print(&format!("{}\n{}", report.terminal_table(), write_all(&report, dir, data_root, figures)?))
+    let written = write_report(registry, &report, dir, data_root, figures)?;
+    print(&format!("{}\n{}", report.terminal_table(), written.lines()))
 }
 
-fn run_merge(parts: &[PathBuf], out: &Path) -> Result<()> {
+fn run_merge(registry: &fmam::Registry, parts: &[PathBuf], out: &Path) -> Result<()> {
     let output = OutputFolder::open(out)?;
     let Merged { n_added, n_known, missing, empty } = merge(parts, &output)?;
     if n_added + n_known > 0 {
-        print_report(out, None, &FigureArgs::default())?;
+        print_report(registry, out, None, &FigureOptions::default())?;
     }
     for (run, shard) in &missing {
         print(&format!("missing: {run} (--shard {shard})\n"))?;
@@ -92,23 +97,4 @@ fn run_merge(parts: &[PathBuf], out: &Path) -> Result<()> {
         bail!("there is no output of `fmam reproduce` in {}", empty.join(", "));
     }
     Ok(())
-}
-
-/// Writes the figures and then the report, which shows them; the lines that say so, the page last.
-pub(crate) fn write_all(
-    report: &Report,
-    out: &Path,
-    data_root: Option<&Path>,
-    figures: &FigureArgs,
-) -> Result<String> {
-    let (drawn, gaps) = figures::write(report, out, data_root, figures)?;
-    let paths = report.write(out)?;
-    let gaps: String = gaps.into_iter().map(|gap| format!("{gap}\n")).collect();
-    let n = drawn.len();
-    let drawn = drawn
-        .first()
-        .and_then(|path| path.parent())
-        .map_or(String::new(), |folder| format!("{} ({n} files)\n", folder.join("").display()));
-    let paths: String = paths.iter().map(|path| format!("{}\n", path.display())).collect();
-    Ok(format!("{gaps}{drawn}{paths}"))
 }

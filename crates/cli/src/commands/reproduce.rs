@@ -1,45 +1,22 @@
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Result, anyhow, bail};
-use candle_core::Device;
+use anyhow::{Result, bail};
+use fmam::report::{Overlays, write_report};
+use fmam::reproduce::{DoubtfulRuns, Options, Reporting, group_doubts, plan_lines};
+use fmam::{DeviceChoice, Experiment, FinishedRuns, Precision, Setting, Silent};
 use fmam_core::MethodId;
-use fmam_experiment::{
-    DatasetChoice, Doubt, DoubtfulRun, Experiment, ExperimentConfig, FinishedRuns, Grid, PRESETS, Registry,
-    RunPlan, preset,
-};
-use fmam_models::Precision;
+use fmam_experiment::{Doubt, DoubtfulRun, Grid, RunPlan};
 use fmam_record::{MapLayout, Shard, load_records};
 use fmam_report::Report;
 
-use crate::backbone_weights::set_weights;
-use crate::commands::report::write_all;
-use crate::compute::{ComputeArgs, warn_of_emulation};
-use crate::device::DeviceChoice;
-use crate::exit::usage;
-use crate::figures::FigureArgs;
-use crate::overlays::Overlays;
+use crate::compute::ComputeArgs;
 use crate::progress::Console;
-use crate::reporting::Reporting;
-use crate::settings::Setting;
 use crate::stdout::print;
 
-const EXAMPLES: &str = "\
-Examples:
-  fmam reproduce
-      the demo: four methods on generated fabrics, no data needed
-  fmam reproduce --data-root data --dataset mvtec --categories screw --seeds 0,1,2 --out runs/screw
-      the four methods on one category of MVTec AD, three seeds
-  fmam reproduce --data-root data --dataset folder --methods rkd+fmam --set rkd+fmam.mapping.epochs=5
-      one method with a setting of its own on your images
-
-Every combination of category, method, backbone and seed is a run. Stop with Ctrl-C whenever you like: the same
-command goes on where it stopped, finished runs are not repeated. A finished run whose settings, weights, images or
-program are others now is an error.";
-
+/// The configuration of the runs.
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct Args {
+pub(crate) struct OptionArgs {
     /// Settings to start from: a name (demo, ablation, screw, magnetic-tile, table1, table4,
     /// table1-mini) or a TOML file; the other options override them
     ///
@@ -79,6 +56,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TYPE")]
     precision: Option<Precision>,
     /// A setting of one method, as often as needed; the value is TOML
+    ///
+    /// METHOD@NAME.KEY=VALUE makes a variant of the method, which runs beside it.
     #[arg(long = "set", value_name = "METHOD.KEY=VALUE")]
     settings: Vec<Setting>,
     /// Where runs and report go [default: runs/PRESET or runs/DATASET]
@@ -88,6 +67,13 @@ pub(crate) struct Args {
     /// the evaluation code of MVTec AD, CATEGORY/test/DEFECT/IMAGE.tiff in `maps/` of each run
     #[arg(long, value_name = "LAYOUT")]
     export_maps: Option<MapLayout>,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = include_str!("../help/reproduce.txt"))]
+pub(crate) struct Args {
+    #[command(flatten)]
+    options: OptionArgs,
     /// Do one part of the runs only, 3/8 the third of eight; each part needs an --out of its own,
     /// and `fmam report merge` joins them
     #[arg(long, value_name = "I/N", requires = "out")]
@@ -107,6 +93,30 @@ pub(crate) struct Args {
     compute: ComputeArgs,
 }
 
+impl OptionArgs {
+    /// The upper layer of the configuration.
+    pub(crate) fn layer(&self, compute: &ComputeArgs) -> Options {
+        Options {
+            preset: self.preset.clone(),
+            data_root: self.data_root.clone(),
+            dataset: self.dataset.clone(),
+            categories: self.categories.clone(),
+            methods: self.methods.clone(),
+            backbones: self.backbone.clone(),
+            weights: self.weights.clone(),
+            seeds: self.seeds.clone(),
+            epochs: self.epochs,
+            image_size: self.image_size,
+            precision: self.precision,
+            settings: self.settings.clone(),
+            out: self.out.clone(),
+            export_maps: self.export_maps,
+            threads: compute.threads,
+            device: compute.device,
+        }
+    }
+}
+
 fn parse_item(text: &str) -> Result<String, String> {
     if text.trim().is_empty() { Err("an item of the list is empty".to_owned()) } else { Ok(text.to_owned()) }
 }
@@ -122,27 +132,22 @@ pub(crate) fn parse_epochs(text: &str) -> Result<usize, String> {
     }
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
-    let (configs, name) = configs(args)?;
-    let device = device(args, &configs)?;
-    let out = configs.iter().find_map(|config| config.out.clone());
-    let out = out.unwrap_or_else(|| Path::new("runs").join(&name));
-    args.compute.prepare()?;
+pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
+    let resolved = args.options.layer(&args.compute).resolve(registry)?;
+    let (device, out) = (resolved.device()?, resolved.out());
 
     // What is planned may be for a device that this machine has not.
-    let opened = if args.plan {
-        Device::Cpu
-    } else {
-        let opened = device.open()?;
-        warn_of_emulation(configs.iter().map(|config| config.precision), &opened);
-        opened
-    };
-    let registry = Registry::builtin();
-    let experiments = configs.into_iter().map(|config| Experiment::open(&registry, config, opened.clone()));
-    let experiments = experiments.collect::<Result<Vec<_>, _>>()?;
+    let opened = if args.plan { DeviceChoice::Cpu } else { device };
+    let session = args.compute.on(registry, opened, Silent)?;
+    if !args.plan {
+        session.warn_of_emulation(resolved.parts.iter().map(|part| part.config.precision));
+    }
+    let experiments = session.experiments(resolved.configs())?;
     let plans: Vec<&RunPlan> = experiments.iter().flat_map(Experiment::plans).collect();
     if args.plan {
-        return print(&plan(&experiments, &out, &device.name(), args)?);
+        let console = Console::new(args.compute.quiet, []);
+        let (name, shard) = (device.name(), args.shard);
+        return print(&plan_lines(&experiments, &out, &name, policy(args), shard, &console)?);
     }
     let mut grid = {
         let reading = Console::new(args.compute.quiet, []);
@@ -156,13 +161,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let pending = grid.pending();
     let n_before = n_runs - pending.len();
-    let console = Console::new(args.compute.quiet, pending.iter().copied());
+    let console = Console::new(args.compute.quiet, pending.iter().copied()).of_single(n_runs == 1);
     if n_before > 0 {
         console.say(&format!("{n_before} of {n_runs} runs are finished in {}", out.display()));
     }
     tell_doubts(&console, grid.doubtful());
-    let observer = Reporting::new(&console, &out, n_runs == 1);
-    let outcome = grid.run(&Overlays, &observer);
+    let observer = Reporting::new(&console, &out, registry.metrics());
+    let outcome = session.on_threads(|| grid.run(&Overlays, &observer));
     console.clear();
     let mut outcome = outcome.inspect_err(|error| {
         if observer.n_finished() > 0 {
@@ -180,9 +185,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     })?;
 
     if n_before + outcome.n_finished > 0 {
-        let report = Report::from_records(load_records(&out)?);
-        let written = write_all(&report, &out, None, &FigureArgs::default())?;
-        print(&format!("{}\n{written}", report.terminal_table()))?;
+        let report = Report::by(registry.metrics(), load_records(&out)?);
+        let written = write_report(registry, &report, &out, None, &Default::default())?;
+        print(&format!("{}\n{}", report.terminal_table(), written.lines()))?;
     }
     if n_runs == 1
         && let Some((key, error)) = outcome.failed.pop()
@@ -192,7 +197,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !outcome.failed.is_empty() {
         bail!("{} of {n_runs} runs failed; the same command tries them again", outcome.failed.len());
     }
-    observer.into_result()
+    Ok(observer.into_result()?)
 }
 
 fn policy(args: &Args) -> FinishedRuns {
@@ -204,236 +209,18 @@ fn policy(args: &Args) -> FinishedRuns {
 }
 
 /// Says of which finished runs it is not certain that they are what this program would make of
-/// them: each reason once, with the number of its runs and the first of them.
+/// them.
 fn tell_doubts(console: &Console, doubtful: &[DoubtfulRun]) {
-    let mut told: Vec<&Doubt> = Vec::new();
-    for DoubtfulRun { key, doubt } in doubtful {
-        if told.contains(&doubt) {
-            continue;
-        }
-        told.push(doubt);
-        let n = doubtful.iter().filter(|run| run.doubt == *doubt).count();
+    for DoubtfulRuns { doubt, n, first } in group_doubts(doubtful) {
         match doubt {
             Doubt::OtherProgram { name } => console.warn(&format!(
-                "finished runs of another version, {name}, are kept: {n}, {key} the first; their figures may differ \
-                 from those of this version, --overwrite does them again"
+                "finished runs of another version, {name}, are kept: {n}, {first} the first; their figures may \
+                 differ from those of this version, --overwrite does them again"
             )),
             Doubt::NoDigests => console.say(&format!(
-                "finished runs from before digests of data and weights were kept: {n}, {key} the first; files that \
+                "finished runs from before digests of data and weights were kept: {n}, {first} the first; files that \
                  were replaced since are not noticed"
             )),
-        }
-    }
-}
-
-/// A line for each run: its number in the grid, counted from 1, whether it is to do on `device`,
-/// and its folder.
-fn plan(experiments: &[Experiment], out: &Path, device: &str, args: &Args) -> Result<String> {
-    let has = |position: usize| args.shard.is_none_or(|shard| shard.has(position));
-    let console = Console::new(args.compute.quiet, []);
-    let runs = experiments
-        .iter()
-        .flat_map(|experiment| experiment.plans().iter().map(move |plan| (experiment, plan)));
-    let line = |(k, (experiment, plan)): (usize, (&Experiment, &RunPlan))| {
-        let finished = experiment.finished(out, plan, device, policy(args), &console)?;
-        let state = if finished.is_some() { "finished" } else { "pending" };
-        Ok(format!("{} {state} {}\n", k + 1, plan.key.path()))
-    };
-    runs.enumerate().filter(|(k, _)| has(*k)).map(line).collect()
-}
-
-/// The experiments to do, and their name.
-fn configs(args: &Args) -> Result<(Vec<ExperimentConfig>, String)> {
-    let (mut configs, name) = base(args)?;
-    let parts = configs.len();
-    if parts > 1 {
-        // Several data sets: what is said of one must be said of which.
-        if let Some(dataset) = &args.dataset {
-            let known: Vec<_> = configs.iter().map(|config| config.dataset.name.clone()).collect();
-            configs.retain(|config| config.dataset.name == *dataset);
-            if configs.is_empty() {
-                let known = known.join(", ");
-                return Err(usage(anyhow!("--dataset {dataset}: {name} has {known}")));
-            }
-        } else if args.categories.is_some() {
-            return Err(usage(anyhow!("--categories needs --dataset, because {name} has several data sets")));
-        }
-    }
-    if let Some(methods) = args.methods.as_ref().filter(|_| parts > 1) {
-        // Each part has its own methods, with what suits them: the list says which of those.
-        let is_known = |method: &&MethodId| configs.iter().any(|config| config.methods.contains(method));
-        if let Some(unknown) = methods.iter().find(|method| !is_known(method)) {
-            return Err(usage(anyhow!("--methods {unknown}: no part of {name} has it")));
-        }
-        configs.iter_mut().for_each(|config| config.methods.retain(|method| methods.contains(method)));
-        configs.retain(|config| !config.methods.is_empty());
-    } else if let Some(methods) = &args.methods {
-        configs.iter_mut().for_each(|config| config.methods.clone_from(methods));
-    }
-    configs.iter_mut().try_for_each(|config| override_config(config, args))?;
-    Ok((configs, name))
-}
-
-/// The settings to start from, and their name.
-fn base(args: &Args) -> Result<(Vec<ExperimentConfig>, String)> {
-    match (&args.preset, &args.dataset) {
-        (Some(name), _) => {
-            let path = Path::new(name);
-            if PRESETS.iter().any(|preset| preset.name == name)
-                || (!path.exists() && path.extension().is_none())
-            {
-                return Ok((preset(name)?, name.clone()));
-            }
-            let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-            Ok((ExperimentConfig::parts_from_file(path)?, stem))
-        }
-        (None, Some(dataset)) if !has_preset(dataset) => {
-            Ok((vec![ExperimentConfig::for_dataset(dataset)], dataset.clone()))
-        }
-        (None, None) if args.data_root.is_some() => {
-            Err(usage(anyhow!("--data-root needs --dataset, which says what the folder holds")))
-        }
-        (None, dataset) => {
-            let name = dataset.as_deref().unwrap_or("demo");
-            Ok((preset(name)?, name.to_owned()))
-        }
-    }
-}
-
-/// Whether a preset holds the settings for a data set: that of its name, for generated data.
-fn has_preset(dataset: &str) -> bool {
-    let is_generated = fmam_datasets::dataset(dataset).is_ok_and(|entry| entry.is_generated());
-    is_generated && PRESETS.iter().any(|preset| preset.name == dataset)
-}
-
-fn override_config(config: &mut ExperimentConfig, args: &Args) -> Result<()> {
-    fn set<T: Clone>(target: &mut T, option: &Option<T>) {
-        if let Some(value) = option {
-            *target = value.clone();
-        }
-    }
-    if let Some(name) = args.dataset.as_ref().filter(|name| **name != config.dataset.name) {
-        // Options are those of one data set.
-        config.dataset = DatasetChoice::new(name);
-    }
-    set(&mut config.categories, &args.categories);
-    set(&mut config.backbones, &args.backbone);
-    set(&mut config.seeds, &args.seeds);
-    set(&mut config.image_size, &args.image_size);
-    set(&mut config.precision, &args.precision);
-    config.data_root = args.data_root.clone().or(config.data_root.take());
-    config.out = args.out.clone().or(config.out.take());
-    config.export_maps = args.export_maps.or(config.export_maps);
-    config.loader_threads = args.compute.threads.or(config.loader_threads);
-    if let Some(epochs) = args.epochs {
-        // What is typed now goes before what the preset says of single methods; --set comes after.
-        config.set_epochs(epochs);
-    }
-    set_weights(config, &args.weights)?;
-    apply_settings(config, &args.settings)
-}
-
-/// Puts `METHOD.KEY=VALUE` settings into the methods' tables.
-fn apply_settings(config: &mut ExperimentConfig, settings: &[Setting]) -> Result<()> {
-    for setting in settings {
-        let (method, setting) = setting.split_first().ok_or_else(|| {
-            usage(anyhow!("--set {} names no method: write METHOD.{}=...", setting.key(), setting.key()))
-        })?;
-        setting.apply(config.method.entry(method.into()).or_default());
-    }
-    Ok(())
-}
-
-fn device(args: &Args, configs: &[ExperimentConfig]) -> Result<DeviceChoice> {
-    match (args.compute.device, configs.iter().find_map(|config| config.device.as_ref())) {
-        (Some(device), _) => Ok(device),
-        (None, Some(name)) => name.parse().map_err(|error: String| usage(anyhow!(error))),
-        (None, None) => Ok(DeviceChoice::default()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::*;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    fn parts(line: &str) -> Result<(Vec<ExperimentConfig>, String)> {
-        configs(&Line::try_parse_from(["fmam"].into_iter().chain(line.split_whitespace()))?.args)
-    }
-
-    fn config(line: &str) -> Result<(ExperimentConfig, String)> {
-        let (mut configs, name) = parts(line)?;
-        Ok((configs.remove(0), name))
-    }
-
-    #[test]
-    fn without_options_it_is_the_demo() {
-        assert_eq!(config("").unwrap(), (preset("demo").unwrap().remove(0), "demo".to_owned()));
-        assert_eq!(config("--dataset demo").unwrap().1, "demo");
-    }
-
-    #[test]
-    fn a_data_set_of_ones_own_does_not_get_the_settings_of_the_demo() {
-        let (config, name) = config("--dataset mvtec --data-root d --categories a,b").unwrap();
-        assert_eq!((config.seeds, name.as_str()), (vec![0, 1, 2], "mvtec"));
-        assert_eq!(config.categories, ["a", "b"]);
-        assert!(config.method.is_empty());
-    }
-
-    #[test]
-    fn options_override_the_preset_and_settings_override_epochs() {
-        let line = "--preset demo --methods rkd --seeds 3 --epochs 7 --set rkd.epochs=2 --set nkd+fmam.mapping.margin=0.5";
-        let config = config(line).unwrap().0;
-        assert_eq!((config.methods, config.seeds), (vec!["rkd".into()], vec![3]));
-        assert_eq!(config.epochs, Some(7));
-        assert_eq!(config.method[&"rkd".into()]["epochs"].as_integer(), Some(2));
-        assert_eq!(config.method[&"nkd+fmam".into()]["mapping"]["margin"].as_float(), Some(0.5));
-    }
-
-    #[test]
-    fn options_hold_for_every_part_and_a_data_set_picks_one() {
-        let (both, _) = parts("--preset table1-mini --seeds 5").unwrap();
-        assert_eq!(
-            both.iter().map(|part| part.dataset.name.as_str()).collect::<Vec<_>>(),
-            ["mvtec", "magnetic-tile"]
-        );
-        assert!(both.iter().all(|part| part.seeds == [5]));
-        let (one, _) = parts("--preset table1-mini --dataset magnetic-tile").unwrap();
-        assert_eq!((one.len(), one[0].dataset.name.as_str()), (1, "magnetic-tile"));
-        assert!(parts("--preset table1-mini --dataset demo").is_err());
-        // MRKD has a part of its own, with another backbone.
-        let (narrow, _) = parts("--preset table1 --methods padim,rkd").unwrap();
-        assert!(narrow.len() == 2 && narrow.iter().all(|part| part.methods == ["padim", "rkd"]));
-        assert!(narrow.iter().all(|part| part.backbones == ["resnet18"]));
-        let (mrkd, _) = parts("--preset table1 --methods mrkd --dataset mvtec").unwrap();
-        assert!(mrkd.len() == 1 && mrkd[0].backbones == ["vgg16"]);
-        assert!(parts("--preset table1 --methods nosuch").is_err());
-        assert!(parts("--preset table1-mini --categories screw").is_err());
-        assert!(parts("--preset table1-mini --dataset mvtec --categories screw").is_ok());
-    }
-
-    #[test]
-    fn weights_belong_to_a_backbone() {
-        let one = config("--backbone resnet18 --weights a=b.pth").unwrap().0;
-        assert_eq!(one.weights["resnet18"], Path::new("a=b.pth"));
-        let named = config("--backbone resnet18,resnet34 --weights resnet34=c.pth").unwrap().0;
-        assert_eq!(named.weights["resnet34"], Path::new("c.pth"));
-        assert!(config("--backbone resnet18,resnet34 --weights c.pth").is_err());
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_refused() {
-        for line in
-            ["--data-root d", "--set epochs=3", "--preset nosuch", "--preset no/such.toml", "--epochs 0"]
-        {
-            assert!(config(line).is_err(), "{line}");
         }
     }
 }

@@ -1,29 +1,14 @@
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use fmam_core::{ImageSize, RgbImage, Seed};
-use fmam_datasets::load_image;
-use fmam_experiment::ExperimentError;
+use anyhow::Result;
+use fmam::output::{draw_contact_sheet, repeated_images, repeated_samples, synthesis_config};
+use fmam::{DeviceChoice, Image, ImageSize, RgbImage, Session, Setting};
 use fmam_report::write_png;
-use fmam_synthesis::{SynthesisConfig, Synthesizer, contact_sheet};
 
-use crate::data;
-use crate::exit::usage;
-use crate::settings::Setting;
 use crate::stdout::print;
 
-const EXAMPLES: &str = "\
-Examples:
-  fmam synth --out sheet.png
-      defects in generated fabrics
-  fmam synth part1.png part2.png --out sheet.png
-  fmam synth --data-root data --dataset mvtec --category screw --count 12 --set max_area=0.1 --out sheet.png
-
-A row shows the image, the mask (white where the image visibly changed), the defective image, and the change times
-four. Settings are those of `mapping.synthesis` of the methods with +fmam.";
-
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = include_str!("../help/synth.txt"))]
 pub(crate) struct Args {
     /// Normal images to put defects into, instead of those of a data set
     #[arg(value_name = "IMAGE", conflicts_with_all = ["dataset", "category"])]
@@ -56,40 +41,23 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let size = ImageSize::square(usize::from(args.image_size));
-    let mut settings = toml::Table::new();
-    args.settings.iter().for_each(|setting| setting.apply(&mut settings));
-    let config: SynthesisConfig =
-        settings.try_into().context("synthesis settings are not valid").map_err(usage)?;
-    let textures = data::textures(args.data_root.as_deref(), size)?;
-    let synthesizer = Synthesizer::new(config, textures).map_err(usage)?;
-
-    let seed = Seed::new(args.seed).derive("contact-sheet");
-    let rows = images(args, size)?
-        .into_iter()
-        .enumerate()
-        .map(|(index, image)| {
-            let anomaly = synthesizer.synthesize(&image, seed.derive_index(index as u64))?;
-            Ok((image, anomaly))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    write_png(&args.out, &contact_sheet(&rows))?;
+    let config = synthesis_config(&args.settings)?;
+    let textures = fmam::textures(args.data_root.as_deref(), size)?;
+    let sheet = draw_contact_sheet(images(args, size)?, config, textures, args.seed)?;
+    write_png(&args.out, &sheet)?;
     print(&format!("{}\n", args.out.display()))
 }
 
-/// An image for each row; where there are fewer images than rows they come again.
+/// An image for each row.
 fn images(args: &Args, size: ImageSize) -> Result<Vec<RgbImage>> {
     let count = usize::from(args.count);
     if !args.images.is_empty() {
-        let n = count.min(args.images.len());
-        let images = args.images[..n]
-            .iter()
-            .map(|path| load_image(path, Some(size)))
-            .collect::<Result<Vec<_>, _>>()?;
-        return Ok(images.iter().cycle().take(count).cloned().collect());
+        let images: Vec<_> = args.images.iter().map(Image::from).collect();
+        return Ok(repeated_images(&images, count, size)?);
     }
-    let dataset = data::open(&args.dataset, args.data_root.clone())?;
+    let session = Session::builder().device(DeviceChoice::Cpu).build()?;
+    let dataset = session.dataset(&args.dataset, args.data_root.clone())?;
     let first = dataset.categories().into_iter().next();
     let name = args.category.clone().or(first).unwrap_or_default();
-    let train = dataset.category(&name, size).map_err(ExperimentError::from)?.train;
-    (0..count).map(|row| train.image(row % train.len()).map_err(|error| anyhow::anyhow!(error))).collect()
+    Ok(repeated_samples(session.category(dataset.as_ref(), Some(&name), size)?.train.as_ref(), count)?)
 }

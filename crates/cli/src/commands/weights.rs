@@ -1,20 +1,14 @@
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow};
-use candle_core::Device;
+use anyhow::{Result, anyhow};
 use clap::Subcommand;
-use fmam_fetch::{ExpectedSha256, forget, record_digest, sha256_file};
-use fmam_models::{BACKBONES, Weights, import_lite0, load_backbone, save_tensors};
+use fmam::fetch::{WeightsOrigin, fetch_weights, published_weights, weights_origin};
+use fmam_models::import_lite0;
 
 use crate::exit::usage;
-use crate::hub::HubFile;
 use crate::interrupt;
 use crate::stdout::print;
-use crate::transfer::{PublishedWeights, bring, fetched_weights, find, published_weights, weights_dir};
-
-/// No published checkpoint is larger.
-const MAX_BYTES: u64 = 2 << 30;
+use crate::transfer::TransferBar;
 
 #[derive(clap::Args)]
 #[command(arg_required_else_help = true)]
@@ -56,18 +50,27 @@ enum Action {
     },
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     match &args.action {
-        Action::List => list(),
+        Action::List => list(registry),
         Action::Fetch { names, from_file, offline, manifest } => {
             if from_file.is_some() && names.len() > 1 {
                 return Err(usage(anyhow!("--from-file is for one backbone")));
             }
             interrupt::install()?;
-            let published = published_weights(manifest.as_deref())?;
+            let published = published_weights(manifest.as_deref(), registry.backbones())?;
             for name in names {
-                let entry = find(&published, name, |weights| &weights.name, "weights")?;
-                let path = fetch(entry, from_file.as_deref(), *offline)?;
+                let bar = TransferBar::new();
+                let mut tell = |name: &str, done, total| bar.tell(name, done, total);
+                let path = fetch_weights(
+                    registry.backbones(),
+                    &published,
+                    name,
+                    from_file.as_deref(),
+                    *offline,
+                    &mut tell,
+                )?;
+                drop(bar);
                 print(&format!("{}\n", path.display()))?;
             }
             Ok(())
@@ -79,88 +82,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// Brings the published file into the cache and makes safetensors of what features need. A file of
-/// another architecture does not stay. One of the Hugging Face hub is taken from where the hub's
-/// own programs keep it, if they have it.
-fn fetch(entry: &PublishedWeights, from_file: Option<&Path>, offline: bool) -> Result<PathBuf> {
-    let name = &entry.name;
-    let folder = weights_dir()?;
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let expected: ExpectedSha256 = entry.sha256.parse()?;
-    let last = entry.url.rsplit('/').next().unwrap_or(name);
-    let (file, url, shared) = match HubFile::at(&entry.url) {
-        None => (folder.join(last), entry.url.clone(), None),
-        Some(hub) => {
-            let endpoint = std::env::var("HF_ENDPOINT").ok().filter(|value| !value.is_empty());
-            // The hub's names do not tell one model from another.
-            (folder.join(format!("{name}-{last}")), hub.url(endpoint.as_deref()), hub.shared_copy())
-        }
-    };
-    let given = match from_file {
-        Some(from) => {
-            let digest = sha256_file(from)?;
-            if !expected.matches(&digest) {
-                return Err(anyhow!(
-                    "{} has SHA-256 {digest}, expected {expected}: it is not {}",
-                    from.display(),
-                    entry.architecture
-                ));
+fn list(registry: &fmam::Registry) -> Result<()> {
+    let width = registry.backbones().iter().map(|entry| entry.name.len()).max().unwrap_or(0);
+    let mut lines = String::new();
+    for entry in registry.backbones() {
+        let origin = match weights_origin(entry) {
+            WeightsOrigin::BuiltIn(bytes) => format!("in the binary, {:.1} MB", bytes as f64 / 1e6),
+            WeightsOrigin::Random => "random, for smoke tests only".to_owned(),
+            WeightsOrigin::Fetched(path) => path.display().to_string(),
+            WeightsOrigin::Published { title, licence } => {
+                format!("`fmam weights fetch {}`: {title} ({licence}); or --weights FILE", entry.name)
             }
-            Some((from.to_owned(), digest))
-        }
-        None => shared.filter(|_| !file.is_file()).and_then(|from| {
-            let digest = sha256_file(&from).ok().filter(|digest| expected.matches(digest))?;
-            Some((from, digest))
-        }),
-    };
-    match given {
-        Some((from, digest)) => {
-            copy(&from, &file)?;
-            record_digest(&file, &digest)?;
-        }
-        None => bring(&url, &file, Some(expected), MAX_BYTES, offline)?,
+            _ => "--weights FILE (.pth or .safetensors)".to_owned(),
+        };
+        lines += &format!("{:width$}  {origin}\n", entry.name);
     }
-    let target = folder.join(format!("{name}.safetensors"));
-    let converted = load_backbone(name, Some(&file), &Device::Cpu)
-        .and_then(|backbone| save_tensors(&target, backbone.tensors()));
-    if let Err(error) = converted {
-        forget(&file);
-        return Err(error)
-            .context(format!("the file of {} is not what it should be; it was removed", entry.architecture));
-    }
-    record_digest(&target, &sha256_file(&target)?)?;
-    Ok(target)
-}
-
-/// Copies a file all or nothing.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    let copied = File::open(from)
-        .and_then(|mut from| fmam_files::write_atomic(to, |to| std::io::copy(&mut from, to).map(drop)));
-    copied.with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
-}
-
-fn list() -> Result<()> {
-    let published = published_weights(None)?;
-    let width = BACKBONES.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
-    let lines: String = BACKBONES
-        .iter()
-        .map(|entry| {
-            let origin = match entry.weights {
-                Weights::Embedded(bytes) => format!("in the binary, {:.1} MB", bytes.len() as f64 / 1e6),
-                Weights::Seeded(_) => "random, for smoke tests only".to_owned(),
-                Weights::File(_) => {
-                    match (fetched_weights(entry.name), published.iter().find(|w| w.name == entry.name)) {
-                        (Some(path), _) => path.display().to_string(),
-                        (None, Some(weights)) => format!(
-                            "`fmam weights fetch {}`: {} ({}); or --weights FILE",
-                            entry.name, weights.architecture, weights.licence
-                        ),
-                        (None, None) => "--weights FILE (.pth or .safetensors)".to_owned(),
-                    }
-                }
-            };
-            format!("{:width$}  {origin}\n", entry.name)
-        })
-        .collect();
     print(&lines)
 }

@@ -1,11 +1,11 @@
 use fmam_core::{ImageSize, Mask};
 
 /// Resizes a binary mask by area: a target pixel is anomalous where at least half of the area that
-/// it covers is.
+/// it covers is. All masks of data sets are resized like this.
 ///
 /// The coverage is exact (integers), so a defect neither grows by its partial pixels nor depends on
 /// a filter's width.
-pub(crate) fn resize_by_area(mask: &Mask, size: ImageSize) -> Mask {
+pub fn resize_mask(mask: &Mask, size: ImageSize) -> Mask {
     let from = mask.size();
     if from == size {
         return mask.clone();
@@ -57,7 +57,7 @@ mod tests {
 
     fn check(from: &[&str], to: &[&str]) {
         let expected = mask(to);
-        assert_eq!(resize_by_area(&mask(from), expected.size()), expected);
+        assert_eq!(resize_mask(&mask(from), expected.size()), expected);
     }
 
     #[test]
@@ -99,7 +99,7 @@ mod tests {
                 }
                 2 * covered >= h * w
             });
-            assert_eq!(resize_by_area(&source, to), expected, "{h}x{w} to {to}");
+            assert_eq!(resize_mask(&source, to), expected, "{h}x{w} to {to}");
         }
     }
 }

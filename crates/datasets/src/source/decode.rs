@@ -7,7 +7,7 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeError, ResizeOpt
 use fmam_core::{ImageSize, Mask, RgbImage, SourceError};
 use image::{DynamicImage, ImageFormat, ImageReader};
 
-use super::area::resize_by_area;
+use super::area::resize_mask;
 use super::jpeg;
 use crate::DatasetError;
 
@@ -29,22 +29,44 @@ pub fn load_image(path: &Path, size: Option<ImageSize>) -> Result<RgbImage, Data
     decode_image(&read(path)?, path, size)
 }
 
-/// As [`load_image`] of the file's `bytes`.
-pub(super) fn decode_image(
+/// Decodes the `bytes` of an image file as [`load_image`] does; `name` is the name of the image in
+/// errors.
+///
+/// # Errors
+/// As [`load_image`].
+pub fn decode_image(
     bytes: &[u8],
-    path: &Path,
+    name: impl AsRef<Path>,
     size: Option<ImageSize>,
 ) -> Result<RgbImage, DatasetError> {
+    let path = name.as_ref();
     let decoded = decode(bytes, path)?.into_rgb8();
     let from = ImageSize::new(decoded.height() as usize, decoded.width() as usize);
-    let size = size.unwrap_or(from);
-    let data = decoded.into_raw();
-    let resized = if size == from { Ok(data) } else { resize(&data, from, size) };
-    resized.and_then(|data| Ok(RgbImage::new(size, data)?)).map_err(|source| DatasetError::Resize {
-        path: path.to_owned(),
-        size,
-        source,
-    })
+    let resize_error = |source| DatasetError::Resize { path: path.to_owned(), size: from, source };
+    let image = RgbImage::new(from, decoded.into_raw()).map_err(|error| resize_error(error.into()))?;
+    resize_image(image, path, size.unwrap_or(from))
+}
+
+/// Resizes an image to `size` with the filter of [`load_image`]; one that has the size already
+/// comes back as it is. `name` is the name of the image in errors.
+///
+/// # Errors
+/// [`DatasetError::NoPixels`] for an image or a size without pixels, [`DatasetError::Resize`] for a
+/// size that the resizing library refuses.
+pub fn resize_image(
+    image: RgbImage,
+    name: impl AsRef<Path>,
+    size: ImageSize,
+) -> Result<RgbImage, DatasetError> {
+    let from = image.size();
+    if from.pixels() == 0 || size.pixels() == 0 {
+        return Err(DatasetError::NoPixels { path: name.as_ref().to_owned(), size: from, to: size });
+    }
+    if from == size {
+        return Ok(image);
+    }
+    let resized = resize(image.data(), from, size).and_then(|data| Ok(RgbImage::new(size, data)?));
+    resized.map_err(|source| DatasetError::Resize { path: name.as_ref().to_owned(), size, source })
 }
 
 /// Format in which a data set publishes the masks of its anomalous images.
@@ -110,7 +132,7 @@ pub(super) fn decode_mask(
         let (mask, expected) = (path.to_owned(), format.anomalous_values());
         return Err(DatasetError::BlankMask { mask, expected });
     }
-    Ok(resize_by_area(&mask, size))
+    Ok(resize_mask(&mask, size))
 }
 
 /// Compares the sizes that the headers of a mask and its image state.

@@ -6,6 +6,7 @@ mod decode;
 mod file_source;
 mod jpeg;
 
+pub use self::area::resize_mask;
 pub use self::cache::{CachedSource, DEFAULT_CACHE_BYTES};
-pub use self::decode::{MaskFormat, image_size, load_image, load_mask};
+pub use self::decode::{MaskFormat, decode_image, image_size, load_image, load_mask, resize_image};
 pub(crate) use self::file_source::FileSource;

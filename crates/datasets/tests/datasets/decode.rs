@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use fmam_core::ImageSize;
-use fmam_datasets::{DatasetError, load_image, load_mask};
+use fmam_datasets::{DatasetError, decode_image, load_image, load_mask, resize_image, resize_mask};
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage, Rgba};
 
 use crate::miniature::Miniature;
@@ -66,6 +66,24 @@ fn resizing_is_that_of_pillow() {
             assert!(actual.abs_diff(expected) <= 1, "{size}, element {k}: {actual}, Pillow {expected}");
         }
     }
+}
+
+#[test]
+fn bytes_and_pixels_become_what_the_file_becomes() {
+    let mini = Miniature::new();
+    mini.image("a.png", 5, 4, 3);
+    let path = mini.path("a.png");
+    let size = ImageSize::new(3, 7);
+    let of_file = load_image(&path, Some(size)).unwrap();
+    assert_eq!(decode_image(&std::fs::read(&path).unwrap(), "memory", Some(size)).unwrap(), of_file);
+    let whole = load_image(&path, None).unwrap();
+    assert_eq!(resize_image(whole, "memory", size).unwrap(), of_file);
+    let error = decode_image(b"no image", "upload 7", Some(size)).unwrap_err();
+    assert!(error.to_string().contains("upload 7"), "{error}");
+    let empty = fmam_core::RgbImage::filled(ImageSize::new(0, 3), [0; 3]);
+    assert!(matches!(resize_image(empty, "x", size), Err(DatasetError::NoPixels { .. })));
+    let mask = fmam_core::Mask::from_fn(ImageSize::new(2, 4), |_, x| x < 2);
+    assert_eq!(resize_mask(&mask, ImageSize::new(1, 2)).data(), [1, 0]);
 }
 
 #[test]

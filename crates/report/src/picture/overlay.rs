@@ -201,7 +201,14 @@ pub fn write_png(path: &Path, picture: &RgbImage) -> Result<(), ReportError> {
     write_atomic(path, &png)
 }
 
-/// The content of a PNG file.
+/// The content of a PNG file of `picture`.
+///
+/// # Errors
+/// [`ReportError::Png`] for a picture without pixels.
+pub fn encode_png(picture: &RgbImage) -> Result<Vec<u8>, ReportError> {
+    png(picture).map_err(|source| ReportError::Png { source })
+}
+
 pub(crate) fn png(picture: &RgbImage) -> Result<Vec<u8>, image::ImageError> {
     let too_large = |_| {
         image::ImageError::Parameter(image::error::ParameterError::from_kind(
@@ -309,7 +316,9 @@ mod tests {
         let picture = RgbImage::from_fn(ImageSize::new(2, 3), |y, x| [y as u8, x as u8, 7]);
         write_png(&path, &picture).unwrap();
         assert_eq!(image::open(&path).unwrap().to_rgb8().into_raw(), picture.data());
+        assert_eq!(encode_png(&picture).unwrap(), std::fs::read(&path).unwrap());
         let empty = RgbImage::filled(ImageSize::new(0, 0), GREY);
+        assert!(matches!(encode_png(&empty), Err(ReportError::Png { .. })));
         assert!(write_png(&out.path().join("b.png"), &empty).is_err());
         assert_eq!(std::fs::read_dir(out.path().join("maps")).unwrap().count(), 1);
     }

@@ -1,11 +1,13 @@
-//! Arrays from `.npy` files, made into what the metrics take.
+//! Arrays from `.npy` files, in the types that the metrics take.
 
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
 use npyz::{DType, Deserialize, NpyFile, Order, TypeChar};
+
+use crate::Error;
+use crate::error::ArrayError;
 
 /// Numbers in C order and their shape.
 pub(crate) struct Array<T> {
@@ -17,31 +19,31 @@ pub(crate) struct Array<T> {
 ///
 /// Metrics use the order of the scores alone. Where rounding f64 to f32 would tie or swap scores,
 /// their ranks stand in for them, so that every figure is that of the file.
-pub(crate) fn read_scores(path: &Path) -> Result<Array<f32>> {
+pub(crate) fn read_scores(path: &Path) -> Result<Array<f32>, Error> {
     read(path, |file, kind, size| match (kind, size) {
-        (TypeChar::Float, 4) => collect(file, |value: f32| Ok(value)),
-        (TypeChar::Float, 8) => Ok(order_preserving(collect(file, |value: f64| Ok(value))?)),
-        _ => bail!("scores must be float32 or float64, not {}", file.dtype().descr()),
+        (TypeChar::Float, 4) => collect(file, |_, value: f32| Ok(value)),
+        (TypeChar::Float, 8) => Ok(order_preserving(collect(file, |_, value: f64| Ok(value))?)),
+        _ => Err(ArrayError::ScoreType { found: file.dtype().descr() }),
     })
 }
 
 /// Reads labels or masks, 0 (normal) or 1 (anomalous) in any type.
-pub(crate) fn read_labels(path: &Path) -> Result<Array<u8>> {
-    fn integer<T: TryInto<u64> + std::fmt::Display + Copy>(value: T) -> Result<u8> {
+pub(crate) fn read_labels(path: &Path) -> Result<Array<u8>, Error> {
+    fn integer<T: TryInto<u64> + std::fmt::Display + Copy>(index: usize, value: T) -> Result<u8, ArrayError> {
         match value.try_into() {
             Ok(label @ 0..=1) => Ok(label as u8),
-            _ => bail!("labels are 0 or 1, but there is {value}"),
+            _ => Err(ArrayError::Label { index, value: value.to_string() }),
         }
     }
-    fn float<T: Into<f64>>(value: T) -> Result<u8> {
+    fn float<T: Into<f64>>(index: usize, value: T) -> Result<u8, ArrayError> {
         match value.into() {
             0.0 => Ok(0),
             1.0 => Ok(1),
-            value => bail!("labels are 0 or 1, but there is {value}"),
+            value => Err(ArrayError::Label { index, value: value.to_string() }),
         }
     }
     read(path, |file, kind, size| match (kind, size) {
-        (TypeChar::Bool, _) => collect(file, |value: bool| Ok(u8::from(value))),
+        (TypeChar::Bool, _) => collect(file, |_, value: bool| Ok(u8::from(value))),
         (TypeChar::Uint, 1) => collect(file, integer::<u8>),
         (TypeChar::Uint, 2) => collect(file, integer::<u16>),
         (TypeChar::Uint, 4) => collect(file, integer::<u32>),
@@ -52,32 +54,40 @@ pub(crate) fn read_labels(path: &Path) -> Result<Array<u8>> {
         (TypeChar::Int, 8) => collect(file, integer::<i64>),
         (TypeChar::Float, 4) => collect(file, float::<f32>),
         (TypeChar::Float, 8) => collect(file, float::<f64>),
-        _ => bail!("labels must be bool, integer or float, not {}", file.dtype().descr()),
+        _ => Err(ArrayError::LabelType { found: file.dtype().descr() }),
     })
 }
 
 type Reader = NpyFile<BufReader<File>>;
 
-fn read<T>(path: &Path, values: impl FnOnce(Reader, TypeChar, u64) -> Result<Vec<T>>) -> Result<Array<T>> {
+fn read<T>(
+    path: &Path,
+    values: impl FnOnce(Reader, TypeChar, u64) -> Result<Vec<T>, ArrayError>,
+) -> Result<Array<T>, Error> {
     let read = || {
-        let file = NpyFile::new(BufReader::new(File::open(path)?)).context("this is no .npy file")?;
-        let DType::Plain(kind) = file.dtype() else { bail!("an array of records is no array of numbers") };
-        ensure!(
-            file.order() == Order::C,
-            "the array is in Fortran order; save it with numpy.ascontiguousarray"
-        );
-        let shape = file.shape().iter().map(|&n| usize::try_from(n)).collect::<Result<Vec<_>, _>>()?;
+        let file = NpyFile::new(BufReader::new(File::open(path)?)).map_err(ArrayError::NotNpy)?;
+        let DType::Plain(kind) = file.dtype() else { return Err(ArrayError::Records) };
+        if file.order() != Order::C {
+            return Err(ArrayError::FortranOrder);
+        }
+        let shape = file.shape().iter().map(|&n| usize::try_from(n)).collect::<Result<Vec<_>, _>>();
+        let shape = shape.map_err(|_| ArrayError::TooLarge)?;
         let data = values(file, kind.type_char(), kind.size_field())?;
         Ok(Array { shape, data })
     };
-    read().with_context(|| format!("cannot read {}", path.display()))
+    read().map_err(|source| Error::Array { path: path.to_owned(), source })
 }
 
-fn collect<T: Deserialize, U>(file: Reader, convert: impl Fn(T) -> Result<U>) -> Result<Vec<U>> {
-    file.data::<T>()?
-        .enumerate()
-        .map(|(index, value)| convert(value?).with_context(|| format!("element {index}")))
-        .collect()
+fn collect<T: Deserialize, U>(
+    file: Reader,
+    convert: impl Fn(usize, T) -> Result<U, ArrayError>,
+) -> Result<Vec<U>, ArrayError> {
+    let found = file.dtype().descr();
+    let values = file.data::<T>().map_err(|_| ArrayError::LabelType { found })?.enumerate();
+    let value = |(index, value): (usize, std::io::Result<T>)| {
+        convert(index, value.map_err(|source| ArrayError::Element { index, source })?)
+    };
+    values.map(value).collect()
 }
 
 /// f32 that compare as `values` do.

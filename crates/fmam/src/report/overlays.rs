@@ -1,11 +1,10 @@
-//! Pictures of test images.
-
 use fmam_core::{AnomalyMap, SourceError};
 use fmam_experiment::{Artist, Exhibit};
 use fmam_report::{map_range, overlay, write_png};
 
-/// Draws overlays, all of a run in one range of colours.
-pub(crate) struct Overlays;
+/// An [`Artist`] that draws overlays, all of a run in one range of colours.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Overlays;
 
 impl Artist for Overlays {
     fn draw(&self, maps: &[AnomalyMap], exhibits: &[Exhibit]) -> Result<(), SourceError> {

@@ -1,12 +1,9 @@
-//! The figures of a report: those that its records give, and those that need the test images too.
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
 use fmam_core::{AnomalyMap, Label, Mask, RgbImage, Sample};
 use fmam_datasets::Category;
-use fmam_experiment::{Registry, by_type, category_of};
+use fmam_experiment::{ExperimentError, Registry, by_type, category_of};
 use fmam_metrics::IMAGE_AUROC;
 use fmam_record::RunRecord;
 use fmam_record::read_maps;
@@ -15,63 +12,63 @@ use fmam_report::{
     method_title, run_title,
 };
 
-use crate::exit::usage;
+use crate::Error;
 
 /// Images of a figure, where nobody chose them.
 const N_IMAGES: usize = 6;
 
-/// How the localisation figures are drawn.
-#[derive(clap::Args, Debug, Clone)]
-pub(crate) struct FigureArgs {
-    /// Test images of the localisation figure, separated by commas, as the report names them
-    /// (`test/cut/000`); by default the first of each kind of defect
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
-    images: Option<Vec<String>>,
-    /// What maps share a range of colours: all of a method, or all of an image
-    #[arg(long, value_name = "method|row", default_value = "method")]
-    scale: ColourScale,
+/// The drawing of the localisation figures.
+#[derive(Debug, Clone)]
+pub struct FigureOptions {
+    /// Test images of the figure, as the report names them (`test/cut/000`); `None` for the first of
+    /// each kind of defect.
+    pub images: Option<Vec<String>>,
+    /// The maps that share a range of colours.
+    pub scale: ColourScale,
 }
 
-impl Default for FigureArgs {
+impl Default for FigureOptions {
     fn default() -> Self {
         Self { images: None, scale: ColourScale::Method }
     }
 }
 
-/// Draws every figure of `report` into `figures/` under `out`: what is drawn, and what cannot be,
-/// and why.
+/// Draws every figure of `report` into `figures/` under `out`: those that its records give, and
+/// those that need the test images too, which lie in `data_root` where they are not where they lay
+/// when the runs were done and are of a data set in `registry`. Gives the files, and a line for each figure that cannot be drawn.
 ///
 /// # Errors
-/// For `--images` that no run has.
-pub(crate) fn write(
+/// [`Error::UnknownTestImage`] for an image of `options` that no run has.
+pub fn write_figures(
+    registry: &Registry,
     report: &Report,
     out: &Path,
     data_root: Option<&Path>,
-    args: &FigureArgs,
-) -> Result<(Vec<PathBuf>, Vec<String>)> {
+    options: &FigureOptions,
+) -> Result<(Vec<PathBuf>, Vec<String>), Error> {
     let (mut paths, mut gaps) = (Vec::new(), Vec::new());
     match report.write_figures(out) {
         Ok(drawn) => paths.extend(drawn),
-        Err(error) => gaps.push(format!("no figures of all runs: {:#}", anyhow!(error))),
+        Err(error) => gaps.push(format!("no figures of all runs: {}", Error::from(error).one_line())),
     }
-    let mut unknown: BTreeSet<&String> = args.images.iter().flatten().collect();
+    let mut unknown: BTreeSet<&String> = options.images.iter().flatten().collect();
     let categories: BTreeSet<_> = report.runs().iter().map(|run| (&run.dataset, &run.category)).collect();
     for (dataset, category) in categories {
         let runs = shown_runs(report, dataset, category);
-        if runs.is_empty() {
-            continue;
-        }
-        let drawn = Gallery::open(&runs, out, data_root).and_then(|gallery| {
+        let Some(&first) = runs.first() else { continue };
+        let drawn = Gallery::open(registry, first, &runs, out, data_root).and_then(|gallery| {
             unknown.retain(|id| !gallery.samples.iter().any(|sample| sample.id == **id));
-            gallery.write(out, args)
+            gallery.write(out, options)
         });
         match drawn {
             Ok(drawn) => paths.extend(drawn),
-            Err(error) => gaps.push(format!("no localisation figure of {dataset} {category}: {error:#}")),
+            Err(error) => {
+                gaps.push(format!("no localisation figure of {dataset} {category}: {}", error.one_line()));
+            }
         }
     }
     if let Some(id) = unknown.first().filter(|_| gaps.is_empty()) {
-        return Err(usage(anyhow!("--images {id}: no run has such a test image with its map")));
+        return Err(Error::UnknownTestImage { id: (*id).clone() });
     }
     Ok((paths, gaps))
 }
@@ -91,52 +88,59 @@ fn shown_runs<'a>(report: &'a Report, dataset: &str, category: &str) -> Vec<&'a 
 #[derive(Debug, PartialEq)]
 struct Shown {
     index: usize,
-    /// What is said of it beside its kind and its name.
+    /// Words beside its kind and its name.
     remark: Vec<String>,
 }
 
 /// Reads a test image and its ground truth.
-type LoadImage = dyn Fn(usize) -> Result<(RgbImage, Option<Mask>)>;
+type LoadImage = dyn Fn(usize) -> Result<(RgbImage, Option<Mask>), Error>;
 
 /// The test images of a category and what some runs made of them.
 struct Gallery<'a> {
+    first: &'a RunRecord,
     runs: Vec<(&'a RunRecord, Vec<AnomalyMap>)>,
     load: Box<LoadImage>,
     samples: Vec<Sample>,
 }
 
 impl<'a> Gallery<'a> {
-    fn open(runs: &[&'a RunRecord], out: &Path, data_root: Option<&Path>) -> Result<Self> {
-        let first = runs.first().context("there are no runs")?;
-        let Category { test, .. } = category_of(&Registry::builtin(), first, data_root)?;
+    /// The gallery of `runs`, the first of which is `first`.
+    fn open(
+        registry: &Registry,
+        first: &'a RunRecord,
+        runs: &[&'a RunRecord],
+        out: &Path,
+        data_root: Option<&Path>,
+    ) -> Result<Self, Error> {
+        let Category { test, .. } = category_of(registry, first, data_root)?;
         let samples: Vec<Sample> = (0..test.len()).map(|index| test.sample(index).clone()).collect();
         let with_maps = |&run: &&'a RunRecord| {
             let listed = &run.artefacts.images;
             let is_same = listed.len() == samples.len()
                 && listed.iter().zip(&samples).all(|(listed, sample)| listed.sample == sample.id);
             if !is_same {
-                bail!("the test images are not those of run {}", run.key());
+                return Err(Error::OtherTestImages { run: run.key().to_string() });
             }
             let path = out.join(run.key().dir()).join(run.artefacts.maps.as_deref().unwrap_or_default());
             let maps = read_maps(&path)?;
             if maps.len() != samples.len() {
-                bail!("{} has {} maps of {} test images", path.display(), maps.len(), samples.len());
+                return Err(Error::MapCount { path, maps: maps.len(), images: samples.len() });
             }
             Ok((run, maps))
         };
-        let runs = runs.iter().map(with_maps).collect::<Result<_>>()?;
+        let runs = runs.iter().map(with_maps).collect::<Result<_, Error>>()?;
         let load = move |index: usize| {
-            let failed = |error| anyhow!("{}: {error}", test.sample(index).id);
+            let failed = |source| ExperimentError::Sample { id: test.sample(index).id.clone(), source };
             Ok((test.image(index).map_err(failed)?, test.mask(index).map_err(failed)?))
         };
-        Ok(Self { runs, load: Box::new(load), samples })
+        Ok(Self { first, runs, load: Box::new(load), samples })
     }
 
     /// Draws both figures. One of which there is nothing to show is removed, where it lies from
     /// before.
-    fn write(&self, out: &Path, args: &FigureArgs) -> Result<Vec<PathBuf>> {
-        let (first, _) = self.runs.first().context("there are no runs")?;
-        let chosen = match &args.images {
+    fn write(&self, out: &Path, options: &FigureOptions) -> Result<Vec<PathBuf>, Error> {
+        let first = self.first;
+        let chosen = match &options.images {
             Some(ids) => self.named(ids),
             None => self.one_of_each(),
         };
@@ -147,7 +151,7 @@ impl<'a> Gallery<'a> {
             if images.is_empty() {
                 Figure::remove(&stem)?;
             } else {
-                paths.extend(self.figure(&images, args.scale)?.draw()?.write(&stem)?);
+                paths.extend(self.figure(&images, options.scale)?.draw()?.write(&stem)?);
             }
         }
         Ok(paths)
@@ -170,14 +174,14 @@ impl<'a> Gallery<'a> {
         ids.iter().filter_map(position).map(|index| Shown { index, remark: Vec::new() }).collect()
     }
 
-    fn figure(&self, images: &[Shown], scale: ColourScale) -> Result<Localization> {
-        let (first, _) = self.runs.first().context("there are no runs")?;
+    fn figure(&self, images: &[Shown], scale: ColourScale) -> Result<Localization, Error> {
+        let first = self.first;
         let several = self.runs.iter().any(|(run, _)| run.backbone != first.backbone);
         let columns = self
             .runs
             .iter()
             .map(|(run, maps)| Column { title: run_title(run, first, several), range: map_range(maps) });
-        let row = |Shown { index, remark }: &Shown| -> Result<Row> {
+        let row = |Shown { index, remark }: &Shown| -> Result<Row, Error> {
             let (image, mask) = (self.load)(*index)?;
             let sample = &self.samples[*index];
             // A normal image has no defect, whether or not the data set says so in a file.
@@ -203,7 +207,7 @@ impl<'a> Gallery<'a> {
                 first.seed.value()
             ),
             columns: columns.collect(),
-            rows: images.iter().map(row).collect::<Result<_>>()?,
+            rows: images.iter().map(row).collect::<Result<_, Error>>()?,
             scale,
         })
     }

@@ -1,19 +1,21 @@
 use std::path::PathBuf;
 
-use fmam_core::{Label, Mask, RgbImage, Sample, SampleSource, SourceError, Split};
+use crate::{CoreError, Label, Mask, RgbImage, Sample, SampleSource, SourceError, Split};
 
-/// A [`SampleSource`] over images that are held in memory.
+/// A [`SampleSource`] over images that are held in memory. The images should have one size, as
+/// those of every source; the one that fits or evaluates says which.
 ///
 /// ```
-/// use fmam_core::{ImageSize, Mask, RgbImage, SampleSource, Split};
-/// use fmam_testkit::MemorySource;
+/// use fmam_core::{ImageSize, Mask, MemorySource, RgbImage, SampleSource, Split};
 ///
 /// let size = ImageSize::square(8);
 /// let mut source = MemorySource::new(Split::Test);
 /// source.push_normal(RgbImage::filled(size, [0; 3]));
-/// source.push_anomalous("hole", RgbImage::filled(size, [9; 3]), Some(Mask::from_fn(size, |y, _| y < 2)));
+/// let hole = Mask::from_fn(size, |y, _| y < 2);
+/// source.push_anomalous("hole", RgbImage::filled(size, [9; 3]), Some(hole))?;
 /// assert_eq!(source.len(), 2);
 /// assert_eq!(source.sample(1).id, "test/hole/001");
+/// # Ok::<(), fmam_core::CoreError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct MemorySource {
@@ -36,14 +38,19 @@ impl MemorySource {
 
     /// Adds an image with a defect; `mask` is `None` for a data set that has none.
     ///
-    /// # Panics
-    /// When the mask's size is not the image's.
-    #[track_caller]
-    pub fn push_anomalous(&mut self, defect_type: &str, image: RgbImage, mask: Option<Mask>) {
-        if let Some(mask) = &mask {
-            assert_eq!(mask.size(), image.size(), "the mask has another size than its image");
+    /// # Errors
+    /// [`CoreError::MaskSize`] for a mask of another size than its image.
+    pub fn push_anomalous(
+        &mut self,
+        defect_type: &str,
+        image: RgbImage,
+        mask: Option<Mask>,
+    ) -> Result<(), CoreError> {
+        if let Some(mask) = mask.as_ref().filter(|mask| mask.size() != image.size()) {
+            return Err(CoreError::MaskSize { image: image.size(), mask: mask.size() });
         }
         self.push(Some(defect_type), image, mask);
+        Ok(())
     }
 
     fn push(&mut self, defect_type: Option<&str>, image: RgbImage, mask: Option<Mask>) {
@@ -78,5 +85,20 @@ impl SampleSource for MemorySource {
 
     fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {
         Ok(self.pictures[index].1.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ImageSize;
+
+    #[test]
+    fn a_mask_of_another_size_is_refused() {
+        let mut source = MemorySource::new(Split::Test);
+        let image = RgbImage::filled(ImageSize::square(4), [0; 3]);
+        let refused = source.push_anomalous("hole", image, Some(Mask::empty(ImageSize::new(4, 5))));
+        assert!(matches!(refused, Err(CoreError::MaskSize { .. })), "{refused:?}");
+        assert!(source.is_empty());
     }
 }

@@ -58,7 +58,7 @@ struct Current {
 
 /// Estimates the time that is left. Times are seconds since any fixed moment, given by the caller.
 #[derive(Debug, Default)]
-pub(crate) struct Eta {
+pub struct Eta {
     runs: Vec<Run>,
     /// The run under way, or the next one.
     run: usize,
@@ -68,7 +68,8 @@ pub(crate) struct Eta {
 }
 
 impl Eta {
-    pub(crate) fn new<'a>(plans: impl IntoIterator<Item = &'a RunPlan>) -> Self {
+    /// The estimate for the runs of `plans`, none of which has begun.
+    pub fn new<'a>(plans: impl IntoIterator<Item = &'a RunPlan>) -> Self {
         let run = |plan: &RunPlan| {
             let work = |epochs: u64| epochs as f64 * plan.n_train as f64;
             let training = plan.stages().iter().map(|stage| (stage.id.clone(), work(stage.epochs)));
@@ -86,7 +87,7 @@ impl Eta {
     }
 
     /// A stage of the current run begins.
-    pub(crate) fn start_stage(&mut self, announced: &StageId, now: f64) {
+    pub fn start_stage(&mut self, announced: &StageId, now: f64) {
         self.end_stage(now);
         let Some(run) = self.runs.get(self.run).filter(|_| *announced != StageId::READING) else { return };
         let planned = run.stages.iter().position(|stage| !stage.started && stage.id == *announced);
@@ -104,7 +105,7 @@ impl Eta {
     }
 
     /// `share` of the current stage is done.
-    pub(crate) fn update(&mut self, share: f64, now: f64) {
+    pub fn update(&mut self, share: f64, now: f64) {
         if let Some(current) = &mut self.current {
             current.share = share.clamp(0.0, 1.0);
             current.now = now;
@@ -112,7 +113,7 @@ impl Eta {
     }
 
     /// The current stage is over.
-    pub(crate) fn end_stage(&mut self, now: f64) {
+    pub fn end_stage(&mut self, now: f64) {
         let (Some(mut current), Some(run)) = (self.current.take(), self.runs.get(self.run)) else { return };
         current.now = now;
         let stage = &run.stages[current.stage];
@@ -122,13 +123,13 @@ impl Eta {
     }
 
     /// The current run is over, done or failed; the next one comes.
-    pub(crate) fn end_run(&mut self, now: f64) {
+    pub fn end_run(&mut self, now: f64) {
         self.end_stage(now);
         self.run += 1;
     }
 
     /// Seconds left; `None` before anything was measured.
-    pub(crate) fn remaining(&self) -> Option<f64> {
+    pub fn remaining(&self) -> Option<f64> {
         let speeds = self.speeds();
         let mut total = 0.0;
         for (index, run) in self.runs.iter().enumerate().skip(self.run) {
@@ -149,7 +150,7 @@ impl Eta {
     }
 
     /// Images of the current stage in a second; `None` for a stage of no planned run.
-    pub(crate) fn images_per_second(&self) -> Option<f64> {
+    pub fn images_per_second(&self) -> Option<f64> {
         let current = self.current.as_ref()?;
         let stage = &self.runs.get(self.run)?.stages[current.stage];
         let seconds = current.now - current.since;

@@ -1,23 +1,32 @@
-//! `--set key=value`: values in TOML's syntax, keys with dots for tables within tables.
-
 use toml::{Table, Value};
 
-/// A key and its value.
+use crate::error::SettingError;
+
+/// A key and its value, read from `KEY=VALUE`: values in TOML's syntax, keys with dots for tables
+/// within tables.
+///
+/// ```
+/// let mut settings = toml::Table::new();
+/// "mapping.margin=0.5".parse::<fmam::Setting>()?.apply(&mut settings);
+/// assert_eq!(settings["mapping"]["margin"].as_float(), Some(0.5));
+/// # Ok::<(), fmam::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Setting {
+pub struct Setting {
     /// The key's parts, never none and never empty.
     keys: Vec<String>,
     value: Value,
 }
 
 impl std::str::FromStr for Setting {
-    type Err = String;
+    type Err = SettingError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not KEY=VALUE"))?;
+    fn from_str(text: &str) -> Result<Self, SettingError> {
+        let (key, value) =
+            text.split_once('=').ok_or_else(|| SettingError::NoValue { text: text.to_owned() })?;
         let keys: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
         if keys.iter().any(String::is_empty) {
-            return Err(format!("`{text}` has no key before `=`, or an empty part in it"));
+            return Err(SettingError::EmptyKey { text: text.to_owned() });
         }
         Ok(Self { keys, value: parse_value(value.trim()) })
     }
@@ -35,7 +44,7 @@ fn parse_value(text: &str) -> Value {
 
 impl Setting {
     /// The first part of the key, and the setting below it; `None` when there is only one part.
-    pub(crate) fn split_first(&self) -> Option<(&str, Self)> {
+    pub fn split_first(&self) -> Option<(&str, Self)> {
         match &self.keys[..] {
             [first, rest @ ..] if !rest.is_empty() => {
                 Some((first, Self { keys: rest.to_vec(), value: self.value.clone() }))
@@ -44,14 +53,39 @@ impl Setting {
         }
     }
 
+    /// The setting `value` of `key`, which has dots for tables within tables.
+    ///
+    /// # Errors
+    /// [`SettingError::EmptyKey`].
+    pub fn new(key: &str, value: impl Into<Value>) -> Result<Self, SettingError> {
+        let keys: Vec<String> = key.split('.').map(str::to_owned).collect();
+        if keys.iter().any(String::is_empty) {
+            return Err(SettingError::EmptyKey { text: key.to_owned() });
+        }
+        Ok(Self { keys, value: value.into() })
+    }
+
+    /// The setting below the prefix `prefix` of the key, which ends with a part; `None` where the
+    /// key does not begin with it or is no longer.
+    pub(crate) fn below(&self, prefix: &str) -> Option<Self> {
+        let n = prefix.split('.').count();
+        let (first, rest) = self.keys.split_at_checked(n).filter(|(_, rest)| !rest.is_empty())?;
+        (first.join(".") == prefix).then(|| Self { keys: rest.to_vec(), value: self.value.clone() })
+    }
+
+    /// The parts of the key.
+    pub(crate) fn path(&self) -> &[String] {
+        &self.keys
+    }
+
     /// The whole key, for messages.
-    pub(crate) fn key(&self) -> String {
+    pub fn key(&self) -> String {
         self.keys.join(".")
     }
 
     /// Puts the value into `table`, making the tables on the way; what else stands there is
     /// replaced.
-    pub(crate) fn apply(&self, table: &mut Table) {
+    pub fn apply(&self, table: &mut Table) {
         let Some((last, path)) = self.keys.split_last() else { return };
         let mut inner = table;
         for key in path {

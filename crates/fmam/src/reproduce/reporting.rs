@@ -1,30 +1,27 @@
-//! The report of a grid under way.
-
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
 use fmam_core::{Progress, StageId};
 use fmam_experiment::{ExperimentError, GridObserver, RunPlan};
+use fmam_metrics::MetricEntry;
 use fmam_record::{RunRecord, load_records};
 use fmam_report::Report;
 
-use crate::exit;
-use crate::progress::Console;
+use crate::Error;
 
 /// The page is drawn again once the work since it was drawn took so many times as long as drawing
 /// it: each page encodes the pictures of all runs anew.
 const WORK_PER_PAGE: u32 = 20;
 
-/// Shows progress, and brings the report up to date: its tables after every run, its page when that
-/// is stale, so that a grid under way has both and a killed one the tables.
-pub(crate) struct Reporting<'a> {
-    console: &'a Console,
+/// A [`GridObserver`] that brings the report of a grid up to date, and passes everything on to
+/// another observer: the tables after every run, the page when it is stale. A grid under way has
+/// both, and a killed one the tables.
+pub struct Reporting<'a> {
+    observer: &'a dyn GridObserver,
     out: &'a Path,
-    /// True for a grid of one run, whose failure is the failure of the whole.
-    single: bool,
+    metrics: &'a [&'static MetricEntry],
     n_finished: AtomicUsize,
     state: Mutex<State>,
 }
@@ -33,7 +30,7 @@ pub(crate) struct Reporting<'a> {
 struct State {
     page: Option<Page>,
     /// The first report that could not be written.
-    failure: Option<anyhow::Error>,
+    failure: Option<Error>,
 }
 
 /// A page that was drawn.
@@ -42,30 +39,40 @@ struct Page {
     took: Duration,
 }
 
+impl std::fmt::Debug for Reporting<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reporting").field("out", &self.out).finish_non_exhaustive()
+    }
+}
+
 impl<'a> Reporting<'a> {
-    pub(crate) fn new(console: &'a Console, out: &'a Path, single: bool) -> Self {
-        Self { console, out, single, n_finished: AtomicUsize::new(0), state: Mutex::default() }
+    /// The report of the runs in the folder `out`, with `metrics` as its columns.
+    pub fn new(observer: &'a dyn GridObserver, out: &'a Path, metrics: &'a [&'static MetricEntry]) -> Self {
+        Self { observer, out, metrics, n_finished: AtomicUsize::new(0), state: Mutex::default() }
     }
 
-    /// Runs that finished now.
-    pub(crate) fn n_finished(&self) -> usize {
+    /// The number of runs that have finished since.
+    pub fn n_finished(&self) -> usize {
         self.n_finished.load(Ordering::SeqCst)
     }
 
     /// Writes the tables, and the page as far as it is stale or `whole` asks for it.
-    pub(crate) fn write(&self, whole: bool) {
+    pub fn write(&self, whole: bool) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let whole = whole || is_stale(state.page.as_ref().map(|page| (page.at.elapsed(), page.took)));
         let start = Instant::now();
-        match write_report(self.out, whole) {
-            Err(error) => _ = state.failure.get_or_insert(error),
+        match write_report(self.out, self.metrics, whole) {
+            Err(error) => _ = state.failure.get_or_insert(Error::ReportUpdate(Box::new(error))),
             Ok(()) if whole => state.page = Some(Page { at: Instant::now(), took: start.elapsed() }),
             Ok(()) => {}
         }
     }
 
-    /// The first report that could not be written, as an error.
-    pub(crate) fn into_result(self) -> Result<()> {
+    /// The end of the grid.
+    ///
+    /// # Errors
+    /// [`Error::ReportUpdate`] for the first report that could not be written.
+    pub fn into_result(self) -> Result<(), Error> {
         match self.state.into_inner().unwrap_or_else(PoisonError::into_inner).failure {
             Some(error) => Err(error),
             None => Ok(()),
@@ -78,54 +85,52 @@ fn is_stale(page: Option<(Duration, Duration)>) -> bool {
     page.is_none_or(|(ago, took)| ago >= WORK_PER_PAGE * took)
 }
 
-fn write_report(out: &Path, whole: bool) -> Result<()> {
-    let report = Report::from_records(load_records(out)?);
-    let written = if whole { report.write(out) } else { report.write_tables(out) };
-    written.context("cannot bring the report up to date")?;
+fn write_report(out: &Path, metrics: &[&'static MetricEntry], whole: bool) -> Result<(), Error> {
+    let report = Report::by(metrics, load_records(out)?);
+    if whole {
+        report.write(out)?
+    } else {
+        report.write_tables(out)?
+    };
     Ok(())
 }
 
 impl Progress for Reporting<'_> {
     fn start(&self, stage: &StageId, total: u64) {
-        self.console.start(stage, total);
+        self.observer.start(stage, total);
     }
 
     fn update(&self, done: u64, detail: &str) {
-        self.console.update(done, detail);
+        self.observer.update(done, detail);
     }
 
     fn finish(&self) {
-        self.console.finish();
+        self.observer.finish();
     }
 
     fn cancelled(&self) -> bool {
-        self.console.cancelled()
+        self.observer.cancelled()
     }
 }
 
 impl GridObserver for Reporting<'_> {
     fn run_started(&self, plan: &RunPlan) {
-        self.console.run_started(plan);
+        self.observer.run_started(plan);
     }
 
     fn run_finished(&self, plan: &RunPlan, result: Result<&RunRecord, &ExperimentError>) {
-        self.console.run_finished(plan, result);
-        match result {
-            Ok(_) => {
-                self.n_finished.fetch_add(1, Ordering::SeqCst);
-                self.write(false);
-            }
-            Err(_) if self.single => {}
-            Err(error) => {
-                let why = exit::one_line(anyhow::Chain::new(error));
-                self.console.error(&anyhow!("run {}: {why}", plan.key));
-            }
+        self.observer.run_finished(plan, result);
+        if result.is_ok() {
+            self.n_finished.fetch_add(1, Ordering::SeqCst);
+            self.write(false);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use fmam_core::Silent;
+
     use super::*;
 
     #[test]
@@ -139,8 +144,7 @@ mod tests {
     #[test]
     fn the_page_is_drawn_once_for_a_row_of_quick_runs_and_the_tables_each_time() {
         let out = tempfile::tempdir().unwrap();
-        let console = Console::new(true, []);
-        let reporting = Reporting::new(&console, out.path(), false);
+        let reporting = Reporting::new(&Silent, out.path());
         let page = out.path().join("report.html");
         reporting.write(false);
         assert!(page.is_file() && out.path().join("report.json").is_file());

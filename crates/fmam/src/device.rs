@@ -1,27 +1,28 @@
-//! `--device`: parsed and opened here and nowhere else.
-
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use fmam_experiment::device_name;
 
-/// What `--device` asks for.
+use crate::Error;
+
+/// The choice of a device, which [`DeviceChoice::open`] opens. Its text is `auto`, `cpu`, `cuda` or
+/// `cuda:INDEX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum DeviceChoice {
+pub enum DeviceChoice {
     /// CUDA where this build has it and a device opens, else the CPU.
     #[default]
     Auto,
+    /// The CPU.
     Cpu,
     /// The CUDA device of this index.
     Cuda(usize),
 }
 
 impl FromStr for DeviceChoice {
-    type Err = String;
+    type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let unknown = || format!("`{text}` is not a device; use auto, cpu, cuda or cuda:INDEX");
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let unknown = || Error::UnknownDevice { name: text.to_owned() };
         match text {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
@@ -36,7 +37,7 @@ impl FromStr for DeviceChoice {
 
 impl DeviceChoice {
     /// The name that records have it by. Only `auto` looks at what there is.
-    pub(crate) fn name(self) -> String {
+    pub fn name(self) -> String {
         match self {
             Self::Cpu => "cpu".to_owned(),
             Self::Cuda(index) => format!("cuda:{index}"),
@@ -47,18 +48,15 @@ impl DeviceChoice {
     /// Opens the device.
     ///
     /// # Errors
-    /// When CUDA is asked for and this build has none, or the device does not open.
-    pub(crate) fn open(self) -> Result<Device> {
+    /// [`Error::NoCuda`] where this build has none, [`Error::CudaDevice`] for one that does not open.
+    pub fn open(self) -> Result<Device, Error> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
             Self::Auto if cfg!(feature = "cuda") => Ok(Device::new_cuda(0).unwrap_or(Device::Cpu)),
             Self::Auto => Ok(Device::Cpu),
-            Self::Cuda(_) if !cfg!(feature = "cuda") => bail!(
-                "this build of fmam has no CUDA; build it with `cargo build --release --package fmam --features cuda`, \
-                 or use --device cpu"
-            ),
+            Self::Cuda(_) if !cfg!(feature = "cuda") => Err(Error::NoCuda),
             Self::Cuda(index) => {
-                Device::new_cuda(index).with_context(|| format!("cannot open CUDA device {index}"))
+                Device::new_cuda(index).map_err(|source| Error::CudaDevice { index, source })
             }
         }
     }
@@ -71,21 +69,21 @@ mod tests {
     #[test]
     fn names_are_parsed() {
         let parse = DeviceChoice::from_str;
-        assert_eq!(parse("auto"), Ok(DeviceChoice::Auto));
-        assert_eq!(parse("cpu"), Ok(DeviceChoice::Cpu));
-        assert_eq!(parse("cuda"), Ok(DeviceChoice::Cuda(0)));
-        assert_eq!(parse("cuda:3"), Ok(DeviceChoice::Cuda(3)));
+        assert_eq!(parse("auto").unwrap(), DeviceChoice::Auto);
+        assert_eq!(parse("cpu").unwrap(), DeviceChoice::Cpu);
+        assert_eq!(parse("cuda").unwrap(), DeviceChoice::Cuda(0));
+        assert_eq!(parse("cuda:3").unwrap(), DeviceChoice::Cuda(3));
         for bad in ["", "gpu", "cuda:", "cuda:-1", "CPU"] {
-            assert!(parse(bad).unwrap_err().contains("auto, cpu, cuda"), "{bad}");
+            assert!(parse(bad).unwrap_err().to_string().contains("auto, cpu, cuda"), "{bad}");
         }
     }
 
     #[cfg(not(feature = "cuda"))]
     #[test]
-    fn without_cuda_auto_is_the_cpu_and_asking_for_cuda_says_how_to_build() {
+    fn without_cuda_auto_is_the_cpu_and_asking_for_cuda_is_an_error() {
         assert!(DeviceChoice::Auto.open().unwrap().is_cpu());
         let names = [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda(1)].map(DeviceChoice::name);
         assert_eq!(names, ["cpu", "cpu", "cuda:1"]);
-        assert!(DeviceChoice::Cuda(0).open().unwrap_err().to_string().contains("--features cuda"));
+        assert!(matches!(DeviceChoice::Cuda(0).open(), Err(Error::NoCuda)));
     }
 }

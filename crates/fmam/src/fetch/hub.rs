@@ -1,4 +1,4 @@
-//! Files of the Hugging Face hub: where they come from, and where other programs keep them.
+//! Files of the Hugging Face hub: their addresses, and their copies that other programs keep.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ const HUB: &str = "https://huggingface.co";
 
 /// A file of a model on the hub, at one commit.
 #[derive(Debug, PartialEq)]
-pub(crate) struct HubFile<'a> {
+pub(super) struct HubFile<'a> {
     model: &'a str,
     commit: &'a str,
     file: &'a str,
@@ -17,21 +17,21 @@ pub(crate) struct HubFile<'a> {
 impl<'a> HubFile<'a> {
     /// The file at `url`, where that is the hub's
     /// `https://huggingface.co/OWNER/NAME/resolve/COMMIT/FILE`.
-    pub(crate) fn at(url: &'a str) -> Option<Self> {
+    pub(super) fn at(url: &'a str) -> Option<Self> {
         let (model, rest) = url.strip_prefix(HUB)?.strip_prefix('/')?.split_once("/resolve/")?;
         let (commit, file) = rest.split_once('/')?;
         Some(Self { model, commit, file })
     }
 
     /// Where to fetch it: from `endpoint`, what `HF_ENDPOINT` says, or from the hub.
-    pub(crate) fn url(&self, endpoint: Option<&str>) -> String {
+    pub(super) fn url(&self, endpoint: Option<&str>) -> String {
         let host = endpoint.map_or(HUB, |endpoint| endpoint.trim_end_matches('/'));
         format!("{host}/{}/resolve/{}/{}", self.model, self.commit, self.file)
     }
 
     /// The copy in the folder that the hub's own programs share, below `HF_HOME` or
     /// `~/.cache/huggingface`.
-    pub(crate) fn shared_copy(&self) -> Option<PathBuf> {
+    pub(super) fn shared_copy(&self) -> Option<PathBuf> {
         // hf-hub takes it for granted that there is one of the two.
         if std::env::var_os("HF_HOME").is_none() && std::env::home_dir().is_none() {
             return None;

@@ -1,0 +1,113 @@
+//! The command line of fmam: arguments, progress bars, exit codes, and the words for a person at a
+//! keyboard. The work is done by the library `fmam`; each subcommand is one file under `commands`.
+
+mod advice;
+mod commands;
+mod compute;
+mod data;
+mod exit;
+mod interrupt;
+mod progress;
+mod stdout;
+mod transfer;
+mod words;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use fmam::Registry;
+
+use crate::commands::{
+    analyze, bench, config, datasets, eval, fit, list, metrics, predict, report, reproduce, synth, weights,
+};
+
+/// Finds defects in images of industrial products after looking at good examples only
+///
+/// Reproduces NKD, RKD and FMAM, the feature mapping with an angular margin that adapts generic
+/// features to a product.
+#[derive(Parser)]
+#[command(name = "fmam", version, after_help = include_str!("help/fmam.txt"), arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train and evaluate methods on data sets, and write a report
+    Reproduce(Box<reproduce::Args>),
+    /// Print what `fmam reproduce` would use with these options, each value with where it comes from
+    Config(Box<config::Args>),
+    /// Fit a detector to good images and save it
+    Fit(fit::Args),
+    /// Evaluate a saved detector on a test split
+    Eval(eval::Args),
+    /// Score images with a saved detector and draw where the defects are
+    Predict(predict::Args),
+    /// Measure what feature mapping does to features, and how far apart the scores of the classes
+    /// lie
+    Analyze(analyze::Args),
+    /// Draw synthetic defects, as training uses them, on a contact sheet
+    Synth(synth::Args),
+    /// Compute AUROC, average precision, F1 or AUPRO of .npy files
+    Metrics(metrics::Args),
+    /// List methods, backbones and data sets
+    List(list::Args),
+    /// Write the report of an output folder, and its figures, again from its run records
+    Report(report::Args),
+    /// List, fetch or import the weights of backbones
+    Weights(weights::Args),
+    /// Get data sets, and count their images
+    Datasets(datasets::Args),
+    /// Time the networks on this machine; one JSON line
+    Bench(bench::Args),
+}
+
+/// Runs the command line of this process with what `registry` has. A laboratory's own binary calls
+/// this with methods, backbones, data sets or metrics of its own.
+pub fn run(registry: Registry) -> ExitCode {
+    run_args(&registry, std::env::args_os())
+}
+
+/// Runs the command line `args`, whose first item is the name of the program. Everything that a
+/// user reads has been written when it returns.
+pub fn run_args(registry: &Registry, args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    fmam_ops::tune_process();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("FMAM_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+
+    let kernels = match std::env::var_os("FMAM_OPS") {
+        None => fmam_ops::Kernels::Native,
+        Some(value) if value == "candle" => fmam_ops::Kernels::Composed,
+        Some(value) => {
+            let message = anyhow::anyhow!("FMAM_OPS is {value:?}: it must be `candle`, or not be set");
+            return exit::report(&exit::usage(message));
+        }
+    };
+    fmam_ops::set_default_kernels(kernels);
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return exit::report_parse(&error),
+    };
+    let result = match cli.command {
+        Command::Reproduce(args) => reproduce::run(&args, registry),
+        Command::Config(args) => config::run(&args, registry),
+        Command::Fit(args) => fit::run(&args, registry),
+        Command::Eval(args) => eval::run(&args, registry),
+        Command::Predict(args) => predict::run(&args, registry),
+        Command::Analyze(args) => analyze::run(&args, registry),
+        Command::Synth(args) => synth::run(&args),
+        Command::Metrics(args) => metrics::run(&args),
+        Command::List(args) => list::run(&args, registry),
+        Command::Report(args) => report::run(&args, registry),
+        Command::Weights(args) => weights::run(&args, registry),
+        Command::Datasets(args) => datasets::run(&args),
+        Command::Bench(args) => bench::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report(&error),
+    }
+}

@@ -1,0 +1,505 @@
+use std::path::PathBuf;
+
+use fmam_core::{ErrorKind, MethodId};
+use fmam_datasets::DatasetError;
+use fmam_experiment::ExperimentError;
+use fmam_fetch::FetchError;
+use fmam_methods::MethodError;
+use fmam_metrics::MetricError;
+use fmam_models::ModelError;
+use fmam_record::RecordError;
+use fmam_report::ReportError;
+use fmam_synthesis::SynthesisError;
+
+/// A request to the library failed. The variants carry facts; a program says what its user can do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The program asked to stop, through [`fmam_core::Progress::cancelled`].
+    #[error("interrupted")]
+    Cancelled,
+    /// An experiment could not be set up, run or stored.
+    #[error(transparent)]
+    Experiment(Box<ExperimentError>),
+    /// A file could not be fetched or unpacked.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// An output folder could not be read or written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A report could not be made.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// A defect could not be synthesised.
+    #[error(transparent)]
+    Synthesis(SynthesisError),
+    /// The settings of the synthesis have an unknown key or a wrong value.
+    #[error("synthesis settings are not valid")]
+    SynthesisSettings(#[source] Box<dyn std::error::Error + Send + Sync>),
+
+    /// A name stands for no device.
+    #[error("`{name}` is not a device; use auto, cpu, cuda or cuda:INDEX")]
+    UnknownDevice {
+        /// The name.
+        name: String,
+    },
+    /// CUDA was asked for and this build has none.
+    #[error("this build of fmam has no CUDA")]
+    NoCuda,
+    /// The CUDA device does not open.
+    #[error("cannot open CUDA device {index}")]
+    CudaDevice {
+        /// The index of the device.
+        index: usize,
+        /// Why.
+        source: candle_core::Error,
+    },
+    /// The threads that compute could not be started.
+    #[error("cannot start the threads")]
+    Threads(#[source] rayon::ThreadPoolBuildError),
+    /// A tensor operation failed.
+    #[error("tensor operation failed")]
+    Tensor(#[from] candle_core::Error),
+
+    /// An image could not be read, decoded or scored.
+    #[error("image `{name}`")]
+    Image {
+        /// Position among the images given, from 0.
+        index: usize,
+        /// The path of the image, or its name.
+        name: String,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// The data set has several categories and none was chosen.
+    #[error("there are several categories, choose one; known are {}", known.join(", "))]
+    CategoryNeeded {
+        /// The categories of the data set.
+        known: Vec<String>,
+    },
+    /// A text is no setting.
+    #[error("{0}")]
+    Setting(#[from] SettingError),
+    /// A setting names no method.
+    #[error("the setting `{key}` names no method")]
+    SettingWithoutMethod {
+        /// The key of the setting.
+        key: String,
+    },
+    /// A weights file does not say which of several backbones it belongs to.
+    #[error("the weights {} are of one of several backbones: say of which", file.display())]
+    WeightsOfWhich {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A data root was given without the data set that it holds.
+    #[error("a data root needs the name of the data set that it holds")]
+    RootWithoutDataset,
+    /// No part of the configuration is on the data set asked for.
+    #[error("{name} has no data set `{dataset}`; it has {}", known.join(", "))]
+    NoSuchPart {
+        /// The configuration.
+        name: String,
+        /// The data set asked for.
+        dataset: String,
+        /// The data sets of the configuration.
+        known: Vec<String>,
+    },
+    /// Categories were given for a configuration with several data sets.
+    #[error("categories need a data set, because {name} has several")]
+    CategoriesOfWhich {
+        /// The configuration.
+        name: String,
+    },
+    /// No part of the configuration has a method asked for.
+    #[error("no part of {name} has the method `{method}`")]
+    MethodOfNoPart {
+        /// The configuration.
+        name: String,
+        /// The method.
+        method: MethodId,
+    },
+
+    /// A run of a grid of one failed.
+    #[error("run {key}")]
+    Run {
+        /// The run.
+        key: String,
+        /// Why.
+        source: Box<ExperimentError>,
+    },
+    /// The report of a grid could not be brought up to date.
+    #[error("cannot bring the report up to date")]
+    ReportUpdate(#[source] Box<Error>),
+    /// No run has the test image asked for, with its map.
+    #[error("no run has a test image `{id}` with its map")]
+    UnknownTestImage {
+        /// The image asked for.
+        id: String,
+    },
+    /// The data set has other test images than the run had.
+    #[error("the test images are not those of run {run}")]
+    OtherTestImages {
+        /// The run.
+        run: String,
+    },
+    /// A file of maps has not one for each test image.
+    #[error("{} has {maps} maps of {images} test images", path.display())]
+    MapCount {
+        /// The file.
+        path: PathBuf,
+        /// Maps in the file.
+        maps: usize,
+        /// Test images.
+        images: usize,
+    },
+
+    /// A file or folder could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file or folder could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file could not be copied.
+    #[error("cannot copy {} to {}", from.display(), to.display())]
+    Copy {
+        /// The file.
+        from: PathBuf,
+        /// Its copy.
+        to: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A folder that must be new or empty is not.
+    #[error("{} exists already and is no empty folder", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Something lies where a new file or folder is to be.
+    #[error("{} exists already", path.display())]
+    AlreadyExists {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Figures have no JSON form.
+    #[error("cannot express the figures as JSON")]
+    Json(#[from] serde_json::Error),
+    /// A configuration or settings have no TOML form.
+    #[error("cannot express the settings as TOML")]
+    Toml(#[from] toml::ser::Error),
+
+    /// A file of an array is not what it should be.
+    #[error("cannot read {}", path.display())]
+    Array {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ArrayError,
+    },
+    /// An array has another number of dimensions than it should.
+    #[error("{} has shape {shape:?}; {expected}", path.display())]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The shape wanted, in words.
+        expected: &'static str,
+    },
+    /// Scores and labels differ in shape.
+    #[error("{} has shape {scores_shape:?} but {} has {labels_shape:?}", scores.display(), labels.display())]
+    ShapesDiffer {
+        /// The file of the scores.
+        scores: PathBuf,
+        /// Their shape.
+        scores_shape: Vec<usize>,
+        /// The file of the labels.
+        labels: PathBuf,
+        /// Their shape.
+        labels_shape: Vec<usize>,
+    },
+    /// A metric is not defined for the scores of a file.
+    #[error("cannot evaluate {}", path.display())]
+    Evaluate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: MetricError,
+    },
+
+    /// A manifest of published files is no TOML of its form.
+    #[error("the manifest is damaged")]
+    Manifest(#[source] Box<toml::de::Error>),
+    /// Nothing is published under this name.
+    #[error("there are no published {what} `{name}`; known are {}", known.join(", "))]
+    NotPublished {
+        /// `weights` or `data sets`.
+        what: &'static str,
+        /// The name asked for.
+        name: String,
+        /// The published names.
+        known: Vec<String>,
+    },
+    /// A file that lies where a fetched one belongs is another one.
+    #[error("{} has SHA-256 {digest}, expected {expected}; delete it", path.display())]
+    OtherFile {
+        /// The file.
+        path: PathBuf,
+        /// Its digest.
+        digest: String,
+        /// The digest of the published file.
+        expected: String,
+    },
+    /// A file that was given in place of a published one is another one.
+    #[error("{} has SHA-256 {digest}, expected {expected}: it is not {title}", path.display())]
+    NotThePublished {
+        /// The file.
+        path: PathBuf,
+        /// Its digest.
+        digest: String,
+        /// The digest of the published file.
+        expected: String,
+        /// The title of the published file.
+        title: String,
+    },
+    /// A file is not there, and fetching was forbidden.
+    #[error("{} was not fetched before", path.display())]
+    NotFetched {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A fetched file of weights does not fit its backbone.
+    #[error("the file of {title} is not what it should be; it was removed")]
+    UnfitWeights {
+        /// The title of the published file.
+        title: String,
+        /// Why.
+        source: ModelError,
+    },
+    /// A program may not fetch the data set.
+    #[error("no program may fetch {name}: get its archive from {page} ({licence})")]
+    NotFetchable {
+        /// The data set.
+        name: String,
+        /// Its page.
+        page: String,
+        /// Its licence.
+        licence: String,
+    },
+}
+
+/// The reason why a text is no setting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingError {
+    /// The text lacks an equals sign.
+    #[error("`{text}` is not KEY=VALUE")]
+    NoValue {
+        /// The text.
+        text: String,
+    },
+    /// The key is empty, or a part of it.
+    #[error("`{text}` has no key before `=`, or an empty part in it")]
+    EmptyKey {
+        /// The text.
+        text: String,
+    },
+}
+
+/// The reason why a file is no array of scores or labels.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArrayError {
+    /// The file cannot be opened or read.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The file is not in NumPy's format.
+    #[error("this is no .npy file")]
+    NotNpy(#[source] std::io::Error),
+    /// The array is of records.
+    #[error("an array of records is no array of numbers")]
+    Records,
+    /// The array is in Fortran order.
+    #[error("the array is in Fortran order; save it with numpy.ascontiguousarray")]
+    FortranOrder,
+    /// A dimension is larger than this machine's memory can be.
+    #[error("the array is too large")]
+    TooLarge,
+    /// Scores of another type than floats.
+    #[error("scores must be float32 or float64, not {found}")]
+    ScoreType {
+        /// The type, as NumPy writes it.
+        found: String,
+    },
+    /// Labels of a type without numbers.
+    #[error("labels must be bool, integer or float, not {found}")]
+    LabelType {
+        /// The type, as NumPy writes it.
+        found: String,
+    },
+    /// A label that is neither 0 nor 1.
+    #[error("element {index}: labels are 0 or 1, but there is {value}")]
+    Label {
+        /// The position, from 0.
+        index: usize,
+        /// The label.
+        value: String,
+    },
+    /// An element cannot be read.
+    #[error("element {index}")]
+    Element {
+        /// The position, from 0.
+        index: usize,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// True where the program asked to stop, which is no failure.
+    pub fn is_cancelled(&self) -> bool {
+        match self {
+            Self::Cancelled => true,
+            Self::Experiment(error) => error.is_cancelled(),
+            Self::Run { source, .. } => source.is_cancelled(),
+            Self::Fetch(error) => error.is_cancelled(),
+            Self::Image { source, .. } | Self::ReportUpdate(source) => source.is_cancelled(),
+            _ => false,
+        }
+    }
+
+    /// True where the request itself was wrong (an unknown name, a value out of range), rather than
+    /// files, a device or a run.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Experiment(error) => error.kind() == ErrorKind::Usage,
+            Self::Run { source, .. } => source.kind() == ErrorKind::Usage,
+            Self::SynthesisSettings(_)
+            | Self::UnknownDevice { .. }
+            | Self::CategoryNeeded { .. }
+            | Self::Setting(_)
+            | Self::SettingWithoutMethod { .. }
+            | Self::WeightsOfWhich { .. }
+            | Self::RootWithoutDataset
+            | Self::NoSuchPart { .. }
+            | Self::CategoriesOfWhich { .. }
+            | Self::MethodOfNoPart { .. }
+            | Self::UnknownTestImage { .. }
+            | Self::NotPublished { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The error and its causes, each said once, on one line.
+    pub fn one_line(&self) -> String {
+        one_line(self, |_| None)
+    }
+
+    /// The error of another crate that this one holds without words of its own.
+    pub fn held(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(match self {
+            Self::Experiment(error) => error.as_ref(),
+            Self::Fetch(error) => error,
+            Self::Record(error) => error,
+            Self::Report(error) => error,
+            Self::Synthesis(error) => error,
+            _ => return None,
+        })
+    }
+}
+
+/// `error` and its causes, each said once, on one line. `words` may give other words for an error of
+/// this crate.
+pub fn one_line(
+    error: &(dyn std::error::Error + 'static),
+    words: impl Fn(&Error) -> Option<String>,
+) -> String {
+    let mut text = String::new();
+    for cause in std::iter::successors(Some(error), |error| error.source()) {
+        // TOML errors draw the place over several lines; their message alone says what is wrong.
+        let boxed = || cause.downcast_ref::<Box<toml::de::Error>>().map(AsRef::as_ref);
+        let message = match cause.downcast_ref::<toml::de::Error>().or_else(boxed) {
+            Some(toml) => toml.message().to_owned(),
+            None => cause.downcast_ref().and_then(&words).unwrap_or_else(|| cause.to_string()),
+        };
+        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        if text.is_empty() {
+            text = message;
+        } else if !text.contains(&message) {
+            text = format!("{text}: {message}");
+        }
+    }
+    text
+}
+
+impl From<ExperimentError> for Error {
+    fn from(error: ExperimentError) -> Self {
+        if error.is_cancelled() { Self::Cancelled } else { Self::Experiment(Box::new(error)) }
+    }
+}
+
+impl From<MethodError> for Error {
+    fn from(error: MethodError) -> Self {
+        ExperimentError::from(error).into()
+    }
+}
+
+impl From<DatasetError> for Error {
+    fn from(error: DatasetError) -> Self {
+        ExperimentError::from(error).into()
+    }
+}
+
+impl From<ModelError> for Error {
+    fn from(error: ModelError) -> Self {
+        ExperimentError::from(error).into()
+    }
+}
+
+impl From<SynthesisError> for Error {
+    fn from(error: SynthesisError) -> Self {
+        Self::Synthesis(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_and_a_wrong_request_are_told_from_failures() {
+        assert!(matches!(Error::from(MethodError::Cancelled), Error::Cancelled));
+        assert!(Error::from(ExperimentError::Cancelled).is_cancelled());
+        let unknown = DatasetError::UnknownDataset { name: "x".to_owned(), known: Vec::new() };
+        assert!(Error::from(unknown).is_usage());
+        let inner = Box::new(Error::from(MethodError::NoTrainingImages));
+        let error = Error::Image { index: 3, name: "a.png".to_owned(), source: inner };
+        assert!(!error.is_usage() && !error.is_cancelled());
+        assert_eq!(error.one_line(), "image `a.png`: there is no training image");
+    }
+
+    #[test]
+    fn causes_are_joined_on_one_line_and_said_once() {
+        let source = std::io::Error::other("no\n  space");
+        let error = Error::Write { path: "x".into(), source };
+        assert_eq!(error.one_line(), "cannot write x: no space");
+        let again = Error::Image { index: 0, name: "x".to_owned(), source: Box::new(error) };
+        let words = |error: &Error| matches!(error, Error::Image { .. }).then(|| "no space".to_owned());
+        assert_eq!(one_line(&again, words), "no space: cannot write x");
+        let toml = toml::from_str::<toml::Table>("a = 1\nb = ").unwrap_err();
+        let message = toml.message().replace('\n', " ");
+        let parse = ExperimentError::Parse { path: "x.toml".into(), line: 2, source: Box::new(toml) };
+        assert_eq!(Error::from(parse).one_line(), format!("configuration x.toml, line 2: {message}"));
+    }
+}

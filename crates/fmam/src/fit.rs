@@ -1,0 +1,138 @@
+use std::path::PathBuf;
+
+use fmam_core::{ImageSize, Seed};
+use fmam_models::Precision;
+use fmam_synthesis::Textures;
+
+use crate::{Error, Setting};
+
+/// The options of [`Session::fit`](crate::Session::fit): a method, a backbone, and what they are
+/// told.
+///
+/// ```
+/// let fit = fmam::Fit::new().method("nkd").backbone("tiny").image_size(64).epochs(5).seed(1);
+/// let fit = fit.set("learning_rate", 0.001)?;
+/// # Ok::<(), fmam::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Fit {
+    pub(crate) method: String,
+    pub(crate) backbone: String,
+    pub(crate) weights: Option<PathBuf>,
+    pub(crate) seed: Seed,
+    pub(crate) image_size: usize,
+    pub(crate) epochs: Option<usize>,
+    pub(crate) precision: Precision,
+    pub(crate) settings: toml::Table,
+    pub(crate) textures: Textures,
+}
+
+impl std::fmt::Debug for Fit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut fields = f.debug_struct("Fit");
+        fields.field("method", &self.method).field("backbone", &self.backbone).field("seed", &self.seed);
+        fields.field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Default for Fit {
+    fn default() -> Self {
+        Self {
+            method: "rkd+fmam".to_owned(),
+            backbone: "efficientnet-lite0".to_owned(),
+            weights: None,
+            seed: Seed::new(0),
+            image_size: 256,
+            epochs: None,
+            precision: Precision::default(),
+            settings: toml::Table::new(),
+            textures: Textures::Generated,
+        }
+    }
+}
+
+impl Fit {
+    /// The method `rkd+fmam` on the backbone `efficientnet-lite0`, whose weights are built in, with
+    /// images of 256 by 256 pixels, the method's own settings and seed 0.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The registered name of the method.
+    #[must_use]
+    pub fn method(mut self, name: impl Into<String>) -> Self {
+        self.method = name.into();
+        self
+    }
+
+    /// The registered name of the backbone.
+    #[must_use]
+    pub fn backbone(mut self, name: impl Into<String>) -> Self {
+        self.backbone = name.into();
+        self
+    }
+
+    /// The weights of the backbone, `.pth` or `.safetensors`. Without a file it is what is built
+    /// in, or what was fetched before.
+    #[must_use]
+    pub fn weights(mut self, file: impl Into<PathBuf>) -> Self {
+        self.weights = Some(file.into());
+        self
+    }
+
+    /// The origin of all randomness: the same seed gives the same detector.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Seed::new(seed);
+        self
+    }
+
+    /// The side in pixels to which every image is resized, a multiple of 32.
+    #[must_use]
+    pub fn image_size(mut self, side: usize) -> Self {
+        self.image_size = side;
+        self
+    }
+
+    /// The training epochs, with FMAM those of the student. A method that does not train ignores
+    /// them.
+    #[must_use]
+    pub fn epochs(mut self, epochs: usize) -> Self {
+        self.epochs = Some(epochs);
+        self
+    }
+
+    /// The type of numbers that backbone and student compute in.
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// Settings of the method in place of those given so far.
+    #[must_use]
+    pub fn settings(mut self, settings: toml::Table) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// One setting of the method; the key has dots for tables within tables, `mapping.epochs` say.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for an empty key, or an empty part of it.
+    pub fn set(mut self, key: &str, value: impl Into<toml::Value>) -> Result<Self, Error> {
+        Setting::new(key, value)?.apply(&mut self.settings);
+        Ok(self)
+    }
+
+    /// The textures of synthetic defects; without them they are generated.
+    #[must_use]
+    pub fn textures(mut self, textures: Textures) -> Self {
+        self.textures = textures;
+        self
+    }
+
+    pub(crate) fn size(&self) -> ImageSize {
+        ImageSize::square(self.image_size)
+    }
+}

@@ -1,0 +1,79 @@
+//! Industrial image anomaly detection: fit a [`Detector`] to images without defects, and it says of
+//! others how anomalous they are, and where.
+//!
+//! Fit, save, load, and predict on pixels in memory:
+//!
+//! ```
+//! use fmam::{Fit, ImageSize, RgbImage, Session};
+//!
+//! let session = Session::new()?;
+//! let board = |shade: u8| RgbImage::from_fn(ImageSize::square(64), |y, x| [shade, y as u8, x as u8]);
+//!
+//! // Eight good images. Without `Fit::backbone` and its like the defaults are those of the paper.
+//! let good = (0..8).map(|n| board(100 + n));
+//! let fit = Fit::new().backbone("tiny").image_size(64).epochs(1);
+//! let detector = session.fit(good, &fit)?;
+//!
+//! # let folder = tempfile::tempdir().expect("a temporary folder");
+//! # let model = folder.path().join("model");
+//! detector.save(&model)?;
+//! let detector = session.load(&model)?;
+//!
+//! let mut scratched = board(104);
+//! (10..50).for_each(|x| scratched.set_pixel(30, x, [255, 255, 255]));
+//! for verdict in session.predict(&detector, [board(104), scratched]) {
+//!     let verdict = verdict?;
+//!     let worst = verdict.prediction.anomaly_map.max();
+//!     println!("{}: score {}, worst pixel {worst}", verdict.name, verdict.prediction.image_score);
+//! }
+//! # Ok::<(), fmam::Error>(())
+//! ```
+//!
+//! An [`Image`] is a path, the bytes of a file, or pixels, of any size:
+//! `session.predict(&detector, ["a.png", "b.jpg"])` reads files. A test split with its ground truth
+//! gives figures of merit, [`Session::evaluate`]; a configuration of many methods, data sets and
+//! seeds gives a study, [`Session::reproduce`].
+//!
+//! The library prints nothing. Progress goes to a [`Progress`] of the caller, which also says when
+//! to stop; every fault is an [`Error`] with the facts. This crate knows no command line: the
+//! binary `fmam` is one program on top of it.
+//!
+//! Modules in reading order: [`Session`], [`Fit`], [`Image`], [`Verdict`], [`Error`],
+//! [`DeviceChoice`], [`Setting`], [`catalogue()`]; [`mod@reproduce`] (configurations in layers, the report that
+//! grows), [`mod@report`] (figures), [`mod@output`] (folders of single commands), [`mod@fetch`]
+//! (weights and data sets), [`mod@measure`] (metrics of arrays, analysis, speed).
+
+mod catalogue;
+mod device;
+mod error;
+pub mod fetch;
+mod fit;
+mod image;
+pub mod measure;
+pub mod output;
+pub mod report;
+pub mod reproduce;
+mod session;
+mod setting;
+mod verdicts;
+mod workers;
+
+pub use catalogue::{Kind, catalogue};
+pub use device::DeviceChoice;
+pub use error::{ArrayError, Error, SettingError, one_line};
+pub use fit::Fit;
+pub use fmam_core::{
+    AnomalyMap, ImageSize, Label, Mask, MemorySource, MethodId, Progress, RgbImage, Sample, SampleSource,
+    Seed, Silent, Split, StageId,
+};
+pub use fmam_datasets::{Category, Dataset};
+pub use fmam_experiment::{
+    Artist, Evaluation, Experiment, ExperimentConfig, FinishedRuns, GridObserver, GridOutcome, Registry,
+};
+pub use fmam_methods::{Detector, Prediction};
+pub use fmam_models::Precision;
+pub use fmam_synthesis::Textures;
+pub use image::Image;
+pub use session::{Session, SessionBuilder, category_name, textures};
+pub use setting::Setting;
+pub use verdicts::{Verdict, Verdicts};

@@ -1,0 +1,171 @@
+use std::time::Instant;
+
+use candle_core::{Device, Tensor, Var};
+use fmam_core::Seed;
+use fmam_losses::cosine_distillation;
+use fmam_models::{AnyStudent, Backbone, LoadedBackbone, ModelError, Params, random_backbone};
+use fmam_ops::{Adam, AdamConfig, Optimizer, on_workers};
+use serde::Serialize;
+
+use crate::{Error, Session};
+
+/// Side of the images in pixels.
+const SIDE: usize = 256;
+
+/// The kind of a student.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Student {
+    /// The teacher's architecture, from image to features: the student of NKD.
+    Symmetric,
+    /// From features to features: the student of RKD.
+    Reverse,
+}
+
+/// A workload of networks on images of 256 by 256 pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workload {
+    /// The features of a frozen backbone.
+    Forward,
+    /// Teacher, student and the anomaly map's distances.
+    Score(Student),
+    /// A training step: teacher, student, loss, gradients and Adam.
+    TrainStep(Student),
+}
+
+/// The speed of a workload.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Speed {
+    /// The backbone of [`Workload::Forward`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// The method whose student is timed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<&'static str>,
+    /// The backbone of that student.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<String>,
+    /// Images in a batch.
+    pub batch: usize,
+    /// Threads.
+    pub threads: usize,
+    /// The median time of a batch in milliseconds.
+    pub median_ms: f64,
+    /// The minimum.
+    pub min_ms: f64,
+    /// Images in a second at the median.
+    pub images_per_second: f64,
+}
+
+impl Student {
+    /// The method that has such a student.
+    fn method(self) -> &'static str {
+        match self {
+            Self::Symmetric => "nkd",
+            Self::Reverse => "rkd",
+        }
+    }
+
+    fn build(self, teacher: &LoadedBackbone, params: &Params) -> Result<AnyStudent, ModelError> {
+        Ok(match self {
+            Self::Symmetric => AnyStudent::Symmetric(teacher.symmetric_student(params)?),
+            Self::Reverse => AnyStudent::Reverse(teacher.reverse_student(params)?),
+        })
+    }
+}
+
+/// Times a workload on the CPU and the threads of `session` with batches of `batch` images, on the backbone called `backbone`
+/// with random weights: `n_repeats` times, at least once, after two that are not measured.
+///
+/// # Errors
+/// [`Error::Experiment`] for an unknown backbone or one without a student; [`Error::Tensor`].
+pub fn measure_speed(
+    session: &Session,
+    workload: Workload,
+    backbone: &str,
+    batch: usize,
+    n_repeats: usize,
+) -> Result<Speed, Error> {
+    let device = Device::Cpu;
+    let teacher = random_backbone(backbone, Seed::new(0), &device)?;
+    let batch = batch.max(1);
+    let images = images(batch, &device)?;
+    let (median_ms, min_ms) = match workload {
+        Workload::Forward => measure(session, n_repeats, || {
+            teacher.features(&images)?;
+            Ok(())
+        })?,
+        Workload::Score(kind) => {
+            let params = Params::trainable(Seed::new(1), &device);
+            kind.build(&teacher, &params)?;
+            let params = Params::frozen(params.tensors()?, "random weights", &device);
+            let student = kind.build(&teacher, &params)?;
+            measure(session, n_repeats, || {
+                let features = teacher.features(&images)?;
+                let output = student.forward(&images, &features)?;
+                for (teacher, student) in features.scales.iter().zip(&output.scales) {
+                    fmam_ops::cosine_distance(teacher, student)?;
+                }
+                Ok(())
+            })?
+        }
+        Workload::TrainStep(kind) => {
+            let params = Params::trainable(Seed::new(1), &device);
+            let student = kind.build(&teacher, &params)?;
+            let mut optimizer = Adam::new(params.vars(), AdamConfig::default())?;
+            measure(session, n_repeats, || {
+                let features = teacher.features(&images)?;
+                let output = student.forward(&images, &features)?;
+                let losses = features.scales.iter().zip(&output.scales);
+                let losses = losses.map(|(t, s)| cosine_distillation(t, s)).collect::<Result<Vec<_>, _>>()?;
+                let loss = Tensor::stack(&losses, 0)?.sum_all()?;
+                Ok(optimizer.step(&loss.backward()?)?)
+            })?
+        }
+    };
+    let method = match workload {
+        Workload::Forward => None,
+        Workload::Score(student) | Workload::TrainStep(student) => Some(student.method()),
+    };
+    let named = |is_wanted: bool| is_wanted.then(|| backbone.to_owned());
+    Ok(Speed {
+        network: named(method.is_none()),
+        method,
+        backbone: named(method.is_some()),
+        batch,
+        threads: session.loader_threads(),
+        median_ms,
+        min_ms,
+        images_per_second: 1000.0 * batch as f64 / median_ms,
+    })
+}
+
+/// A batch without a pattern that a kernel could profit from.
+fn images(batch: usize, device: &Device) -> Result<Tensor, Error> {
+    let count = batch * 3 * SIDE * SIDE;
+    let values: Vec<f32> = (0..count).map(|i| (i as f32 * 0.618).fract() * 4.0 - 2.0).collect();
+    // As a variable has been set, not as a view: what a loader gives.
+    Ok(Var::from_vec(values, (batch, 3, SIDE, SIDE), device)?.as_detached_tensor())
+}
+
+/// Median and minimum of the times of `work` in milliseconds, after two runs that warm caches and buffers.
+fn measure(
+    session: &Session,
+    n_repeats: usize,
+    work: impl FnMut() -> Result<(), Error> + Send,
+) -> Result<(f64, f64), Error> {
+    session.on_threads(|| on_workers(|| measure_here(n_repeats.max(1), work)))
+}
+
+fn measure_here(n_repeats: usize, mut work: impl FnMut() -> Result<(), Error>) -> Result<(f64, f64), Error> {
+    for _ in 0..2 {
+        work()?;
+    }
+    let mut times = Vec::with_capacity(n_repeats);
+    for _ in 0..n_repeats {
+        let start = Instant::now();
+        work()?;
+        times.push(1e3 * start.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    Ok((times[n_repeats / 2], times[0]))
+}

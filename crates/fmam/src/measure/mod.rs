@@ -1,0 +1,11 @@
+//! Measurements: metrics of arrays, the statistics of features and scores of a detector, and the
+//! speed of networks.
+
+mod analysis;
+mod arrays;
+mod bench;
+mod npy;
+
+pub use analysis::{Revisited, analyses_json, analyze_detector, analyze_runs};
+pub use arrays::{metrics_of_maps, metrics_of_scores};
+pub use bench::{Speed, Student, Workload, measure_speed};

@@ -1,0 +1,51 @@
+use std::io::Write;
+use std::path::Path;
+
+use fmam_core::SampleSource;
+use fmam_experiment::{Artist, Evaluation, Exhibit, ExperimentError, exhibits};
+use fmam_record::OVERLAYS_DIR;
+use serde_json::json;
+
+use crate::Error;
+use crate::report::Overlays;
+
+/// Test images that are drawn.
+const N_OVERLAYS: usize = 12;
+
+/// Writes an evaluation on `test` into the folder `out`: `metrics.json`, `scores.jsonl` with a line
+/// for each image, and pictures of some of them.
+///
+/// # Errors
+/// [`Error::Write`], and [`Error::Experiment`] for an image that cannot be read or drawn.
+pub fn write_evaluation(out: &Path, test: &dyn SampleSource, evaluation: &Evaluation) -> Result<(), Error> {
+    let exhibits = exhibits(test, &evaluation.image_scores, N_OVERLAYS)
+        .into_iter()
+        .map(|index| {
+            let path = out.join(OVERLAYS_DIR).join(format!("{index:04}.png"));
+            let id = || test.sample(index).id.clone();
+            let image = test.image(index).map_err(|source| ExperimentError::Sample { id: id(), source })?;
+            Ok(Exhibit { index, image, mask: evaluation.masks[index].clone(), path })
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    Overlays.draw(&evaluation.maps, &exhibits).map_err(ExperimentError::Overlays)?;
+    let line = |(index, score): (usize, &f32)| {
+        let sample = test.sample(index);
+        let overlay = exhibits.iter().any(|exhibit| exhibit.index == index);
+        let line = json!({
+            "sample": sample.id,
+            "label": sample.label,
+            "defect_type": sample.defect_type,
+            "image_score": score,
+            "overlay": overlay.then(|| format!("{OVERLAYS_DIR}/{index:04}.png")),
+        });
+        format!("{line}\n")
+    };
+    let scores: String = evaluation.image_scores.iter().enumerate().map(line).collect();
+    write(&out.join("scores.jsonl"), &scores)?;
+    write(&out.join("metrics.json"), &format!("{}\n", serde_json::to_string_pretty(&evaluation.metrics)?))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    fmam_files::write_atomic(path, |file| file.write_all(text.as_bytes()))
+        .map_err(|source| Error::Write { path: path.to_owned(), source })
+}

@@ -1,0 +1,52 @@
+//! The report of an output folder with its figures, and the pictures of a run.
+
+use std::path::{Path, PathBuf};
+
+use fmam_experiment::Registry;
+use fmam_report::Report;
+
+mod figures;
+mod overlays;
+
+pub use figures::{FigureOptions, write_figures};
+pub use overlays::Overlays;
+
+use crate::Error;
+
+/// The files of a report.
+#[derive(Debug, Clone, Default)]
+pub struct Written {
+    /// The figures.
+    pub figures: Vec<PathBuf>,
+    /// A line for each figure that could not be drawn.
+    pub gaps: Vec<String>,
+    /// The report itself, the page last.
+    pub report: Vec<PathBuf>,
+}
+
+impl Written {
+    /// A line for each gap, one for the folder of the figures, and one for each file of the report.
+    pub fn lines(&self) -> String {
+        let n = self.figures.len();
+        let folder = self.figures.first().and_then(|path| path.parent());
+        let drawn = folder.map(|folder| format!("{} ({n} files)", folder.join("").display()));
+        let report = self.report.iter().map(|path| path.display().to_string());
+        self.gaps.iter().cloned().chain(drawn).chain(report).map(|line| format!("{line}\n")).collect()
+    }
+}
+
+/// Writes the figures of `report` and then the report, which shows them, into `out`; see
+/// [`write_figures`].
+///
+/// # Errors
+/// [`Error::UnknownTestImage`], [`Error::Report`].
+pub fn write_report(
+    registry: &Registry,
+    report: &Report,
+    out: &Path,
+    data_root: Option<&Path>,
+    options: &FigureOptions,
+) -> Result<Written, Error> {
+    let (figures, gaps) = write_figures(registry, report, out, data_root, options)?;
+    Ok(Written { figures, gaps, report: report.write(out)? })
+}

@@ -1,0 +1,16 @@
+//! A study as a whole: a configuration in layers, the time that its runs still take, and the report
+//! that grows with them. [`Session::reproduce`](crate::Session::reproduce) does the runs.
+
+mod doubts;
+mod eta;
+mod layers;
+mod plan;
+mod reporting;
+mod status;
+
+pub use doubts::{DoubtfulRuns, group_doubts};
+pub use eta::Eta;
+pub use layers::{Options, Origin, Part, Resolved, Value};
+pub use plan::plan_lines;
+pub use reporting::Reporting;
+pub use status::{Status, rough};

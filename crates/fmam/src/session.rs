@@ -1,0 +1,393 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::Device;
+use fmam_core::{ImageSize, Progress, RgbImage, SampleSource, Silent, SourceError, StageId, ordered_map};
+use fmam_datasets::{CachedSource, Category, DEFAULT_CACHE_BYTES, Dataset, DatasetError, DatasetOptions};
+use fmam_experiment::{
+    Artist, Evaluation, Experiment, ExperimentConfig, ExperimentError, FinishedRuns, Grid, GridObserver,
+    GridOutcome, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, Registry, check_image_size,
+};
+use fmam_methods::{Detector, RunContext};
+use fmam_models::Precision;
+use fmam_synthesis::Textures;
+use serde_json::Value;
+
+use crate::fetch::fetched_weights;
+use crate::fit::Fit;
+use crate::image::{Resized, TrainImages};
+use crate::verdicts::{Scoring, Verdicts};
+use crate::workers::Workers;
+use crate::{DeviceChoice, Error, Image, Setting};
+
+/// A device, threads and a receiver of progress, with which detectors are fitted, saved, loaded and
+/// used. The page of the crate has an example.
+#[derive(Clone)]
+pub struct Session {
+    device: Device,
+    workers: Workers,
+    progress: Arc<dyn Progress>,
+    registry: Registry,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("device", &self.device).finish_non_exhaustive()
+    }
+}
+
+/// The options of a [`Session`].
+#[derive(Clone)]
+pub struct SessionBuilder {
+    registry: Registry,
+    device: DeviceChoice,
+    threads: Option<usize>,
+    progress: Arc<dyn Progress>,
+}
+
+impl std::fmt::Debug for SessionBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionBuilder").field("device", &self.device).finish_non_exhaustive()
+    }
+}
+
+impl SessionBuilder {
+    /// The methods, backbones, data sets and metrics that the session looks names up in; the
+    /// built-in ones without it.
+    #[must_use]
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    /// The device of all tensors; [`DeviceChoice::Auto`] without it.
+    #[must_use]
+    pub fn device(mut self, device: DeviceChoice) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// Threads that compute, and as many that decode images; one a core without it. The results do
+    /// not depend on the number.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// The receiver of progress, which also says when to stop: where [`Progress::cancelled`] is
+    /// true, the work under way ends with [`Error::Cancelled`].
+    #[must_use]
+    pub fn progress(mut self, progress: impl Progress + 'static) -> Self {
+        self.progress = Arc::new(progress);
+        self
+    }
+
+    /// Opens the device and starts the threads.
+    ///
+    /// # Errors
+    /// [`Error::NoCuda`], [`Error::CudaDevice`], [`Error::Threads`].
+    pub fn build(self) -> Result<Session, Error> {
+        let Self { registry, device, threads, progress } = self;
+        Ok(Session { device: device.open()?, workers: Workers::new(threads)?, progress, registry })
+    }
+}
+
+impl Session {
+    /// A session on the best device that there is, with a thread a core and nobody who watches.
+    ///
+    /// # Errors
+    /// As [`SessionBuilder::build`].
+    pub fn new() -> Result<Self, Error> {
+        Self::builder().build()
+    }
+
+    /// The options of a session.
+    pub fn builder() -> SessionBuilder {
+        SessionBuilder {
+            registry: Registry::builtin(),
+            device: DeviceChoice::Auto,
+            threads: None,
+            progress: Arc::new(Silent),
+        }
+    }
+
+    /// The methods, backbones, data sets and metrics that names are looked up in.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The device of all tensors.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Warns, once, where one of `precisions` has no use on the device.
+    pub fn warn_of_emulation(&self, precisions: impl IntoIterator<Item = Precision>) {
+        let is_bf16 = |precision| precision == Precision::Bf16;
+        if self.device.is_cpu() && precisions.into_iter().any(is_bf16) {
+            tracing::warn!("bf16 is meant for a GPU: on a CPU it is emulated and slower than f32");
+        }
+    }
+
+    /// The receiver of progress.
+    pub fn progress(&self) -> &dyn Progress {
+        self.progress.as_ref()
+    }
+
+    /// Does `work` on the threads of this session, for work that no method of a session does.
+    pub fn on_threads<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.workers.run(work)
+    }
+
+    /// Threads that decode images.
+    pub fn loader_threads(&self) -> usize {
+        self.workers.loaders
+    }
+
+    /// Fits a detector to images without defects: paths, bytes or pixels, each of any size. All of
+    /// them are decoded before the training, and kept as far as they fit into 1 GiB.
+    ///
+    /// # Errors
+    /// [`Error::Image`] naming an image that cannot be read, [`Error::Cancelled`], and
+    /// [`Error::Experiment`] for an unknown name, a setting or an image size that does not fit
+    /// ([`Error::is_usage`]) or a training that failed.
+    pub fn fit<I>(&self, images: I, fit: &Fit) -> Result<Detector, Error>
+    where
+        I: IntoIterator<Item: Into<Image>>,
+    {
+        let run = self.run_of(fit)?;
+        let images = images.into_iter().map(Into::into).collect();
+        let train = CachedSource::new(TrainImages::new(images, fit.size()), DEFAULT_CACHE_BYTES);
+        self.read(&train, fit.size())?;
+        self.fit_run(&train, run)
+    }
+
+    /// Fits a detector to the normal images of a source. Images of another size than that of `fit`
+    /// are resized.
+    ///
+    /// # Errors
+    /// As [`Session::fit`].
+    pub fn fit_source(&self, train: &dyn SampleSource, fit: &Fit) -> Result<Detector, Error> {
+        let run = self.run_of(fit)?;
+        let size = fit.size();
+        if self.read(train, size)? {
+            return self.fit_run(train, run);
+        }
+        let resized = CachedSource::new(Resized { source: train, size }, DEFAULT_CACHE_BYTES);
+        self.fit_run(&resized, run)
+    }
+
+    /// Scores images: paths, bytes or pixels, each of any size. The iterator gives a verdict for
+    /// each image in turn, or the error [`Error::Image`], which names the image and does not keep
+    /// the others from being scored.
+    pub fn predict<'a, I>(&'a self, detector: &'a Detector, images: I) -> Verdicts<'a, I::IntoIter>
+    where
+        I: IntoIterator<Item: Into<Image>>,
+    {
+        let progress = self.progress.as_ref();
+        Verdicts::new(images.into_iter(), Scoring { detector, workers: &self.workers, progress })
+    }
+
+    /// Scores the images of a test split and compares with the ground truth. Images and masks of
+    /// another size than the detector's are resized.
+    ///
+    /// # Errors
+    /// [`Error::Experiment`] naming an unreadable file, or for a split of one class;
+    /// [`Error::Cancelled`].
+    pub fn evaluate(&self, detector: &Detector, test: &dyn SampleSource) -> Result<Evaluation, Error> {
+        let resized = Resized { source: test, size: detector.image_size() };
+        let progress = self.progress.as_ref();
+        let threads = self.workers.loaders;
+        Ok(self.workers.run(|| {
+            fmam_experiment::evaluate(detector, &resized, self.registry.metrics(), threads, progress)
+        })?)
+    }
+
+    /// Reads the detector that [`Detector::save`] wrote to the folder `dir`.
+    ///
+    /// # Errors
+    /// [`Error::Experiment`] naming the file that is missing or damaged.
+    pub fn load(&self, dir: impl AsRef<Path>) -> Result<Detector, Error> {
+        Ok(self.registry.load_detector(dir.as_ref(), &self.device)?)
+    }
+
+    /// The method `name` with `settings` over its defaults: its resolved settings.
+    ///
+    /// # Errors
+    /// [`Error::Experiment`] for an unknown method or settings that are not valid.
+    pub fn settings(&self, name: &str, settings: &[Setting]) -> Result<toml::Table, Error> {
+        let mut table = toml::Table::new();
+        settings.iter().for_each(|setting| setting.apply(&mut table));
+        let method =
+            (self.registry.method(name).map_err(configuration)?.build)(table).map_err(configuration)?;
+        Ok(toml::Table::try_from(without_nulls(method.plan(1)?.settings))?)
+    }
+
+    /// Opens the data set `name`, whose files lie in `root`; generated data need none.
+    ///
+    /// # Errors
+    /// [`Error::Experiment`] for an unknown name or files that are not as they should be.
+    pub fn dataset(&self, name: &str, root: Option<PathBuf>) -> Result<Box<dyn Dataset>, Error> {
+        let options = DatasetOptions { root, ..DatasetOptions::default() };
+        Ok((self.registry.dataset(name)?.open)(&options)?)
+    }
+
+    /// The category `name` of `dataset`, or the only one, with images of `size`.
+    ///
+    /// # Errors
+    /// [`Error::CategoryNeeded`] where there are several and none is named; [`Error::Experiment`]
+    /// for an unknown name or files that are not as they should be.
+    pub fn category(
+        &self,
+        dataset: &dyn Dataset,
+        name: Option<&str>,
+        size: ImageSize,
+    ) -> Result<Category, Error> {
+        Ok(dataset.category(&category_name(dataset, name)?, size)?)
+    }
+
+    /// The experiments of configurations, opened: every name is known, the data are indexed, the
+    /// backbones loaded.
+    ///
+    /// # Errors
+    /// [`Error::Experiment`].
+    pub fn experiments(&self, configs: Vec<ExperimentConfig>) -> Result<Vec<Experiment>, Error> {
+        configs.into_iter().map(|config| self.experiment(config)).collect()
+    }
+
+    /// The experiment of a configuration; see [`Session::experiments`].
+    ///
+    /// # Errors
+    /// [`Error::Experiment`].
+    pub fn experiment(&self, config: ExperimentConfig) -> Result<Experiment, Error> {
+        Ok(Experiment::open(&self.registry, config, self.device.clone())?)
+    }
+
+    /// Does every run of `configs` that the folder `out` lacks, and keeps one record a run.
+    /// `finished` says what becomes of the runs that are there; `artist` draws, and `observer`
+    /// follows the runs and says when to stop.
+    ///
+    /// # Errors
+    /// [`Error::Experiment`] before any run; [`Error::Cancelled`], finished runs stay. A run that
+    /// fails does not keep the others from being done.
+    pub fn reproduce(
+        &self,
+        configs: Vec<ExperimentConfig>,
+        out: &Path,
+        finished: FinishedRuns,
+        artist: &(dyn Artist + Sync),
+        observer: &dyn GridObserver,
+    ) -> Result<GridOutcome, Error> {
+        let experiments = self.experiments(configs)?;
+        let grid = Grid::new(&experiments, out, finished, observer)?;
+        Ok(self.workers.run(|| grid.run(artist, observer))?)
+    }
+
+    /// Decodes every image of `train` before a training; true if all of them have `size`.
+    fn read(&self, train: &dyn SampleSource, size: ImageSize) -> Result<bool, Error> {
+        let (n, threads, progress) = (train.len(), self.workers.loaders, self.progress.as_ref());
+        progress.start(&StageId::READING, n as u64);
+        let mut has_size = true;
+        let mut check = |index: usize, image: Result<ImageSize, SourceError>| {
+            let id = || train.sample(index).id.clone();
+            let image = image.map_err(|source| match source.downcast::<DatasetError>() {
+                Ok(error) => named(index, id(), Error::from(*error)),
+                Err(source) => named(index, id(), ExperimentError::Sample { id: id(), source }.into()),
+            })?;
+            has_size &= image == size;
+            progress.update(index as u64 + 1, "");
+            if progress.cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+        };
+        let load = |index: usize| train.image(index).map(|image: RgbImage| image.size());
+        ordered_map(n, threads, 2 * threads, load, &mut check)?;
+        progress.finish();
+        Ok(has_size)
+    }
+
+    /// Opens what a fit names, before any image is read.
+    fn run_of(&self, fit: &Fit) -> Result<Run<'_>, Error> {
+        let entry = self.registry.method(&fit.method).map_err(configuration)?;
+        let is_known = (IMAGE_SIZE_STEP..=MAX_IMAGE_SIZE).contains(&fit.image_size);
+        if !is_known || !fit.image_size.is_multiple_of(IMAGE_SIZE_STEP) {
+            return Err(ExperimentError::ImageSize { actual: fit.image_size }.into());
+        }
+        let mut table = fit.settings.clone();
+        if let Some(epochs) = fit.epochs
+            && !table.contains_key("epochs")
+            && entry.trains().map_err(configuration)?
+        {
+            let epochs = i64::try_from(epochs).unwrap_or(i64::MAX);
+            table.insert("epochs".to_owned(), toml::Value::Integer(epochs));
+        }
+        let method = (entry.build)(table).map_err(configuration)?;
+        let fetched = || fetched_weights(self.registry.backbones(), &fit.backbone);
+        let weights = fit.weights.clone().or_else(fetched);
+        let backbone = self.registry.backbone(&fit.backbone)?.load(weights.as_deref(), &self.device)?;
+        let backbone = backbone.with_precision(fit.precision);
+        check_image_size(&backbone, fit.image_size)?;
+        let context = RunContext {
+            device: self.device.clone(),
+            seed: fit.seed,
+            image_size: fit.size(),
+            backbone: Arc::new(backbone),
+            textures: fit.textures.clone(),
+            loader_threads: self.workers.loaders,
+            progress: self.progress.as_ref(),
+        };
+        Ok(Run { method, context })
+    }
+
+    fn fit_run(&self, train: &dyn SampleSource, run: Run<'_>) -> Result<Detector, Error> {
+        let Run { method, context } = run;
+        Ok(self.workers.run(move || method.fit(train, &context))?.detector)
+    }
+}
+
+/// A method and the surroundings of its fit.
+struct Run<'a> {
+    method: Box<dyn fmam_methods::Method>,
+    context: RunContext<'a>,
+}
+
+/// The error of a method whose name or settings are wrong.
+fn configuration(error: fmam_methods::MethodError) -> ExperimentError {
+    ExperimentError::Configuration(Box::new(error))
+}
+
+fn named(index: usize, name: String, source: Error) -> Error {
+    Error::Image { index, name, source: Box::new(source) }
+}
+
+/// Settings without those that have no value: TOML has no null.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(fields.map(|(key, value)| (key, without_nulls(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
+        value => value,
+    }
+}
+
+/// `asked`, or the only category of `dataset`.
+///
+/// # Errors
+/// [`Error::CategoryNeeded`] where there are several.
+pub fn category_name(dataset: &dyn Dataset, asked: Option<&str>) -> Result<String, Error> {
+    match (asked, &dataset.categories()[..]) {
+        (Some(name), _) => Ok(name.to_owned()),
+        (None, [only]) => Ok(only.clone()),
+        (None, known) => Err(Error::CategoryNeeded { known: known.to_vec() }),
+    }
+}
+
+/// The textures of synthetic defects: DTD's where `root` has them, generated ones otherwise.
+///
+/// # Errors
+/// [`Error::Experiment`] for files that are not as they should be.
+pub fn textures(root: Option<&Path>, size: ImageSize) -> Result<Textures, Error> {
+    let found = root.map(|root| fmam_datasets::textures(root, size)).transpose()?;
+    Ok(found.flatten().map_or(Textures::Generated, Textures::Images))
+}
