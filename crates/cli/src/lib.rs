@@ -66,8 +66,8 @@ enum Command {
 
 /// Runs the command line of this process with what `registry` has. A laboratory's own binary calls
 /// this with methods, backbones, data sets or metrics of its own.
-pub fn run(registry: Registry) -> ExitCode {
-    run_args(&registry, std::env::args_os())
+pub fn run(registry: &Registry) -> ExitCode {
+    run_args(registry, std::env::args_os())
 }
 
 /// Runs the command line `args`, whose first item is the name of the program. Everything that a

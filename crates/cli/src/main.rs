@@ -1,5 +1,5 @@
 //! The binary `fmam`.
 
 fn main() -> std::process::ExitCode {
-    fmam_cli::run(fmam::Registry::builtin())
+    fmam_cli::run(&fmam::Registry::builtin())
 }

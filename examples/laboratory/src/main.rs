@@ -5,5 +5,5 @@ mod narrow;
 
 fn main() -> std::process::ExitCode {
     let registry = fmam::Registry::builtin();
-    fmam_cli::run(registry.with_method(&deviation::DEVIATION).with_backbone(&narrow::NARROW))
+    fmam_cli::run(&registry.with_method(&deviation::DEVIATION).with_backbone(&narrow::NARROW))
 }
