@@ -3,6 +3,13 @@
 //! What this crate must not know: any crate of the workspace but `fmam-core`. It panics with a
 //! message that says what to do, as assertions do, because its only callers are tests. Modules in
 //! reading order: [`MemorySource`], [`striped_scene`], [`read_fixture`], [`assert_close`].
+//!
+//! ```
+//! use fmam_core::{ImageSize, SampleSource, Seed};
+//!
+//! let images = fmam_testkit::striped_test(2, 1, ImageSize::square(32), Seed::new(0));
+//! assert_eq!(images.len(), 3);
+//! ```
 
 mod close;
 mod fixture;
