@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::exit::usage;
 use crate::interrupt;
 
-const DATASETS: &str = include_str!("../../../data/datasets.toml");
+const DATASETS: &str = include_str!("../datasets.toml");
 
 /// Published weights of a backbone.
 #[derive(Debug, Deserialize)]
