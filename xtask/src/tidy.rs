@@ -26,8 +26,8 @@ pub(crate) fn run(root: &Path, write: bool) -> Result<ExitCode> {
     let mut texts = Vec::new();
     for path in tracked_files(root)? {
         let full = root.join(&path);
-        // Gone from disk but still in the index, or a link to a folder: nothing to read.
-        if !full.is_file() {
+        // Gone from disk but still in the index, or a link, whose target is checked where it lies.
+        if !full.is_file() || full.is_symlink() {
             continue;
         }
         let content = std::fs::read(&full).with_context(|| format!("cannot read {path}"))?;

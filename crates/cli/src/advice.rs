@@ -1,4 +1,5 @@
-//! What to type after an error. Errors of the libraries state facts; the command line is known here.
+//! What to type after an error. Errors of the libraries state facts; the command line is known
+//! here.
 
 use std::error::Error;
 

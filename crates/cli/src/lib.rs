@@ -37,7 +37,8 @@ struct Cli {
 enum Command {
     /// Train and evaluate methods on data sets, and write a report
     Reproduce(Box<reproduce::Args>),
-    /// Print what `fmam reproduce` would use with these options, each value with where it comes from
+    /// Print what `fmam reproduce` would use with these options, each value with where it comes
+    /// from
     Config(Box<config::Args>),
     /// Fit a detector to good images and save it
     Fit(fit::Args),

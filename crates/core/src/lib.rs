@@ -6,6 +6,27 @@
 //! [`ImageSize`], [`RgbImage`], [`Mask`], [`AnomalyMap`], [`SampleSource`],
 //! [`MemorySource`], [`Seed`], [`MethodId`],
 //! [`Plan`], [`StageId`], [`Progress`], [`CurvePoint`], [`ordered_map`], [`ErrorKind`].
+//!
+//! ```
+//! use fmam_core::{AnomalyMap, CoreError, ImageSize, RgbImage, Seed};
+//!
+//! # fn main() -> Result<(), CoreError> {
+//! // Pixels in memory, row by row, red, green and blue of each.
+//! let size = ImageSize::new(2, 3);
+//! let image = RgbImage::new(size, vec![128; 3 * size.pixels()])?;
+//! assert_eq!(image.size(), size);
+//! let error = RgbImage::new(size, vec![]).unwrap_err();
+//! assert!(matches!(error, CoreError::BufferLength { expected: 18, actual: 0, .. }));
+//!
+//! let map = AnomalyMap::new(size, vec![0.1, 0.2, 0.9, 0.1, 0.3, 0.8])?;
+//! assert_eq!((map.max(), map.at(0, 2)), (0.9, 0.9));
+//!
+//! // A stream of random numbers depends on the seed and on its name alone.
+//! let run = Seed::new(7);
+//! assert_ne!(run.derive("synthesis"), run.derive("weights"));
+//! # Ok(())
+//! # }
+//! ```
 
 mod curve;
 mod error;

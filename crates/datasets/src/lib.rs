@@ -11,6 +11,25 @@
 //! ([`resize_image`], [`resize_mask`]) and caching ([`CachedSource`]); `counts` ([`Counts`]); the
 //! generated [`mod@demo`] set. Reading ahead on several threads with bounded memory and a fixed
 //! order is [`fmam_core::ordered_map`] over a source.
+//!
+//! ```
+//! use fmam_core::{ImageSize, Label, SampleSource, SourceError};
+//! use fmam_datasets::{Counts, DatasetOptions, DemoConfig, dataset};
+//!
+//! # fn main() -> Result<(), SourceError> {
+//! // The generated set. For files: `DatasetOptions { root: Some(folder), ..Default::default() }`.
+//! let few = DemoConfig { n_train: 2, n_test_normal: 1, n_test_per_defect: 1, ..Default::default() };
+//! let demo = (dataset("demo")?.open)(&DatasetOptions::new(None, few)?)?;
+//! assert_eq!(demo.categories(), ["plain", "twill"]);
+//!
+//! let plain = demo.category("plain", ImageSize::square(64))?;
+//! assert_eq!(Counts::of(&plain), Counts::new(2, 1, 6));
+//! let last = plain.test.len() - 1;
+//! assert_eq!(plain.test.sample(last).label, Label::Anomalous);
+//! assert_eq!(plain.test.image(last)?.size(), ImageSize::square(64));
+//! # Ok(())
+//! # }
+//! ```
 
 mod category;
 mod counts;

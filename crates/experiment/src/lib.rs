@@ -10,6 +10,31 @@
 //! `scatter` of features; `exhibits`, which test images are drawn; `map_export`; `finished`,
 //! whether a run is there already, which asks `program` who did it; [`Grid`], which runs what is
 //! not finished yet; [`Revisit`], which adds to what is.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use candle_core::Device;
+//! use fmam_experiment::{Experiment, ExperimentConfig, ExperimentError, Registry};
+//!
+//! # fn main() -> Result<(), ExperimentError> {
+//! let text = r#"
+//!     methods = ["teacher", "padim"]
+//!     backbones = ["tiny"]
+//!     seeds = [0, 1]
+//!     image_size = 64
+//!     dataset.demo = { n_train = 4, n_test_normal = 2, n_test_per_defect = 1 }
+//! "#;
+//! let config = ExperimentConfig::from_toml(text, Path::new("example.toml"))?;
+//! // Everything that can be wrong with data, weights and settings is told here, before a run.
+//! let experiment = Experiment::open(&Registry::builtin(), config, Device::Cpu)?;
+//! for plan in experiment.plans() {
+//!     println!("{}: {} training images", plan.key, plan.n_train);
+//! }
+//! # assert!(experiment.plans().len() >= 2);
+//! # Ok(())
+//! # }
+//! ```
 
 mod analysis;
 mod config;

@@ -5,19 +5,19 @@ use crate::{ExperimentConfig, ExperimentError};
 pub struct Preset {
     /// The name users type.
     pub name: &'static str,
-    /// Its TOML text, `data/presets/<name>.toml`.
+    /// Its TOML text, `data/presets/<name>.toml`, to which `presets` of this crate links.
     pub toml: &'static str,
 }
 
 /// Every preset, the default first.
 pub static PRESETS: &[Preset] = &[
-    Preset { name: "demo", toml: include_str!("../../../data/presets/demo.toml") },
-    Preset { name: "ablation", toml: include_str!("../../../data/presets/ablation.toml") },
-    Preset { name: "screw", toml: include_str!("../../../data/presets/screw.toml") },
-    Preset { name: "magnetic-tile", toml: include_str!("../../../data/presets/magnetic-tile.toml") },
-    Preset { name: "table1", toml: include_str!("../../../data/presets/table1.toml") },
-    Preset { name: "table4", toml: include_str!("../../../data/presets/table4.toml") },
-    Preset { name: "table1-mini", toml: include_str!("../../../data/presets/table1-mini.toml") },
+    Preset { name: "demo", toml: include_str!("../presets/demo.toml") },
+    Preset { name: "ablation", toml: include_str!("../presets/ablation.toml") },
+    Preset { name: "screw", toml: include_str!("../presets/screw.toml") },
+    Preset { name: "magnetic-tile", toml: include_str!("../presets/magnetic-tile.toml") },
+    Preset { name: "table1", toml: include_str!("../presets/table1.toml") },
+    Preset { name: "table4", toml: include_str!("../presets/table4.toml") },
+    Preset { name: "table1-mini", toml: include_str!("../presets/table1-mini.toml") },
 ];
 
 /// The configurations of the preset called `name`, mostly one.

@@ -48,7 +48,8 @@ impl DeviceChoice {
     /// Opens the device.
     ///
     /// # Errors
-    /// [`Error::NoCuda`] where this build has none, [`Error::CudaDevice`] for one that does not open.
+    /// [`Error::NoCuda`] where this build has none, [`Error::CudaDevice`] for one that does not
+    /// open.
     pub fn open(self) -> Result<Device, Error> {
         match self {
             Self::Cpu => Ok(Device::Cpu),

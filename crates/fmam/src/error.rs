@@ -419,8 +419,8 @@ impl Error {
     }
 }
 
-/// `error` and its causes, each said once, on one line. `words` may give other words for an error of
-/// this crate.
+/// `error` and its causes, each said once, on one line. `words` may give other words for an error
+/// of this crate.
 pub fn one_line(
     error: &(dyn std::error::Error + 'static),
     words: impl Fn(&Error) -> Option<String>,

@@ -39,9 +39,9 @@
 //! binary `fmam` is one program on top of it.
 //!
 //! Modules in reading order: [`Session`], [`Fit`], [`Image`], [`Verdict`], [`Error`],
-//! [`DeviceChoice`], [`Setting`], [`catalogue()`]; [`mod@reproduce`] (configurations in layers, the report that
-//! grows), [`mod@report`] (figures), [`mod@output`] (folders of single commands), [`mod@fetch`]
-//! (weights and data sets), [`mod@measure`] (metrics of arrays, analysis, speed).
+//! [`DeviceChoice`], [`Setting`], [`catalogue()`]; [`mod@reproduce`] (configurations in layers, the
+//! report that grows), [`mod@report`] (figures), [`mod@output`] (folders of single commands),
+//! [`mod@fetch`] (weights and data sets), [`mod@measure`] (metrics of arrays, analysis, speed).
 
 mod catalogue;
 mod device;

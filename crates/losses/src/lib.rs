@@ -9,6 +9,22 @@
 //! - `cosine`, `difference`, `multiresolution`: distillation, from a teacher to a student.
 //! - `angular_margin`, `keep`: feature mapping.
 //! - `hypersphere`: one-class description.
+//!
+//! ```
+//! use candle_core::{Device, Tensor, Var};
+//! use fmam_losses::cosine_distillation;
+//!
+//! # fn main() -> candle_core::Result<()> {
+//! let teacher = Tensor::randn(0.0_f32, 1.0, (2, 8, 4, 4), &Device::Cpu)?;
+//! let student = Var::from_tensor(&teacher.neg()?)?;
+//! let loss = cosine_distillation(&teacher, &student)?;
+//! // Opposite features are as far apart as can be.
+//! assert!((loss.to_scalar::<f32>()? - 2.0).abs() < 1e-4);
+//! let gradients = loss.backward()?;
+//! assert!(gradients.get(&student).is_some());
+//! # Ok(())
+//! # }
+//! ```
 
 mod angular_margin;
 mod cosine;

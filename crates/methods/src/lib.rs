@@ -19,6 +19,42 @@
 //! saved form), `checkpoint` (tensors with their origin), `settings`, `training` (the loop),
 //! `sample_features` and `teacher_cache` (features of training images), `feature_scorer` (verdicts
 //! by frozen features), `scoring` (anomaly maps).
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use candle_core::Device;
+//! use fmam_core::{ImageSize, Seed, Silent};
+//! use fmam_methods::{RunContext, load_detector, method};
+//! use fmam_models::load_backbone;
+//! use fmam_synthesis::Textures;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let image_size = ImageSize::square(64);
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path();
+//! # let normal = fmam_testkit::striped_train(4, image_size, Seed::new(0));
+//! # let (image, _mask) = fmam_testkit::striped_scene_with_square(image_size, Seed::new(1));
+//! // `normal` is a `SampleSource` of normal images.
+//! let padim = (method("padim")?.build)(toml::toml! { channels = 8 })?;
+//! let run = RunContext {
+//!     device: Device::Cpu,
+//!     seed: Seed::new(0),
+//!     image_size,
+//!     backbone: Arc::new(load_backbone("tiny", None, &Device::Cpu)?),
+//!     textures: Textures::Generated,
+//!     loader_threads: 1,
+//!     progress: &Silent,
+//! };
+//! let detector = padim.fit(&normal, &run)?.detector;
+//! detector.save(&folder.join("model"))?;
+//!
+//! let detector = load_detector(&folder.join("model"), &Device::Cpu)?;
+//! let predictions = detector.score(&[image])?;
+//! assert_eq!(predictions[0].anomaly_map.size(), image_size);
+//! # Ok(())
+//! # }
+//! ```
 
 mod card;
 mod checkpoint;

@@ -6,6 +6,34 @@
 //! ([`RunRecord`]), `config` ([`RunConfig`], with `recorded_path` and `legacy`), `metrics`,
 //! `analysis` and `pixels` (parts of a record), `folder` (reading), `output` ([`OutputFolder`],
 //! writing), `same` (comparing runs), `grid` (shards), `merge`, `map_file`, `map_layout`, `events`.
+//!
+//! ```
+//! use fmam_core::{MethodId, Seed};
+//! use fmam_metrics::METRICS;
+//! use fmam_record::{OutputFolder, RunKey, load_records};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! // Nobody else writes to the folder while it is open.
+//! let out = OutputFolder::open(folder.path())?;
+//! for record in load_records(out.path())? {
+//!     for metric in METRICS {
+//!         println!("{} {} {:?}", record.key(), metric.title, record.metrics.get(metric));
+//!     }
+//! }
+//!
+//! let key = RunKey {
+//!     dataset: "mvtec".to_owned(),
+//!     category: "screw".to_owned(),
+//!     method: MethodId::from("rkd+fmam"),
+//!     backbone: "resnet18".to_owned(),
+//!     seed: Seed::new(0),
+//! };
+//! // The folder of a run holds its record, its pictures and its model.
+//! assert!(!out.path().join(key.dir()).exists());
+//! # Ok(())
+//! # }
+//! ```
 
 mod analysis;
 mod config;

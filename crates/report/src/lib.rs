@@ -5,6 +5,27 @@
 //! how a run came to be: no tensors, no methods, no experiment. Folders in reading order: `model`
 //! (the content of a report, without a language), `picture` (overlays, plots, [`Figure`]), `render`
 //! (the content as text).
+//!
+//! ```
+//! use fmam_core::{AnomalyMap, ImageSize, RgbImage};
+//! use fmam_record::load_records;
+//! use fmam_report::{Report, map_range, overlay, write_png};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let out = folder.path();
+//! // `out` is the output folder of an experiment, here an empty one.
+//! let report = Report::from_records(load_records(out)?);
+//! report.write_tables(out)?;
+//! println!("{}", report.terminal_table());
+//!
+//! // A map of scores over its image.
+//! let image = RgbImage::filled(ImageSize::square(64), [90, 90, 90]);
+//! let map = AnomalyMap::new(ImageSize::square(2), vec![0.0, 0.1, 0.2, 1.0])?;
+//! write_png(&out.join("overlay.png"), &overlay(&image, None, &map, map_range([&map])))?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod error;
 #[cfg(test)]

@@ -4,6 +4,20 @@
 //! This crate knows no tensors and no files; texture images reach it as a
 //! [`fmam_core::SampleSource`].
 //!
+//! ```
+//! use fmam_core::{ImageSize, RgbImage, Seed};
+//! use fmam_synthesis::{SynthesisConfig, SynthesisError, Synthesizer, Textures};
+//!
+//! # fn main() -> Result<(), SynthesisError> {
+//! let image = RgbImage::filled(ImageSize::square(64), [128, 128, 128]);
+//! let synthesizer = Synthesizer::new(SynthesisConfig::default(), Textures::Generated)?;
+//! let defect = synthesizer.synthesize(&image, Seed::new(7))?;
+//! assert_eq!(defect.image.size(), image.size());
+//! assert!(defect.mask.area() > 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What the paper states
 //! The poster of FMAM names three ingredients and no more: *structure* from shuffled patches of the
 //! image, *texture* from the DTD data set, and *Perlin noise*.

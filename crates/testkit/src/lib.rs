@@ -3,6 +3,13 @@
 //! This crate must not know any crate of the workspace but `fmam-core`. Its functions panic with a
 //! message that names the remedy, as assertions do, because their only callers are tests. Modules
 //! in reading order: [`MemorySource`], [`striped_scene`], [`read_fixture`], [`assert_close`].
+//!
+//! ```
+//! use fmam_core::{ImageSize, SampleSource, Seed};
+//!
+//! let images = fmam_testkit::striped_test(2, 1, ImageSize::square(32), Seed::new(0));
+//! assert_eq!(images.len(), 3);
+//! ```
 
 mod close;
 mod fixture;

@@ -122,7 +122,8 @@ pub(crate) fn files_with(folder: &Path, extensions: &[&str]) -> Result<Vec<PathB
     Ok(files)
 }
 
-/// The folders in `folder` that hold `train` or `test`, complete or not; `None` where there is none.
+/// The folders in `folder` that hold `train` or `test`, complete or not; `None` where there is
+/// none.
 ///
 /// # Errors
 /// As [`category_folders_with`].

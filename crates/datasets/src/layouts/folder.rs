@@ -1,5 +1,5 @@
-//! Any images in plain folders: the way to bring one's own data. Settings name the four folders of a
-//! category, so that most trees need no code.
+//! Any images in plain folders: the way to bring one's own data. Settings name the four folders of
+//! a category, so that most trees need no code.
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::Error;
 
-const DATASETS: &str = include_str!("../../../../data/datasets.toml");
+const DATASETS: &str = include_str!("../../datasets.toml");
 
 /// A receiver of the progress of a transfer: the name of the file, bytes done, and bytes in all
 /// where that is known. False stops the transfer.

@@ -46,9 +46,10 @@ pub fn set_weights<'a>(
     Ok(())
 }
 
-/// Brings the published weights of the backbone `name`, one of `backbones`, into the cache and makes safetensors of what
-/// its features need; gives that file. A file of another architecture does not stay. One of the
-/// Hugging Face hub is taken from where the hub's own programs keep it, if they have it.
+/// Brings the published weights of the backbone `name`, one of `backbones`, into the cache and
+/// makes safetensors of what its features need; gives that file. A file of another architecture
+/// does not stay. One of the Hugging Face hub is taken from where the hub's own programs keep it,
+/// if they have it.
 ///
 /// The file comes from `from_file` where that is given; with `offline` nothing is fetched.
 ///
@@ -202,7 +203,7 @@ mod tests {
 
     fn parsed(text: &str, backbones: &[&str]) -> Result<(String, PathBuf), Error> {
         let backbones: Vec<_> = backbones.iter().map(|&name| name.to_owned()).collect();
-        parse(text.as_ref(), &backbones)
+        parse(text.as_ref(), fmam_models::BACKBONES, &backbones)
     }
 
     #[test]
@@ -218,7 +219,7 @@ mod tests {
     fn a_path_need_not_be_text() {
         use std::os::unix::ffi::OsStrExt;
 
-        let parsed = parse(OsStr::from_bytes(b"resnet18=a\xff=b"), &[]).unwrap();
+        let parsed = parse(OsStr::from_bytes(b"resnet18=a\xff=b"), fmam_models::BACKBONES, &[]).unwrap();
         assert_eq!(parsed, ("resnet18".into(), OsStr::from_bytes(b"a\xff=b").into()));
     }
 

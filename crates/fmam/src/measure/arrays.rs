@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 use super::npy::{Array, read_labels, read_scores};
 use crate::Error;
 
-/// The metrics of image scores and their labels, each a `.npy` file of N numbers. Scores are float32
-/// or float64, higher is more anomalous; labels are 0 (normal) or 1 (anomalous) in any type. The key
-/// of a metric lacks its `image_`, since the scores may be those of anything.
+/// The metrics of image scores and their labels, each a `.npy` file of N numbers. Scores are
+/// float32 or float64, higher is more anomalous; labels are 0 (normal) or 1 (anomalous) in any
+/// type. The key of a metric lacks its `image_`, since the scores may be those of anything.
 ///
 /// # Errors
 /// [`Error::Array`], [`Error::Shape`], [`Error::ShapesDiffer`], and [`Error::Evaluate`] where a
@@ -23,8 +23,8 @@ pub fn metrics_of_scores(scores_path: &Path, labels_path: &Path) -> Result<Map<S
     metrics(scores_path, &evaluated, |level| level == Level::Image)
 }
 
-/// The metrics of anomaly maps and their masks, each a `.npy` file of N x H x W numbers, of the types
-/// of [`metrics_of_scores`].
+/// The metrics of anomaly maps and their masks, each a `.npy` file of N x H x W numbers, of the
+/// types of [`metrics_of_scores`].
 ///
 /// # Errors
 /// As [`metrics_of_scores`].

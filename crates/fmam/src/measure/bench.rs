@@ -73,8 +73,9 @@ impl Student {
     }
 }
 
-/// Times a workload on the CPU and the threads of `session` with batches of `batch` images, on the backbone called `backbone`
-/// with random weights: `n_repeats` times, at least once, after two that are not measured.
+/// Times a workload on the CPU and the threads of `session` with batches of `batch` images, on the
+/// backbone called `backbone` with random weights: `n_repeats` times, at least once, after two that
+/// are not measured.
 ///
 /// # Errors
 /// [`Error::Experiment`] for an unknown backbone or one without a student; [`Error::Tensor`].
@@ -147,7 +148,8 @@ fn images(batch: usize, device: &Device) -> Result<Tensor, Error> {
     Ok(Var::from_vec(values, (batch, 3, SIDE, SIDE), device)?.as_detached_tensor())
 }
 
-/// Median and minimum of the times of `work` in milliseconds, after two runs that warm caches and buffers.
+/// Median and minimum of the times of `work` in milliseconds, after two runs that warm caches and
+/// buffers.
 fn measure(
     session: &Session,
     n_repeats: usize,

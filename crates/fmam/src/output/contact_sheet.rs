@@ -36,8 +36,8 @@ pub fn repeated_samples(source: &dyn SampleSource, count: usize) -> Result<Vec<R
     (0..source.len()).cycle().take(count).map(image).collect()
 }
 
-/// Puts a synthetic defect into each of `images` and draws them: a row shows the image, the mask, the
-/// defective image, and the change times four. The same seed gives the same sheet.
+/// Puts a synthetic defect into each of `images` and draws them: a row shows the image, the mask,
+/// the defective image, and the change times four. The same seed gives the same sheet.
 ///
 /// # Errors
 /// [`Error::SynthesisSettings`] for a value out of its range, [`Error::Synthesis`].

@@ -1,7 +1,8 @@
 use fmam_metrics::MetricEntry;
 use fmam_record::{Analysis, DefectAnalysis, FeatureScatter, Metrics};
 
-/// The figures of the metrics `shown` in per cent as lines of text: those of images, then of pixels, then of regions.
+/// The figures of the metrics `shown` in per cent as lines of text: those of images, then of
+/// pixels, then of regions.
 pub fn metrics_table(shown: &[&MetricEntry], metrics: &Metrics) -> String {
     let mut rows = shown.to_vec();
     rows.sort_by_key(|metric| metric.level);

@@ -4,8 +4,8 @@ use fmam_files::MadeDirs;
 
 use crate::Error;
 
-/// Makes the folder `dir` and proves that files can be written there. The folders that were made are
-/// removed with the result, where they are empty then.
+/// Makes the folder `dir` and proves that files can be written there. The folders that were made
+/// are removed with the result, where they are empty then.
 ///
 /// # Errors
 /// [`Error::Write`] naming the folder.

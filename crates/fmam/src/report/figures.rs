@@ -20,8 +20,8 @@ const N_IMAGES: usize = 6;
 /// The drawing of the localisation figures.
 #[derive(Debug, Clone)]
 pub struct FigureOptions {
-    /// Test images of the figure, as the report names them (`test/cut/000`); `None` for the first of
-    /// each kind of defect.
+    /// Test images of the figure, as the report names them (`test/cut/000`); `None` for the first
+    /// of each kind of defect.
     pub images: Option<Vec<String>>,
     /// The maps that share a range of colours.
     pub scale: ColourScale,
@@ -35,7 +35,8 @@ impl Default for FigureOptions {
 
 /// Draws every figure of `report` into `figures/` under `out`: those that its records give, and
 /// those that need the test images too, which lie in `data_root` where they are not where they lay
-/// when the runs were done and are of a data set in `registry`. Gives the files, and a line for each figure that cannot be drawn.
+/// when the runs were done and are of a data set in `registry`. Gives the files, and a line for
+/// each figure that cannot be drawn.
 ///
 /// # Errors
 /// [`Error::UnknownTestImage`] for an image of `options` that no run has.

@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn the_page_is_drawn_once_for_a_row_of_quick_runs_and_the_tables_each_time() {
         let out = tempfile::tempdir().unwrap();
-        let reporting = Reporting::new(&Silent, out.path());
+        let reporting = Reporting::new(&Silent, out.path(), fmam_metrics::METRICS);
         let page = out.path().join("report.html");
         reporting.write(false);
         assert!(page.is_file() && out.path().join("report.json").is_file());

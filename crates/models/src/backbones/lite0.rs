@@ -13,13 +13,20 @@ use crate::layers::{
 };
 use crate::{ModelError, Params, Preprocess};
 
+/// Through a link of this crate, so that its package has the file.
+const PUBLISHED: &[u8] = include_bytes!("../../weights/efficientnet_lite0.safetensors");
+const _: () = assert!(
+    PUBLISHED.len() > 1 << 20,
+    "links were checked out as text files: `git config core.symlinks true`, then check out again"
+);
+
 pub(super) static LITE0: BackboneSpec = BackboneSpec {
     name: "efficientnet-lite0",
     summary: "EfficientNet-Lite0 to stride 16; ImageNet weights are embedded",
     channels: &CHANNELS,
     strides: &[4, 8, 16],
     preprocess: Preprocess::SYMMETRIC,
-    weights: Weights::Embedded(include_bytes!("../../../../data/weights/efficientnet_lite0.safetensors")),
+    weights: Weights::Embedded(PUBLISHED),
     has_signed_features: true,
     largest_side: None,
     bf16_error: Some(5e-2),

@@ -1,6 +1,7 @@
 //! The registered backbones. To add one: one file here, its `mod` line, and its line in
 //! [`BACKBONES`].
 
+#[cfg(feature = "dinov2")]
 mod dinov2;
 mod key_pattern;
 mod lite0;
@@ -14,7 +15,7 @@ pub use spec::{BackboneSpec, PublishedWeights, Students, Weights};
 
 use crate::ModelError;
 
-/// Every backbone, by name.
+/// Every backbone, by name. DINOv2 is there with the feature `dinov2`, which is on by default.
 pub static BACKBONES: &[&BackboneSpec] = &[
     &lite0::LITE0,
     &mobilenet::MOBILENET_V2,
@@ -23,6 +24,7 @@ pub static BACKBONES: &[&BackboneSpec] = &[
     &resnet::RESNET50,
     &resnet::WIDE_RESNET50_2,
     &vgg::VGG16,
+    #[cfg(feature = "dinov2")]
     &dinov2::SMALL,
     &tiny::TINY,
 ];

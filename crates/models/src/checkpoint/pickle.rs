@@ -1,5 +1,6 @@
-//! The part of Python's pickle format that checkpoints of PyTorch use. Nothing is executed: a global
-//! is one of the few names below or [`Value::Foreign`], and calling one makes a value of this module.
+//! The part of Python's pickle format that checkpoints of PyTorch use. Nothing is executed: a
+//! global is one of the few names below or [`Value::Foreign`], and calling one makes a value of
+//! this module.
 
 use std::rc::Rc;
 

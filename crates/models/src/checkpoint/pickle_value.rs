@@ -100,8 +100,8 @@ pub(crate) fn storage(id: &Value) -> Option<Value> {
     }
 }
 
-/// The result of a call of a [`Global`]; a foreign value where the callable or its first argument is
-/// foreign.
+/// The result of a call of a [`Global`]; a foreign value where the callable or its first argument
+/// is foreign.
 pub(crate) fn call(callable: &Value, args: &Value) -> Option<Value> {
     if let Value::Foreign(_) = callable {
         return Some(callable.clone());

@@ -45,6 +45,7 @@ pub(super) struct Case {
     pub(super) input_shape: Vec<usize>,
     /// Relative changes of the features by what another implementation does otherwise.
     #[serde(default)]
+    #[cfg_attr(not(feature = "dinov2"), expect(dead_code, reason = "only DINOv2's fixture has it"))]
     pub(super) deviation: BTreeMap<String, f64>,
     #[serde(flatten)]
     pub(super) features: Features,

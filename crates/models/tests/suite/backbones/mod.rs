@@ -5,6 +5,7 @@
 
 use fmam_models::{BACKBONES, BackboneSpec};
 
+#[cfg(feature = "dinov2")]
 mod dinov2;
 mod fixture;
 mod parity;
