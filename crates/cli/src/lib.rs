@@ -98,8 +98,5 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Datasets(args) => datasets::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit::report(&error),
-    }
+    result.map_or_else(|error| exit::report(&error), |()| ExitCode::SUCCESS)
 }

@@ -128,6 +128,20 @@ pub enum Error {
         /// Why.
         source: Box<ExperimentError>,
     },
+    /// A folder has no finished run.
+    #[error("there is no finished run under {}", folder.display())]
+    NoRuns {
+        /// The folder of the runs.
+        folder: PathBuf,
+    },
+    /// Some runs of a study failed.
+    #[error("{n_failed} of {n_runs} runs failed")]
+    RunsFailed {
+        /// The number of runs that failed.
+        n_failed: usize,
+        /// The number of runs.
+        n_runs: usize,
+    },
     /// The report of a grid could not be brought up to date.
     #[error("cannot bring the report up to date")]
     ReportUpdate(#[source] Box<Error>),

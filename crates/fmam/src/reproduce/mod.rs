@@ -7,10 +7,12 @@ mod layers;
 mod plan;
 mod reporting;
 mod status;
+mod study;
 
-pub use doubts::{DoubtfulRuns, group_doubts};
+pub use doubts::DoubtfulRuns;
 pub use eta::Eta;
 pub use layers::{Options, Origin, Part, Resolved, Value};
 pub use plan::plan_lines;
 pub use reporting::Reporting;
 pub use status::{Status, rough};
+pub use study::{Study, StudyOutcome};
