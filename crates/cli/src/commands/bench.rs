@@ -33,7 +33,10 @@ enum What {
 #[derive(clap::Args)]
 struct Pair {
     /// Student of the method
-    #[arg(long, value_parser = PossibleValuesParser::new(["nkd", "rkd"]).map(student))]
+    #[arg(long, value_parser = PossibleValuesParser::new(["nkd", "rkd"]).map(|name| match &*name {
+        "nkd" => Student::Symmetric,
+        _ => Student::Reverse,
+    }))]
     method: Student,
     /// Backbone; its weights are drawn at random
     #[arg(long)]
@@ -53,10 +56,6 @@ struct Run {
     /// Threads [default: one a core]
     #[arg(long, value_name = "N", value_parser = numbers(1..=1024))]
     threads: Option<usize>,
-}
-
-fn student(method: String) -> Student {
-    if method == "nkd" { Student::Symmetric } else { Student::Reverse }
 }
 
 /// Times one workload and prints one JSON line.
