@@ -1,9 +1,14 @@
 //! Options of every subcommand that computes.
 
+use std::ops::RangeBounds;
+use std::sync::Arc;
+
 use anyhow::Result;
-use fmam::{DeviceChoice, Progress, Registry, Session, SessionBuilder};
+use clap::builder::RangedU64ValueParser;
+use fmam::{DeviceChoice, Registry, Session, SessionBuilder};
 
 use crate::interrupt;
+use crate::progress::Console;
 
 #[derive(clap::Args)]
 pub(crate) struct ComputeArgs {
@@ -14,35 +19,30 @@ pub(crate) struct ComputeArgs {
     pub(crate) device: Option<DeviceChoice>,
     /// Threads to compute and to load images with [default: one a core]; results do not depend on
     /// it
-    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    #[arg(long, value_name = "N", value_parser = numbers(1..=1024))]
     pub(crate) threads: Option<usize>,
     /// No progress on stderr, only errors
     #[arg(long, short)]
     pub(crate) quiet: bool,
 }
 
-pub(crate) fn parse_threads(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(n @ 1..=1024) => Ok(n),
-        _ => Err("a number from 1 to 1024".to_owned()),
-    }
+/// Whole numbers of `range`.
+pub(crate) fn numbers(range: impl RangeBounds<u64>) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(range)
 }
 
 impl ComputeArgs {
-    /// A session on the device, followed by `progress`. From now on Ctrl-C is caught.
-    pub(crate) fn session(&self, registry: &Registry, progress: impl Progress + 'static) -> Result<Session> {
-        self.on(registry, self.device.unwrap_or_default(), progress)
+    /// A session on the device, and the console that follows it. From now on Ctrl-C is caught.
+    pub(crate) fn session(&self, registry: &Registry) -> Result<(Session, Arc<Console>)> {
+        self.on(registry, self.device.unwrap_or_default())
     }
 
     /// As [`ComputeArgs::session`], on `device`.
-    pub(crate) fn on(
-        &self,
-        registry: &Registry,
-        device: DeviceChoice,
-        progress: impl Progress + 'static,
-    ) -> Result<Session> {
+    pub(crate) fn on(&self, registry: &Registry, device: DeviceChoice) -> Result<(Session, Arc<Console>)> {
         interrupt::install()?;
-        let builder = Session::builder().registry(registry.clone()).device(device).progress(progress);
-        Ok(self.threads.into_iter().fold(builder, SessionBuilder::threads).build()?)
+        let console = Arc::new(Console::new(self.quiet, []));
+        let builder =
+            Session::builder().registry(registry.clone()).device(device).progress(Arc::clone(&console));
+        Ok((self.threads.into_iter().fold(builder, SessionBuilder::threads).build()?, console))
     }
 }

@@ -12,7 +12,8 @@ use crate::stdout;
 use crate::words::words;
 
 /// What the user asked for cannot be: a wrong name, value or combination.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 pub(crate) struct Usage(anyhow::Error);
 
 impl Usage {
@@ -25,18 +26,6 @@ impl Usage {
 /// Marks `error` as one of the command line, exit code 2.
 pub(crate) fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
     Usage(error.into()).into()
-}
-
-impl std::fmt::Display for Usage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Usage {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
-    }
 }
 
 /// Tells the user and gives the exit code: 2 for usage, 130 after Ctrl-C, else 1. A closed stdout
@@ -106,7 +95,6 @@ mod tests {
         let code = |error: anyhow::Error| format!("{:?}", report(&error));
         let is = |code: u8| format!("{:?}", ExitCode::from(code));
         assert_eq!(code(anyhow!("broken")), is(1));
-        assert_eq!(code(usage(anyhow!("what?"))), is(2));
         assert_eq!(code(Err::<(), _>(usage(anyhow!("what?"))).context("in").unwrap_err()), is(2));
         assert_eq!(code(ExperimentError::Cancelled.into()), is(130));
         assert_eq!(code(FetchError::Cancelled { url: "http://a".to_owned() }.into()), is(130));

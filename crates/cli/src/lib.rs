@@ -107,8 +107,5 @@ pub fn run_args(registry: &Registry, args: impl IntoIterator<Item = OsString>) -
         Command::Datasets(args) => datasets::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit::report(&error),
-    }
+    result.map_or_else(|error| exit::report(&error), |()| ExitCode::SUCCESS)
 }

@@ -8,9 +8,8 @@ pub(crate) fn words(error: &Error) -> Option<String> {
         Error::NoCuda => format!(
             "{error}; build it with `cargo build --release --package fmam-cli --features cuda`, or use --device cpu"
         ),
-        Error::WeightsOfWhich { file } => {
-            let file = file.display();
-            format!("--weights {file}: there are several backbones, say whose with NAME=FILE")
+        Error::WeightsOfWhich { file: f } => {
+            format!("--weights {}: there are several backbones, say whose with NAME=FILE", f.display())
         }
         Error::CategoryNeeded { known } => {
             let known = known.join(", ");
@@ -32,6 +31,7 @@ pub(crate) fn words(error: &Error) -> Option<String> {
         Error::UnknownTestImage { id } => {
             format!("--images {id}: no run has such a test image with its map")
         }
+        Error::RunsFailed { .. } => format!("{error}; the same command tries them again"),
         Error::NotEmpty { .. } => format!("{error}; choose another --out"),
         Error::NotFetched { .. } => format!("{error}; repeat without --offline"),
         Error::AlreadyExists { .. } => format!("{error}; `fmam datasets verify` counts its images"),

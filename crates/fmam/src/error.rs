@@ -11,6 +11,9 @@ use fmam_record::RecordError;
 use fmam_report::ReportError;
 use fmam_synthesis::SynthesisError;
 
+use crate::array_error::ArrayError;
+use crate::setting::SettingError;
+
 /// A request to the library failed. The variants carry facts; a program says what its user can do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -127,6 +130,20 @@ pub enum Error {
         key: String,
         /// Why.
         source: Box<ExperimentError>,
+    },
+    /// A folder has no finished run.
+    #[error("there is no finished run under {}", folder.display())]
+    NoRuns {
+        /// The folder of the runs.
+        folder: PathBuf,
+    },
+    /// Some runs of a study failed.
+    #[error("{n_failed} of {n_runs} runs failed")]
+    RunsFailed {
+        /// The number of runs that failed.
+        n_failed: usize,
+        /// The number of runs.
+        n_runs: usize,
     },
     /// The report of a grid could not be brought up to date.
     #[error("cannot bring the report up to date")]
@@ -296,73 +313,6 @@ pub enum Error {
         page: String,
         /// Its licence.
         licence: String,
-    },
-}
-
-/// The reason why a text is no setting.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SettingError {
-    /// The text lacks an equals sign.
-    #[error("`{text}` is not KEY=VALUE")]
-    NoValue {
-        /// The text.
-        text: String,
-    },
-    /// The key is empty, or a part of it.
-    #[error("`{text}` has no key before `=`, or an empty part in it")]
-    EmptyKey {
-        /// The text.
-        text: String,
-    },
-}
-
-/// The reason why a file is no array of scores or labels.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ArrayError {
-    /// The file cannot be opened or read.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    /// The file is not in NumPy's format.
-    #[error("this is no .npy file")]
-    NotNpy(#[source] std::io::Error),
-    /// The array is of records.
-    #[error("an array of records is no array of numbers")]
-    Records,
-    /// The array is in Fortran order.
-    #[error("the array is in Fortran order; save it with numpy.ascontiguousarray")]
-    FortranOrder,
-    /// A dimension is larger than this machine's memory can be.
-    #[error("the array is too large")]
-    TooLarge,
-    /// Scores of another type than floats.
-    #[error("scores must be float32 or float64, not {found}")]
-    ScoreType {
-        /// The type, as NumPy writes it.
-        found: String,
-    },
-    /// Labels of a type without numbers.
-    #[error("labels must be bool, integer or float, not {found}")]
-    LabelType {
-        /// The type, as NumPy writes it.
-        found: String,
-    },
-    /// A label that is neither 0 nor 1.
-    #[error("element {index}: labels are 0 or 1, but there is {value}")]
-    Label {
-        /// The position, from 0.
-        index: usize,
-        /// The label.
-        value: String,
-    },
-    /// An element cannot be read.
-    #[error("element {index}")]
-    Element {
-        /// The position, from 0.
-        index: usize,
-        /// Why.
-        source: std::io::Error,
     },
 }
 

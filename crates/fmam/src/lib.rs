@@ -43,6 +43,7 @@
 //! report that grows), [`mod@report`] (figures), [`mod@output`] (folders of single commands),
 //! [`mod@fetch`] (weights and data sets), [`mod@measure`] (metrics of arrays, analysis, speed).
 
+mod array_error;
 mod catalogue;
 mod device;
 mod error;
@@ -58,9 +59,10 @@ mod setting;
 mod verdicts;
 mod workers;
 
+pub use array_error::ArrayError;
 pub use catalogue::{Kind, catalogue};
 pub use device::DeviceChoice;
-pub use error::{ArrayError, Error, SettingError, one_line};
+pub use error::{Error, one_line};
 pub use fit::Fit;
 pub use fmam_core::{
     AnomalyMap, ImageSize, Label, Mask, MemorySource, MethodId, Progress, RgbImage, Sample, SampleSource,
@@ -75,5 +77,5 @@ pub use fmam_models::Precision;
 pub use fmam_synthesis::Textures;
 pub use image::Image;
 pub use session::{Session, SessionBuilder, category_name, textures};
-pub use setting::Setting;
+pub use setting::{Setting, SettingError};
 pub use verdicts::{Verdict, Verdicts};

@@ -264,6 +264,28 @@ impl Session {
         Ok(Experiment::open(&self.registry, config, self.device.clone())?)
     }
 
+    /// Fits the only run of an experiment, after all images have been read, and saves the detector to
+    /// the folder `dir`, which must not exist yet. Gives the number of training images.
+    ///
+    /// # Errors
+    /// As [`Experiment::read_images`] and [`Experiment::fit`]; [`Error::Cancelled`].
+    pub fn fit_experiment(
+        &self,
+        experiment: &Experiment,
+        dir: &Path,
+        progress: &dyn Progress,
+    ) -> Result<usize, Error> {
+        let mut n_train = 0;
+        for plan in experiment.plans().iter().take(1) {
+            experiment.read_images(&[plan], progress)?;
+            let train = experiment.category(&plan.key.category, progress)?.train;
+            let fitted = self.workers.run(|| experiment.fit(plan, train.as_ref(), progress))?;
+            fitted.detector.save(dir)?;
+            n_train = train.len();
+        }
+        Ok(n_train)
+    }
+
     /// Does every run of `configs` that the folder `out` lacks, and keeps one record a run.
     /// `finished` says what becomes of the runs that are there; `artist` draws, and `observer`
     /// follows the runs and says when to stop.

@@ -1,7 +1,5 @@
 use toml::{Table, Value};
 
-use crate::error::SettingError;
-
 /// A key and its value, read from `KEY=VALUE`: values in TOML's syntax, keys with dots for tables
 /// within tables.
 ///
@@ -98,6 +96,24 @@ impl Setting {
         }
         inner.insert(last.clone(), self.value.clone());
     }
+}
+
+/// The reason why a text is no setting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingError {
+    /// The text lacks an equals sign.
+    #[error("`{text}` is not KEY=VALUE")]
+    NoValue {
+        /// The text.
+        text: String,
+    },
+    /// The key is empty, or a part of it.
+    #[error("`{text}` has no key before `=`, or an empty part in it")]
+    EmptyKey {
+        /// The text.
+        text: String,
+    },
 }
 
 #[cfg(test)]

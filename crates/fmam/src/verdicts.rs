@@ -95,7 +95,7 @@ impl<I: Iterator<Item: Into<Image>>> Verdicts<'_, I> {
     }
 }
 
-impl<I: Iterator<Item: Into<Image>> + Send> Iterator for Verdicts<'_, I> {
+impl<I: Iterator<Item: Into<Image>>> Iterator for Verdicts<'_, I> {
     type Item = Result<Verdict, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -1,14 +1,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use fmam::Session;
 use fmam::measure::{Revisited, analyses_json, analyze_detector, analyze_runs};
 use fmam::output::analysis_table;
-use fmam::report::write_report;
-use fmam_record::load_records;
-use fmam_report::Report;
+use fmam::report::{load_report, write_report};
 
 use crate::compute::ComputeArgs;
 use crate::data::DataArgs;
@@ -48,8 +45,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
-    let console = Arc::new(Console::new(args.compute.quiet, []));
-    let session = args.compute.session(registry, Arc::clone(&console))?;
+    let (session, console) = args.compute.session(registry)?;
     match &args.out {
         Some(out) => of_runs(args, out, &session, &console),
         None => of_models(args, &session, &console),
@@ -58,13 +54,10 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
 
 /// Adds to each run in `out` what it lacks, and writes the report again.
 fn of_runs(args: &Args, out: &Path, session: &Session, console: &Console) -> Result<()> {
-    let records = load_records(out)?;
-    if records.is_empty() {
-        bail!("there is no finished run under {}", out.join("runs").display());
-    }
+    let records = load_report(session.registry(), out)?;
     let data_root = args.data_root.as_deref();
     let (mut without_model, mut n_failed) = (Vec::new(), 0);
-    analyze_runs(session, out, data_root, &records, args.overwrite, |record, outcome| {
+    analyze_runs(session, out, data_root, records.runs(), args.overwrite, |record, outcome| {
         console.clear();
         match outcome {
             Revisited::Analysed => console.say(&format!("analysed {}", record.key())),
@@ -79,7 +72,7 @@ fn of_runs(args: &Args, out: &Path, session: &Session, console: &Console) -> Res
         let n = without_model.len();
         console.say(&format!("runs that kept no model stay as they are: {n}, {first} the first"));
     }
-    let report = Report::by(session.registry().metrics(), load_records(out)?);
+    let report = load_report(session.registry(), out)?;
     let written = write_report(session.registry(), &report, out, data_root, &Default::default())?;
     if args.json {
         print_json(&analyses_json(report.runs())?)?;
@@ -87,7 +80,7 @@ fn of_runs(args: &Args, out: &Path, session: &Session, console: &Console) -> Res
         print(&format!("{}\n{}", report.terminal_analyses(), written.lines()))?;
     }
     if n_failed > 0 {
-        bail!("{n_failed} of {} runs could not be analysed", records.len());
+        bail!("{n_failed} of {} runs could not be analysed", records.runs().len());
     }
     Ok(())
 }
@@ -101,10 +94,9 @@ fn of_models(args: &Args, session: &Session, console: &Console) -> Result<()> {
     let mut found = Vec::new();
     for model in &args.model {
         let detector = session.load(model)?;
-        let size = detector.image_size();
-        let test = data.category(session, size)?.test;
-        let textures = fmam::textures(args.data_root.as_deref(), size)?;
-        let analysis = analyze_detector(session, &detector, test.as_ref(), textures, args.seed);
+        let test = data.category(session, detector.image_size())?.test;
+        let root = args.data_root.as_deref();
+        let analysis = analyze_detector(session, &detector, test.as_ref(), root, args.seed);
         console.clear();
         found.push((model.display().to_string(), analysis?));
     }

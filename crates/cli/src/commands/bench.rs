@@ -1,10 +1,10 @@
-use anyhow::{Result, anyhow};
-use clap::{Subcommand, ValueEnum};
+use anyhow::Result;
+use clap::Subcommand;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use fmam::measure::{Student, Workload, measure_speed};
 use fmam::{DeviceChoice, Session, SessionBuilder};
 
-use crate::compute::parse_threads;
-use crate::exit::usage;
+use crate::compute::numbers;
 use crate::stdout::print;
 
 #[derive(clap::Args)]
@@ -33,8 +33,11 @@ enum What {
 #[derive(clap::Args)]
 struct Pair {
     /// Student of the method
-    #[arg(long)]
-    method: Kind,
+    #[arg(long, value_parser = PossibleValuesParser::new(["nkd", "rkd"]).map(|name| match &*name {
+        "nkd" => Student::Symmetric,
+        _ => Student::Reverse,
+    }))]
+    method: Student,
     /// Backbone; its weights are drawn at random
     #[arg(long)]
     backbone: String,
@@ -45,36 +48,23 @@ struct Pair {
 #[derive(clap::Args)]
 struct Run {
     /// Images in a batch
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = numbers(1..))]
     batch: usize,
     /// Measured repetitions, after two that are not
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = numbers(1..))]
     iters: usize,
     /// Threads [default: one a core]
-    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    #[arg(long, value_name = "N", value_parser = numbers(1..=1024))]
     threads: Option<usize>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Kind {
-    Nkd,
-    Rkd,
 }
 
 /// Times one workload and prints one JSON line.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let student = |kind: Kind| match kind {
-        Kind::Nkd => Student::Symmetric,
-        Kind::Rkd => Student::Reverse,
-    };
     let (run, name, workload) = match &args.what {
         What::Forward { network, run } => (run, network, Workload::Forward),
-        What::Score(pair) => (&pair.run, &pair.backbone, Workload::Score(student(pair.method))),
-        What::TrainStep(pair) => (&pair.run, &pair.backbone, Workload::TrainStep(student(pair.method))),
+        What::Score(pair) => (&pair.run, &pair.backbone, Workload::Score(pair.method)),
+        What::TrainStep(pair) => (&pair.run, &pair.backbone, Workload::TrainStep(pair.method)),
     };
-    if run.batch == 0 || run.iters == 0 {
-        return Err(usage(anyhow!("--batch and --iters must be at least 1")));
-    }
     let builder = Session::builder().device(DeviceChoice::Cpu);
     let session = run.threads.into_iter().fold(builder, SessionBuilder::threads).build()?;
     let speed = measure_speed(&session, workload, name, run.batch, run.iters)?;

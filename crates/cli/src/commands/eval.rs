@@ -1,15 +1,11 @@
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Result;
-use fmam::Category;
 use fmam::output::{check_writable, metrics_table, write_evaluation};
-use fmam_experiment::write_maps;
-use fmam_record::{MAPS_DIR, MapLayout};
+use fmam_record::MapLayout;
 
 use crate::compute::ComputeArgs;
 use crate::data::DataArgs;
-use crate::progress::Console;
 use crate::stdout::{print, print_json};
 
 #[derive(clap::Args)]
@@ -35,19 +31,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
-    let console = Arc::new(Console::new(args.compute.quiet, []));
-    let session = args.compute.session(registry, Arc::clone(&console))?;
+    let (session, console) = args.compute.session(registry)?;
     let detector = session.load(&args.model)?;
-    let Category { name, test, .. } = args.data.category(&session, detector.image_size())?;
+    let category = args.data.category(&session, detector.image_size())?;
     let _made = args.out.as_deref().map(check_writable).transpose()?;
-    let evaluation = session.evaluate(&detector, test.as_ref());
+    let evaluation = session.evaluate(&detector, category.test.as_ref());
     console.clear();
     let evaluation = evaluation?;
     if let Some(out) = &args.out {
-        write_evaluation(out, test.as_ref(), &evaluation)?;
-        if let Some(layout) = args.export_maps {
-            write_maps(layout, &out.join(MAPS_DIR), &name, test.as_ref(), &evaluation.maps)?;
-        }
+        write_evaluation(out, &category, &evaluation, args.export_maps)?;
     }
     if args.json {
         print_json(&evaluation.metrics)

@@ -5,10 +5,9 @@ use anyhow::{Result, bail};
 use fmam::fetch::set_weights;
 use fmam::output::{check_writable, parent_of};
 use fmam::reproduce::rough;
-use fmam::{DeviceChoice, ExperimentConfig, Precision, Session, Setting, Silent, category_name};
+use fmam::{DeviceChoice, ExperimentConfig, Precision, Session, Setting, category_name};
 
-use crate::commands::reproduce::parse_epochs;
-use crate::compute::ComputeArgs;
+use crate::compute::{ComputeArgs, numbers};
 use crate::data::DataArgs;
 use crate::progress::Console;
 
@@ -30,7 +29,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Training epochs; with FMAM those of the student
-    #[arg(long, value_name = "N", value_parser = parse_epochs)]
+    #[arg(long, value_name = "N", value_parser = numbers(1..))]
     epochs: Option<usize>,
     /// Side in pixels to which images are resized, a multiple of 32
     #[arg(long, value_name = "PIXELS", default_value_t = 256)]
@@ -69,7 +68,7 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
         setting.apply(config.method.entry(args.method.as_str().into()).or_default());
     }
     set_weights(&mut config, registry.backbones(), &args.weights)?;
-    let session = args.compute.session(registry, Silent)?;
+    let (session, _) = args.compute.session(registry)?;
     session.warn_of_emulation([args.precision]);
     let experiment = session.experiment(config)?;
     // Before the training, which may be long.
@@ -79,16 +78,11 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     let _made = check_writable(parent_of(&args.out))?;
 
     let console = Console::new(args.compute.quiet, experiment.plans());
-    experiment.read_images(&experiment.plans().iter().collect::<Vec<_>>(), &console)?;
-    let train = experiment.category(&category, &console)?.train;
     let start = std::time::Instant::now();
-    for plan in experiment.plans() {
-        let fitted = session.on_threads(|| experiment.fit(plan, train.as_ref(), &console));
-        console.clear();
-        fitted?.detector.save(&args.out)?;
-        let seconds = rough(start.elapsed().as_secs_f64());
-        let what = format!("{} on {} images of {category}", args.method, train.len());
-        console.say(&format!("fitted {what} in {seconds}: {}", args.out.display()));
-    }
+    let n_train = session.fit_experiment(&experiment, &args.out, &console);
+    console.clear();
+    let what = format!("{} on {} images of {category}", args.method, n_train?);
+    let seconds = rough(start.elapsed().as_secs_f64());
+    console.say(&format!("fitted {what} in {seconds}: {}", args.out.display()));
     Ok(())
 }

@@ -1,12 +1,10 @@
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use fmam::Error;
 use fmam::output::Predictions;
 
 use crate::compute::ComputeArgs;
-use crate::progress::Console;
 use crate::stdout::print;
 
 #[derive(clap::Args)]
@@ -26,8 +24,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
-    let console = Arc::new(Console::new(args.compute.quiet, []));
-    let session = args.compute.session(registry, Arc::clone(&console))?;
+    let (session, console) = args.compute.session(registry)?;
     let detector = session.load(&args.model)?;
     let mut folder = Predictions::begin(&args.out)?;
     let (n, mut n_failed) = (args.images.len(), 0);

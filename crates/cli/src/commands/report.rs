@@ -1,9 +1,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use fmam::report::{FigureOptions, write_report};
-use fmam_record::{Merged, OutputFolder, load_records, merge};
-use fmam_report::{ColourScale, Report, report_schema};
+use fmam::report::{FigureOptions, load_report, write_report};
+use fmam_record::{Merged, OutputFolder, merge};
+use fmam_report::{ColourScale, report_schema};
 
 use crate::stdout::{print, print_json};
 
@@ -66,10 +66,7 @@ fn print_report(
     data_root: Option<&Path>,
     figures: &FigureOptions,
 ) -> Result<()> {
-    let report = Report::by(registry.metrics(), load_records(dir)?);
-    if report.runs().is_empty() {
-        bail!("there is no finished run under {}", dir.join("runs").display());
-    }
+    let report = load_report(registry, dir)?;
     let written = write_report(registry, &report, dir, data_root, figures)?;
     print(&format!("{}\n{}", report.terminal_table(), written.lines()))
 }
@@ -86,11 +83,8 @@ fn run_merge(registry: &fmam::Registry, parts: &[PathBuf], out: &Path) -> Result
     for part in &empty {
         print(&format!("missing: all of {}\n", part.display()))?;
     }
-    if !missing.is_empty() {
-        bail!(
-            "{} runs are missing; the commands that made the parts, repeated, do only these",
-            missing.len()
-        );
+    if let n @ 1.. = missing.len() {
+        bail!("{n} runs are missing; the commands that made the parts, repeated, do only these");
     }
     if !empty.is_empty() {
         let empty: Vec<_> = empty.iter().map(|part| part.display().to_string()).collect();

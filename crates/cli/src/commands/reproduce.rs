@@ -1,16 +1,13 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
-use fmam::report::{Overlays, write_report};
-use fmam::reproduce::{DoubtfulRuns, Options, Reporting, group_doubts, plan_lines};
-use fmam::{DeviceChoice, Experiment, FinishedRuns, Precision, Setting, Silent};
-use fmam_core::MethodId;
-use fmam_experiment::{Doubt, DoubtfulRun, Grid, RunPlan};
-use fmam_record::{MapLayout, Shard, load_records};
-use fmam_report::Report;
+use anyhow::Result;
+use fmam::reproduce::{DoubtfulRuns, Options, Study, plan_lines};
+use fmam::{DeviceChoice, FinishedRuns, MethodId, Precision, Progress, Setting};
+use fmam_experiment::Doubt;
+use fmam_record::{MapLayout, Shard};
 
-use crate::compute::ComputeArgs;
+use crate::compute::{ComputeArgs, numbers};
 use crate::progress::Console;
 use crate::stdout::print;
 
@@ -34,7 +31,7 @@ pub(crate) struct OptionArgs {
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = parse_item)]
     categories: Option<Vec<String>>,
     /// Methods, separated by commas; `fmam list methods` names them
-    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = parse_method)]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = |text: &str| parse_item(text).map(MethodId::from))]
     methods: Option<Vec<MethodId>>,
     /// Backbones, separated by commas; `fmam list backbones` names them
     #[arg(long, value_name = "A,B", value_delimiter = ',', visible_alias = "backbones", value_parser = parse_item)]
@@ -46,7 +43,7 @@ pub(crate) struct OptionArgs {
     #[arg(long, value_name = "0,1,2", value_delimiter = ',')]
     seeds: Option<Vec<u64>>,
     /// Training epochs of every method; with FMAM those of the student
-    #[arg(long, value_name = "N", value_parser = parse_epochs)]
+    #[arg(long, value_name = "N", value_parser = numbers(1..))]
     epochs: Option<usize>,
     /// Side in pixels to which images are resized, a multiple of 32
     #[arg(long, value_name = "PIXELS")]
@@ -121,83 +118,48 @@ fn parse_item(text: &str) -> Result<String, String> {
     if text.trim().is_empty() { Err("an item of the list is empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
-fn parse_method(text: &str) -> Result<MethodId, String> {
-    parse_item(text).map(MethodId::from)
-}
-
-pub(crate) fn parse_epochs(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(n @ 1..) => Ok(n),
-        _ => Err("a number from 1 on".to_owned()),
-    }
-}
-
 pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     let resolved = args.options.layer(&args.compute).resolve(registry)?;
     let (device, out) = (resolved.device()?, resolved.out());
 
     // What is planned may be for a device that this machine has not.
     let opened = if args.plan { DeviceChoice::Cpu } else { device };
-    let session = args.compute.on(registry, opened, Silent)?;
+    let (session, reading) = args.compute.on(registry, opened)?;
     if !args.plan {
         session.warn_of_emulation(resolved.parts.iter().map(|part| part.config.precision));
     }
     let experiments = session.experiments(resolved.configs())?;
-    let plans: Vec<&RunPlan> = experiments.iter().flat_map(Experiment::plans).collect();
+    let (shard, finished) = (args.shard, policy(args));
     if args.plan {
-        let console = Console::new(args.compute.quiet, []);
-        let (name, shard) = (device.name(), args.shard);
-        return print(&plan_lines(&experiments, &out, &name, policy(args), shard, &console)?);
+        let name = device.name();
+        return print(&plan_lines(&experiments, &out, &name, finished, shard, &*reading)?);
     }
-    let mut grid = {
-        let reading = Console::new(args.compute.quiet, []);
-        Grid::new(&experiments, &out, policy(args), &reading)?
-    };
-    let mut n_runs = plans.len();
-    if let Some(shard) = args.shard {
-        grid = grid.only(shard);
-        n_runs = (0..n_runs).filter(|&position| shard.has(position)).count();
-        grid.write_shard(shard)?;
-    }
-    let pending = grid.pending();
-    let n_before = n_runs - pending.len();
+    let study = Study::open(&experiments, &out, finished, shard, &*reading)?;
+    reading.clear();
+    let (n_runs, pending) = (study.n_runs(), study.pending());
     let console = Console::new(args.compute.quiet, pending.iter().copied()).of_single(n_runs == 1);
+    let n_before = n_runs - pending.len();
     if n_before > 0 {
         console.say(&format!("{n_before} of {n_runs} runs are finished in {}", out.display()));
     }
-    tell_doubts(&console, grid.doubtful());
-    let observer = Reporting::new(&console, &out, registry.metrics());
-    let outcome = session.on_threads(|| grid.run(&Overlays, &observer));
-    console.clear();
-    let mut outcome = outcome.inspect_err(|error| {
-        if observer.n_finished() > 0 {
-            observer.write(true);
-        }
-        if error.is_cancelled() && n_before + observer.n_finished() > 0 {
-            let out = out.display();
-            let how = if args.overwrite {
+    study.doubts().iter().for_each(|runs| tell_doubt(&console, runs));
+    let outcome = study.run(&session, &console, |kept| {
+        console.clear();
+        if kept > 0 && console.cancelled() {
+            let way = if args.overwrite {
                 "repeat without --overwrite to go on"
             } else {
                 "the same command goes on from there"
             };
-            console.say(&format!("finished runs are kept in {out}; {how}"));
+            console.say(&format!("finished runs are kept in {}; {way}", out.display()));
         }
-    })?;
-
-    if n_before + outcome.n_finished > 0 {
-        let report = Report::by(registry.metrics(), load_records(&out)?);
-        let written = write_report(registry, &report, &out, None, &Default::default())?;
+    });
+    console.clear();
+    let outcome = outcome?;
+    if let Some((report, written)) = &outcome.report {
         print(&format!("{}\n{}", report.terminal_table(), written.lines()))?;
     }
-    if n_runs == 1
-        && let Some((key, error)) = outcome.failed.pop()
-    {
-        return Err(anyhow::Error::new(error).context(format!("run {key}")));
-    }
-    if !outcome.failed.is_empty() {
-        bail!("{} of {n_runs} runs failed; the same command tries them again", outcome.failed.len());
-    }
-    Ok(observer.into_result()?)
+    Ok(outcome.into_result()?)
 }
 
 fn policy(args: &Args) -> FinishedRuns {
@@ -210,17 +172,15 @@ fn policy(args: &Args) -> FinishedRuns {
 
 /// Says of which finished runs it is not certain that they are what this program would make of
 /// them.
-fn tell_doubts(console: &Console, doubtful: &[DoubtfulRun]) {
-    for DoubtfulRuns { doubt, n, first } in group_doubts(doubtful) {
-        match doubt {
-            Doubt::OtherProgram { name } => console.warn(&format!(
-                "finished runs of another version, {name}, are kept: {n}, {first} the first; their figures may \
-                 differ from those of this version, --overwrite does them again"
-            )),
-            Doubt::NoDigests => console.say(&format!(
-                "finished runs from before digests of data and weights were kept: {n}, {first} the first; files that \
-                 were replaced since are not noticed"
-            )),
-        }
+fn tell_doubt(console: &Console, DoubtfulRuns { doubt, n, first }: &DoubtfulRuns<'_>) {
+    match doubt {
+        Doubt::OtherProgram { name } => console.warn(&format!(
+            "finished runs of another version, {name}, are kept: {n}, {first} the first; their figures may differ \
+             from those of this version, --overwrite does them again"
+        )),
+        Doubt::NoDigests => console.say(&format!(
+            "finished runs from before digests of data and weights were kept: {n}, {first} the first; files that \
+             were replaced since are not noticed"
+        )),
     }
 }

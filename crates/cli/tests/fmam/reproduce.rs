@@ -52,6 +52,14 @@ fn a_grid_leaves_a_report_and_is_done_only_once() {
     assert!(again.stderr.contains("2 of 2 runs are finished"), "{}", again.stderr);
     assert_eq!(std::fs::metadata(&record).unwrap().modified().unwrap(), written);
 
+    // A variant that only a setting names runs beside its method.
+    let variant = "reproduce --preset mine.toml --methods nkd --set nkd@brief.batch_size=2 --plan";
+    let plan = succeed(dir.path(), variant);
+    assert!(
+        plan.contains("finished runs/demo/plain/nkd/") && plan.contains("pending runs/demo/plain/nkd@brief/"),
+        "{plan}"
+    );
+
     // More seeds: only the new one is run. Other settings: refused, and done with --overwrite.
     let more = line(dir.path(), "reproduce --preset mine.toml --seeds 3,4 --methods nkd --quiet");
     assert_eq!((more.code, more.stderr.as_str()), (Some(0), ""));

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{line, succeed};
+use crate::{fail, line, succeed};
 
 #[test]
 fn list_gives_one_name_a_line_or_everything() {
@@ -20,6 +20,35 @@ fn list_gives_one_name_a_line_or_everything() {
 }
 
 #[test]
+fn list_settings_gives_the_defaults_of_a_method_as_toml() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = |args: &str| -> toml::Table {
+        toml::from_str(&succeed(dir.path(), &format!("list settings {args}"))).unwrap()
+    };
+    let defaults = settings("rkd+fmam");
+    assert!(defaults["epochs"].is_integer() && defaults["mapping"]["margin"].is_float(), "{defaults}");
+    let changed = settings("rkd+fmam --set mapping.margin=0.125 --set epochs=3");
+    assert_eq!(changed["mapping"]["margin"].as_float(), Some(0.125));
+    assert_eq!(changed["epochs"].as_integer(), Some(3));
+    fail(dir.path(), "list settings nosuch", 2, &["nosuch", "rkd+fmam"]);
+    fail(dir.path(), "list settings", 2, &["METHOD"]);
+    fail(dir.path(), "list methods rkd", 2, &["list settings"]);
+}
+
+#[test]
+fn config_tells_each_value_and_where_it_comes_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = succeed(dir.path(), "config --preset demo --seeds 3 --set rkd@wide.batch_size=2");
+    let line = |key: &str| told.lines().find(|line| line.starts_with(key)).unwrap_or_default();
+    assert_eq!(line("seeds"), "seeds = [3]  # option");
+    assert!(line("backbones").ends_with("# preset demo"), "{told}");
+    assert!(line("precision").ends_with("# default"), "{told}");
+    assert!(line("methods").contains("\"rkd@wide\""), "{told}");
+    let table: toml::Table = toml::from_str(&told).unwrap();
+    assert_eq!(table["method"]["rkd@wide"]["batch_size"].as_integer(), Some(2));
+}
+
+#[test]
 fn weights_list_says_which_are_in_the_binary() {
     let dir = tempfile::tempdir().unwrap();
     let text = succeed(dir.path(), "weights list");
@@ -31,7 +60,7 @@ fn weights_list_says_which_are_in_the_binary() {
 #[test]
 fn help_has_examples_for_every_command() {
     let dir = tempfile::tempdir().unwrap();
-    for command in ["", "reproduce ", "fit ", "eval ", "predict ", "synth ", "metrics "] {
+    for command in ["", "reproduce ", "config ", "fit ", "eval ", "predict ", "synth ", "metrics "] {
         let help = succeed(dir.path(), &format!("{command}--help"));
         assert!(help.contains("fmam ") && (help.contains("Example") || help.contains("Try it")), "{help}");
     }

@@ -4,14 +4,14 @@ use fmam_core::{SampleSource, Seed};
 use fmam_experiment::{ExperimentError, Revisit, analyze, evaluate};
 use fmam_methods::Detector;
 use fmam_record::{Analysis, RunRecord};
-use fmam_synthesis::{SynthesisConfig, Synthesizer, Textures};
+use fmam_synthesis::{SynthesisConfig, Synthesizer};
 use serde_json::{Map, Value};
 
-use crate::{Error, Session};
+use crate::{Error, Session, textures};
 
 /// Analyses a detector on a test split of images of its size: what feature mapping does to its
 /// features, and how far apart the scores of the classes lie. `seed` is the origin of the synthetic
-/// defects, which have `textures`, and of the choice of positions.
+/// defects, with textures of `data_root` where it has any, and of the choice of positions.
 ///
 /// # Errors
 /// [`Error::Experiment`] as [`evaluate`], [`Error::Cancelled`].
@@ -19,9 +19,10 @@ pub fn analyze_detector(
     session: &Session,
     detector: &Detector,
     test: &dyn SampleSource,
-    textures: Textures,
+    data_root: Option<&Path>,
     seed: u64,
 ) -> Result<Analysis, Error> {
+    let textures = textures(data_root, detector.image_size())?;
     let synthesizer = Synthesizer::new(SynthesisConfig::default(), textures)?;
     let seed = Seed::new(seed).derive("analysis");
     let (threads, progress) = (session.loader_threads(), session.progress());

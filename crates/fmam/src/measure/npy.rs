@@ -7,7 +7,7 @@ use std::path::Path;
 use npyz::{DType, Deserialize, NpyFile, Order, TypeChar};
 
 use crate::Error;
-use crate::error::ArrayError;
+use crate::array_error::ArrayError;
 
 /// Numbers in C order and their shape.
 pub(crate) struct Array<T> {

@@ -1,9 +1,9 @@
 use std::io::Write;
 use std::path::Path;
 
-use fmam_core::SampleSource;
-use fmam_experiment::{Artist, Evaluation, Exhibit, ExperimentError, exhibits};
-use fmam_record::OVERLAYS_DIR;
+use fmam_datasets::Category;
+use fmam_experiment::{Artist, Evaluation, Exhibit, ExperimentError, exhibits, write_maps};
+use fmam_record::{MAPS_DIR, MapLayout, OVERLAYS_DIR};
 use serde_json::json;
 
 use crate::Error;
@@ -12,12 +12,19 @@ use crate::report::Overlays;
 /// Test images that are drawn.
 const N_OVERLAYS: usize = 12;
 
-/// Writes an evaluation on `test` into the folder `out`: `metrics.json`, `scores.jsonl` with a line
-/// for each image, and pictures of some of them.
+/// Writes an evaluation on the test split of `category` into the folder `out`: `metrics.json`,
+/// `scores.jsonl` with a line for each image, pictures of some of them, and with `maps` the anomaly
+/// map of each image as a file.
 ///
 /// # Errors
 /// [`Error::Write`], and [`Error::Experiment`] for an image that cannot be read or drawn.
-pub fn write_evaluation(out: &Path, test: &dyn SampleSource, evaluation: &Evaluation) -> Result<(), Error> {
+pub fn write_evaluation(
+    out: &Path,
+    category: &Category,
+    evaluation: &Evaluation,
+    maps: Option<MapLayout>,
+) -> Result<(), Error> {
+    let test = category.test.as_ref();
     let exhibits = exhibits(test, &evaluation.image_scores, N_OVERLAYS)
         .into_iter()
         .map(|index| {
@@ -42,7 +49,11 @@ pub fn write_evaluation(out: &Path, test: &dyn SampleSource, evaluation: &Evalua
     };
     let scores: String = evaluation.image_scores.iter().enumerate().map(line).collect();
     write(&out.join("scores.jsonl"), &scores)?;
-    write(&out.join("metrics.json"), &format!("{}\n", serde_json::to_string_pretty(&evaluation.metrics)?))
+    write(&out.join("metrics.json"), &format!("{}\n", serde_json::to_string_pretty(&evaluation.metrics)?))?;
+    if let Some(layout) = maps {
+        write_maps(layout, &out.join(MAPS_DIR), &category.name, test, &evaluation.maps)?;
+    }
+    Ok(())
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fmam_experiment::Registry;
+use fmam_record::load_records;
 use fmam_report::Report;
 
 mod figures;
@@ -33,6 +34,18 @@ impl Written {
         let report = self.report.iter().map(|path| path.display().to_string());
         self.gaps.iter().cloned().chain(drawn).chain(report).map(|line| format!("{line}\n")).collect()
     }
+}
+
+/// Reads the report of the folder `out`, with the metrics of `registry` as its columns.
+///
+/// # Errors
+/// [`Error::NoRuns`] where no run is finished, [`Error::Record`].
+pub fn load_report(registry: &Registry, out: &Path) -> Result<Report, Error> {
+    let report = Report::by(registry.metrics(), load_records(out)?);
+    if report.runs().is_empty() {
+        return Err(Error::NoRuns { folder: out.join("runs") });
+    }
+    Ok(report)
 }
 
 /// Writes the figures of `report` and then the report, which shows them, into `out`; see

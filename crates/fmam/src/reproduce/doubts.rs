@@ -13,7 +13,7 @@ pub struct DoubtfulRuns<'a> {
 }
 
 /// Doubtful runs by their doubt, each doubt once, in the order of the runs.
-pub fn group_doubts(runs: &[DoubtfulRun]) -> Vec<DoubtfulRuns<'_>> {
+pub(super) fn group_doubts(runs: &[DoubtfulRun]) -> Vec<DoubtfulRuns<'_>> {
     let mut groups: Vec<DoubtfulRuns<'_>> = Vec::new();
     for DoubtfulRun { key, doubt } in runs {
         match groups.iter_mut().find(|group| group.doubt == doubt) {

@@ -4,13 +4,17 @@
 mod doubts;
 mod eta;
 mod layers;
+mod options;
 mod plan;
 mod reporting;
 mod status;
+mod study;
 
-pub use doubts::{DoubtfulRuns, group_doubts};
+pub use doubts::DoubtfulRuns;
 pub use eta::Eta;
-pub use layers::{Options, Origin, Part, Resolved, Value};
+pub use layers::{Part, Resolved};
+pub use options::{Options, Origin, Value};
 pub use plan::plan_lines;
 pub use reporting::Reporting;
 pub use status::{Status, rough};
+pub use study::{Study, StudyOutcome};
