@@ -23,6 +23,7 @@ fn of_one(error: &(dyn Error + 'static)) -> Option<String> {
         return advice(usage.inner());
     }
     None.or_else(|| error.downcast_ref().and_then(experiment))
+        .or_else(|| error.downcast_ref().and_then(application))
         .or_else(|| error.downcast_ref().and_then(dataset))
         .or_else(|| error.downcast_ref().and_then(model))
         .or_else(|| error.downcast_ref().and_then(method))
@@ -31,6 +32,26 @@ fn of_one(error: &(dyn Error + 'static)) -> Option<String> {
             ReportError::Record(error) => record(error),
             _ => None,
         })
+}
+
+fn application(error: &fmam::Error) -> Option<String> {
+    use fmam::Error as E;
+    let hint = match error {
+        E::NoCuda => {
+            "build it with `cargo build --release --package fmam-cli --features cuda`, or use --device cpu"
+        }
+        E::WeightsOfWhich { .. } => "write --weights NAME=FILE",
+        E::CategoryNeeded { .. } => "choose it with --category",
+        E::SettingWithoutMethod { key } => return Some(format!("write --set METHOD.{key}=...")),
+        E::RootWithoutDataset | E::CategoriesOfWhich { .. } => "name it with --dataset",
+        E::RunsFailed { .. } => "the same command tries them again",
+        E::NotEmpty { .. } => "choose another --out",
+        E::NotFetched { .. } => "repeat without --offline",
+        E::AlreadyExists { .. } => "`fmam datasets verify` counts its images",
+        E::NotFetchable { .. } => "repeat with --from-archive FILE",
+        error => return error.held().and_then(of_one),
+    };
+    Some(hint.to_owned())
 }
 
 fn experiment(error: &ExperimentError) -> Option<String> {

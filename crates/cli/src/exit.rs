@@ -9,7 +9,6 @@ use fmam_fetch::FetchError;
 
 use crate::advice::advice;
 use crate::stdout;
-use crate::words::words;
 
 /// What the user asked for cannot be: a wrong name, value or combination.
 #[derive(Debug, thiserror::Error)]
@@ -79,8 +78,8 @@ pub(crate) fn report_parse(error: &clap::Error) -> ExitCode {
 /// Writes `error: what: why; what to type` as one line on stderr.
 pub(crate) fn error_line(error: &anyhow::Error) {
     // Not `eprintln!`, which panics when stderr is closed.
-    let line = fmam::one_line(error.as_ref(), words);
-    let hint = causes(error).find_map(advice).map(|hint| format!("; {hint}")).unwrap_or_default();
+    let line = fmam::one_line(error.as_ref());
+    let hint = advice(error.as_ref()).map(|hint| format!("; {hint}")).unwrap_or_default();
     let _ = writeln!(std::io::stderr(), "error: {line}{hint}");
 }
 

@@ -10,7 +10,6 @@ mod interrupt;
 mod progress;
 mod stdout;
 mod transfer;
-mod words;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

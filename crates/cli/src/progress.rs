@@ -151,7 +151,7 @@ impl GridObserver for Console {
         }
         self.show_overall(&self.status());
         if let Some(error) = result.err().filter(|_| !self.single) {
-            self.error(&anyhow!("run {}: {}", plan.key, fmam::one_line(error, |_| None)));
+            self.error(&anyhow!("run {}: {}", plan.key, fmam::one_line(error)));
         }
     }
 }

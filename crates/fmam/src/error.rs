@@ -353,7 +353,7 @@ impl Error {
 
     /// The error and its causes, each said once, on one line.
     pub fn one_line(&self) -> String {
-        one_line(self, |_| None)
+        one_line(self)
     }
 
     /// The error of another crate that this one holds without words of its own.
@@ -369,19 +369,15 @@ impl Error {
     }
 }
 
-/// `error` and its causes, each said once, on one line. `words` may give other words for an error
-/// of this crate.
-pub fn one_line(
-    error: &(dyn std::error::Error + 'static),
-    words: impl Fn(&Error) -> Option<String>,
-) -> String {
+/// `error` and its causes, each said once, on one line.
+pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     for cause in std::iter::successors(Some(error), |error| error.source()) {
         // TOML errors draw the place over several lines; their message alone says what is wrong.
         let boxed = || cause.downcast_ref::<Box<toml::de::Error>>().map(AsRef::as_ref);
         let message = match cause.downcast_ref::<toml::de::Error>().or_else(boxed) {
             Some(toml) => toml.message().to_owned(),
-            None => cause.downcast_ref().and_then(&words).unwrap_or_else(|| cause.to_string()),
+            None => cause.to_string(),
         };
         let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
         if text.is_empty() {
@@ -445,8 +441,7 @@ mod tests {
         let error = Error::Write { path: "x".into(), source };
         assert_eq!(error.one_line(), "cannot write x: no space");
         let again = Error::Image { index: 0, name: "x".to_owned(), source: Box::new(error) };
-        let words = |error: &Error| matches!(error, Error::Image { .. }).then(|| "no space".to_owned());
-        assert_eq!(one_line(&again, words), "no space: cannot write x");
+        assert_eq!(again.one_line(), "image `x`: cannot write x: no space");
         let toml = toml::from_str::<toml::Table>("a = 1\nb = ").unwrap_err();
         let message = toml.message().replace('\n', " ");
         let parse = ExperimentError::Parse { path: "x.toml".into(), line: 2, source: Box::new(toml) };
