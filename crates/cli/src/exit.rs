@@ -3,9 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use fmam_core::ErrorKind;
-use fmam_experiment::ExperimentError;
-use fmam_fetch::FetchError;
+use fmam::ErrorKind;
 
 use crate::advice::advice;
 use crate::stdout;
@@ -30,35 +28,16 @@ pub(crate) fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
 /// Tells the user and gives the exit code: 2 for usage, 130 after Ctrl-C, else 1. A closed stdout
 /// is no failure.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    let causes = || causes(error);
     if error.is::<stdout::Closed>() {
         return ExitCode::SUCCESS;
     }
     error_line(error);
-    let kind = causes().find_map(|cause| Some(cause.downcast_ref::<ExperimentError>()?.kind()));
-    let fetch = causes().find_map(|cause| cause.downcast_ref::<FetchError>());
-    let library = causes().find_map(|cause| cause.downcast_ref::<fmam::Error>());
-    if library.is_some_and(fmam::Error::is_cancelled)
-        || kind == Some(ErrorKind::Cancelled)
-        || fetch.is_some_and(FetchError::is_cancelled)
-    {
-        ExitCode::from(130)
-    } else if causes().any(|cause| cause.is::<Usage>())
-        || kind == Some(ErrorKind::Usage)
-        || library.is_some_and(fmam::Error::is_usage)
-    {
-        ExitCode::from(2)
-    } else {
-        ExitCode::FAILURE
+    match error.chain().find_map(|cause| Some(cause.downcast_ref::<fmam::Error>()?.kind())) {
+        Some(ErrorKind::Cancelled) => ExitCode::from(130),
+        Some(ErrorKind::Usage) => ExitCode::from(2),
+        _ if error.chain().any(|cause| cause.is::<Usage>()) => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
     }
-}
-
-/// The error and its causes; behind an error of the library `fmam` the one of another crate that it
-/// holds.
-pub(crate) fn causes(
-    error: &anyhow::Error,
-) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> + Clone {
-    error.chain().flat_map(|cause| [Some(cause), cause.downcast_ref().and_then(fmam::Error::held)]).flatten()
 }
 
 /// Tells what is wrong with the command line, on one line, and gives the exit code; help and the
@@ -95,13 +74,12 @@ mod tests {
         let is = |code: u8| format!("{:?}", ExitCode::from(code));
         assert_eq!(code(anyhow!("broken")), is(1));
         assert_eq!(code(Err::<(), _>(usage(anyhow!("what?"))).context("in").unwrap_err()), is(2));
-        assert_eq!(code(ExperimentError::Cancelled.into()), is(130));
-        assert_eq!(code(FetchError::Cancelled { url: "http://a".to_owned() }.into()), is(130));
-        assert_eq!(code(ExperimentError::EmptyList { key: "seeds" }.into()), is(2));
+        assert_eq!(code(fmam::Error::Cancelled.into()), is(130));
+        assert_eq!(code(fmam::Error::RootWithoutDataset.into()), is(2));
         assert_eq!(code(Err::<(), _>(anyhow!(stdout::Closed)).context("in").unwrap_err()), is(0));
         // The pipe of a download or of a file is not that of stdout.
         let broken = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
         assert_eq!(code(broken().into()), is(1));
-        assert_eq!(code(FetchError::Write { path: "w.pth".into(), source: broken() }.into()), is(1));
+        assert_eq!(code(fmam::Error::Write { path: "w.pth".into(), source: broken() }.into()), is(1));
     }
 }

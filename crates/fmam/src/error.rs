@@ -317,24 +317,15 @@ pub enum Error {
 }
 
 impl Error {
-    /// True where the program asked to stop, which is no failure.
-    pub fn is_cancelled(&self) -> bool {
+    /// Who can mend it.
+    pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Cancelled => true,
-            Self::Experiment(error) => error.is_cancelled(),
-            Self::Run { source, .. } => source.is_cancelled(),
-            Self::Fetch(error) => error.is_cancelled(),
-            Self::Image { source, .. } | Self::ReportUpdate(source) => source.is_cancelled(),
-            _ => false,
-        }
-    }
-
-    /// True where the request itself was wrong (an unknown name, a value out of range), rather than
-    /// files, a device or a run.
-    pub fn is_usage(&self) -> bool {
-        match self {
-            Self::Experiment(error) => error.kind() == ErrorKind::Usage,
-            Self::Run { source, .. } => source.kind() == ErrorKind::Usage,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Experiment(error) | Self::Run { source: error, .. } => error.kind(),
+            Self::Image { source, .. } | Self::ReportUpdate(source) => source.kind(),
+            Self::Fetch(error) if error.is_cancelled() => ErrorKind::Cancelled,
+            Self::Record(error) | Self::Report(ReportError::Record(error)) => error.kind(),
+            Self::Synthesis(error) => error.kind(),
             Self::SynthesisSettings(_)
             | Self::UnknownDevice { .. }
             | Self::CategoryNeeded { .. }
@@ -346,8 +337,32 @@ impl Error {
             | Self::CategoriesOfWhich { .. }
             | Self::MethodOfNoPart { .. }
             | Self::UnknownTestImage { .. }
-            | Self::NotPublished { .. } => true,
-            _ => false,
+            | Self::NotPublished { .. } => ErrorKind::Usage,
+            Self::NoRuns { .. }
+            | Self::RunsFailed { .. }
+            | Self::OtherTestImages { .. }
+            | Self::MapCount { .. }
+            | Self::Array { .. }
+            | Self::Shape { .. }
+            | Self::ShapesDiffer { .. }
+            | Self::Evaluate { .. }
+            | Self::Manifest(_)
+            | Self::OtherFile { .. }
+            | Self::NotThePublished { .. }
+            | Self::UnfitWeights { .. } => ErrorKind::Data,
+            Self::Json(_) | Self::Toml(_) | Self::Tensor(_) => ErrorKind::Bug,
+            Self::NoCuda
+            | Self::CudaDevice { .. }
+            | Self::Threads(_)
+            | Self::Fetch(_)
+            | Self::Report(_)
+            | Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Copy { .. }
+            | Self::NotEmpty { .. }
+            | Self::AlreadyExists { .. }
+            | Self::NotFetched { .. }
+            | Self::NotFetchable { .. } => ErrorKind::Environment,
         }
     }
 
@@ -426,12 +441,14 @@ mod tests {
     #[test]
     fn a_stop_and_a_wrong_request_are_told_from_failures() {
         assert!(matches!(Error::from(MethodError::Cancelled), Error::Cancelled));
-        assert!(Error::from(ExperimentError::Cancelled).is_cancelled());
+        assert_eq!(Error::from(ExperimentError::Cancelled).kind(), ErrorKind::Cancelled);
+        let fetch = FetchError::Cancelled { url: "http://a".to_owned() };
+        assert_eq!(Error::from(fetch).kind(), ErrorKind::Cancelled);
         let unknown = DatasetError::UnknownDataset { name: "x".to_owned(), known: Vec::new() };
-        assert!(Error::from(unknown).is_usage());
+        assert_eq!(Error::from(unknown).kind(), ErrorKind::Usage);
         let inner = Box::new(Error::from(MethodError::NoTrainingImages));
         let error = Error::Image { index: 3, name: "a.png".to_owned(), source: inner };
-        assert!(!error.is_usage() && !error.is_cancelled());
+        assert_eq!(error.kind(), ErrorKind::Data);
         assert_eq!(error.one_line(), "image `a.png`: there is no training image");
     }
 

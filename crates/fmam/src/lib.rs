@@ -65,8 +65,8 @@ pub use device::DeviceChoice;
 pub use error::{Error, one_line};
 pub use fit::Fit;
 pub use fmam_core::{
-    AnomalyMap, ImageSize, Label, Mask, MemorySource, MethodId, Progress, RgbImage, Sample, SampleSource,
-    Seed, Silent, Split, StageId,
+    AnomalyMap, ErrorKind, ImageSize, Label, Mask, MemorySource, MethodId, Progress, RgbImage, Sample,
+    SampleSource, Seed, Silent, Split, StageId,
 };
 pub use fmam_datasets::{Category, Dataset};
 pub use fmam_experiment::{

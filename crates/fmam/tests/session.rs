@@ -5,8 +5,8 @@
 
 use fmam::report::Overlays;
 use fmam::{
-    Detector, Error, ExperimentConfig, FinishedRuns, Fit, Image, ImageSize, MemorySource, Progress, RgbImage,
-    SampleSource, Seed, Session, Silent, StageId,
+    Detector, Error, ErrorKind, ExperimentConfig, FinishedRuns, Fit, Image, ImageSize, MemorySource,
+    Progress, RgbImage, SampleSource, Seed, Session, Silent, StageId,
 };
 use fmam_testkit::{striped_scene, striped_test, striped_train};
 
@@ -103,14 +103,14 @@ fn what_is_wrong_is_found_before_the_training() {
         fit(forever.clone().backbone("nosuch")),
         fit(forever.clone().set("no_such", 1).unwrap()),
     ] {
-        assert!(error.is_usage(), "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Usage, "{error:?}");
     }
     let images = [Image::from(good()), Image::from("no/such.png")];
     let error = session.fit(images, &forever).unwrap_err();
     assert!(matches!(&error, Error::Image { index: 1, name, .. } if name == "no/such.png"), "{error:?}");
     assert!(!error.one_line().contains("--"), "{error}");
     let none: [RgbImage; 0] = [];
-    assert!(!session.fit(none, &quick()).unwrap_err().is_cancelled());
+    assert_eq!(session.fit(none, &quick()).unwrap_err().kind(), ErrorKind::Data);
 }
 
 #[test]

@@ -422,7 +422,9 @@ mod tests {
         assert!(
             matches!(setting.resolve(&Registry::builtin()), Err(Error::SettingWithoutMethod { key }) if key == "epochs")
         );
-        assert!(preset_of("nosuch").resolve(&Registry::builtin()).unwrap_err().is_usage());
+        assert!(
+            preset_of("nosuch").resolve(&Registry::builtin()).unwrap_err().kind() == crate::ErrorKind::Usage
+        );
         assert!(preset_of("no/such.toml").resolve(&Registry::builtin()).is_err());
     }
 
