@@ -264,8 +264,8 @@ impl Session {
         Ok(Experiment::open(&self.registry, config, self.device.clone())?)
     }
 
-    /// Fits the only run of an experiment, after all images have been read, and saves the detector to
-    /// the folder `dir`, which must not exist yet. Gives the number of training images.
+    /// Fits the only run of an experiment, after all images have been read, and saves the detector
+    /// to the folder `dir`, which must not exist yet. Gives the number of training images.
     ///
     /// # Errors
     /// As [`Experiment::read_images`] and [`Experiment::fit`]; [`Error::Cancelled`].

@@ -1,4 +1,4 @@
-//! fmam with a method and a backbone of this laboratory: `laboratory list methods` shows both kinds.
+//! fmam with a method and a backbone of this laboratory; `laboratory list` shows both.
 
 mod deviation;
 mod narrow;
