@@ -151,7 +151,7 @@ impl Session {
     /// # Errors
     /// [`Error::Image`] naming an image that cannot be read, [`Error::Cancelled`], and
     /// [`Error::Experiment`] for an unknown name, a setting or an image size that does not fit
-    /// ([`ErrorKind::Usage`]) or a training that failed.
+    /// ([`Usage`](crate::ErrorKind::Usage)) or a training that failed.
     pub fn fit<I>(&self, images: I, fit: &Fit) -> Result<Detector, Error>
     where
         I: IntoIterator<Item: Into<Image>>,
@@ -264,8 +264,8 @@ impl Session {
         Ok(Experiment::open(&self.registry, config, self.device.clone())?)
     }
 
-    /// Fits the only run of an experiment, after all images have been read, and saves the detector to
-    /// the folder `dir`, which must not exist yet. Gives the number of training images.
+    /// Fits the only run of an experiment, after all images have been read, and saves the detector
+    /// to the folder `dir`, which must not exist yet. Gives the number of training images.
     ///
     /// # Errors
     /// As [`Experiment::read_images`] and [`Experiment::fit`]; [`Error::Cancelled`].
