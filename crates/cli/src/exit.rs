@@ -11,14 +11,7 @@ use crate::stdout;
 /// What the user asked for cannot be: a wrong name, value or combination.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub(crate) struct Usage(anyhow::Error);
-
-impl Usage {
-    /// The error, which [`std::error::Error::source`] passes over.
-    pub(crate) fn inner(&self) -> &(dyn std::error::Error + 'static) {
-        self.0.as_ref()
-    }
-}
+struct Usage(anyhow::Error);
 
 /// Marks `error` as one of the command line, exit code 2.
 pub(crate) fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {

@@ -18,17 +18,9 @@ use crate::{exit, interrupt};
 const OVERALL_STEPS: u64 = 1000;
 const REDRAW: Duration = Duration::from_millis(250);
 
-/// How much is said on stderr.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verbosity {
-    Bars,
-    Lines,
-    Nothing,
-}
-
 /// Shows how far the work has come, and passes on Ctrl-C.
 pub(crate) struct Console {
-    verbosity: Verbosity,
+    quiet: bool,
     /// True for a grid of one run, whose failure is the failure of the whole.
     single: bool,
     bars: MultiProgress,
@@ -40,11 +32,9 @@ pub(crate) struct Console {
 impl Console {
     /// Watches over work that consists of `plans`; none for work that is a single stage.
     pub(crate) fn new<'a>(quiet: bool, plans: impl IntoIterator<Item = &'a RunPlan> + Clone) -> Self {
-        let (verbosity, target) = match (quiet, std::io::stderr().is_terminal()) {
-            (true, _) => (Verbosity::Nothing, ProgressDrawTarget::hidden()),
-            (false, true) => (Verbosity::Bars, ProgressDrawTarget::stderr_with_hz(5)),
-            (false, false) => (Verbosity::Lines, ProgressDrawTarget::hidden()),
-        };
+        let has_bars = !quiet && std::io::stderr().is_terminal();
+        let target =
+            if has_bars { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
         let bars = MultiProgress::with_draw_target(target);
         let bar = |length: u64, template: &str| {
             let style = ProgressStyle::with_template(template);
@@ -53,11 +43,11 @@ impl Console {
         };
         let overall = bar(OVERALL_STEPS, "{elapsed_precise} [{bar:30.cyan}] {msg}");
         let stage = bar(0, "{prefix}\n  [{bar:20}] {pos}/{len} {wide_msg}");
-        if verbosity == Verbosity::Bars {
+        if has_bars {
             overall.enable_steady_tick(REDRAW);
         }
         let status = Mutex::new(Status::new(plans));
-        Self { verbosity, single: false, bars, overall, stage, status }
+        Self { quiet, single: false, bars, overall, stage, status }
     }
 
     /// With `single` the failure of a run is not told, because it is that of the whole.
@@ -68,7 +58,7 @@ impl Console {
 
     /// Writes a line above the bars; nothing with `--quiet`.
     pub(crate) fn say(&self, line: &str) {
-        if self.verbosity != Verbosity::Nothing {
+        if !self.quiet {
             self.bars.suspend(|| to_stderr(line));
         }
     }

@@ -7,7 +7,8 @@
 //! use fmam::{Fit, ImageSize, RgbImage, Session};
 //!
 //! let session = Session::new()?;
-//! let board = |shade: u8| RgbImage::from_fn(ImageSize::square(64), |y, x| [shade, y as u8, x as u8]);
+//! let size = ImageSize::square(64);
+//! let board = |shade: u8| RgbImage::from_fn(size, |y, x| [shade, y as u8, x as u8]);
 //!
 //! // Eight good images. Without `Fit::backbone` and its like the defaults are those of the paper.
 //! let good = (0..8).map(|n| board(100 + n));

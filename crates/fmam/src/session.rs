@@ -151,7 +151,7 @@ impl Session {
     /// # Errors
     /// [`Error::Image`] naming an image that cannot be read, [`Error::Cancelled`], and
     /// [`Error::Experiment`] for an unknown name, a setting or an image size that does not fit
-    /// ([`ErrorKind::Usage`]) or a training that failed.
+    /// ([`Usage`](crate::ErrorKind::Usage)) or a training that failed.
     pub fn fit<I>(&self, images: I, fit: &Fit) -> Result<Detector, Error>
     where
         I: IntoIterator<Item: Into<Image>>,
