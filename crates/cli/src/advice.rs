@@ -9,8 +9,6 @@ use fmam_models::ModelError;
 use fmam_record::RecordError;
 use fmam_report::ReportError;
 
-use crate::exit::Usage;
-
 /// A hint for the first error in the chain of `error` that has one.
 pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<String> {
     std::iter::successors(Some(error), |&error| error.source()).find_map(of_one)
@@ -18,10 +16,8 @@ pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<String> {
 
 /// A transparent error hides the one that it carries from the chain.
 fn of_one(error: &(dyn Error + 'static)) -> Option<String> {
-    if let Some(usage) = error.downcast_ref::<Usage>() {
-        return advice(usage.inner());
-    }
-    None.or_else(|| error.downcast_ref().and_then(experiment))
+    let experiment = error.downcast_ref().and_then(experiment);
+    experiment
         .or_else(|| error.downcast_ref().and_then(dataset))
         .or_else(|| error.downcast_ref().and_then(model))
         .or_else(|| error.downcast_ref().and_then(method))
@@ -104,12 +100,11 @@ mod tests {
     use fmam_core::StageId;
 
     use super::*;
-    use crate::exit::usage;
 
     fn hint(error: anyhow::Error) -> Option<String> {
         let told = advice(error.as_ref());
         // The hint is found at any depth.
-        assert_eq!(advice(usage(Err::<(), _>(error).context("in").unwrap_err()).as_ref()), told);
+        assert_eq!(advice(Err::<(), _>(error).context("in").unwrap_err().as_ref()), told);
         told
     }
 

@@ -14,13 +14,6 @@ use crate::stdout;
 #[derive(Debug)]
 pub(crate) struct Usage(anyhow::Error);
 
-impl Usage {
-    /// The error, which [`std::error::Error::source`] passes over.
-    pub(crate) fn inner(&self) -> &(dyn std::error::Error + 'static) {
-        self.0.as_ref()
-    }
-}
-
 /// Marks `error` as one of the command line, exit code 2.
 pub(crate) fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
     Usage(error.into()).into()
@@ -81,7 +74,9 @@ pub(crate) fn error_line(error: &anyhow::Error) {
 /// The error and its causes, each said once, and the advice on it, on one line.
 pub(crate) fn one_line(causes: anyhow::Chain<'_>) -> String {
     let mut text = String::new();
-    let hint = causes.clone().next().and_then(advice);
+    // `Usage` passes over the error that it marks.
+    let marked = causes.clone().find_map(|cause| Some(cause.downcast_ref::<Usage>()?.0.chain()));
+    let hint = marked.unwrap_or_else(|| causes.clone()).next().and_then(advice);
     for cause in causes {
         // TOML errors draw the place over several lines; their message alone says what is wrong.
         let boxed = || cause.downcast_ref::<Box<toml::de::Error>>().map(AsRef::as_ref);
