@@ -82,7 +82,7 @@ mod tests {
         let both = Some("left out the prefix `module.model.` of all names".to_owned());
         let names = ["module.model.a", "module.model.b.c"];
         assert_eq!(unwrapped(&names), (vec!["a".to_owned(), "b.c".to_owned()], both));
-        for names in [&["module.a", "b"][..], &["module."], &["modules.a"], &["layer1.a", "layer1.b"], &[]] {
+        for names in [&["b", "module.a"][..], &["module."], &["modules.a"], &["layer1.a", "layer1.b"], &[]] {
             assert_eq!(unwrapped(names), (names.iter().map(|&n| n.to_owned()).collect(), None));
         }
     }
