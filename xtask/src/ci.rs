@@ -20,6 +20,10 @@ enum Run {
     Cargo(&'static [&'static str]),
     /// [`tidy::run`], without a process of its own.
     Tidy,
+    /// Bash with these arguments.
+    Bash(&'static [&'static str]),
+    /// The program with these arguments, where it is installed.
+    IfFound(&'static str, &'static [&'static str]),
     /// Bash with these arguments, where the environment variable is set.
     BashIf(&'static str, &'static [&'static str]),
 }
@@ -34,14 +38,17 @@ static STEPS: &[Step] = &[
         run: Run::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     },
     Step { name: "doc", run: Run::Cargo(&["doc", "--workspace", "--no-deps"]) },
+    Step { name: "book", run: Run::IfFound("mdbook", &["build", "docs"]) },
     Step { name: "test", run: Run::Cargo(&["test", "--workspace"]) },
+    Step { name: "outside", run: Run::Bash(&["tests/outside/run.sh"]) },
     // Takes many minutes, and NVIDIA's compiler.
     Step { name: "cuda", run: Run::BashIf("FMAM_CHECK_CUDA", &["xtask/check-cuda.sh", "cuda", "cudnn"]) },
 ];
 
 /// Runs the steps and stops at the first that fails.
 pub(crate) fn run(root: &Path) -> Result<ExitCode> {
-    if !has_browser() {
+    // The report is tried in a browser; without one that test says that it was skipped.
+    if !is_found("chromium") {
         install_browser();
     }
     for Step { name, run } in STEPS {
@@ -50,8 +57,13 @@ pub(crate) fn run(root: &Path) -> Result<ExitCode> {
         let passed = match run {
             Run::Tidy => tidy::run(root, false)? == ExitCode::SUCCESS,
             Run::Cargo(args) => run_command(root, cargo().args(*args))?,
+            Run::IfFound(program, _) if !is_found(program) => {
+                eprintln!("== {name} skipped: {program} is not installed");
+                continue;
+            }
+            Run::IfFound(program, args) => run_command(root, Command::new(program).args(*args))?,
             Run::BashIf(variable, _) if std::env::var_os(variable).is_none_or(|v| v.is_empty()) => continue,
-            Run::BashIf(_, args) => run_command(root, Command::new("bash").args(*args))?,
+            Run::Bash(args) | Run::BashIf(_, args) => run_command(root, Command::new("bash").args(*args))?,
         };
         let seconds = start.elapsed().as_secs_f64();
         if !passed {
@@ -77,10 +89,10 @@ fn data_root(root: &Path, given: Option<OsString>) -> Option<PathBuf> {
     given.filter(|folder| !folder.is_empty()).map(PathBuf::from).or_else(beside)
 }
 
-/// The report is tried in a browser; without one that test says that it was skipped.
-fn has_browser() -> bool {
+/// True if `program` lies in a folder of `PATH`.
+fn is_found(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join("chromium").is_file())
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 /// Installs chromium where the user may: as root of a machine with apt-get, as a container for CI
