@@ -5,21 +5,23 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 root=$(cd ../.. && pwd)
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target/outside}
-# Without optimisation candle computes slowly, but it compiles fast, and the programs are small.
-export CARGO_PROFILE_DEV_DEBUG=0
+# The folder and the profile of the tests, so that third-party packages are not compiled again.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
+mkdir -p "$CARGO_TARGET_DIR"
+profiles=$CARGO_TARGET_DIR/outside-profiles.toml
+sed -n '/^\[profile/,$p' "$root/Cargo.toml" >"$profiles"
 
 programs() {
     for program in metrics synthesis operators library; do
         # The versions of third-party packages are those of the workspace.
         cp "$root/Cargo.lock" "$program/Cargo.lock"
         echo "== $program"
-        cargo run --quiet --manifest-path "$program/Cargo.toml" "$@"
+        cargo run --quiet --config "$profiles" --manifest-path "$program/Cargo.toml" "$@"
     done
     echo "== laboratory"
-    local laboratory=$root/examples/laboratory out
+    local laboratory=$root/examples/laboratory
     cp "$root/Cargo.lock" "$laboratory/Cargo.lock"
-    cargo build --quiet --manifest-path "$laboratory/Cargo.toml" "$@"
+    cargo build --quiet --config "$profiles" --manifest-path "$laboratory/Cargo.toml" "$@"
     out=$(mktemp -d)
     trap 'rm -rf "$out"' EXIT
     "$CARGO_TARGET_DIR/debug/laboratory" list | grep -E '^  (deviation|narrow) '
