@@ -1,5 +1,5 @@
-//! What to type after an error. Errors of the libraries state facts; the command line is known
-//! here.
+//! Advice after an error: the options to type. Errors of the libraries state facts; only this crate
+//! knows the command line.
 
 use std::error::Error;
 

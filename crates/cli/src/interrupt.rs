@@ -18,7 +18,7 @@ pub(crate) fn install() -> Result<()> {
     .context("cannot catch Ctrl-C")
 }
 
-/// Whether the user asked to stop.
+/// True if the user asked to stop.
 pub(crate) fn requested() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }

@@ -13,8 +13,21 @@ pub const IMAGE_SIZE_STEP: usize = 32;
 /// Largest image side: beyond it the feature maps of one batch do not fit into memory.
 pub const MAX_IMAGE_SIZE: usize = 2048;
 
-/// What an experiment is: the data, and the methods, backbones and seeds whose every combination is
-/// a run. Read from TOML; an unknown key is an error.
+/// Checks the side of an image in pixels against [`IMAGE_SIZE_STEP`] and [`MAX_IMAGE_SIZE`].
+///
+/// # Errors
+/// [`ExperimentError::ImageSize`].
+pub fn check_side(actual: usize) -> Result<(), ExperimentError> {
+    let valid = (IMAGE_SIZE_STEP..=MAX_IMAGE_SIZE).contains(&actual);
+    if valid && actual.is_multiple_of(IMAGE_SIZE_STEP) {
+        Ok(())
+    } else {
+        Err(ExperimentError::ImageSize { actual })
+    }
+}
+
+/// The data of an experiment, and the methods, backbones and seeds whose every combination is a
+/// run. Read from TOML; an unknown key is an error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExperimentConfig {
@@ -40,11 +53,11 @@ pub struct ExperimentConfig {
     /// [`IMAGE_SIZE_STEP`], at most [`MAX_IMAGE_SIZE`].
     #[serde(default = "default_image_size")]
     pub image_size: usize,
-    /// What backbones and students compute in, `f32` or `bf16`; losses, statistics and scores are
-    /// f32 in either.
+    /// The number format of backbones and students, `f32` or `bf16`; losses, statistics and scores
+    /// are f32 in either.
     #[serde(default)]
     pub precision: Precision,
-    /// Where tensors live, `auto`, `cpu` or `cuda:0`; `None` leaves it to the caller.
+    /// The device of all tensors, `auto`, `cpu` or `cuda:0`; `None` leaves it to the caller.
     pub device: Option<String>,
     /// The output folder; `None` leaves it to the caller.
     pub out: Option<PathBuf>,
@@ -192,10 +205,7 @@ impl ExperimentConfig {
                 return Err(ExperimentError::Repeated { key, value: value.clone() });
             }
         }
-        let valid = (IMAGE_SIZE_STEP..=MAX_IMAGE_SIZE).contains(&self.image_size);
-        if !valid || !self.image_size.is_multiple_of(IMAGE_SIZE_STEP) {
-            return Err(ExperimentError::ImageSize { actual: self.image_size });
-        }
+        check_side(self.image_size)?;
         if self.loader_threads == Some(0) {
             return Err(ExperimentError::LoaderThreads);
         }

@@ -254,7 +254,7 @@ impl ExperimentError {
         }
     }
 
-    /// Whether the user stopped it, which is no failure of a run.
+    /// True if the user stopped the run, which is no failure.
     pub fn is_cancelled(&self) -> bool {
         self.kind() == ErrorKind::Cancelled
     }

@@ -262,7 +262,7 @@ impl Experiment {
         })
     }
 
-    /// What puts defects into images for the analysis of a run, with the textures that trainings
+    /// The synthesizer of defects for the analysis of a run, with the textures that trainings
     /// have.
     ///
     /// # Errors
@@ -306,7 +306,7 @@ impl Experiment {
     }
 }
 
-/// What puts defects into images for an analysis: as it is without settings, so that all runs are
+/// The synthesizer of defects for an analysis, without settings, so that all runs are
 /// measured alike.
 pub(crate) fn analysis_synthesizer(textures: Textures) -> Result<Synthesizer, ExperimentError> {
     Ok(Synthesizer::new(SynthesisConfig::default(), textures).map_err(MethodError::from)?)
@@ -395,8 +395,7 @@ pub(crate) fn textures(root: Option<&Path>, size: ImageSize) -> Result<(Textures
 
 /// The configuration of the run `key`, but for what the data and the weights are found to be.
 fn run_config(config: &ExperimentConfig, key: &RunKey, method: Plan) -> RunConfig {
-    // Where a path does not resolve, opening it has failed or will; the name as given is good
-    // enough then.
+    // A path that does not resolve cannot be opened either; the record then has it as given.
     let absolute = |path: &std::path::PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
     RunConfig {
         data: DataConfig {

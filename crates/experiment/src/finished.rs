@@ -40,9 +40,9 @@ pub struct DoubtfulRun {
 }
 
 impl Experiment {
-    /// Whether the output folder `out` has the run of `plan`, done on a device like the one called
-    /// `device`; then with the doubts about it. A run without a record is not finished, whatever
-    /// else is there. Nothing is locked or changed.
+    /// Looks for the run of `plan` in the output folder `out`, done on a device like the one called
+    /// `device`, and gives the doubts about it; `None` for a run that is not there. A run without a
+    /// record is not finished, whatever else is there. Nothing is locked or changed.
     ///
     /// The data are compared by the sizes and modification times of their files, as `make` and
     /// `rsync` do, so that a grid of finished runs costs no reading. Where these differ, on another

@@ -1,8 +1,8 @@
 //! Experiments: a configuration, the grid of runs that it spans, evaluation on the test split, and
 //! one record a run.
 //!
-//! What this crate must not know: how results are shown (it hands pictures to an [`Artist`] and
-//! records to whoever reads them), what a method does inside, and how an output folder is laid out.
+//! This crate must not know how results are shown (it hands pictures to an [`Artist`] and
+//! records to whoever reads them), what a method does inside, or the layout of an output folder.
 //!
 //! Modules in reading order: [`Registry`], what a program has; [`ExperimentConfig`] with its
 //! `overrides` and [`PRESETS`]; `key`, every combination in order; [`Experiment`], the opened data,
@@ -57,7 +57,7 @@ mod revisit;
 mod scatter;
 
 pub use analysis::analyze;
-pub use config::{ExperimentConfig, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE};
+pub use config::{ExperimentConfig, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, check_side};
 pub use dataset_choice::DatasetChoice;
 pub use error::ExperimentError;
 pub use evaluate::{Evaluation, evaluate};

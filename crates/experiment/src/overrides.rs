@@ -41,14 +41,8 @@ pub(crate) fn method_table(
 ) -> Result<toml::Table, ExperimentError> {
     let entry = method_entry(registry, id)?;
     let mut table = config.method.get(&id.without_variant()).cloned().unwrap_or_default();
-    if let Some(epochs) = config.epochs
-        && !table.contains_key(EPOCHS)
-        && entry.trains().map_err(ExperimentError::configuration)?
-    {
-        // Saturating: a number of epochs that no TOML integer holds is refused by no method and
-        // never ends.
-        let epochs = i64::try_from(epochs).unwrap_or(i64::MAX);
-        table.insert(EPOCHS.to_owned(), toml::Value::Integer(epochs));
+    if let Some(epochs) = config.epochs {
+        entry.default_epochs(&mut table, epochs).map_err(ExperimentError::configuration)?;
     }
     if let Some(variant) = id.variant() {
         let changes = config.variant.get(variant).ok_or_else(|| ExperimentError::UnknownVariant {

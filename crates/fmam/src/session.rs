@@ -6,7 +6,7 @@ use fmam_core::{ImageSize, Progress, RgbImage, SampleSource, Silent, SourceError
 use fmam_datasets::{CachedSource, Category, DEFAULT_CACHE_BYTES, Dataset, DatasetError, DatasetOptions};
 use fmam_experiment::{
     Artist, Evaluation, Experiment, ExperimentConfig, ExperimentError, FinishedRuns, Grid, GridObserver,
-    GridOutcome, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, Registry, check_image_size,
+    GridOutcome, Registry, check_image_size, check_side,
 };
 use fmam_methods::{Detector, RunContext};
 use fmam_models::Precision;
@@ -330,17 +330,10 @@ impl Session {
     /// Opens what a fit names, before any image is read.
     fn run_of(&self, fit: &Fit) -> Result<Run<'_>, Error> {
         let entry = self.registry.method(&fit.method).map_err(configuration)?;
-        let is_known = (IMAGE_SIZE_STEP..=MAX_IMAGE_SIZE).contains(&fit.image_size);
-        if !is_known || !fit.image_size.is_multiple_of(IMAGE_SIZE_STEP) {
-            return Err(ExperimentError::ImageSize { actual: fit.image_size }.into());
-        }
+        check_side(fit.image_size)?;
         let mut table = fit.settings.clone();
-        if let Some(epochs) = fit.epochs
-            && !table.contains_key("epochs")
-            && entry.trains().map_err(configuration)?
-        {
-            let epochs = i64::try_from(epochs).unwrap_or(i64::MAX);
-            table.insert("epochs".to_owned(), toml::Value::Integer(epochs));
+        if let Some(epochs) = fit.epochs {
+            entry.default_epochs(&mut table, epochs).map_err(configuration)?;
         }
         let method = (entry.build)(table).map_err(configuration)?;
         let fetched = || fetched_weights(self.registry.backbones(), &fit.backbone);

@@ -64,4 +64,19 @@ impl MethodEntry {
     pub fn trains(&self) -> Result<bool, MethodError> {
         Ok(!(self.build)(toml::Table::new())?.plan(0)?.stages.is_empty())
     }
+
+    /// Gives the settings `table` a number of `epochs`, where the method trains and the table has
+    /// none of its own.
+    ///
+    /// # Errors
+    /// As [`MethodEntry::trains`].
+    pub fn default_epochs(&self, table: &mut toml::Table, epochs: usize) -> Result<(), MethodError> {
+        if !table.contains_key("epochs") && self.trains()? {
+            // Saturating: a number of epochs that no TOML integer holds is refused by no method
+            // and never ends.
+            let epochs = i64::try_from(epochs).unwrap_or(i64::MAX);
+            table.insert("epochs".to_owned(), toml::Value::Integer(epochs));
+        }
+        Ok(())
+    }
 }

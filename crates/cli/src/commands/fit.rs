@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// Side in pixels to which images are resized, a multiple of 32
     #[arg(long, value_name = "PIXELS", default_value_t = 256)]
     image_size: usize,
-    /// What backbone and student compute in, f32 or bf16; the latter is for GPUs. The detector
+    /// Number format of backbone and student, f32 or bf16; the latter is for GPUs. The detector
     /// keeps to it
     #[arg(long, value_name = "TYPE", default_value = Precision::default().name())]
     precision: Precision,

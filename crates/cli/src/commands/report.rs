@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// (`test/cut/000`); by default the first of each kind of defect
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     images: Option<Vec<String>>,
-    /// What maps share a range of colours: all of a method, or all of an image
+    /// Maps that share a range of colours: all of a method, or all of an image
     #[arg(long, value_name = "method|row", default_value = "method")]
     scale: ColourScale,
 }

@@ -48,7 +48,7 @@ pub(crate) struct OptionArgs {
     /// Side in pixels to which images are resized, a multiple of 32
     #[arg(long, value_name = "PIXELS")]
     image_size: Option<usize>,
-    /// What backbones and students compute in, f32 or bf16; the latter is for GPUs of compute
+    /// Number format of backbones and students, f32 or bf16; the latter is for GPUs of compute
     /// capability 8.0 or more
     #[arg(long, value_name = "TYPE")]
     precision: Option<Precision>,

@@ -1,5 +1,5 @@
-//! What training programs put around a state dict: a dict with other entries, and a prefix of all
-//! names.
+//! The wrappings of state dicts by training programs: a dict with other entries, and a prefix of
+//! all names.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ const OUTER: [&str; 3] = ["state_dict", "model_state_dict", "model"];
 /// Prefixes of `DataParallel`, of a network within a training module, and of `torch.compile`.
 const PREFIXES: [&str; 3] = ["module.", "model.", "_orig_mod."];
 
-/// What was taken off a state dict.
+/// The wrappings that were taken off a state dict.
 #[derive(Debug, Default)]
 pub(super) struct Wrapping {
     outer: Vec<&'static str>,
