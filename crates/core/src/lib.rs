@@ -4,7 +4,7 @@
 //! This crate knows no tensors and touches no files, so that data sets, synthesis, metrics and
 //! reports can be built and tested without a machine-learning framework. Modules in reading order:
 //! [`ImageSize`], [`RgbImage`], [`Mask`], [`AnomalyMap`], [`SampleSource`],
-//! [`MemorySource`], [`Seed`], [`MethodId`],
+//! [`MemorySource`], [`Subset`], [`Seed`], [`MethodId`],
 //! [`Plan`], [`StageId`], [`Progress`], [`CurvePoint`], [`ordered_map`], [`ErrorKind`].
 //!
 //! ```
@@ -42,6 +42,7 @@ mod sample;
 mod seed;
 mod size;
 mod stage;
+mod subset;
 
 pub use curve::CurvePoint;
 pub use error::{CoreError, SourceError};
@@ -57,3 +58,4 @@ pub use sample::{Label, Sample, SampleSource, Split};
 pub use seed::Seed;
 pub use size::ImageSize;
 pub use stage::StageId;
+pub use subset::Subset;

@@ -34,6 +34,15 @@ impl Image {
         }
     }
 
+    /// The file; `None` for bytes and pixels.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Bytes(_) | Self::Pixels(_) => None,
+            Self::Named(_, image) => image.path(),
+        }
+    }
+
     /// The pixels in `size`, or as they are.
     ///
     /// # Errors

@@ -73,6 +73,10 @@ pub use fmam_datasets::{Category, Dataset};
 pub use fmam_experiment::{
     Artist, Evaluation, Experiment, ExperimentConfig, FinishedRuns, GridObserver, GridOutcome, Registry,
 };
+pub use fmam_inspection::{
+    Basis, Calibration, Inspection, InspectionError, Outcome, Procedure, Region, SyntheticDefects, Threshold,
+    Warning,
+};
 pub use fmam_methods::{Detector, Prediction};
 pub use fmam_models::Precision;
 pub use fmam_synthesis::Textures;

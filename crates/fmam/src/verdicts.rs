@@ -1,7 +1,11 @@
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use fmam_core::{ImageSize, Progress, RgbImage, StageId, ordered_map};
+use fmam_datasets::resize_image;
+use fmam_inspection::{Calibration, Inspection, Look, Threshold, Warning};
 use fmam_methods::{Detector, Prediction};
 
 use crate::workers::Workers;
@@ -17,10 +21,23 @@ pub struct Verdict {
     pub index: usize,
     /// The path of the image, or its name.
     pub name: String,
+    /// The file of the image; `None` for bytes and pixels.
+    pub path: Option<PathBuf>,
     /// The image in the detector's size.
     pub image: RgbImage,
+    /// The size of the image as it was given.
+    pub original_size: ImageSize,
+    /// The image as it was given, where [`Verdicts::with_originals`] asked for it.
+    pub original: Option<RgbImage>,
     /// The score of the image and of each of its pixels.
     pub prediction: Prediction,
+    /// Good or defective, and why; `None` for a detector that was not calibrated, without a
+    /// threshold.
+    pub inspection: Option<Inspection>,
+    /// Traits of the image that no training image showed: the verdict may not hold for it.
+    pub warnings: Vec<Warning>,
+    /// Seconds that decoding and scoring took; an image of a batch has its share.
+    pub seconds: f64,
 }
 
 /// The verdicts on images, one by one in the order of the images; see
@@ -30,6 +47,8 @@ pub struct Verdict {
 pub struct Verdicts<'a, I> {
     images: I,
     scoring: Scoring<'a>,
+    threshold: Option<Threshold>,
+    keeps_originals: bool,
     /// Images taken so far.
     n_taken: usize,
     loading: Option<JoinHandle<Vec<Loaded>>>,
@@ -62,13 +81,38 @@ impl std::fmt::Debug for Scoring<'_> {
 struct Loaded {
     index: usize,
     name: String,
-    pixels: Result<RgbImage, Error>,
+    path: Option<PathBuf>,
+    pixels: Result<Pixels, Error>,
+    seconds: f64,
+}
+
+#[derive(Debug)]
+struct Pixels {
+    /// In the detector's size.
+    image: RgbImage,
+    original_size: ImageSize,
+    original: Option<RgbImage>,
 }
 
 impl<'a, I> Verdicts<'a, I> {
     pub(crate) fn new(images: I, scoring: Scoring<'a>) -> Self {
+        let threshold = scoring.detector.calibration().map(Calibration::threshold);
         let (ready, state) = (VecDeque::new(), State::New);
-        Self { images, scoring, n_taken: 0, loading: None, ready, state }
+        Self { images, scoring, threshold, keeps_originals: false, n_taken: 0, loading: None, ready, state }
+    }
+
+    /// The verdicts by another threshold than that of the detector.
+    #[must_use]
+    pub fn at(mut self, threshold: Threshold) -> Self {
+        self.threshold = Some(threshold);
+        self
+    }
+
+    /// The verdicts with the images as they were given, for pictures in their size.
+    #[must_use]
+    pub fn with_originals(mut self) -> Self {
+        self.keeps_originals = true;
+        self
     }
 }
 
@@ -83,7 +127,9 @@ impl<I: Iterator<Item: Into<Image>>> Verdicts<'_, I> {
             return;
         }
         let (size, threads) = (self.scoring.detector.image_size(), self.scoring.workers.loaders);
-        self.loading = Some(std::thread::spawn(move || load(&batch, first, size, threads)));
+        let keeps_originals = self.keeps_originals;
+        let load = move || load(&batch, first, size, keeps_originals, threads);
+        self.loading = Some(std::thread::spawn(load));
     }
 
     /// Scores the batch that was decoded, while the next one is.
@@ -91,7 +137,8 @@ impl<I: Iterator<Item: Into<Image>>> Verdicts<'_, I> {
         let Some(loading) = self.loading.take() else { return };
         let loaded = loading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         self.load_next();
-        self.scoring.workers.run(|| self.ready.extend(score(self.scoring.detector, loaded)));
+        let (detector, threshold) = (self.scoring.detector, self.threshold);
+        self.scoring.workers.run(|| self.ready.extend(score(detector, threshold, loaded)));
     }
 }
 
@@ -128,13 +175,28 @@ impl<I: Iterator<Item: Into<Image>>> Iterator for Verdicts<'_, I> {
 }
 
 /// Decodes `images`, the first of which is number `first`.
-fn load(images: &[Image], first: usize, size: ImageSize, threads: usize) -> Vec<Loaded> {
+fn load(
+    images: &[Image],
+    first: usize,
+    size: ImageSize,
+    keeps_originals: bool,
+    threads: usize,
+) -> Vec<Loaded> {
     let mut loaded = Vec::with_capacity(images.len());
-    let work = |index: usize| images[index].load(Some(size));
-    let collected = ordered_map(images.len(), threads, images.len(), work, |at, pixels| {
-        let index = first + at;
-        let name = images[at].name().unwrap_or_else(|| format!("image {index}"));
-        loaded.push(Loaded { index, name, pixels: pixels.map_err(Error::from) });
+    let name = |at: usize| images[at].name().unwrap_or_else(|| format!("image {}", first + at));
+    let work = |at: usize| {
+        let start = Instant::now();
+        let pixels = images[at].load(None).and_then(|original| {
+            let original_size = original.size();
+            let kept = keeps_originals.then(|| original.clone());
+            let image = resize_image(original, name(at), size)?;
+            Ok(Pixels { image, original_size, original: kept })
+        });
+        (pixels.map_err(Error::from), start.elapsed().as_secs_f64())
+    };
+    let collected = ordered_map(images.len(), threads, images.len(), work, |at, (pixels, seconds)| {
+        let path = images[at].path().map(PathBuf::from);
+        loaded.push(Loaded { index: first + at, name: name(at), path, pixels, seconds });
         Ok::<(), std::convert::Infallible>(())
     });
     match collected {
@@ -143,17 +205,27 @@ fn load(images: &[Image], first: usize, size: ImageSize, threads: usize) -> Vec<
 }
 
 /// The verdicts on a batch. An image that cannot be scored does not keep the others from theirs.
-fn score(detector: &Detector, loaded: Vec<Loaded>) -> Vec<Result<Verdict, Error>> {
-    let pixels: Vec<RgbImage> =
-        loaded.iter().filter_map(|image| image.pixels.as_ref().ok()).cloned().collect();
-    let mut together = detector.score(&pixels).ok().map(Vec::into_iter);
-    let verdict = |Loaded { index, name, pixels }: Loaded| {
+fn score(
+    detector: &Detector,
+    threshold: Option<Threshold>,
+    loaded: Vec<Loaded>,
+) -> Vec<Result<Verdict, Error>> {
+    let start = Instant::now();
+    let images: Vec<RgbImage> = loaded
+        .iter()
+        .filter_map(|image| image.pixels.as_ref().ok())
+        .map(|pixels| pixels.image.clone())
+        .collect();
+    let mut together = detector.score(&images).ok().map(Vec::into_iter);
+    let share = start.elapsed().as_secs_f64() / images.len().max(1) as f64;
+    let calibration = detector.calibration();
+    let verdict = |Loaded { index, name, path, pixels, seconds }: Loaded| {
         let failed = |name: &str, source: Error| Error::Image {
             index,
             name: name.to_owned(),
             source: Box::new(source),
         };
-        let image = pixels.map_err(|error| failed(&name, error))?;
+        let Pixels { image, original_size, original } = pixels.map_err(|error| failed(&name, error))?;
         // Where the batch failed, each image alone says whether the fault is its own.
         let prediction = match &mut together {
             Some(predictions) => predictions.next(),
@@ -164,7 +236,27 @@ fn score(detector: &Detector, loaded: Vec<Loaded>) -> Vec<Result<Verdict, Error>
         };
         let missing = || failed(&name, fmam_methods::MethodError::UndefinedScore { index: 0 }.into());
         let prediction = prediction.ok_or_else(missing)?;
-        Ok(Verdict { index, name, image, prediction })
+        let inspection = threshold.map(|threshold| {
+            let Prediction { image_score, anomaly_map } = &prediction;
+            Inspection::new(threshold, calibration, *image_score, anomaly_map, original_size)
+        });
+        let profile = calibration.and_then(Calibration::images);
+        let warnings = profile
+            .map(|profile| profile.warnings(&Look::of(&image, Some(original_size))))
+            .unwrap_or_default();
+        let seconds = seconds + share;
+        Ok(Verdict {
+            index,
+            name,
+            path,
+            image,
+            original_size,
+            original,
+            prediction,
+            inspection,
+            warnings,
+            seconds,
+        })
     };
     loaded.into_iter().map(verdict).collect()
 }

@@ -2,12 +2,14 @@
 //! file for each network.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
 use fmam_core::{ImageSize, MethodId, Seed};
 use fmam_files::NewDir;
+use fmam_inspection::Calibration;
 use fmam_models::{Backbone, BackboneSpec, ModelError, Precision};
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +48,10 @@ pub struct ModelCard {
     /// The settings of the method, with what the fit has resolved.
     #[serde(rename = "config")]
     pub settings: toml::Table,
+    /// The scores on good images that the detector did not learn from; `None` for a detector that
+    /// was not calibrated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
 }
 
 impl ModelCard {
@@ -58,7 +64,7 @@ impl ModelCard {
         settings: toml::Table,
     ) -> Self {
         let (method, backbone, precision) = (method.into(), backbone.into(), Precision::default());
-        Self { schema: SCHEMA, method, backbone, seed, image_size, precision, settings }
+        Self { schema: SCHEMA, method, backbone, seed, image_size, precision, settings, calibration: None }
     }
 
     fn read(dir: &Path) -> Result<Self, MethodError> {
@@ -79,6 +85,14 @@ impl ModelCard {
             return Err(read_error(&path, message));
         }
         Ok(card)
+    }
+
+    /// Puts this card in the place of the one in the folder `dir`.
+    pub(crate) fn replace(&self, dir: &Path) -> Result<(), MethodError> {
+        let path = dir.join(CARD_FILE);
+        let text = toml::to_string_pretty(self).map_err(|e| write_error(&path, e))?;
+        fmam_files::write_atomic(&path, |file| file.write_all(text.as_bytes()))
+            .map_err(|e| write_error(&path, e))
     }
 
     /// Writes the folder `dir`, which must not exist, with the card, the `backbone` and the

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use fmam_core::{AnomalyMap, ImageSize, RgbImage};
+use fmam_inspection::Calibration;
 use fmam_models::{Backbone, FeaturePyramid};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -111,6 +112,19 @@ impl Detector {
         &self.card
     }
 
+    /// The scores on good images that the detector did not learn from; `None` for a detector that
+    /// was not calibrated.
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.card.calibration.as_ref()
+    }
+
+    /// The detector with another calibration.
+    #[must_use]
+    pub fn with_calibration(mut self, calibration: Calibration) -> Self {
+        self.card.calibration = Some(calibration);
+        self
+    }
+
     /// The size that images must have.
     pub fn image_size(&self) -> ImageSize {
         self.card.image_size
@@ -158,6 +172,15 @@ impl Detector {
     /// [`MethodError::Write`] naming the path.
     pub fn save(&self, dir: &Path) -> Result<(), MethodError> {
         self.card.write(dir, self.scorer.backbone(), &self.scorer.networks()?)
+    }
+
+    /// Puts the calibration of this detector in the place of the one in the folder `dir`, where the
+    /// detector was saved. Nothing else changes, and a reader sees the old one or the new one.
+    ///
+    /// # Errors
+    /// [`MethodError::Write`] naming the path.
+    pub fn save_calibration(&self, dir: &Path) -> Result<(), MethodError> {
+        self.card.replace(dir)
     }
 
     fn check_size(&self, images: &[RgbImage]) -> Result<(), MethodError> {

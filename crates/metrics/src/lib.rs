@@ -56,4 +56,5 @@ pub use feature::{BiasVariance, bias_variance};
 pub use metric::{AUPRO, IMAGE_AUROC, Level, METRICS, MetricEntry, PIXEL_AUROC};
 pub use pixel::{FPR_LIMIT, PixelMetrics, PixelRanking, aupro, pixel_metrics};
 pub use ranking::{BestF1, Cut, Ranking, auroc, average_precision, f1_max};
+pub use region::components;
 pub use separability::{Separability, density, separability};

@@ -13,37 +13,46 @@ pub(crate) struct Regions {
 /// Finds the regions of a mask of `width` columns, whose length is a multiple of it: pixels that
 /// are not 0 and touch, along a side or at a corner, belong together.
 pub(crate) fn regions(mask: &[u8], width: usize) -> Regions {
-    let height = mask.len().checked_div(width).unwrap_or(0);
     let mut areas = vec![0; mask.len()];
-    let mut count = 0;
-    let mut members: Vec<(usize, usize)> = Vec::new();
+    let components = components(mask, width);
+    for pixels in &components {
+        for &pixel in pixels {
+            areas[pixel] = pixels.len() as u32;
+        }
+    }
+    Regions { areas, count: components.len() }
+}
+
+/// The 8-connected components of a mask of `width` columns, row-major, whose length is a multiple
+/// of `width`: the positions of the pixels of each, which are not 0. The components are in the order
+/// of their first pixels.
+pub fn components(mask: &[u8], width: usize) -> Vec<Vec<usize>> {
+    let height = mask.len().checked_div(width).unwrap_or(0);
+    let mut is_found = vec![false; mask.len()];
+    let mut components = Vec::new();
     for start in 0..mask.len() {
-        if mask[start] == 0 || areas[start] != 0 {
+        if mask[start] == 0 || is_found[start] {
             continue;
         }
-        count += 1;
-        members.clear();
-        members.push((start / width, start % width));
-        // Any area but 0 marks a pixel as found; the true one is known when the region is complete.
-        areas[start] = 1;
+        let mut members = vec![start];
+        is_found[start] = true;
         let mut next = 0;
-        while let Some(&(y, x)) = members.get(next) {
+        while let Some(&member) = members.get(next) {
             next += 1;
+            let (y, x) = (member / width, member % width);
             for ny in y.saturating_sub(1)..height.min(y + 2) {
                 for nx in x.saturating_sub(1)..width.min(x + 2) {
                     let index = ny * width + nx;
-                    if mask[index] != 0 && areas[index] == 0 {
-                        areas[index] = 1;
-                        members.push((ny, nx));
+                    if mask[index] != 0 && !is_found[index] {
+                        is_found[index] = true;
+                        members.push(index);
                     }
                 }
             }
         }
-        for &(y, x) in &members {
-            areas[y * width + x] = members.len() as u32;
-        }
+        components.push(members);
     }
-    Regions { areas, count }
+    components
 }
 
 #[cfg(test)]

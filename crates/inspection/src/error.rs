@@ -1,0 +1,61 @@
+use fmam_core::ErrorKind;
+
+/// A verdict cannot be given as asked.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectionError {
+    /// There is no score of a good image.
+    #[error("there is no score of a good image")]
+    NoScores,
+    /// A score is NaN or infinite.
+    #[error("score {index} of the good images is not a finite number")]
+    NotFinite {
+        /// Its position, from 0.
+        index: usize,
+    },
+    /// Scores and map maxima do not pair up.
+    #[error("there are {scores} scores of good images but {peaks} maxima of their maps")]
+    Unpaired {
+        /// Number of scores.
+        scores: usize,
+        /// Number of maxima.
+        peaks: usize,
+    },
+    /// A number is no rate.
+    #[error("{rate} is not a rate between 0 and 1")]
+    Rate {
+        /// The number.
+        rate: f64,
+    },
+    /// A rate is lower than the good images can promise.
+    #[error(
+        "{n} held-out good images promise at most {:.2} % of false alarms, not {} %; that needs {needed} images, {} more",
+        100.0 * least, 100.0 * rate, needed - n
+    )]
+    TooFewImages {
+        /// The rate asked for.
+        rate: f64,
+        /// Good images that were held out.
+        n: usize,
+        /// The least rate that they promise.
+        least: f64,
+        /// Good images that `rate` needs.
+        needed: usize,
+    },
+    /// A threshold is not a number.
+    #[error("{threshold} is not a threshold")]
+    Threshold {
+        /// The number.
+        threshold: f32,
+    },
+}
+
+impl InspectionError {
+    /// Who can mend it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Rate { .. } | Self::TooFewImages { .. } | Self::Threshold { .. } => ErrorKind::Usage,
+            Self::NoScores | Self::NotFinite { .. } | Self::Unpaired { .. } => ErrorKind::Data,
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! From the scores of a detector to verdicts on parts.
+//!
+//! A detector learns from good images and gives a new one a score without a unit. Good images that
+//! it did not learn from give the score a meaning: [`GoodScores`] has the threshold that a wanted
+//! share of good parts exceeds, with a guarantee, and [`Calibration`] is what a model keeps of it.
+//! [`regions`] names the places of a map above the threshold, and a [`Profile`] tells when an image
+//! does not look like those that the detector learnt from.
+//!
+//! Modules in reading order: `conformal`, `calibration`, `region`, `inspection`, `profile`.
+
+mod calibration;
+mod conformal;
+mod error;
+mod inspection;
+mod profile;
+mod region;
+
+pub use calibration::{Basis, Calibration, HeldOut, Procedure, SyntheticDefects, Threshold};
+pub use conformal::{GoodScores, images_for};
+pub use error::InspectionError;
+pub use inspection::{Inspection, Outcome};
+pub use profile::{Look, Profile, Trait, Warning};
+pub use region::{Region, regions};
