@@ -2,12 +2,14 @@
 //! keyboard. The work is done by the library `fmam`; each subcommand is one file under `commands`.
 
 mod advice;
+mod calibration;
 mod commands;
 mod compute;
 mod data;
 mod exit;
 mod interrupt;
 mod progress;
+mod rate;
 mod stdout;
 mod transfer;
 
@@ -18,7 +20,8 @@ use clap::{Parser, Subcommand};
 use fmam::Registry;
 
 use crate::commands::{
-    analyze, bench, config, datasets, eval, fit, list, metrics, predict, report, reproduce, synth, weights,
+    analyze, bench, calibrate, config, datasets, eval, fit, list, metrics, predict, report, reproduce, synth,
+    weights,
 };
 
 /// Finds defects in images of industrial products after looking at good examples only
@@ -39,8 +42,10 @@ enum Command {
     /// Print what `fmam reproduce` would use with these options, each value with where it comes
     /// from
     Config(Box<config::Args>),
-    /// Fit a detector to good images and save it
+    /// Fit a detector to a folder of good images, calibrate it, and save it
     Fit(fit::Args),
+    /// Set the threshold of a saved detector by more good images, or by images with defects
+    Calibrate(calibrate::Args),
     /// Evaluate a saved detector on a test split
     Eval(eval::Args),
     /// Score images with a saved detector and draw where the defects are
@@ -95,6 +100,7 @@ pub fn run_args(registry: &Registry, args: impl IntoIterator<Item = OsString>) -
         Command::Reproduce(args) => reproduce::run(&args, registry),
         Command::Config(args) => config::run(&args, registry),
         Command::Fit(args) => fit::run(&args, registry),
+        Command::Calibrate(args) => calibrate::run(&args, registry),
         Command::Eval(args) => eval::run(&args, registry),
         Command::Predict(args) => predict::run(&args, registry),
         Command::Analyze(args) => analyze::run(&args, registry),

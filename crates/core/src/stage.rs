@@ -12,6 +12,8 @@ pub struct StageId(Cow<'static, str>);
 impl StageId {
     /// The stage in which a source decodes its images before a training.
     pub const READING: Self = Self::new("reading images");
+    /// The stage in which good images that a detector did not learn from are scored.
+    pub const CALIBRATING: Self = Self::new("calibrating");
     /// The stage in which a fitted detector scores the test split.
     pub const SCORING: Self = Self::new("scoring");
 

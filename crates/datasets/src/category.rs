@@ -57,6 +57,19 @@ impl Category {
         Ok(Self::cached(name, train, test))
     }
 
+    /// The training images of a category of image files, as [`Category::from_files`] has them.
+    ///
+    /// # Errors
+    /// [`DatasetError::SharedName`] for two samples of one id.
+    pub fn train_from_files(
+        train: Vec<Sample>,
+        size: ImageSize,
+    ) -> Result<Arc<dyn SampleSource>, DatasetError> {
+        refuse_shared_names(train.iter().map(|sample| (sample.id.clone(), sample.image_path.as_path())))?;
+        let train = FileSource::new(train, size, MaskFormat::Binary)?;
+        Ok(Arc::new(CachedSource::new(train, DEFAULT_CACHE_BYTES)))
+    }
+
     /// A category over `train` and `test`, each behind a cache of [`DEFAULT_CACHE_BYTES`].
     pub fn cached(name: &str, train: impl SampleSource + 'static, test: impl SampleSource + 'static) -> Self {
         Self {

@@ -1,6 +1,8 @@
 use std::path::{Path, PathBuf};
 
-use fmam_core::ImageSize;
+use std::sync::Arc;
+
+use fmam_core::{ImageSize, SampleSource};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -134,6 +136,15 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// [`DatasetError::UnknownCategory`], or what is wrong with the files.
     fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError>;
+
+    /// The normal training images of category `name`, as [`Dataset::category`] has them. A layout
+    /// that overrides this reads and misses nothing of the test split.
+    ///
+    /// # Errors
+    /// As [`Dataset::category`].
+    fn train(&self, name: &str, size: ImageSize) -> Result<Arc<dyn SampleSource>, DatasetError> {
+        Ok(self.category(name, size)?.train)
+    }
 
     /// The settings that decide the data, defaults filled in, for the record of a run; `null` where
     /// the files alone decide. [`DatasetOptions::new`] opens the same data with them.

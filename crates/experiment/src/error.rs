@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use fmam_core::{ErrorKind, SourceError};
 use fmam_datasets::DatasetError;
+use fmam_inspection::InspectionError;
 use fmam_methods::MethodError;
 use fmam_metrics::MetricError;
 use fmam_models::ModelError;
@@ -113,6 +114,24 @@ pub enum ExperimentError {
     /// Without a loader thread nothing is ever loaded.
     #[error("`loader_threads` must be at least 1")]
     LoaderThreads,
+    /// There are fewer good images than a method needs.
+    #[error(
+        "`{method}` needs {needed} good images to be fitted and calibrated, {found} found{}",
+        if others.is_empty() { String::new() } else { format!("; with so few works {}", others.join(", ")) }
+    )]
+    TooFewImages {
+        /// The method.
+        method: String,
+        /// Good images that there are.
+        found: usize,
+        /// Good images that it needs.
+        needed: usize,
+        /// Methods that need no more than there are.
+        others: Vec<&'static str>,
+    },
+    /// A verdict cannot be given as asked.
+    #[error(transparent)]
+    Inspection(#[from] InspectionError),
     /// The data set failed.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
@@ -231,6 +250,7 @@ impl ExperimentError {
             | Self::BackboneImageSize { .. }
             | Self::LoaderThreads
             | Self::Configuration(_) => ErrorKind::Usage,
+            Self::Inspection(error) => error.kind(),
             Self::Dataset(error) => error.kind(),
             Self::Model(error) => error.kind(),
             // The settings of a run were checked before it; these are of a saved detector.
@@ -240,6 +260,7 @@ impl ExperimentError {
             },
             Self::Record(error) => error.kind(),
             Self::Sample { .. }
+            | Self::TooFewImages { .. }
             | Self::Metric(_)
             | Self::ConfigDiffers { .. }
             | Self::ProgramDiffers { .. }

@@ -268,7 +268,7 @@ impl Experiment {
     /// # Errors
     /// [`ExperimentError::Method`].
     pub(crate) fn synthesizer(&self) -> Result<Synthesizer, ExperimentError> {
-        analysis_synthesizer(self.textures.clone())
+        synthesizer_of(self.textures.clone())
     }
 
     /// Fits the method of `plan`, one of [`Experiment::plans`], to `train`.
@@ -306,9 +306,12 @@ impl Experiment {
     }
 }
 
-/// The synthesizer of defects for an analysis, without settings, so that all runs are
-/// measured alike.
-pub(crate) fn analysis_synthesizer(textures: Textures) -> Result<Synthesizer, ExperimentError> {
+/// The synthesizer of the defects that a detector is measured with, without settings, so that all
+/// detectors are measured alike.
+///
+/// # Errors
+/// [`ExperimentError::Method`] for a texture source without images.
+pub fn synthesizer_of(textures: Textures) -> Result<Synthesizer, ExperimentError> {
     Ok(Synthesizer::new(SynthesisConfig::default(), textures).map_err(MethodError::from)?)
 }
 

@@ -37,6 +37,7 @@
 //! ```
 
 mod analysis;
+mod calibration;
 mod config;
 mod content;
 mod dataset_choice;
@@ -57,12 +58,16 @@ mod revisit;
 mod scatter;
 
 pub use analysis::analyze;
+pub use calibration::{
+    CalibrationConfig, CalibrationMode, GoodScored, ModeError, SCORED_DEFECTS, fit_calibrated, image_digest,
+    images_needed, score_good,
+};
 pub use config::{ExperimentConfig, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, check_side};
 pub use dataset_choice::DatasetChoice;
 pub use error::ExperimentError;
 pub use evaluate::{Evaluation, evaluate};
 pub use exhibits::{Artist, Exhibit, by_type, exhibits};
-pub use experiment::{Experiment, RunPlan, check_image_size};
+pub use experiment::{Experiment, RunPlan, check_image_size, synthesizer_of};
 pub use finished::{Doubt, DoubtfulRun, FinishedRuns};
 pub use grid::{Grid, GridObserver, GridOutcome};
 pub use host::{device_name, peak_rss_bytes};

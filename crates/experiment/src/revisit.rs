@@ -8,7 +8,7 @@ use fmam_core::Progress;
 use fmam_datasets::{Category, DatasetOptions};
 use fmam_record::{MAPS_FILE, OutputFolder, RunRecord, load_run};
 
-use crate::experiment::{analysis_synthesizer, textures};
+use crate::experiment::{synthesizer_of, textures};
 use crate::grid::analysis_seed;
 use crate::{ExperimentError, Registry, analyze, evaluate};
 
@@ -103,7 +103,7 @@ impl Revisit<'_> {
             &detector,
             test.as_ref(),
             &evaluation,
-            &analysis_synthesizer(textures)?,
+            &synthesizer_of(textures)?,
             analysis_seed(record.seed),
             self.loader_threads,
             progress,

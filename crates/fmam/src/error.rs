@@ -4,6 +4,7 @@ use fmam_core::{ErrorKind, MethodId};
 use fmam_datasets::DatasetError;
 use fmam_experiment::ExperimentError;
 use fmam_fetch::FetchError;
+use fmam_inspection::InspectionError;
 use fmam_methods::MethodError;
 use fmam_metrics::MetricError;
 use fmam_models::ModelError;
@@ -73,6 +74,12 @@ pub enum Error {
         name: String,
         /// Why.
         source: Box<Error>,
+    },
+    /// An image that is to calibrate a detector is one that it learnt from, or was used before.
+    #[error("image `{name}` was learnt from or used for a calibration already, or is given twice")]
+    AlreadyLearnt {
+        /// The path of the image, or its name.
+        name: String,
     },
     /// The data set has several categories and none was chosen.
     #[error("there are several categories, choose one; known are {}", known.join(", "))]
@@ -338,7 +345,8 @@ impl Error {
             | Self::MethodOfNoPart { .. }
             | Self::UnknownTestImage { .. }
             | Self::NotPublished { .. } => ErrorKind::Usage,
-            Self::NoRuns { .. }
+            Self::AlreadyLearnt { .. }
+            | Self::NoRuns { .. }
             | Self::RunsFailed { .. }
             | Self::OtherTestImages { .. }
             | Self::MapCount { .. }
@@ -407,6 +415,12 @@ pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
 impl From<ExperimentError> for Error {
     fn from(error: ExperimentError) -> Self {
         if error.is_cancelled() { Self::Cancelled } else { Self::Experiment(Box::new(error)) }
+    }
+}
+
+impl From<InspectionError> for Error {
+    fn from(error: InspectionError) -> Self {
+        ExperimentError::from(error).into()
     }
 }
 

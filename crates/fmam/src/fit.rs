@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use fmam_core::{ImageSize, Seed};
+use fmam_experiment::{CalibrationConfig, CalibrationMode};
 use fmam_models::Precision;
 use fmam_synthesis::Textures;
 
@@ -25,6 +26,7 @@ pub struct Fit {
     pub(crate) precision: Precision,
     pub(crate) settings: toml::Table,
     pub(crate) textures: Textures,
+    pub(crate) calibration: CalibrationConfig,
 }
 
 impl std::fmt::Debug for Fit {
@@ -47,13 +49,15 @@ impl Default for Fit {
             precision: Precision::default(),
             settings: toml::Table::new(),
             textures: Textures::Generated,
+            calibration: CalibrationConfig::default(),
         }
     }
 }
 
 impl Fit {
     /// The method `rkd+fmam` on the backbone `efficientnet-lite0`, whose weights are built in, with
-    /// images of 256 by 256 pixels, the method's own settings and seed 0.
+    /// images of 256 by 256 pixels, the method's own settings and seed 0. A part of the images
+    /// calibrates the detector for 1 % of false alarms.
     pub fn new() -> Self {
         Self::default()
     }
@@ -129,6 +133,21 @@ impl Fit {
     #[must_use]
     pub fn textures(mut self, textures: Textures) -> Self {
         self.textures = textures;
+        self
+    }
+
+    /// The images that calibrate the detector; [`CalibrationMode::Auto`] without it.
+    #[must_use]
+    pub fn calibration(mut self, mode: CalibrationMode) -> Self {
+        self.calibration.mode = mode;
+        self
+    }
+
+    /// The rate of false alarms, between 0 and 1, that the threshold of the detector is for; 0.01
+    /// without it.
+    #[must_use]
+    pub fn false_alarms(mut self, rate: f64) -> Self {
+        self.calibration.false_alarms = rate;
         self
     }
 

@@ -149,6 +149,16 @@ impl TrainImages {
     }
 }
 
+impl TrainImages {
+    /// Image `index` in the common size, and the size that it was given in.
+    pub(crate) fn with_original_size(&self, index: usize) -> Result<(RgbImage, ImageSize), DatasetError> {
+        let name = &self.samples[index].id;
+        let original = self.images[index].load_as(name, None)?;
+        let size = original.size();
+        Ok((resize_image(original, name, self.size)?, size))
+    }
+}
+
 impl SampleSource for TrainImages {
     fn len(&self) -> usize {
         self.images.len()

@@ -45,6 +45,7 @@
 //! [`mod@fetch`] (weights and data sets), [`mod@measure`] (metrics of arrays, analysis, speed).
 
 mod array_error;
+mod calibrate;
 mod catalogue;
 mod device;
 mod error;
@@ -61,6 +62,7 @@ mod verdicts;
 mod workers;
 
 pub use array_error::ArrayError;
+pub use calibrate::Recalibration;
 pub use catalogue::{Kind, catalogue};
 pub use device::DeviceChoice;
 pub use error::{Error, one_line};
@@ -69,13 +71,14 @@ pub use fmam_core::{
     AnomalyMap, ErrorKind, ImageSize, Label, Mask, MemorySource, MethodId, Progress, RgbImage, Sample,
     SampleSource, Seed, Silent, Split, StageId,
 };
-pub use fmam_datasets::{Category, Dataset};
+pub use fmam_datasets::{Category, Dataset, images_under};
 pub use fmam_experiment::{
-    Artist, Evaluation, Experiment, ExperimentConfig, FinishedRuns, GridObserver, GridOutcome, Registry,
+    Artist, CalibrationConfig, CalibrationMode, Evaluation, Experiment, ExperimentConfig, FinishedRuns,
+    GridObserver, GridOutcome, Registry,
 };
 pub use fmam_inspection::{
-    Basis, Calibration, Inspection, InspectionError, Outcome, Procedure, Region, SyntheticDefects, Threshold,
-    Warning,
+    Basis, Calibration, GoodScores, HeldOut, Inspection, InspectionError, Outcome, Procedure, Region,
+    SyntheticDefects, Threshold, Warning, images_for, threshold_for_misses,
 };
 pub use fmam_methods::{Detector, Prediction};
 pub use fmam_models::Precision;

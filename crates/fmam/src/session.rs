@@ -5,10 +5,10 @@ use candle_core::Device;
 use fmam_core::{ImageSize, Progress, RgbImage, SampleSource, Silent, SourceError, StageId, ordered_map};
 use fmam_datasets::{CachedSource, Category, DEFAULT_CACHE_BYTES, Dataset, DatasetError, DatasetOptions};
 use fmam_experiment::{
-    Artist, Evaluation, Experiment, ExperimentConfig, ExperimentError, FinishedRuns, Grid, GridObserver,
-    GridOutcome, Registry, check_image_size, check_side,
+    Artist, CalibrationConfig, Evaluation, Experiment, ExperimentConfig, ExperimentError, FinishedRuns, Grid,
+    GridObserver, GridOutcome, Registry, check_image_size, check_side, fit_calibrated, images_needed,
 };
-use fmam_methods::{Detector, RunContext};
+use fmam_methods::{Detector, MethodEntry, RunContext};
 use fmam_models::Precision;
 use fmam_synthesis::Textures;
 use serde_json::Value;
@@ -145,19 +145,21 @@ impl Session {
         self.workers.loaders
     }
 
-    /// Fits a detector to images without defects: paths, bytes or pixels, each of any size. All of
-    /// them are decoded before the training, and kept as far as they fit into 1 GiB.
+    /// Fits a detector to images without defects, paths, bytes or pixels, each of any size, and
+    /// calibrates it on a part of them, see [`Fit::calibration`]. All of them are decoded before the
+    /// training, and kept as far as they fit into 1 GiB.
     ///
     /// # Errors
     /// [`Error::Image`] naming an image that cannot be read, [`Error::Cancelled`], and
     /// [`Error::Experiment`] for an unknown name, a setting or an image size that does not fit
-    /// ([`Usage`](crate::ErrorKind::Usage)) or a training that failed.
+    /// ([`Usage`](crate::ErrorKind::Usage)), too few images, or a training that failed.
     pub fn fit<I>(&self, images: I, fit: &Fit) -> Result<Detector, Error>
     where
         I: IntoIterator<Item: Into<Image>>,
     {
         let run = self.run_of(fit)?;
-        let images = images.into_iter().map(Into::into).collect();
+        let images: Vec<Image> = images.into_iter().map(Into::into).collect();
+        self.check_count(&run, images.len())?;
         let train = CachedSource::new(TrainImages::new(images, fit.size()), DEFAULT_CACHE_BYTES);
         self.read(&train, fit.size())?;
         self.fit_run(&train, run)
@@ -170,6 +172,7 @@ impl Session {
     /// As [`Session::fit`].
     pub fn fit_source(&self, train: &dyn SampleSource, fit: &Fit) -> Result<Detector, Error> {
         let run = self.run_of(fit)?;
+        self.check_count(&run, train.len())?;
         let size = fit.size();
         if self.read(train, size)? {
             return self.fit_run(train, run);
@@ -264,28 +267,6 @@ impl Session {
         Ok(Experiment::open(&self.registry, config, self.device.clone())?)
     }
 
-    /// Fits the only run of an experiment, after all images have been read, and saves the detector
-    /// to the folder `dir`, which must not exist yet. Gives the number of training images.
-    ///
-    /// # Errors
-    /// As [`Experiment::read_images`] and [`Experiment::fit`]; [`Error::Cancelled`].
-    pub fn fit_experiment(
-        &self,
-        experiment: &Experiment,
-        dir: &Path,
-        progress: &dyn Progress,
-    ) -> Result<usize, Error> {
-        let mut n_train = 0;
-        for plan in experiment.plans().iter().take(1) {
-            experiment.read_images(&[plan], progress)?;
-            let train = experiment.category(&plan.key.category, progress)?.train;
-            let fitted = self.workers.run(|| experiment.fit(plan, train.as_ref(), progress))?;
-            fitted.detector.save(dir)?;
-            n_train = train.len();
-        }
-        Ok(n_train)
-    }
-
     /// Does every run of `configs` that the folder `out` lacks, and keeps one record a run.
     /// `finished` says what becomes of the runs that are there; `artist` draws, and `observer`
     /// follows the runs and says when to stop.
@@ -327,6 +308,19 @@ impl Session {
         Ok(has_size)
     }
 
+    /// Checks that `n` good images are enough for a fit.
+    fn check_count(&self, run: &Run<'_>, n: usize) -> Result<(), Error> {
+        let mode = run.calibration.mode;
+        let needed = images_needed(run.entry, mode);
+        if n >= needed {
+            return Ok(());
+        }
+        let is_enough = |entry: &&&MethodEntry| images_needed(entry, mode) <= n;
+        let others = self.registry.methods().iter().filter(is_enough).map(|entry| entry.name).collect();
+        let method = run.entry.name.to_owned();
+        Err(ExperimentError::TooFewImages { method, found: n, needed, others }.into())
+    }
+
     /// Opens what a fit names, before any image is read.
     fn run_of(&self, fit: &Fit) -> Result<Run<'_>, Error> {
         let entry = self.registry.method(&fit.method).map_err(configuration)?;
@@ -335,7 +329,7 @@ impl Session {
         if let Some(epochs) = fit.epochs {
             entry.default_epochs(&mut table, epochs).map_err(configuration)?;
         }
-        let method = (entry.build)(table).map_err(configuration)?;
+        (entry.build)(table.clone()).map_err(configuration)?;
         let fetched = || fetched_weights(self.registry.backbones(), &fit.backbone);
         let weights = fit.weights.clone().or_else(fetched);
         let backbone = self.registry.backbone(&fit.backbone)?.load(weights.as_deref(), &self.device)?;
@@ -350,19 +344,22 @@ impl Session {
             loader_threads: self.workers.loaders,
             progress: self.progress.as_ref(),
         };
-        Ok(Run { method, context })
+        Ok(Run { entry, settings: table, context, calibration: fit.calibration })
     }
 
     fn fit_run(&self, train: &dyn SampleSource, run: Run<'_>) -> Result<Detector, Error> {
-        let Run { method, context } = run;
-        Ok(self.workers.run(move || method.fit(train, &context))?.detector)
+        let Run { entry, settings, context, calibration } = run;
+        let fit = move || fit_calibrated(entry, &settings, train, &context, calibration);
+        Ok(self.workers.run(fit)?.detector)
     }
 }
 
 /// A method and the surroundings of its fit.
 struct Run<'a> {
-    method: Box<dyn fmam_methods::Method>,
+    entry: &'static MethodEntry,
+    settings: toml::Table,
     context: RunContext<'a>,
+    calibration: CalibrationConfig,
 }
 
 /// The error of a method whose name or settings are wrong.

@@ -85,6 +85,8 @@ struct Stored {
     synthetic: Option<SyntheticDefects>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     images: Option<Profile>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    seen: Vec<String>,
 }
 
 impl TryFrom<Stored> for Calibration {
@@ -136,6 +138,7 @@ impl Calibration {
             threshold,
             synthetic: None,
             images: None,
+            seen: Vec::new(),
         })?;
         calibration.stored.threshold = calibration.at_rate_or_least(rate)?;
         Ok(calibration)
@@ -156,11 +159,14 @@ impl Calibration {
         self.stored.threshold
     }
 
-    /// The same with another threshold.
+    /// The same with another threshold. The outcome of a trial on synthetic defects is forgotten
+    /// where the threshold differs.
     #[must_use]
     pub fn with_threshold(mut self, threshold: Threshold) -> Self {
+        if threshold.score.to_bits() != self.stored.threshold.score.to_bits() {
+            self.stored.synthetic = None;
+        }
         self.stored.threshold = threshold;
-        self.stored.synthetic = None;
         self
     }
 
@@ -185,6 +191,19 @@ impl Calibration {
     #[must_use]
     pub fn with_images(mut self, images: Profile) -> Self {
         self.stored.images = Some(images);
+        self
+    }
+
+    /// Digests of the images that the detector learnt from or was calibrated on: the scores of those
+    /// say nothing about new parts.
+    pub fn seen(&self) -> &[String] {
+        &self.stored.seen
+    }
+
+    /// The same with digests of the images that were used.
+    #[must_use]
+    pub fn with_seen(mut self, digests: Vec<String>) -> Self {
+        self.stored.seen = digests;
         self
     }
 

@@ -8,7 +8,7 @@ pub enum InspectionError {
     #[error("there is no score of a good image")]
     NoScores,
     /// A score is NaN or infinite.
-    #[error("score {index} of the good images is not a finite number")]
+    #[error("score {index} is not a finite number")]
     NotFinite {
         /// Its position, from 0.
         index: usize,
@@ -42,6 +42,18 @@ pub enum InspectionError {
         /// Good images that `rate` needs.
         needed: usize,
     },
+    /// A rate of misses is lower than the images with defects can promise.
+    #[error(
+        "{n} images with defects cannot promise at most {} % of misses; that needs {needed} images", 100.0 * rate
+    )]
+    TooFewDefects {
+        /// The rate asked for.
+        rate: f64,
+        /// Images with defects that there are.
+        n: usize,
+        /// Images with defects that `rate` needs.
+        needed: usize,
+    },
     /// A threshold is not a number.
     #[error("{threshold} is not a threshold")]
     Threshold {
@@ -54,7 +66,10 @@ impl InspectionError {
     /// Who can mend it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Rate { .. } | Self::TooFewImages { .. } | Self::Threshold { .. } => ErrorKind::Usage,
+            Self::Rate { .. }
+            | Self::TooFewImages { .. }
+            | Self::TooFewDefects { .. }
+            | Self::Threshold { .. } => ErrorKind::Usage,
             Self::NoScores | Self::NotFinite { .. } | Self::Unpaired { .. } => ErrorKind::Data,
         }
     }

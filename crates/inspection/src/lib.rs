@@ -6,12 +6,13 @@
 //! [`regions`] names the places of a map above the threshold, and a [`Profile`] tells when an image
 //! does not look like those that the detector learnt from.
 //!
-//! Modules in reading order: `conformal`, `calibration`, `region`, `inspection`, `profile`.
+//! Modules in reading order: `conformal`, `misses`, `calibration`, `region`, `inspection`, `profile`.
 
 mod calibration;
 mod conformal;
 mod error;
 mod inspection;
+mod misses;
 mod profile;
 mod region;
 
@@ -19,5 +20,6 @@ pub use calibration::{Basis, Calibration, HeldOut, Procedure, SyntheticDefects, 
 pub use conformal::{GoodScores, images_for};
 pub use error::InspectionError;
 pub use inspection::{Inspection, Outcome};
+pub use misses::threshold_for_misses;
 pub use profile::{Look, Profile, Trait, Warning};
 pub use region::{Region, regions};

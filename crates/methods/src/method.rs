@@ -46,6 +46,8 @@ pub struct MethodEntry {
     /// True if the seed of a run makes a difference: a method that draws nothing gives one result
     /// for all.
     pub is_seeded: bool,
+    /// The least number of training images that the method can be fitted to.
+    pub min_images: usize,
     /// Settings, as TOML, with which the method is quick on a few small images and yet draws
     /// everything that it draws: small networks above all. The number of epochs is not among them.
     pub trial: &'static str,

@@ -18,6 +18,7 @@ pub static DEVIATION: MethodEntry = MethodEntry {
     paper: "none: an example",
     in_table1: false,
     is_yardstick: true,
+    min_images: 1,
     is_seeded: false,
     trial: "",
     build: |table| Ok(Box::new(Deviation { config: DeviationConfig::read(NAME, table)? })),

@@ -1,30 +1,40 @@
-use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Instant;
 
-use anyhow::{Result, bail};
-use fmam::fetch::set_weights;
+use anyhow::{Context, Result, bail};
 use fmam::output::{check_writable, parent_of};
 use fmam::reproduce::rough;
-use fmam::{DeviceChoice, ExperimentConfig, Precision, Session, Setting, category_name};
+use fmam::{CalibrationMode, Detector, Error, Fit, ImageSize, Precision, Session, Setting, images_under};
 
+use crate::calibration;
 use crate::compute::{ComputeArgs, numbers};
-use crate::data::DataArgs;
-use crate::progress::Console;
+use crate::rate::Rate;
+use crate::stdout::print;
 
 #[derive(clap::Args)]
 #[command(after_help = include_str!("../help/fit.txt"))]
 pub(crate) struct Args {
-    #[command(flatten)]
-    data: DataArgs,
-    /// Method; `fmam list methods` names them
+    /// Good images, and folders of them with all that lies within
+    #[arg(value_name = "FOLDER", required_unless_present = "dataset", conflicts_with = "dataset")]
+    images: Vec<PathBuf>,
+    /// Data set whose training images are learnt from; `fmam list datasets` names them
     #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// Folder that holds the data set, and DTD where there is one
+    #[arg(long, value_name = "DIR")]
+    data_root: Option<PathBuf>,
+    /// Category of the data set; may be left out where there is only one
+    #[arg(long, value_name = "NAME", requires = "dataset")]
+    category: Option<String>,
+    /// Method; `fmam list methods` names them
+    #[arg(long, value_name = "NAME", default_value = "rkd+fmam")]
     method: String,
     /// Backbone; `fmam list backbones` names them
     #[arg(long, value_name = "NAME", default_value = "efficientnet-lite0")]
     backbone: String,
     /// Weights of the backbone (.pth or .safetensors) where they are not in the binary
     #[arg(long, value_name = "FILE")]
-    weights: Option<OsString>,
+    weights: Option<PathBuf>,
     /// Origin of all randomness: the same seed gives the same detector
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -41,6 +51,14 @@ pub(crate) struct Args {
     /// A setting of the method, as often as needed; the value is TOML
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<Setting>,
+    /// Good images that set the threshold: hold-out=SHARE% are not learnt from; cross-fit=PARTS fits
+    /// as many detectors more and holds each part out once; auto is cross-fit for methods that do not
+    /// train, else hold-out=20%; off sets none
+    #[arg(long, value_name = "MODE", default_value_t = CalibrationMode::Auto)]
+    calibration: CalibrationMode,
+    /// Share of good parts that may score above the threshold, as 1% or 0.01
+    #[arg(long, value_name = "RATE", default_value = "1%")]
+    false_alarms: Rate,
     /// Folder of the model, which must not exist yet
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -49,40 +67,75 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
-    // Names are checked before a device is opened.
-    let dataset = args.data.open(&Session::builder().device(DeviceChoice::Cpu).build()?)?;
-    let category = category_name(dataset.as_ref(), args.data.category.as_deref())?;
-    let mut config = ExperimentConfig {
-        data_root: args.data.data_root.clone(),
-        categories: vec![category.clone()],
-        methods: vec![args.method.as_str().into()],
-        backbones: vec![args.backbone.clone()],
-        seeds: vec![args.seed],
-        image_size: args.image_size,
-        precision: args.precision,
-        loader_threads: args.compute.threads,
-        epochs: args.epochs,
-        ..ExperimentConfig::for_dataset(&args.data.dataset)
-    };
-    for setting in &args.settings {
-        setting.apply(config.method.entry(args.method.as_str().into()).or_default());
-    }
-    set_weights(&mut config, registry.backbones(), &args.weights)?;
-    let (session, _) = args.compute.session(registry)?;
-    session.warn_of_emulation([args.precision]);
-    let experiment = session.experiment(config)?;
-    // Before the training, which may be long.
+    // Before anything that takes long.
     if args.out.exists() {
         bail!("{} exists already; remove it or choose another --out", args.out.display());
     }
+    let images = images(&args.images)?;
+    let (session, console) = args.compute.session(registry)?;
+    session.warn_of_emulation([args.precision]);
     let _made = check_writable(parent_of(&args.out))?;
 
-    let console = Console::new(args.compute.quiet, experiment.plans());
-    let start = std::time::Instant::now();
-    let n_train = session.fit_experiment(&experiment, &args.out, &console);
+    let start = Instant::now();
+    let fitted = fit(args, &session, images);
     console.clear();
-    let what = format!("{} on {} images of {category}", args.method, n_train?);
+    let (detector, n_images) = fitted?;
+    detector.save(&args.out).map_err(Error::from)?;
+    let n_learnt = match detector.calibration() {
+        Some(known) if known.procedure() == fmam::Procedure::HoldOut => n_images - known.scores().count(),
+        _ => n_images,
+    };
     let seconds = rough(start.elapsed().as_secs_f64());
-    console.say(&format!("fitted {what} in {seconds}: {}", args.out.display()));
-    Ok(())
+    let method = &args.method;
+    print(&format!(
+        "fitted {method} to {n_learnt} of {n_images} images in {seconds}: {}\n",
+        args.out.display()
+    ))?;
+    match detector.calibration() {
+        Some(known) => print(&calibration::report(known, &args.out)),
+        None => print("without a threshold: `fmam calibrate` sets one by good images\n"),
+    }
+}
+
+/// The image files that `paths` name, and those in the folders among them.
+fn images(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut images = Vec::new();
+    for path in paths {
+        if path.is_file() {
+            images.push(path.clone());
+        } else {
+            images.extend(images_under(path).map_err(Error::from)?);
+        }
+    }
+    Ok(images)
+}
+
+/// The detector and the number of good images that there were.
+fn fit(args: &Args, session: &Session, images: Vec<PathBuf>) -> Result<(Detector, usize)> {
+    let textures = fmam::textures(args.data_root.as_deref(), ImageSize::square(args.image_size))?;
+    let mut settings = toml::Table::new();
+    args.settings.iter().for_each(|setting| setting.apply(&mut settings));
+    let fit = Fit::new()
+        .method(&args.method)
+        .backbone(&args.backbone)
+        .seed(args.seed)
+        .image_size(args.image_size)
+        .precision(args.precision)
+        .settings(settings)
+        .textures(textures)
+        .calibration(args.calibration)
+        .false_alarms(args.false_alarms.0);
+    let fit = args.epochs.into_iter().fold(fit, Fit::epochs);
+    let fit = args.weights.iter().fold(fit, Fit::weights);
+    let Some(dataset) = &args.dataset else {
+        let n = images.len();
+        return Ok((session.fit(images, &fit)?, n));
+    };
+    let dataset = session.dataset(dataset, args.data_root.clone())?;
+    let category = fmam::category_name(dataset.as_ref(), args.category.as_deref())?;
+    let train = dataset
+        .train(&category, ImageSize::square(args.image_size))
+        .map_err(Error::from)
+        .with_context(|| format!("category `{category}`"))?;
+    Ok((session.fit_source(train.as_ref(), &fit)?, train.len()))
 }

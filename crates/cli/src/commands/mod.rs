@@ -2,6 +2,7 @@
 
 pub(crate) mod analyze;
 pub(crate) mod bench;
+pub(crate) mod calibrate;
 pub(crate) mod config;
 pub(crate) mod datasets;
 pub(crate) mod eval;

@@ -1,9 +1,10 @@
 //! BTAD, beanTech anomaly detection (Mishra, Verk, Fornasier, Piciarelli and Foresti, VT-ADL, ISIE
 //! 2021, arXiv:2104.10036): three products in their own layout.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use fmam_core::{ImageSize, Split};
+use fmam_core::{ImageSize, Sample, SampleSource, Split};
 
 use super::files::{category_folders, find_category, masked_samples, name_of, normal_samples};
 use crate::source::MaskFormat;
@@ -48,12 +49,20 @@ impl Dataset for Btad {
 
     fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError> {
         let folder = find_category(ENTRY.name, &self.products, name)?;
-        let train = normal_samples(&folder.join("train/ok"), Split::Train, "the normal training images")?;
+        let train = train_samples(folder)?;
         let mut test = normal_samples(&folder.join("test/ok"), Split::Test, "the normal test images")?;
         let masks = folder.join("ground_truth/ko");
         test.extend(masked_samples(&folder.join("test/ko"), &masks, "the test images with defects")?);
         Category::from_files(name, folder, train, test, size, MaskFormat::Binary)
     }
+
+    fn train(&self, name: &str, size: ImageSize) -> Result<Arc<dyn SampleSource>, DatasetError> {
+        Category::train_from_files(train_samples(find_category(ENTRY.name, &self.products, name)?)?, size)
+    }
+}
+
+fn train_samples(product: &Path) -> Result<Vec<Sample>, DatasetError> {
+    normal_samples(&product.join("train/ok"), Split::Train, "the normal training images")
 }
 
 #[cfg(test)]

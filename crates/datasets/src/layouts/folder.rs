@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
-use fmam_core::{ImageSize, Sample, Split};
+use fmam_core::{ImageSize, Sample, SampleSource, Split};
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -144,6 +145,11 @@ impl Folder {
         let categories = options.find_expecting(&ENTRY, expected, |root| found_in(root, &folders.parts()))?;
         Ok(Self { categories, folders })
     }
+
+    fn train_samples(&self, category: &Path) -> Result<Vec<Sample>, DatasetError> {
+        let folder = category.join(&self.folders.train.0);
+        normal_samples(&folder, Split::Train, "the normal training images")
+    }
 }
 
 /// The categories in `root`, or `root` itself where it is a category: a folder with one of `parts`.
@@ -165,7 +171,7 @@ impl Dataset for Folder {
     fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError> {
         let folder = find_category(ENTRY.name, &self.categories, name)?;
         let at = |within: &Within| folder.join(&within.0);
-        let train = normal_samples(&at(&self.folders.train), Split::Train, "the normal training images")?;
+        let train = self.train_samples(folder)?;
         let mut test = normal_samples(&at(&self.folders.test_normal), Split::Test, "the normal test images")?;
         let anomalous = at(&self.folders.test_anomalous);
         if !anomalous.is_dir() {
@@ -174,6 +180,13 @@ impl Dataset for Folder {
         }
         test.extend(anomalous_samples(&anomalous, &at(&self.folders.masks))?);
         Category::from_files(name, folder, train, test, size, MaskFormat::Binary)
+    }
+
+    fn train(&self, name: &str, size: ImageSize) -> Result<Arc<dyn SampleSource>, DatasetError> {
+        Category::train_from_files(
+            self.train_samples(find_category(ENTRY.name, &self.categories, name)?)?,
+            size,
+        )
     }
 
     /// `null` with the default folders, as records have it that were made before there were

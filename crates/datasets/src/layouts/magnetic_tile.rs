@@ -1,8 +1,9 @@
 //! Magnetic Tile Defect (Huang, Qiu and Yuan, *The Visual Computer* 2020) in its own layout.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use fmam_core::{ImageSize, Split};
+use fmam_core::{ImageSize, Sample, SampleSource, Split};
 
 use super::files::{by_stem, files_with, mask_of, name_of, required_images, sample, subfolders};
 use crate::source::MaskFormat;
@@ -56,23 +57,7 @@ impl Dataset for MagneticTile {
     }
 
     fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError> {
-        if name != ENTRY.name {
-            let (name, known) = (name.to_owned(), self.categories());
-            return Err(DatasetError::UnknownCategory { dataset: ENTRY.name, name, known });
-        }
-        let normal =
-            required_images(&self.folder.join("MT_Free/Imgs"), "the defect-free images", &PHOTOGRAPHS)?;
-        let (mut train, mut test) = (Vec::new(), Vec::new());
-        for (index, image) in normal.into_iter().enumerate() {
-            if index % TEST_EVERY == 0 {
-                test.push(sample(Split::Test, "Free", image, None));
-            } else {
-                train.push(sample(Split::Train, "Free", image, None));
-            }
-        }
-        if train.is_empty() {
-            return Err(DatasetError::NoImages { folder: self.folder.join("MT_Free/Imgs") });
-        }
+        let (train, mut test) = self.normal_samples(name)?;
         for folder in subfolders(&self.folder)? {
             let folder_name = name_of(&folder);
             let Some(defect_type) = folder_name.strip_prefix("MT_").filter(|name| *name != "Free") else {
@@ -94,6 +79,31 @@ impl Dataset for MagneticTile {
         }
         // Four images of MT_Uneven come with a mask that is all black.
         Category::from_files(name, &self.folder, train, test, size, MaskFormat::BinaryOrBlank)
+    }
+
+    fn train(&self, name: &str, size: ImageSize) -> Result<Arc<dyn SampleSource>, DatasetError> {
+        Category::train_from_files(self.normal_samples(name)?.0, size)
+    }
+}
+
+impl MagneticTile {
+    /// The defect-free images for training and for testing.
+    fn normal_samples(&self, name: &str) -> Result<(Vec<Sample>, Vec<Sample>), DatasetError> {
+        if name != ENTRY.name {
+            let (name, known) = (name.to_owned(), self.categories());
+            return Err(DatasetError::UnknownCategory { dataset: ENTRY.name, name, known });
+        }
+        let folder = self.folder.join("MT_Free/Imgs");
+        let normal = required_images(&folder, "the defect-free images", &PHOTOGRAPHS)?;
+        let (mut train, mut test) = (Vec::new(), Vec::new());
+        for (index, image) in normal.into_iter().enumerate() {
+            if index % TEST_EVERY == 0 {
+                test.push(sample(Split::Test, "Free", image, None));
+            } else {
+                train.push(sample(Split::Train, "Free", image, None));
+            }
+        }
+        if train.is_empty() { Err(DatasetError::NoImages { folder }) } else { Ok((train, test)) }
     }
 }
 

@@ -1,8 +1,9 @@
 //! MVTec AD (Bergmann et al., CVPR 2019) and any set in its layout.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use fmam_core::{ImageSize, Split};
+use fmam_core::{ImageSize, Sample, SampleSource, Split};
 
 use super::files::{category_folders, find_category, masked_samples, name_of, normal_samples, subfolders};
 use crate::source::MaskFormat;
@@ -61,7 +62,7 @@ impl Dataset for Mvtec {
 
     fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError> {
         let folder = find_category(ENTRY.name, &self.categories, name)?;
-        let train = normal_samples(&folder.join("train/good"), Split::Train, "the normal training images")?;
+        let train = train_samples(folder)?;
         let mut test = normal_samples(&folder.join("test/good"), Split::Test, "the normal test images")?;
         for type_folder in subfolders(&folder.join("test"))? {
             let Some(defect_type) = type_folder.file_name().filter(|name| *name != "good") else { continue };
@@ -71,6 +72,14 @@ impl Dataset for Mvtec {
         refuse_masks_of_no_type(folder)?;
         Category::from_files(name, folder, train, test, size, MaskFormat::Binary)
     }
+
+    fn train(&self, name: &str, size: ImageSize) -> Result<Arc<dyn SampleSource>, DatasetError> {
+        Category::train_from_files(train_samples(find_category(ENTRY.name, &self.categories, name)?)?, size)
+    }
+}
+
+fn train_samples(category: &Path) -> Result<Vec<Sample>, DatasetError> {
+    normal_samples(&category.join("train/good"), Split::Train, "the normal training images")
 }
 
 /// A folder of masks without its folder of images: the images were lost, or the folder is misspelt.

@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use fmam_core::{ImageSize, Sample, Split};
+use fmam_core::{ImageSize, Sample, SampleSource, Split};
 use serde::Deserialize;
 
 use super::files::{image_files, required_images, sample, stem_of};
@@ -131,6 +132,56 @@ fn by_id(paths: Vec<PathBuf>) -> Result<HashMap<String, PathBuf>, DatasetError> 
     Ok(ids)
 }
 
+/// An image set with the image files that there are.
+struct Listed<'a> {
+    /// The file of the set.
+    path: &'a Path,
+    set: ImageSet,
+    /// The folder of the images.
+    folder: PathBuf,
+    images: HashMap<String, PathBuf>,
+}
+
+impl Listed<'_> {
+    fn image(&self, id: &Id) -> Result<PathBuf, DatasetError> {
+        self.images.get(&id.key()).cloned().ok_or_else(|| DatasetError::MissingImage {
+            id: id.key(),
+            list: self.path.to_owned(),
+            folder: self.folder.clone(),
+        })
+    }
+
+    fn normal(&self, ids: &[Id], split: Split) -> Result<Vec<Sample>, DatasetError> {
+        ids.iter().map(|id| Ok(sample(split, "normal", self.image(id)?, None))).collect()
+    }
+
+    fn train(&self) -> Result<Vec<Sample>, DatasetError> {
+        let train = self.normal(&self.set.normal.train, Split::Train)?;
+        if train.is_empty() {
+            Err(DatasetError::EmptyImageSet { path: self.path.to_owned() })
+        } else {
+            Ok(train)
+        }
+    }
+}
+
+impl ZjuLeaper {
+    /// The image set `name`.
+    fn listed(&self, name: &str) -> Result<Listed<'_>, DatasetError> {
+        let Some((_, path)) = self.sets.iter().find(|(known, _)| known == name) else {
+            let known = self.sets.iter().map(|(name, _)| name.clone()).collect();
+            return Err(DatasetError::UnknownCategory { dataset: ENTRY.name, name: name.to_owned(), known });
+        };
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| DatasetError::Read { path: path.clone(), source })?;
+        let set = serde_json::from_str(&text)
+            .map_err(|source| DatasetError::ImageSet { path: path.clone(), source })?;
+        let folder = self.folder.join("Images");
+        let images = by_id(required_images(&folder, "the images", &["jpg", "jpeg", "png"])?)?;
+        Ok(Listed { path, set, folder, images })
+    }
+}
+
 impl Dataset for ZjuLeaper {
     fn categories(&self) -> Vec<String> {
         // Groups and the total hold the same images again.
@@ -139,36 +190,12 @@ impl Dataset for ZjuLeaper {
     }
 
     fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError> {
-        let Some((_, path)) = self.sets.iter().find(|(known, _)| known == name) else {
-            let known = self.sets.iter().map(|(name, _)| name.clone()).collect();
-            return Err(DatasetError::UnknownCategory { dataset: ENTRY.name, name: name.to_owned(), known });
-        };
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| DatasetError::Read { path: path.clone(), source })?;
-        let set: ImageSet = serde_json::from_str(&text)
-            .map_err(|source| DatasetError::ImageSet { path: path.clone(), source })?;
-
-        let folder = self.folder.join("Images");
-        let images = by_id(required_images(&folder, "the images", &["jpg", "jpeg", "png"])?)?;
+        let listed = self.listed(name)?;
+        let (train, mut test) = (listed.train()?, listed.normal(&listed.set.normal.test, Split::Test)?);
         let mask_folder = self.folder.join("Annotations/masks");
         let masks = by_id(image_files(&mask_folder)?)?;
-        let image = |id: &Id| {
-            images.get(&id.key()).cloned().ok_or_else(|| DatasetError::MissingImage {
-                id: id.key(),
-                list: path.clone(),
-                folder: folder.clone(),
-            })
-        };
-        let normal = |ids: &[Id], split| -> Result<Vec<Sample>, DatasetError> {
-            ids.iter().map(|id| Ok(sample(split, "normal", image(id)?, None))).collect()
-        };
-        let (train, mut test) =
-            (normal(&set.normal.train, Split::Train)?, normal(&set.normal.test, Split::Test)?);
-        if train.is_empty() {
-            return Err(DatasetError::EmptyImageSet { path: path.clone() });
-        }
-        for id in &set.defect.test {
-            let image = image(id)?;
+        for id in &listed.set.defect.test {
+            let image = listed.image(id)?;
             let Some(mask) = masks.get(&id.key()) else {
                 let expected = mask_folder.join(format!("{}.png", stem_of(&image)));
                 return Err(DatasetError::MissingMask { image, expected });
@@ -178,5 +205,9 @@ impl Dataset for ZjuLeaper {
             test.push(sample);
         }
         Category::from_files(name, &self.folder, train, test, size, MaskFormat::Binary)
+    }
+
+    fn train(&self, name: &str, size: ImageSize) -> Result<Arc<dyn SampleSource>, DatasetError> {
+        Category::train_from_files(self.listed(name)?.train()?, size)
     }
 }

@@ -60,6 +60,7 @@ const fn entry<const K: usize>() -> MethodEntry {
         paper: FLAVOURS[K].paper,
         in_table1: true,
         is_yardstick: false,
+        min_images: 1,
         is_seeded: true,
         trial: "",
         build: |table| Ok(Box::new(Distillation::new(&FLAVOURS[K], table)?)),

@@ -20,6 +20,7 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     paper: "Liznerski et al., ICLR 2021, arXiv:2007.01760",
     in_table1: true,
     is_yardstick: false,
+    min_images: 1,
     is_seeded: true,
     trial: "width = 16",
     build: |table| fcdd(FcddConfig::read(NAME, table)?),

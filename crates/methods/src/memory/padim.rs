@@ -25,6 +25,7 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     paper: "Defard et al. 2020, arXiv:2011.08785",
     in_table1: true,
     is_yardstick: false,
+    min_images: 2,
     is_seeded: true,
     trial: "channels = 20",
     build: |table| padim(PadimConfig::read(NAME, table)?),

@@ -37,6 +37,7 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     paper: "Roth et al., CVPR 2022, arXiv:2106.08265",
     in_table1: false,
     is_yardstick: false,
+    min_images: 1,
     is_seeded: true,
     trial: "",
     build: |table| patchcore(PatchCoreConfig::read(NAME, table)?),

@@ -29,6 +29,7 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     paper: "Cohen and Hoshen 2020, arXiv:2005.02357",
     in_table1: true,
     is_yardstick: false,
+    min_images: 1,
     is_seeded: false,
     trial: "",
     build: |table| spade(SpadeConfig::read(NAME, table)?),

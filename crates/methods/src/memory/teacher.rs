@@ -22,6 +22,7 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     paper: "the distribution analysis of the poster has it beside the distillation methods",
     in_table1: false,
     is_yardstick: true,
+    min_images: 1,
     is_seeded: false,
     trial: "",
     build: |table| teacher(TeacherConfig::read(NAME, table)?),

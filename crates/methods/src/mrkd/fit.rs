@@ -24,6 +24,7 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     paper: "Salehi et al., CVPR 2021, arXiv:2011.11108",
     in_table1: true,
     is_yardstick: false,
+    min_images: 1,
     is_seeded: true,
     trial: "",
     build: |table| mrkd(MrkdConfig::read(NAME, table)?),

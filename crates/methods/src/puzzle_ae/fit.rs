@@ -20,6 +20,7 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     paper: "Salehi et al. 2020, arXiv:2008.12959",
     in_table1: true,
     is_yardstick: false,
+    min_images: 1,
     is_seeded: true,
     trial: "width = 4",
     build: |table| puzzle_ae(PuzzleAeConfig::read(NAME, table)?),

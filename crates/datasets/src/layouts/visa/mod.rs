@@ -7,8 +7,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
-use fmam_core::{ImageSize, Sample, Split};
+use fmam_core::{ImageSize, Sample, SampleSource, Split};
 
 use self::csv::Record;
 use super::files::{sample, subfolders};
@@ -123,6 +124,29 @@ impl Visa {
         Err(DatasetError::SplitListRow { list, line, problem: RowProblem::MissingFile { path } })
     }
 
+    /// The samples of a split of an object, the normal ones first. There are no anomalous ones for
+    /// training.
+    fn samples(&self, name: &str, split: Split) -> Result<Vec<Sample>, DatasetError> {
+        let rows: Vec<&Row> = self.rows.iter().filter(|row| row.object == name).collect();
+        if rows.is_empty() {
+            let (name, known) = (name.to_owned(), self.categories());
+            return Err(DatasetError::UnknownCategory { dataset: ENTRY.name, name, known });
+        }
+        let samples = |is_anomalous: bool| -> Result<Vec<Sample>, DatasetError> {
+            let wanted = |row: &&&Row| row.split == split && row.mask.is_some() == is_anomalous;
+            rows.iter().filter(wanted).map(|row| self.sample(row)).collect()
+        };
+        let mut of_split = samples(false)?;
+        if split == Split::Test {
+            of_split.extend(samples(true)?);
+        }
+        if of_split.is_empty() {
+            let (list, category) = (self.list.clone(), name.to_owned());
+            return Err(DatasetError::EmptySplit { list, category, split });
+        }
+        Ok(of_split)
+    }
+
     /// The sample of a row.
     fn sample(&self, row: &Row) -> Result<Sample, DatasetError> {
         let image = self.file(row, &row.image)?;
@@ -141,25 +165,13 @@ impl Dataset for Visa {
     }
 
     fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError> {
-        let rows: Vec<&Row> = self.rows.iter().filter(|row| row.object == name).collect();
-        if rows.is_empty() {
-            let (name, known) = (name.to_owned(), self.categories());
-            return Err(DatasetError::UnknownCategory { dataset: ENTRY.name, name, known });
-        }
-        let samples = |split: Split, is_anomalous: bool| -> Result<Vec<Sample>, DatasetError> {
-            let wanted = |row: &&&Row| row.split == split && row.mask.is_some() == is_anomalous;
-            rows.iter().filter(wanted).map(|row| self.sample(row)).collect()
-        };
-        let train = samples(Split::Train, false)?;
-        let mut test = samples(Split::Test, false)?;
-        test.extend(samples(Split::Test, true)?);
-        for (split, samples) in [(Split::Train, &train), (Split::Test, &test)] {
-            if samples.is_empty() {
-                let (list, category) = (self.list.clone(), name.to_owned());
-                return Err(DatasetError::EmptySplit { list, category, split });
-            }
-        }
+        let train = self.samples(name, Split::Train)?;
+        let test = self.samples(name, Split::Test)?;
         Category::from_files(name, &self.folder.join(name), train, test, size, MaskFormat::ClassIndices)
+    }
+
+    fn train(&self, name: &str, size: ImageSize) -> Result<Arc<dyn SampleSource>, DatasetError> {
+        Category::train_from_files(self.samples(name, Split::Train)?, size)
     }
 }
 

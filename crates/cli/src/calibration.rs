@@ -1,0 +1,59 @@
+//! The calibration of a detector in words.
+
+use std::path::Path;
+
+use fmam::{Basis, Calibration, Procedure, SyntheticDefects, Threshold, images_for};
+use fmam_metrics::{CONFIDENCE, wilson};
+
+use crate::rate::percent;
+
+/// The threshold of a detector, with its promise and its outcome on synthetic defects: lines for a
+/// person. `model` is the folder of the detector.
+pub(crate) fn report(calibration: &Calibration, model: &Path) -> String {
+    let Threshold { score, basis, .. } = calibration.threshold();
+    let mut lines = vec![format!("threshold {score:.4}: {}", promise(calibration, basis))];
+    if let Basis::FalseAlarms { asked, promised } = basis
+        && promised > asked
+    {
+        let (needed, n) = (images_for(asked), calibration.scores().count());
+        lines.push(format!(
+            "{} needs {needed} such images, {} more: fmam calibrate FOLDER --model {}",
+            percent(asked),
+            needed - n,
+            model.display()
+        ));
+    }
+    lines.extend(calibration.synthetic().map(synthetic));
+    lines.join("\n") + "\n"
+}
+
+/// The promise of a threshold, as it stands behind it.
+pub(crate) fn promise(calibration: &Calibration, basis: Basis) -> String {
+    let n = calibration.scores().count();
+    let images = if n == 1 { "1 good image".to_owned() } else { format!("{n} good images") };
+    match (basis, calibration.procedure()) {
+        (Basis::FalseAlarms { promised, .. }, Procedure::HoldOut) => {
+            format!("at most {} of good parts score above it, by {images} held out", percent(promised))
+        }
+        (Basis::FalseAlarms { promised, .. }, Procedure::CrossFit) => format!(
+            "about {} of good parts score above it, by {images} that were each scored without having been \
+             learnt from",
+            percent(promised)
+        ),
+        (Basis::Misses { asked, n_defects }, _) => {
+            format!("at most {} of defects like the {n_defects} given score at or below it", percent(asked))
+        }
+        (Basis::Given, _) => "chosen by hand, without a promise".to_owned(),
+    }
+}
+
+fn synthetic(SyntheticDefects { caught, of }: SyntheticDefects) -> String {
+    let [low, high] = wilson(caught, of, CONFIDENCE);
+    format!(
+        "of {of} synthetic defects in these images {caught} score above it, {} (95 % interval {} to {}); real \
+         ones may be harder",
+        percent(caught as f64 / of.max(1) as f64),
+        percent(low),
+        percent(high)
+    )
+}

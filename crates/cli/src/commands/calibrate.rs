@@ -1,0 +1,104 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use fmam::{Basis, Calibration, Detector, Error, Recalibration, Session, images_under, threshold_for_misses};
+use fmam_metrics::{CONFIDENCE, wilson};
+
+use crate::calibration;
+use crate::compute::ComputeArgs;
+use crate::progress::Console;
+use crate::rate::{Rate, percent};
+use crate::stdout::print;
+
+#[derive(clap::Args)]
+#[command(after_help = include_str!("../help/calibrate.txt"))]
+pub(crate) struct Args {
+    /// Folder of more good images, none of which the detector has learnt from
+    #[arg(value_name = "FOLDER", required_unless_present = "defects")]
+    good: Option<PathBuf>,
+    /// Folder of images with defects, to tell how many of them are missed
+    #[arg(long, value_name = "DIR")]
+    defects: Option<PathBuf>,
+    /// Folder of the model
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Threshold with at most this share of good parts above it; without it that of the model is
+    /// sought again
+    #[arg(long, value_name = "RATE", conflicts_with = "at_most_misses")]
+    at_most_false_alarms: Option<Rate>,
+    /// Threshold with at most this share of defects at or below it
+    #[arg(long, value_name = "RATE", requires = "defects")]
+    at_most_misses: Option<Rate>,
+    /// Forget the scores of the calibrations so far
+    #[arg(long, requires = "good")]
+    replace: bool,
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
+    let good = args.good.as_deref().map(images_under).transpose().map_err(Error::from)?;
+    let defects = args.defects.as_deref().map(images_under).transpose().map_err(Error::from)?;
+    let (session, console) = args.compute.session(registry)?;
+    let mut detector = session.load(&args.model)?;
+    if let Some(good) = good {
+        let false_alarms = args.at_most_false_alarms.map(|rate| rate.0);
+        let options = Recalibration { false_alarms, replaces: args.replace };
+        let calibrated = session.calibrate(detector, good, options);
+        console.clear();
+        detector = calibrated?;
+    }
+    let Some(mut known) = detector.calibration().cloned() else {
+        bail!("the model {} has no scores of good images yet; give a folder of them", args.model.display());
+    };
+    if let Some(Rate(rate)) = args.at_most_false_alarms {
+        known = known.clone().with_threshold(known.at_rate(rate).map_err(Error::from)?);
+    }
+    let scores = defects.map(|images| scores(&session, &console, &detector, images)).transpose()?;
+    if let (Some(Rate(rate)), Some(scores)) = (args.at_most_misses, &scores) {
+        let basis = Basis::Misses { asked: rate, n_defects: scores.len() };
+        let score = threshold_for_misses(scores, rate).map_err(Error::from)?;
+        known = known.clone().with_threshold(known.at_score(score, basis).map_err(Error::from)?);
+    }
+    detector.with_calibration(known.clone()).save_calibration(&args.model).map_err(Error::from)?;
+    print(&calibration::report(&known, &args.model))?;
+    match (&scores, &args.defects) {
+        (Some(scores), Some(folder)) => print(&on_defects(&known, scores, folder)),
+        _ => Ok(()),
+    }
+}
+
+/// The scores of images with defects.
+fn scores(
+    session: &Session,
+    console: &Console,
+    detector: &Detector,
+    images: Vec<PathBuf>,
+) -> Result<Vec<f32>> {
+    let verdicts: Result<Vec<_>, Error> = session.predict(detector, images).collect();
+    console.clear();
+    Ok(verdicts?.into_iter().map(|verdict| verdict.prediction.image_score).collect())
+}
+
+/// Misses and false alarms at the threshold, in words.
+fn on_defects(calibration: &Calibration, scores: &[f32], folder: &Path) -> String {
+    let threshold = calibration.threshold();
+    let rate = |count: usize, of: usize| {
+        let [low, high] = wilson(count, of, CONFIDENCE);
+        let share = percent(count as f64 / of.max(1) as f64);
+        format!("{count} of {of}, {share} (95 % interval {} to {})", percent(low), percent(high))
+    };
+    let missed = scores.iter().filter(|score| **score <= threshold.score).count();
+    let good = calibration.scores().sorted();
+    let alarms = good.iter().filter(|score| **score > threshold.score).count();
+    let chosen = match threshold.basis {
+        Basis::Misses { .. } => "; the threshold was chosen on these images, others may fare worse",
+        Basis::FalseAlarms { .. } | Basis::Given => "",
+    };
+    format!(
+        "misses in {}: {}{chosen}\nfalse alarms among the good images that calibrate: {}\n",
+        folder.display(),
+        rate(missed, scores.len()),
+        rate(alarms, good.len())
+    )
+}

@@ -1,0 +1,13 @@
+//! The calibration of detectors: good images that a detector did not learn from give its scores a
+//! meaning. `config` says which images those are, `fit` fits and calibrates, `good_scores` scores
+//! images for it.
+
+mod config;
+mod fit;
+mod good_scores;
+mod seen;
+
+pub use config::{CalibrationConfig, CalibrationMode, ModeError};
+pub use fit::{fit_calibrated, images_needed};
+pub use good_scores::{GoodScored, SCORED_DEFECTS, score_good};
+pub use seen::image_digest;
