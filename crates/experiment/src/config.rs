@@ -6,7 +6,7 @@ use fmam_models::Precision;
 use fmam_record::MapLayout;
 use serde::{Deserialize, Serialize};
 
-use crate::{DatasetChoice, ExperimentError};
+use crate::{CalibrationConfig, DatasetChoice, ExperimentError};
 
 /// Image sides must be multiples of this: the coarsest stride of the networks.
 pub const IMAGE_SIZE_STEP: usize = 32;
@@ -74,6 +74,11 @@ pub struct ExperimentConfig {
     /// `[variant.NAME]`, which may be empty.
     #[serde(default)]
     pub variant: BTreeMap<String, toml::Table>,
+    /// The good images that calibrate each detector, and the rate of false alarms that its threshold
+    /// is for. None where it is absent, as the protocols of the field have it: detectors learn from
+    /// all training images.
+    #[serde(default = "no_calibration")]
+    pub calibration: CalibrationConfig,
     /// Test images of a run of which pictures are kept. With 0 of them a run keeps no maps either;
     /// see [`fmam_record::ArtefactConfig::keeps_maps`].
     #[serde(default = "default_n_overlays")]
@@ -87,6 +92,10 @@ pub struct ExperimentConfig {
 
 fn default_image_size() -> usize {
     256
+}
+
+fn no_calibration() -> CalibrationConfig {
+    CalibrationConfig::OFF
 }
 
 fn default_n_overlays() -> usize {
@@ -117,6 +126,7 @@ impl ExperimentConfig {
             epochs: None,
             method: BTreeMap::new(),
             variant: BTreeMap::new(),
+            calibration: no_calibration(),
             n_overlays: default_n_overlays(),
             export_maps: None,
             save_model: default_save_model(),
@@ -190,6 +200,7 @@ impl ExperimentConfig {
     /// [`ExperimentError::Repeated`], [`ExperimentError::ImageSize`],
     /// [`ExperimentError::LoaderThreads`].
     pub fn validate(&self) -> Result<(), ExperimentError> {
+        self.calibration.check()?;
         let seeds: Vec<_> = self.seeds.iter().map(u64::to_string).collect();
         let methods: Vec<_> = self.methods.iter().map(MethodId::to_string).collect();
         let lists = [("methods", &methods), ("backbones", &self.backbones), ("seeds", &seeds)];

@@ -7,12 +7,15 @@ use fmam_core::{ImageSize, MethodId, Needs, Plan, Progress, SampleSource, StageP
 use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions};
 use fmam_methods::{Fitted, Method, MethodError, RunContext};
 use fmam_models::{Backbone, LoadedBackbone, ModelError};
-use fmam_record::{ArtefactConfig, DataConfig, RunConfig, RunKey};
+use fmam_record::{ArtefactConfig, CalibrationRecord, DataConfig, RunConfig, RunKey};
 use fmam_synthesis::{SynthesisConfig, Synthesizer, Textures};
 
 use crate::content;
 use crate::overrides::{method_entry, method_table};
-use crate::{ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, Registry, device_name, key};
+use crate::{
+    CalibrationMode, ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, Registry,
+    device_name, fit_calibrated, key,
+};
 
 /// One run of an experiment, before it is done.
 #[derive(Debug, Clone, PartialEq)]
@@ -283,7 +286,7 @@ impl Experiment {
     ) -> Result<Fitted, ExperimentError> {
         let RunKey { method, backbone, seed, .. } = &plan.key;
         let entry = method_entry(&self.registry, method)?;
-        let unfitted = (entry.build)(method_table(&self.registry, &self.config, method)?)?;
+        let settings = method_table(&self.registry, &self.config, method)?;
         let loaded = self.backbones.get(backbone);
         let backbone = match loaded {
             Some(loaded) => Arc::clone(loaded) as Arc<dyn Backbone>,
@@ -302,7 +305,7 @@ impl Experiment {
             loader_threads: self.loader_threads(),
             progress,
         };
-        Ok(unfitted.fit(train, &context)?)
+        fit_calibrated(entry, &settings, train, &context, self.config.calibration)
     }
 }
 
@@ -412,6 +415,10 @@ fn run_config(config: &ExperimentConfig, key: &RunKey, method: Plan) -> RunConfi
         weights_sha256: None,
         // Not where it is f32, as runs from before there was a choice are.
         precision: (!config.precision.is_f32()).then(|| config.precision.name().to_owned()),
+        calibration: (config.calibration.mode != CalibrationMode::Off).then(|| CalibrationRecord {
+            mode: config.calibration.mode.to_string(),
+            false_alarms: config.calibration.false_alarms,
+        }),
         artefacts: ArtefactConfig {
             n_overlays: config.n_overlays,
             save_model: config.save_model,

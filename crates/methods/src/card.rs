@@ -87,10 +87,15 @@ impl ModelCard {
         Ok(card)
     }
 
+    /// The content of the file `path`. Lists stay on one line: there may be thousands of scores.
+    fn text(&self, path: &Path) -> Result<String, MethodError> {
+        toml::to_string(self).map_err(|e| write_error(path, e))
+    }
+
     /// Puts this card in the place of the one in the folder `dir`.
     pub(crate) fn replace(&self, dir: &Path) -> Result<(), MethodError> {
         let path = dir.join(CARD_FILE);
-        let text = toml::to_string_pretty(self).map_err(|e| write_error(&path, e))?;
+        let text = self.text(&path)?;
         fmam_files::write_atomic(&path, |file| file.write_all(text.as_bytes()))
             .map_err(|e| write_error(&path, e))
     }
@@ -115,7 +120,7 @@ impl ModelCard {
                 .map_err(|e| write_error(&network_path(dir, name), e))?;
         }
         let path = dir.join(CARD_FILE);
-        let text = toml::to_string_pretty(self).map_err(|e| write_error(&path, e))?;
+        let text = self.text(&path)?;
         fs::write(new.path().join(CARD_FILE), text).map_err(|e| write_error(&path, e))?;
         new.finish(dir).map_err(|e| write_error(dir, e))
     }

@@ -28,8 +28,21 @@ pub struct RunConfig {
     /// Number type of the networks; see [`RunConfig::precision`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<String>,
+    /// The calibration of the detector; absent for a run without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationRecord>,
     /// The files that the run keeps.
     pub artefacts: ArtefactConfig,
+}
+
+/// The good images that calibrate a detector, and the rate that its threshold is for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalibrationRecord {
+    /// Such as `hold-out=20%`; see `CalibrationMode` of `fmam-experiment`.
+    pub mode: String,
+    /// The rate of false alarms, between 0 and 1.
+    pub false_alarms: f64,
 }
 
 /// The data of a run.
@@ -102,15 +115,17 @@ struct Written {
     weights: Option<PathBuf>,
     weights_sha256: Option<String>,
     precision: Option<String>,
+    calibration: Option<CalibrationRecord>,
     #[serde(default)]
     artefacts: ArtefactConfig,
 }
 
 impl From<Written> for RunConfig {
     fn from(written: Written) -> Self {
-        let Written { data, method, stages, weights, weights_sha256, precision, artefacts } = written;
+        let Written { data, method, stages, weights, weights_sha256, precision, calibration, artefacts } =
+            written;
         let stages = stages.unwrap_or_else(|| stages_of_settings(&method));
-        Self { data, method, stages, weights, weights_sha256, precision, artefacts }
+        Self { data, method, stages, weights, weights_sha256, precision, calibration, artefacts }
     }
 }
 

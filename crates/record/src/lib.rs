@@ -58,7 +58,7 @@ mod recorded_path;
 mod same;
 
 pub use analysis::{Analysis, DefectAnalysis, FeatureScatter, ScaleAnalysis, ScoreSeparability};
-pub use config::{ArtefactConfig, DataConfig, RunConfig};
+pub use config::{ArtefactConfig, CalibrationRecord, DataConfig, RunConfig};
 pub use differences::differences;
 pub use error::{RecordError, RecordTextError};
 pub use folder::{load_records, load_run};

@@ -1,9 +1,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::rate::Rate;
 use anyhow::Result;
 use fmam::reproduce::{DoubtfulRuns, Options, Study, plan_lines};
-use fmam::{DeviceChoice, FinishedRuns, MethodId, Precision, Progress, Setting};
+use fmam::{CalibrationMode, DeviceChoice, FinishedRuns, MethodId, Precision, Progress, Setting};
 use fmam_experiment::Doubt;
 use fmam_record::{MapLayout, Shard};
 
@@ -52,6 +53,14 @@ pub(crate) struct OptionArgs {
     /// capability 8.0 or more
     #[arg(long, value_name = "TYPE")]
     precision: Option<Precision>,
+    /// Training images that set the threshold of each detector, for the rates of false alarms and
+    /// misses in the report; see `fmam fit`. Without it detectors learn from all, as the papers have
+    /// it
+    #[arg(long, value_name = "MODE")]
+    calibration: Option<CalibrationMode>,
+    /// Share of good parts that may score above the threshold, as 1% or 0.01
+    #[arg(long, value_name = "RATE", requires = "calibration")]
+    false_alarms: Option<Rate>,
     /// A setting of one method, as often as needed; the value is TOML
     ///
     /// METHOD@NAME.KEY=VALUE makes a variant of the method, which runs beside it.
@@ -105,6 +114,8 @@ impl OptionArgs {
             epochs: self.epochs,
             image_size: self.image_size,
             precision: self.precision,
+            calibration: self.calibration,
+            false_alarms: self.false_alarms.map(|rate| rate.0),
             settings: self.settings.clone(),
             out: self.out.clone(),
             export_maps: self.export_maps,

@@ -158,6 +158,8 @@ impl Options {
         part.set("seeds", self.seeds.as_ref(), |config| &mut config.seeds);
         part.set("image_size", self.image_size.as_ref(), |config| &mut config.image_size);
         part.set("precision", self.precision.as_ref(), |config| &mut config.precision);
+        part.set("calibration", self.calibration.as_ref(), |config| &mut config.calibration.mode);
+        part.set("calibration", self.false_alarms.as_ref(), |config| &mut config.calibration.false_alarms);
         let some = |path: &Option<PathBuf>| path.clone().map(Some);
         part.set("data_root", some(&self.data_root).as_ref(), |config| &mut config.data_root);
         part.set("out", some(&self.out).as_ref(), |config| &mut config.out);

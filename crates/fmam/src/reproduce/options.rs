@@ -3,6 +3,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use fmam_core::MethodId;
+use fmam_experiment::CalibrationMode;
 use fmam_models::Precision;
 use fmam_record::MapLayout;
 
@@ -35,6 +36,10 @@ pub struct Options {
     pub image_size: Option<usize>,
     /// The type of numbers that networks compute in.
     pub precision: Option<Precision>,
+    /// The good images that calibrate each detector.
+    pub calibration: Option<CalibrationMode>,
+    /// The rate of false alarms that the threshold of a detector is for.
+    pub false_alarms: Option<f64>,
     /// Settings of methods, `METHOD.KEY=VALUE`. `METHOD@NAME.KEY=VALUE` makes the variant `NAME` of
     /// a method, where there is none yet; it runs where its method does.
     pub settings: Vec<Setting>,
