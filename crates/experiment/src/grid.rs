@@ -243,6 +243,7 @@ impl<'a> Grid<'a> {
             versions: host::versions(),
             curve: fitted.curve,
             pixels: evaluation.pixels,
+            decision: None,
             analysis,
             artefacts: Artefacts {
                 model: config.save_model.then(|| MODEL_DIR.to_owned()),

@@ -23,7 +23,9 @@ use fmam_models::{BACKBONES, BackboneSpec, ModelError};
 ///     higher_is_better: false,
 ///     is_oracle: false,
 ///     is_headline: false,
+///     needs_threshold: false,
 ///     compute: |_| Ok(0.5),
+///     interval: None,
 /// };
 ///
 /// let registry = Registry::builtin().with_metric(&MEAN_SCORE);

@@ -11,6 +11,15 @@ pub enum MetricError {
     /// There is no anomalous sample (image, pixel or feature), hence no defect region either.
     #[error("there is no anomalous sample to compare with")]
     NoAnomalous,
+    /// There is no fixed threshold.
+    #[error("there is no fixed threshold")]
+    NoThreshold,
+    /// The fixed threshold is not a number.
+    #[error("the fixed threshold is NaN")]
+    NanThreshold,
+    /// No image scores above the fixed threshold.
+    #[error("no image scores above the fixed threshold")]
+    NoneAbove,
     /// There are no anomaly maps with masks.
     #[error("there are no anomaly maps with masks")]
     NoMasks,

@@ -1,6 +1,6 @@
 use std::cell::OnceCell;
 
-use crate::{MetricError, PixelRanking, Ranking};
+use crate::{Confusion, MetricError, PixelRanking, Ranking};
 
 /// Scores and ground truth of a test split. Both rankings are sorted when a metric asks for one
 /// first, and shared by all that ask later.
@@ -12,6 +12,7 @@ pub struct Evaluated<'a> {
     image_scores: &'a [f32],
     labels: &'a [u8],
     maps: Option<Maps<'a>>,
+    threshold: Option<f32>,
     images: OnceCell<Result<Ranking, MetricError>>,
     pixels: OnceCell<Result<PixelRanking, MetricError>>,
 }
@@ -26,7 +27,14 @@ struct Maps<'a> {
 impl<'a> Evaluated<'a> {
     /// One score and one label an image, no anomaly maps.
     pub fn new(image_scores: &'a [f32], labels: &'a [u8]) -> Self {
-        Self { image_scores, labels, maps: None, images: OnceCell::new(), pixels: OnceCell::new() }
+        Self {
+            image_scores,
+            labels,
+            maps: None,
+            threshold: None,
+            images: OnceCell::new(),
+            pixels: OnceCell::new(),
+        }
     }
 
     /// Adds the anomaly map and the mask of every image, `height` rows by `width` columns,
@@ -34,6 +42,27 @@ impl<'a> Evaluated<'a> {
     #[must_use]
     pub fn with_maps(self, pairs: Vec<(&'a [f32], &'a [u8])>, height: usize, width: usize) -> Self {
         Self { maps: Some(Maps { pairs, height, width }), pixels: OnceCell::new(), ..self }
+    }
+
+    /// Adds a threshold of the image scores that was chosen before the labels were seen. An image is
+    /// found where its score is above the threshold.
+    #[must_use]
+    pub fn with_threshold(self, threshold: f32) -> Self {
+        Self { threshold: Some(threshold), ..self }
+    }
+
+    /// The fixed threshold, where there is one.
+    pub fn threshold(&self) -> Option<f32> {
+        self.threshold
+    }
+
+    /// The images by truth and by the fixed threshold; one class, or none, may be empty.
+    ///
+    /// # Errors
+    /// [`MetricError::NoThreshold`], and as [`Confusion::new`].
+    pub fn confusion(&self) -> Result<Confusion, MetricError> {
+        let threshold = self.threshold.ok_or(MetricError::NoThreshold)?;
+        Confusion::new(threshold, self.image_scores, self.labels)
     }
 
     /// The image scores, ranked.

@@ -1,6 +1,6 @@
 //! Figures of merit for anomaly detection, on host slices: AUROC, average precision, best F1,
-//! AUPRO, and the two analyses of feature space (bias and variance, separability). Slices in,
-//! numbers out.
+//! AUPRO, rates at a fixed threshold with Wilson intervals, and the two analyses of feature space
+//! (bias and variance, separability). Slices in, numbers out.
 //!
 //! Scores are f32, higher is more anomalous, infinities allowed. Labels and masks are u8: 0 normal,
 //! 1 anomalous. Everything is exact: every distinct score is a threshold, equal scores (0.0 and
@@ -35,9 +35,11 @@
 //! and a line in the table.
 //!
 //! Modules in reading order: `radix` (order-preserving keys and their sort), `ranking`, `curve`,
-//! `region` (8-connected components), `pixel` (AUPRO), `evaluated` (a test split), `metric` (the
+//! `region` (8-connected components), `pixel` (AUPRO), `normal` (quantiles), `proportion` (rates and
+//! their intervals), `confusion` (a fixed threshold), `evaluated` (a test split), `metric` (the
 //! table), `feature`, `separability`.
 
+mod confusion;
 mod curve;
 mod error;
 mod evaluated;
@@ -51,11 +53,12 @@ mod ranking;
 mod region;
 mod separability;
 
+pub use confusion::{Confusion, f1_of_jaccard};
 pub use curve::{PrecisionRecallPoint, RocPoint, precision_recall_curve, roc_curve};
 pub use error::MetricError;
 pub use evaluated::Evaluated;
 pub use feature::{BiasVariance, bias_variance};
-pub use metric::{AUPRO, IMAGE_AUROC, Level, METRICS, MetricEntry, PIXEL_AUROC};
+pub use metric::{AUPRO, IMAGE_AUROC, IntervalFn, Level, METRICS, MetricEntry, PIXEL_AUROC};
 pub use pixel::{FPR_LIMIT, PixelMetrics, PixelRanking, aupro, pixel_metrics};
 pub use proportion::{CONFIDENCE, Proportion, wilson};
 pub use ranking::{BestF1, Cut, Ranking, auroc, average_precision, f1_max};

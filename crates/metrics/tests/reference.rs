@@ -1,6 +1,9 @@
-//! Against scikit-learn, numpy and scipy: `tests/reference/metrics/make.py` made the fixtures.
+//! Against scikit-learn, statsmodels, numpy and scipy: `tests/reference/metrics/make.py` made the
+//! fixtures.
 
-use fmam_metrics::{PixelRanking, Ranking, bias_variance, density, separability};
+use std::collections::BTreeMap;
+
+use fmam_metrics::{Evaluated, METRICS, PixelRanking, Ranking, bias_variance, density, separability, wilson};
 use serde::Deserialize;
 
 macro_rules! fixture {
@@ -147,5 +150,54 @@ fn the_analyses_are_those_of_numpy_and_scipy() {
         for (found, expected) in found.into_iter().zip(case.density) {
             assert_close(found, expected, &case.name);
         }
+    }
+}
+
+#[derive(Deserialize)]
+struct ThresholdCase {
+    name: String,
+    scores: Vec<f32>,
+    labels: Vec<u8>,
+    threshold: f32,
+    values: BTreeMap<String, Option<f64>>,
+    intervals: BTreeMap<String, Option<[f64; 2]>>,
+}
+
+#[test]
+fn rates_at_a_fixed_threshold_are_those_of_scikit_learn_with_intervals_of_statsmodels() {
+    let cases: Vec<ThresholdCase> = fixture!("thresholds.json");
+    assert!(cases.len() > 5);
+    for case in cases {
+        let evaluated = Evaluated::new(&case.scores, &case.labels).with_threshold(case.threshold);
+        let at_threshold: Vec<_> = METRICS.iter().filter(|metric| metric.needs_threshold).collect();
+        assert_eq!(at_threshold.len(), case.values.len());
+        for metric in at_threshold {
+            let what = format!("{}, {}", case.name, metric.key);
+            let (value, interval) = (metric.of(&evaluated).unwrap(), metric.interval_of(&evaluated).unwrap());
+            let (Some(expected), Some(bounds)) = (case.values[metric.key], case.intervals[metric.key]) else {
+                assert_eq!((value, interval), (None, None), "{what}");
+                continue;
+            };
+            assert_close(value.unwrap(), expected, &what);
+            for (bound, expected) in interval.unwrap().into_iter().zip(bounds) {
+                assert_close(bound, expected, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn wilson_intervals_are_those_of_statsmodels() {
+    #[derive(Deserialize)]
+    struct Intervals {
+        wilson: Vec<(usize, usize, f64, f64, f64)>,
+    }
+    let Intervals { wilson: cases } = fixture!("intervals.json");
+    assert!(cases.len() > 50);
+    for (successes, trials, confidence, low, high) in cases {
+        let [found_low, found_high] = wilson(successes, trials, confidence);
+        let what = format!("{successes} of {trials} at {confidence}");
+        assert_close(found_low, low, &what);
+        assert_close(found_high, high, &what);
     }
 }

@@ -4,7 +4,7 @@
 //! This crate knows no tensors, no method and no report. Modules in reading order: `layout` (the
 //! names within the folder), `key` (the identity of a run and its folder), `record`
 //! ([`RunRecord`]), `config` ([`RunConfig`], with `recorded_path` and `legacy`), `metrics`,
-//! `analysis` and `pixels` (parts of a record), `folder` (reading), `output` ([`OutputFolder`],
+//! `decision`, `analysis` and `pixels` (parts of a record), `folder` (reading), `output` ([`OutputFolder`],
 //! writing), `same` (comparing runs), `grid` (shards), `merge`, `map_file`, `map_layout`, `events`.
 //!
 //! ```
@@ -37,6 +37,7 @@
 
 mod analysis;
 mod config;
+mod decision;
 mod differences;
 mod error;
 mod events;
@@ -59,6 +60,7 @@ mod same;
 
 pub use analysis::{Analysis, DefectAnalysis, FeatureScatter, ScaleAnalysis, ScoreSeparability};
 pub use config::{ArtefactConfig, CalibrationRecord, DataConfig, RunConfig};
+pub use decision::Decision;
 pub use differences::differences;
 pub use error::{RecordError, RecordTextError};
 pub use folder::{load_records, load_run};

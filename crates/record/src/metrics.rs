@@ -7,21 +7,23 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The metrics of a run by key, each a fraction in 0..=1, in the order of [`METRICS`].
 ///
 /// `None`, null in JSON, is a metric that the ground truth leaves undefined. A key that is missing
-/// belongs to a metric that the writing program did not have; a key that this program does not have
-/// is kept, after all others, and shown where the reader of a report has it.
+/// belongs to a metric that the writing program did not have, or that is at a threshold which the
+/// run did not have; a key that this program does not have is kept, after all others, and shown
+/// where the reader of a report has it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metrics {
     values: Vec<(String, Option<f64>)>,
 }
 
 impl Metrics {
-    /// Each of `metrics` for a test split.
+    /// Each of `metrics` that applies to a test split.
     ///
     /// # Errors
     /// As [`MetricEntry::of`].
     pub fn of(evaluated: &Evaluated<'_>, metrics: &[&MetricEntry]) -> Result<Self, MetricError> {
-        let value = |metric: &&MetricEntry| Ok((metric.key.to_owned(), metric.of(evaluated)?));
-        Ok(Self { values: metrics.iter().map(value).collect::<Result<_, _>>()? })
+        let applying = metrics.iter().filter(|metric| metric.applies_to(evaluated));
+        let values = applying.map(|metric| Ok((metric.key.to_owned(), metric.of(evaluated)?)));
+        Ok(Self { values: values.collect::<Result<_, _>>()? })
     }
 
     /// The value of a metric; `None` where it is undefined or missing.
@@ -141,12 +143,21 @@ mod tests {
 
     #[test]
     fn a_test_split_has_every_metric_in_the_order_of_the_table() {
-        let metrics = Metrics::of(&Evaluated::new(&[0.1, 0.9], &[0, 1]), METRICS).unwrap();
+        let evaluated = Evaluated::new(&[0.1, 0.9], &[0, 1]).with_threshold(0.5);
+        let metrics = Metrics::of(&evaluated, METRICS).unwrap();
         let keys: Vec<&str> = metrics.iter().map(|(key, _)| key).collect();
         assert_eq!(keys, METRICS.iter().map(|metric| metric.key).collect::<Vec<_>>());
         let shuffled: Metrics = metrics.iter().collect::<Vec<_>>().into_iter().rev().collect();
         assert_eq!(shuffled, metrics);
         assert_eq!(Metrics::of(&Evaluated::new(&[0.1], &[0]), METRICS), Err(MetricError::NoAnomalous));
+    }
+
+    #[test]
+    fn without_a_threshold_the_metrics_at_it_are_missing_and_not_null() {
+        let metrics = Metrics::of(&Evaluated::new(&[0.1, 0.9], &[0, 1]), METRICS).unwrap();
+        for metric in METRICS {
+            assert_eq!(metrics.has(metric), !metric.needs_threshold, "{}", metric.key);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 use fmam_core::{CurvePoint, ImageSize, Label, MethodId, Seed};
 use serde::{Deserialize, Serialize};
 
-use crate::{Analysis, Metrics, PixelCurves, RecordTextError, RunConfig, RunKey};
+use crate::{Analysis, Decision, Metrics, PixelCurves, RecordTextError, RunConfig, RunKey};
 
 /// The version of [`RunRecord`]'s and `report.json`'s layout.
 pub const RUN_RECORD_SCHEMA: u32 = 1;
@@ -40,6 +40,10 @@ pub struct RunRecord {
     pub n_test_anomalous: usize,
     /// The figures, at the last epoch.
     pub metrics: Metrics,
+    /// The threshold of the detector's calibration and the intervals of the metrics at it; absent
+    /// where the detector was not calibrated, and in records of before thresholds were kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
     /// Wall-clock seconds of fitting.
     pub fit_seconds: f64,
     /// Test images scored in a second; they have been decoded before, as far as the cache holds
@@ -156,6 +160,8 @@ pub fn device_kind(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use fmam_inspection::{Basis, Threshold};
+
     use super::*;
     use crate::fixture::record;
 
@@ -179,11 +185,24 @@ mod tests {
             old.config.stages.iter().map(|stage| (stage.id.as_str(), stage.epochs)).collect();
         assert_eq!(stages, [("", 1), ("mapping", 1)]);
         assert_eq!(old.artefacts.images[0].path.as_deref(), Some("overlays/0000-normal-000.png"));
+        assert_eq!(old.decision, None);
         assert_eq!((&old.config.data.sha256, &old.config.weights_sha256), (&None, &None));
         // Reading a decimal number may cost its last bit, so figures are left out.
         let again = RunRecord::from_json(&serde_json::to_vec(&old).unwrap()).unwrap();
         assert_eq!((again.key(), again.config.stages), (old.key(), old.config.stages));
         assert_eq!((again.config.data, again.artefacts.model), (old.config.data, old.artefacts.model));
+    }
+
+    #[test]
+    fn a_record_with_a_decision_is_read_as_it_was_written() {
+        let mut run = record("demo", "plain", "rkd", 0);
+        assert!(!serde_json::to_string(&run).unwrap().contains("decision"));
+        let basis = Basis::FalseAlarms { asked: 0.01, promised: 0.02 };
+        let intervals = BTreeMap::from([("image_recall".to_owned(), [0.5, 1.0])]);
+        let threshold = Threshold { score: 0.1, contour: 0.7, basis };
+        run.decision = Some(Decision { threshold, confidence: 0.95, intervals });
+        let again = RunRecord::from_json(&serde_json::to_vec(&run).unwrap()).unwrap();
+        assert_eq!(again.decision, run.decision);
     }
 
     #[test]

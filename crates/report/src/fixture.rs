@@ -32,6 +32,7 @@ pub(crate) fn record(dataset: &str, category: &str, method: &str, seed: u64) -> 
             ("pixel_ap", Some(0.5)),
             ("image_f1_max", Some(0.925)),
         ]),
+        decision: None,
         fit_seconds: 62.5,
         score_images_per_second: 31.25,
         peak_rss_bytes: Some(1 << 30),

@@ -1,10 +1,12 @@
 """Makes the fixtures of crates/metrics/tests/reference.rs.
 
-    python3 -m venv venv && venv/bin/pip install numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1
+    python3 -m venv venv
+    venv/bin/pip install numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1 statsmodels==0.15.0
     venv/bin/python make.py
 
 Image-level figures come from scikit-learn. AUPRO is written down here from its definition, one threshold after
-the other with scipy's component labelling, and shares no idea with the Rust code but the definition.
+the other with scipy's component labelling, and shares no idea with the Rust code but the definition. Wilson intervals
+come from statsmodels, normal quantiles from scipy.
 """
 
 import json
@@ -13,6 +15,7 @@ import pathlib
 import numpy as np
 from scipy import ndimage, stats
 from sklearn import metrics
+from statsmodels.stats.proportion import proportion_confint
 
 HERE = pathlib.Path(__file__).parent
 rng = np.random.default_rng(20240607)
@@ -174,6 +177,77 @@ def analysis_cases():
     return cases
 
 
+def threshold_case(name, scores, labels, threshold):
+    scores, labels = np.asarray(scores, np.float32), np.asarray(labels, np.uint8)
+    threshold = np.float32(threshold)
+    found = scores > threshold
+    tn, fp, fn, tp = (int(n) for n in metrics.confusion_matrix(labels, found, labels=[0, 1]).ravel())
+    wilson = lambda count, of: [float(bound) for bound in proportion_confint(count, of, alpha=0.05, method="wilson")]
+    f1 = lambda bound: 2 * bound / (1 + bound)
+    jaccard = metrics.jaccard_score(labels, found)
+    assert abs(jaccard - tp / (tp + fp + fn)) < 1e-15 and abs(f1(jaccard) - metrics.f1_score(labels, found)) < 1e-15
+    return {
+        "name": name,
+        "scores": as_json(scores),
+        "labels": labels.tolist(),
+        "threshold": as_json(threshold)[0],
+        "values": {
+            "image_false_alarm_rate": 1 - metrics.recall_score(labels, found, pos_label=0),
+            "image_miss_rate": 1 - metrics.recall_score(labels, found),
+            # scikit-learn gives what is asked for where no image is found; ours has no value there.
+            "image_precision": metrics.precision_score(labels, found) if found.any() else None,
+            "image_recall": metrics.recall_score(labels, found),
+            "image_f1": metrics.f1_score(labels, found),
+        },
+        "intervals": {
+            "image_false_alarm_rate": wilson(fp, fp + tn),
+            "image_miss_rate": wilson(fn, fn + tp),
+            "image_precision": wilson(tp, tp + fp) if found.any() else None,
+            "image_recall": wilson(tp, tp + fn),
+            "image_f1": [f1(bound) for bound in wilson(tp, tp + fp + fn)],
+        },
+    }
+
+
+def threshold_cases():
+    # A generator of their own, so that the other fixtures stay as they are.
+    rng = np.random.default_rng(20260101)
+    labels = rng.random(160) < 0.7
+    smooth = rng.normal(size=160) + 1.5 * labels
+    levels = np.round(smooth)
+    return [
+        threshold_case("a middling threshold", smooth, labels, 1.0),
+        threshold_case("scores at the threshold are not found", levels, labels, 1.0),
+        threshold_case("below all scores", smooth, labels, -10.0),
+        threshold_case("above all scores", smooth, labels, 10.0),
+        threshold_case("perfect", np.arange(30), np.arange(30) >= 20, 19),
+        threshold_case("inverted", -np.arange(30), np.arange(30) >= 20, -9.5),
+        threshold_case("one image a class", [0.25, 0.75], [0, 1], 0.5),
+    ]
+
+
+def interval_cases():
+    counts = [(0, 1), (1, 1), (0, 41), (1, 41), (41, 41), (3, 7), (50, 100), (117, 119), (1, 10000), (123456, 234567)]
+    return {
+        # (successes, trials, confidence, lower bound, upper bound)
+        "wilson": [
+            [count, of, confidence, *map(float, proportion_confint(count, of, alpha=1 - confidence, method="wilson"))]
+            for count, of in counts
+            for confidence in [0.5, 0.8, 0.9, 0.95, 0.99, 0.999]
+        ],
+        # (probability, quantile)
+        "quantiles": [
+            [p, float(stats.norm.ppf(p))]
+            for p in [1e-300, 1e-100, 1e-20, 1e-12, 1e-11, 1e-9, 1e-6, 0.001, 0.01, 0.025, 0.05, 0.074, 0.0749999, 0.075,
+                      0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.925, 0.9250001, 0.95, 0.975, 0.99, 0.995, 0.999, 0.9999999]
+        ],
+    }
+
+
 write("scores.json", score_cases())
 write("pixels.json", pixel_cases())
 write("analysis.json", analysis_cases())
+write("thresholds.json", threshold_cases())
+(HERE / "intervals.json").write_text(
+    "{\n" + ",\n".join(f'"{name}": {json.dumps(rows)}' for name, rows in interval_cases().items()) + "\n}\n"
+)

@@ -10,5 +10,7 @@ pub static ENTRY: MetricEntry = MetricEntry {
     higher_is_better: true,
     is_oracle: false,
     is_headline: true,
+    needs_threshold: false,
     compute: |evaluated| evaluated.pixels()?.aupro(FPR_LIMIT),
+    interval: None,
 };

@@ -9,5 +9,7 @@ pub static ENTRY: MetricEntry = MetricEntry {
     higher_is_better: true,
     is_oracle: false,
     is_headline: true,
+    needs_threshold: false,
     compute: |evaluated| Ok(evaluated.images()?.auroc()),
+    interval: None,
 };

@@ -15,6 +15,7 @@ pub(super) static ENTRY: MetricEntry = MetricEntry {
     higher_is_better: false,
     is_oracle: true,
     is_headline: false,
+    needs_threshold: false,
     compute: |evaluated| {
         let ranking = evaluated.images()?;
         let required = (REQUIRED_TPR_PERCENT * ranking.n_anomalous()).div_ceil(100);
@@ -23,6 +24,7 @@ pub(super) static ENTRY: MetricEntry = MetricEntry {
         let false_positives = found.map_or(ranking.n_normal(), |cut| cut.false_positives);
         Ok(false_positives as f64 / ranking.n_normal() as f64)
     },
+    interval: None,
 };
 
 #[cfg(test)]

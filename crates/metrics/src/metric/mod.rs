@@ -3,8 +3,13 @@
 mod aupro;
 mod image_ap;
 mod image_auroc;
+mod image_f1;
 mod image_f1_max;
+mod image_false_alarm_rate;
 mod image_fpr_at_95_tpr;
+mod image_miss_rate;
+mod image_precision;
+mod image_recall;
 mod pixel_ap;
 mod pixel_auroc;
 
@@ -23,6 +28,11 @@ pub static METRICS: &[&MetricEntry] = &[
     &pixel_ap::ENTRY,
     &image_f1_max::ENTRY,
     &image_fpr_at_95_tpr::ENTRY,
+    &image_false_alarm_rate::ENTRY,
+    &image_miss_rate::ENTRY,
+    &image_precision::ENTRY,
+    &image_recall::ENTRY,
+    &image_f1::ENTRY,
 ];
 
 /// A registered metric: a fraction in 0..=1.
@@ -46,9 +56,18 @@ pub struct MetricEntry {
     /// categories and ablations. Every metric stands in the table of results and in every file for
     /// machines.
     pub is_headline: bool,
+    /// True if the metric is at the fixed threshold of [`Evaluated::with_threshold`]. It is left out
+    /// where there is none.
+    pub needs_threshold: bool,
     /// Computes the metric.
     pub compute: fn(&Evaluated<'_>) -> Result<f64, MetricError>,
+    /// Computes the lower and the upper bound of the metric's interval of the confidence
+    /// [`CONFIDENCE`](crate::CONFIDENCE); `None` for a metric without an interval.
+    pub interval: Option<IntervalFn>,
 }
+
+/// The lower and the upper bound of a metric, see [`MetricEntry::interval`].
+pub type IntervalFn = fn(&Evaluated<'_>) -> Result<[f64; 2], MetricError>;
 
 /// Samples that a metric counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,14 +92,38 @@ impl Level {
 }
 
 impl MetricEntry {
+    /// False for a metric at a fixed threshold where the test split has none.
+    pub fn applies_to(&self, evaluated: &Evaluated<'_>) -> bool {
+        !self.needs_threshold || evaluated.threshold().is_some()
+    }
+
     /// The value for a test split. `None` for a pixel or region metric where an image lacks its
-    /// mask, and where no pixel, or every pixel, is anomalous.
+    /// mask, and where no pixel, or every pixel, is anomalous; for a metric that does not apply; and
+    /// for the precision of a threshold that no image is above.
     ///
     /// # Errors
-    /// As [`Evaluated::images`] and [`Evaluated::pixels`], but for what makes the value `None`.
+    /// As [`Evaluated::images`], [`Evaluated::pixels`] and [`Evaluated::confusion`], but for what
+    /// makes the value `None`.
     pub fn of(&self, evaluated: &Evaluated<'_>) -> Result<Option<f64>, MetricError> {
-        match (self.level, (self.compute)(evaluated)) {
+        if self.applies_to(evaluated) { self.if_defined((self.compute)(evaluated)) } else { Ok(None) }
+    }
+
+    /// The interval of the value for a test split. `None` for a metric without an interval, and
+    /// where the value is.
+    ///
+    /// # Errors
+    /// As [`MetricEntry::of`].
+    pub fn interval_of(&self, evaluated: &Evaluated<'_>) -> Result<Option<[f64; 2]>, MetricError> {
+        match self.interval {
+            Some(interval) if self.applies_to(evaluated) => self.if_defined(interval(evaluated)),
+            _ => Ok(None),
+        }
+    }
+
+    fn if_defined<T>(&self, result: Result<T, MetricError>) -> Result<Option<T>, MetricError> {
+        match (self.level, result) {
             (_, Ok(value)) => Ok(Some(value)),
+            (_, Err(MetricError::NoneAbove)) => Ok(None),
             (Level::Pixel | Level::Region, Err(error)) if error.lacks_ground_truth() => Ok(None),
             (_, Err(error)) => Err(error),
         }
@@ -143,7 +186,7 @@ mod tests {
             };
             let maps: Vec<Vec<f32>> = masks.iter().enumerate().map(map).collect();
             let pairs = maps.iter().zip(&masks).map(|(map, mask)| (&map[..], &mask[..])).collect();
-            let evaluated = Evaluated::new(&scores, &labels).with_maps(pairs, 3, 4);
+            let evaluated = Evaluated::new(&scores, &labels).with_maps(pairs, 3, 4).with_threshold(0.5);
             for metric in METRICS {
                 let value = metric.of(&evaluated).unwrap().unwrap();
                 assert!((0.0..=1.0).contains(&value), "{}: {value} at {share}", metric.key);
@@ -160,6 +203,9 @@ mod tests {
         let of_mask = |mask| Evaluated::new(&scores, &[0, 1]).with_maps(vec![(&map[..], mask)], 1, 3);
         let one_class = Evaluated::new(&scores, &[1, 1]);
         for metric in METRICS {
+            if metric.needs_threshold {
+                continue;
+            }
             if metric.level == Level::Image {
                 assert!(metric.of(&without_masks).unwrap().is_some(), "{}", metric.key);
                 assert_eq!(metric.of(&one_class), Err(MetricError::NoNormal), "{}", metric.key);
@@ -179,5 +225,50 @@ mod tests {
         let expected =
             ["image AUROC", "pixel AUROC", "AUPRO", "image AP", "pixel AP", "image F1-max (oracle)"];
         assert!(expected.iter().all(|name| names.iter().any(|other| other == name)), "{names:?}");
+    }
+
+    #[test]
+    fn a_metric_at_a_fixed_threshold_is_none_without_one_and_has_its_interval_with_one() {
+        let (scores, labels) = ([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1]);
+        let without = Evaluated::new(&scores, &labels);
+        let with = Evaluated::new(&scores, &labels).with_threshold(0.375);
+        let expected = [
+            ("image_false_alarm_rate", 0.5),
+            ("image_miss_rate", 0.5),
+            ("image_precision", 0.5),
+            ("image_recall", 0.5),
+            ("image_f1", 0.5),
+        ];
+        let at_threshold: Vec<_> = METRICS.iter().filter(|metric| metric.needs_threshold).collect();
+        assert_eq!(at_threshold.len(), expected.len());
+        for (metric, (key, value)) in at_threshold.into_iter().zip(expected) {
+            assert_eq!((metric.of(&without), metric.interval_of(&without)), (Ok(None), Ok(None)), "{key}");
+            assert_eq!((metric.compute)(&without), Err(MetricError::NoThreshold), "{key}");
+            assert_eq!((metric.key, metric.of(&with)), (key, Ok(Some(value))));
+            let [low, high] = metric.interval_of(&with).unwrap().unwrap();
+            assert!(0.0 < low && low < value && value < high && high < 1.0, "{key}: {low} to {high}");
+        }
+        // The other metrics do not depend on it.
+        for metric in METRICS.iter().filter(|metric| !metric.needs_threshold && metric.level == Level::Image)
+        {
+            assert_eq!(metric.of(&without), metric.of(&with), "{}", metric.key);
+        }
+    }
+
+    #[test]
+    fn one_class_has_the_rate_that_it_allows_and_no_image_above_leaves_no_precision() {
+        let metric = |key| METRICS.iter().find(|metric| metric.key == key).unwrap();
+        let normal = Evaluated::new(&[0.1, 0.9, 0.2, 0.3], &[0; 4]).with_threshold(0.5);
+        assert_eq!(metric("image_false_alarm_rate").of(&normal), Ok(Some(0.25)));
+        let anomalous = Evaluated::new(&[0.1, 0.9, 0.2, 0.3], &[1; 4]).with_threshold(0.5);
+        assert_eq!(metric("image_miss_rate").of(&anomalous), Ok(Some(0.75)));
+        assert_eq!(metric("image_recall").of(&anomalous), Ok(Some(0.25)));
+        for key in ["image_miss_rate", "image_recall", "image_precision", "image_f1"] {
+            assert_eq!(metric(key).of(&normal), Err(MetricError::NoAnomalous), "{key}");
+        }
+        let none_above = Evaluated::new(&[0.1, 0.4], &[0, 1]).with_threshold(0.5);
+        assert_eq!(metric("image_precision").of(&none_above), Ok(None));
+        assert_eq!(metric("image_precision").interval_of(&none_above), Ok(None));
+        assert_eq!(metric("image_f1").of(&none_above), Ok(Some(0.0)));
     }
 }

@@ -9,5 +9,7 @@ pub(super) static ENTRY: MetricEntry = MetricEntry {
     higher_is_better: true,
     is_oracle: false,
     is_headline: false,
+    needs_threshold: false,
     compute: |evaluated| Ok(evaluated.pixels()?.ranking().average_precision()),
+    interval: None,
 };

@@ -62,7 +62,9 @@ mod tests {
             higher_is_better: false,
             is_oracle: false,
             is_headline: false,
+            needs_threshold: false,
             compute: |_| Ok(0.0),
+            interval: None,
         };
         assert_eq!(ranks_by(&ERROR), [Some(0), Some(1)]);
     }
