@@ -139,6 +139,14 @@ pub enum ExperimentError {
     /// Overlays could not be drawn.
     #[error("cannot write the overlays")]
     Overlays(#[source] SourceError),
+    /// The detector gave an infinite or undefined score or feature of an image.
+    #[error(
+        "image `{id}` has a score or a feature that is not finite: the model is damaged, or its features are too large"
+    )]
+    NotFinite {
+        /// The sample of the image.
+        id: String,
+    },
     /// Anomaly maps could not be written.
     #[error("cannot write the anomaly maps")]
     Maps(#[source] SourceError),
@@ -216,6 +224,23 @@ impl ExperimentError {
         Self::Configuration(Box::new(error))
     }
 
+    /// The error of a detector that was given images; `id` names the sample of an image by its
+    /// position.
+    pub(crate) fn of_images(error: MethodError, id: impl Fn(usize) -> String) -> Self {
+        match error {
+            MethodError::UndefinedScore { index } => Self::NotFinite { id: id(index) },
+            error => error.into(),
+        }
+    }
+
+    /// The error of a detector that was given the image of the sample `id` alone.
+    pub(crate) fn of_image(error: MethodError, id: &str) -> Self {
+        match error {
+            MethodError::UndefinedFeatures => Self::NotFinite { id: id.to_owned() },
+            error => Self::of_images(error, |_| id.to_owned()),
+        }
+    }
+
     /// Who can mend it.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -240,6 +265,7 @@ impl ExperimentError {
             },
             Self::Record(error) => error.kind(),
             Self::Sample { .. }
+            | Self::NotFinite { .. }
             | Self::Metric(_)
             | Self::ConfigDiffers { .. }
             | Self::ProgramDiffers { .. }

@@ -116,6 +116,14 @@ pub enum RecordError {
         /// The size.
         size: ImageSize,
     },
+    /// A map has infinite or undefined values.
+    #[error("anomaly map {index} for {} has values that are not finite", path.display())]
+    MapNotFinite {
+        /// The file that it was meant for.
+        path: PathBuf,
+        /// The position of the map in the file, from 0.
+        index: usize,
+    },
     /// A file of anomaly maps is not what it should be.
     #[error("the anomaly maps {} are damaged: {reason}", path.display())]
     DamagedMaps {

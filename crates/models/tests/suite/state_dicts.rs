@@ -8,7 +8,6 @@ use fmam_models::{
     read_state_dict, save_tensors,
 };
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use crate::backbones::{named, state_dict};
 use crate::reference::image;
@@ -260,7 +259,7 @@ fn a_checkpoint_file_gives_the_backbone_its_tensors_give() {
 }
 
 fn sha256(path: &Path) -> String {
-    Sha256::digest(std::fs::read(path).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
+    fmam_files::Digest::of_file(path).unwrap().to_string()
 }
 
 #[test]
