@@ -14,7 +14,7 @@ pub enum ExperimentError {
     /// No preset has this name.
     #[error("unknown preset `{name}`; known: {}", known.join(", "))]
     UnknownPreset {
-        /// What was asked for.
+        /// The name that was given.
         name: String,
         /// All presets.
         known: Vec<&'static str>,
@@ -47,7 +47,7 @@ pub enum ExperimentError {
         path: PathBuf,
         /// One-based line.
         line: usize,
-        /// What is wrong there.
+        /// The fault in that place.
         source: Box<toml::de::Error>,
     },
     /// A part of a configuration, together with what is common to all, is not what it should be.
@@ -57,7 +57,7 @@ pub enum ExperimentError {
         path: PathBuf,
         /// One-based number of the part.
         part: usize,
-        /// What is wrong there.
+        /// The fault in that place.
         source: Box<toml::de::Error>,
     },
     /// Two parts of a configuration ask for the same run.
@@ -155,7 +155,7 @@ pub enum ExperimentError {
     ConfigDiffers {
         /// Folder of the run.
         folder: PathBuf,
-        /// What differs: `key: there, now`.
+        /// The differences, each as `key: there, now`.
         differences: Vec<String>,
     },
     /// A finished run lies in the output folder that a program with other code for its figures did.
@@ -183,9 +183,9 @@ pub enum ExperimentError {
     TexturesDiffer {
         /// Folder of the run.
         folder: PathBuf,
-        /// What the record says.
+        /// The textures of the record.
         there: String,
-        /// What there is now.
+        /// The textures that are there now.
         now: String,
     },
     /// A saved detector does not give the scores that its run had.
@@ -241,7 +241,7 @@ impl ExperimentError {
         }
     }
 
-    /// Who can mend it.
+    /// The kind of the error: it tells who can mend it.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::UnknownPreset { .. }

@@ -69,7 +69,7 @@ impl Checkpoint {
     /// The frozen network that `network` makes of the tensors, all of which it must use.
     ///
     /// # Errors
-    /// Those of `network`, and [`ModelError::SurplusKeys`].
+    /// The errors of `network`, and [`ModelError::SurplusKeys`].
     pub fn build<N>(
         &self,
         device: &Device,

@@ -162,7 +162,7 @@ impl MethodError {
         Self::Read { path: path.to_owned(), source: source.into() }
     }
 
-    /// Who can mend it.
+    /// The kind of the error: it tells who can mend it.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::UnknownMethod { .. }

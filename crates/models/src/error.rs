@@ -151,7 +151,7 @@ pub enum ModelError {
 }
 
 impl ModelError {
-    /// Who can mend it.
+    /// The kind of the error: it tells who can mend it.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::UnknownBackbone { .. }

@@ -141,7 +141,7 @@ pub enum RecordError {
 }
 
 impl RecordError {
-    /// Who can mend it.
+    /// The kind of the error: it tells who can mend it.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Read { .. } | Self::Write { .. } | Self::InUse { .. } => ErrorKind::Environment,
