@@ -58,7 +58,7 @@ impl Artist for Idle {
     }
 }
 
-/// What the experiment left on disk.
+/// The files that the experiment left.
 struct Outcome {
     records: Vec<RunRecord>,
     json: Value,

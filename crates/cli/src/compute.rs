@@ -12,7 +12,7 @@ use crate::progress::Console;
 
 #[derive(clap::Args)]
 pub(crate) struct ComputeArgs {
-    /// Where to compute: auto, cpu, cuda or cuda:INDEX
+    /// The device: auto, cpu, cuda or cuda:INDEX
     ///
     /// `auto` takes CUDA where this build has it and a device opens, else the CPU [default: auto]
     #[arg(long, value_name = "DEVICE")]

@@ -8,7 +8,7 @@ use fmam::ErrorKind;
 use crate::advice::advice;
 use crate::stdout;
 
-/// What the user asked for cannot be: a wrong name, value or combination.
+/// A request of the user that cannot be met: a wrong name, value or combination.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 struct Usage(anyhow::Error);
@@ -40,7 +40,7 @@ pub(crate) fn report_parse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() || error.kind() == DisplayHelpOnMissingArgumentOrSubcommand {
         error.exit();
     }
-    // What is wrong comes first; after a blank line there are tips and the usage.
+    // The fault comes first; after a blank line there are tips and the usage.
     let text = error.to_string();
     let what: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
     let _ = writeln!(std::io::stderr(), "{}", what.join(" "));

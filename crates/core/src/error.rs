@@ -1,4 +1,4 @@
-use crate::ImageSize;
+use crate::{ErrorKind, ImageSize};
 
 /// A value of this crate could not be made from its parts.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,15 @@ pub enum CoreError {
         /// The size of the mask.
         mask: ImageSize,
     },
+}
+
+impl CoreError {
+    /// The kind of the error: it tells who can mend it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::BufferLength { .. } | Self::MaskSize { .. } => ErrorKind::Usage,
+        }
+    }
 }
 
 /// Why a sample could not be given: boxed, because each [`crate::SampleSource`] fails in its own

@@ -1,4 +1,4 @@
-/// Who can mend an error: what a program decides on that does not look into the error.
+/// The party that can mend an error. A program that does not look into an error decides by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {

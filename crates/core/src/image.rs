@@ -56,7 +56,7 @@ impl RgbImage {
     /// The colour at row `y`, column `x`.
     ///
     /// # Panics
-    /// When (y, x) lies outside the image, as slice indexing does.
+    /// Panics if (y, x) lies outside the image, as slice indexing does.
     pub fn pixel(&self, y: usize, x: usize) -> [u8; 3] {
         let start = (y * self.size.width + x) * 3;
         [self.data[start], self.data[start + 1], self.data[start + 2]]
@@ -65,7 +65,7 @@ impl RgbImage {
     /// Sets the colour at row `y`, column `x`.
     ///
     /// # Panics
-    /// When (y, x) lies outside the image, as slice indexing does.
+    /// Panics if (y, x) lies outside the image, as slice indexing does.
     pub fn set_pixel(&mut self, y: usize, x: usize, rgb: [u8; 3]) {
         let start = (y * self.size.width + x) * 3;
         self.data[start..start + 3].copy_from_slice(&rgb);
@@ -122,7 +122,7 @@ impl Mask {
     /// True if the pixel at row `y`, column `x` is anomalous.
     ///
     /// # Panics
-    /// When (y, x) lies outside the mask, as slice indexing does.
+    /// Panics if (y, x) lies outside the mask, as slice indexing does.
     pub fn at(&self, y: usize, x: usize) -> bool {
         self.data[y * self.size.width + x] != 0
     }
@@ -130,7 +130,7 @@ impl Mask {
     /// Marks the pixel at row `y`, column `x`.
     ///
     /// # Panics
-    /// When (y, x) lies outside the mask, as slice indexing does.
+    /// Panics if (y, x) lies outside the mask, as slice indexing does.
     pub fn set(&mut self, y: usize, x: usize, anomalous: bool) {
         self.data[y * self.size.width + x] = u8::from(anomalous);
     }

@@ -31,7 +31,7 @@ impl AnomalyMap {
     /// The score at row `y`, column `x`.
     ///
     /// # Panics
-    /// When (y, x) lies outside the map, as slice indexing does.
+    /// Panics if (y, x) lies outside the map, as slice indexing does.
     pub fn at(&self, y: usize, x: usize) -> f32 {
         self.data[y * self.size.width + x]
     }

@@ -56,7 +56,7 @@ pub trait SampleSource: Send + Sync {
     /// Sample `index`, without decoding its image.
     ///
     /// # Panics
-    /// When `index` is not below [`SampleSource::len`], as slice indexing does.
+    /// Panics if `index` is not below [`SampleSource::len`], as slice indexing does.
     fn sample(&self, index: usize) -> &Sample;
 
     /// Decodes sample `index`, resized to the source's common size: the same pixels at every call.

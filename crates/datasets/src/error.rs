@@ -306,7 +306,7 @@ pub enum DatasetError {
 }
 
 impl DatasetError {
-    /// Who can mend it.
+    /// The kind of the error: it tells who can mend it.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::UnknownDataset { .. }

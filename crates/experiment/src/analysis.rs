@@ -26,6 +26,11 @@ pub fn analyze(
     loader_threads: usize,
     progress: &dyn Progress,
 ) -> Result<Analysis, ExperimentError> {
+    for (index, (score, map)) in evaluation.image_scores.iter().zip(&evaluation.maps).enumerate() {
+        if !score.is_finite() || map.data().iter().any(|score| !score.is_finite()) {
+            return Err(ExperimentError::NotFinite { id: test.sample(index).id.clone() });
+        }
+    }
     let (mut normal, mut anomalous) = (Vec::new(), Vec::new());
     for (index, &score) in evaluation.image_scores.iter().enumerate() {
         if test.sample(index).label == Label::Normal { &mut normal } else { &mut anomalous }.push(score);
@@ -157,6 +162,64 @@ mod tests {
         assert!(scale.synthetic.as_ref().is_some_and(|defects| defects.n_anomalous > 0));
         assert_eq!(found.image_scores.unwrap().ks_distance, 1.0);
         assert!(found.pixel_scores.unwrap().overlap < 0.1);
+    }
+
+    /// Gives no number for the scores, or for the features, of an image with a red square.
+    struct Damaged {
+        in_scores: bool,
+    }
+
+    fn value(image: &RgbImage, is_damaged: bool) -> f32 {
+        let is_red = image.data().chunks_exact(3).any(|pixel| pixel[0] > pixel[1]);
+        if is_damaged && is_red { f32::NAN } else { 1.0 }
+    }
+
+    impl Scorer for Damaged {
+        fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
+            let predict = |image: &RgbImage| {
+                let mut data = vec![0.0; image.size().pixels()];
+                data[7] = value(image, self.in_scores);
+                Prediction { image_score: 1.0, anomaly_map: AnomalyMap::new(image.size(), data).unwrap() }
+            };
+            Ok(images.iter().map(predict).collect())
+        }
+
+        fn features(&self, images: &[RgbImage]) -> Result<Option<AdaptedFeatures>, MethodError> {
+            let values = vec![value(&images[0], !self.in_scores); 3 * 64];
+            let scales = vec![Tensor::from_vec(values, (1, 3, 8, 8), &Device::Cpu)?];
+            let teacher = FeaturePyramid { scales };
+            Ok(Some(AdaptedFeatures { teacher, adapted: None, expected: None }))
+        }
+
+        fn networks(&self) -> Result<Vec<(&'static str, Tensors)>, MethodError> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn a_score_or_a_feature_that_is_no_number_names_the_image() {
+        let test = striped_test(11, 2, ImageSize::square(32), Seed::new(1));
+        let synthesizer = Synthesizer::new(SynthesisConfig::default(), Textures::Generated).unwrap();
+        let detector = |in_scores| {
+            let size = ImageSize::square(32);
+            let card = ModelCard::new("damaged", "tiny", Seed::new(0), size, toml::Table::new());
+            Detector::new(card, Box::new(Damaged { in_scores }))
+        };
+        let names = |error: &ExperimentError, index: usize| matches!(error, ExperimentError::NotFinite { id } if *id == test.sample(index).id);
+        // The twelfth image is the first with a square, in the second batch.
+        let error = evaluate(&detector(true), &test, fmam_metrics::METRICS, 2, &Silent).unwrap_err();
+        assert!(names(&error, 11), "{error}");
+
+        let mut evaluation = evaluate(&detector(false), &test, fmam_metrics::METRICS, 2, &Silent).unwrap();
+        let analysed = |evaluation: &crate::Evaluation, detector: &Detector| {
+            analyze(detector, &test, evaluation, &synthesizer, Seed::new(2), 1, &Silent).unwrap_err()
+        };
+        // Synthetic defects may be red too: then it is the normal image that is named.
+        let error = analysed(&evaluation, &detector(false));
+        assert!(matches!(error, ExperimentError::NotFinite { .. }), "{error}");
+        evaluation.image_scores[4] = f32::INFINITY;
+        let error = analysed(&evaluation, &detector(true));
+        assert!(names(&error, 4), "{error}");
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub struct ExperimentConfig {
     pub n_overlays: usize,
     /// The layout in which the anomaly maps of all test images are kept as files; absent for none.
     pub export_maps: Option<MapLayout>,
-    /// Whether the fitted detector is kept with its run.
+    /// True if the fitted detector is kept with its run.
     #[serde(default = "default_save_model")]
     pub save_model: bool,
 }

@@ -1,54 +1,24 @@
 //! Digests of what a run reads: the files of its images and of its weights.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use fmam_core::{Progress, Sample, SampleSource, StageId, ordered_map};
-use sha2::{Digest, Sha256};
+use fmam_files::{Digest, Hasher};
 
 use crate::ExperimentError;
 
-/// SHA-256 of a file.
-pub(crate) fn file_sha256(path: &Path) -> io::Result<[u8; 32]> {
-    let mut hasher = Hasher(Sha256::new());
-    io::copy(&mut File::open(path)?, &mut hasher)?;
-    Ok(hasher.0.finalize().into())
-}
-
-/// `io::copy` into a digest.
-struct Hasher(Sha256);
-
-impl io::Write for Hasher {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// 64 hexadecimal digits.
-pub(crate) fn hex(digest: impl AsRef<[u8]>) -> String {
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// SHA-256 of bytes, in hexadecimal digits.
 pub(crate) fn bytes_sha256(bytes: &[u8]) -> String {
-    hex(Sha256::digest(bytes))
+    Digest::of(bytes).to_string()
 }
 
 /// The digest of a list of samples in the making.
-struct SamplesDigest(Sha256);
+#[derive(Default)]
+struct SamplesDigest(Hasher);
 
 impl SamplesDigest {
-    fn new() -> Self {
-        Self(Sha256::new())
-    }
-
     /// Adds a sample with what its files hold: a digest for each file that it has.
     fn add(&mut self, sample: &Sample, files: &[[u8; 32]]) {
         self.text(&sample.id);
@@ -64,7 +34,7 @@ impl SamplesDigest {
     }
 
     fn finish(self) -> String {
-        hex(self.0.finalize())
+        self.0.finish().to_string()
     }
 }
 
@@ -77,7 +47,10 @@ fn files(sample: &Sample) -> impl Iterator<Item = &Path> {
 /// Digests of the contents of a sample's files.
 fn contents(sample: &Sample) -> Result<Vec<[u8; 32]>, ExperimentError> {
     let read = |path: &Path| {
-        file_sha256(path).map_err(|source| ExperimentError::Read { path: path.to_owned(), source })
+        let digest = Digest::of_file(path);
+        digest
+            .map(|digest| *digest.as_bytes())
+            .map_err(|source| ExperimentError::Read { path: path.to_owned(), source })
     };
     files(sample).map(read).collect()
 }
@@ -85,7 +58,7 @@ fn contents(sample: &Sample) -> Result<Vec<[u8; 32]>, ExperimentError> {
 /// SHA-256 over the samples of `sources` and over the sizes and modification times of their files,
 /// which costs a look into the folders and no reading.
 pub(crate) fn fingerprint(sources: &[&dyn SampleSource]) -> String {
-    let mut digest = SamplesDigest::new();
+    let mut digest = SamplesDigest::default();
     let facts = |path: &Path| -> [u8; 32] {
         // A file that cannot be looked at is told when it is read.
         let Ok(metadata) = fs::metadata(path) else { return [0xff; 32] };
@@ -111,7 +84,7 @@ pub(crate) fn digest(
     progress: &dyn Progress,
     visit: impl Fn(&dyn SampleSource, usize) -> Result<(), ExperimentError> + Sync,
 ) -> Result<String, ExperimentError> {
-    let mut digest = SamplesDigest::new();
+    let mut digest = SamplesDigest::default();
     progress.start(&StageId::READING, sources.iter().map(|source| source.len() as u64).sum());
     let mut n_read = 0;
     for source in sources {
@@ -132,6 +105,8 @@ pub(crate) fn digest(
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use fmam_core::{Label, Mask, RgbImage, Silent, SourceError, Split};
 
     use super::*;
@@ -203,15 +178,5 @@ mod tests {
             if path == dir.path().join("b"))
         );
         fingerprint(&[&source]);
-    }
-
-    #[test]
-    fn the_digest_of_a_file_is_that_of_its_bytes() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("w");
-        fs::write(&path, "abc").unwrap();
-        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(hex(file_sha256(&path).unwrap()), expected);
-        assert_eq!(bytes_sha256(b"abc"), expected);
     }
 }

@@ -15,7 +15,7 @@ pub enum ExperimentError {
     /// No preset has this name.
     #[error("unknown preset `{name}`; known: {}", known.join(", "))]
     UnknownPreset {
-        /// What was asked for.
+        /// The name that was given.
         name: String,
         /// All presets.
         known: Vec<&'static str>,
@@ -48,7 +48,7 @@ pub enum ExperimentError {
         path: PathBuf,
         /// One-based line.
         line: usize,
-        /// What is wrong there.
+        /// The fault in that place.
         source: Box<toml::de::Error>,
     },
     /// A part of a configuration, together with what is common to all, is not what it should be.
@@ -58,7 +58,7 @@ pub enum ExperimentError {
         path: PathBuf,
         /// One-based number of the part.
         part: usize,
-        /// What is wrong there.
+        /// The fault in that place.
         source: Box<toml::de::Error>,
     },
     /// Two parts of a configuration ask for the same run.
@@ -158,6 +158,14 @@ pub enum ExperimentError {
     /// Overlays could not be drawn.
     #[error("cannot write the overlays")]
     Overlays(#[source] SourceError),
+    /// The detector gave an infinite or undefined score or feature of an image.
+    #[error(
+        "image `{id}` has a score or a feature that is not finite: the model is damaged, or its features are too large"
+    )]
+    NotFinite {
+        /// The sample of the image.
+        id: String,
+    },
     /// Anomaly maps could not be written.
     #[error("cannot write the anomaly maps")]
     Maps(#[source] SourceError),
@@ -166,7 +174,7 @@ pub enum ExperimentError {
     ConfigDiffers {
         /// Folder of the run.
         folder: PathBuf,
-        /// What differs: `key: there, now`.
+        /// The differences, each as `key: there, now`.
         differences: Vec<String>,
     },
     /// A finished run lies in the output folder that a program with other code for its figures did.
@@ -194,9 +202,9 @@ pub enum ExperimentError {
     TexturesDiffer {
         /// Folder of the run.
         folder: PathBuf,
-        /// What the record says.
+        /// The textures of the record.
         there: String,
-        /// What there is now.
+        /// The textures that are there now.
         now: String,
     },
     /// A saved detector does not give the scores that its run had.
@@ -235,7 +243,24 @@ impl ExperimentError {
         Self::Configuration(Box::new(error))
     }
 
-    /// Who can mend it.
+    /// The error of a detector that was given images; `id` names the sample of an image by its
+    /// position.
+    pub(crate) fn of_images(error: MethodError, id: impl Fn(usize) -> String) -> Self {
+        match error {
+            MethodError::UndefinedScore { index } => Self::NotFinite { id: id(index) },
+            error => error.into(),
+        }
+    }
+
+    /// The error of a detector that was given the image of the sample `id` alone.
+    pub(crate) fn of_image(error: MethodError, id: &str) -> Self {
+        match error {
+            MethodError::UndefinedFeatures => Self::NotFinite { id: id.to_owned() },
+            error => Self::of_images(error, |_| id.to_owned()),
+        }
+    }
+
+    /// The kind of the error: it tells who can mend it.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::UnknownPreset { .. }
@@ -261,6 +286,7 @@ impl ExperimentError {
             Self::Record(error) => error.kind(),
             Self::Sample { .. }
             | Self::TooFewImages { .. }
+            | Self::NotFinite { .. }
             | Self::Metric(_)
             | Self::ConfigDiffers { .. }
             | Self::ProgramDiffers { .. }

@@ -43,9 +43,9 @@ pub struct Evaluation {
 /// pixel, is anomalous.
 ///
 /// # Errors
-/// [`ExperimentError::Sample`] naming an unreadable file, [`ExperimentError::Method`] from the
-/// detector, [`ExperimentError::Metric`] for scores that are NaN or a test split of one class,
-/// [`ExperimentError::Cancelled`].
+/// [`ExperimentError::Sample`] naming an unreadable file, [`ExperimentError::NotFinite`] naming an
+/// image whose score is infinite or undefined, [`ExperimentError::Method`] from the detector,
+/// [`ExperimentError::Metric`] for a test split of one class, [`ExperimentError::Cancelled`].
 pub fn evaluate(
     detector: &Detector,
     test: &dyn SampleSource,
@@ -74,7 +74,10 @@ pub fn evaluate(
             if progress.cancelled() {
                 return Err(ExperimentError::Cancelled);
             }
-            let predictions = detector.score(&batch).map_err(ExperimentError::from)?;
+            let first = index + 1 - batch.len();
+            let id = |position| test.sample(first + position).id.clone();
+            let scored = detector.score(&batch).map_err(|error| ExperimentError::of_images(error, id));
+            let predictions = scored?;
             batch.clear();
             for prediction in predictions {
                 image_scores.push(prediction.image_score);

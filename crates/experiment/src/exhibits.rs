@@ -1,4 +1,4 @@
-//! Which test images of a run are drawn.
+//! The test images of a run that are drawn.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ pub struct Exhibit {
     pub image: RgbImage,
     /// Its ground truth, where there is one.
     pub mask: Option<Mask>,
-    /// Where the picture goes.
+    /// The file of the picture.
     pub path: PathBuf,
 }
 

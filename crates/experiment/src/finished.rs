@@ -87,7 +87,7 @@ impl Experiment {
         Ok(Some(doubts))
     }
 
-    /// What `record` has otherwise than `plan`: `key: value there, value now`.
+    /// The differences of `record` from `plan`, each as `key: value there, value now`.
     fn differences(
         &self,
         record: &RunRecord,

@@ -1,4 +1,4 @@
-//! What a record tells of the machine and the program.
+//! The facts about the machine and the program that a record holds.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -45,13 +45,13 @@ fn difference(record: &RunRecord, image_scores: &[f32]) -> f32 {
     largest / range.max(f32::MIN_POSITIVE)
 }
 
-/// How a finished run is looked at again.
+/// Loads finished runs and scores their test images again.
 pub struct Revisit<'a> {
     /// The methods, backbones and data sets that there are.
     pub registry: &'a Registry,
-    /// Where the data set lies now, if not where it lay when the run was done.
+    /// The folder of the data set; `None` for the folder that the run read.
     pub data_root: Option<&'a Path>,
-    /// Where the detector computes.
+    /// The device of the detector.
     pub device: &'a Device,
     /// Threads that decode; the result does not depend on it.
     pub loader_threads: usize,

@@ -61,7 +61,8 @@ pub(crate) fn feature_scales(
     }
     let sample_error = |source| ExperimentError::Sample { id: test.sample(0).id.clone(), source };
     // A detector that compares no features needs no defects either.
-    if detector.features(&[test.image(0).map_err(sample_error)?])?.is_none() {
+    let first = detector.features(&[test.image(0).map_err(sample_error)?]);
+    if first.map_err(|error| ExperimentError::of_image(error, &test.sample(0).id))?.is_none() {
         return Ok(Vec::new());
     }
     let most = POSITIONS.min(ALL_POSITIONS.div_ceil(test.len()));
@@ -88,7 +89,9 @@ pub(crate) fn feature_scales(
         let case = case?;
         let positions = seed.derive("positions").derive_index(index as u64);
         let mut add = |image: &RgbImage, mask: Option<&Mask>, class: fn(&mut Scale) -> &mut Features| {
-            let Some(features) = detector.features(std::slice::from_ref(image))? else { return Ok(()) };
+            let features = detector.features(std::slice::from_ref(image));
+            let features = features.map_err(|error| ExperimentError::of_image(error, &test.sample(index).id));
+            let Some(features) = features? else { return Ok(()) };
             collect(&mut scales, &features, image, mask, (positions, most), class)
                 .map_err(ExperimentError::from)
         };

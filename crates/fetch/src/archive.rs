@@ -5,8 +5,7 @@ use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use fmam_files::{Lock, LockError, NewDir, remove_leftovers};
-use sha2::{Digest, Sha256};
+use fmam_files::{Digest, Lock, LockError, NewDir, remove_leftovers};
 use tar::{Entry, EntryType};
 
 use crate::FetchError;
@@ -73,8 +72,9 @@ pub fn extract(
 /// name is short, however long the target's is.
 fn work_folder(target: &Path) -> PathBuf {
     let name = target.file_name().unwrap_or_default().as_encoded_bytes();
-    let digest: String = Sha256::digest(name).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    target.with_file_name(format!(".unpacking-{digest}"))
+    // 16 digits: short, and enough to tell the targets of a folder apart.
+    let digest = Digest::of(name).to_string();
+    target.with_file_name(format!(".unpacking-{}", &digest[..16]))
 }
 
 /// Unpacks to a new folder in `work`, which nobody else uses.

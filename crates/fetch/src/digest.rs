@@ -1,10 +1,8 @@
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 use std::str::FromStr;
 
-use sha2::{Digest, Sha256};
+use fmam_files::Digest;
 
 use crate::FetchError;
 
@@ -53,33 +51,9 @@ impl fmt::Display for ExpectedSha256 {
 /// # Errors
 /// [`FetchError::Read`].
 pub fn sha256_file(path: &Path) -> Result<String, FetchError> {
-    let mut hasher = Sha256::new();
-    File::open(path)
-        .and_then(|mut file| hash_into(&mut hasher, &mut file))
-        .map_err(|source| FetchError::Read { path: path.to_owned(), source })?;
-    Ok(hex(hasher))
-}
-
-/// Feeds the rest of `reader` to `hasher`; returns its length in bytes.
-pub(crate) fn hash_into(hasher: &mut Sha256, reader: &mut impl Read) -> io::Result<u64> {
-    let mut buffer = vec![0; CHUNK];
-    let mut length = 0;
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => return Ok(length),
-            Ok(n) => {
-                hasher.update(&buffer[..n]);
-                length += n as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// 64 lower-case hexadecimal digits.
-pub(crate) fn hex(hasher: Sha256) -> String {
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let digest =
+        Digest::of_file(path).map_err(|source| FetchError::Read { path: path.to_owned(), source })?;
+    Ok(digest.to_string())
 }
 
 #[cfg(test)]
@@ -90,7 +64,7 @@ mod tests {
 
     #[test]
     fn whole_and_prefix_match() {
-        assert_eq!(hex(Sha256::new()), EMPTY);
+        assert_eq!(Digest::of("").to_string(), EMPTY);
         for text in [EMPTY, &EMPTY[..8], "E3B0C442"] {
             assert!(text.parse::<ExpectedSha256>().unwrap().matches(EMPTY), "{text}");
         }

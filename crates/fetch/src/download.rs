@@ -3,13 +3,12 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fmam_files::{LockError, open_locked, sync_dir, write_atomic};
-use sha2::{Digest, Sha256};
+use fmam_files::{Hasher, LockError, open_locked, sync_dir, write_atomic};
 use ureq::http::{HeaderMap, Response};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
-use crate::digest::{CHUNK, hash_into, hex};
+use crate::digest::CHUNK;
 use crate::roots::trusted_roots;
 use crate::{ExpectedSha256, FetchError};
 
@@ -352,12 +351,12 @@ impl Part {
 
     /// Its SHA-256, read through the locked file: on Windows nobody else may read it.
     fn digest(&self) -> Result<String, FetchError> {
-        let mut hasher = Sha256::new();
+        let mut hasher = Hasher::default();
         (&self.file)
             .seek(SeekFrom::Start(0))
-            .and_then(|_| hash_into(&mut hasher, &mut &self.file))
+            .and_then(|_| std::io::copy(&mut &self.file, &mut hasher))
             .map_err(|source| FetchError::Read { path: self.path.clone(), source })?;
-        Ok(hex(hasher))
+        Ok(hasher.finish().to_string())
     }
 
     /// Bytes that are there and what version of `url` they are of; none where that is not known.

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use fmam_core::ErrorKind;
+
 /// A fault of a download, a kept digest or an archive. Every message names the file or the address
 /// and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -209,9 +211,36 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// The kind of the error: it tells who can mend it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::BadUrl { .. } | Self::BadDigest { .. } => ErrorKind::Usage,
+            Self::TooLarge { .. }
+            | Self::WrongDigest { .. }
+            | Self::Changed { .. }
+            | Self::BadRecord { .. }
+            | Self::UnknownArchive { .. }
+            | Self::BadArchive { .. }
+            | Self::UnsafeEntry { .. }
+            | Self::OverLimit { .. } => ErrorKind::Data,
+            Self::Unreachable { .. }
+            | Self::Insecure { .. }
+            | Self::NoCertificates { .. }
+            | Self::Status { .. }
+            | Self::Busy { .. }
+            | Self::Cut { .. }
+            | Self::InUse { .. }
+            | Self::NoCacheDir
+            | Self::AlreadyExists { .. }
+            | Self::Read { .. }
+            | Self::Write { .. } => ErrorKind::Environment,
+            Self::Cancelled { .. } | Self::UnpackingCancelled { .. } => ErrorKind::Cancelled,
+        }
+    }
+
     /// True if a progress callback asked to stop.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Cancelled { .. } | Self::UnpackingCancelled { .. })
+        self.kind() == ErrorKind::Cancelled
     }
 }
 

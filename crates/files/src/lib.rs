@@ -1,4 +1,4 @@
-//! Files and folders that are written whole or not at all, and locks between processes.
+//! Files and folders that are written whole or not at all, locks between processes, and digests.
 //!
 //! Every crate that writes a file which matters writes it through this crate, so that durability is
 //! right in one place: content first, then `fsync`, then a rename, then an `fsync` of the folder.
@@ -6,7 +6,8 @@
 //! numbers repeat in containers.
 //!
 //! Modules in reading order: `durable` ([`write_atomic`]), `new_dir` ([`NewDir`],
-//! [`remove_leftovers`]), `made_dirs` ([`MadeDirs`]), `lock` ([`Lock`], [`open_locked`]).
+//! [`remove_leftovers`]), `made_dirs` ([`MadeDirs`]), `lock` ([`Lock`], [`open_locked`]), `digest`
+//! ([`Digest`]: SHA-256).
 //!
 //! ```
 //! use std::io::Write;
@@ -20,11 +21,13 @@
 //! # }
 //! ```
 
+mod digest;
 mod durable;
 mod lock;
 mod made_dirs;
 mod new_dir;
 
+pub use digest::{Digest, Hasher};
 pub use durable::{sync_dir, write_atomic};
 pub use lock::{Lock, LockError, open_locked};
 pub use made_dirs::{MadeDirs, check_writable};

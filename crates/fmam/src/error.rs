@@ -324,14 +324,19 @@ pub enum Error {
 }
 
 impl Error {
-    /// Who can mend it.
+    /// The kind of the error: it tells who can mend it.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Experiment(error) | Self::Run { source: error, .. } => error.kind(),
             Self::Image { source, .. } | Self::ReportUpdate(source) => source.kind(),
-            Self::Fetch(error) if error.is_cancelled() => ErrorKind::Cancelled,
-            Self::Record(error) | Self::Report(ReportError::Record(error)) => error.kind(),
+            // Addresses and digests come from a table or a manifest, not from the caller.
+            Self::Fetch(error) => match error.kind() {
+                ErrorKind::Usage => ErrorKind::Data,
+                kind => kind,
+            },
+            Self::Record(error) => error.kind(),
+            Self::Report(error) => error.kind(),
             Self::Synthesis(error) => error.kind(),
             Self::SynthesisSettings(_)
             | Self::UnknownDevice { .. }
@@ -362,8 +367,6 @@ impl Error {
             Self::NoCuda
             | Self::CudaDevice { .. }
             | Self::Threads(_)
-            | Self::Fetch(_)
-            | Self::Report(_)
             | Self::Read { .. }
             | Self::Write { .. }
             | Self::Copy { .. }
@@ -458,6 +461,8 @@ mod tests {
         assert_eq!(Error::from(ExperimentError::Cancelled).kind(), ErrorKind::Cancelled);
         let fetch = FetchError::Cancelled { url: "http://a".to_owned() };
         assert_eq!(Error::from(fetch).kind(), ErrorKind::Cancelled);
+        let manifest = FetchError::BadUrl { url: "ftp://a".to_owned() };
+        assert_eq!(Error::from(manifest).kind(), ErrorKind::Data);
         let unknown = DatasetError::UnknownDataset { name: "x".to_owned(), known: Vec::new() };
         assert_eq!(Error::from(unknown).kind(), ErrorKind::Usage);
         let inner = Box::new(Error::from(MethodError::NoTrainingImages));

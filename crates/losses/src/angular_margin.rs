@@ -38,7 +38,7 @@ impl AngularMargin {
     /// without a positive or without a negative.
     ///
     /// # Errors
-    /// When shapes differ.
+    /// Fails if shapes differ.
     pub fn loss(&self, compared: &Tensor, reference: &Tensor, masks: &PairMasks) -> Result<Tensor> {
         self.loss_of_distances(&fmam_ops::cosine_distance(compared, reference)?, masks)
     }
@@ -46,7 +46,7 @@ impl AngularMargin {
     /// [`AngularMargin::loss`] from cosine distances `1 - cos θ`, `[N, H, W]`.
     ///
     /// # Errors
-    /// When shapes differ.
+    /// Fails if shapes differ.
     pub fn loss_of_distances(&self, distances: &Tensor, masks: &PairMasks) -> Result<Tensor> {
         for mask in [&masks.positives, &masks.negatives] {
             if mask.dims() != distances.dims() {

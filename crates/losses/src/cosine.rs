@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor};
 /// `teacher`, `student`: `[N, C, H, W]` of one scale. Gives a scalar in 0..=2.
 ///
 /// # Errors
-/// When the shapes differ.
+/// Fails if the shapes differ.
 ///
 /// # Source
 /// Wang et al. 2021, student-teacher feature pyramid matching: half the squared distance of
@@ -22,7 +22,7 @@ pub fn cosine_distillation(teacher: &Tensor, student: &Tensor) -> Result<Tensor>
 /// `teacher`, `student`: `[N, C, H, W]` of one scale. Gives a scalar in 0..=2.
 ///
 /// # Errors
-/// When the shapes differ.
+/// Fails if the shapes differ.
 ///
 /// # Source
 /// Deng and Li, CVPR 2022: the loss as their published code computes it (the paper's text has the

@@ -8,7 +8,7 @@ use candle_core::{Result, Tensor};
 /// cosine it grows with the features.
 ///
 /// # Errors
-/// When the shapes differ.
+/// Fails if the shapes differ.
 pub fn squared_difference(teacher: &Tensor, student: &Tensor) -> Result<Tensor> {
     (student - teacher)?.sqr()?.mean(1)
 }
@@ -20,7 +20,7 @@ pub fn squared_difference(teacher: &Tensor, student: &Tensor) -> Result<Tensor> 
 /// As [`squared_difference`].
 ///
 /// # Errors
-/// When the shapes differ.
+/// Fails if the shapes differ.
 ///
 /// # Source
 /// Girshick, Fast R-CNN, ICCV 2015, equation 3; Huber's function with threshold 1.

@@ -23,7 +23,7 @@ pub fn pseudo_huber(x: &Tensor) -> Result<Tensor> {
 /// `outputs`: `[N, H, W]`; `anomalous`: one value an image. Gives a scalar.
 ///
 /// # Errors
-/// When `anomalous` has another length than the batch.
+/// Fails if `anomalous` has another length than the batch.
 ///
 /// # Source
 /// Liznerski et al., ICLR 2021, equation 3, after the hypersphere classifier of Ruff et al. 2020.

@@ -7,7 +7,7 @@ use candle_core::{Result, Tensor};
 /// `mapped`, `original`: `[N, C, H, W]` of one scale. Gives a scalar.
 ///
 /// # Errors
-/// When the shapes differ.
+/// Fails if the shapes differ.
 ///
 /// # Source
 /// Our decision: the poster states that the variance of normal features stays low, and gives no

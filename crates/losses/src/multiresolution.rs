@@ -10,7 +10,7 @@ use crate::flattened_cosine_distillation;
 /// `teacher`, `cloner`: `[N, C, H, W]` of one scale. Gives a scalar of 0 or more.
 ///
 /// # Errors
-/// When the shapes differ.
+/// Fails if the shapes differ.
 ///
 /// # Source
 /// Salehi et al., CVPR 2021, equations 1 to 3.

@@ -1,5 +1,5 @@
 //! Saved detectors: a folder with `model.toml`, which is the [`ModelCard`], and one safetensors
-//! file for each network.
+//! file for each network, whose digest the card holds.
 
 use std::fs;
 use std::io::Write;
@@ -15,10 +15,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::MethodError;
 use crate::checkpoint::{Checkpoint, Tensors};
+use crate::network_files::{NetworkFiles, network_path};
 use crate::settings::{Settings, overlaid};
 
 /// Version of the folder's layout.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
+
+/// The version before, whose cards hold no digests.
+const WITHOUT_DIGESTS: u32 = 2;
+
+/// The versions that can be read.
+const KNOWN: [u32; 2] = [WITHOUT_DIGESTS, SCHEMA];
 
 /// No detector is fitted for larger images; a damaged size must not ask for all memory.
 const MAX_SIDE: usize = 1 << 14;
@@ -52,6 +59,9 @@ pub struct ModelCard {
     /// was not calibrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
+    /// The digests of the network files; none before the detector is saved.
+    #[serde(default)]
+    files: NetworkFiles,
 }
 
 impl ModelCard {
@@ -63,45 +73,62 @@ impl ModelCard {
         image_size: ImageSize,
         settings: toml::Table,
     ) -> Self {
-        let (method, backbone, precision) = (method.into(), backbone.into(), Precision::default());
-        Self { schema: SCHEMA, method, backbone, seed, image_size, precision, settings, calibration: None }
+        Self {
+            schema: SCHEMA,
+            method: method.into(),
+            backbone: backbone.into(),
+            seed,
+            image_size,
+            precision: Precision::default(),
+            settings,
+            calibration: None,
+            files: NetworkFiles::default(),
+        }
     }
 
     fn read(dir: &Path) -> Result<Self, MethodError> {
         let path = dir.join(CARD_FILE);
-        let text = fs::read_to_string(&path).map_err(|e| read_error(&path, e))?;
-        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| read_error(&path, e))?;
+        let text = fs::read_to_string(&path).map_err(|e| MethodError::read(&path, e))?;
+        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| MethodError::read(&path, e))?;
         match table.get("schema").and_then(toml::Value::as_integer) {
-            Some(schema) if schema != i64::from(SCHEMA) => {
-                let message = format!("layout {schema} is not the one of this program, {SCHEMA}");
-                return Err(read_error(&path, message));
+            Some(found) if KNOWN.iter().all(|known| i64::from(*known) != found) => {
+                return Err(MethodError::UnknownLayout { path, found, known: &KNOWN });
             }
             _ => {}
         }
-        let card: Self = table.try_into().map_err(|e: toml::de::Error| read_error(&path, e))?;
+        let card: Self = table.try_into().map_err(|e: toml::de::Error| MethodError::read(&path, e))?;
         let ImageSize { height, width } = card.image_size;
         if ![height, width].iter().all(|side| (1..=MAX_SIDE).contains(side)) {
             let message = format!("image size {} is not from 1 to {MAX_SIDE}", card.image_size);
-            return Err(read_error(&path, message));
+            return Err(MethodError::read(&path, message));
         }
         Ok(card)
     }
 
-    /// The content of the file `path`. Lists stay on one line: there may be thousands of scores.
-    fn text(&self, path: &Path) -> Result<String, MethodError> {
-        toml::to_string(self).map_err(|e| write_error(path, e))
-    }
-
-    /// Puts this card in the place of the one in the folder `dir`.
+    /// Puts this card in the place of the one in the folder `dir`. The digests of the network files
+    /// stay as they were saved. A folder from before there were digests gets those of its files.
     pub(crate) fn replace(&self, dir: &Path) -> Result<(), MethodError> {
+        let saved = Self::read(dir)?;
+        let has_digests = saved.schema != WITHOUT_DIGESTS;
+        let files = if has_digests { saved.files } else { NetworkFiles::in_folder(dir)? };
         let path = dir.join(CARD_FILE);
-        let text = self.text(&path)?;
+        let text = self.with_files(files).to_toml(&path)?;
         fmam_files::write_atomic(&path, |file| file.write_all(text.as_bytes()))
             .map_err(|e| write_error(&path, e))
     }
 
+    /// This card in the present layout, with the digests `files`.
+    fn with_files(&self, files: NetworkFiles) -> Self {
+        Self { schema: SCHEMA, files, ..self.clone() }
+    }
+
+    /// The text of the card, which goes to `path`. A list of thousands of scores stays on one line.
+    fn to_toml(&self, path: &Path) -> Result<String, MethodError> {
+        toml::to_string(self).map_err(|e| write_error(path, e))
+    }
+
     /// Writes the folder `dir`, which must not exist, with the card, the `backbone` and the
-    /// `networks`.
+    /// `networks`. Tensors that are not finite are refused, since they could not be loaded.
     pub(crate) fn write(
         &self,
         dir: &Path,
@@ -115,12 +142,13 @@ impl ModelCard {
         let networks = networks.iter().map(|(name, tensors)| (*name, tensors));
         let teacher = backbone.map(|backbone| Ok::<_, ModelError>((TEACHER, backbone.weights()?)));
         for (name, tensors) in teacher.transpose()?.into_iter().chain(networks) {
-            let path = network_path(new.path(), name);
-            fmam_models::save_tensors(&path, tensors)
-                .map_err(|e| write_error(&network_path(dir, name), e))?;
+            let target = network_path(dir, name);
+            fmam_models::check_finite(tensors, &target.display().to_string())?;
+            fmam_models::save_tensors(&network_path(new.path(), name), tensors)
+                .map_err(|e| write_error(&target, e))?;
         }
         let path = dir.join(CARD_FILE);
-        let text = self.text(&path)?;
+        let text = self.with_files(NetworkFiles::in_folder(new.path())?).to_toml(&path)?;
         fs::write(new.path().join(CARD_FILE), text).map_err(|e| write_error(&path, e))?;
         new.finish(dir).map_err(|e| write_error(dir, e))
     }
@@ -143,6 +171,9 @@ impl SavedModel {
         backbones: &[&'static BackboneSpec],
     ) -> Result<Self, MethodError> {
         let (card, device) = (ModelCard::read(dir)?, device.clone());
+        if card.schema != WITHOUT_DIGESTS {
+            card.files.check_names(dir)?;
+        }
         Ok(Self { card, dir: dir.to_owned(), device, backbones: backbones.to_vec() })
     }
 
@@ -167,8 +198,8 @@ impl SavedModel {
     /// The saved backbone, in the precision of the fit.
     ///
     /// # Errors
-    /// [`ModelError::UnknownBackbone`] for a backbone that this program does not have;
-    /// [`MethodError::Read`] for a file that is missing or damaged.
+    /// [`ModelError::UnknownBackbone`] for a backbone that this program does not have, and as
+    /// [`SavedModel::network`].
     pub fn backbone(&self) -> Result<Arc<dyn Backbone>, MethodError> {
         let saved = self.network(TEACHER)?;
         let origin = saved.origin().to_owned();
@@ -184,18 +215,16 @@ impl SavedModel {
     /// The tensors of the network `name`.
     ///
     /// # Errors
-    /// [`MethodError::Model`] for a file that is missing or damaged.
+    /// [`MethodError::ReplacedFile`] for another file than the saved one,
+    /// [`MethodError::MissingFile`] for a network that was not saved; [`ModelError::NotFinite`] for
+    /// a tensor with infinite or undefined values; [`ModelError::Read`] for a file that is missing
+    /// or damaged, in a folder from before there were digests.
     pub fn network(&self, name: &str) -> Result<Checkpoint, MethodError> {
-        Checkpoint::read(&network_path(&self.dir, name))
+        match self.card.schema {
+            WITHOUT_DIGESTS => Checkpoint::read(&network_path(&self.dir, name)),
+            _ => self.card.files.load(&self.dir, name),
+        }
     }
-}
-
-fn network_path(dir: &Path, name: &str) -> PathBuf {
-    dir.join(format!("{name}.safetensors"))
-}
-
-fn read_error(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> MethodError {
-    MethodError::Read { path: path.to_owned(), source: source.into() }
 }
 
 fn write_error(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> MethodError {

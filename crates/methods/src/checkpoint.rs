@@ -26,8 +26,14 @@ impl Checkpoint {
     }
 
     /// Reads a safetensors file.
+    ///
+    /// # Errors
+    /// [`ModelError::Read`] for a missing or damaged file, [`ModelError::NotFinite`] for tensors
+    /// with infinite or undefined values.
     pub(crate) fn read(path: &Path) -> Result<Self, MethodError> {
-        Ok(Self::new(fmam_models::load_tensors(path)?, path.display().to_string()))
+        let (tensors, origin) = (fmam_models::load_tensors(path)?, path.display().to_string());
+        fmam_models::check_finite(&tensors, &origin)?;
+        Ok(Self::new(tensors, origin))
     }
 
     /// The file or the network that errors name.
@@ -63,7 +69,7 @@ impl Checkpoint {
     /// The frozen network that `network` makes of the tensors, all of which it must use.
     ///
     /// # Errors
-    /// Those of `network`, and [`ModelError::SurplusKeys`].
+    /// The errors of `network`, and [`ModelError::SurplusKeys`].
     pub fn build<N>(
         &self,
         device: &Device,

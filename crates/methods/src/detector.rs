@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use candle_core::Tensor;
 use fmam_core::{AnomalyMap, ImageSize, RgbImage};
 use fmam_inspection::Calibration;
 use fmam_models::{Backbone, FeaturePyramid};
@@ -34,6 +35,13 @@ pub struct AdaptedFeatures {
     /// The features that the detector expects in their place, as a student gives them, of the same
     /// shapes; `None` for a detector that expects no feature of its own at each position.
     pub expected: Option<FeaturePyramid>,
+}
+
+impl AdaptedFeatures {
+    fn scales(&self) -> impl Iterator<Item = &Tensor> {
+        let pyramids = [Some(&self.teacher), self.adapted.as_ref(), self.expected.as_ref()];
+        pyramids.into_iter().flatten().flat_map(|pyramid| &pyramid.scales)
+    }
 }
 
 /// The part of a fitted method that no other method shares: from images to verdicts. [`Detector`]
@@ -159,26 +167,39 @@ impl Detector {
     /// detector that compares none, and for no image.
     ///
     /// # Errors
-    /// As [`Detector::score`].
+    /// [`MethodError::ImageSize`] as [`Detector::score`], [`MethodError::UndefinedFeatures`] for
+    /// features that are not finite.
     pub fn features(&self, images: &[RgbImage]) -> Result<Option<AdaptedFeatures>, MethodError> {
         self.check_size(images)?;
-        if images.is_empty() { Ok(None) } else { self.scorer.features(images) }
+        if images.is_empty() {
+            return Ok(None);
+        }
+        let features = self.scorer.features(images)?;
+        for scale in features.iter().flat_map(AdaptedFeatures::scales) {
+            if !fmam_models::is_finite(scale)? {
+                return Err(MethodError::UndefinedFeatures);
+            }
+        }
+        Ok(features)
     }
 
     /// Writes the detector to the folder `dir`, which must not exist yet, all or nothing.
     /// [`crate::load_detector`] reads it back and the copy scores bit-identically.
     ///
     /// # Errors
-    /// [`MethodError::Write`] naming the path.
+    /// [`MethodError::Write`] naming the path; [`fmam_models::ModelError::NotFinite`] for a tensor
+    /// with infinite or undefined values.
     pub fn save(&self, dir: &Path) -> Result<(), MethodError> {
         self.card.write(dir, self.scorer.backbone(), &self.scorer.networks()?)
     }
 
     /// Puts the calibration of this detector in the place of the one in the folder `dir`, where the
-    /// detector was saved. Nothing else changes, and a reader sees the old one or the new one.
+    /// detector was saved. The networks and their digests stay as they are, and a reader sees the
+    /// old calibration or the new one.
     ///
     /// # Errors
-    /// [`MethodError::Write`] naming the path.
+    /// [`MethodError::Read`] for a folder without a card, [`MethodError::Write`]; both name the
+    /// path.
     pub fn save_calibration(&self, dir: &Path) -> Result<(), MethodError> {
         self.card.replace(dir)
     }

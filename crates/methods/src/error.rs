@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fmam_core::{ErrorKind, ImageSize, SourceError, StageId};
 
@@ -84,15 +84,13 @@ pub enum MethodError {
         /// The loss.
         loss: f64,
     },
-    /// A backbone gave infinite or undefined features.
-    #[error("the features of an image are not finite: the backbone's weights are damaged")]
+    /// A network gave infinite or undefined features.
+    #[error("the features of an image are not finite: the weights are damaged")]
     UndefinedFeatures,
     /// A verdict is infinite or undefined.
-    #[error(
-        "image {index} of the batch has a score that is not finite: the model is damaged, or its features are too large"
-    )]
+    #[error("the score of image {index} is not finite: the model is damaged, or its features are too large")]
     UndefinedScore {
-        /// Position of the image in the batch, from 0.
+        /// Position of the image among those given, from 0.
         index: usize,
     },
     /// The user asked to stop.
@@ -116,6 +114,34 @@ pub enum MethodError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A model folder has a layout that this program does not read.
+    #[error("{} is of layout {found}; this program reads models of the layouts {}", path.display(), numbers(known))]
+    UnknownLayout {
+        /// The file of the card.
+        path: PathBuf,
+        /// The layout of the folder.
+        found: i64,
+        /// The layouts that can be read.
+        known: &'static [u32],
+    },
+    /// A network file has another content than the file that was saved.
+    #[error("{} is not the file that was saved with this model", path.display())]
+    ReplacedFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A network file of the model is not there.
+    #[error("{} is missing from this model", path.display())]
+    MissingFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A network file was not saved with the model.
+    #[error("{} does not belong to this model", path.display())]
+    SurplusFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// A prediction could not be assembled.
     #[error(transparent)]
     Core(#[from] fmam_core::CoreError),
@@ -131,7 +157,12 @@ pub enum MethodError {
 }
 
 impl MethodError {
-    /// Who can mend it.
+    /// A file or folder of a model that cannot be read.
+    pub(crate) fn read(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Read { path: path.to_owned(), source: source.into() }
+    }
+
+    /// The kind of the error: it tells who can mend it.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::UnknownMethod { .. }
@@ -143,6 +174,10 @@ impl MethodError {
             | Self::Diverged { .. }
             | Self::UndefinedFeatures
             | Self::UndefinedScore { .. }
+            | Self::UnknownLayout { .. }
+            | Self::ReplacedFile { .. }
+            | Self::MissingFile { .. }
+            | Self::SurplusFile { .. }
             | Self::Read { .. } => ErrorKind::Data,
             Self::OutOfMemory { .. } | Self::Write { .. } => ErrorKind::Environment,
             Self::Settings { .. } | Self::Core(_) | Self::Tensor(_) => ErrorKind::Bug,
@@ -151,4 +186,8 @@ impl MethodError {
             Self::Synthesis(error) => error.kind(),
         }
     }
+}
+
+fn numbers(numbers: &[u32]) -> String {
+    numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(" and ")
 }

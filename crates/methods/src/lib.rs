@@ -15,10 +15,10 @@
 //! - `puzzle_ae`: restoration of images
 //!
 //! The files beside the folders, in reading order: `method` and `context` (the trait and the
-//! surroundings of a fit), `registry` (the table), `detector` (the fitted method) and `card` (its
-//! saved form), `checkpoint` (tensors with their origin), `settings`, `training` (the loop),
-//! `sample_features` and `teacher_cache` (features of training images), `feature_scorer` (verdicts
-//! by frozen features), `scoring` (anomaly maps).
+//! surroundings of a fit), `registry` (the table), `detector` (the fitted method), `card` and
+//! `network_files` (its saved form), `checkpoint` (tensors with their origin), `settings`,
+//! `training` (the loop), `sample_features` and `teacher_cache` (features of training images),
+//! `feature_scorer` (verdicts by frozen features), `scoring` (anomaly maps).
 //!
 //! ```
 //! use std::sync::Arc;
@@ -67,6 +67,7 @@ mod feature_scorer;
 mod memory;
 mod method;
 mod mrkd;
+mod network_files;
 mod puzzle_ae;
 mod registry;
 mod sample_features;

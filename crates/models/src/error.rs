@@ -69,6 +69,14 @@ pub enum ModelError {
         /// Shape in the file.
         actual: Vec<usize>,
     },
+    /// A tensor has infinite or undefined values.
+    #[error("{origin}: tensor `{key}` has values that are not finite: the weights are damaged")]
+    NotFinite {
+        /// File or name of the weights.
+        origin: String,
+        /// The key.
+        key: String,
+    },
     /// The input image batch does not fit the network.
     #[error("expected images of shape [N, 3, H, W] with H and W multiples of {stride}, got {actual:?}")]
     InputShape {
@@ -143,7 +151,7 @@ pub enum ModelError {
 }
 
 impl ModelError {
-    /// Who can mend it.
+    /// The kind of the error: it tells who can mend it.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::UnknownBackbone { .. }
@@ -160,6 +168,7 @@ impl ModelError {
             | Self::MissingKey { .. }
             | Self::SurplusKeys { .. }
             | Self::MisshapenKey { .. }
+            | Self::NotFinite { .. }
             | Self::Covariance => ErrorKind::Data,
             Self::Write { .. } => ErrorKind::Environment,
             Self::Tensor(_) => ErrorKind::Bug,

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use fmam_core::Seed;
+use fmam_files::Digest;
 use fmam_ops::Kernels;
 
 use crate::backbones::backbone;
-use crate::checkpoint::{read_with_digest, sha256, tensor_file};
+use crate::checkpoint::{check_finite, read_with_digest, tensor_file};
 use crate::cloner::Cloner;
 use crate::features::check_images;
 use crate::layers::Encoder;
@@ -78,7 +79,7 @@ impl BackboneSpec {
                 (tensors, path.display().to_string(), Some(digest))
             }
             (None, Weights::Embedded(bytes)) => {
-                (tensor_file::from_bytes(bytes)?, origin(), Some(sha256(bytes)))
+                (tensor_file::from_bytes(bytes)?, origin(), Some(Digest::of(bytes).to_string()))
             }
             (None, Weights::Seeded(seed)) => (self.drawn(seed)?, origin(), None),
             (None, Weights::File(published)) => {
@@ -102,8 +103,8 @@ impl BackboneSpec {
     /// `origin` is where they came from, for error messages.
     ///
     /// # Errors
-    /// [`ModelError::MissingKey`], [`ModelError::MisshapenKey`] or [`ModelError::SurplusKeys`] when
-    /// the tensors are not this architecture's.
+    /// [`ModelError::MissingKey`], [`ModelError::MisshapenKey`] or [`ModelError::SurplusKeys`] for
+    /// tensors of another architecture; [`ModelError::NotFinite`] for damaged ones.
     pub fn with_tensors(
         &'static self,
         tensors: BTreeMap<String, Tensor>,
@@ -139,6 +140,7 @@ impl LoadedBackbone {
             }
             None => spec.is_unused_key(key),
         })?;
+        check_finite(&tensors, origin)?;
         let (precision, kernels) = (Precision::default(), params.kernels());
         Ok(Self { spec, encoder, tensors, precision, kernels, weights_digest: None })
     }

@@ -17,7 +17,7 @@ impl Activation {
     /// Takes `[N, C, H, W]` for the default kernels; see [`Activation::from_nchw_with`].
     ///
     /// # Errors
-    /// When the rank is not 4.
+    /// Fails if the rank is not 4.
     pub fn from_nchw(tensor: &Tensor) -> Result<Self> {
         Self::from_nchw_with(tensor, default_kernels())
     }
@@ -26,7 +26,7 @@ impl Activation {
     /// on a CPU. Copies nothing when the tensor is a view that [`Activation::to_nchw`] gave.
     ///
     /// # Errors
-    /// When the rank is not 4.
+    /// Fails if the rank is not 4.
     pub fn from_nchw_with(tensor: &Tensor, kernels: Kernels) -> Result<Self> {
         tensor.dims4()?;
         let kernels = kernels.on(tensor);
@@ -85,7 +85,7 @@ impl Activation {
     /// Joins along the channels.
     ///
     /// # Errors
-    /// When `parts` is empty, when N, H or W differ, or when the kernels differ.
+    /// Fails if `parts` is empty, when N, H or W differ, or when the kernels differ.
     pub fn cat(parts: &[&Self]) -> Result<Self> {
         let tensors: Vec<&Tensor> = parts.iter().map(|part| &part.tensor).collect();
         let kernels = parts.first().map_or(Kernels::Composed, |part| part.kernels);
@@ -100,7 +100,7 @@ impl Activation {
     }
 
     /// # Errors
-    /// When this activation is not for `kernels`.
+    /// Fails if this activation is not for `kernels`.
     pub(crate) fn check_kernels(&self, kernels: Kernels, op: &'static str) -> Result<()> {
         if self.kernels == kernels { Ok(()) } else { Err(OpsError::MixedKernels { op }.into()) }
     }

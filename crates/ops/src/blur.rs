@@ -10,7 +10,7 @@ use crate::{composed, cpu};
 /// [`gaussian_blur_with`] the default kernels.
 ///
 /// # Errors
-/// When `x` has fewer than two axes.
+/// Fails if `x` has fewer than two axes.
 pub fn gaussian_blur(x: &Tensor, sigma: f64) -> Result<Tensor> {
     gaussian_blur_with(x, sigma, default_kernels())
 }
@@ -23,7 +23,7 @@ pub fn gaussian_blur(x: &Tensor, sigma: f64) -> Result<Tensor> {
 /// `x`: `[..., H, W]`; `sigma` in pixels, 0 leaves the image as it is. No gradient is recorded.
 ///
 /// # Errors
-/// When `x` has fewer than two axes.
+/// Fails if `x` has fewer than two axes.
 pub fn gaussian_blur_with(x: &Tensor, sigma: f64, kernels: Kernels) -> Result<Tensor> {
     if sigma <= 0.0 {
         return Ok(x.detach());

@@ -15,7 +15,7 @@ use crate::{composed, cpu};
 /// `x`: (N, C_in, H, W); `weight`: `[C_out, C_in / groups, k_h, k_w]`. Gives (N, C_out, H', W').
 ///
 /// # Errors
-/// When the shapes do not fit each other.
+/// Fails if the shapes do not fit each other.
 pub fn conv2d(x: &Activation, weight: &Tensor, config: &Conv2dConfig) -> Result<Activation> {
     let geometry = Geometry::of(config, x.dims()?, weight)?;
     let conv2d = match x.kernels() {
@@ -33,7 +33,7 @@ pub fn conv2d(x: &Activation, weight: &Tensor, config: &Conv2dConfig) -> Result<
 /// side of the result, (N, C_out, (H - 1) stride + k_h - 2 padding, ...).
 ///
 /// # Errors
-/// When the shapes do not fit each other.
+/// Fails if the shapes do not fit each other.
 pub fn conv_transpose2d(
     x: &Activation,
     weight: &Tensor,

@@ -12,7 +12,7 @@ const SMALLEST_NORM: f64 = 1e-8;
 /// [`cosine_distance_with`] the default kernels.
 ///
 /// # Errors
-/// When the shapes differ or are not of rank 4.
+/// Fails if the shapes differ or are not of rank 4.
 pub fn cosine_distance(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     cosine_distance_with(a, b, default_kernels())
 }
@@ -24,7 +24,7 @@ pub fn cosine_distance(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 /// `a`, `b`: `[N, C, H, W]`. Gives `[N, H, W]` with values in 0..=2.
 ///
 /// # Errors
-/// When the shapes differ or are not of rank 4.
+/// Fails if the shapes differ or are not of rank 4.
 pub fn cosine_distance_with(a: &Tensor, b: &Tensor, kernels: Kernels) -> Result<Tensor> {
     a.dims4()?;
     if a.dims() != b.dims() {

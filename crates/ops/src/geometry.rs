@@ -28,7 +28,7 @@ impl Geometry {
     /// `(N, C, H, W)`.
     ///
     /// # Errors
-    /// When the two do not fit each other.
+    /// Fails if the two do not fit each other.
     pub(crate) fn of(
         config: &Conv2dConfig,
         (n, ci, h, w): (usize, usize, usize, usize),
@@ -56,7 +56,7 @@ impl Geometry {
     /// (`[C_in, C_out, k_h, k_w]`) of an input of `(N, C, H, W)`: its output is that input.
     ///
     /// # Errors
-    /// When the two do not fit each other.
+    /// Fails if the two do not fit each other.
     pub(crate) fn transposed(
         (n, ci, h, w): (usize, usize, usize, usize),
         weight: &Tensor,

@@ -28,7 +28,7 @@ pub struct BatchStatistics {
 /// PyTorch updates the running variance with `variance * count / (count - 1)`.
 ///
 /// # Errors
-/// When a parameter has another length than C, or a channel has a single value.
+/// Fails if a parameter has another length than C, or a channel has a single value.
 pub fn batch_norm_train(
     x: &Activation,
     weight: &Tensor,
@@ -54,7 +54,7 @@ pub fn batch_norm_train(
 /// `x`: (N, C, H, W); `weight`, `bias`, `mean`, `variance`: `[C]`.
 ///
 /// # Errors
-/// When a parameter has another length than C.
+/// Fails if a parameter has another length than C.
 pub fn batch_norm(
     x: &Activation,
     [weight, bias, mean, variance]: [&Tensor; 4],
@@ -69,7 +69,7 @@ pub fn batch_norm(
 }
 
 /// # Errors
-/// When the parameters do not fit `c` channels, or a channel has a single value.
+/// Fails if the parameters do not fit `c` channels, or a channel has a single value.
 pub(crate) fn check(weight: &Tensor, bias: &Tensor, c: usize, count: usize) -> Result<()> {
     for (parameter, msg) in [(weight, "batch_norm_train: weight"), (bias, "batch_norm_train: bias")] {
         if parameter.dims() != [c] {

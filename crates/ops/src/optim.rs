@@ -12,7 +12,7 @@ pub trait Optimizer {
     /// One step. A variable without a gradient stays as it is.
     ///
     /// # Errors
-    /// When the device fails.
+    /// Fails if the device fails.
     fn step(&mut self, grads: &GradStore) -> Result<()>;
 
     /// Sets the learning rate of the following steps.
@@ -21,13 +21,13 @@ pub trait Optimizer {
     /// The state beside the variables: a program that saves both can go on later.
     ///
     /// # Errors
-    /// When the device fails.
+    /// Fails if the device fails.
     fn state(&self) -> Result<OptimizerState>;
 
     /// Goes back to a state that [`Optimizer::state`] gave.
     ///
     /// # Errors
-    /// When the number of tensors or a shape differs.
+    /// Fails if the number of tensors or a shape differs.
     fn restore(&mut self, state: &OptimizerState) -> Result<()>;
 }
 
@@ -74,7 +74,7 @@ impl Adam {
     /// [`Adam::with_kernels`] for the default kernels.
     ///
     /// # Errors
-    /// When the device fails.
+    /// Fails if the device fails.
     pub fn new(vars: Vec<Var>, config: AdamConfig) -> Result<Self> {
         Self::with_kernels(vars, config, default_kernels())
     }
@@ -82,7 +82,7 @@ impl Adam {
     /// An optimizer of `vars`, before its first step.
     ///
     /// # Errors
-    /// When the device fails.
+    /// Fails if the device fails.
     pub fn with_kernels(vars: Vec<Var>, config: AdamConfig, kernels: Kernels) -> Result<Self> {
         let moments = vars.iter().map(|var| Averages::zeros(var, kernels)).collect::<Result<_>>()?;
         Ok(Self { config, vars, moments, steps: 0 })
@@ -161,7 +161,7 @@ impl Sgd {
     /// [`Sgd::with_kernels`] for the default kernels.
     ///
     /// # Errors
-    /// When the device fails.
+    /// Fails if the device fails.
     pub fn new(vars: Vec<Var>, config: SgdConfig) -> Result<Self> {
         Self::with_kernels(vars, config, default_kernels())
     }
@@ -169,7 +169,7 @@ impl Sgd {
     /// An optimizer of `vars`, before its first step.
     ///
     /// # Errors
-    /// When the device fails.
+    /// Fails if the device fails.
     pub fn with_kernels(vars: Vec<Var>, config: SgdConfig, kernels: Kernels) -> Result<Self> {
         let velocities = vars.iter().map(|var| Averages::zeros(var, kernels)).collect::<Result<_>>()?;
         Ok(Self { config, vars, velocities, steps: 0 })

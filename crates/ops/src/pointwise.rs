@@ -10,7 +10,7 @@ use crate::{composed, cpu};
 /// Applies `kind` element by element.
 ///
 /// # Errors
-/// When the device fails.
+/// Fails if the device fails.
 pub fn nonlinearity(x: &Activation, kind: Nonlinearity) -> Result<Activation> {
     if kind == Nonlinearity::Identity {
         return Ok(x.clone());
@@ -25,7 +25,7 @@ pub fn nonlinearity(x: &Activation, kind: Nonlinearity) -> Result<Activation> {
 /// `kind(a + b)` in one pass: the end of a residual block.
 ///
 /// # Errors
-/// When the shapes or the kernels differ.
+/// Fails if the shapes or the kernels differ.
 pub fn add_nonlinearity(a: &Activation, b: &Activation, kind: Nonlinearity) -> Result<Activation> {
     b.check_kernels(a.kernels(), "add_nonlinearity")?;
     if a.dims()? != b.dims()? {
@@ -55,7 +55,7 @@ impl Activation {
 /// `x`: (N, C, H, W); `scale`, `shift`: `[C]`.
 ///
 /// # Errors
-/// When a constant has another length than C.
+/// Fails if a constant has another length than C.
 pub fn channel_affine(x: &Activation, scale: &Tensor, shift: &Tensor) -> Result<Activation> {
     let (_, c, ..) = x.dims()?;
     if scale.dims() != [c] || shift.dims() != [c] {

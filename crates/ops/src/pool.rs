@@ -14,7 +14,7 @@ use crate::{composed, cpu};
 /// `x`: (N, C, H, W). Gives (N, C, (H + 2 padding - kernel) / stride + 1, ...).
 ///
 /// # Errors
-/// When a window would be larger than the padded image, or `padding` exceeds half the kernel.
+/// Fails if a window would be larger than the padded image, or `padding` exceeds half the kernel.
 pub fn max_pool2d(x: &Activation, kernel: usize, stride: usize, padding: usize) -> Result<Activation> {
     let (_, _, h, w) = x.dims()?;
     if kernel == 0

@@ -14,7 +14,7 @@ use crate::{composed, cpu};
 /// `x`: `[N, C, H, W]`. Gives `[N, C, factor H, factor W]`.
 ///
 /// # Errors
-/// When `x` is not of rank 4.
+/// Fails if `x` is not of rank 4.
 pub fn upsample_nearest(x: &Tensor, factor: usize) -> Result<Tensor> {
     // A broadcast, whose gradient is a sum: candle's own operator overwrites gradients of its
     // input.
@@ -30,7 +30,7 @@ pub fn upsample_nearest(x: &Tensor, factor: usize) -> Result<Tensor> {
 /// [`upsample_bilinear_with`] the default kernels.
 ///
 /// # Errors
-/// When `x` is not of rank 4 or a size is zero.
+/// Fails if `x` is not of rank 4 or a size is zero.
 pub fn upsample_bilinear(x: &Tensor, height: usize, width: usize, align_corners: bool) -> Result<Tensor> {
     upsample_bilinear_with(x, height, width, align_corners, default_kernels())
 }
@@ -42,7 +42,7 @@ pub fn upsample_bilinear(x: &Tensor, height: usize, width: usize, align_corners:
 /// both grids coincide; without it, pixels are areas, as in PyTorch's `interpolate`.
 ///
 /// # Errors
-/// When `x` is not of rank 4 or a size is zero.
+/// Fails if `x` is not of rank 4 or a size is zero.
 pub fn upsample_bilinear_with(
     x: &Tensor,
     height: usize,

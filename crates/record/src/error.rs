@@ -124,6 +124,14 @@ pub enum RecordError {
         /// The size that was asked for.
         to: ImageSize,
     },
+    /// A map has infinite or undefined values.
+    #[error("anomaly map {index} for {} has values that are not finite", path.display())]
+    MapNotFinite {
+        /// The file that it was meant for.
+        path: PathBuf,
+        /// The position of the map in the file, from 0.
+        index: usize,
+    },
     /// A file of anomaly maps is not what it should be.
     #[error("the anomaly maps {} are damaged: {reason}", path.display())]
     DamagedMaps {
@@ -141,7 +149,7 @@ pub enum RecordError {
 }
 
 impl RecordError {
-    /// Who can mend it.
+    /// The kind of the error: it tells who can mend it.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Read { .. } | Self::Write { .. } | Self::InUse { .. } => ErrorKind::Environment,

@@ -48,7 +48,7 @@ impl std::fmt::Display for Shard {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GridList {
-    /// Which part the folder has.
+    /// The part that the folder has.
     pub shard: Shard,
     /// The folders of all runs of the whole grid, relative to an output folder, in the order of the
     /// grid.

@@ -22,7 +22,7 @@ use crate::folder::write_atomic;
 ///
 /// # Errors
 /// [`RecordError::MapFile`] for a map or a `size` without pixels or too large for the format,
-/// [`RecordError::Write`]; both name the path.
+/// [`RecordError::MapNotFinite`], [`RecordError::Write`]; all name the path.
 pub fn write_map(path: &Path, map: &AnomalyMap, size: ImageSize) -> Result<(), RecordError> {
     write_pages(path, std::iter::once((map, size)))
 }
@@ -60,6 +60,9 @@ pub fn read_maps(path: &Path) -> Result<Vec<AnomalyMap>, RecordError> {
             let DecodingResult::F32(values) = decoder.read_image()? else {
                 return Err("a page is not of 32-bit floats".into());
             };
+            if values.iter().any(|score| !score.is_finite()) {
+                return Err(format!("map {} has values that are not finite", maps.len()).into());
+            }
             maps.push(AnomalyMap::new(ImageSize::new(height as usize, width as usize), values)?);
             if !decoder.more_images() {
                 return Ok(maps);
@@ -76,18 +79,19 @@ fn write_pages<'a>(
     maps: impl Iterator<Item = (&'a AnomalyMap, ImageSize)>,
 ) -> Result<(), RecordError> {
     let mut file = Cursor::new(Vec::new());
-    let mut refused = ImageSize::new(0, 0);
-    let write = || -> Result<(), Box<dyn Error>> {
-        let mut tiff = TiffEncoder::new(&mut file)?;
-        for (map, size) in maps {
-            refused = size;
-            let map = resized(map, size)?;
-            let [width, height] = sides(size)?;
-            tiff.write_image::<Gray32Float>(width, height, map.data())?;
+    let refused = |size| RecordError::MapFile { path: path.to_owned(), size };
+    let mut tiff = TiffEncoder::new(&mut file).map_err(|_| refused(ImageSize::new(0, 0)))?;
+    for (index, (map, size)) in maps.enumerate() {
+        if map.data().iter().any(|score| !score.is_finite()) {
+            return Err(RecordError::MapNotFinite { path: path.to_owned(), index });
         }
-        Ok(())
-    };
-    write().map_err(|_| RecordError::MapFile { path: path.to_owned(), size: refused })?;
+        let mut write = || -> Result<(), Box<dyn Error>> {
+            let values = resized(map, size)?;
+            let [width, height] = sides(size)?;
+            Ok(tiff.write_image::<Gray32Float>(width, height, values.data())?)
+        };
+        write().map_err(|_| refused(size))?;
+    }
     write_atomic(path, file.get_ref())
 }
 
@@ -147,6 +151,30 @@ mod tests {
         let map = AnomalyMap::new(size, vec![0.0, -1.5, 1e-30, 3.25, 1e30, 0.1]).unwrap();
         write_map(&path, &map, size).unwrap();
         assert_eq!(read(&path), ((3, 2), map.data().to_vec()));
+    }
+
+    #[test]
+    fn a_map_that_is_not_finite_is_neither_written_nor_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("maps.tiff");
+        let size = ImageSize::new(1, 3);
+        let good = AnomalyMap::new(size, vec![0.0, 1.0, 2.0]).unwrap();
+        for bad in [f32::NAN, f32::INFINITY] {
+            let maps = [good.clone(), AnomalyMap::new(size, vec![0.0, bad, 2.0]).unwrap()];
+            let error = write_maps(&path, &maps).unwrap_err();
+            let is_named =
+                matches!(&error, RecordError::MapNotFinite { path: named, index: 1 } if *named == path);
+            assert!(is_named && !path.exists(), "{error}");
+            let mut file = Cursor::new(Vec::new());
+            let mut tiff = TiffEncoder::new(&mut file).unwrap();
+            for map in &maps {
+                tiff.write_image::<Gray32Float>(3, 1, map.data()).unwrap();
+            }
+            std::fs::write(&path, file.get_ref()).unwrap();
+            let error = read_maps(&path).unwrap_err();
+            assert!(matches!(error, RecordError::DamagedMaps { .. }), "{error}");
+            std::fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]

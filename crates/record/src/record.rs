@@ -96,7 +96,7 @@ impl RunRecord {
         Ok(record)
     }
 
-    /// Which run it is.
+    /// The identity of the run.
     pub fn key(&self) -> RunKey {
         RunKey {
             dataset: self.dataset.clone(),

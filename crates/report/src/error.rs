@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use fmam_core::ErrorKind;
 use fmam_record::RecordError;
 
 /// A report could not be read together or written.
@@ -43,6 +44,17 @@ pub enum ReportError {
         /// Why.
         source: image::ImageError,
     },
+}
+
+impl ReportError {
+    /// The kind of the error: it tells who can mend it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Record(error) => error.kind(),
+            Self::Write { .. } => ErrorKind::Environment,
+            Self::Json { .. } | Self::Plot { .. } | Self::Png { .. } | Self::Encode { .. } => ErrorKind::Bug,
+        }
+    }
 }
 
 /// Writes a file of the report all or nothing.

@@ -75,7 +75,7 @@ pub enum SynthesisError {
 }
 
 impl SynthesisError {
-    /// Who can mend it.
+    /// The kind of the error: it tells who can mend it.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoTextures | Self::Texture { .. } | Self::EmptyTexture { .. } | Self::EmptyImage(_) => {

@@ -2,8 +2,8 @@
 /// nothing; infinities are close to themselves.
 ///
 /// # Panics
-/// When the lengths differ or an element is too far: the message counts the misses and shows the
-/// worst and the first.
+/// Panics if the lengths differ or an element is too far: the message counts the misses and shows
+/// the worst and the first.
 #[track_caller]
 pub fn assert_close(actual: &[f32], expected: &[f32], rel: f32, abs: f32) {
     assert_eq!(actual.len(), expected.len(), "actual and expected differ in length");

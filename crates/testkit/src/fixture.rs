@@ -13,7 +13,7 @@ pub fn fixture_path(name: &str) -> PathBuf {
 /// Reads the JSON fixture `name`, see [`fixture_path`].
 ///
 /// # Panics
-/// When it is missing or does not hold a `T`; the message names the file.
+/// Panics if it is missing or does not hold a `T`; the message names the file.
 #[track_caller]
 pub fn read_fixture<T: DeserializeOwned>(name: &str) -> T {
     let path = fixture_path(name);
@@ -30,7 +30,7 @@ pub fn read_fixture<T: DeserializeOwned>(name: &str) -> T {
 /// = fmam_testkit::data_root() else { return };`.
 ///
 /// # Panics
-/// When `FMAM_DATA` is set but is not a folder: a wrong path must not pass as skipped.
+/// Panics if `FMAM_DATA` is set but is not a folder: a wrong path must not pass as skipped.
 #[track_caller]
 #[expect(clippy::print_stderr, reason = "a test that did not run must say so, and only tests call this")]
 pub fn data_root() -> Option<PathBuf> {

@@ -23,7 +23,7 @@ pub fn striped_scene(size: ImageSize, seed: Seed) -> RgbImage {
 /// seed draws, and the exact mask of that square.
 ///
 /// # Panics
-/// When the shorter side is below 4 pixels.
+/// Panics if the shorter side is below 4 pixels.
 #[track_caller]
 pub fn striped_scene_with_square(size: ImageSize, seed: Seed) -> (RgbImage, Mask) {
     let side = size.height.min(size.width) / 4;

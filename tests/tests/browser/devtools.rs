@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tungstenite::stream::MaybeTlsStream;
 use tungstenite::{Message, WebSocket};
 
-/// How long the browser may take for anything.
+/// The longest time that the browser may take for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The browser's program: what `FMAM_CHROMIUM` names, or else one of the usual names on the path.
@@ -29,7 +29,7 @@ pub(crate) struct Page {
     socket: WebSocket<MaybeTlsStream<TcpStream>>,
     session: Option<String>,
     last_id: u64,
-    /// What the page complained about.
+    /// The complaints of the page.
     errors: Vec<String>,
 }
 
@@ -128,9 +128,9 @@ impl Page {
         self.wait_for(&format!("document.readyState === 'complete' && location.href === {}", json!(address)));
     }
 
-    /// What the page has complained about so far.
+    /// The complaints of the page so far.
     pub(crate) fn errors(&mut self) -> &[String] {
-        // What came before this answer has been heard then.
+        // The complaints before this answer have been heard then.
         self.value("0");
         &self.errors
     }

@@ -31,7 +31,7 @@ impl Job {
     /// True if the job is waiting or running.
     ///
     /// # Errors
-    /// When Slurm cannot be asked.
+    /// Fails if Slurm cannot be asked.
     pub(super) fn is_queued(&self) -> Result<bool> {
         let mut command = Command::new("squeue");
         command.args(["--noheader", "--jobs", self.number()]);

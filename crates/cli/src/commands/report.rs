@@ -40,7 +40,7 @@ enum Task {
         /// The --out of each part
         #[arg(value_name = "DIR", required = true)]
         parts: Vec<PathBuf>,
-        /// Where all runs and the report go
+        /// The folder of all runs and the report
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },

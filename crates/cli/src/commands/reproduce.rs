@@ -66,7 +66,7 @@ pub(crate) struct OptionArgs {
     /// METHOD@NAME.KEY=VALUE makes a variant of the method, which runs beside it.
     #[arg(long = "set", value_name = "METHOD.KEY=VALUE")]
     settings: Vec<Setting>,
-    /// Where runs and report go [default: runs/PRESET or runs/DATASET]
+    /// The folder of runs and report [default: runs/PRESET or runs/DATASET]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Keep the anomaly map of every test image as a TIFF file of floats: `mvtec` lays them out for
@@ -133,7 +133,7 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     let resolved = args.options.layer(&args.compute).resolve(registry)?;
     let (device, out) = (resolved.device()?, resolved.out());
 
-    // What is planned may be for a device that this machine has not.
+    // The plan may be for a device that this machine does not have.
     let opened = if args.plan { DeviceChoice::Cpu } else { device };
     let (session, reading) = args.compute.on(registry, opened)?;
     if !args.plan {

@@ -93,7 +93,7 @@ fn one_command_draws_every_figure() {
     assert!(dir.path().join("o/report.json").is_file());
     std::fs::write(&image, whole).unwrap();
 
-    // Where the images are not at hand the rest is drawn all the same.
+    // Without the images the rest is drawn all the same.
     std::fs::rename(dir.path().join("data"), dir.path().join("moved")).unwrap();
     std::fs::remove_dir_all(dir.path().join("o/figures")).unwrap();
     let told = succeed(dir.path(), "report o");

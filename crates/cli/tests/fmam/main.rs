@@ -16,7 +16,7 @@ mod text;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// What a call of `fmam` gave.
+/// The outcome of a call of `fmam`.
 struct Call {
     code: Option<i32>,
     stdout: String,

@@ -92,5 +92,8 @@ fn unusable_files_are_named() {
     check("s.npy", "short.npy", &["s.npy", "short.npy", "[2]"]);
     check("s.npy", "one.npy", &["s.npy", "no normal"]);
     fail(dir.path(), "metrics --maps s.npy --masks y.npy", 1, &["s.npy", "[N, H, W]"]);
+    write(dir.path(), "m.npy", &[2, 1, 2], &[0_u8, 0, 0, 1]);
+    write(dir.path(), "nan_map.npy", &[2, 1, 2], &[0.1_f32, 0.2, 0.3, f32::NAN]);
+    fail(dir.path(), "metrics --maps nan_map.npy --masks m.npy", 1, &["nan_map.npy", "map 1", "NaN"]);
     assert_eq!(line(dir.path(), "metrics --scores s.npy").code, Some(2));
 }

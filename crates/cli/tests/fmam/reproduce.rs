@@ -205,7 +205,7 @@ fn parts_of_a_grid_make_the_same_report_as_the_whole() {
         report["summary"].clone()
     };
     assert_eq!(figures("joined"), figures("whole"));
-    // What was joined counts as finished.
+    // Joined runs count as finished.
     let plan = succeed(dir.path(), "reproduce --preset mine.toml --out joined --plan");
     assert!(!plan.contains("pending"), "{plan}");
     fail(dir.path(), "report merge a absent --out joined", 1, &["absent", "no output of `fmam reproduce`"]);

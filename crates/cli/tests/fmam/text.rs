@@ -1,4 +1,4 @@
-//! What is only printed.
+//! Commands that print and compute nothing.
 
 use std::process::Command;
 

@@ -23,7 +23,7 @@ impl<'a> HubFile<'a> {
         Some(Self { model, commit, file })
     }
 
-    /// Where to fetch it: from `endpoint`, what `HF_ENDPOINT` says, or from the hub.
+    /// The address of the file at `endpoint`, the value of `HF_ENDPOINT`, or at the hub.
     pub(super) fn url(&self, endpoint: Option<&str>) -> String {
         let host = endpoint.map_or(HUB, |endpoint| endpoint.trim_end_matches('/'));
         format!("{host}/{}/resolve/{}/{}", self.model, self.commit, self.file)

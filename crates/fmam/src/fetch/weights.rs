@@ -124,7 +124,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     copied.map_err(|source| Error::Copy { from: from.to_owned(), to: to.to_owned(), source })
 }
 
-/// Where the weights of a backbone come from.
+/// The origin of the weights of a backbone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WeightsOrigin {
@@ -145,7 +145,7 @@ pub enum WeightsOrigin {
     File,
 }
 
-/// Where the weights of `spec` come from on this machine.
+/// The origin of the weights of `spec` on this machine.
 pub fn weights_origin(spec: &BackboneSpec) -> WeightsOrigin {
     match spec.weights {
         Weights::Embedded(bytes) => WeightsOrigin::BuiltIn(bytes.len()),

@@ -247,7 +247,7 @@ fn mistakes(runs: &[&RunRecord]) -> Vec<Shown> {
     shown
 }
 
-/// Where the score of an image lies among those of the other normal images.
+/// The rank of the score of an image among those of the other normal images.
 fn rank(run: &RunRecord, index: usize) -> String {
     let listed = &run.artefacts.images;
     let own = listed[index].image_score;

@@ -1,4 +1,4 @@
-//! How long a list of runs still takes, from the speed so far.
+//! The time that a list of runs still takes, from the speed so far.
 //!
 //! Work is counted in images that pass a stage: epochs times training images, and test images for
 //! scoring. A stage's seconds per image are those measured for it, of the same kind of run where

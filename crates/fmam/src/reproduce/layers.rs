@@ -166,8 +166,8 @@ impl Options {
         part.set("export_maps", self.export_maps.map(Some).as_ref(), |config| &mut config.export_maps);
         part.set("loader_threads", self.threads.map(Some).as_ref(), |config| &mut config.loader_threads);
         if let Some(epochs) = self.epochs {
-            // What is chosen now goes before what the preset says of single methods; the settings
-            // come after.
+            // The epochs chosen here override those that the preset gives to single methods; the
+            // settings are applied later and override both.
             part.config.set_epochs(epochs);
             part.note(["epochs"]);
         }

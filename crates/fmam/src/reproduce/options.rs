@@ -57,7 +57,7 @@ pub struct Options {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
-    /// What it is where nobody says anything.
+    /// The value that holds if no layer gives one.
     Default,
     /// The preset of this name.
     Preset(String),

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helper functions too")]
 
 mod backbones;
+mod damage;
 mod distillation;
 mod input;
 mod precision;

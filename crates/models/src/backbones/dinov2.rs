@@ -242,8 +242,8 @@ fn placed(embeddings: &Tensor, (rows, columns): (usize, usize)) -> Result<Tensor
     let across = bicubic(columns, device)?;
     let interpolated = bicubic(rows, device)?.matmul(&patches)?.reshape((rows, GRID, width))?;
     let interpolated = across.broadcast_matmul(&interpolated)?.reshape((rows * columns, width))?;
-    // Which of the 37x37 candle takes for each patch, asked of candle. It counts columns before
-    // rows here and rows before columns everywhere else, so the patch is told by its number.
+    // Candle itself tells which of the 37x37 it takes for each patch. It counts columns before rows
+    // here and rows before columns everywhere else, so the patch is told by its number.
     let numbers = Tensor::arange(0_f32, (GRID * GRID) as f32, device)?.reshape((1, 1, GRID, GRID))?;
     let taken = numbers.upsample_nearest2d(columns, rows)?.flatten_all()?.to_vec1::<f32>()?;
     let mut patch_at = vec![0_u32; GRID * GRID];

@@ -2,14 +2,17 @@
 //!
 //! Modules in reading order: `tensor_file` (safetensors), `state_dict` (the formats told apart by
 //! content), `wrapping` (what training programs put around a state dict), `pickle` and
-//! `pickle_value` (the part of Python's pickle that a checkpoint needs).
+//! `pickle_value` (the part of Python's pickle that a checkpoint needs), `finite` (the check for
+//! damaged values).
 
+mod finite;
 mod pickle;
 mod pickle_value;
 mod state_dict;
 pub(crate) mod tensor_file;
 mod wrapping;
 
+pub use finite::{check_finite, is_finite};
 pub use state_dict::read_state_dict;
-pub(crate) use state_dict::{read_with_digest, sha256};
+pub(crate) use state_dict::read_with_digest;
 pub use tensor_file::{load_tensors, save_tensors};

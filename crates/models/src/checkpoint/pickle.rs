@@ -49,7 +49,7 @@ pub(crate) fn unpickle(bytes: &[u8]) -> Result<Pickle, PickleError> {
         let start = machine.position;
         let step = machine.step().and_then(|ended| if ended { machine.pop().map(Some) } else { Ok(None) });
         let step = step.map_err(|failure| match (failure, &machine.foreign) {
-            // What a foreign object needs is not known here, so that it is the reason.
+            // The needs of a foreign object are not known here, so that the object is the reason.
             (Failure::Opcode(_) | Failure::Corrupt, Some(name)) => PickleError::Foreign(name.to_string()),
             (failure, _) => failure.at(start),
         });

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use candle_core::{DType, Device, Tensor};
-use sha2::{Digest, Sha256};
+use fmam_files::Digest;
 
 use super::pickle::{Pickle, PickleError, unpickle};
 use super::pickle_value::{StridedTensor, Value};
@@ -42,7 +42,7 @@ pub(crate) fn read_with_digest(path: &Path) -> Result<(BTreeMap<String, Tensor>,
     if let Some(unwrapped) = wrapping.description() {
         tracing::warn!("{}: {unwrapped}", path.display());
     }
-    Ok((tensors, sha256(&bytes)))
+    Ok((tensors, Digest::of(&bytes).to_string()))
 }
 
 fn from_bytes(bytes: &[u8], wrapping: &mut Wrapping) -> Result<BTreeMap<String, Tensor>, StateDictError> {
@@ -65,11 +65,6 @@ fn is_html(bytes: &[u8]) -> bool {
     let opens_with =
         |tag: &str| text.get(..tag.len()).is_some_and(|t| t.eq_ignore_ascii_case(tag.as_bytes()));
     opens_with("<!doctype html") || opens_with("<html") || opens_with("<head")
-}
-
-/// The SHA-256 of `bytes` in 64 lower-case hexadecimal digits.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -54,7 +54,7 @@ impl Wrapping {
         tensors
     }
 
-    /// What was taken off, in words; `None` where nothing was.
+    /// A sentence on the parts that were taken off; `None` if there were none.
     pub(super) fn description(&self) -> Option<String> {
         let entry = (!self.outer.is_empty())
             .then(|| format!("read the tensors of its entry `{}`", self.outer.join("` / `")));

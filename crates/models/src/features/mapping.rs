@@ -101,7 +101,7 @@ impl FeatureMapping {
     /// [`ModelError::Covariance`] when they are not finite.
     ///
     /// # Panics
-    /// When `moments` has fewer scales than the mapping.
+    /// Panics if `moments` has fewer scales than the mapping.
     pub fn measure(
         &mut self,
         moments: &FeatureMoments,

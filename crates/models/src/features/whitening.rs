@@ -63,7 +63,7 @@ impl FeatureMoments {
     /// Mean feature of scale `k`, one value a channel.
     ///
     /// # Panics
-    /// When no batch had a scale `k`.
+    /// Panics if no batch had a scale `k`.
     pub fn mean(&self, k: usize) -> Vec<f64> {
         let Moments { count, centre, sum, .. } = &self.scales[k];
         centre.iter().zip(sum).map(|(centre, sum)| centre + sum / count).collect()
@@ -72,7 +72,7 @@ impl FeatureMoments {
     /// Population covariance of the channels of scale `k`, row by row.
     ///
     /// # Panics
-    /// When no batch had a scale `k`.
+    /// Panics if no batch had a scale `k`.
     pub fn covariance(&self, k: usize) -> Vec<f64> {
         let Moments { count, sum, products, .. } = &self.scales[k];
         let c = sum.len();
@@ -88,7 +88,7 @@ impl FeatureMoments {
     /// [`ModelError::Covariance`] when the covariance is not finite.
     ///
     /// # Panics
-    /// When no batch had a scale `k`.
+    /// Panics if no batch had a scale `k`.
     pub fn principal_axes(&self, k: usize) -> Result<(Vec<f64>, Vec<Vec<f64>>), ModelError> {
         let c = self.mean(k).len();
         let (mut variances, vectors) = eigen(&self.covariance(k), c)?;

@@ -23,7 +23,7 @@ pub fn chain<B: Block + 'static>(blocks: impl IntoIterator<Item = B>) -> Chain {
 /// The result of the last of `blocks`, `x` itself without any.
 ///
 /// # Errors
-/// Those of the blocks.
+/// The errors of the blocks.
 pub fn run(blocks: &[Box<dyn Block>], x: &Activation) -> Result<Activation, ModelError> {
     blocks.iter().try_fold(x.clone(), |x, block| block.forward(&x))
 }

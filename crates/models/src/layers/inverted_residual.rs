@@ -43,7 +43,7 @@ impl InvertedResidual {
     /// `layer` makes one convolution with what follows it, under the names of the checkpoint.
     ///
     /// # Errors
-    /// Those of `layer`.
+    /// The errors of `layer`.
     pub fn new(
         shape: InvertedShape,
         mut layer: impl FnMut(Part, ConvShape) -> Result<ConvBn, ModelError>,

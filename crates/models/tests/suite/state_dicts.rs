@@ -8,7 +8,6 @@ use fmam_models::{
     read_state_dict, save_tensors,
 };
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use crate::backbones::{named, state_dict};
 use crate::reference::image;
@@ -139,7 +138,7 @@ fn a_pickle_of_something_else_is_refused_without_running_it() {
     }
 }
 
-/// What stands before the object in PyTorch's older format.
+/// The bytes before the object in PyTorch's older format.
 const LEGACY: &[u8] =
     b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
 
@@ -210,7 +209,7 @@ fn a_prefix_of_all_names_is_left_out_of_a_safetensors_file_too() {
     save_tensors(&path, &teacher.tensors().iter().map(wrapped).collect()).unwrap();
     let read = load_backbone("efficientnet-lite0", Some(&path), &Device::Cpu).unwrap();
     assert!(read.tensors().keys().eq(teacher.tensors().keys()));
-    // What this program writes is read as it is.
+    // Files of this program are read as they are.
     assert!(load_tensors(&path).unwrap().keys().all(|key| key.starts_with("module.")));
 }
 
@@ -260,7 +259,7 @@ fn a_checkpoint_file_gives_the_backbone_its_tensors_give() {
 }
 
 fn sha256(path: &Path) -> String {
-    Sha256::digest(std::fs::read(path).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
+    fmam_files::Digest::of_file(path).unwrap().to_string()
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl FrozenConv2d {
     /// `weight`: `[C_out, C_in / groups, k_h, k_w]`; `bias`: `[C_out]`.
     ///
     /// # Errors
-    /// When `weight` is not of rank 4, does not fit `config`, or `bias` has another length than
+    /// Fails if `weight` is not of rank 4, does not fit `config`, or `bias` has another length than
     /// `C_out`.
     pub fn new(
         weight: &Tensor,
@@ -71,7 +71,7 @@ impl FrozenConv2d {
     /// `weight`: `[C_in, C_out, k_h, k_w]`; `bias`: `[C_out]`; see [`crate::conv_transpose2d`].
     ///
     /// # Errors
-    /// When `weight` is not of rank 4 or `bias` has another length than `C_out`.
+    /// Fails if `weight` is not of rank 4 or `bias` has another length than `C_out`.
     pub fn transposed(
         weight: &Tensor,
         bias: Option<&Tensor>,
@@ -115,7 +115,7 @@ impl FrozenConv2d {
     /// `x`: (N, C_in, H, W). Gives (N, C_out, H', W'), detached.
     ///
     /// # Errors
-    /// When the channels of `x` do not fit the weight.
+    /// Fails if the channels of `x` do not fit the weight.
     pub fn forward(&self, x: &Activation) -> Result<Activation> {
         self.run(x, None, self.nonlinearity)
     }
@@ -126,7 +126,7 @@ impl FrozenConv2d {
     /// As [`FrozenConv2d::forward`]; `residual` has the result's shape.
     ///
     /// # Errors
-    /// When a shape does not fit.
+    /// Fails if a shape does not fit.
     pub fn forward_add(
         &self,
         x: &Activation,

@@ -9,7 +9,7 @@ use crate::cpu::host::{elements, output, zeros};
 type Dims = (usize, usize, usize, usize);
 
 /// # Errors
-/// When the residual has not `dims`, the result's, or not the kernels of `x`.
+/// Fails if the residual has not `dims`, the result's, or not the kernels of `x`.
 pub(crate) fn check_residual(x: &Activation, residual: Option<&Activation>, dims: Dims) -> Result<()> {
     let Some(residual) = residual else { return Ok(()) };
     residual.check_kernels(x.kernels(), "residual")?;

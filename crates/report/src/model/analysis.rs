@@ -4,7 +4,7 @@ use fmam_record::{Analysis, DefectAnalysis, FeatureScatter, RunRecord, ScaleAnal
 
 use crate::{Estimate, Report, Summary};
 
-/// Which defects are looked at.
+/// The kind of defect that is analysed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Defects {
     Real,
@@ -29,7 +29,7 @@ impl Defects {
     }
 }
 
-/// Which features, and what about.
+/// The features, before or after adaptation, or their distances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Features {
     /// The teacher's, about their mean.
