@@ -1,5 +1,7 @@
 use fmam_core::ErrorKind;
 
+use crate::Trait;
+
 /// A verdict cannot be given as asked.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -48,6 +50,15 @@ pub enum InspectionError {
         /// The number.
         threshold: f32,
     },
+    /// The mean training image is not the text of 1024 grey values.
+    #[error("the mean training image is damaged: it is not the base64 of 1024 grey values")]
+    MeanImage,
+    /// The limits of a trait are not finite, or do not enclose the range of the training images.
+    #[error("the limits of the trait {of:?} of the training images are damaged")]
+    TraitLimits {
+        /// The trait.
+        of: Trait,
+    },
 }
 
 impl InspectionError {
@@ -55,7 +66,11 @@ impl InspectionError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Rate { .. } | Self::TooFewImages { .. } | Self::Threshold { .. } => ErrorKind::Usage,
-            Self::NoScores | Self::NotFinite { .. } | Self::Unpaired { .. } => ErrorKind::Data,
+            Self::NoScores
+            | Self::NotFinite { .. }
+            | Self::Unpaired { .. }
+            | Self::MeanImage
+            | Self::TraitLimits { .. } => ErrorKind::Data,
         }
     }
 }
