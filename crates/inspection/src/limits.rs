@@ -3,36 +3,36 @@
 //! # The margin
 //!
 //! A training set of `n` images has a least and a largest value of each trait. A new image of the
-//! same source is beyond the largest with a probability of 1 / (n + 1), which is far too often for a
-//! warning where `n` is 50. A range is therefore extended on each side by a margin, which is such
-//! that the value of a good image is beyond it with a probability of about `r`. All sides of the
-//! traits that vary among the training images share 0.5 % equally: `r` is 0.5 % / 15 where all
+//! same source is beyond the largest with a probability of 1 / (n + 1), which is far too often for
+//! a warning where `n` is 50. A range is therefore extended on each side by a margin, which is
+//! such that the value of a good image is beyond it with a probability of about `r`. All sides of
+//! the traits that vary among the training images share 0.5 % equally: `r` is 0.5 % / 15 where all
 //! vary (two sides of seven traits, one of the position).
 //!
-//! The margin comes from peaks over a threshold (Pickands 1975) with an exponential tail. Where the
-//! tail has the scale σ, a new value is beyond the largest one by more than δ with a probability of
-//! exp(-δ/σ) / (n + 1), since an exponential has no memory. σ comes from the `k` largest values:
-//! their excesses over the next smaller value add up to `S`, and are distributed as `k` independent
-//! exponentials (Rényi 1953). `k` is n/4 rounded up, but at least 8, or n - 1 where there are fewer:
-//! a quarter of the values is the tail, and of a few images all are needed. With an inverse gamma
-//! prior for σ, of the weight of one observation σ₀, the excess of a new value has a Lomax
-//! distribution, and the margin is
+//! The margin comes from peaks over a threshold (Pickands 1975) with an exponential tail. Where
+//! the tail has the scale σ, a new value is beyond the largest one by more than δ with a
+//! probability of exp(-δ/σ) / (n + 1), since an exponential has no memory. σ comes from the `k`
+//! largest values: their excesses over the next smaller value add up to `S`, and are distributed
+//! as `k` independent exponentials (Rényi 1953). `k` is n/4 rounded up, but at least 8, or n - 1
+//! where there are fewer: a quarter of the values is the tail, and of a few images all are needed.
+//! With an inverse gamma prior for σ, of the weight of one observation σ₀, the excess of a new
+//! value has a Lomax distribution, and the margin is
 //!
 //! ```text
 //! δ = (σ₀ + S) (p^(-1/(1 + k)) - 1)    with p = min(1, (n + 1) r)
 //! ```
 //!
-//! It is for exponential tails what the prediction interval of Student's t is for a Gaussian, and it
-//! follows the tail of each side. A Gaussian has lighter tails and warns less often; traits are often
-//! skewed. With few images the margin is wide: for a Gaussian of the standard deviation s it is
-//! 13 s at 5 images, 8.5 s at 10, 2.5 s at 50 and 1.2 s at 320 (means, with r = 1/2200). At 1 / `r`
-//! images nothing is left of it. One image does not show any variation, and so warns of another
-//! size, and of little else.
+//! It is for exponential tails what the prediction interval of Student's t is for a Gaussian, and
+//! it follows the tail of each side. A Gaussian has lighter tails and warns less often; traits are
+//! often skewed. With few images the margin is wide: for a Gaussian of the standard deviation s it
+//! is 13 s at 5 images, 8.5 s at 10, 2.5 s at 50 and 1.2 s at 320 (means, with r = 1/2200). At 1 /
+//! `r` images nothing is left of it. One image does not show any variation, and so warns of
+//! another size, and of little else.
 //!
 //! A test below measures the approximations: the largest value is not independent of `S`, and σ₀
-//! pretends to be an observation. Values with an exponential tail are beyond a side 50 times as often
-//! as `r` at 2 images, 9 times at 5, 4 times at 10, twice at 50 and once at 320; values with logistic
-//! tails 22 times, 0.4, 0.1, 1.3 and 0.8 times.
+//! pretends to be an observation. Values with an exponential tail are beyond a side 50 times as
+//! often as `r` at 2 images, 9 times at 5, 4 times at 10, twice at 50 and once at 320; values with
+//! logistic tails 22 times, 0.4, 0.1, 1.3 and 0.8 times.
 //!
 //! σ₀ is a small variation of the trait in fixed conditions, and lets the margin of few images
 //! reach further than their chance agreement. A `floor` below which no margin falls keeps nearly
@@ -55,8 +55,8 @@ use crate::Trait;
 /// Probability that a good image has a warning.
 const RATE: f64 = 0.005;
 
-/// The probability that a good image is beyond one side of one trait: [`RATE`] divided equally among
-/// the sides of the traits that differ between training images. The others have no tail.
+/// The probability that a good image is beyond one side of one trait: [`RATE`] divided equally
+/// among the sides of the traits that differ between training images. The others have no tail.
 pub(crate) fn rate_of_a_side(values: &[(Trait, Vec<f32>)]) -> f64 {
     let varies = |values: &[f32]| values.iter().any(|value| *value != values[0]);
     let varying = values.iter().filter(|(_, values)| varies(values));

@@ -6,24 +6,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{Limits, rate_of_a_side};
 use crate::thumbnail::Thumbnail;
-use crate::{InspectionError, Look, Series, Trait, Warning};
+use crate::{InspectionError, Look, Trait, Warning};
 
 /// The looks of the images that a detector learnt from: the range and the limits of each
 /// [`Trait`], and the mean image as a thumbnail.
 ///
 /// An image is outside of what was shown if a trait lies beyond its range, extended by a margin on
-/// each side. The margin is such that a good image of the same source has a warning in about 0.3 %
-/// of cases, over all traits together, however few training images there are: it extrapolates the
-/// tail of the training images by an exponential, and is wider where fewer images say less about the
-/// tail. Each trait has a least margin, so that training images that hardly differ, such as renders,
-/// do not warn at one grey level. The size is the exception: training images of one size make every
-/// other size a warning.
+/// each side. The margin aims at a warning for 0.5 % of good images of the same source, over all
+/// traits together. It extrapolates the tail of the training images by an exponential, and is wider
+/// where fewer images say less about the tail; below about 10 images it is very wide, and good
+/// images warn more often all the same where a trait has a heavy tail. Each trait has a least
+/// margin, so that training images that hardly differ, such as renders, do not warn at one grey
+/// level. The size is the exception: training images of one size make every other size a warning.
 ///
-/// The range of the position is that of the correlations of each training image with the mean of the
-/// *others*. Products that lie in any orientation correlate weakly with their mean, and so the limit
-/// is low for them; where every image shows the product in the same place, it is high.
+/// The range of the position is that of the correlations of each training image with the mean of
+/// the *others*. Products that lie in any orientation correlate weakly with their mean, and so the
+/// limit is low for them; where every image shows the product in the same place, it is high.
 ///
-/// The source of `limits.rs` has the formula and its reasons.
+/// [`Series`](crate::Series) finds changes that leave every image within these limits. The source
+/// of `limits.rs` has the formula and its reasons.
 ///
 /// ```
 /// use fmam_core::{ImageSize, RgbImage};
@@ -110,11 +111,6 @@ impl Profile {
             Trait::Position => Some(self.mean.correlation(look.thumbnail())),
             _ => look.value(of),
         }
-    }
-
-    /// A series of images to be compared with the training images.
-    pub fn series(&self) -> Series<'_> {
-        Series::new(self)
     }
 
     pub(crate) fn limits(&self) -> impl Iterator<Item = (Trait, &Limits)> {

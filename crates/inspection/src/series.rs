@@ -40,7 +40,8 @@ struct Side {
 }
 
 impl<'a> Series<'a> {
-    pub(crate) fn new(profile: &'a Profile) -> Self {
+    /// An empty series.
+    pub fn new(profile: &'a Profile) -> Self {
         let side = |of, is_above, limit| Side { of, is_above, limit, beyond: 0 };
         let sides = profile.limits().flat_map(|(of, limits)| {
             let [low, high] = limits.usual;
@@ -74,8 +75,8 @@ impl<'a> Series<'a> {
 }
 
 /// Probability that at least `beyond` of `m` images are beyond the usual limit of `n` training
-/// images: the tail of a beta-binomial distribution of `m` draws with the parameters j and n + 1 - j,
-/// where j is the rank of the limit.
+/// images: the tail of a beta-binomial distribution of `m` draws with the
+/// parameters j and n + 1 - j, where j is the rank of the limit.
 fn tail(beyond: usize, m: usize, n: usize) -> f64 {
     let (j, others) = (usual_rank(n) as f64, (n + 1 - usual_rank(n)) as f64);
     // Logarithms, since a term of a long series is below the least number.
@@ -151,7 +152,7 @@ mod tests {
 
     fn shifts(values: impl Iterator<Item = u8>) -> Vec<Shift> {
         let profile = training();
-        let mut series = profile.series();
+        let mut series = Series::new(&profile);
         values.for_each(|value| series.add(&grey(value)));
         series.shifts()
     }
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn the_tail_is_that_of_draws_without_replacement() {
-        // Of 1 + 9 places, the least training image of nine has rank 1: the new one is below in 1/10.
+        // The new image is the least of ten with a probability of 1/10.
         assert!((tail(1, 1, 9) - 0.1).abs() < 1e-12);
         // Both of two are below the least of nine: 2! 9! / 11!.
         assert!((tail(2, 2, 9) - 1.0 / 55.0).abs() < 1e-12);

@@ -7,7 +7,8 @@ use fmam_core::ImageSize;
 /// Height and width.
 const SIDE: usize = 32;
 
-/// A grey image of 32 by 32 pixels, row by row, 0..=255: the position of things at 1/32 of the side.
+/// A grey image of 32 by 32 pixels, row by row, 0..=255: the position of things at 1/32 of the
+/// side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Thumbnail(Vec<u8>);
 

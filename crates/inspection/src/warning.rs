@@ -25,7 +25,8 @@ pub enum Trait {
     RedGreen,
     /// Mean of blue minus mean of green, over the mean grey value.
     BlueGreen,
-    /// Correlation of the image with the mean training image, -1..=1, both 32 by 32 pixels and grey.
+    /// Correlation of the image with the mean training image, -1..=1, both 32 by 32 pixels and
+    /// grey.
     Position,
 }
 
