@@ -1,5 +1,7 @@
 use fmam_core::ErrorKind;
 
+use crate::Trait;
+
 /// A verdict cannot be given as asked.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -60,6 +62,15 @@ pub enum InspectionError {
         /// The number.
         threshold: f32,
     },
+    /// The mean training image is not the text of 1024 grey values.
+    #[error("the mean training image is damaged: it is not the base64 of 1024 grey values")]
+    MeanImage,
+    /// The limits of a trait are not finite, or do not enclose the range of the training images.
+    #[error("the limits of the trait {of:?} of the training images are damaged")]
+    TraitLimits {
+        /// The trait.
+        of: Trait,
+    },
 }
 
 impl InspectionError {
@@ -70,7 +81,11 @@ impl InspectionError {
             | Self::TooFewImages { .. }
             | Self::TooFewDefects { .. }
             | Self::Threshold { .. } => ErrorKind::Usage,
-            Self::NoScores | Self::NotFinite { .. } | Self::Unpaired { .. } => ErrorKind::Data,
+            Self::NoScores
+            | Self::NotFinite { .. }
+            | Self::Unpaired { .. }
+            | Self::MeanImage
+            | Self::TraitLimits { .. } => ErrorKind::Data,
         }
     }
 }

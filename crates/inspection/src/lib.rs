@@ -6,20 +6,30 @@
 //! [`regions`] names the places of a map above the threshold, and a [`Profile`] tells when an image
 //! does not look like those that the detector learnt from.
 //!
-//! Modules in reading order: `conformal`, `misses`, `calibration`, `region`, `inspection`, `profile`.
+//! Modules in reading order: `conformal`, `misses`, `calibration`, `region`, `inspection`; then `warning`
+//! (traits), `look`, `thumbnail`, `limits`, `profile` and `series`.
 
 mod calibration;
 mod conformal;
 mod error;
 mod inspection;
+mod limits;
+mod look;
 mod misses;
 mod profile;
 mod region;
+mod series;
+mod thumbnail;
+mod warning;
 
 pub use calibration::{Basis, Calibration, HeldOut, Procedure, SyntheticDefects, Threshold};
 pub use conformal::{GoodScores, images_for};
 pub use error::InspectionError;
 pub use inspection::{Inspection, Outcome};
+pub use look::Look;
 pub use misses::threshold_for_misses;
+pub use profile::Profile;
 pub use profile::{Look, Profile, Trait, Warning};
 pub use region::{Region, regions};
+pub use series::{Series, Shift};
+pub use warning::{Trait, Warning};
