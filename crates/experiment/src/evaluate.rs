@@ -3,9 +3,10 @@ use std::time::Instant;
 use fmam_core::{
     AnomalyMap, Label, Mask, Progress, RgbImage, SampleSource, SourceError, StageId, ordered_map,
 };
+use fmam_inspection::Calibration;
 use fmam_methods::Detector;
 use fmam_metrics::{Evaluated, MetricEntry, PixelRanking};
-use fmam_record::{ClassDistribution, Metrics, PixelCurves, ScoreDistribution};
+use fmam_record::{ClassDistribution, Decision, Metrics, PixelCurves, ScoreDistribution};
 
 use crate::ExperimentError;
 
@@ -24,6 +25,9 @@ const CURVE_BINS: usize = 64;
 pub struct Evaluation {
     /// The figures.
     pub metrics: Metrics,
+    /// The threshold of the detector's calibration and the intervals of the metrics at it; `None`
+    /// for a detector that was not calibrated.
+    pub decision: Option<Decision>,
     /// The image scores, higher is more anomalous.
     pub image_scores: Vec<f32>,
     /// Curves over all test pixels, where there are pixel figures.
@@ -39,6 +43,7 @@ pub struct Evaluation {
 /// Scores every image of `test` with `detector` and compares with the ground truth by `metrics`.
 /// `loader_threads` threads decode; the result does not depend on their number.
 ///
+/// Metrics at a fixed threshold take that of the detector's calibration, and are missing without one.
 /// Pixel figures are `None` where an anomalous image has no mask, and where no pixel, or every
 /// pixel, is anomalous.
 ///
@@ -97,10 +102,16 @@ pub fn evaluate(
         (Some(pairs), Some(size)) => evaluated.with_maps(pairs, size.height, size.width),
         _ => evaluated,
     };
+    let threshold = detector.calibration().map(Calibration::threshold);
+    let evaluated = match threshold {
+        Some(threshold) => evaluated.with_threshold(threshold.score),
+        None => evaluated,
+    };
+    let decision = threshold.map(|threshold| Decision::new(threshold, &evaluated, metrics)).transpose()?;
     let metrics = Metrics::of(&evaluated, metrics)?;
     let pixels = evaluated.pixels_if_defined()?.map(|ranking| curves(ranking, &maps, &masks));
     drop(evaluated);
-    Ok(Evaluation { metrics, image_scores, pixels, maps, masks, images_per_second })
+    Ok(Evaluation { metrics, decision, image_scores, pixels, maps, masks, images_per_second })
 }
 
 fn load(test: &dyn SampleSource, index: usize) -> Result<(RgbImage, Option<Mask>), SourceError> {
@@ -159,6 +170,7 @@ fn distribution(
 #[cfg(test)]
 mod tests {
     use fmam_core::{ImageSize, Seed, Silent, Split};
+    use fmam_inspection::{HeldOut, Procedure};
     use fmam_methods::{MethodError, ModelCard, Prediction, Scorer, Tensors};
     use fmam_metrics::{IMAGE_AUROC, Level, METRICS, MetricError, PIXEL_AUROC};
     use fmam_testkit::{MemorySource, striped_test};
@@ -210,8 +222,11 @@ mod tests {
             let evaluation = evaluate(&redness(), &source(), METRICS, threads, &Silent).unwrap();
             for metric in METRICS {
                 let best = if metric.higher_is_better { 1.0 } else { 0.0 };
-                assert_eq!(evaluation.metrics.get(metric), Some(best), "{}", metric.key);
+                // Nobody has calibrated this detector.
+                let expected = (!metric.needs_threshold).then_some(best);
+                assert_eq!(evaluation.metrics.get(metric), expected, "{}", metric.key);
             }
+            assert_eq!(evaluation.decision, None);
             assert_eq!((evaluation.image_scores.len(), evaluation.maps.len()), (11, 11));
             assert_eq!(evaluation.maps[10].max(), evaluation.image_scores[10]);
             let pixels = evaluation.pixels.unwrap();
@@ -226,6 +241,32 @@ mod tests {
     }
 
     #[test]
+    fn a_calibrated_detector_is_judged_at_its_threshold() {
+        let scores = evaluate(&redness(), &source(), &[], 1, &Silent).unwrap().image_scores;
+        // The highest score is at the threshold, so that no image is above it; then all are.
+        let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let lowest = scores.iter().copied().fold(f32::INFINITY, f32::min);
+        for (limit, found) in [(highest, 0.0), (lowest - 1.0, 1.0)] {
+            let held_out = HeldOut { score: limit, peak: limit, typical: 0.0 };
+            let calibration = Calibration::new(Procedure::HoldOut, &[held_out], 0.5).unwrap();
+            let detector = redness().with_calibration(calibration.clone());
+            let evaluation = evaluate(&detector, &source(), METRICS, 1, &Silent).unwrap();
+            let value = |key: &str| {
+                let entry = METRICS.iter().find(|metric| metric.key == key).unwrap();
+                assert!(evaluation.metrics.has(entry), "{key}");
+                evaluation.metrics.get(entry)
+            };
+            assert_eq!((value("image_recall"), value("image_miss_rate")), (Some(found), Some(1.0 - found)));
+            assert_eq!(value("image_false_alarm_rate"), Some(found));
+            assert_eq!(value("image_precision"), (found == 1.0).then_some(6.0 / 11.0));
+            let decision = evaluation.decision.as_ref().unwrap();
+            assert_eq!(decision.threshold, calibration.threshold());
+            assert_eq!(decision.intervals.contains_key("image_precision"), found == 1.0);
+            assert!(decision.intervals.contains_key("image_f1"));
+        }
+    }
+
+    #[test]
     fn without_every_mask_there_are_no_pixel_figures() {
         let mut source = source();
         source
@@ -234,7 +275,8 @@ mod tests {
         let metrics = evaluate(&redness(), &source, METRICS, 2, &Silent).unwrap().metrics;
         for metric in METRICS {
             let is_defined = metrics.get(metric).is_some();
-            assert_eq!(is_defined, metric.level == Level::Image, "{}", metric.key);
+            let is_expected = metric.level == Level::Image && !metric.needs_threshold;
+            assert_eq!(is_defined, is_expected, "{}", metric.key);
         }
         assert_eq!(metrics.get(&IMAGE_AUROC), Some(1.0));
     }

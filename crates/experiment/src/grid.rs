@@ -235,6 +235,7 @@ impl<'a> Grid<'a> {
             n_test_normal: count(Label::Normal),
             n_test_anomalous: count(Label::Anomalous),
             metrics: evaluation.metrics,
+            decision: evaluation.decision,
             fit_seconds,
             score_images_per_second: evaluation.images_per_second,
             peak_rss_bytes,

@@ -90,10 +90,11 @@
     return card;
   }
 
-  function confusion(samples, threshold) {
+  /** The counts where every score that `isCalled` accepts is called anomalous. */
+  function confusion(samples, isCalled) {
     const count = { tp: 0, fp: 0, fn: 0, tn: 0 };
     for (const sample of samples) {
-      const called = sample.score >= threshold;
+      const called = isCalled(sample.score);
       count[(called === sample.anomalous ? "t" : "f") + (called ? "p" : "n")] += 1;
     }
     return count;
@@ -101,14 +102,21 @@
 
   const f1 = ({ tp, fp, fn }) => (tp === 0 ? 0 : (2 * tp) / (2 * tp + fp + fn));
 
-  /** The histogram of image scores with a threshold to move. */
+  /**
+   * The histogram of image scores with a threshold to move. A threshold that the reader chooses, and
+   * that of the best F1, is a score itself and calls it anomalous; that of the detector's calibration
+   * calls anomalous what is above it, as the metrics do.
+   */
   function thresholdCard(run) {
     const card = plot(run.plots.image_scores, "Image scores and a threshold");
     if (!card) return null;
     const [low, high] = run.score_range;
     const samples = run.samples;
+    const reaching = (threshold) => confusion(samples, (score) => score >= threshold);
     const best = samples.map((sample) => sample.score)
-      .reduce((a, b) => (f1(confusion(samples, b)) > f1(confusion(samples, a)) ? b : a));
+      .reduce((a, b) => (f1(reaching(b)) > f1(reaching(a)) ? b : a));
+    const calibrated = run.decision?.threshold;
+    const start = calibrated ?? best;
     const svg = card.querySelector("svg");
     const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
     line.setAttribute("class", "threshold");
@@ -118,16 +126,19 @@
     const slider = make("input", { type: "range", id: "threshold", min: 0, max: 1000, step: 1, oninput: show });
     const output = make("output", { for: "threshold" });
     const cells = Object.fromEntries(["tp", "fp", "fn", "tn", "precision", "recall", "f1"].map((key) => [key, make("td")]));
-    slider.value = Math.round((1000 * (best - low)) / (high - low));
-    let exact = best;
+    // The threshold of a calibration may lie beyond the scores of these images.
+    const place = (threshold) => Math.min(1, Math.max(0, (threshold - low) / (high - low)));
+    slider.value = Math.round(1000 * place(start));
+    let exact = start;
     function show(event) {
       if (event) exact = slider.value === "1000" ? high : low + (Number(slider.value) / 1000) * (high - low);
-      const x = page.plot.left + ((exact - low) / (high - low)) * (page.plot.size[0] - page.plot.left - page.plot.right);
+      const x = page.plot.left + place(exact) * (page.plot.size[0] - page.plot.left - page.plot.right);
       line.setAttribute("x1", x);
       line.setAttribute("x2", x);
       output.textContent = digits(exact);
       slider.setAttribute("aria-valuetext", `threshold ${digits(exact)}`);
-      const count = confusion(samples, exact);
+      const isAtStart = !event && calibrated !== undefined;
+      const count = isAtStart ? confusion(samples, (score) => score > calibrated) : reaching(exact);
       for (const key of ["tp", "fp", "fn", "tn"]) cells[key].textContent = count[key];
       cells.precision.textContent = percent(count.tp + count.fp ? count.tp / (count.tp + count.fp) : null);
       cells.recall.textContent = percent(count.tp + count.fn ? count.tp / (count.tp + count.fn) : null);
@@ -143,7 +154,9 @@
       make("table", { class: "confusion" },
         make("thead", {}, head("Per cent", "precision", "recall", "F1")),
         make("tbody", {}, row("at this threshold", "precision", "recall", "f1"))),
-      make("p", {}, "It starts where F1 is best on these images: an oracle."));
+      make("p", { id: "threshold-start" }, calibrated === undefined
+        ? "It starts where F1 is best on these images: an oracle."
+        : `It starts at the threshold that the detector was calibrated with, ${digits(calibrated)}. F1 is best on these images at ${digits(best)}: an oracle.`));
     show();
     return card;
   }
@@ -192,13 +205,23 @@
         make("ul", { class: "samples" }, ...buttons.map((button) => make("li", {}, button)))));
   }
 
+  /** The interval of a metric at the threshold of the calibration, with a space before it. */
+  function interval(run, key) {
+    const bounds = run.decision?.intervals[key];
+    return bounds ? ` (${percent(bounds[0])} to ${percent(bounds[1])})` : "";
+  }
+
   function figures(run) {
     const memory = run.peak_rss_bytes === null ? "–" : `${Math.round(run.peak_rss_bytes / 2 ** 20)} MiB`;
     const entries = [
-      ...page.metrics.map(({ key, title }) => [title, percent(run.metrics[key])]),
+      ...page.metrics.map(({ key, title }) => [title, percent(run.metrics[key]) + interval(run, key)]),
       ["Fit", `${digits(run.fit_seconds)} s`], ["Scoring", `${digits(run.images_per_second)} images/s`],
       ["Memory", memory], ["Training images", run.n_train], ["Test images", `${run.n_test[0]} normal, ${run.n_test[1]} anomalous`],
     ];
+    if (run.decision) {
+      const { threshold, confidence } = run.decision;
+      entries.push([`Threshold; in brackets ${digits(100 * confidence)} % intervals`, digits(threshold)]);
+    }
     for (const [name, scores] of [["Images", run.analysis?.image_scores], ["Pixels", run.analysis?.pixel_scores]]) {
       if (!scores) continue;
       const values = [scores.overlap, scores.fisher_ratio, scores.ks_distance].map((value) => value.toFixed(2));

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use fmam_core::{ImageSize, Label, Seed};
-use fmam_metrics::MetricEntry;
+use fmam_inspection::{Basis, Threshold};
+use fmam_metrics::{METRICS, MetricEntry};
 use fmam_record::{
-    Analysis, Artefacts, DefectAnalysis, FeatureScatter, ImageRecord, Metrics, RUN_RECORD_SCHEMA, RunConfig,
-    RunRecord, ScaleAnalysis, ScoreSeparability,
+    Analysis, Artefacts, Decision, DefectAnalysis, FeatureScatter, ImageRecord, Metrics, RUN_RECORD_SCHEMA,
+    RunConfig, RunRecord, ScaleAnalysis, ScoreSeparability,
 };
 
 /// A run with figures that depend on its seed a little.
@@ -71,6 +72,21 @@ pub(crate) fn with_overlays(mut run: RunRecord, defect_types: &[&str]) -> RunRec
             path: Some(format!("maps/{stem}.png")),
         });
     }
+    run
+}
+
+/// Adds a threshold with its metrics, of which precision is undefined.
+pub(crate) fn with_decision(mut run: RunRecord) -> RunRecord {
+    let values = [Some(0.125), Some(0.25), None, Some(0.75), Some(0.8)];
+    let at_threshold = METRICS.iter().filter(|metric| metric.needs_threshold);
+    at_threshold.zip(values).for_each(|(metric, value)| run.metrics.set(metric, value));
+    let threshold =
+        Threshold { score: 0.6, contour: 0.6, basis: Basis::FalseAlarms { asked: 0.01, promised: 0.02 } };
+    let intervals = BTreeMap::from([
+        ("image_false_alarm_rate".to_owned(), [0.0625, 0.25]),
+        ("image_recall".to_owned(), [0.5, 1.0]),
+    ]);
+    run.decision = Some(Decision { threshold, confidence: 0.95, intervals });
     run
 }
 

@@ -49,7 +49,20 @@ fn report(out: &Path) {
     let grid = Grid::new(&experiments, out, FinishedRuns::Keep, &Silent).unwrap();
     let outcome = grid.run(&Drawn, &Silent).unwrap();
     assert_eq!((outcome.n_finished, outcome.failed.len()), (4, 0));
-    Report::from_records(load_records(out).unwrap()).write(out).unwrap();
+    let mut records = load_records(out).unwrap();
+    for record in records.iter_mut().filter(|record| record.method == MethodId::from("padim")) {
+        // At the highest score, so that no image is above it.
+        let highest = record.artefacts.images.iter().map(|image| image.image_score).fold(f32::MIN, f32::max);
+        let threshold = json!({ "score": highest, "contour": highest, "by": "given" });
+        let intervals = json!({ "image_auroc": [0.25, 1.0] });
+        let decision = json!({ "threshold": threshold, "confidence": 0.95, "intervals": intervals });
+        record.decision = Some(serde_json::from_value(decision).unwrap());
+    }
+    // NKD is not calibrated.
+    records.iter_mut().filter(|record| record.method == MethodId::from("nkd")).for_each(|record| {
+        record.decision = None;
+    });
+    Report::from_records(records).write(out).unwrap();
 }
 
 #[test]
@@ -121,6 +134,15 @@ fn a_reader_can_sort_filter_open_a_run_and_move_the_threshold() {
               return [...document.querySelectorAll('.confusion')[0].querySelectorAll('td')].map((cell) => Number(cell.textContent)); }})()"
         )
     };
+    // The threshold starts at that of the calibration, which is the highest score: no image is above.
+    let called = "[...document.querySelectorAll('.confusion')[0].querySelectorAll('td')].map((cell) => Number(cell.textContent))";
+    assert_eq!(page.value(called), json!([0, 6, 0, 3]));
+    let start = page.value("document.getElementById('threshold-start').textContent");
+    let start = start.as_str().unwrap();
+    assert!(start.contains("calibrated") && start.contains("an oracle"), "{start}");
+    assert_eq!(page.value("document.getElementById('threshold').value"), "1000");
+    let figures = page.value("document.querySelector('dl.figures').textContent");
+    assert!(figures.as_str().unwrap().contains("(25.0 to 100.0)"), "{figures}");
     // Three normal images and six anomalous ones: all called anomalous, then none but the highest.
     assert_eq!(page.value(&call_all(0)), json!([6, 0, 3, 0]));
     let at_the_top = page.value(&call_all(1000));
@@ -143,6 +165,12 @@ fn a_reader_can_sort_filter_open_a_run_and_move_the_threshold() {
     page.visit(run.as_str().unwrap());
     page.wait_for("document.getElementById('run').checkVisibility()");
     assert_eq!(page.value("document.getElementById('run-title').textContent"), title);
+
+    // Without a calibration the threshold starts at the best F1.
+    page.value("document.querySelector('#runs tbody tr[data-method=NKD] a').click()");
+    page.wait_for("document.getElementById('run-title').textContent.startsWith('NKD')");
+    let start = page.value("document.getElementById('threshold-start').textContent");
+    assert_eq!(start, "It starts where F1 is best on these images: an oracle.");
 
     // On a phone nothing is cut off; in the dark the page is dark.
     let phone = json!({ "width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true });

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use fmam::output::{check_writable, metrics_table, write_evaluation};
+use fmam::output::{Figures, check_writable, metrics_table, write_evaluation};
 use fmam_record::MapLayout;
 
 use crate::compute::ComputeArgs;
@@ -42,8 +42,8 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
         write_evaluation(out, &category, &evaluation, args.export_maps)?;
     }
     if args.json {
-        print_json(&evaluation.metrics)
+        print_json(&Figures::of(&evaluation))
     } else {
-        print(&metrics_table(registry.metrics(), &evaluation.metrics))
+        print(&metrics_table(registry.metrics(), &evaluation.metrics, evaluation.decision.as_ref()))
     }
 }

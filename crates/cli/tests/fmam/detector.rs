@@ -22,7 +22,8 @@ fn a_fitted_detector_is_evaluated_and_predicts_the_same_scores() {
     let dir = tempfile::tempdir().unwrap();
     image_dataset(dir.path());
     succeed(dir.path(), &format!("{FIT} --method rkd+fmam --seed 1 --out model"));
-    assert!(succeed(dir.path(), EVAL).contains("image AUROC"));
+    let table = succeed(dir.path(), EVAL);
+    assert!(table.contains("image AUROC") && table.contains("image false-alarm rate"), "{table}");
     let metrics: Value =
         serde_json::from_str(&succeed(dir.path(), &format!("{EVAL} --category plain --json --out e")))
             .unwrap();

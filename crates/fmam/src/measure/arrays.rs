@@ -48,7 +48,9 @@ fn metrics(
     is_wanted: fn(Level) -> bool,
 ) -> Result<Map<String, Value>, Error> {
     let mut figures = Map::new();
-    for metric in METRICS.iter().filter(|metric| is_wanted(metric.level)) {
+    // The threshold of the program that made the scores is not known here.
+    let metrics = METRICS.iter().filter(|metric| is_wanted(metric.level) && metric.applies_to(evaluated));
+    for metric in metrics {
         let key = metric.key.strip_prefix("image_").unwrap_or(metric.key);
         let value = (metric.compute)(evaluated);
         let value = value.map_err(|source| Error::Evaluate { path: path.to_owned(), source })?;

@@ -3,7 +3,8 @@ use std::path::Path;
 
 use fmam_datasets::Category;
 use fmam_experiment::{Artist, Evaluation, Exhibit, ExperimentError, exhibits, write_maps};
-use fmam_record::{MAPS_DIR, MapLayout, OVERLAYS_DIR};
+use fmam_record::{Decision, MAPS_DIR, MapLayout, Metrics, OVERLAYS_DIR};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::Error;
@@ -11,6 +12,23 @@ use crate::report::Overlays;
 
 /// Test images that are drawn.
 const N_OVERLAYS: usize = 12;
+
+/// The figures of an evaluation as `metrics.json` has them: a key for each metric, and `decision`
+/// with the threshold and the intervals where the detector was calibrated.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Figures<'a> {
+    #[serde(flatten)]
+    metrics: &'a Metrics,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<&'a Decision>,
+}
+
+impl<'a> Figures<'a> {
+    /// The figures of `evaluation`.
+    pub fn of(evaluation: &'a Evaluation) -> Self {
+        Self { metrics: &evaluation.metrics, decision: evaluation.decision.as_ref() }
+    }
+}
 
 /// Writes an evaluation on the test split of `category` into the folder `out`: `metrics.json`,
 /// `scores.jsonl` with a line for each image, pictures of some of them, and with `maps` the anomaly
@@ -49,7 +67,10 @@ pub fn write_evaluation(
     };
     let scores: String = evaluation.image_scores.iter().enumerate().map(line).collect();
     write(&out.join("scores.jsonl"), &scores)?;
-    write(&out.join("metrics.json"), &format!("{}\n", serde_json::to_string_pretty(&evaluation.metrics)?))?;
+    write(
+        &out.join("metrics.json"),
+        &format!("{}\n", serde_json::to_string_pretty(&Figures::of(evaluation))?),
+    )?;
     if let Some(layout) = maps {
         write_maps(layout, &out.join(MAPS_DIR), &category.name, test, &evaluation.maps)?;
     }

@@ -44,7 +44,7 @@ mod tests {
 
     use super::*;
     use crate::Report;
-    use crate::fixture::record;
+    use crate::fixture::{record, with_decision};
 
     #[test]
     fn the_better_value_has_the_lower_rank_whichever_end_is_better() {
@@ -67,6 +67,23 @@ mod tests {
             interval: None,
         };
         assert_eq!(ranks_by(&ERROR), [Some(0), Some(1)]);
+    }
+
+    #[test]
+    fn metrics_at_a_threshold_are_columns_where_a_run_has_one() {
+        let plain = vec![record("demo", "plain", "nkd", 0), record("demo", "plain", "rkd", 0)];
+        let mut judged = plain.clone();
+        judged[0] = with_decision(judged[0].clone());
+        for (runs, expected) in [(plain, 0), (judged, 5)] {
+            let report = Report::from_records(runs);
+            let columns = metrics(report.summary());
+            assert_eq!(columns.iter().filter(|metric| metric.needs_threshold).count(), expected);
+            assert!(!headlines(report.summary()).iter().any(|metric| metric.needs_threshold));
+            let (markdown, title) = (report.markdown(), "Image miss rate");
+            assert_eq!(markdown.contains(title), expected > 0, "{markdown}");
+            assert_eq!(report.html(std::path::Path::new("none")).unwrap().contains(title), expected > 0);
+            assert!(!report.latex().contains(title) && !report.terminal_table().contains(title));
+        }
     }
 
     #[test]

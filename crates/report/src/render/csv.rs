@@ -24,11 +24,16 @@ const AFTER: [&str; 10] = [
 
 impl Report {
     /// The text of `report.csv`: a header and one line for each run, figures as fractions in full
-    /// precision, a figure that does not exist as an empty field, quoted as RFC 4180 has it.
+    /// precision, a figure that does not exist as an empty field, quoted as RFC 4180 has it. The last
+    /// columns are the threshold of the detector and the bounds of the metrics with intervals.
     pub fn csv(&self) -> String {
         let metrics = self.metrics().iter().map(|metric| metric.key);
         let header: Vec<&str> = BEFORE.into_iter().chain(metrics).chain(AFTER).collect();
-        let mut text = header.join(",") + "\n";
+        let mut text = header.join(",") + ",threshold";
+        for metric in with_interval(self.metrics()) {
+            text.push_str(&format!(",{key}_low,{key}_high", key = metric.key));
+        }
+        text.push('\n');
         for run in self.runs() {
             let line: Vec<String> =
                 fields(run, self.metrics()).iter().map(|field| quoted(field).into_owned()).collect();
@@ -80,7 +85,11 @@ impl Report {
     }
 }
 
-fn fields(run: &RunRecord, metrics: &[&MetricEntry]) -> Vec<String> {
+fn with_interval<'a>(metrics: &'a [&'static MetricEntry]) -> impl Iterator<Item = &'static MetricEntry> + 'a {
+    metrics.iter().copied().filter(|metric| metric.interval.is_some())
+}
+
+fn fields(run: &RunRecord, metrics: &[&'static MetricEntry]) -> Vec<String> {
     let optional = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
     let before: [String; BEFORE.len()] = [
         run.dataset.clone(),
@@ -89,6 +98,12 @@ fn fields(run: &RunRecord, metrics: &[&MetricEntry]) -> Vec<String> {
         run.backbone.clone(),
         run.seed.value().to_string(),
     ];
+    let threshold = run.decision.as_ref().map(|decision| decision.threshold.score.to_string());
+    let bounds = with_interval(metrics).flat_map(|metric| {
+        let interval = run.decision.as_ref().and_then(|decision| decision.interval(metric));
+        [0, 1].map(|bound| optional(interval.map(|bounds| bounds[bound])))
+    });
+    let decision = std::iter::once(threshold.unwrap_or_default()).chain(bounds);
     let metrics = metrics.iter().map(|metric| optional(run.metrics.get(metric)));
     let after: [String; AFTER.len()] = [
         run.fit_seconds.to_string(),
@@ -102,7 +117,7 @@ fn fields(run: &RunRecord, metrics: &[&MetricEntry]) -> Vec<String> {
         run.n_test_anomalous.to_string(),
         run.started_at.to_string(),
     ];
-    before.into_iter().chain(metrics).chain(after).collect()
+    before.into_iter().chain(metrics).chain(after).chain(decision).collect()
 }
 
 fn quoted(field: &str) -> Cow<'_, str> {
@@ -118,7 +133,7 @@ mod tests {
     use fmam_metrics::{AUPRO, IMAGE_AUROC, PIXEL_AUROC};
 
     use super::*;
-    use crate::fixture::record;
+    use crate::fixture::{record, with_decision};
 
     #[test]
     fn a_run_is_a_line() {
@@ -132,9 +147,13 @@ mod tests {
             let figures = line.strip_prefix(start).and_then(|line| line.strip_suffix(end)).expect(line);
             figures.split(',').collect()
         }
-        let keys = parts(header, &(BEFORE.join(",") + ","), &(",".to_owned() + &AFTER.join(",")));
+        // No run has a threshold, hence no bounds of the five metrics at it.
+        let decision = header.split_once(",threshold,").expect(header).1;
+        assert_eq!(decision.split(',').count(), 10);
+        let keys =
+            parts(header, &(BEFORE.join(",") + ","), &format!(",{},threshold,{decision}", AFTER.join(",")));
         assert_eq!(keys, fmam_metrics::METRICS.iter().map(|metric| metric.key).collect::<Vec<_>>());
-        let end = ",62.5,31.25,1073741824,cpu,256,256,320,41,119,1700000000";
+        let end = ",62.5,31.25,1073741824,cpu,256,256,320,41,119,1700000000,,,,,,,,,,,";
         let screw = parts(screw, "mvtec,screw,rkd,resnet18,0,", end);
         let odd_start = r#"folder,"left, ""old""",nkd,resnet18,0,"#;
         let odd = parts(odd, odd_start, &end.replace("1073741824", ""));
@@ -144,6 +163,17 @@ mod tests {
         };
         assert_eq!(figures(&screw), ["0.9", "0.95", "0.875", "0.96", "0.5", "0.925"]);
         assert_eq!(figures(&odd), ["0.9", "", "0.875", "0.96", "0.5", "0.925"]);
+    }
+
+    #[test]
+    fn a_run_with_a_threshold_has_it_and_the_bounds_of_its_rates() {
+        let text = Report::from_records(vec![with_decision(record("mvtec", "screw", "rkd", 0))]).csv();
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+        assert_eq!(lines[0].len(), lines[1].len(), "{text}");
+        let of = |name| lines[1][lines[0].iter().position(|title| *title == name).expect(name)];
+        assert_eq!((of("threshold"), of("image_recall"), of("image_precision")), ("0.6", "0.75", ""));
+        assert_eq!((of("image_recall_low"), of("image_recall_high")), ("0.5", "1"));
+        assert_eq!((of("image_precision_low"), of("image_precision_high")), ("", ""));
     }
 
     #[test]

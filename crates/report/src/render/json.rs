@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use fmam_core::ImageSize;
 use fmam_metrics::{Level, MetricEntry};
-use fmam_record::{Analysis, Metrics, RUN_RECORD_SCHEMA, RunRecord};
+use fmam_record::{Analysis, Decision, Metrics, RUN_RECORD_SCHEMA, RunRecord};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -21,6 +21,9 @@ pub fn report_schema(metrics: &[&MetricEntry]) -> Result<Value, ReportError> {
         serde_json::from_str(SCHEMA_WITHOUT_METRICS).map_err(|source| ReportError::Json { source })?;
     for metric in metrics {
         let null = match metric.level {
+            Level::Image if metric.needs_threshold => {
+                " in runs without `decision`, where it is undefined, and"
+            }
             Level::Image => "",
             Level::Pixel | Level::Region => {
                 " where an anomalous test image has no mask, where no pixel, or every pixel, is anomalous at the \
@@ -64,6 +67,8 @@ struct RunEntry<'a> {
     seed: u64,
     #[serde(flatten)]
     metrics: Registered<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<&'a Decision>,
     fit_seconds: f64,
     score_images_per_second: f64,
     peak_rss_bytes: Option<u64>,
@@ -99,6 +104,7 @@ impl<'a> RunEntry<'a> {
             backbone: &run.backbone,
             seed: run.seed.value(),
             metrics: Registered(&run.metrics, metrics),
+            decision: run.decision.as_ref(),
             fit_seconds: run.fit_seconds,
             score_images_per_second: run.score_images_per_second,
             peak_rss_bytes: run.peak_rss_bytes,
@@ -139,7 +145,7 @@ mod tests {
     use fmam_metrics::{AUPRO, METRICS, PIXEL_AUROC};
 
     use super::*;
-    use crate::fixture::{record, with_analysis};
+    use crate::fixture::{record, with_analysis, with_decision};
     use crate::render::schema_check::violations;
 
     #[test]
@@ -184,6 +190,7 @@ mod tests {
         runs.push(record("demo", "weave", "nkd", 0));
         runs[3].metrics.set(&PIXEL_AUROC, None);
         runs[3].peak_rss_bytes = None;
+        runs.push(with_decision(record("demo", "weave", "padim", 0)));
         let report = Report::from_records(runs);
         // A seed that lacks a category, a single seed, and figures that do not exist.
         assert!(report.summary().iter().any(|row| !row.missing.is_empty()));
@@ -212,5 +219,21 @@ mod tests {
         let mut broken = value.clone();
         broken["runs"][analysed.unwrap()]["analysis"]["scales"][0]["real"]["before"]["bias"] = json!(-1);
         assert!(!is_valid(&broken));
+
+        let judged = value["runs"].as_array().unwrap().iter().position(|run| run.get("decision").is_some());
+        let decision = &value["runs"][judged.unwrap()]["decision"];
+        assert_eq!(decision["threshold"]["by"], "false-alarms");
+        assert_eq!(decision["intervals"]["image_recall"], json!([0.5, 1.0]));
+        let breaks: [fn(&mut Value); 4] = [
+            |decision| decision["intervals"]["image_recall"] = json!([0.5]),
+            |decision| decision["intervals"]["image_recall"] = json!([0.5, 75]),
+            |decision| decision["threshold"]["by"] = json!("luck"),
+            |decision| decision["threshold"]["promised"] = json!(2),
+        ];
+        for (k, damage) in breaks.into_iter().enumerate() {
+            let mut broken = value.clone();
+            damage(&mut broken["runs"][judged.unwrap()]["decision"]);
+            assert!(!is_valid(&broken), "decision {k}");
+        }
     }
 }

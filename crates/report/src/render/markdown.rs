@@ -27,10 +27,17 @@ fn legend(metrics: &[&MetricEntry]) -> String {
         [] => String::new(),
         some => format!("Of {} the lower value is the better one. ", listed(some)),
     };
+    let at_threshold = match &titles(|metric| metric.needs_threshold)[..] {
+        [] => String::new(),
+        some => format!(
+            "{}: at the threshold that the detector was calibrated with; runs without one have no figure. ",
+            listed(some)
+        ),
+    };
     format!(
         "Figures are in per cent, from the last epoch. Each is the mean over the categories, then over the \
          seeds; ± is the sample standard deviation over the seeds. The best of a column is **bold**, the \
-         second best in _italics_. AUPRO is taken up to a false positive rate of 0.3. {oracle}{lower}Fit is \
+         second best in _italics_. AUPRO is taken up to a false positive rate of 0.3. {oracle}{at_threshold}{lower}Fit is \
          seconds of fitting for one category, Images/s the test images scored in a second.\n"
     )
 }

@@ -9,7 +9,7 @@ mod tables;
 
 use std::path::Path;
 
-use fmam_record::RunRecord;
+use fmam_record::{Decision, RunRecord};
 use serde_json::{Value, json};
 
 use crate::model::columns::metrics;
@@ -108,6 +108,12 @@ fn run_data(run: &RunRecord, dir: &Path, pictures: &mut Pictures) -> Result<Valu
         "n_train": run.n_train,
         "n_test": [run.n_test_normal, run.n_test_anomalous],
         "metrics": run.metrics,
+        "decision": run.decision.as_ref().map(|decision| {
+            let Decision { threshold, confidence, intervals } = decision;
+            // In double precision, as the scores are.
+            let score = f64::from(threshold.score);
+            json!({ "threshold": score, "confidence": confidence, "intervals": intervals })
+        }),
         "fit_seconds": run.fit_seconds,
         "images_per_second": run.score_images_per_second,
         "peak_rss_bytes": run.peak_rss_bytes,
@@ -131,7 +137,7 @@ fn run_data(run: &RunRecord, dir: &Path, pictures: &mut Pictures) -> Result<Valu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{record, with_overlays};
+    use crate::fixture::{record, with_decision, with_overlays};
 
     fn report() -> Report {
         let mut run = with_overlays(record("mvtec", "screw", "rkd+fmam", 0), &["scratch", "cut"]);
@@ -158,12 +164,30 @@ mod tests {
         }
     }
 
+    fn data_of(page: &str) -> Value {
+        let (_, rest) = page.split_once("id=\"data\">").unwrap();
+        serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
+    }
+
+    #[test]
+    fn a_run_has_the_threshold_that_its_slider_starts_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let runs =
+            vec![with_decision(record("mvtec", "screw", "nkd", 0)), record("mvtec", "screw", "rkd", 0)];
+        let page = Report::from_records(runs).html(dir.path()).unwrap();
+        let data = data_of(&page);
+        // Neither rounded nor a string: compared with the scores of the images.
+        assert_eq!(data["runs"][0]["decision"]["threshold"].as_f64(), Some(f64::from(0.6_f32)));
+        assert_eq!(data["runs"][0]["decision"]["intervals"]["image_recall"], json!([0.5, 1.0]));
+        assert_eq!(data["runs"][1]["decision"], Value::Null);
+        assert!(page.contains("are at the threshold that the detector was calibrated with"));
+    }
+
     #[test]
     fn the_data_of_the_page_are_those_of_the_runs() {
         let dir = tempfile::tempdir().unwrap();
         let page = report().html(dir.path()).unwrap();
-        let (_, rest) = page.split_once("id=\"data\">").unwrap();
-        let data: Value = serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap();
+        let data = data_of(&page);
         let runs = data["runs"].as_array().unwrap();
         let run = runs.iter().find(|run| run["method"] == "RKD+FMAM").unwrap();
         assert_eq!(run["metrics"]["image_auroc"], 0.9);

@@ -77,9 +77,13 @@ pub(super) fn remarks(report: &Report) -> String {
         [one] => format!("; {one} chooses its threshold on the test set"),
         many => format!("; {} choose their thresholds on the test set", listed(many)),
     };
+    let at_threshold = match &titles(|metric| metric.needs_threshold)[..] {
+        [] => String::new(),
+        some => format!("; {} are at the threshold that the detector was calibrated with", listed(some)),
+    };
     match &titles(|metric| !metric.higher_is_better)[..] {
-        [] => oracle,
-        some => format!("{oracle}; of {} the lower value is the better one", listed(some)),
+        [] => oracle + &at_threshold,
+        some => format!("{oracle}{at_threshold}; of {} the lower value is the better one", listed(some)),
     }
 }
 
