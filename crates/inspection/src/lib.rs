@@ -6,8 +6,8 @@
 //! [`regions`] names the places of a map above the threshold, and a [`Profile`] tells when an image
 //! does not look like those that the detector learnt from.
 //!
-//! Modules in reading order: `conformal`, `misses`, `calibration`, `region`, `inspection`; then `warning`
-//! (traits), `look`, `thumbnail`, `limits`, `profile` and `series`.
+//! Modules in reading order: `conformal`, `misses`, `calibration`, `region`, `inspection`; then
+//! `warning` (traits), `look`, `thumbnail`, `limits`, `profile` and `series`.
 
 mod calibration;
 mod conformal;
@@ -29,7 +29,6 @@ pub use inspection::{Inspection, Outcome};
 pub use look::Look;
 pub use misses::threshold_for_misses;
 pub use profile::Profile;
-pub use profile::{Look, Profile, Trait, Warning};
 pub use region::{Region, regions};
 pub use series::{Series, Shift};
 pub use warning::{Trait, Warning};
