@@ -244,7 +244,6 @@ impl<'a> Grid<'a> {
             versions: host::versions(),
             curve: fitted.curve,
             pixels: evaluation.pixels,
-            decision: None,
             analysis,
             artefacts: Artefacts {
                 model: config.save_model.then(|| MODEL_DIR.to_owned()),
