@@ -1,4 +1,4 @@
-"""Makes the fixtures of crates/metrics/tests/reference.rs.
+"""Makes the fixtures of crates/metrics/tests/suite/reference.rs.
 
     python3 -m venv venv
     venv/bin/pip install numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1 statsmodels==0.15.0

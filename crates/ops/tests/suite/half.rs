@@ -1,7 +1,5 @@
 //! bf16 activations with f32 parameters: results and gradients against those of f32, on the CPU.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helper functions too")]
-
 use candle_core::{DType, Device, Result, Tensor, Var};
 use fmam_ops::{
     Activation, Conv2dConfig, FrozenConv2d, LayerKind, Nonlinearity, Padding, TrainLayer, add_nonlinearity,

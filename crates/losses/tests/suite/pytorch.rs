@@ -1,8 +1,6 @@
 //! Every loss against values and gradients of PyTorch, and its gradients against finite
 //! differences.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helper functions too")]
-
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Error, Result, Tensor, Var};

@@ -1,17 +1,13 @@
 //! Every operator against values and gradients that PyTorch computed in f64: native kernels in f32,
 //! and composed ones, which a GPU runs, in f32 and f64.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helper functions too")]
-
-mod support;
-
+use crate::support::{Case, assert_close, cases, read};
 use candle_core::{DType, Device, Result, Tensor, Var};
 use fmam_ops::{
     Activation, Adam, AdamConfig, Conv2dConfig, FrozenConv2d, Kernels, Nonlinearity, Optimizer, Padding, Sgd,
     SgdConfig, batch_norm, batch_norm_train, conv_transpose2d, conv2d, cosine_distance_with,
     gaussian_blur_with, max_pool2d, nonlinearity, upsample_bilinear_with, upsample_nearest,
 };
-use support::{Case, assert_close, cases, read};
 
 const PATHS: [(DType, Kernels, f64); 3] = [
     (DType::F32, Kernels::Native, 2e-5),
@@ -202,7 +198,8 @@ fn optimizers_walk_pytorchs_path() {
     let file: serde_json::Value = read("optimizer");
     for case in file["cases"].as_array().unwrap() {
         let p = |key: &str| case["params"][key].as_f64().unwrap_or(0.0);
-        let fixture = |v: &serde_json::Value| serde_json::from_value::<support::Fixture>(v.clone()).unwrap();
+        let fixture =
+            |v: &serde_json::Value| serde_json::from_value::<crate::support::Fixture>(v.clone()).unwrap();
         for (dtype, kernels, tolerance) in PATHS {
             let var = Var::from_tensor(&fixture(&case["start"]).tensor(dtype)).unwrap();
             let name = case["name"].as_str().unwrap();

@@ -1,8 +1,6 @@
 //! The differences of features against SciPy and scikit-learn, and their gradients against finite
 //! differences.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helper functions too")]
-
 use candle_core::{DType, Device, Result, Tensor, Var};
 use fmam_losses::{smooth_l1_difference, squared_difference};
 use serde::Deserialize;
@@ -19,7 +17,7 @@ struct Fixture {
 type Difference = fn(&Tensor, &Tensor) -> Result<Tensor>;
 
 fn fixture() -> Fixture {
-    serde_json::from_str(include_str!("../../../tests/reference/losses/differences.json")).unwrap()
+    serde_json::from_str(include_str!("../../../../tests/reference/losses/differences.json")).unwrap()
 }
 
 fn tensor(values: &[f64], shape: &[usize]) -> Tensor {

@@ -1,8 +1,6 @@
 //! Arguments that do not fit are refused with an error that has the facts, by either
 //! implementation.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helper functions too")]
-
 use candle_core::{DType, Device, Error, Tensor, Var};
 use fmam_ops::{
     Activation, Adam, AdamConfig, Conv2dConfig, FrozenConv2d, Kernels, LayerKind, Nonlinearity, Optimizer,

@@ -1,7 +1,5 @@
 //! Archives that are what they should be, and archives that are not.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helper functions too")]
-
 use std::io::{Cursor, Write};
 use std::path::Path;
 

@@ -1,7 +1,5 @@
 //! Downloads from a server on this machine that cuts, lies and fails.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helper functions too")]
-
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;

@@ -1,8 +1,6 @@
 //! Gradients against finite differences in f64, and convolution against the definition, over random
 //! shapes. Each check runs native kernels in f32, and composed ones in f32 and f64.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helper functions too")]
-
 use candle_core::{DType, Device, Result, Tensor, Var};
 use fmam_ops::{
     Activation, Conv2dConfig, Kernels, LayerKind, Nonlinearity, Padding, TrainLayer, add_nonlinearity,

@@ -1,0 +1,4 @@
+//! Metrics against slow definitions and against published implementations.
+
+mod oracle;
+mod reference;
