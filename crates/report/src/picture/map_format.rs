@@ -19,7 +19,7 @@ pub enum MapFormat {
     /// where `low` and `high` are the range that the caller gives. Equal scores have equal grey
     /// values in every file of one range. `low + grey (high - low) / 65535` is the score again,
     /// within half a step, where it lies in the range. The text chunks `fmam:low` and `fmam:high`
-    /// of the file hold the range.
+    /// of the file hold the range, to the last digit.
     Png16,
     /// TIFF of 32-bit floats, the scores as they are.
     Tiff,
@@ -86,7 +86,9 @@ pub fn write_map_file(
             for (bytes, &score) in greys.as_chunks_mut().0.iter_mut().zip(map.data()) {
                 *bytes = grey(score, range).to_be_bytes();
             }
-            let texts = [("fmam:low", range.0.to_string()), ("fmam:high", range.1.to_string())];
+            // As f64, in which the formula is computed: `1.2` would be another number there.
+            let texts = [("fmam:low", range.0), ("fmam:high", range.1)]
+                .map(|(keyword, limit)| (keyword, f64::from(limit).to_string()));
             large_png::write(path, size, (ColorType::Grayscale, BitDepth::Sixteen), &greys, &texts)
         }
     }
@@ -188,21 +190,24 @@ mod tests {
         let size = ImageSize::new(40, 50);
         let scores: Vec<f32> = (0..2000).map(|at| 1.0 + (at * 997 % 2000) as f32 / 999.5).collect();
         let map = AnomalyMap::new(size, scores).unwrap();
-        let (grey, texts) = written(MapFormat::Png16, &map, size, |path| {
-            let decoder = png::Decoder::new(BufReader::new(File::open(path).unwrap()));
-            let texts = decoder.read_info().unwrap().info().uncompressed_latin1_text.clone();
-            (image::open(path).unwrap(), texts)
-        });
-        let image::DynamicImage::ImageLuma16(grey) = grey else { panic!("16-bit grey") };
+        let out = tempfile::tempdir().unwrap();
+        let path = out.path().join("a.png");
+        // Neither limit is a short decimal number in f64.
+        write_map_file(&path, MapFormat::Png16, &map, size, (0.9, 3.1)).unwrap();
+        let decoder = png::Decoder::new(BufReader::new(File::open(&path).unwrap()));
+        let texts = decoder.read_info().unwrap().info().uncompressed_latin1_text.clone();
+        let image::DynamicImage::ImageLuma16(grey) = image::open(&path).unwrap() else {
+            panic!("16-bit grey")
+        };
         let limit = |keyword: &str| -> f64 {
             texts.iter().find(|text| text.keyword == keyword).unwrap().text.parse().unwrap()
         };
         let (low, high) = (limit("fmam:low"), limit("fmam:high"));
-        assert_eq!((low, high), (1.0, 3.0));
+        assert_eq!((low as f32, high as f32), (0.9, 3.1));
         let step = (high - low) / 65535.0;
         for (&grey, &score) in grey.as_raw().iter().zip(map.data()) {
             let read = low + f64::from(grey) * step;
-            assert!((read - f64::from(score)).abs() <= 0.500_001 * step, "{read} for {score}");
+            assert!((read - f64::from(score)).abs() <= 0.500_000_1 * step, "{read} for {score}");
         }
     }
 
