@@ -6,7 +6,7 @@ use crate::picture::colormap::{blue, inferno};
 use crate::picture::overlay::Scale;
 
 /// Largest share of the colour scale in a pixel of an overlay; the rest is the original.
-const DENSEST: f32 = 0.65;
+const DENSEST: f32 = 0.55;
 
 /// The colours of the scores of one detector, and the contour that belongs to them.
 ///
@@ -57,14 +57,64 @@ impl MapColours {
         if low < high { Scale::new(self.range).position(score) } else { f32::from(u8::from(score > low)) }
     }
 
+    /// True if a score has no share of the colour scale in an overlay.
+    pub(super) fn is_calm(self, score: f32) -> bool {
+        let (low, high) = self.range;
+        // Also for NaN.
+        !(score > low + 0.5 * (high - low))
+    }
+
     /// The colour scale.
     pub(super) fn scale(self) -> fn(f32) -> [u8; 3] {
         if self.contour.is_some() { inferno } else { blue }
     }
 
-    /// The share of the colour scale in a pixel of an overlay, in 0..=0.65: none in the lower half
+    /// The share of the colour scale in a pixel of an overlay, in 0..=0.55: none in the lower half
     /// of the range, which is that of good images.
     pub(super) fn density(position: f32) -> f32 {
         (2.0 * position - 1.0).max(0.0) * DENSEST
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fmam_core::ImageSize;
+
+    use super::*;
+
+    fn map(scores: &[f32]) -> AnomalyMap {
+        AnomalyMap::new(ImageSize::new(1, scores.len()), scores.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn the_threshold_lies_in_the_middle_and_good_scores_are_calm() {
+        let colours = MapColours::calibrated((1.0, 5.0), 3.0);
+        assert_eq!(
+            [0.0, 1.0, 3.0, 4.0, 5.0, 9.0].map(|s| colours.position(s)),
+            [0.0, 0.0, 0.5, 0.75, 1.0, 1.0]
+        );
+        assert_eq!(
+            [f32::NAN, -9.0, 1.0, 3.0, 3.001, 9.0].map(|s| colours.is_calm(s)),
+            [true, true, true, true, false, false]
+        );
+        assert_eq!([0.0, 0.5, 0.75, 1.0].map(MapColours::density), [0.0, 0.0, 0.275, 0.55]);
+    }
+
+    #[test]
+    fn an_empty_range_still_tells_above_from_below() {
+        let colours = MapColours::calibrated((2.0, 2.0), 2.0);
+        assert_eq!([1.0, 2.0, 2.5, f32::NAN].map(|s| colours.position(s)), [0.0, 0.0, 1.0, 0.0]);
+        assert!(colours.is_calm(2.0) && !colours.is_calm(2.5));
+    }
+
+    #[test]
+    fn without_a_calibration_the_colours_are_others_and_there_is_no_contour() {
+        let colours = MapColours::uncalibrated(&map(&[0.5, f32::NAN, 2.5, f32::INFINITY]));
+        assert_eq!((colours.range(), colours.contour()), ((0.5, 2.5), None));
+        let calibrated = MapColours::calibrated(colours.range(), 1.5);
+        for position in [0.3, 0.6, 1.0] {
+            assert_ne!(colours.scale()(position), calibrated.scale()(position));
+        }
+        assert_eq!(MapColours::uncalibrated(&map(&[f32::NAN])).range(), (0.0, 1.0));
     }
 }
