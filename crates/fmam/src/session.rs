@@ -162,6 +162,7 @@ impl Session {
         self.check_count(&run, images.len())?;
         let train = CachedSource::new(TrainImages::new(images, fit.size()), DEFAULT_CACHE_BYTES);
         self.read(&train, fit.size())?;
+        self.read_textures(&run)?;
         self.fit_run(&train, run)
     }
 
@@ -174,7 +175,9 @@ impl Session {
         let run = self.run_of(fit)?;
         self.check_count(&run, train.len())?;
         let size = fit.size();
-        if self.read(train, size)? {
+        let has_size = self.read(train, size)?;
+        self.read_textures(&run)?;
+        if has_size {
             return self.fit_run(train, run);
         }
         let resized = CachedSource::new(Resized { source: train, size }, DEFAULT_CACHE_BYTES);
@@ -306,6 +309,16 @@ impl Session {
         ordered_map(n, threads, 2 * threads, load, &mut check)?;
         progress.finish();
         Ok(has_size)
+    }
+
+    /// Decodes every texture that the method needs, before a training.
+    fn read_textures(&self, run: &Run<'_>) -> Result<(), Error> {
+        let Textures::Images(source) = &run.context.textures else { return Ok(()) };
+        let method = (run.entry.build)(run.settings.clone()).map_err(configuration)?;
+        if method.plan(0)?.needs.textures {
+            self.read(source.as_ref(), run.context.image_size)?;
+        }
+        Ok(())
     }
 
     /// Checks that `n` good images are enough for a fit.

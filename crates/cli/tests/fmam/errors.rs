@@ -85,7 +85,10 @@ fn a_damaged_image_mask_or_texture_is_found_before_training() {
         std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
         let name = file.file_name().unwrap().to_str().unwrap();
         fail(dir.path(), reproduce, 1, &[name]);
-        fail(dir.path(), fit, 1, &[name]);
+        // A fit reads nothing of the test split.
+        if !file.starts_with(root.join("plain/test")) && !file.starts_with(root.join("plain/ground_truth")) {
+            fail(dir.path(), fit, 1, &[name]);
+        }
         std::fs::write(&file, whole).unwrap();
     }
     assert!(!dir.path().join("new").exists());
