@@ -15,6 +15,7 @@ const DENSEST: f32 = 0.55;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MapColours {
     range: (f32, f32),
+    is_calibrated: bool,
     contour: Option<f32>,
 }
 
@@ -23,21 +24,29 @@ impl MapColours {
     /// whose middle the detector's own threshold lies. `contour` is the map score that the contour
     /// follows: that of the threshold in force, which need not be the detector's own.
     pub fn calibrated(range: (f32, f32), contour: f32) -> Self {
-        Self { range, contour: Some(contour) }
+        Self { range, is_calibrated: true, contour: Some(contour) }
     }
 
     /// The colours of a detector without a calibration: blue over the lowest to the highest score
     /// of `map`, no contour.
     ///
-    /// Nothing is known about the scores of good images. The map of a good image spans its own range
-    /// as that of a defective one does, so the colours show the place of the highest scores and say
-    /// nothing about a defect. For this reason they are blue and not those of a calibrated detector.
-    /// Scores that are not finite are passed over.
+    /// Nothing is known about the scores of good images, and the map of a good image spans its own
+    /// range as that of a defective one does. The colours show the place of the highest scores and
+    /// say nothing about a defect; for this reason they are blue and not those of a calibrated
+    /// detector. Scores that are not finite are passed over.
     pub fn uncalibrated(map: &AnomalyMap) -> Self {
         let finite = || map.data().iter().copied().filter(|score| score.is_finite());
         let (low, high) =
             (finite().fold(f32::INFINITY, f32::min), finite().fold(f32::NEG_INFINITY, f32::max));
-        Self { range: if low <= high { (low, high) } else { (0.0, 1.0) }, contour: None }
+        let range = if low <= high { (low, high) } else { (0.0, 1.0) };
+        Self { range, is_calibrated: false, contour: None }
+    }
+
+    /// The same colours with a contour at the map score `contour`: that of a threshold that
+    /// somebody gave to a detector without a calibration.
+    #[must_use]
+    pub fn with_contour(self, contour: f32) -> Self {
+        Self { contour: Some(contour), ..self }
     }
 
     /// The lowest and the highest score of the colour scale.
@@ -45,7 +54,7 @@ impl MapColours {
         self.range
     }
 
-    /// The map score that the contour follows; `None` without a calibration.
+    /// The map score that the contour follows; `None` without a threshold.
     pub fn contour(self) -> Option<f32> {
         self.contour
     }
@@ -66,7 +75,7 @@ impl MapColours {
 
     /// The colour scale.
     pub(super) fn scale(self) -> fn(f32) -> [u8; 3] {
-        if self.contour.is_some() { inferno } else { blue }
+        if self.is_calibrated { inferno } else { blue }
     }
 
     /// The share of the colour scale in a pixel of an overlay, in 0..=0.55: none in the lower half
@@ -116,5 +125,11 @@ mod tests {
             assert_ne!(colours.scale()(position), calibrated.scale()(position));
         }
         assert_eq!(MapColours::uncalibrated(&map(&[f32::NAN])).range(), (0.0, 1.0));
+        // A threshold alone tells nothing about good images either.
+        let with_threshold = colours.with_contour(1.5);
+        assert_eq!(
+            (with_threshold.contour(), with_threshold.scale()(1.0)),
+            (Some(1.5), colours.scale()(1.0))
+        );
     }
 }

@@ -94,8 +94,8 @@ pub fn write_map_file(
     }
 }
 
-/// The grey value of a score, see [`MapFormat::Png16`]; 0 for NaN. An empty range has two values: 0,
-/// and 65535 for scores above the range.
+/// The grey value of a score, see [`MapFormat::Png16`]; 0 for NaN. An empty range has two values:
+/// 0, and 65535 for scores above the range.
 fn grey(score: f32, (low, high): (f32, f32)) -> u16 {
     let (score, low, high) = (f64::from(score), f64::from(low), f64::from(high));
     let place = if low < high { (score - low) / (high - low) } else { f64::from(u8::from(score > low)) };

@@ -25,9 +25,9 @@ pub fn map_in_size(map: &AnomalyMap, size: ImageSize) -> Result<AnomalyMap, Repo
 /// the pixels whose score is above the contour.
 ///
 /// In the lower half of the range, that of good images, the picture is the original to the bit.
-/// Above it the share of the colours rises from none to 55 % at the upper end. The line lies outside
-/// the pixels above the contour and hides none of them, and its thickness is one pixel for each 320
-/// of the shorter side. The picture depends on this image, its map and `colours` only.
+/// Above it the share of the colours rises from none to 55 % at the upper end. The line lies
+/// outside the pixels above the contour and hides none of them, and its thickness is one pixel for
+/// each 320 of the shorter side. The picture depends on this image, its map and `colours` only.
 ///
 /// # Errors
 /// As [`map_in_size`].

@@ -11,9 +11,9 @@ use crate::picture::overlay::{CONTOUR, HALO, Layout, side_by_side};
 
 /// The image, the overlay of its map and the map alone side by side, then a colour bar.
 ///
-/// The bar shows the range of `colours` from foot to head; ticks beside it mark the lowest and
-/// highest score of this map, and a line across it in the colour of the contour marks the threshold.
-/// The sheet is as high as the image, usually that in the detector's size.
+/// The bar shows the range of `colours` from foot to head. Ticks beside it mark the lowest and
+/// highest score of this map, and a line across it in the colour of the contour marks the
+/// threshold where it lies in the range. The sheet is as high as the image, usually that in the detector's size.
 ///
 /// # Errors
 /// As [`map_in_size`](crate::map_in_size).
@@ -28,7 +28,8 @@ pub fn sheet(image: &RgbImage, map: &AnomalyMap, colours: MapColours) -> Result<
     }
     let ticks = [map.min(), map.max()].map(|score| colours.position(score));
     let mut sheet = side_by_side(&[image.clone(), blend, heat], scale, ticks);
-    if let Some(contour) = colours.contour() {
+    let (low, high) = colours.range();
+    if let Some(contour) = colours.contour().filter(|contour| (low..=high).contains(contour)) {
         mark_threshold(&mut sheet, Layout::new(size), colours.position(contour));
     }
     Ok(sheet)
@@ -94,6 +95,8 @@ mod tests {
         assert_eq!([rows[0][0], rows[6][0]], [inferno(1.0), inferno(0.0)]);
         // Another threshold, another place.
         assert_eq!(bar(MapColours::calibrated((0.0, 4.0), 3.0))[0][0], HALO);
+        // None for a threshold beyond the range.
+        assert_eq!(bar(MapColours::calibrated((0.0, 4.0), 5.0))[0][0], inferno(1.0));
         let uncalibrated = bar(MapColours::uncalibrated(&map));
         assert_eq!([uncalibrated[0][0], uncalibrated[3][0]], [blue(1.0), blue(0.5)]);
     }
