@@ -116,6 +116,14 @@ pub enum RecordError {
         /// The size.
         size: ImageSize,
     },
+    /// A map or the size that it was to be brought to has no pixels, or too many.
+    #[error("cannot bring an anomaly map of {from} pixels to {to}")]
+    Resize {
+        /// The size of the map.
+        from: ImageSize,
+        /// The size that was asked for.
+        to: ImageSize,
+    },
     /// A file of anomaly maps is not what it should be.
     #[error("the anomaly maps {} are damaged: {reason}", path.display())]
     DamagedMaps {
@@ -137,7 +145,7 @@ impl RecordError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Read { .. } | Self::Write { .. } | Self::InUse { .. } => ErrorKind::Environment,
-            Self::Json { .. } | Self::MapFile { .. } => ErrorKind::Bug,
+            Self::Json { .. } | Self::MapFile { .. } | Self::Resize { .. } => ErrorKind::Bug,
             _ => ErrorKind::Data,
         }
     }

@@ -1,5 +1,6 @@
 //! Anomaly maps as files for other programs.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::io::Cursor;
 use std::path::Path;
@@ -80,9 +81,9 @@ fn write_pages<'a>(
         let mut tiff = TiffEncoder::new(&mut file)?;
         for (map, size) in maps {
             refused = size;
-            let values = resized(map, size)?;
+            let map = resized(map, size)?;
             let [width, height] = sides(size)?;
-            tiff.write_image::<Gray32Float>(width, height, &values)?;
+            tiff.write_image::<Gray32Float>(width, height, map.data())?;
         }
         Ok(())
     };
@@ -96,13 +97,25 @@ fn sides(size: ImageSize) -> Result<[u32; 2], Box<dyn Error>> {
     if width == 0 || height == 0 { Err("no pixels".into()) } else { Ok([width, height]) }
 }
 
-/// The values of a map brought to `size` bilinearly.
-pub fn resized(map: &AnomalyMap, size: ImageSize) -> Result<Vec<f32>, Box<dyn Error>> {
-    let (values, from, to) = (map.data(), sides(map.size())?, sides(size)?);
-    if from == to {
-        return Ok(values.to_vec());
+/// A map brought to `size` bilinearly, with pixel centres at half-integers and clamped edges, as
+/// `torch.nn.functional.interpolate(mode="bilinear", align_corners=False, antialias=True)` does.
+/// A side that shrinks is averaged over a triangle as wide as two of the new pixels. A map of that
+/// size is given as it is.
+///
+/// # Errors
+/// [`RecordError::Resize`] for a map or a `size` without pixels, or one of more than 2³² - 1 rows
+/// or columns.
+pub fn resized(map: &AnomalyMap, size: ImageSize) -> Result<Cow<'_, AnomalyMap>, RecordError> {
+    if map.size() == size && size.pixels() > 0 {
+        return Ok(Cow::Borrowed(map));
     }
-    let bytes = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
+    let refused = |_| RecordError::Resize { from: map.size(), to: size };
+    interpolated(map, size).map(Cow::Owned).map_err(refused)
+}
+
+fn interpolated(map: &AnomalyMap, size: ImageSize) -> Result<AnomalyMap, Box<dyn Error>> {
+    let (from, to) = (sides(map.size())?, sides(size)?);
+    let bytes = map.data().iter().flat_map(|value| value.to_ne_bytes()).collect();
     let source = Image::from_vec_u8(from[0], from[1], bytes, PixelType::F32)?;
     let mut target = Image::new(to[0], to[1], PixelType::F32);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
@@ -112,7 +125,8 @@ pub fn resized(map: &AnomalyMap, size: ImageSize) -> Result<Vec<f32>, Box<dyn Er
     };
     Resizer::new().resize_typed(&source, &mut view, &options)?;
     let (values, _) = target.buffer().as_chunks();
-    Ok(values.iter().map(|bytes| f32::from_ne_bytes(*bytes)).collect())
+    let values = values.iter().map(|bytes| f32::from_ne_bytes(*bytes)).collect();
+    Ok(AnomalyMap::new(size, values)?)
 }
 
 #[cfg(test)]

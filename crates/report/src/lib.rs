@@ -43,6 +43,11 @@ pub use model::paper::{
 pub use model::report::Report;
 pub use model::summary::{Cell, Estimate, Estimates, Summary};
 pub use picture::colormap::inferno;
+pub use picture::colours::MapColours;
 pub use picture::figure::{ColourScale, Column, Figure, Heatmap, Localization, Row, figure_stem, run_title};
+pub use picture::large_png::{write_large_png, write_mask_png};
+pub use picture::map_format::{MapFormat, write_map_file};
+pub use picture::original::{defect_mask, map_in_size, overlay_in_colour};
 pub use picture::overlay::{encode_png, map_range, overlay, write_png};
+pub use picture::sheet::sheet;
 pub use render::json::report_schema;

@@ -13,14 +13,28 @@ const INFERNO: [[u8; 3]; 10] = [
     [0xfc, 0xff, 0xa4],
 ];
 
+/// Blue from dark to bright: no colour of [`INFERNO`] above its darkest, and none of an alarm.
+const BLUE: [[u8; 3]; 4] = [[0x00, 0x02, 0x0e], [0x06, 0x28, 0x6e], [0x00, 0x78, 0xe6], [0x3c, 0xdc, 0xff]];
+
 /// The colour of `value` in 0..=1 on the *inferno* scale, linear between ten of its colours. Values
 /// outside are clamped; NaN has the lowest colour.
 pub fn inferno(value: f32) -> [u8; 3] {
-    let last = INFERNO.len() - 1;
+    between(&INFERNO, value)
+}
+
+/// The colour of `value` in 0..=1 on a blue scale, for scores without a calibration. Values outside
+/// are clamped; NaN has the lowest colour.
+pub(crate) fn blue(value: f32) -> [u8; 3] {
+    between(&BLUE, value)
+}
+
+/// Linear between evenly spaced colours.
+fn between<const N: usize>(colours: &[[u8; 3]; N], value: f32) -> [u8; 3] {
+    let last = N - 1;
     // `max` turns NaN, which `clamp` lets through, into 0.
     let position = value.clamp(0.0, 1.0).max(0.0) * last as f32;
     let below = (position as usize).min(last - 1);
-    mix(INFERNO[below], INFERNO[below + 1], position - below as f32)
+    mix(colours[below], colours[below + 1], position - below as f32)
 }
 
 /// `(1 - share) * a + share * b`, `share` in 0..=1.
@@ -43,13 +57,23 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_brighter_all_along() {
-        let luminance = |value: f32| {
-            let [r, g, b] = inferno(value).map(f32::from);
-            0.2126 * r + 0.7152 * g + 0.0722 * b
-        };
-        for step in 0..99 {
-            assert!(luminance(step as f32 / 99.0) < luminance((step + 1) as f32 / 99.0), "{step}");
+    fn both_scales_grow_brighter_all_along() {
+        for scale in [inferno, blue] {
+            let luminance = |step: u8| {
+                let [r, g, b] = scale(f32::from(step) / 99.0).map(f32::from);
+                0.2126 * r + 0.7152 * g + 0.0722 * b
+            };
+            for step in 0..99 {
+                assert!(luminance(step) < luminance(step + 1), "{step}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_blue_scale_has_no_warm_colour() {
+        for step in 0..=99_u8 {
+            let [r, g, b] = blue(f32::from(step) / 99.0);
+            assert!(r <= g && g < b, "{step}: {r} {g} {b}");
         }
     }
 }

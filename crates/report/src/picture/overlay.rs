@@ -9,29 +9,29 @@ use crate::error::write_atomic;
 use crate::picture::colormap::{inferno, mix};
 
 /// Neither inferno nor any usual material has this green.
-const CONTOUR: [u8; 3] = [0x3d, 0xff, 0x7a];
-const HALO: [u8; 3] = [0, 0, 0];
+pub(super) const CONTOUR: [u8; 3] = [0x3d, 0xff, 0x7a];
+pub(super) const HALO: [u8; 3] = [0, 0, 0];
 const BACKGROUND: [u8; 3] = [255, 255, 255];
 const TICK: [u8; 3] = [40, 40, 40];
 
 /// The positions of the parts of an overlay.
 #[derive(Debug, Clone, Copy)]
-struct Layout {
+pub(super) struct Layout {
     panel: ImageSize,
     /// Width of the white separators.
     gap: usize,
     /// Width of the colour bar, and of the strip of ticks at its right.
-    bar: usize,
+    pub(super) bar: usize,
 }
 
 impl Layout {
-    fn new(panel: ImageSize) -> Self {
+    pub(super) fn new(panel: ImageSize) -> Self {
         let side = panel.height.min(panel.width);
         Self { panel, gap: (side / 64).max(2), bar: (side / 24).max(3) }
     }
 
     /// Left edge of panel `index`; that of the colour bar for the index after the last panel.
-    fn left(self, index: usize) -> usize {
+    pub(super) fn left(self, index: usize) -> usize {
         index * (self.panel.width + self.gap)
     }
 
@@ -79,17 +79,18 @@ pub fn overlay(image: &RgbImage, mask: Option<&Mask>, map: &AnomalyMap, range: (
         }
     };
 
-    let layout = Layout::new(size);
+    side_by_side(&panels, inferno, [map.min(), map.max()].map(|v| scale.position(v)))
+}
+
+/// Panels of one size with separators between them, then a bar of `colours`, with a tick at each of
+/// `marks`, positions on the scale in 0..=1.
+pub(super) fn side_by_side(panels: &[RgbImage], colours: fn(f32) -> [u8; 3], marks: [f32; 2]) -> RgbImage {
+    let layout = Layout::new(panels.first().map_or(ImageSize::new(0, 0), RgbImage::size));
     let mut picture = RgbImage::filled(layout.size(panels.len()), BACKGROUND);
     for (index, panel) in panels.iter().enumerate() {
         paste(&mut picture, panel, layout.left(index));
     }
-    draw_bar(
-        &mut picture,
-        layout,
-        layout.left(panels.len()),
-        [map.min(), map.max()].map(|v| scale.position(v)),
-    );
+    draw_bar(&mut picture, layout, layout.left(panels.len()), colours, marks);
     picture
 }
 
@@ -156,11 +157,16 @@ fn paste(picture: &mut RgbImage, panel: &RgbImage, left: usize) {
     }
 }
 
-/// `marks`: positions on the scale, 0..=1.
-fn draw_bar(picture: &mut RgbImage, layout: Layout, left: usize, marks: [f32; 2]) {
+fn draw_bar(
+    picture: &mut RgbImage,
+    layout: Layout,
+    left: usize,
+    colours: fn(f32) -> [u8; 3],
+    marks: [f32; 2],
+) {
     let Some(last) = layout.panel.height.checked_sub(1) else { return };
     for y in 0..=last {
-        let colour = inferno(1.0 - y as f32 / last.max(1) as f32);
+        let colour = colours(1.0 - y as f32 / last.max(1) as f32);
         for x in left..left + layout.bar {
             picture.set_pixel(y, x, colour);
         }
