@@ -4,6 +4,7 @@ use fmam_core::{ErrorKind, MethodId};
 use fmam_datasets::DatasetError;
 use fmam_experiment::ExperimentError;
 use fmam_fetch::FetchError;
+use fmam_inspection::InspectionError;
 use fmam_methods::MethodError;
 use fmam_metrics::MetricError;
 use fmam_models::ModelError;
@@ -74,6 +75,32 @@ pub enum Error {
         /// Why.
         source: Box<Error>,
     },
+    /// A folder or pattern has no image.
+    #[error("there is no image in {}", path.display())]
+    NoImages {
+        /// The folder or pattern.
+        path: PathBuf,
+    },
+    /// A path is a pipe, a socket or a device: it is not opened.
+    #[error("{} is no regular file", path.display())]
+    NotRegular {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A pattern of paths is not valid.
+    #[error("`{pattern}` is not a valid pattern of paths")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// Why.
+        source: glob::PatternError,
+    },
+    /// A verdict cannot be given as asked.
+    #[error(transparent)]
+    Inspection(#[from] InspectionError),
+    /// The detector has no scores of held-out good images, which the request needs.
+    #[error("the detector was not calibrated with good images")]
+    Uncalibrated,
     /// The data set has several categories and none was chosen.
     #[error("there are several categories, choose one; known are {}", known.join(", "))]
     CategoryNeeded {
@@ -203,6 +230,30 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// A folder that must be new or empty holds the predictions of an earlier call.
+    #[error("{} holds predictions already", path.display())]
+    Resumable {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A line of earlier predictions is not what it should be.
+    #[error("line {number} of {} is damaged", path.display())]
+    DamagedLine {
+        /// The file.
+        path: PathBuf,
+        /// The number of the line, from 1.
+        number: usize,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The picture of an image would replace that of another one.
+    #[error("{}: another image of this call has the picture {}", image.display(), file.display())]
+    PictureTaken {
+        /// The image.
+        image: PathBuf,
+        /// The picture, within the output folder.
+        file: PathBuf,
+    },
     /// Something lies where a new file or folder is to be.
     #[error("{} exists already", path.display())]
     AlreadyExists {
@@ -326,7 +377,10 @@ impl Error {
             Self::Fetch(error) if error.is_cancelled() => ErrorKind::Cancelled,
             Self::Record(error) | Self::Report(ReportError::Record(error)) => error.kind(),
             Self::Synthesis(error) => error.kind(),
+            Self::Inspection(error) => error.kind(),
             Self::SynthesisSettings(_)
+            | Self::Pattern { .. }
+            | Self::Uncalibrated
             | Self::UnknownDevice { .. }
             | Self::CategoryNeeded { .. }
             | Self::Setting(_)
@@ -338,7 +392,11 @@ impl Error {
             | Self::MethodOfNoPart { .. }
             | Self::UnknownTestImage { .. }
             | Self::NotPublished { .. } => ErrorKind::Usage,
-            Self::NoRuns { .. }
+            Self::NoImages { .. }
+            | Self::NotRegular { .. }
+            | Self::DamagedLine { .. }
+            | Self::PictureTaken { .. }
+            | Self::NoRuns { .. }
             | Self::RunsFailed { .. }
             | Self::OtherTestImages { .. }
             | Self::MapCount { .. }
@@ -360,6 +418,7 @@ impl Error {
             | Self::Write { .. }
             | Self::Copy { .. }
             | Self::NotEmpty { .. }
+            | Self::Resumable { .. }
             | Self::AlreadyExists { .. }
             | Self::NotFetched { .. }
             | Self::NotFetchable { .. } => ErrorKind::Environment,
@@ -376,6 +435,7 @@ impl Error {
         Some(match self {
             Self::Experiment(error) => error.as_ref(),
             Self::Fetch(error) => error,
+            Self::Inspection(error) => error,
             Self::Record(error) => error,
             Self::Report(error) => error,
             Self::Synthesis(error) => error,

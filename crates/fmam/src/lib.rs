@@ -41,8 +41,9 @@
 //!
 //! Modules in reading order: [`Session`], [`Fit`], [`Image`], [`Verdict`], [`Error`],
 //! [`DeviceChoice`], [`Setting`], [`catalogue()`]; [`mod@reproduce`] (configurations in layers, the
-//! report that grows), [`mod@report`] (figures), [`mod@output`] (folders of single commands),
-//! [`mod@fetch`] (weights and data sets), [`mod@measure`] (metrics of arrays, analysis, speed).
+//! report that grows), [`mod@report`] (figures), [`mod@input`] (images in folders, patterns, lists),
+//! [`mod@output`] (folders of single commands), [`mod@fetch`] (weights and data sets),
+//! [`mod@measure`] (metrics of arrays, analysis, speed).
 
 mod array_error;
 mod catalogue;
@@ -51,6 +52,7 @@ mod error;
 pub mod fetch;
 mod fit;
 mod image;
+pub mod input;
 pub mod measure;
 pub mod output;
 pub mod report;
