@@ -204,8 +204,8 @@ pub(crate) fn stem_of(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// True if the name of `path` ends like that of an image: `.png`, `.jpg`, `.jpeg`, `.bmp`, `.tif` or
-/// `.tiff`, in upper or lower case.
+/// True if the name of `path` ends like that of an image: `.png`, `.jpg`, `.jpeg`, `.bmp`, `.tif`
+/// or `.tiff`, in upper or lower case.
 pub fn has_image_extension(path: &Path) -> bool {
     has_extension(path, &EXTENSIONS)
 }

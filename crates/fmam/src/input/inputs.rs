@@ -16,8 +16,8 @@ const MATCHING: MatchOptions =
 
 /// Images to score in the order given, as an iterator over their paths.
 ///
-/// An item may be an error: an image of a list that is missing, a sub-folder that cannot be listed, a
-/// file that is no regular one. It does not keep the others from coming.
+/// An item may be an error: a missing image of a list, a sub-folder that cannot be listed, a file
+/// that is no regular one. It does not keep the others from coming.
 ///
 /// ```
 /// use fmam::input::Inputs;
@@ -78,7 +78,8 @@ impl Inputs {
 
     /// Adds an image file of any name, the images of a folder and its sub-folders, or those that
     /// match a pattern with `*`, `?`, `[...]` and `**` (folders, at any depth). In folders and
-    /// patterns the files count whose name ends like that of an image and does not begin with a dot.
+    /// patterns the files count whose name ends like that of an image and does not begin with a
+    /// dot.
     ///
     /// # Errors
     /// [`Error::Read`] for a missing path, [`Error::NotRegular`], [`Error::Pattern`], and
@@ -138,9 +139,7 @@ impl Iterator for Inputs {
             let found = if let Some(found) = self.pattern.as_mut().and_then(|pattern| pattern.0.next()) {
                 match found {
                     Ok(path) => self.open_match(path),
-                    Err(error) => {
-                        Err(Error::Read { path: error.path().to_owned(), source: error.into() })
-                    }
+                    Err(error) => Err(Error::Read { path: error.path().to_owned(), source: error.into() }),
                 }
             } else if let Some(found) = self.list.as_mut().and_then(PathList::next) {
                 found.and_then(|path| self.open(path))

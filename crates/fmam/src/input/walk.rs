@@ -38,10 +38,11 @@ impl Walk {
 
     /// The sub-folder `path` is next, unless it is open already or holds results.
     fn enter(&mut self, path: &Path) -> Result<(), Error> {
-        let folder = Folder::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        let is_open = self.open.iter().any(|open| open.canonical == folder.canonical);
-        if !is_open && !holds_pictures(self.out.as_deref(), &folder.canonical) {
-            self.open.push(folder);
+        let read_error = |source| Error::Read { path: path.to_owned(), source };
+        let canonical = path.canonicalize().map_err(read_error)?;
+        let is_open = self.open.iter().any(|open| open.canonical == canonical);
+        if !is_open && !holds_pictures(self.out.as_deref(), &canonical) {
+            self.open.push(Folder::open(path).map_err(read_error)?);
         }
         Ok(())
     }
@@ -111,8 +112,8 @@ fn holds_pictures(out: Option<&Path>, folder: &Path) -> bool {
 /// The metadata of an image file or folder.
 ///
 /// # Errors
-/// [`Error::Read`] for a missing path, [`Error::NotRegular`] for a pipe, a socket or a device, which
-/// could be read from for ever.
+/// [`Error::Read`] for a missing path, [`Error::NotRegular`] for a pipe, a socket or a device,
+/// which could be read from for ever.
 pub(super) fn metadata(path: &Path) -> Result<Metadata, Error> {
     let metadata = fs::metadata(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     if metadata.is_file() || metadata.is_dir() {

@@ -9,8 +9,8 @@ use crate::Error;
 /// Images that a look takes up, at most: they bound the memory where thousands lie there already.
 const MOST_AT_ONCE: usize = 512;
 
-/// A folder, and its sub-folders, to which images come. It is looked at again and again; an image is
-/// ready when its size and its time of modification are those of the look before, so that a file
+/// A folder, and its sub-folders, to which images come. It is looked at again and again; an image
+/// is ready when its size and its time of modification are those of the look before, so that a file
 /// that is still being written is waited for.
 #[derive(Debug)]
 pub struct Watch {
@@ -69,9 +69,9 @@ impl Stamp {
 }
 
 impl Watch {
-    /// Watches `folder`. `out` is the folder of the results, where there is one: its pictures are no
-    /// images to score. An image that cannot be read is broken if `patience` passes without a change
-    /// of it.
+    /// Watches `folder`. `out` is the folder of the results, where there is one: its pictures are
+    /// no images to score. An image that cannot be read is broken if `patience` passes without a
+    /// change of it.
     ///
     /// # Errors
     /// [`Error::Read`] for a folder that cannot be listed.

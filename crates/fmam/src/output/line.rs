@@ -9,9 +9,9 @@ use crate::{Error, Verdict};
 
 /// The verdict on an image as a line for machines.
 ///
-/// In JSON a path that is UTF-8 is a string, and every other one an object with a text for people and
-/// with its bytes, see [`RecordedPath`]; both open the file again. A line without seconds depends on
-/// the image and the detector only.
+/// In JSON a path that is UTF-8 is a string, and every other one an object with a text for people
+/// and with its bytes, see [`RecordedPath`]; both open the file again. A line without seconds
+/// depends on the image and the detector only.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Line<'a> {
     /// The path of the image as it was given, or its name.
@@ -110,9 +110,9 @@ impl<'a> Line<'a> {
         ])
     }
 
-    /// The line as comma-separated values (RFC 4180), with a line break at its end. `regions` is the
-    /// list of the JSON line, `warnings` are their texts. `image_bytes` has the bytes of a path that
-    /// is not UTF-8, as hexadecimal digits; the cells of paths are then texts for people only.
+    /// The line as comma-separated values (RFC 4180), with a line break at its end. `regions` is
+    /// the list of the JSON line, `warnings` are their texts. `image_bytes` has the bytes of a path
+    /// that is not UTF-8, as hexadecimal digits; the cells of paths are then texts for people only.
     ///
     /// # Errors
     /// [`Error::Json`].
@@ -139,32 +139,8 @@ impl<'a> Line<'a> {
 
 #[cfg(test)]
 mod tests {
-    use fmam_core::{AnomalyMap, ImageSize, RgbImage};
-    use fmam_inspection::{Basis, Inspection, Threshold};
-    use fmam_methods::Prediction;
-
     use super::*;
-
-    fn verdict(name: &str, threshold: Option<f32>) -> Verdict {
-        let size = ImageSize::new(1, 2);
-        let anomaly_map = AnomalyMap::new(size, vec![0.5, 2.0]).unwrap();
-        let inspection = threshold.map(|score| {
-            let threshold = Threshold { score, contour: score, basis: Basis::Given };
-            Inspection::new(threshold, None, 2.0, &anomaly_map, ImageSize::new(2, 4))
-        });
-        Verdict {
-            index: 7,
-            name: name.to_owned(),
-            path: Some(name.into()),
-            image: RgbImage::filled(size, [0; 3]),
-            original_size: ImageSize::new(2, 4),
-            original: None,
-            prediction: Prediction { image_score: 2.0, anomaly_map },
-            inspection,
-            warnings: Vec::new(),
-            seconds: 0.012_345_6,
-        }
-    }
+    use crate::output::fixture::verdict;
 
     #[test]
     fn a_line_has_the_verdict_and_its_reasons() {

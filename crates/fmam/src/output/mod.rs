@@ -3,6 +3,8 @@
 mod contact_sheet;
 mod csv;
 mod evaluation;
+#[cfg(test)]
+mod fixture;
 mod line;
 mod places;
 mod predictions;

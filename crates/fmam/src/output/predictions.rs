@@ -24,8 +24,8 @@ const LINES_FILE: &str = "predictions.jsonl";
 /// [`Pictures`].
 ///
 /// An image is finished when its line stands there: its files are written before. A line and the
-/// files of an image depend on the image, its path and the detector, not on other images. The folder
-/// can be read at any time, and a process that is killed loses the image under way only.
+/// files of an image depend on the image, its path and the detector, not on other images. The
+/// folder can be read at any time, and a process that is killed loses the image under way only.
 /// [`Predictions::resume`] goes on in it.
 ///
 /// While it is open no other process writes to the folder.
@@ -95,6 +95,12 @@ impl Predictions {
         }
         let predictions = Self { folder: out.to_owned(), lines, length, pictures, _made: made };
         Ok((predictions, taken))
+    }
+
+    /// True if the pictures are better with the images as they were given, see
+    /// [`Verdicts::with_originals`](crate::Verdicts::with_originals).
+    pub fn needs_originals(&self) -> bool {
+        self.pictures.overlays == Some(Layout::Overlay)
     }
 
     /// Writes the files of a verdict, then its line. The overlay has the size of the image where
@@ -177,7 +183,8 @@ impl Drop for Predictions {
 }
 
 impl Added {
-    /// The place of a file that was written; `None` for one whose name the file system does not take.
+    /// The place of a file that was written; `None` for one whose name the file system does not
+    /// take.
     fn keep(
         &mut self,
         place: PathBuf,
@@ -258,4 +265,114 @@ fn remove_leftovers(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use fmam_datasets::image_size;
+    use fmam_report::MapFormat;
+
+    use super::*;
+    use crate::output::fixture::verdict;
+
+    const ALL: Pictures =
+        Pictures { overlays: Some(Layout::Overlay), maps: Some(MapFormat::Tiff), masks: true };
+
+    fn n_entries(dir: &Path) -> usize {
+        fs::read_dir(dir).unwrap().count()
+    }
+
+    #[test]
+    fn the_files_of_an_image_stand_before_its_line_does() {
+        let root = tempfile::tempdir().unwrap();
+        let out = root.path().join("new/out");
+        let (mut predictions, _) = Predictions::begin(&out, ALL).unwrap();
+        let text = || fs::read_to_string(out.join(LINES_FILE)).unwrap();
+        assert_eq!(text(), "");
+        let added = predictions.add(&verdict("in/a.bmp", Some(1.0)), None).unwrap();
+        let Files { overlay, map, mask } = added.files;
+        for place in [&overlay, &mask] {
+            let size = image_size(&out.join(&place.as_ref().unwrap().0)).unwrap();
+            assert_eq!((size.height, size.width), (2, 4));
+        }
+        assert_eq!(map.unwrap().0, Path::new("maps/in/a.bmp.tiff"));
+        assert!(out.join("maps/in/a.bmp.tiff").is_file());
+        assert_eq!(text().lines().count(), 1);
+        // There is no mask without a threshold.
+        let added = predictions.add(&verdict("in/b.png", None), None).unwrap();
+        assert!(added.files.mask.is_none() && added.files.overlay.is_some() && added.omitted.is_empty());
+        drop(predictions);
+        assert_eq!(text().lines().count(), 2);
+    }
+
+    #[test]
+    fn a_folder_without_a_verdict_leaves_nothing_and_a_full_one_is_kept() {
+        let root = tempfile::tempdir().unwrap();
+        drop(Predictions::begin(&root.path().join("new/out"), ALL).unwrap());
+        assert_eq!(n_entries(root.path()), 0);
+        // As a new file system has it.
+        fs::create_dir(root.path().join("lost+found")).unwrap();
+        drop(Predictions::begin(root.path(), ALL).unwrap());
+        fs::write(root.path().join("kept"), "x").unwrap();
+        for begin in [Predictions::begin, Predictions::resume] {
+            let refused = begin(root.path(), ALL).unwrap_err();
+            assert!(matches!(refused, Error::NotEmpty { .. }), "{refused}");
+            let refused = begin(&root.path().join("kept"), ALL).unwrap_err();
+            assert!(matches!(refused, Error::NotEmpty { .. }), "{refused}");
+        }
+        assert_eq!(n_entries(root.path()), 2);
+    }
+
+    #[test]
+    fn a_torn_line_is_removed_and_the_whole_ones_are_known() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(LINES_FILE);
+        let (mut predictions, _) = Predictions::begin(root.path(), Pictures::NONE).unwrap();
+        predictions.add(&verdict("a.png", None), None).unwrap();
+        let another = Predictions::resume(root.path(), Pictures::NONE).unwrap_err();
+        assert!(matches!(another, Error::Record(RecordError::InUse { .. })), "{another}");
+        drop(predictions);
+        let begun = Predictions::begin(root.path(), Pictures::NONE).unwrap_err();
+        assert!(matches!(begun, Error::Resumable { .. }), "{begun}");
+
+        let whole = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("{whole}{{\"image\":\"b.p")).unwrap();
+        let (mut predictions, mut taken) = Predictions::resume(root.path(), Pictures::NONE).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+        let mut admit = |image: &str| taken.admit(Path::new(image)).unwrap();
+        assert!(!admit("a.png") && admit("b.png"));
+        predictions.add(&verdict("b.png", None), None).unwrap();
+        drop(predictions);
+        assert_eq!(fs::read_to_string(&path).unwrap(), whole.clone() + &whole.replace("a.png", "b.png"));
+
+        fs::write(&path, format!("{whole}nothing\n{whole}")).unwrap();
+        let damaged = Predictions::resume(root.path(), Pictures::NONE).unwrap_err();
+        assert!(matches!(damaged, Error::DamagedLine { number: 2, .. }), "{damaged}");
+    }
+
+    #[test]
+    fn a_name_that_the_file_system_refuses_costs_the_picture_only() {
+        let root = tempfile::tempdir().unwrap();
+        let (mut predictions, _) = Predictions::begin(root.path(), Pictures::default()).unwrap();
+        let long = "n".repeat(254);
+        for (image, n_omitted) in [("a", 0), (long.as_str(), 1), ("a.png/b", 1)] {
+            let added = predictions.add(&verdict(image, None), None).unwrap();
+            assert_eq!(added.omitted.len(), n_omitted, "{image}: {:?}", added.omitted);
+            assert_eq!(added.files.overlay.is_some(), n_omitted == 0);
+        }
+        assert_eq!(fs::read_to_string(root.path().join(LINES_FILE)).unwrap().lines().count(), 3);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_temporary_files_of_a_killed_process_are_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let (mut predictions, _) = Predictions::begin(root.path(), Pictures::default()).unwrap();
+        predictions.add(&verdict("in/a.png", None), None).unwrap();
+        drop(predictions);
+        let left = root.path().join("overlays/in/.partial-x");
+        fs::write(&left, "half").unwrap();
+        drop(Predictions::resume(root.path(), Pictures::default()).unwrap());
+        assert!(!left.exists() && root.path().join("overlays/in/a.png").is_file());
+    }
 }
