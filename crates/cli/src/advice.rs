@@ -5,6 +5,7 @@ use std::error::Error;
 
 use fmam_datasets::DatasetError;
 use fmam_experiment::ExperimentError;
+use fmam_inspection::InspectionError;
 use fmam_methods::MethodError;
 use fmam_models::ModelError;
 use fmam_record::RecordError;
@@ -23,6 +24,7 @@ fn of_one(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| error.downcast_ref().and_then(model))
         .or_else(|| error.downcast_ref().and_then(method))
         .or_else(|| error.downcast_ref().and_then(record))
+        .or_else(|| error.downcast_ref().and_then(inspection))
         .or_else(|| match error.downcast_ref()? {
             ReportError::Record(error) => record(error),
             _ => None,
@@ -41,6 +43,9 @@ fn application(error: &fmam::Error) -> Option<String> {
         E::RootWithoutDataset | E::CategoriesOfWhich { .. } => "name it with --dataset",
         E::RunsFailed { .. } => "the same command tries them again",
         E::NotEmpty { .. } => "choose another --out",
+        E::Resumable { .. } => "go on in it with --continue, or choose another --out",
+        E::DamagedLine { .. } => "delete the line, or choose another --out",
+        E::Uncalibrated => "`fmam calibrate` does it",
         E::NotFetched { .. } => "repeat without --offline",
         E::AlreadyExists { .. } => "`fmam datasets verify` counts its images",
         E::NotFetchable { .. } => "repeat with --from-archive FILE",
@@ -101,6 +106,18 @@ fn method(error: &MethodError) -> Option<String> {
     }
 }
 
+fn inspection(error: &InspectionError) -> Option<String> {
+    match error {
+        InspectionError::TooFewImages { least, .. } => {
+            let least = (1e4 * least).ceil() / 1e2;
+            Some(format!(
+                "give the model more good images with `fmam calibrate`, or try --false-alarms {least}%"
+            ))
+        }
+        _ => None,
+    }
+}
+
 fn record(error: &RecordError) -> Option<String> {
     let hint = match error {
         RecordError::Damaged { .. } => "delete the file or give --overwrite to repeat this run",
@@ -157,6 +174,8 @@ mod tests {
         for (actual, hinted) in [(64, 224), (256, 224), (672, 448)] {
             assert_eq!(hint(size(actual).into()).unwrap(), format!("try --image-size {hinted}"));
         }
+        let few = InspectionError::TooFewImages { rate: 0.001, n: 20, least: 1.0 / 21.0, needed: 999 };
+        assert!(hint(fmam::Error::Inspection(few).into()).unwrap().contains("--false-alarms 4.77%"));
         assert_eq!(hint(ExperimentError::LoaderThreads.into()), None);
     }
 }

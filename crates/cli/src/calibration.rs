@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fmam::{Basis, Calibration, Procedure, SyntheticDefects, Threshold, images_for};
+use fmam::{Basis, Calibration, Detector, Procedure, SyntheticDefects, Threshold, images_for};
 use fmam_metrics::{CONFIDENCE, wilson};
 
 use crate::rate::percent;
@@ -27,8 +27,25 @@ pub(crate) fn report(calibration: &Calibration, model: &Path) -> String {
     lines.join("\n") + "\n"
 }
 
+/// The threshold in use, with its promise, or the way to one.
+pub(crate) fn in_use(threshold: Option<Threshold>, detector: &Detector, model: &Path) -> String {
+    match (threshold, detector.calibration()) {
+        (Some(Threshold { score, basis, .. }), Some(calibration)) => {
+            format!("threshold {score:.4}: {}", promise(calibration, basis))
+        }
+        (Some(Threshold { score, .. }), None) => format!("threshold {score:.4}: {BY_HAND}"),
+        (None, _) => format!(
+            "the model has no threshold, so there are scores and no verdicts; `fmam calibrate FOLDER --model {}` \
+             finds one by good images",
+            model.display()
+        ),
+    }
+}
+
+const BY_HAND: &str = "chosen by hand, without a promise";
+
 /// The promise of a threshold, as it stands behind it.
-pub(crate) fn promise(calibration: &Calibration, basis: Basis) -> String {
+fn promise(calibration: &Calibration, basis: Basis) -> String {
     let n = calibration.scores().count();
     let images = if n == 1 { "1 good image".to_owned() } else { format!("{n} good images") };
     match (basis, calibration.procedure()) {
@@ -43,7 +60,7 @@ pub(crate) fn promise(calibration: &Calibration, basis: Basis) -> String {
         (Basis::Misses { asked, n_defects }, _) => {
             format!("at most {} of defects like the {n_defects} given score at or below it", percent(asked))
         }
-        (Basis::Given, _) => "chosen by hand, without a promise".to_owned(),
+        (Basis::Given, _) => BY_HAND.to_owned(),
     }
 }
 

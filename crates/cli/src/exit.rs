@@ -18,11 +18,19 @@ pub(crate) fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
     Usage(error.into()).into()
 }
 
-/// Tells the user and gives the exit code: 2 for usage, 130 after Ctrl-C, else 1. A closed stdout
-/// is no failure.
+/// The work is done, and an image is defective: exit code 3.
+#[derive(Debug, thiserror::Error)]
+#[error("an image is defective")]
+pub(crate) struct DefectFound;
+
+/// Tells the user and gives the exit code: 2 for usage, 3 for a defect, 130 after Ctrl-C, else 1.
+/// A closed stdout is no failure.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if error.is::<stdout::Closed>() {
         return ExitCode::SUCCESS;
+    }
+    if error.is::<DefectFound>() {
+        return ExitCode::from(3);
     }
     error_line(error);
     match error.chain().find_map(|cause| Some(cause.downcast_ref::<fmam::Error>()?.kind())) {
@@ -69,6 +77,7 @@ mod tests {
         assert_eq!(code(Err::<(), _>(usage(anyhow!("what?"))).context("in").unwrap_err()), is(2));
         assert_eq!(code(fmam::Error::Cancelled.into()), is(130));
         assert_eq!(code(fmam::Error::RootWithoutDataset.into()), is(2));
+        assert_eq!(code(DefectFound.into()), is(3));
         assert_eq!(code(Err::<(), _>(anyhow!(stdout::Closed)).context("in").unwrap_err()), is(0));
         // The pipe of a download or of a file is not that of stdout.
         let broken = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);

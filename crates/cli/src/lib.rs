@@ -11,6 +11,7 @@ mod interrupt;
 mod progress;
 mod rate;
 mod stdout;
+mod threshold;
 mod transfer;
 
 use std::ffi::OsString;

@@ -12,7 +12,7 @@ use fmam_experiment::{ExperimentError, GridObserver, RunPlan};
 use fmam_record::RunRecord;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::{exit, interrupt};
+use crate::{exit, interrupt, stdout};
 
 /// Steps of the bar over everything.
 const OVERALL_STEPS: u64 = 1000;
@@ -63,6 +63,11 @@ impl Console {
         }
     }
 
+    /// Writes `text` to stdout, above the bars where both are on a terminal.
+    pub(crate) fn print(&self, text: &str) -> anyhow::Result<()> {
+        self.bars.suspend(|| stdout::print(text))
+    }
+
     /// Writes a warning above the bars, also with `--quiet`.
     pub(crate) fn warn(&self, line: &str) {
         self.bars.suspend(|| to_stderr(&format!("warning: {line}")));
@@ -102,7 +107,11 @@ impl Drop for Console {
 impl Progress for Console {
     fn start(&self, stage: &StageId, total: u64) {
         let mut status = self.status();
-        self.stage.set_length(total);
+        match total {
+            // The work is found bit by bit.
+            0 => self.stage.unset_length(),
+            total => self.stage.set_length(total),
+        }
         self.stage.set_position(0);
         self.stage.set_prefix(status.start(stage, total));
         self.stage.set_message("");

@@ -81,6 +81,32 @@ pub enum Error {
         /// The path of the image, or its name.
         name: String,
     },
+    /// A folder or pattern has no image.
+    #[error("there is no image in {}", path.display())]
+    NoImages {
+        /// The folder or pattern.
+        path: PathBuf,
+    },
+    /// A path is a pipe, a socket or a device: it is not opened.
+    #[error("{} is no regular file", path.display())]
+    NotRegular {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A pattern of paths is not valid.
+    #[error("`{pattern}` is not a valid pattern of paths")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// Why.
+        source: glob::PatternError,
+    },
+    /// A verdict cannot be given as asked.
+    #[error(transparent)]
+    Inspection(#[from] InspectionError),
+    /// The detector has no scores of held-out good images, which the request needs.
+    #[error("the detector was not calibrated with good images")]
+    Uncalibrated,
     /// The data set has several categories and none was chosen.
     #[error("there are several categories, choose one; known are {}", known.join(", "))]
     CategoryNeeded {
@@ -210,6 +236,30 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// A folder that must be new or empty holds the predictions of an earlier call.
+    #[error("{} holds predictions already", path.display())]
+    Resumable {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A line of earlier predictions is not what it should be.
+    #[error("line {number} of {} is damaged", path.display())]
+    DamagedLine {
+        /// The file.
+        path: PathBuf,
+        /// The number of the line, from 1.
+        number: usize,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The picture of an image would replace that of another one.
+    #[error("{}: another image of this call has the picture {}", image.display(), file.display())]
+    PictureTaken {
+        /// The image.
+        image: PathBuf,
+        /// The picture, within the output folder.
+        file: PathBuf,
+    },
     /// Something lies where a new file or folder is to be.
     #[error("{} exists already", path.display())]
     AlreadyExists {
@@ -309,7 +359,7 @@ pub enum Error {
         /// The title of the published file.
         title: String,
         /// Why.
-        source: ModelError,
+        source: Box<ModelError>,
     },
     /// A program may not fetch the data set.
     #[error("no program may fetch {name}: get its archive from {page} ({licence})")]
@@ -338,7 +388,10 @@ impl Error {
             Self::Record(error) => error.kind(),
             Self::Report(error) => error.kind(),
             Self::Synthesis(error) => error.kind(),
+            Self::Inspection(error) => error.kind(),
             Self::SynthesisSettings(_)
+            | Self::Pattern { .. }
+            | Self::Uncalibrated
             | Self::UnknownDevice { .. }
             | Self::CategoryNeeded { .. }
             | Self::Setting(_)
@@ -351,6 +404,10 @@ impl Error {
             | Self::UnknownTestImage { .. }
             | Self::NotPublished { .. } => ErrorKind::Usage,
             Self::AlreadyLearnt { .. }
+            | Self::NoImages { .. }
+            | Self::NotRegular { .. }
+            | Self::DamagedLine { .. }
+            | Self::PictureTaken { .. }
             | Self::NoRuns { .. }
             | Self::RunsFailed { .. }
             | Self::OtherTestImages { .. }
@@ -371,6 +428,7 @@ impl Error {
             | Self::Write { .. }
             | Self::Copy { .. }
             | Self::NotEmpty { .. }
+            | Self::Resumable { .. }
             | Self::AlreadyExists { .. }
             | Self::NotFetched { .. }
             | Self::NotFetchable { .. } => ErrorKind::Environment,
@@ -387,6 +445,7 @@ impl Error {
         Some(match self {
             Self::Experiment(error) => error.as_ref(),
             Self::Fetch(error) => error,
+            Self::Inspection(error) => error,
             Self::Record(error) => error,
             Self::Report(error) => error,
             Self::Synthesis(error) => error,
@@ -418,12 +477,6 @@ pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
 impl From<ExperimentError> for Error {
     fn from(error: ExperimentError) -> Self {
         if error.is_cancelled() { Self::Cancelled } else { Self::Experiment(Box::new(error)) }
-    }
-}
-
-impl From<InspectionError> for Error {
-    fn from(error: InspectionError) -> Self {
-        ExperimentError::from(error).into()
     }
 }
 

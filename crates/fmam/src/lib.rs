@@ -41,8 +41,9 @@
 //!
 //! Modules in reading order: [`Session`], [`Fit`], [`Image`], [`Verdict`], [`Error`],
 //! [`DeviceChoice`], [`Setting`], [`catalogue()`]; [`mod@reproduce`] (configurations in layers, the
-//! report that grows), [`mod@report`] (figures), [`mod@output`] (folders of single commands),
-//! [`mod@fetch`] (weights and data sets), [`mod@measure`] (metrics of arrays, analysis, speed).
+//! report that grows), [`mod@report`] (figures), [`mod@input`] (images in folders, patterns, lists),
+//! [`mod@output`] (folders of single commands), [`mod@fetch`] (weights and data sets),
+//! [`mod@measure`] (metrics of arrays, analysis, speed).
 
 mod array_error;
 mod calibrate;
@@ -52,6 +53,7 @@ mod error;
 pub mod fetch;
 mod fit;
 mod image;
+pub mod input;
 pub mod measure;
 pub mod output;
 pub mod report;
@@ -77,8 +79,8 @@ pub use fmam_experiment::{
     GridObserver, GridOutcome, Registry,
 };
 pub use fmam_inspection::{
-    Basis, Calibration, GoodScores, HeldOut, Inspection, InspectionError, Outcome, Procedure, Region,
-    SyntheticDefects, Threshold, Warning, images_for, threshold_for_misses,
+    Basis, Calibration, GoodScores, HeldOut, Inspection, InspectionError, Look, Outcome, Procedure, Profile,
+    Region, Series, Shift, SyntheticDefects, Threshold, Trait, Warning, images_for, threshold_for_misses,
 };
 pub use fmam_methods::{Detector, Prediction};
 pub use fmam_models::Precision;

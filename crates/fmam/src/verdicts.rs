@@ -36,6 +36,8 @@ pub struct Verdict {
     pub inspection: Option<Inspection>,
     /// Traits of the image that no training image showed: the verdict may not hold for it.
     pub warnings: Vec<Warning>,
+    /// The traits of the image that warnings go by; `None` for a detector that was not calibrated.
+    pub look: Option<Look>,
     /// Seconds that decoding and scoring took; an image of a batch has its share.
     pub seconds: f64,
 }
@@ -241,9 +243,9 @@ fn score(
             Inspection::new(threshold, calibration, *image_score, anomaly_map, original_size)
         });
         let profile = calibration.and_then(Calibration::images);
-        let warnings = profile
-            .map(|profile| profile.warnings(&Look::of(&image, Some(original_size))))
-            .unwrap_or_default();
+        let look = profile.map(|_| Look::of(&image, Some(original_size)));
+        let warnings = profile.zip(look.as_ref()).map(|(profile, look)| profile.warnings(look));
+        let warnings = warnings.unwrap_or_default();
         let seconds = seconds + share;
         Ok(Verdict {
             index,
@@ -255,6 +257,7 @@ fn score(
             prediction,
             inspection,
             warnings,
+            look,
             seconds,
         })
     };

@@ -1,9 +1,39 @@
 //! Paths in JSON, which holds text only: a path that is UTF-8 is a string; every other path is an
 //! object with a text for people and with its bytes, so that it can be compared and opened again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A path that is the same after it went through JSON. One that is UTF-8 is written as a string,
+/// every other one as `{"shown": "...", "bytes": "..."}`, with two hexadecimal digits a byte.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordedPath(pub PathBuf);
+
+impl RecordedPath {
+    /// The bytes of the path as hexadecimal digits; `None` for a path that is UTF-8.
+    pub fn hex(&self) -> Option<String> {
+        hex(&self.0)
+    }
+}
+
+impl<P: Into<PathBuf>> From<P> for RecordedPath {
+    fn from(path: P) -> Self {
+        Self(path.into())
+    }
+}
+
+impl Serialize for RecordedPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Text::of(&self.0).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RecordedPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Text::deserialize(deserializer)?.into_path()))
+    }
+}
 
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
@@ -16,24 +46,34 @@ enum Text {
     },
 }
 
-pub(crate) fn serialize<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
-    let text = path.as_ref().map(|path| match path.to_str() {
-        Some(text) => Text::Plain(text.to_owned()),
-        None => {
-            let bytes = path.as_os_str().as_encoded_bytes();
-            let bytes = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            Text::Bytes { shown: path.to_string_lossy().into_owned(), bytes }
+impl Text {
+    fn of(path: &Path) -> Self {
+        let shown = path.to_string_lossy().into_owned();
+        match hex(path) {
+            None => Self::Plain(shown),
+            Some(bytes) => Self::Bytes { shown, bytes },
         }
-    });
-    text.serialize(serializer)
+    }
+
+    fn into_path(self) -> PathBuf {
+        match self {
+            Self::Plain(text) => text.into(),
+            Self::Bytes { shown, bytes } => path_of(&bytes).unwrap_or_else(|| shown.into()),
+        }
+    }
+}
+
+fn hex(path: &Path) -> Option<String> {
+    let digits = || path.as_os_str().as_encoded_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    path.to_str().is_none().then(digits)
+}
+
+pub(crate) fn serialize<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    path.as_deref().map(Text::of).serialize(serializer)
 }
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
-    let text = Option::<Text>::deserialize(deserializer)?;
-    Ok(text.map(|text| match text {
-        Text::Plain(text) => text.into(),
-        Text::Bytes { shown, bytes } => path_of(&bytes).unwrap_or_else(|| shown.into()),
-    }))
+    Ok(Option::<Text>::deserialize(deserializer)?.map(Text::into_path))
 }
 
 #[cfg(unix)]
@@ -78,5 +118,19 @@ mod tests {
         assert_eq!(text(&odd(0xff)), r#"{"path":{"shown":"p�q","bytes":"70ff71"}}"#);
         let damaged = r#"{"path":{"shown":"p","bytes":"7"}}"#;
         assert_eq!(serde_json::from_str::<Holder>(damaged).unwrap(), Holder { path: Some("p".into()) });
+    }
+
+    #[test]
+    fn a_path_of_its_own_has_the_same_form() {
+        for bytes in [&b"a.png"[..], b"\xff.png"] {
+            let path = RecordedPath(OsString::from_vec(bytes.to_vec()).into());
+            let text = serde_json::to_string(&path).unwrap();
+            assert_eq!(
+                format!(r#"{{"path":{text}}}"#),
+                serde_json::to_string(&Holder { path: Some(path.0.clone()) }).unwrap()
+            );
+            assert_eq!(serde_json::from_str::<RecordedPath>(&text).unwrap(), path);
+        }
+        assert_eq!(RecordedPath::from("a").hex(), None);
     }
 }

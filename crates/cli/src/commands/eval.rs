@@ -7,6 +7,7 @@ use fmam_record::MapLayout;
 use crate::compute::ComputeArgs;
 use crate::data::DataArgs;
 use crate::stdout::{print, print_json};
+use crate::threshold::ThresholdArgs;
 
 #[derive(clap::Args)]
 #[command(after_help = include_str!("../help/eval.txt"))]
@@ -16,6 +17,8 @@ pub(crate) struct Args {
     model: PathBuf,
     #[command(flatten)]
     data: DataArgs,
+    #[command(flatten)]
+    threshold: ThresholdArgs,
     /// Print JSON instead of a table; every figure is a fraction from 0 to 1
     #[arg(long)]
     json: bool,
@@ -33,6 +36,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     let (session, console) = args.compute.session(registry)?;
     let detector = session.load(&args.model)?;
+    let detector = args.threshold.on(detector)?;
     let category = args.data.category(&session, detector.image_size())?;
     let _made = args.out.as_deref().map(check_writable).transpose()?;
     let evaluation = session.evaluate(&detector, category.test.as_ref());

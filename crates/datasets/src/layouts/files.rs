@@ -231,6 +231,12 @@ pub(crate) fn stem_of(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// True if the name of `path` ends like that of an image: `.png`, `.jpg`, `.jpeg`, `.bmp`, `.tif`
+/// or `.tiff`, in upper or lower case.
+pub fn has_image_extension(path: &Path) -> bool {
+    has_extension(path, &EXTENSIONS)
+}
+
 /// True when `path`'s extension is one of `extensions`, in upper or lower case.
 fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     path.extension()

@@ -111,7 +111,7 @@ pub fn fetch_weights(
         .and_then(|backbone| save_tensors(&target, backbone.tensors()));
     if let Err(source) = converted {
         forget(&file);
-        return Err(Error::UnfitWeights { title: entry.architecture.clone(), source });
+        return Err(Error::UnfitWeights { title: entry.architecture.clone(), source: Box::new(source) });
     }
     record_digest(&target, &sha256_file(&target)?)?;
     Ok(target)

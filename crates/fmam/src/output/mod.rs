@@ -1,13 +1,21 @@
-//! Output folders of single commands: predictions, evaluations, contact sheets.
+//! Output of single commands: predictions, evaluations, contact sheets.
 
 mod contact_sheet;
+mod csv;
 mod evaluation;
+#[cfg(test)]
+mod fixture;
+mod line;
+mod places;
 mod predictions;
 mod tables;
 mod writable;
 
 pub use contact_sheet::{draw_contact_sheet, repeated_images, repeated_samples, synthesis_config};
 pub use evaluation::{Figures, write_evaluation};
-pub use predictions::{Predictions, Scored};
+pub use line::{Files, Line, LineWarning};
+pub(crate) use places::PICTURE_FOLDERS;
+pub use places::{Layout, Pictures, Taken};
+pub use predictions::{Added, Predictions};
 pub use tables::{analysis_table, metrics_table};
 pub use writable::{check_writable, parent_of};

@@ -1,187 +1,378 @@
-use std::collections::HashSet;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use fmam_core::{AnomalyMap, RgbImage};
-use fmam_files::{MadeDirs, NewDir};
-use fmam_record::OVERLAYS_DIR;
-use fmam_report::{map_range, overlay, write_png};
-use serde_json::json;
+use fmam_core::AnomalyMap;
+use fmam_files::{LockError, MadeDirs};
+use fmam_inspection::Calibration;
+use fmam_record::{RecordError, RecordedPath};
+use fmam_report::{
+    MapColours, ReportError, defect_mask, map_in_size, overlay_in_colour, sheet, write_large_png,
+    write_map_file, write_mask_png,
+};
+use serde::Deserialize;
 
-use super::writable::{check_writable, parent_of};
+use super::line::{Files, Line};
+use super::places::{Layout, PICTURE_FOLDERS, Pictures, Taken};
+use super::writable::check_writable;
 use crate::{Error, Verdict};
 
-/// Maps that are kept until the colour range is known; bounds the memory.
-const N_RANGE: usize = 256;
+/// The lines of all images within the folder.
+const LINES_FILE: &str = "predictions.jsonl";
 
-/// A folder of verdicts in the making: `predictions.jsonl` and `overlays/*.png`, the image as the
-/// detector saw it, the anomaly map over it, the map. The colours of all of them share one range,
-/// that of the first 256 images. It appears with [`Predictions::finish`], or not at all.
+/// A folder of verdicts: `predictions.jsonl` with a [`Line`] for each image, and the files of
+/// [`Pictures`].
+///
+/// An image is finished when its line stands there: its files are written before. A line and the
+/// files of an image depend on the image, its path and the detector, not on other images. The
+/// folder can be read at any time, and a process that is killed loses the image under way only.
+/// [`Predictions::resume`] goes on in it.
+///
+/// While it is open no other process writes to the folder.
 #[derive(Debug)]
 pub struct Predictions {
-    folder: NewOut,
-    names: OverlayNames,
-    range: Option<(f32, f32)>,
-    waiting: Vec<(String, RgbImage, AnomalyMap)>,
-    scored: Vec<Scored>,
+    folder: PathBuf,
+    lines: File,
+    /// Bytes of whole lines.
+    length: u64,
+    pictures: Pictures,
+    /// Removes folders that were made for it and stayed empty.
+    _made: MadeDirs,
 }
 
-/// An image and its score.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Scored {
-    /// The path of the image, or its name.
-    pub name: String,
-    /// Higher is more anomalous.
-    pub image_score: f32,
-    /// The picture, below the folder.
-    pub overlay: String,
+/// The outcome of [`Predictions::add`].
+#[derive(Debug, Default)]
+pub struct Added {
+    /// The files that were written.
+    pub files: Files,
+    /// Files that could not be written because of their names; the line was.
+    pub omitted: Vec<Error>,
+}
+
+/// The part of a line that tells the image.
+#[derive(Deserialize)]
+struct Finished {
+    image: RecordedPath,
 }
 
 impl Predictions {
-    /// Begins the folder `out`, which must be new or empty.
+    /// Begins in the folder `out`, which must be new or empty; it is never renamed or replaced. The
+    /// second value tells the images that are scored.
     ///
     /// # Errors
-    /// [`Error::NotEmpty`], [`Error::Write`].
-    pub fn begin(out: &Path) -> Result<Self, Error> {
-        let (names, waiting, scored) = (OverlayNames::default(), Vec::new(), Vec::new());
-        Ok(Self { folder: NewOut::begin(out)?, names, range: None, waiting, scored })
+    /// [`Error::Resumable`] for a folder with earlier predictions, [`Error::NotEmpty`] for another
+    /// one that is not empty, [`Error::Write`].
+    pub fn begin(out: &Path, pictures: Pictures) -> Result<(Self, Taken), Error> {
+        if out.join(LINES_FILE).exists() {
+            return Err(Error::Resumable { path: out.to_owned() });
+        }
+        Self::resume(out, pictures)
     }
 
-    /// The name of the picture of the image called `name`, which is then taken. Pictures of images
-    /// that cannot be scored may take theirs too, so that the names do not depend on that.
-    pub fn reserve(&mut self, name: &str) -> String {
-        self.names.next(Path::new(name))
-    }
-
-    /// Adds a verdict, whose picture is called `overlay`.
+    /// Goes on in the folder `out`, which may also be new or empty. The images of its lines are
+    /// among those that are scored; a last line that was not written to its end is removed.
     ///
     /// # Errors
-    /// [`Error::Report`] for a picture that cannot be written.
-    pub fn add(&mut self, verdict: Verdict, overlay: String) -> Result<(), Error> {
-        let Verdict { name, image, prediction, .. } = verdict;
-        self.scored.push(Scored {
-            name,
-            image_score: prediction.image_score,
-            overlay: format!("{OVERLAYS_DIR}/{overlay}"),
-        });
-        self.waiting.push((overlay, image, prediction.anomaly_map));
-        if self.range.is_some() || self.waiting.len() >= N_RANGE { self.draw_waiting() } else { Ok(()) }
+    /// [`Error::NotEmpty`] for a folder that holds something else, [`Error::DamagedLine`],
+    /// [`Error::Record`] where another process is at work in it, [`Error::Read`], [`Error::Write`].
+    pub fn resume(out: &Path, pictures: Pictures) -> Result<(Self, Taken), Error> {
+        let path = out.join(LINES_FILE);
+        if !path.exists() && !is_free(out).map_err(|source| Error::Read { path: out.to_owned(), source })? {
+            return Err(Error::NotEmpty { path: out.to_owned() });
+        }
+        let made = check_writable(out)?;
+        let mut lines = fmam_files::open_locked(&path).map_err(|error| match error {
+            LockError::Held => RecordError::InUse { folder: out.to_owned() }.into(),
+            LockError::Io(source) => Error::Write { path: path.clone(), source },
+        })?;
+        let mut taken = Taken::new(pictures);
+        let length = read_lines(&mut lines, &path, &mut taken)?;
+        let cut = lines.set_len(length).and_then(|()| lines.seek(SeekFrom::Start(length)));
+        cut.map_err(|source| Error::Write { path, source })?;
+        for name in PICTURE_FOLDERS {
+            let folder = out.join(name);
+            remove_leftovers(&folder).map_err(|source| Error::Write { path: folder, source })?;
+        }
+        let predictions = Self { folder: out.to_owned(), lines, length, pictures, _made: made };
+        Ok((predictions, taken))
     }
 
-    /// Moves the folder into place; gives the scores.
+    /// True if the pictures are better with the images as they were given, see
+    /// [`Verdicts::with_originals`](crate::Verdicts::with_originals).
+    pub fn needs_originals(&self) -> bool {
+        self.pictures.overlays == Some(Layout::Overlay)
+    }
+
+    /// Writes the files of a verdict, then its line. The overlay has the size of the image where
+    /// [`Verdicts::with_originals`](crate::Verdicts::with_originals) was asked for, else the
+    /// detector's. `calibration` is that of the detector.
     ///
     /// # Errors
-    /// [`Error::Report`], [`Error::Write`].
-    pub fn finish(mut self) -> Result<Vec<Scored>, Error> {
-        self.draw_waiting()?;
-        let line = |scored: &Scored| {
-            let Scored { name, image_score, overlay } = scored;
-            format!("{}\n", json!({"image": name, "image_score": image_score, "overlay": overlay}))
+    /// [`Error::Report`], [`Error::Write`] for a file that cannot be written; the lines and files
+    /// before it stay as they are.
+    pub fn add(&mut self, verdict: &Verdict, calibration: Option<&Calibration>) -> Result<Added, Error> {
+        let mut added = Added::default();
+        if self.pictures != Pictures::NONE {
+            self.draw(verdict, calibration, &mut added)?;
+        }
+        let line = Line::new(verdict, added.files.clone()).json()?;
+        if let Err(source) = self.lines.write_all(line.as_bytes()) {
+            // Half a line would be in the way of every reader. A failure to remove it is no worse
+            // than the first one, which is told.
+            let _ = self.lines.set_len(self.length);
+            return Err(Error::Write { path: self.folder.join(LINES_FILE), source });
+        }
+        self.length += line.len() as u64;
+        Ok(added)
+    }
+
+    /// Writes the pictures of a verdict.
+    fn draw(
+        &self,
+        verdict: &Verdict,
+        calibration: Option<&Calibration>,
+        added: &mut Added,
+    ) -> Result<(), Error> {
+        let path = verdict.path.clone().unwrap_or_else(|| PathBuf::from(&verdict.name));
+        let map = &verdict.prediction.anomaly_map;
+        let contour = verdict.inspection.as_ref().map(|inspection| inspection.threshold.contour);
+        let colours = match (calibration, contour) {
+            (Some(calibration), Some(contour)) => MapColours::calibrated(calibration.colour_range(), contour),
+            _ => MapColours::uncalibrated(map),
         };
-        let lines: String = self.scored.iter().map(line).collect();
-        let path = self.folder.path().join("predictions.jsonl");
-        fmam_files::write_atomic(&path, |file| file.write_all(lines.as_bytes()))
-            .map_err(|source| Error::Write { path, source })?;
-        self.folder.finish()?;
-        Ok(self.scored)
-    }
+        let size = verdict.original_size;
+        let needs_large = self.pictures.overlays != Some(Layout::Sheet)
+            || self.pictures.maps.is_some()
+            || self.pictures.masks;
+        let large: Option<AnomalyMap> = needs_large.then(|| map_in_size(map, size)).transpose()?;
+        let large = large.as_ref().unwrap_or(map);
 
-    fn draw_waiting(&mut self) -> Result<(), Error> {
-        let range = *self.range.get_or_insert_with(|| map_range(self.waiting.iter().map(|(_, _, map)| map)));
-        for (name, image, map) in self.waiting.drain(..) {
-            let path = self.folder.path().join(OVERLAYS_DIR).join(name);
-            write_png(&path, &overlay(&image, None, &map, range))?;
+        if let (Some(layout), Some(place)) = (self.pictures.overlays, self.pictures.overlay(&path)) {
+            let file = self.folder.join(&place);
+            let written = match (layout, &verdict.original) {
+                (Layout::Sheet, _) => {
+                    sheet(&verdict.image, map, colours).and_then(|picture| write_large_png(&file, &picture))
+                }
+                (Layout::Overlay, Some(original)) => overlay_in_colour(original, large, colours)
+                    .and_then(|picture| write_large_png(&file, &picture)),
+                (Layout::Overlay, None) => overlay_in_colour(&verdict.image, map, colours)
+                    .and_then(|picture| write_large_png(&file, &picture)),
+            };
+            added.files.overlay = added.keep(place, written)?;
+        }
+        if let (Some(format), Some(place)) = (self.pictures.maps, self.pictures.map(&path)) {
+            let written = write_map_file(&self.folder.join(&place), format, large, size, colours.range());
+            added.files.map = added.keep(place, written)?;
+        }
+        if let (Some(contour), Some(place)) = (contour, self.pictures.mask(&path)) {
+            let written = defect_mask(large, contour, size)
+                .and_then(|mask| write_mask_png(&self.folder.join(&place), &mask));
+            added.files.mask = added.keep(place, written)?;
         }
         Ok(())
     }
 }
 
-/// The output folder in the making, beside its place. It is removed when it is dropped without
-/// [`NewOut::finish`].
-#[derive(Debug)]
-struct NewOut {
-    dir: NewDir,
-    target: PathBuf,
-    /// Dropped after `dir`, since the parent folders are removed only when they are empty.
-    _made: MadeDirs,
+impl Drop for Predictions {
+    /// A folder without a line is no result.
+    fn drop(&mut self) {
+        if self.length == 0 {
+            let _ = fs::remove_file(self.folder.join(LINES_FILE));
+        }
+    }
 }
 
-impl NewOut {
-    fn begin(out: &Path) -> Result<Self, Error> {
-        let cannot_write = |source| Error::Write { path: out.to_owned(), source };
-        let target = if out.exists() {
-            if !out.is_dir() || std::fs::read_dir(out).map_err(cannot_write)?.next().is_some() {
-                return Err(Error::NotEmpty { path: out.to_owned() });
+impl Added {
+    /// The place of a file that was written; `None` for one whose name the file system does not
+    /// take.
+    fn keep(
+        &mut self,
+        place: PathBuf,
+        written: Result<(), ReportError>,
+    ) -> Result<Option<RecordedPath>, Error> {
+        match written {
+            Ok(()) => Ok(Some(place.into())),
+            Err(error) if is_of_name(&error) => {
+                self.omitted.push(error.into());
+                Ok(None)
             }
-            // A link and `.` have no name of their own to put something beside.
-            out.canonicalize().map_err(cannot_write)?
-        } else {
-            out.to_owned()
-        };
-        let made = check_writable(parent_of(&target))?;
-        let dir = NewDir::beside(&target).map_err(cannot_write)?;
-        Ok(Self { dir, target, _made: made })
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn finish(self) -> Result<(), Error> {
-        let Self { dir, target, _made } = self;
-        dir.finish(&target).map_err(|source| Error::Write { path: target, source })
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
-/// Names of pictures that differ, `STEM.png`, with a number where two images have the same stem.
-/// Compared without case, as some file systems do.
-#[derive(Debug, Default)]
-struct OverlayNames {
-    taken: HashSet<String>,
+/// True if the name of a file is the reason that it could not be written: too long, or one of its
+/// folders is the file of another image.
+fn is_of_name(error: &ReportError) -> bool {
+    let error: &(dyn std::error::Error + 'static) = error;
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|error| {
+        matches!(
+            error.kind(),
+            ErrorKind::InvalidFilename
+                | ErrorKind::NotADirectory
+                | ErrorKind::IsADirectory
+                | ErrorKind::AlreadyExists
+        )
+    })
 }
 
-impl OverlayNames {
-    fn next(&mut self, image: &Path) -> String {
-        let stem = image.file_stem().unwrap_or_default().to_string_lossy();
-        let names = std::iter::once(stem.to_string()).chain((2..).map(|n| format!("{stem}-{n}")));
-        let mut free = names.filter(|name| self.taken.insert(name.to_lowercase()));
-        format!("{}.png", free.next().unwrap_or_default())
+/// True if `out` is missing or an empty folder. A new file system has a folder for lost files.
+fn is_free(out: &Path) -> io::Result<bool> {
+    let entries = match fs::read_dir(out) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => return Ok(false),
+        entries => entries?,
+    };
+    for entry in entries {
+        if entry?.file_name() != "lost+found" {
+            return Ok(false);
+        }
     }
+    Ok(true)
+}
+
+/// Adds the images of all whole lines to `taken`; gives the number of bytes of these lines.
+fn read_lines(lines: &mut File, path: &Path, taken: &mut Taken) -> Result<u64, Error> {
+    let read_error = |source| Error::Read { path: path.to_owned(), source };
+    let (mut reader, mut length, mut line) = (BufReader::new(lines), 0, Vec::new());
+    for number in 1.. {
+        line.clear();
+        let read = reader.read_until(b'\n', &mut line).map_err(read_error)?;
+        if line.last() != Some(&b'\n') {
+            break;
+        }
+        let damaged = |source| Error::DamagedLine { path: path.to_owned(), number, source };
+        let Finished { image } = serde_json::from_slice(&line).map_err(damaged)?;
+        // Two images of earlier calls may have shared a file; both are finished.
+        let _ = taken.admit(&image.0);
+        length += read as u64;
+    }
+    Ok(length)
+}
+
+/// Removes the temporary files that a killed process left below `folder`.
+fn remove_leftovers(folder: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    fmam_files::remove_leftovers(folder)?;
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_leftovers(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use fmam_datasets::image_size;
+    use fmam_report::MapFormat;
+
     use super::*;
+    use crate::output::fixture::verdict;
 
-    #[test]
-    fn a_folder_that_a_killed_process_left_is_in_nobodys_way() {
-        let root = tempfile::tempdir().unwrap();
-        let out = root.path().join("verdicts");
-        // Left by a process of the same number that was killed: containers repeat the numbers.
-        std::fs::create_dir(root.path().join(format!(".partial-verdicts-{}", std::process::id()))).unwrap();
-        std::mem::forget(NewOut::begin(&out).unwrap());
-        let folder = NewOut::begin(&out).unwrap();
-        std::fs::write(folder.path().join("predictions.jsonl"), "x").unwrap();
-        folder.finish().unwrap();
-        assert!(out.join("predictions.jsonl").is_file());
+    const ALL: Pictures =
+        Pictures { overlays: Some(Layout::Overlay), maps: Some(MapFormat::Tiff), masks: true };
+
+    fn n_entries(dir: &Path) -> usize {
+        fs::read_dir(dir).unwrap().count()
     }
 
     #[test]
-    fn an_unfinished_folder_leaves_nothing_and_a_full_one_is_refused() {
+    fn the_files_of_an_image_stand_before_its_line_does() {
         let root = tempfile::tempdir().unwrap();
-        drop(NewOut::begin(&root.path().join("new/er/verdicts")).unwrap());
-        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
-        std::fs::write(root.path().join("kept"), "x").unwrap();
-        assert!(NewOut::begin(root.path()).is_err() && NewOut::begin(&root.path().join("kept")).is_err());
+        let out = root.path().join("new/out");
+        let (mut predictions, _) = Predictions::begin(&out, ALL).unwrap();
+        let text = || fs::read_to_string(out.join(LINES_FILE)).unwrap();
+        assert_eq!(text(), "");
+        let added = predictions.add(&verdict("in/a.bmp", Some(1.0)), None).unwrap();
+        let Files { overlay, map, mask } = added.files;
+        for place in [&overlay, &mask] {
+            let size = image_size(&out.join(&place.as_ref().unwrap().0)).unwrap();
+            assert_eq!((size.height, size.width), (2, 4));
+        }
+        assert_eq!(map.unwrap().0, Path::new("maps/in/a.bmp.tiff"));
+        assert!(out.join("maps/in/a.bmp.tiff").is_file());
+        assert_eq!(text().lines().count(), 1);
+        // There is no mask without a threshold.
+        let added = predictions.add(&verdict("in/b.png", None), None).unwrap();
+        assert!(added.files.mask.is_none() && added.files.overlay.is_some() && added.omitted.is_empty());
+        drop(predictions);
+        assert_eq!(text().lines().count(), 2);
     }
 
     #[test]
-    fn every_overlay_has_its_own_name() {
-        let mut names = OverlayNames::default();
-        let images = ["a/1.png", "b/1.jpg", "c/1-2.png", "d/1.bmp", "A.png", "a.png"];
-        assert_eq!(
-            images.map(|image| names.next(Path::new(image))),
-            ["1.png", "1-2.png", "1-2-2.png", "1-3.png", "A.png", "a-2.png"]
-        );
+    fn a_folder_without_a_verdict_leaves_nothing_and_a_full_one_is_kept() {
+        let root = tempfile::tempdir().unwrap();
+        drop(Predictions::begin(&root.path().join("new/out"), ALL).unwrap());
+        assert_eq!(n_entries(root.path()), 0);
+        // As a new file system has it.
+        fs::create_dir(root.path().join("lost+found")).unwrap();
+        drop(Predictions::begin(root.path(), ALL).unwrap());
+        fs::write(root.path().join("kept"), "x").unwrap();
+        for begin in [Predictions::begin, Predictions::resume] {
+            let refused = begin(root.path(), ALL).unwrap_err();
+            assert!(matches!(refused, Error::NotEmpty { .. }), "{refused}");
+            let refused = begin(&root.path().join("kept"), ALL).unwrap_err();
+            assert!(matches!(refused, Error::NotEmpty { .. }), "{refused}");
+        }
+        assert_eq!(n_entries(root.path()), 2);
+    }
+
+    #[test]
+    fn a_torn_line_is_removed_and_the_whole_ones_are_known() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(LINES_FILE);
+        let (mut predictions, _) = Predictions::begin(root.path(), Pictures::NONE).unwrap();
+        predictions.add(&verdict("a.png", None), None).unwrap();
+        let another = Predictions::resume(root.path(), Pictures::NONE).unwrap_err();
+        assert!(matches!(another, Error::Record(RecordError::InUse { .. })), "{another}");
+        drop(predictions);
+        let begun = Predictions::begin(root.path(), Pictures::NONE).unwrap_err();
+        assert!(matches!(begun, Error::Resumable { .. }), "{begun}");
+
+        let whole = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("{whole}{{\"image\":\"b.p")).unwrap();
+        let (mut predictions, mut taken) = Predictions::resume(root.path(), Pictures::NONE).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+        let mut admit = |image: &str| taken.admit(Path::new(image)).unwrap();
+        assert!(!admit("a.png") && admit("b.png"));
+        predictions.add(&verdict("b.png", None), None).unwrap();
+        drop(predictions);
+        assert_eq!(fs::read_to_string(&path).unwrap(), whole.clone() + &whole.replace("a.png", "b.png"));
+
+        fs::write(&path, format!("{whole}nothing\n{whole}")).unwrap();
+        let damaged = Predictions::resume(root.path(), Pictures::NONE).unwrap_err();
+        assert!(matches!(damaged, Error::DamagedLine { number: 2, .. }), "{damaged}");
+    }
+
+    #[test]
+    fn a_name_that_the_file_system_refuses_costs_the_picture_only() {
+        let root = tempfile::tempdir().unwrap();
+        let (mut predictions, _) = Predictions::begin(root.path(), Pictures::default()).unwrap();
+        let long = "n".repeat(254);
+        for (image, n_omitted) in [("a", 0), (long.as_str(), 1), ("a.png/b", 1)] {
+            let added = predictions.add(&verdict(image, None), None).unwrap();
+            assert_eq!(added.omitted.len(), n_omitted, "{image}: {:?}", added.omitted);
+            assert_eq!(added.files.overlay.is_some(), n_omitted == 0);
+        }
+        assert_eq!(fs::read_to_string(root.path().join(LINES_FILE)).unwrap().lines().count(), 3);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_temporary_files_of_a_killed_process_are_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let (mut predictions, _) = Predictions::begin(root.path(), Pictures::default()).unwrap();
+        predictions.add(&verdict("in/a.png", None), None).unwrap();
+        drop(predictions);
+        let left = root.path().join("overlays/in/.partial-x");
+        fs::write(&left, "half").unwrap();
+        drop(Predictions::resume(root.path(), Pictures::default()).unwrap());
+        assert!(!left.exists() && root.path().join("overlays/in/a.png").is_file());
     }
 }

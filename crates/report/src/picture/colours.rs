@@ -69,8 +69,7 @@ impl MapColours {
     /// True if a score has no share of the colour scale in an overlay.
     pub(super) fn is_calm(self, score: f32) -> bool {
         let (low, high) = self.range;
-        // Also for NaN.
-        !(score > low + 0.5 * (high - low))
+        score.is_nan() || score <= low + 0.5 * (high - low)
     }
 
     /// The colour scale.

@@ -1,0 +1,296 @@
+use std::cell::RefCell;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use fmam::input::{Attempt, Inputs, Look, Watch};
+use fmam::output::{Line, Predictions, Taken};
+use fmam::{Calibration, Detector, Error, Outcome, Series, Session, Threshold, Trait, Verdict};
+
+use super::view::View;
+use crate::progress::Console;
+use crate::{interrupt, stdout};
+
+/// Paths that are found ahead of the scoring.
+const AHEAD: usize = 64;
+/// Time to wait for another image before those that are there are scored: a program that writes one
+/// path to the list and waits for its verdict gets it.
+const PAUSE: Duration = Duration::from_millis(5);
+/// Time between two questions whether the user asked to stop.
+const HEARTBEAT: Duration = Duration::from_millis(50);
+/// Time between two looks at a watched folder, at least.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+
+/// Images of a watch after which the series is looked at again.
+const SERIES_STEP: usize = 100;
+
+/// Images on the way to their verdicts, on stdout and in the output folder.
+pub(super) struct Scoring<'a> {
+    session: &'a Session,
+    detector: &'a Detector,
+    threshold: Option<Threshold>,
+    console: &'a Console,
+    taken: RefCell<Taken>,
+    tally: RefCell<Tally>,
+    sink: Sink<'a>,
+}
+
+/// The places where a verdict goes.
+struct Sink<'a> {
+    detector: &'a Detector,
+    console: &'a Console,
+    out: Option<Predictions>,
+    /// `None` after the reader of stdout has gone.
+    view: Option<View>,
+    /// The images as a whole, beside those that were learnt from.
+    series: Option<Series<'a>>,
+    /// Shifts of the series that the user knows of.
+    told: Vec<(Trait, bool)>,
+}
+
+/// The numbers of images.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Images with a score.
+    pub(super) images: usize,
+    /// Those of them that are defects.
+    pub(super) defects: usize,
+    /// Those of them with a warning.
+    pub(super) warned: usize,
+    /// Images that could not be scored.
+    pub(super) errors: usize,
+    /// Images that were scored before.
+    pub(super) passed_over: usize,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { images, defects, warned, errors, passed_over } = self;
+        let counted = |n: &usize, one: &str, many: &str| format!("{n} {}", if *n == 1 { one } else { many });
+        write!(
+            f,
+            "{}: {}, {warned} with warnings, {}",
+            counted(images, "image", "images"),
+            counted(defects, "defect", "defects"),
+            counted(errors, "error", "errors")
+        )?;
+        if *passed_over > 0 { write!(f, "; {passed_over} passed over, scored before") } else { Ok(()) }
+    }
+}
+
+impl<'a> Scoring<'a> {
+    pub(super) fn new(
+        session: &'a Session,
+        detector: &'a Detector,
+        threshold: Option<Threshold>,
+        console: &'a Console,
+        out: Option<Predictions>,
+        taken: Taken,
+        view: View,
+    ) -> Self {
+        let series = detector.calibration().and_then(Calibration::images).map(Series::new);
+        let sink = Sink { detector, console, out, view: Some(view), series, told: Vec::new() };
+        let (taken, tally) = (RefCell::new(taken), RefCell::default());
+        Self { session, detector, threshold, console, taken, tally, sink }
+    }
+
+    /// The numbers of images; the output folder is closed.
+    pub(super) fn finish(mut self) -> Tally {
+        self.sink.tell_shifts();
+        self.tally.into_inner()
+    }
+
+    /// Scores all images of `inputs`. They are found on a thread of their own, so that a slow list
+    /// keeps no finished verdict back.
+    pub(super) fn images(&mut self, inputs: Inputs) -> Result<()> {
+        let (sender, found) = mpsc::sync_channel(AHEAD);
+        std::thread::spawn(move || {
+            for image in inputs {
+                if sender.send(image).is_err() {
+                    break;
+                }
+            }
+        });
+        let Self { session, detector, threshold, console, taken, tally, sink } = self;
+        loop {
+            let first = match found.recv_timeout(HEARTBEAT) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) if interrupt::requested() => {
+                    return Err(Error::Cancelled.into());
+                }
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+            let mut next = Some(first);
+            let images = std::iter::from_fn(|| {
+                loop {
+                    let image: Result<PathBuf, Error> =
+                        next.take().or_else(|| found.recv_timeout(PAUSE).ok())?;
+                    match image.and_then(|image| Ok(taken.borrow_mut().admit(&image)?.then_some(image))) {
+                        Ok(Some(image)) => return Some(image),
+                        Ok(None) => tally.borrow_mut().passed_over += 1,
+                        Err(error) => {
+                            tally.borrow_mut().errors += 1;
+                            console.error(&error.into());
+                        }
+                    }
+                }
+            });
+            for verdict in verdicts(session, detector, *threshold, sink.draws(), images) {
+                match verdict {
+                    Ok(verdict) => sink.add(&verdict, &mut tally.borrow_mut())?,
+                    // The others are scored all the same.
+                    Err(Error::Image { source, .. }) => {
+                        tally.borrow_mut().errors += 1;
+                        console.error(&anyhow::Error::new(source));
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+    }
+
+    /// Scores the images that come to a folder until the user asks to stop.
+    pub(super) fn watch(&mut self, mut watch: Watch) -> Result<()> {
+        while !interrupt::requested() {
+            let start = Instant::now();
+            let Look { ready, errors } = watch.look(|image| self.taken.borrow().knows(image));
+            for error in errors {
+                self.fail(&error.into());
+            }
+            // A look at a large folder takes a while; it should take no more than a fifth of the
+            // time.
+            let rest = start + BETWEEN_LOOKS.max(5 * start.elapsed());
+            let before = self.tally.borrow().images;
+            self.score_ready(&mut watch, ready)?;
+            // A watch may have no end at which it could be told.
+            if before / SERIES_STEP < self.tally.borrow().images / SERIES_STEP {
+                self.sink.tell_shifts();
+            }
+            while Instant::now() < rest && !interrupt::requested() {
+                std::thread::sleep(HEARTBEAT);
+            }
+        }
+        Ok(())
+    }
+
+    fn score_ready(&mut self, watch: &mut Watch, ready: Vec<PathBuf>) -> Result<()> {
+        let mut images = Vec::new();
+        for image in ready {
+            let admitted = self.taken.borrow_mut().admit(&image);
+            match admitted {
+                Ok(true) => images.push(image),
+                Ok(false) => {}
+                Err(error) => self.fail(&error.into()),
+            }
+        }
+        if images.is_empty() {
+            return Ok(());
+        }
+        let Self { session, detector, threshold, taken, tally, sink, .. } = self;
+        let mut failed = Vec::new();
+        for verdict in verdicts(session, detector, *threshold, sink.draws(), &images) {
+            match verdict {
+                Ok(verdict) => sink.add(&verdict, &mut tally.borrow_mut())?,
+                Err(Error::Image { index, source, .. }) => {
+                    let image: &Path = &images[index];
+                    taken.borrow_mut().release(image);
+                    if watch.failed(image) == Attempt::Broken {
+                        failed.push(source);
+                    }
+                }
+                // The images under way have their verdicts.
+                Err(Error::Cancelled) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for error in failed {
+            self.fail(&anyhow::Error::new(error));
+        }
+        Ok(())
+    }
+
+    fn fail(&self, error: &anyhow::Error) {
+        self.tally.borrow_mut().errors += 1;
+        self.console.error(error);
+    }
+}
+
+/// The verdicts on images by `threshold`, with the images as they were given where they are drawn.
+fn verdicts<'a, I: IntoIterator<Item: Into<fmam::Image>>>(
+    session: &'a Session,
+    detector: &'a Detector,
+    threshold: Option<Threshold>,
+    with_originals: bool,
+    images: I,
+) -> fmam::Verdicts<'a, I::IntoIter> {
+    let verdicts = session.predict(detector, images);
+    let verdicts = if with_originals { verdicts.with_originals() } else { verdicts };
+    match threshold {
+        Some(threshold) => verdicts.at(threshold),
+        None => verdicts,
+    }
+}
+
+impl Sink<'_> {
+    /// True if images are drawn in their own size.
+    fn draws(&self) -> bool {
+        self.out.as_ref().is_some_and(Predictions::needs_originals)
+    }
+
+    fn add(&mut self, verdict: &Verdict, tally: &mut Tally) -> Result<()> {
+        let added = match &mut self.out {
+            Some(out) => out.add(verdict, self.detector.calibration())?,
+            None => Default::default(),
+        };
+        for omitted in &added.omitted {
+            self.console.warn(&omitted.one_line());
+        }
+        let line = Line::new(verdict, added.files).with_seconds(verdict.seconds);
+        tally.images += 1;
+        tally.defects += usize::from(line.verdict == Some(Outcome::Defect));
+        tally.warned += usize::from(!line.warnings.is_empty());
+        if let (Some(series), Some(look)) = (&mut self.series, &verdict.look) {
+            series.add(look);
+        }
+        let Some(view) = &mut self.view else { return Ok(()) };
+        let text = view.show(&line)?;
+        match self.console.print(&text) {
+            // The output folder is to be complete all the same.
+            Err(error) if error.is::<stdout::Closed>() && self.out.is_some() => {
+                self.view = None;
+                Ok(())
+            }
+            printed => printed,
+        }
+    }
+}
+
+impl Sink<'_> {
+    /// Warns of each trait in which the images as a whole differ from those learnt from, once.
+    fn tell_shifts(&mut self) {
+        for shift in self.series.iter().flat_map(Series::shifts) {
+            let side = (shift.of, shift.is_above);
+            if !self.told.contains(&side) {
+                self.told.push(side);
+                self.console.warn(&shift.to_string());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tally_is_one_line() {
+        let tally = Tally { images: 300, defects: 1, warned: 2, errors: 0, passed_over: 0 };
+        assert_eq!(tally.to_string(), "300 images: 1 defect, 2 with warnings, 0 errors");
+        let again = Tally { images: 1, passed_over: 299, errors: 1, ..Tally::default() };
+        let text = "1 image: 0 defects, 0 with warnings, 1 error; 299 passed over, scored before";
+        assert_eq!(again.to_string(), text);
+    }
+}
