@@ -134,7 +134,8 @@ fn a_reader_can_sort_filter_open_a_run_and_move_the_threshold() {
               return [...document.querySelectorAll('.confusion')[0].querySelectorAll('td')].map((cell) => Number(cell.textContent)); }})()"
         )
     };
-    // The threshold starts at that of the calibration, which is the highest score: no image is above.
+    // The threshold starts at that of the calibration, which is the highest score: no image is
+    // above.
     let called = "[...document.querySelectorAll('.confusion')[0].querySelectorAll('td')].map((cell) => Number(cell.textContent))";
     assert_eq!(page.value(called), json!([0, 6, 0, 3]));
     let start = page.value("document.getElementById('threshold-start').textContent");
