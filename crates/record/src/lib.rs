@@ -5,7 +5,8 @@
 //! names within the folder), `key` (the identity of a run and its folder), `record`
 //! ([`RunRecord`]), `config` ([`RunConfig`], with `recorded_path` and `legacy`), `metrics`,
 //! `decision`, `analysis` and `pixels` (parts of a record), `folder` (reading), `output`
-//! ([`OutputFolder`], writing), `same` (comparing runs), `grid` (shards), `merge`, `map_file`, `map_layout`, `events`.
+//! ([`OutputFolder`], writing), `same` (comparing runs), `grid` (shards), `merge`, `map_file`,
+//! `map_layout`, `events`.
 //!
 //! ```
 //! use fmam_core::{MethodId, Seed};
