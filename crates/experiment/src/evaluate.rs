@@ -43,8 +43,8 @@ pub struct Evaluation {
 /// Scores every image of `test` with `detector` and compares with the ground truth by `metrics`.
 /// `loader_threads` threads decode; the result does not depend on their number.
 ///
-/// Metrics at a fixed threshold take that of the detector's calibration, and are missing without one.
-/// Pixel figures are `None` where an anomalous image has no mask, and where no pixel, or every
+/// Metrics at a fixed threshold take that of the detector's calibration, and are missing without
+/// one. Pixel figures are `None` where an anomalous image has no mask, and where no pixel, or every
 /// pixel, is anomalous.
 ///
 /// # Errors

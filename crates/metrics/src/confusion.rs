@@ -97,11 +97,11 @@ fn of(successes: usize, trials: usize) -> Proportion {
 
 /// F1 of the Jaccard index `F*`: `2 F* / (1 + F*)`, which is `2 TP / (2 TP + FP + FN)`.
 ///
-/// It only grows, so that it takes the bounds of an interval of `F*`, a binomial proportion, to those
-/// of an interval of F1 with the same confidence. The transform is that of Flores, Salicrú,
-/// Sánchez-Pla and Ocaña, BMC Bioinformatics 23, 207 (2022); applied to the Wilson interval it is the
-/// indirect method of Lam, Gopal and Qian, *Confidence intervals for the F1 score*, arXiv:2309.14621
-/// (2023).
+/// It is increasing, so that it takes the bounds of an interval of `F*`, a binomial proportion, to
+/// those of an interval of F1 with the same confidence. The transform is that of Flores, Salicrú,
+/// Sánchez-Pla and Ocaña, BMC Bioinformatics 23, 207 (2022); applied to the Wilson interval it is
+/// the indirect method of Lam, Gopal and Qian, *Confidence intervals for the F1 score*,
+/// arXiv:2309.14621 (2023).
 pub fn f1_of_jaccard(jaccard: f64) -> f64 {
     2.0 * jaccard / (1.0 + jaccard)
 }

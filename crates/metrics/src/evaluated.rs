@@ -44,8 +44,8 @@ impl<'a> Evaluated<'a> {
         Self { maps: Some(Maps { pairs, height, width }), pixels: OnceCell::new(), ..self }
     }
 
-    /// Adds a threshold of the image scores that was chosen before the labels were seen. An image is
-    /// found where its score is above the threshold.
+    /// Adds a threshold of the image scores that was chosen before the labels were seen. An image
+    /// is found where its score is above the threshold.
     #[must_use]
     pub fn with_threshold(self, threshold: f32) -> Self {
         Self { threshold: Some(threshold), ..self }

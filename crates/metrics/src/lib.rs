@@ -35,8 +35,8 @@
 //! and a line in the table.
 //!
 //! Modules in reading order: `radix` (order-preserving keys and their sort), `ranking`, `curve`,
-//! `region` (8-connected components), `pixel` (AUPRO), `normal` (quantiles), `proportion` (rates and
-//! their intervals), `confusion` (a fixed threshold), `evaluated` (a test split), `metric` (the
+//! `region` (8-connected components), `pixel` (AUPRO), `normal` (quantiles), `proportion` (rates
+//! and their intervals), `confusion` (a fixed threshold), `evaluated` (a test split), `metric` (the
 //! table), `feature`, `separability`.
 
 mod confusion;

@@ -1,9 +1,10 @@
 //! The quantile function of the standard normal distribution.
 
-/// The number that a standard normal variable is below with the probability `p`. NaN outside of 0..=1.
+/// The number that a standard normal variable is below with the probability `p`. NaN outside of
+/// 0..=1.
 ///
-/// Algorithm AS 241, PPND16, of Wichura, *The percentage points of the normal distribution*, Applied
-/// Statistics 37 (1988); its relative error is about 1e-16.
+/// Algorithm AS 241, PPND16, of Wichura, *The percentage points of the normal distribution*,
+/// Applied Statistics 37 (1988); its relative error is about 1e-16.
 pub(crate) fn quantile(p: f64) -> f64 {
     let q = p - 0.5;
     if q.abs() <= 0.425 {

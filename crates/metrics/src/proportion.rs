@@ -44,7 +44,8 @@ impl Proportion {
 /// nothing but successes is 1, and no trials leave [0, 1]. More successes than trials count as
 /// `trials`. Without continuity correction.
 ///
-/// `confidence` lies between 0 and 1, see [`CONFIDENCE`]; both bounds are NaN for one that does not.
+/// `confidence` lies between 0 and 1, see [`CONFIDENCE`]; both bounds are NaN for one that does
+/// not.
 ///
 /// Source: Wilson, *Probable inference, the law of succession, and statistical inference*, JASA 22
 /// (1927); recommended by Brown, Cai and DasGupta, *Interval estimation for a binomial proportion*,

@@ -4,8 +4,9 @@
 //! This crate knows no tensors, no method and no report. Modules in reading order: `layout` (the
 //! names within the folder), `key` (the identity of a run and its folder), `record`
 //! ([`RunRecord`]), `config` ([`RunConfig`], with `recorded_path` and `legacy`), `metrics`,
-//! `decision`, `analysis` and `pixels` (parts of a record), `folder` (reading), `output` ([`OutputFolder`],
-//! writing), `same` (comparing runs), `grid` (shards), `merge`, `map_file`, `map_layout`, `events`.
+//! `decision`, `analysis` and `pixels` (parts of a record), `folder` (reading), `output`
+//! ([`OutputFolder`], writing), `same` (comparing runs), `grid` (shards), `merge`, `map_file`,
+//! `map_layout`, `events`.
 //!
 //! ```
 //! use fmam_core::{MethodId, Seed};

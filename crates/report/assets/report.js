@@ -213,8 +213,9 @@
 
   function figures(run) {
     const memory = run.peak_rss_bytes === null ? "–" : `${Math.round(run.peak_rss_bytes / 2 ** 20)} MiB`;
+    const measured = page.metrics.filter(({ key }) => key in run.metrics);
     const entries = [
-      ...page.metrics.map(({ key, title }) => [title, percent(run.metrics[key]) + interval(run, key)]),
+      ...measured.map(({ key, title }) => [title, percent(run.metrics[key]) + interval(run, key)]),
       ["Fit", `${digits(run.fit_seconds)} s`], ["Scoring", `${digits(run.images_per_second)} images/s`],
       ["Memory", memory], ["Training images", run.n_train], ["Test images", `${run.n_test[0]} normal, ${run.n_test[1]} anomalous`],
     ];

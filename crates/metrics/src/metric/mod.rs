@@ -56,8 +56,8 @@ pub struct MetricEntry {
     /// categories and ablations. Every metric stands in the table of results and in every file for
     /// machines.
     pub is_headline: bool,
-    /// True if the metric is at the fixed threshold of [`Evaluated::with_threshold`]. It is left out
-    /// where there is none.
+    /// True if the metric is at the fixed threshold of [`Evaluated::with_threshold`]. It is left
+    /// out where there is none.
     pub needs_threshold: bool,
     /// Computes the metric.
     pub compute: fn(&Evaluated<'_>) -> Result<f64, MetricError>,
@@ -98,8 +98,8 @@ impl MetricEntry {
     }
 
     /// The value for a test split. `None` for a pixel or region metric where an image lacks its
-    /// mask, and where no pixel, or every pixel, is anomalous; for a metric that does not apply; and
-    /// for the precision of a threshold that no image is above.
+    /// mask, and where no pixel, or every pixel, is anomalous; for a metric that does not apply;
+    /// and for the precision of a threshold that no image is above.
     ///
     /// # Errors
     /// As [`Evaluated::images`], [`Evaluated::pixels`] and [`Evaluated::confusion`], but for what

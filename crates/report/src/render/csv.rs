@@ -24,8 +24,8 @@ const AFTER: [&str; 10] = [
 
 impl Report {
     /// The text of `report.csv`: a header and one line for each run, figures as fractions in full
-    /// precision, a figure that does not exist as an empty field, quoted as RFC 4180 has it. The last
-    /// columns are the threshold of the detector and the bounds of the metrics with intervals.
+    /// precision, a figure that does not exist as an empty field, quoted as RFC 4180 has it. The
+    /// last columns are the threshold of the detector and the bounds of the metrics with intervals.
     pub fn csv(&self) -> String {
         let metrics = self.metrics().iter().map(|metric| metric.key);
         let header: Vec<&str> = BEFORE.into_iter().chain(metrics).chain(AFTER).collect();
