@@ -2,7 +2,8 @@
 //!
 //! This crate must not know any crate of the workspace but `fmam-core`. Its functions panic with a
 //! message that names the remedy, as assertions do, because their only callers are tests. Modules
-//! in reading order: [`MemorySource`], [`Listed`], [`striped_scene`], [`read_fixture`], [`assert_close`].
+//! in reading order: [`MemorySource`], [`Listed`], [`striped_scene`], [`read_fixture`],
+//! [`assert_close`].
 //!
 //! ```
 //! use fmam_core::{ImageSize, SampleSource, Seed};
