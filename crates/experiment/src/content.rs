@@ -107,29 +107,10 @@ pub(crate) fn digest(
 mod tests {
     use std::fs::File;
 
-    use fmam_core::{Label, Mask, RgbImage, Silent, SourceError, Split};
+    use fmam_core::{Label, Silent, Split};
+    use fmam_testkit::Listed;
 
     use super::*;
-
-    struct Listed(Vec<Sample>);
-
-    impl SampleSource for Listed {
-        fn len(&self) -> usize {
-            self.0.len()
-        }
-
-        fn sample(&self, index: usize) -> &Sample {
-            &self.0[index]
-        }
-
-        fn image(&self, _: usize) -> Result<RgbImage, SourceError> {
-            Err("not decoded".into())
-        }
-
-        fn mask(&self, _: usize) -> Result<Option<Mask>, SourceError> {
-            Err("not decoded".into())
-        }
-    }
 
     fn listed(folder: &Path) -> Listed {
         let sample = |name: &str, mask: Option<&str>| Sample {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use candle_core::{Device, DeviceLocation};
+use fmam_record::SOURCES_KEY;
 
-use crate::program::{SOURCES, THIS_SOURCES};
+use crate::program::THIS_SOURCES;
 
 /// candle's version; a test holds it to the workspace's manifest.
 const CANDLE_VERSION: &str = "0.11.1";
@@ -48,7 +49,7 @@ pub(crate) fn versions() -> BTreeMap<String, String> {
         versions.insert("commit".to_owned(), commit.to_owned());
     }
     if let Some(sources) = THIS_SOURCES {
-        versions.insert(SOURCES.to_owned(), sources.to_owned());
+        versions.insert(SOURCES_KEY.to_owned(), sources.to_owned());
     }
     if let Some(features) = cpu_features() {
         versions.insert("cpu".to_owned(), features);

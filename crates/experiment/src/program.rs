@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 
-/// Key of the digest of the computing sources in the versions of a record.
-pub(crate) const SOURCES: &str = "sources";
+use fmam_record::SOURCES_KEY;
 
 /// The digest of the sources of this program's computing crates; `None` for a program that was
 /// built outside of its workspace.
@@ -25,7 +24,7 @@ pub(crate) fn same_program(
     versions: &BTreeMap<String, String>,
     own: &BTreeMap<String, String>,
 ) -> SameProgram {
-    if let (Some(there), Some(here)) = (versions.get(SOURCES), own.get(SOURCES)) {
+    if let (Some(there), Some(here)) = (versions.get(SOURCES_KEY), own.get(SOURCES_KEY)) {
         return if there == here { SameProgram::Yes } else { SameProgram::No };
     }
     let differ = |key: &str| versions.get(key).is_some_and(|there| own.get(key) != Some(there));
@@ -36,7 +35,7 @@ pub(crate) fn same_program(
 pub(crate) fn program_name(versions: &BTreeMap<String, String>) -> String {
     let version = versions.get("fmam").map_or("?", String::as_str);
     let detail = |key: &str| Some(format!("{key} {}", versions.get(key)?.get(..7)?));
-    let details: Vec<_> = ["commit", SOURCES].into_iter().filter_map(detail).collect();
+    let details: Vec<_> = ["commit", SOURCES_KEY].into_iter().filter_map(detail).collect();
     match details.is_empty() {
         true => format!("fmam {version}"),
         false => format!("fmam {version} ({})", details.join(", ")),
@@ -53,10 +52,10 @@ mod tests {
 
     #[test]
     fn sources_tell_programs_apart_and_versions_only_raise_a_doubt() {
-        let own = versions(&[("fmam", "2"), ("commit", "b"), (SOURCES, "0123456789abcdef")]);
+        let own = versions(&[("fmam", "2"), ("commit", "b"), (SOURCES_KEY, "0123456789abcdef")]);
         for (there, expected) in [
-            (&[("fmam", "2"), ("commit", "a"), (SOURCES, "0123456789abcdef")][..], SameProgram::Yes),
-            (&[("fmam", "2"), ("commit", "b"), (SOURCES, "1123456789abcdef")], SameProgram::No),
+            (&[("fmam", "2"), ("commit", "a"), (SOURCES_KEY, "0123456789abcdef")][..], SameProgram::Yes),
+            (&[("fmam", "2"), ("commit", "b"), (SOURCES_KEY, "1123456789abcdef")], SameProgram::No),
             (&[("fmam", "2"), ("commit", "b")], SameProgram::Yes),
             (&[("fmam", "2"), ("commit", "a")], SameProgram::Unknown),
             (&[("fmam", "1")], SameProgram::Unknown),
@@ -69,7 +68,7 @@ mod tests {
     #[test]
     fn this_program_knows_its_sources() {
         assert!(THIS_SOURCES.is_some_and(|digest| digest.len() == 16));
-        let name = program_name(&versions(&[("fmam", "0.1.0"), (SOURCES, "0123456789abcdef")]));
+        let name = program_name(&versions(&[("fmam", "0.1.0"), (SOURCES_KEY, "0123456789abcdef")]));
         assert_eq!(name, "fmam 0.1.0 (sources 0123456)");
     }
 }

@@ -74,6 +74,6 @@ pub use merge::{Merged, merge};
 pub use metrics::Metrics;
 pub use output::{NewRun, OutputFolder};
 pub use pixels::{ClassDistribution, PixelCurves, ScoreDistribution};
-pub use record::{Artefacts, ImageRecord, RUN_RECORD_SCHEMA, RunRecord, device_kind};
+pub use record::{Artefacts, ImageRecord, RUN_RECORD_SCHEMA, RunRecord, SOURCES_KEY, device_kind};
 pub use recorded_path::RecordedPath;
 pub use same::{SettingDifference, setting_differences};

@@ -67,30 +67,10 @@ fn mvtec_name(sample: &Sample) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use fmam_core::{Label, Mask, RgbImage, Split};
+    use fmam_core::{Label, Split};
+    use fmam_testkit::Listed;
 
     use super::*;
-
-    /// Samples without pixels.
-    struct Listed(Vec<Sample>);
-
-    impl SampleSource for Listed {
-        fn len(&self) -> usize {
-            self.0.len()
-        }
-
-        fn sample(&self, index: usize) -> &Sample {
-            &self.0[index]
-        }
-
-        fn image(&self, _: usize) -> Result<RgbImage, SourceError> {
-            Err("no pixels".into())
-        }
-
-        fn mask(&self, _: usize) -> Result<Option<Mask>, SourceError> {
-            Err("no pixels".into())
-        }
-    }
 
     #[test]
     fn maps_lie_by_defect_and_none_takes_the_place_of_another() {

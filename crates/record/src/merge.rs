@@ -8,8 +8,8 @@ use fmam_files::NewDir;
 
 use crate::output::remove_run;
 use crate::{
-    GRID_FILE, GridList, OutputFolder, RECORD_FILE, RecordError, RunKey, RunRecord, Shard, device_kind,
-    load_records, setting_differences,
+    GRID_FILE, GridList, OutputFolder, RECORD_FILE, RecordError, RunKey, RunRecord, SOURCES_KEY, Shard,
+    device_kind, load_records, setting_differences,
 };
 
 /// The result of a merge.
@@ -32,8 +32,8 @@ pub struct Merged {
 ///
 /// # Errors
 /// Before anything is added: as [`load_records`]; [`RecordError::Conflict`] when two folders have
-/// the same run with different settings, data or kind of device, or runs that differ in more than
-/// their seed; [`RecordError::DamagedGrid`]. Then
+/// the same run with different settings, data, kind of device or sources of the program, or runs
+/// that differ in more than their seed; [`RecordError::DamagedGrid`]. Then
 /// [`RecordError::Write`]: runs that were added before stay.
 pub fn merge(parts: &[PathBuf], out: &OutputFolder) -> Result<Merged, RecordError> {
     let out = out.path();
@@ -109,6 +109,12 @@ fn check_fit(known: &[(PathBuf, RunRecord)], record: &RunRecord, part: &Path) ->
         let (there, here) = (device_kind(&other.device), device_kind(&record.device));
         if there != here {
             differ.push(format!("device: {there} there, {here} here"));
+        }
+        // A record from before the digest was kept tells no difference.
+        if let (Some(there), Some(here)) = (other.versions.get(SOURCES_KEY), record.versions.get(SOURCES_KEY))
+            && there != here
+        {
+            differ.push(format!("sources of the program: {there} there, {here} here"));
         }
         if !differ.is_empty() {
             let (there, here) = (folder.join(other.key().dir()), part.join(key.dir()));
@@ -249,6 +255,10 @@ mod tests {
         let first = part(root.path(), 0);
         let (other, out) = (part(root.path(), 1), root.path().join("whole"));
         let path = other.join(record("demo", "plain", "rkd", 1).key().dir()).join(RECORD_FILE);
+        let mut run = record("demo", "plain", "rkd", 0);
+        run.versions.insert(SOURCES_KEY.to_owned(), "0123".to_owned());
+        let of_first = first.join(run.key().dir()).join(RECORD_FILE);
+        fs::write(of_first, serde_json::to_vec(&run).unwrap()).unwrap();
         for (expected, change) in [
             (
                 "method.train.epochs: 10 there, 99 here",
@@ -256,6 +266,9 @@ mod tests {
             ),
             ("images for training", |run| run.n_train += 1),
             ("device: cpu there, cuda here", |run| run.device = "cuda:1".to_owned()),
+            ("sources of the program: 0123 there, 4567 here", |run| {
+                run.versions.insert(SOURCES_KEY.to_owned(), "4567".to_owned());
+            }),
         ] {
             let mut run = record("demo", "plain", "rkd", 1);
             change(&mut run);

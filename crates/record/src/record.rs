@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Analysis, Decision, Metrics, PixelCurves, RecordTextError, RunConfig, RunKey};
 
+/// The key of the digest of the computing sources in [`RunRecord::versions`].
+pub const SOURCES_KEY: &str = "sources";
+
 /// The version of [`RunRecord`]'s and `report.json`'s layout.
 pub const RUN_RECORD_SCHEMA: u32 = 1;
 

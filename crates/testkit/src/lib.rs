@@ -2,7 +2,8 @@
 //!
 //! This crate must not know any crate of the workspace but `fmam-core`. Its functions panic with a
 //! message that names the remedy, as assertions do, because their only callers are tests. Modules
-//! in reading order: [`MemorySource`], [`striped_scene`], [`read_fixture`], [`assert_close`].
+//! in reading order: [`MemorySource`], [`Listed`], [`striped_scene`], [`read_fixture`],
+//! [`assert_close`].
 //!
 //! ```
 //! use fmam_core::{ImageSize, SampleSource, Seed};
@@ -13,9 +14,11 @@
 
 mod close;
 mod fixture;
+mod listed;
 mod scene;
 
 pub use close::assert_close;
 pub use fixture::{data_root, fixture_path, read_fixture};
 pub use fmam_core::MemorySource;
+pub use listed::Listed;
 pub use scene::{striped_scene, striped_scene_with_square, striped_test, striped_train};

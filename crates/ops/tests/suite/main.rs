@@ -1,5 +1,5 @@
-//! Operators against PyTorch, finite differences and the definition, and their refusals. The tests that
-//! need a process of their own stand beside this folder.
+//! Operators against PyTorch, finite differences and the definition, and their refusals. The tests
+//! that need a process of their own stand beside this folder.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helper functions too")]
 
