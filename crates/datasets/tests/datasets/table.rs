@@ -228,3 +228,41 @@ fn images_have_the_size_asked_for() {
         assert_eq!(opened.test.mask(0).unwrap().unwrap().size(), size);
     }
 }
+
+#[test]
+fn a_fit_reads_nothing_of_the_test_split() {
+    for (entry, _) in layouts() {
+        let name = entry.name;
+        let mini = Miniature::of(name, "");
+        let whole = categories(&mini, entry).unwrap();
+        for category in &whole {
+            for sample in (0..category.test.len()).map(|index| category.test.sample(index)) {
+                for file in [Some(&sample.image_path), sample.mask_path.as_ref()].into_iter().flatten() {
+                    std::fs::write(file, "no image").unwrap();
+                }
+            }
+        }
+        let opened = (entry.open)(&options(mini.dir.path())).unwrap();
+        for category in whole {
+            let train = opened.train(&category.name, SIZE).unwrap_or_else(|error| {
+                panic!("override `Dataset::train` of `{name}`, which reads the test split: {error}")
+            });
+            assert_eq!(train.len(), category.train.len(), "{name}");
+            for index in 0..train.len() {
+                assert_eq!(train.sample(index), category.train.sample(index), "{name}");
+                train.image(index).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fit_needs_no_folder_of_test_images() {
+    for (name, category) in [("mvtec", "nut"), ("btad", "01"), ("folder", "bolt")] {
+        let mini = Miniature::of(name, "");
+        std::fs::remove_dir_all(mini.path(category).join("test")).unwrap();
+        let opened = (dataset(name).unwrap().open)(&options(mini.dir.path())).unwrap();
+        assert!(!opened.train(category, SIZE).unwrap().is_empty(), "{name}");
+        assert!(opened.category(category, SIZE).is_err(), "{name}");
+    }
+}
