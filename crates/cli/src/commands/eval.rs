@@ -19,7 +19,7 @@ pub(crate) struct Args {
     data: DataArgs,
     #[command(flatten)]
     threshold: ThresholdArgs,
-    /// Print JSON instead of a table; every figure is a fraction from 0 to 1
+    /// Print JSON instead of a table; every metric is a fraction from 0 to 1
     #[arg(long)]
     json: bool,
     /// Also write metrics.json, scores.jsonl and pictures here
