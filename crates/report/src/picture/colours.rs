@@ -66,10 +66,11 @@ impl MapColours {
         if low < high { Scale::new(self.range).position(score) } else { f32::from(u8::from(score > low)) }
     }
 
-    /// True if a score has no share of the colour scale in an overlay.
-    pub(super) fn is_calm(self, score: f32) -> bool {
+    /// True if a score can have a share of the colour scale in an overlay: if it lies in the upper
+    /// half of the range or above it. False for NaN.
+    pub(super) fn is_coloured(self, score: f32) -> bool {
         let (low, high) = self.range;
-        score.is_nan() || score <= low + 0.5 * (high - low)
+        score > low + 0.5 * (high - low)
     }
 
     /// The colour scale.
@@ -102,8 +103,8 @@ mod tests {
             [0.0, 0.0, 0.5, 0.75, 1.0, 1.0]
         );
         assert_eq!(
-            [f32::NAN, -9.0, 1.0, 3.0, 3.001, 9.0].map(|s| colours.is_calm(s)),
-            [true, true, true, true, false, false]
+            [f32::NAN, -9.0, 1.0, 3.0, 3.001, 9.0].map(|s| colours.is_coloured(s)),
+            [false, false, false, false, true, true]
         );
         assert_eq!([0.0, 0.5, 0.75, 1.0].map(MapColours::density), [0.0, 0.0, 0.275, 0.55]);
     }
@@ -112,7 +113,7 @@ mod tests {
     fn an_empty_range_still_tells_above_from_below() {
         let colours = MapColours::calibrated((2.0, 2.0), 2.0);
         assert_eq!([1.0, 2.0, 2.5, f32::NAN].map(|s| colours.position(s)), [0.0, 0.0, 1.0, 0.0]);
-        assert!(colours.is_calm(2.0) && !colours.is_calm(2.5));
+        assert!(!colours.is_coloured(2.0) && colours.is_coloured(2.5));
     }
 
     #[test]

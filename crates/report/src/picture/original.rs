@@ -42,11 +42,10 @@ pub fn overlay_in_colour(
     let (pixels, _) = picture.data_mut().as_chunks_mut::<3>();
     for (pixel, &score) in pixels.iter_mut().zip(map.data()) {
         // Most pixels of most images are calm, and this comparison is all that they cost.
-        if colours.is_calm(score) {
-            continue;
+        if colours.is_coloured(score) {
+            let position = colours.position(score);
+            *pixel = mix(*pixel, scale(position), MapColours::density(position));
         }
-        let position = colours.position(score);
-        *pixel = mix(*pixel, scale(position), MapColours::density(position));
     }
     if let Some(contour) = colours.contour() {
         draw_contour(&mut picture, &above(&map, contour));

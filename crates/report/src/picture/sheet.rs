@@ -13,7 +13,8 @@ use crate::picture::overlay::{CONTOUR, HALO, Layout, side_by_side};
 ///
 /// The bar shows the range of `colours` from foot to head. Ticks beside it mark the lowest and
 /// highest score of this map, and a line across it in the colour of the contour marks the
-/// threshold where it lies in the range. The sheet is as high as the image, usually that in the detector's size.
+/// threshold where it lies in the range. The sheet is as high as the image, usually that in the
+/// detector's size.
 ///
 /// # Errors
 /// As [`map_in_size`](crate::map_in_size).
