@@ -177,7 +177,7 @@ fn a_path_that_is_no_text_opens_again() {
     let call = line(dir.path(), "predict odd --model model --out p");
     assert_eq!(call.code, Some(0), "{}", call.stderr);
     for told in [lines(&call.stdout), lines_of(&dir.path().join("p"))] {
-        assert_eq!(images(&told), [odd.clone()]);
+        assert_eq!(images(&told), std::slice::from_ref(&odd));
         let overlay: RecordedPath = serde_json::from_value(told[0]["overlay"].clone()).unwrap();
         assert!(dir.path().join("p").join(overlay.0).is_file());
     }

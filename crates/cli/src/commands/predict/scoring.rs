@@ -117,12 +117,15 @@ impl<'a> Scoring<'a> {
             let mut next = Some(first);
             let images = std::iter::from_fn(|| {
                 loop {
-                    let image: Result<PathBuf, Error> =
-                        next.take().or_else(|| found.recv_timeout(PAUSE).ok())?;
-                    match image.and_then(|image| Ok(taken.borrow_mut().admit(&image)?.then_some(image))) {
-                        Ok(Some(image)) => return Some(image),
-                        Ok(None) => tally.borrow_mut().passed_over += 1,
-                        Err(error) => {
+                    let image = next.take().or_else(|| found.recv_timeout(PAUSE).ok())?;
+                    let admitted = match &image {
+                        Ok(image) => taken.borrow_mut().admit(image),
+                        Err(_) => Ok(true),
+                    };
+                    match (image, admitted) {
+                        (Ok(image), Ok(true)) => return Some(image),
+                        (Ok(_), Ok(false)) => tally.borrow_mut().passed_over += 1,
+                        (Err(error), _) | (_, Err(error)) => {
                             tally.borrow_mut().errors += 1;
                             console.error(&error.into());
                         }
@@ -133,9 +136,9 @@ impl<'a> Scoring<'a> {
                 match verdict {
                     Ok(verdict) => sink.add(&verdict, &mut tally.borrow_mut())?,
                     // The others are scored all the same.
-                    Err(Error::Image { source, .. }) => {
+                    Err(error @ Error::Image { .. }) => {
                         tally.borrow_mut().errors += 1;
-                        console.error(&anyhow::Error::new(source));
+                        console.error(&of_image(error));
                     }
                     Err(error) => return Err(error.into()),
                 }
@@ -149,7 +152,7 @@ impl<'a> Scoring<'a> {
             let start = Instant::now();
             let Look { ready, errors } = watch.look(|image| self.taken.borrow().knows(image));
             for error in errors {
-                self.fail(error.into());
+                self.fail(&error.into());
             }
             // A look at a large folder takes a while; it should take no more than a fifth of the
             // time.
@@ -169,7 +172,7 @@ impl<'a> Scoring<'a> {
             match admitted {
                 Ok(true) => images.push(image),
                 Ok(false) => {}
-                Err(error) => self.fail(error.into()),
+                Err(error) => self.fail(&error.into()),
             }
         }
         if images.is_empty() {
@@ -180,11 +183,11 @@ impl<'a> Scoring<'a> {
         for verdict in verdicts(session, detector, *threshold, sink.draws(), &images) {
             match verdict {
                 Ok(verdict) => sink.add(&verdict, &mut tally.borrow_mut())?,
-                Err(Error::Image { index, source, .. }) => {
+                Err(error @ Error::Image { index, .. }) => {
                     let image: &Path = &images[index];
                     taken.borrow_mut().release(image);
                     if watch.failed(image) == Attempt::Broken {
-                        failed.push(source);
+                        failed.push(of_image(error));
                     }
                 }
                 // The images under way have their verdicts.
@@ -193,14 +196,22 @@ impl<'a> Scoring<'a> {
             }
         }
         for error in failed {
-            self.fail(anyhow::Error::new(error));
+            self.fail(&error);
         }
         Ok(())
     }
 
-    fn fail(&self, error: anyhow::Error) {
+    fn fail(&self, error: &anyhow::Error) {
         self.tally.borrow_mut().errors += 1;
-        self.console.error(&error);
+        self.console.error(error);
+    }
+}
+
+/// The error of an image, which names the image once.
+fn of_image(error: Error) -> anyhow::Error {
+    match error {
+        Error::Image { name, source, .. } if source.one_line().contains(&name) => anyhow::Error::new(*source),
+        error => error.into(),
     }
 }
 

@@ -29,16 +29,20 @@ fn rate(text: &str) -> Result<f64, String> {
 
 impl ThresholdArgs {
     /// The threshold in use; `None` for a detector that has none.
-    pub(super) fn of(&self, detector: &Detector) -> Result<Option<Threshold>, Error> {
+    pub(super) fn of(&self, detector: &Detector) -> Result<Option<Threshold>> {
         let calibration = detector.calibration();
         match (self.false_alarms, self.threshold, calibration) {
-            (Some(rate), _, Some(calibration)) => Ok(Some(calibration.at_rate(rate)?)),
-            (Some(_), _, None) => Err(Error::Uncalibrated),
-            (None, Some(score), Some(calibration)) => Ok(Some(calibration.at_score(score, Basis::Given)?)),
+            (Some(rate), _, Some(calibration)) => Ok(Some(calibration.at_rate(rate).map_err(Error::from)?)),
+            (Some(_), _, None) => Err(Error::Uncalibrated.into()),
+            (None, Some(score), Some(calibration)) => {
+                Ok(Some(calibration.at_score(score, Basis::Given).map_err(Error::from)?))
+            }
             (None, Some(score), None) if score.is_finite() => {
                 Ok(Some(Threshold { score, contour: score, basis: Basis::Given }))
             }
-            (None, Some(threshold), None) => Err(InspectionError::Threshold { threshold }.into()),
+            (None, Some(threshold), None) => {
+                Err(Error::Inspection(InspectionError::Threshold { threshold }).into())
+            }
             (None, None, calibration) => Ok(calibration.map(fmam::Calibration::threshold)),
         }
     }
