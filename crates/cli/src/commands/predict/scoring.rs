@@ -48,9 +48,9 @@ struct Sink<'a> {
 pub(super) struct Tally {
     /// Images with a score.
     pub(super) images: usize,
-    /// Those of them that are defects.
+    /// Images whose verdict is a defect.
     pub(super) defects: usize,
-    /// Those of them with a warning.
+    /// Images with a score and a warning.
     pub(super) warned: usize,
     /// Images that could not be scored.
     pub(super) errors: usize,
@@ -106,17 +106,17 @@ impl<'a> Scoring<'a> {
         });
         let Self { session, detector, threshold, console, taken, tally, sink } = self;
         loop {
+            if interrupt::requested() {
+                return Err(Error::Cancelled.into());
+            }
             let first = match found.recv_timeout(HEARTBEAT) {
                 Ok(first) => first,
-                Err(RecvTimeoutError::Timeout) if interrupt::requested() => {
-                    return Err(Error::Cancelled.into());
-                }
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
             let mut next = Some(first);
             let images = std::iter::from_fn(|| {
-                loop {
+                while !interrupt::requested() {
                     let image = next.take().or_else(|| found.recv_timeout(PAUSE).ok())?;
                     let admitted = match &image {
                         Ok(image) => taken.borrow_mut().admit(image),
@@ -131,6 +131,7 @@ impl<'a> Scoring<'a> {
                         }
                     }
                 }
+                None
             });
             for verdict in verdicts(session, detector, *threshold, sink.draws(), images) {
                 match verdict {
