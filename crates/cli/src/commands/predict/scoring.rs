@@ -56,17 +56,19 @@ pub(super) struct Tally {
     pub(super) errors: usize,
     /// Images that were scored before.
     pub(super) passed_over: usize,
+    /// True if there is a threshold: without one no image is good or defective.
+    pub(super) has_verdicts: bool,
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { images, defects, warned, errors, passed_over } = self;
+        let Self { images, defects, warned, errors, passed_over, has_verdicts } = self;
         let counted = |n: &usize, one: &str, many: &str| format!("{n} {}", if *n == 1 { one } else { many });
         write!(
             f,
             "{}: {}, {warned} with warnings, {}",
             counted(images, "image", "images"),
-            counted(defects, "defect", "defects"),
+            if *has_verdicts { counted(defects, "defect", "defects") } else { "no verdicts".to_owned() },
             counted(errors, "error", "errors")
         )?;
         if *passed_over > 0 { write!(f, "; {passed_over} passed over, scored before") } else { Ok(()) }
@@ -84,7 +86,8 @@ impl<'a> Scoring<'a> {
         view: View,
     ) -> Self {
         let sink = Sink { detector, console, out, view: Some(view) };
-        let (taken, tally) = (RefCell::new(taken), RefCell::default());
+        let tally = Tally { has_verdicts: threshold.is_some(), ..Tally::default() };
+        let (taken, tally) = (RefCell::new(taken), RefCell::new(tally));
         Self { session, detector, threshold, console, taken, tally, sink }
     }
 
@@ -269,10 +272,11 @@ mod tests {
 
     #[test]
     fn a_tally_is_one_line() {
-        let tally = Tally { images: 300, defects: 1, warned: 2, errors: 0, passed_over: 0 };
+        let tally =
+            Tally { images: 300, defects: 1, warned: 2, errors: 0, passed_over: 0, has_verdicts: true };
         assert_eq!(tally.to_string(), "300 images: 1 defect, 2 with warnings, 0 errors");
         let again = Tally { images: 1, passed_over: 299, errors: 1, ..Tally::default() };
-        let text = "1 image: 0 defects, 0 with warnings, 1 error; 299 passed over, scored before";
+        let text = "1 image: no verdicts, 0 with warnings, 1 error; 299 passed over, scored before";
         assert_eq!(again.to_string(), text);
     }
 }
