@@ -165,6 +165,55 @@ mod tests {
         assert!(matches!(write_map(&path, &map, ImageSize::new(0, 4)), Err(RecordError::MapFile { .. })));
     }
 
+    #[derive(serde::Deserialize)]
+    struct Grid {
+        shape: [usize; 2],
+        data: Vec<f32>,
+    }
+
+    impl Grid {
+        fn map(self) -> AnomalyMap {
+            AnomalyMap::new(ImageSize::new(self.shape[0], self.shape[1]), self.data).unwrap()
+        }
+    }
+
+    /// Pillow's and OpenCV's values: `tests/reference/pictures/make.py` made the fixture.
+    #[test]
+    fn resized_maps_are_those_of_other_programs() {
+        #[derive(serde::Deserialize)]
+        struct Case {
+            map: Grid,
+            resized: Grid,
+        }
+        #[derive(serde::Deserialize)]
+        struct Fixture {
+            cases: Vec<Case>,
+        }
+        let text = include_str!("../../../tests/reference/pictures/resized.json");
+        let Fixture { cases } = serde_json::from_str(text).unwrap();
+        assert_eq!(cases.len(), 6);
+        for Case { map, resized: expected } in cases {
+            let (map, expected) = (map.map(), expected.map());
+            let actual = resized(&map, expected.size()).unwrap();
+            for (actual, expected) in actual.data().iter().zip(expected.data()) {
+                assert!((actual - expected).abs() < 1e-5, "{}: {actual} for {expected}", map.size());
+            }
+        }
+    }
+
+    #[test]
+    fn a_map_of_the_right_size_is_not_copied_and_none_can_have_no_pixels() {
+        let map = AnomalyMap::new(ImageSize::new(1, 2), vec![-1.0, 3.0]).unwrap();
+        assert!(matches!(resized(&map, map.size()), Ok(Cow::Borrowed(_))));
+        let none = ImageSize::new(0, 4);
+        assert!(matches!(resized(&map, none), Err(RecordError::Resize { to, .. }) if to == none));
+        let empty = AnomalyMap::new(none, Vec::new()).unwrap();
+        assert!(matches!(resized(&empty, none), Err(RecordError::Resize { .. })));
+        // The highest score of a map bounds those between its pixels, to the bit.
+        let level = AnomalyMap::new(ImageSize::square(3), vec![0.1; 9]).unwrap();
+        assert_eq!(resized(&level, ImageSize::new(7, 11)).unwrap().data(), [0.1; 77]);
+    }
+
     #[test]
     fn the_maps_of_a_split_come_back_smaller_and_in_order() {
         let folder = tempfile::tempdir().unwrap();

@@ -69,3 +69,38 @@ fn encode(
     writer.finish()?;
     Ok(png)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_and_masks_come_back() {
+        let out = tempfile::tempdir().unwrap();
+        let path = out.path().join("new/a.png");
+        let picture =
+            RgbImage::from_fn(ImageSize::new(40, 70), |y, x| [y as u8, (3 * x) as u8, (y * x) as u8]);
+        write_large_png(&path, &picture).unwrap();
+        assert_eq!(image::open(&path).unwrap().to_rgb8().into_raw(), picture.data());
+
+        let mask = Mask::from_fn(ImageSize::new(3, 5), |y, x| (y, x) == (1, 4));
+        write_mask_png(&path, &mask).unwrap();
+        let image::DynamicImage::ImageLuma8(grey) = image::open(&path).unwrap() else { panic!("8-bit grey") };
+        assert_eq!(grey.dimensions(), (5, 3));
+        let expected: Vec<u8> = (0..15).map(|at| if at == 9 { 255 } else { 0 }).collect();
+        assert_eq!(grey.into_raw(), expected);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_named() {
+        let out = tempfile::tempdir().unwrap();
+        let path = out.path().join("a.png");
+        let refused = write_mask_png(&path, &Mask::empty(ImageSize::new(0, 0))).unwrap_err();
+        assert!(matches!(&refused, ReportError::Encode { path: named, .. } if *named == path), "{refused}");
+        assert!(!path.exists());
+        let below_a_file = out.path().join("file/a.png");
+        std::fs::write(out.path().join("file"), "x").unwrap();
+        let refused = write_mask_png(&below_a_file, &Mask::empty(ImageSize::square(1))).unwrap_err();
+        assert!(matches!(refused, ReportError::Write { .. }));
+    }
+}

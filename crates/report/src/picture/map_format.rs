@@ -19,7 +19,7 @@ pub enum MapFormat {
     /// where `low` and `high` are the range that the caller gives. Equal scores have equal grey
     /// values in every file of one range. `low + grey (high - low) / 65535` is the score again,
     /// within half a step, where it lies in the range. The text chunks `fmam:low` and `fmam:high`
-    /// of the file hold the range.
+    /// of the file hold the range, to the last digit.
     Png16,
     /// TIFF of 32-bit floats, the scores as they are.
     Tiff,
@@ -82,16 +82,20 @@ pub fn write_map_file(
         MapFormat::Tiff => Ok(write_map(path, &map, size)?),
         MapFormat::Npy => write_atomic(path, &npy(&map)),
         MapFormat::Png16 => {
-            let grey: Vec<u8> =
-                map.data().iter().flat_map(|&score| grey(score, range).to_be_bytes()).collect();
-            let texts = [("fmam:low", range.0.to_string()), ("fmam:high", range.1.to_string())];
-            large_png::write(path, size, (ColorType::Grayscale, BitDepth::Sixteen), &grey, &texts)
+            let mut greys = vec![0; 2 * map.data().len()];
+            for (bytes, &score) in greys.as_chunks_mut().0.iter_mut().zip(map.data()) {
+                *bytes = grey(score, range).to_be_bytes();
+            }
+            // As f64, in which the formula is computed: `1.2` would be another number there.
+            let texts = [("fmam:low", range.0), ("fmam:high", range.1)]
+                .map(|(keyword, limit)| (keyword, f64::from(limit).to_string()));
+            large_png::write(path, size, (ColorType::Grayscale, BitDepth::Sixteen), &greys, &texts)
         }
     }
 }
 
-/// The grey value of a score, see [`MapFormat::Png16`]; 0 for NaN. An empty range has two values: 0,
-/// and 65535 for scores above the range.
+/// The grey value of a score, see [`MapFormat::Png16`]; 0 for NaN. An empty range has two values:
+/// 0, and 65535 for scores above the range.
 fn grey(score: f32, (low, high): (f32, f32)) -> u16 {
     let (score, low, high) = (f64::from(score), f64::from(low), f64::from(high));
     let place = if low < high { (score - low) / (high - low) } else { f64::from(u8::from(score > low)) };
@@ -113,6 +117,115 @@ fn npy(map: &AnomalyMap) -> Vec<u8> {
     // Two numbers of at most twenty digits: far below 2^16 bytes.
     file.extend_from_slice(&(header.len() as u16).to_le_bytes());
     file.extend_from_slice(header.as_bytes());
-    file.extend(map.data().iter().flat_map(|score| score.to_le_bytes()));
+    file.resize(start + 4 * map.data().len(), 0);
+    for (bytes, score) in file[start..].as_chunks_mut().0.iter_mut().zip(map.data()) {
+        *bytes = score.to_le_bytes();
+    }
     file
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::BufReader;
+
+    use npyz::NpyFile;
+
+    use super::*;
+
+    const SCORES: [f32; 6] = [0.0, -1.5, 1e-30, 3.25, 1e30, -0.0];
+
+    fn bits(scores: &[f32]) -> Vec<u32> {
+        scores.iter().map(|score| score.to_bits()).collect()
+    }
+
+    /// Writes a map of `scores` in the given format and gives the path to `read`.
+    fn written<T>(format: MapFormat, map: &AnomalyMap, size: ImageSize, read: impl FnOnce(&Path) -> T) -> T {
+        let out = tempfile::tempdir().unwrap();
+        let path = out.path().join("new").join(format!("a.{}", format.extension()));
+        write_map_file(&path, format, map, size, (1.0, 3.0)).unwrap();
+        read(&path)
+    }
+
+    fn read_npy(path: &Path) -> (Vec<u64>, Vec<f32>) {
+        let file = NpyFile::new(BufReader::new(File::open(path).unwrap())).unwrap();
+        assert_eq!(file.order(), npyz::Order::C);
+        (file.shape().to_vec(), file.into_vec().unwrap())
+    }
+
+    #[test]
+    fn raw_scores_come_back_to_the_bit() {
+        let size = ImageSize::new(2, 3);
+        let map = AnomalyMap::new(size, SCORES.to_vec()).unwrap();
+        let (shape, scores) = written(MapFormat::Npy, &map, size, read_npy);
+        assert_eq!((shape, bits(&scores)), (vec![2, 3], bits(&SCORES)));
+        let tiff = written(MapFormat::Tiff, &map, size, |path| fmam_record::read_maps(path).unwrap());
+        assert_eq!((tiff[0].size(), bits(tiff[0].data())), (size, bits(&SCORES)));
+    }
+
+    #[test]
+    fn the_data_of_an_array_begin_at_a_multiple_of_64() {
+        for width in [1, 99_999_999, usize::MAX] {
+            let map = AnomalyMap::new(ImageSize::new(0, width), Vec::new()).unwrap();
+            let file = npy(&map);
+            assert_eq!((file.len() % 64, file[file.len() - 1]), (0, b'\n'), "{width}");
+        }
+    }
+
+    #[test]
+    fn every_format_has_the_size_of_the_original() {
+        let map = AnomalyMap::new(ImageSize::new(1, 2), vec![1.0, 3.0]).unwrap();
+        let size = ImageSize::new(2, 4);
+        let full = crate::map_in_size(&map, size).unwrap();
+        assert_eq!(written(MapFormat::Npy, &map, size, read_npy), (vec![2, 4], full.data().to_vec()));
+        let tiff = written(MapFormat::Tiff, &map, size, |path| fmam_record::read_maps(path).unwrap());
+        assert_eq!(tiff, [full]);
+        let grey = written(MapFormat::Png16, &map, size, |path| image::open(path).unwrap().into_luma16());
+        assert_eq!(grey.dimensions(), (4, 2));
+        assert_eq!(grey.into_raw()[..4], [0, 16384, 49151, 65535]);
+    }
+
+    #[test]
+    fn scores_can_be_read_back_from_grey_values() {
+        let size = ImageSize::new(40, 50);
+        let scores: Vec<f32> = (0..2000).map(|at| 1.0 + (at * 997 % 2000) as f32 / 999.5).collect();
+        let map = AnomalyMap::new(size, scores).unwrap();
+        let out = tempfile::tempdir().unwrap();
+        let path = out.path().join("a.png");
+        // Neither limit is a short decimal number in f64.
+        write_map_file(&path, MapFormat::Png16, &map, size, (0.9, 3.1)).unwrap();
+        let decoder = png::Decoder::new(BufReader::new(File::open(&path).unwrap()));
+        let texts = decoder.read_info().unwrap().info().uncompressed_latin1_text.clone();
+        let image::DynamicImage::ImageLuma16(grey) = image::open(&path).unwrap() else {
+            panic!("16-bit grey")
+        };
+        let limit = |keyword: &str| -> f64 {
+            texts.iter().find(|text| text.keyword == keyword).unwrap().text.parse().unwrap()
+        };
+        let (low, high) = (limit("fmam:low"), limit("fmam:high"));
+        assert_eq!((low as f32, high as f32), (0.9, 3.1));
+        let step = (high - low) / 65535.0;
+        for (&grey, &score) in grey.as_raw().iter().zip(map.data()) {
+            let read = low + f64::from(grey) * step;
+            assert!((read - f64::from(score)).abs() <= 0.500_000_1 * step, "{read} for {score}");
+        }
+    }
+
+    #[test]
+    fn grey_values_are_clamped_and_the_threshold_is_in_the_middle() {
+        let range = (-1.0, 3.0);
+        let values = [-5.0, -1.0, 1.0, 3.0, 99.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
+        let expected = [0, 0, 32768, 65535, 65535, 65535, 0, 0];
+        assert_eq!(values.map(|score| grey(score, range)), expected);
+        assert_eq!([1.0, 2.0, 2.5, f32::NAN].map(|score| grey(score, (2.0, 2.0))), [0, 0, 65535, 0]);
+        assert_eq!(grey(f32::MAX, (f32::MIN, f32::MAX)), 65535);
+    }
+
+    #[test]
+    fn formats_have_their_names() {
+        for format in MapFormat::ALL {
+            assert_eq!(format.to_string().parse(), Ok(format));
+        }
+        assert!("png".parse::<MapFormat>().is_err() && "TIFF".parse::<MapFormat>().is_err());
+    }
 }

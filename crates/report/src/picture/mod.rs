@@ -1,6 +1,6 @@
-//! Pictures: the colour scales, the overlay of a prediction in a report, plots, and figures as files
-//! of their own; for single images the colours of a detector, overlays and masks in the original
-//! size, sheets and map files.
+//! Pictures: the colour scales, the overlay of a prediction in a report, plots, and figures as
+//! files of their own; for single images the colours of a detector, overlays and masks in the
+//! original size, sheets and map files.
 
 pub(crate) mod colormap;
 pub(crate) mod colours;

@@ -192,7 +192,7 @@ fn coloured(map: &AnomalyMap, size: ImageSize, range: (f32, f32)) -> Result<RgbI
     let width = 2.0 * PANEL;
     let height = (width * size.height as f64 / size.width.max(1) as f64).round().max(1.0);
     let drawn = ImageSize::new(height as usize, width as usize);
-    let map = resized(map, drawn)?;
+    let map = resized(map, drawn).map_err(|error| ReportError::Plot { reason: error.to_string() })?;
     let scale = Scale::new(range);
     Ok(RgbImage::from_fn(drawn, |y, x| inferno(scale.position(map.at(y, x)))))
 }
