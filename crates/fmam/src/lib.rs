@@ -41,8 +41,8 @@
 //!
 //! Modules in reading order: [`Session`], [`Fit`], [`Image`], [`Verdict`], [`Error`],
 //! [`DeviceChoice`], [`Setting`], [`catalogue()`]; [`mod@reproduce`] (configurations in layers, the
-//! report that grows), [`mod@report`] (figures), [`mod@input`] (images in folders, patterns, lists),
-//! [`mod@output`] (folders of single commands), [`mod@fetch`] (weights and data sets),
+//! report that grows), [`mod@report`] (figures), [`mod@input`] (images in folders, patterns,
+//! lists), [`mod@output`] (folders of single commands), [`mod@fetch`] (weights and data sets),
 //! [`mod@measure`] (metrics of arrays, analysis, speed).
 
 mod array_error;

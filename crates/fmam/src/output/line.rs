@@ -147,11 +147,17 @@ mod tests {
         let verdict = verdict("a, b.png", Some(1.5));
         let files = Files { overlay: Some("overlays/a, b.png".into()), ..Files::default() };
         let line = Line::new(&verdict, files);
-        let json = r#"{"image":"a, b.png","verdict":"defect","score":2.0,"p_value":null,"threshold":1.5,"regions":[{"x":2,"y":0,"width":2,"height":2,"area":4,"peak":2.0,"mean":2.0}],"warnings":[],"overlay":"overlays/a, b.png"}"#;
+        let regions = r#"[{"x":2,"y":0,"width":2,"height":2,"area":4,"peak":2.0,"mean":2.0}]"#;
+        let json = [
+            r#"{"image":"a, b.png","verdict":"defect","score":2.0,"p_value":null,"threshold":1.5,"#,
+            &format!(r#""regions":{regions},"warnings":[],"overlay":"overlays/a, b.png"}}"#),
+        ]
+        .concat();
         assert_eq!(line.json().unwrap(), format!("{json}\n"));
         let line = line.with_seconds(verdict.seconds);
         assert!(line.json().unwrap().ends_with(",\"seconds\":0.0123}\n"));
-        let csv = "\"a, b.png\",defect,2,,1.5,\"[{\"\"x\"\":2,\"\"y\"\":0,\"\"width\"\":2,\"\"height\"\":2,\"\"area\"\":4,\"\"peak\"\":2.0,\"\"mean\"\":2.0}]\",,\"overlays/a, b.png\",,,0.0123,\n";
+        let regions = regions.replace('"', "\"\"");
+        let csv = format!("\"a, b.png\",defect,2,,1.5,\"{regions}\",,\"overlays/a, b.png\",,,0.0123,\n");
         assert_eq!(line.csv().unwrap(), csv);
         assert_eq!(Line::csv_header().split(',').count(), 12);
     }
@@ -159,7 +165,10 @@ mod tests {
     #[test]
     fn without_a_threshold_there_is_a_score_and_no_verdict() {
         let verdict = verdict("a.png", None);
-        let json = r#"{"image":"a.png","verdict":null,"score":2.0,"p_value":null,"threshold":null,"regions":[],"warnings":[]}"#;
+        let json = concat!(
+            r#"{"image":"a.png","verdict":null,"score":2.0,"p_value":null,"threshold":null,"#,
+            r#""regions":[],"warnings":[]}"#
+        );
         assert_eq!(Line::new(&verdict, Files::default()).json().unwrap(), format!("{json}\n"));
     }
 }

@@ -176,6 +176,8 @@ impl Predictions {
 impl Drop for Predictions {
     /// A folder without a line is no result.
     fn drop(&mut self) {
+        // The lines reach the disk by themselves; this only makes it sooner.
+        let _ = self.lines.sync_data();
         if self.length == 0 {
             let _ = fs::remove_file(self.folder.join(LINES_FILE));
         }

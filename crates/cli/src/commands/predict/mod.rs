@@ -133,8 +133,10 @@ impl Args {
 
 pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     let inputs = args.inputs()?;
-    let watch = |folder: &PathBuf| Watch::new(folder, args.out.out.clone(), PATIENCE);
-    let watch = args.watch.as_ref().map(watch).transpose()?;
+    let watch = match &args.watch {
+        Some(folder) => Some(Watch::new(folder, args.out.out.clone(), PATIENCE)?),
+        None => None,
+    };
     let (session, console) = args.compute.session(registry)?;
     let detector = session.load(&args.model)?;
     let threshold = args.threshold.of(&detector)?;

@@ -55,25 +55,27 @@ struct Sink<'a> {
 pub(super) struct Tally {
     /// Images with a score.
     pub(super) images: usize,
-    /// Those of them that are defects.
+    /// Images whose verdict is a defect.
     pub(super) defects: usize,
-    /// Those of them with a warning.
+    /// Images with a score and a warning.
     pub(super) warned: usize,
     /// Images that could not be scored.
     pub(super) errors: usize,
     /// Images that were scored before.
     pub(super) passed_over: usize,
+    /// True if there is a threshold: without one no image is good or defective.
+    pub(super) has_verdicts: bool,
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { images, defects, warned, errors, passed_over } = self;
+        let Self { images, defects, warned, errors, passed_over, has_verdicts } = self;
         let counted = |n: &usize, one: &str, many: &str| format!("{n} {}", if *n == 1 { one } else { many });
         write!(
             f,
             "{}: {}, {warned} with warnings, {}",
             counted(images, "image", "images"),
-            counted(defects, "defect", "defects"),
+            if *has_verdicts { counted(defects, "defect", "defects") } else { "no verdicts".to_owned() },
             counted(errors, "error", "errors")
         )?;
         if *passed_over > 0 { write!(f, "; {passed_over} passed over, scored before") } else { Ok(()) }
@@ -92,7 +94,8 @@ impl<'a> Scoring<'a> {
     ) -> Self {
         let series = detector.calibration().and_then(Calibration::images).map(Series::new);
         let sink = Sink { detector, console, out, view: Some(view), series, told: Vec::new() };
-        let (taken, tally) = (RefCell::new(taken), RefCell::default());
+        let tally = Tally { has_verdicts: threshold.is_some(), ..Tally::default() };
+        let (taken, tally) = (RefCell::new(taken), RefCell::new(tally));
         Self { session, detector, threshold, console, taken, tally, sink }
     }
 
@@ -115,36 +118,40 @@ impl<'a> Scoring<'a> {
         });
         let Self { session, detector, threshold, console, taken, tally, sink } = self;
         loop {
+            if interrupt::requested() {
+                return Err(Error::Cancelled.into());
+            }
             let first = match found.recv_timeout(HEARTBEAT) {
                 Ok(first) => first,
-                Err(RecvTimeoutError::Timeout) if interrupt::requested() => {
-                    return Err(Error::Cancelled.into());
-                }
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
             let mut next = Some(first);
             let images = std::iter::from_fn(|| {
-                loop {
-                    let image: Result<PathBuf, Error> =
-                        next.take().or_else(|| found.recv_timeout(PAUSE).ok())?;
-                    match image.and_then(|image| Ok(taken.borrow_mut().admit(&image)?.then_some(image))) {
-                        Ok(Some(image)) => return Some(image),
-                        Ok(None) => tally.borrow_mut().passed_over += 1,
-                        Err(error) => {
+                while !interrupt::requested() {
+                    let image = next.take().or_else(|| found.recv_timeout(PAUSE).ok())?;
+                    let admitted = match &image {
+                        Ok(image) => taken.borrow_mut().admit(image),
+                        Err(_) => Ok(true),
+                    };
+                    match (image, admitted) {
+                        (Ok(image), Ok(true)) => return Some(image),
+                        (Ok(_), Ok(false)) => tally.borrow_mut().passed_over += 1,
+                        (Err(error), _) | (_, Err(error)) => {
                             tally.borrow_mut().errors += 1;
                             console.error(&error.into());
                         }
                     }
                 }
+                None
             });
             for verdict in verdicts(session, detector, *threshold, sink.draws(), images) {
                 match verdict {
                     Ok(verdict) => sink.add(&verdict, &mut tally.borrow_mut())?,
                     // The others are scored all the same.
-                    Err(Error::Image { source, .. }) => {
+                    Err(error @ Error::Image { .. }) => {
                         tally.borrow_mut().errors += 1;
-                        console.error(&anyhow::Error::new(source));
+                        console.error(&of_image(error));
                     }
                     Err(error) => return Err(error.into()),
                 }
@@ -194,11 +201,11 @@ impl<'a> Scoring<'a> {
         for verdict in verdicts(session, detector, *threshold, sink.draws(), &images) {
             match verdict {
                 Ok(verdict) => sink.add(&verdict, &mut tally.borrow_mut())?,
-                Err(Error::Image { index, source, .. }) => {
+                Err(error @ Error::Image { index, .. }) => {
                     let image: &Path = &images[index];
                     taken.borrow_mut().release(image);
                     if watch.failed(image) == Attempt::Broken {
-                        failed.push(source);
+                        failed.push(of_image(error));
                     }
                 }
                 // The images under way have their verdicts.
@@ -207,7 +214,7 @@ impl<'a> Scoring<'a> {
             }
         }
         for error in failed {
-            self.fail(&anyhow::Error::new(error));
+            self.fail(&error);
         }
         Ok(())
     }
@@ -215,6 +222,14 @@ impl<'a> Scoring<'a> {
     fn fail(&self, error: &anyhow::Error) {
         self.tally.borrow_mut().errors += 1;
         self.console.error(error);
+    }
+}
+
+/// The error of an image, which names the image once.
+fn of_image(error: Error) -> anyhow::Error {
+    match error {
+        Error::Image { name, source, .. } if source.one_line().contains(&name) => anyhow::Error::new(*source),
+        error => error.into(),
     }
 }
 
@@ -287,10 +302,11 @@ mod tests {
 
     #[test]
     fn a_tally_is_one_line() {
-        let tally = Tally { images: 300, defects: 1, warned: 2, errors: 0, passed_over: 0 };
+        let tally =
+            Tally { images: 300, defects: 1, warned: 2, errors: 0, passed_over: 0, has_verdicts: true };
         assert_eq!(tally.to_string(), "300 images: 1 defect, 2 with warnings, 0 errors");
         let again = Tally { images: 1, passed_over: 299, errors: 1, ..Tally::default() };
-        let text = "1 image: 0 defects, 0 with warnings, 1 error; 299 passed over, scored before";
+        let text = "1 image: no verdicts, 0 with warnings, 1 error; 299 passed over, scored before";
         assert_eq!(again.to_string(), text);
     }
 }
