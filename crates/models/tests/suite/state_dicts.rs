@@ -355,3 +355,22 @@ fn names_and_missing_weights_are_told() {
     let error = load_backbone("resnet18", None, &Device::Cpu).unwrap_err();
     assert!(matches!(&error, ModelError::WeightsNeeded { name: "resnet18", is_published: true }));
 }
+
+#[test]
+fn weights_that_are_not_finite_are_refused_by_file_and_tensor() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.safetensors");
+    let mut tensors = load_backbone("tiny", None, &Device::Cpu).unwrap().tensors().clone();
+    let (key, tensor) = tensors.iter().next_back().map(|(key, t)| (key.clone(), t.clone())).unwrap();
+    let mut values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+    values[0] = f32::NAN;
+    let damaged = Tensor::from_vec(values, tensor.shape(), &Device::Cpu).unwrap();
+    tensors.insert(key.clone(), damaged);
+    save_tensors(&path, &tensors).unwrap();
+    let error = load_backbone("tiny", Some(&path), &Device::Cpu).unwrap_err();
+    assert!(
+        matches!(&error, ModelError::NotFinite { origin, key: named }
+            if *origin == path.display().to_string() && *named == key),
+        "{error}"
+    );
+}
