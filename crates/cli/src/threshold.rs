@@ -19,7 +19,8 @@ impl ThresholdArgs {
     /// The detector with the threshold asked for.
     ///
     /// # Errors
-    /// As [`ThresholdArgs::of`]; [`Error::Uncalibrated`] for a detector without scores of good images.
+    /// As [`ThresholdArgs::of`]; [`Error::Uncalibrated`] for a detector without scores of good
+    /// images.
     pub(crate) fn on(&self, detector: Detector) -> Result<Detector, Error> {
         if self.false_alarms.is_none() && self.threshold.is_none() {
             return Ok(detector);

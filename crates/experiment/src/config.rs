@@ -74,9 +74,9 @@ pub struct ExperimentConfig {
     /// `[variant.NAME]`, which may be empty.
     #[serde(default)]
     pub variant: BTreeMap<String, toml::Table>,
-    /// The good images that calibrate each detector, and the rate of false alarms that its threshold
-    /// is for. None where it is absent, as the protocols of the field have it: detectors learn from
-    /// all training images.
+    /// The good images that calibrate each detector, and the rate of false alarms that its
+    /// threshold is for. None where it is absent, as the protocols of the field have it: detectors
+    /// learn from all training images.
     #[serde(default = "no_calibration")]
     pub calibration: CalibrationConfig,
     /// Test images of a run of which pictures are kept. With 0 of them a run keeps no maps either;

@@ -1,16 +1,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Device;
-use fmam_core::{ImageSize, MethodId, Needs, Plan, Progress, SampleSource, StagePlan};
+use fmam_core::{MethodId, Needs, Plan, Progress, SampleSource, StagePlan};
 use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions};
-use fmam_methods::{Fitted, Method, MethodError, RunContext};
+use fmam_methods::{Fitted, Method, RunContext};
 use fmam_models::{Backbone, LoadedBackbone, ModelError};
 use fmam_record::{ArtefactConfig, CalibrationRecord, DataConfig, RunConfig, RunKey};
-use fmam_synthesis::{SynthesisConfig, Synthesizer, Textures};
+use fmam_synthesis::{Synthesizer, Textures};
 
 use crate::content;
+use crate::defects::{synthesizer_of, textures};
 use crate::overrides::{method_entry, method_table};
 use crate::{
     CalibrationMode, ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, Registry,
@@ -309,15 +309,6 @@ impl Experiment {
     }
 }
 
-/// The synthesizer of the defects that a detector is measured with, without settings, so that all
-/// detectors are measured alike.
-///
-/// # Errors
-/// [`ExperimentError::Method`] for a texture source without images.
-pub fn synthesizer_of(textures: Textures) -> Result<Synthesizer, ExperimentError> {
-    Ok(Synthesizer::new(SynthesisConfig::default(), textures).map_err(MethodError::from)?)
-}
-
 /// Every method with its settings; tables of methods that do not run are checked too.
 fn methods(
     registry: &Registry,
@@ -385,18 +376,6 @@ pub fn check_image_size(backbone: &LoadedBackbone, actual: usize) -> Result<(), 
     let step = (1..).map(|n| n * stride).find(|side| side.is_multiple_of(IMAGE_SIZE_STEP));
     let (backbone, step) = (backbone.name().to_owned(), step.unwrap_or(IMAGE_SIZE_STEP * stride));
     Err(ExperimentError::BackboneImageSize { backbone, step, largest, actual })
-}
-
-/// The texture source under `root`, and its name for the record.
-pub(crate) fn textures(root: Option<&Path>, size: ImageSize) -> Result<(Textures, String), DatasetError> {
-    let found = root.map(|root| fmam_datasets::textures(root, size)).transpose()?.flatten();
-    Ok(match found {
-        Some(source) => {
-            let name = format!("DTD, {} images", source.len());
-            (Textures::Images(source), name)
-        }
-        None => (Textures::Generated, "generated".to_owned()),
-    })
 }
 
 /// The configuration of the run `key`, but for what the data and the weights are found to be.

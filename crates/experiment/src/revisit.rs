@@ -8,7 +8,7 @@ use fmam_core::Progress;
 use fmam_datasets::{Category, DatasetOptions};
 use fmam_record::{MAPS_FILE, OutputFolder, RunRecord, load_run};
 
-use crate::experiment::{synthesizer_of, textures};
+use crate::defects::{synthesizer_of, textures};
 use crate::grid::analysis_seed;
 use crate::{ExperimentError, Registry, analyze, evaluate};
 

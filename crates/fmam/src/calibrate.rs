@@ -17,7 +17,8 @@ use crate::{Error, Image, Session};
 /// The options of [`Session::calibrate`].
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Recalibration {
-    /// The rate of false alarms that the threshold is for; `None` for that of the detector, or 0.01.
+    /// The rate of false alarms that the threshold is for; `None` for that of the detector, or
+    /// 0.01.
     pub false_alarms: Option<f64>,
     /// True if the scores take the place of those that the detector has; otherwise they are added.
     pub replaces: bool,
@@ -29,10 +30,9 @@ impl Session {
     /// rate that so many images promise. Scores that the detector has by cross-fitting stay
     /// cross-fitted ones.
     ///
-    /// # Errors
-    /// [`Error::AlreadyLearnt`] for an image that the detector learnt from or was calibrated on, and
-    /// for one that is given twice; [`Error::Experiment`] naming an image that cannot be read, or
-    /// for no image; [`Error::Cancelled`].
+    /// # Errors [`Error::AlreadyLearnt`] for an image that the detector learnt from or was
+    /// calibrated on, and for one that is given twice; [`Error::Experiment`] naming an image that
+    /// cannot be read, or for no image; [`Error::Cancelled`].
     pub fn calibrate<I>(
         &self,
         detector: Detector,

@@ -146,8 +146,8 @@ impl Session {
     }
 
     /// Fits a detector to images without defects, paths, bytes or pixels, each of any size, and
-    /// calibrates it on a part of them, see [`Fit::calibration`]. All of them are decoded before the
-    /// training, and kept as far as they fit into 1 GiB.
+    /// calibrates it on a part of them, see [`Fit::calibration`]. All of them are decoded before
+    /// the training, and kept as far as they fit into 1 GiB.
     ///
     /// # Errors
     /// [`Error::Image`] naming an image that cannot be read, [`Error::Cancelled`], and

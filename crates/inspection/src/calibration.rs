@@ -11,9 +11,9 @@ use crate::{GoodScores, InspectionError, Profile};
 pub enum Procedure {
     /// The detector did not learn from them: its rate of false alarms is guaranteed.
     HoldOut,
-    /// Each was scored by a detector that was fitted without it, and the detector itself learnt from
-    /// all of them. Every image counts, but the guarantee holds only as far as the detectors score
-    /// alike.
+    /// Each was scored by a detector that was fitted without it, and the detector itself learnt
+    /// from all of them. Every image counts, but the guarantee holds only as far as the detectors
+    /// score alike.
     CrossFit,
 }
 
@@ -194,8 +194,8 @@ impl Calibration {
         self
     }
 
-    /// Digests of the images that the detector learnt from or was calibrated on: the scores of those
-    /// say nothing about new parts.
+    /// Digests of the images that the detector learnt from or was calibrated on: the scores of
+    /// those say nothing about new parts.
     pub fn seen(&self) -> &[String] {
         &self.stored.seen
     }

@@ -62,8 +62,8 @@ impl GoodScores {
         1.0 / (self.count() + 1) as f64
     }
 
-    /// The threshold for a rate of false alarms `rate`, between 0 and 1: an image is defective where
-    /// its score is above it.
+    /// The threshold for a rate of false alarms `rate`, between 0 and 1: an image is defective
+    /// where its score is above it.
     ///
     /// # Errors
     /// [`InspectionError::Rate`] for a rate that is not between 0 and 1,
@@ -87,8 +87,8 @@ impl GoodScores {
         self.sorted[self.count() - 1]
     }
 
-    /// The conformal p-value of a score: `(1 + number of scores at or above it) / (n + 1)`. It is at
-    /// most `rate` exactly where the score is above the threshold of `rate`.
+    /// The conformal p-value of a score: `(1 + number of scores at or above it) / (n + 1)`. It is
+    /// at most `rate` exactly where the score is above the threshold of `rate`.
     pub fn p_value(&self, score: f32) -> f64 {
         let below = self.sorted.partition_point(|&known| known < score);
         (1 + self.count() - below) as f64 / (self.count() + 1) as f64

@@ -24,8 +24,8 @@ pub(crate) fn regions(mask: &[u8], width: usize) -> Regions {
 }
 
 /// The 8-connected components of a mask of `width` columns, row-major, whose length is a multiple
-/// of `width`: the positions of the pixels of each, which are not 0. The components are in the order
-/// of their first pixels.
+/// of `width`: the positions of the pixels of each, which are not 0. The components are in the
+/// order of their first pixels.
 pub fn components(mask: &[u8], width: usize) -> Vec<Vec<usize>> {
     let height = mask.len().checked_div(width).unwrap_or(0);
     let mut is_found = vec![false; mask.len()];

@@ -51,9 +51,9 @@ pub(crate) struct Args {
     /// A setting of the method, as often as needed; the value is TOML
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<Setting>,
-    /// Good images that set the threshold: hold-out=SHARE% are not learnt from; cross-fit=PARTS fits
-    /// as many detectors more and holds each part out once; auto is cross-fit for methods that do not
-    /// train, else hold-out=20%; off sets none
+    /// Good images that set the threshold: hold-out=SHARE% are not learnt from; cross-fit=PARTS
+    /// fits as many detectors more and holds each part out once; auto is cross-fit for methods that
+    /// do not train, else hold-out=20%; off sets none
     #[arg(long, value_name = "MODE", default_value_t = CalibrationMode::Auto)]
     calibration: CalibrationMode,
     /// Share of good parts that may score above the threshold, as 1% or 0.01

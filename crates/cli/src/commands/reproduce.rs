@@ -54,8 +54,8 @@ pub(crate) struct OptionArgs {
     #[arg(long, value_name = "TYPE")]
     precision: Option<Precision>,
     /// Training images that set the threshold of each detector, for the rates of false alarms and
-    /// misses in the report; see `fmam fit`. Without it detectors learn from all, as the papers have
-    /// it
+    /// misses in the report; see `fmam fit`. Without it detectors learn from all, as the papers
+    /// have it
     #[arg(long, value_name = "MODE")]
     calibration: Option<CalibrationMode>,
     /// Share of good parts that may score above the threshold, as 1% or 0.01

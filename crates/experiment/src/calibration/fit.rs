@@ -6,7 +6,7 @@ use super::config::{CalibrationConfig, CalibrationMode, Split, without};
 use super::good_scores::{GoodScored, SCORED_DEFECTS, score_good};
 use super::seen::image_digest;
 use crate::ExperimentError;
-use crate::experiment::synthesizer_of;
+use crate::defects::synthesizer_of;
 
 /// Fits the method `entry` with `settings` to the good images `good`, all of one size, and
 /// calibrates the detector.

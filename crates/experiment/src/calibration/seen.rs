@@ -6,7 +6,8 @@ use crate::content::bytes_sha256;
 /// for one.
 const DIGITS: usize = 24;
 
-/// A digest of the pixels of an image, by which an image is known again whatever its file is called.
+/// A digest of the pixels of an image, by which an image is known again whatever its file is
+/// called.
 pub fn image_digest(image: &RgbImage) -> String {
     let mut digest = bytes_sha256(image.data());
     digest.truncate(DIGITS);
