@@ -11,6 +11,9 @@ mod predictions;
 mod tables;
 mod writable;
 
+pub use fmam_record::RecordedPath;
+pub use fmam_report::MapFormat;
+
 pub use contact_sheet::{draw_contact_sheet, repeated_images, repeated_samples, synthesis_config};
 pub use evaluation::{Figures, write_evaluation};
 pub use line::{Files, Line, LineWarning};

@@ -138,7 +138,8 @@ impl Predictions {
         let contour = verdict.inspection.as_ref().map(|inspection| inspection.threshold.contour);
         let colours = match (calibration, contour) {
             (Some(calibration), Some(contour)) => MapColours::calibrated(calibration.colour_range(), contour),
-            _ => MapColours::uncalibrated(map),
+            (None, Some(contour)) => MapColours::uncalibrated(map).with_contour(contour),
+            (_, None) => MapColours::uncalibrated(map),
         };
         let size = verdict.original_size;
         let needs_large = self.pictures.overlays != Some(Layout::Sheet)
