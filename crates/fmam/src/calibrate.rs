@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use fmam_core::{SampleSource, StageId};
 use fmam_datasets::DatasetError;
 use fmam_experiment::{
-    CalibrationConfig, ExperimentError, SCORED_DEFECTS, image_digest, score_good, synthesizer_of,
+    ExperimentError, GoodScored, SCORED_DEFECTS, image_digest, score_good, synthesizer_of,
 };
-use fmam_inspection::{Basis, Calibration, Look, Procedure, Profile, SyntheticDefects};
+use fmam_inspection::{
+    Basis, Calibration, KnownImages, Look, Procedure, Profile, SyntheticDefects, Threshold,
+};
 use fmam_methods::Detector;
 use fmam_synthesis::Textures;
 
@@ -24,15 +26,29 @@ pub struct Recalibration {
     pub replaces: bool,
 }
 
+/// The rate of false alarms of a detector that has none of its own.
+const DEFAULT_RATE: f64 = 0.01;
+
+/// The rate of false alarms that the threshold of a detector was chosen for.
+fn asked_rate(calibration: &Calibration) -> Option<f64> {
+    match calibration.threshold().basis {
+        Basis::FalseAlarms { asked, .. } => Some(asked),
+        Basis::Misses { .. } | Basis::Given => None,
+    }
+}
+
 impl Session {
     /// Calibrates a detector on images of good parts that it did not learn from: paths, bytes or
-    /// pixels of any size. The threshold becomes that of the rate of false alarms, or of the least
-    /// rate that so many images promise. Scores that the detector has by cross-fitting stay
-    /// cross-fitted ones.
+    /// pixels of any size.
     ///
-    /// # Errors [`Error::AlreadyLearnt`] for an image that the detector learnt from or was
-    /// calibrated on, and for one that is given twice; [`Error::Experiment`] naming an image that
-    /// cannot be read, or for no image; [`Error::Cancelled`].
+    /// The threshold becomes that of the rate of false alarms, or of the least rate that so many
+    /// images promise. A threshold that was chosen by defects or by hand stays, unless the options
+    /// have a rate. Scores that the detector has by cross-fitting stay cross-fitted ones.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyLearnt`] for an image that the detector learnt from or was calibrated on, and
+    /// for one that is given twice; [`Error::Experiment`] naming an image that cannot be read, or
+    /// for no image; [`Error::Cancelled`].
     pub fn calibrate<I>(
         &self,
         detector: Detector,
@@ -44,51 +60,52 @@ impl Session {
     {
         let images: Vec<Image> = images.into_iter().map(Into::into).collect();
         let good = TrainImages::new(images, detector.image_size());
-        let known = detector.calibration().filter(|_| !options.replaces).cloned();
-        let (digests, looks) = self.looks(&good, detector.calibration())?;
+        let before = detector.calibration();
+        let mut known = before.map(|calibration| calibration.known().clone()).unwrap_or_default();
+        if options.replaces {
+            known.calibrated.clear();
+        }
+        let (digests, looks) = self.looks(&good, &known)?;
+        known.calibrated.extend(digests);
+        let scored = self.scored(&detector, &good)?;
+
+        let rate = options.false_alarms.or(before.and_then(asked_rate)).unwrap_or(DEFAULT_RATE);
+        let calibration = match before.filter(|_| !options.replaces) {
+            Some(calibration) => calibration.extended(&scored.images, rate),
+            None => Calibration::new(Procedure::HoldOut, &scored.images, rate),
+        };
+        let mut calibration = calibration.map_err(ExperimentError::from)?.with_known(known);
+        let chosen = before.filter(|known| options.false_alarms.is_none() && asked_rate(known).is_none());
+        if let Some(Threshold { score, basis, .. }) = chosen.map(Calibration::threshold) {
+            let kept = calibration.at_score(score, basis).map_err(ExperimentError::from)?;
+            calibration = calibration.with_threshold(kept);
+        }
+        let limit = calibration.threshold().score;
+        let caught = scored.defects.iter().filter(|score| **score > limit).count();
+        calibration = calibration.with_synthetic(SyntheticDefects { caught, of: scored.defects.len() });
+        // The looks are those of the images that were learnt from, as far as they are known.
+        if let Some(profile) = before.and_then(Calibration::images).cloned().or_else(|| Profile::of(&looks)) {
+            calibration = calibration.with_images(profile);
+        }
+        Ok(detector.with_calibration(calibration))
+    }
+
+    /// The scores of good images, and of synthetic defects in them.
+    fn scored(&self, detector: &Detector, good: &TrainImages) -> Result<GoodScored, Error> {
         let n_defects = SCORED_DEFECTS.div_ceil(good.len().max(1));
         let synthesizer = synthesizer_of(Textures::Generated)?;
         let defects = Some((&synthesizer, n_defects, detector.card().seed.derive("calibration defects")));
         let (progress, threads) = (self.progress(), self.loader_threads());
         progress.start(&StageId::CALIBRATING, good.len() as u64);
         let update = |done: usize| progress.update(done as u64, "");
-        let scored = self.on_threads(|| score_good(&detector, &good, defects, threads, progress, update))?;
+        let scored = self.on_threads(|| score_good(detector, good, defects, threads, progress, update))?;
         progress.finish();
-
-        let asked = detector.calibration().and_then(|calibration| match calibration.threshold().basis {
-            Basis::FalseAlarms { asked, .. } => Some(asked),
-            Basis::Misses { .. } | Basis::Given => None,
-        });
-        let rate = options.false_alarms.or(asked).unwrap_or(CalibrationConfig::default().false_alarms);
-        let calibration = match &known {
-            Some(known) => known.extended(&scored.images, rate),
-            None => Calibration::new(Procedure::HoldOut, &scored.images, rate),
-        };
-        let calibration = calibration.map_err(ExperimentError::from)?;
-        let limit = calibration.threshold().score;
-        let caught = scored.defects.iter().filter(|score| **score > limit).count();
-        let synthetic = SyntheticDefects { caught, of: scored.defects.len() };
-        let before = detector.calibration();
-        let seen = before.map(|known| known.seen().to_vec()).unwrap_or_default();
-        let calibration =
-            calibration.with_synthetic(synthetic).with_seen(seen.into_iter().chain(digests).collect());
-        // The looks are those of the images that were learnt from, as far as they are known.
-        let profile = before.and_then(Calibration::images).cloned().or_else(|| Profile::of(&looks));
-        let calibration = match profile {
-            Some(profile) => calibration.with_images(profile),
-            None => calibration,
-        };
-        Ok(detector.with_calibration(calibration))
+        Ok(scored)
     }
 
     /// The digests and the looks of images, none of which may be known already.
-    fn looks(
-        &self,
-        images: &TrainImages,
-        calibration: Option<&Calibration>,
-    ) -> Result<(Vec<String>, Vec<Look>), Error> {
-        let mut seen: HashSet<String> =
-            calibration.map(|known| known.seen().iter().cloned().collect()).unwrap_or_default();
+    fn looks(&self, images: &TrainImages, known: &KnownImages) -> Result<(Vec<String>, Vec<Look>), Error> {
+        let mut seen: HashSet<String> = known.learnt.iter().chain(&known.calibrated).cloned().collect();
         let (n, threads, progress) = (images.len(), self.loader_threads(), self.progress());
         progress.start(&StageId::READING, n as u64);
         let (mut digests, mut looks) = (Vec::with_capacity(n), Vec::with_capacity(n));

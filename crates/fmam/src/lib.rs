@@ -86,8 +86,9 @@ pub use fmam_experiment::{
     GridObserver, GridOutcome, Registry,
 };
 pub use fmam_inspection::{
-    Basis, Calibration, GoodScores, HeldOut, Inspection, InspectionError, Look, Outcome, Procedure, Profile,
-    Region, Series, Shift, SyntheticDefects, Threshold, Trait, Warning, images_for, threshold_for_misses,
+    Basis, Calibration, GoodScores, HeldOut, Inspection, InspectionError, KnownImages, Look, Outcome,
+    Procedure, Profile, Region, Series, Shift, SyntheticDefects, Threshold, Trait, Warning, images_for,
+    threshold_for_misses,
 };
 pub use fmam_methods::{Detector, Prediction};
 pub use fmam_models::Precision;

@@ -85,8 +85,18 @@ struct Stored {
     synthetic: Option<SyntheticDefects>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     images: Option<Profile>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    seen: Vec<String>,
+    #[serde(default)]
+    known: KnownImages,
+}
+
+/// Digests of the images that a detector knows: their scores say nothing about new parts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KnownImages {
+    /// Images that it learnt from.
+    pub learnt: Vec<String>,
+    /// Other images that it was calibrated on.
+    pub calibrated: Vec<String>,
 }
 
 impl TryFrom<Stored> for Calibration {
@@ -138,7 +148,7 @@ impl Calibration {
             threshold,
             synthetic: None,
             images: None,
-            seen: Vec::new(),
+            known: KnownImages::default(),
         })?;
         calibration.stored.threshold = calibration.at_rate_or_least(rate)?;
         Ok(calibration)
@@ -194,16 +204,15 @@ impl Calibration {
         self
     }
 
-    /// Digests of the images that the detector learnt from or was calibrated on: the scores of
-    /// those say nothing about new parts.
-    pub fn seen(&self) -> &[String] {
-        &self.stored.seen
+    /// The images that the detector knows.
+    pub fn known(&self) -> &KnownImages {
+        &self.stored.known
     }
 
-    /// The same with digests of the images that were used.
+    /// The same with the images that the detector knows.
     #[must_use]
-    pub fn with_seen(mut self, digests: Vec<String>) -> Self {
-        self.stored.seen = digests;
+    pub fn with_known(mut self, known: KnownImages) -> Self {
+        self.stored.known = known;
         self
     }
 

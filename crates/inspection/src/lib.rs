@@ -22,7 +22,7 @@ mod series;
 mod thumbnail;
 mod warning;
 
-pub use calibration::{Basis, Calibration, HeldOut, Procedure, SyntheticDefects, Threshold};
+pub use calibration::{Basis, Calibration, HeldOut, KnownImages, Procedure, SyntheticDefects, Threshold};
 pub use conformal::{GoodScores, images_for};
 pub use error::InspectionError;
 pub use inspection::{Inspection, Outcome};

@@ -1,5 +1,7 @@
+use std::collections::HashSet;
+
 use fmam_core::{ImageSize, Progress, RgbImage, SampleSource, SourceError, StageId, Subset, ordered_map};
-use fmam_inspection::{Calibration, Look, Procedure, Profile, SyntheticDefects};
+use fmam_inspection::{Calibration, KnownImages, Look, Procedure, Profile, SyntheticDefects};
 use fmam_methods::{Detector, Fitted, MethodEntry, RunContext};
 
 use super::config::{CalibrationConfig, CalibrationMode, Split, without};
@@ -37,14 +39,15 @@ pub fn fit_calibrated(
     let trains = !build()?.plan(n)?.stages.is_empty();
     let split = config.split(n, trains, run.seed);
     let fitting = Fitting { good, run, entry, settings };
-    let (fitted, procedure, scored) = match split {
+    let (fitted, procedure, scored, held_out) = match split {
         Split::None => return fitting.fit(good, run.progress),
         Split::HoldOut { held_out } => {
             let train = Subset::new(good, without(n, &held_out));
             let fitted = fitting.fit(&train, run.progress)?;
             run.progress.start(&StageId::CALIBRATING, held_out.len() as u64);
             let scored = fitting.score(&fitted.detector, &held_out, held_out.len(), 0)?;
-            (fitted, Procedure::HoldOut, scored)
+            run.progress.finish();
+            (fitted, Procedure::HoldOut, scored, held_out)
         }
         Split::CrossFit { parts } => {
             run.progress.start(&StageId::CALIBRATING, n as u64);
@@ -57,12 +60,9 @@ pub fn fit_calibrated(
                 scored.extend(fitting.score(&detector, part, n, done)?);
             }
             run.progress.finish();
-            (fitting.fit(good, run.progress)?, Procedure::CrossFit, scored)
+            (fitting.fit(good, run.progress)?, Procedure::CrossFit, scored, Vec::new())
         }
     };
-    if procedure == Procedure::HoldOut {
-        run.progress.finish();
-    }
     let calibration = Calibration::new(procedure, &scored.images, config.false_alarms)?;
     let limit = calibration.threshold().score;
     let synthetic = SyntheticDefects {
@@ -71,12 +71,28 @@ pub fn fit_calibrated(
     };
     let mut calibration = calibration.with_synthetic(synthetic);
     let (digests, looks) = looks(good, run)?;
-    calibration = calibration.with_seen(digests);
+    calibration = calibration.with_known(known_images(digests, &held_out));
     if let Some(profile) = Profile::of(&looks) {
         calibration = calibration.with_images(profile);
     }
     let Fitted { detector, curve } = fitted;
     Ok(Fitted { detector: detector.with_calibration(calibration), curve })
+}
+
+/// The images by their digests, of which those at the positions `held_out` were not learnt from.
+/// Warns of copies: a held-out image of which a copy is learnt from scores lower than a new one.
+fn known_images(digests: Vec<String>, held_out: &[usize]) -> KnownImages {
+    let n_different = digests.iter().collect::<HashSet<_>>().len();
+    if n_different < digests.len() {
+        let copies = digests.len() - n_different;
+        tracing::warn!(copies, "some of the good images are copies of others: the threshold may be too low");
+    }
+    let mut known = KnownImages::default();
+    for (index, digest) in digests.into_iter().enumerate() {
+        let is_held_out = held_out.binary_search(&index).is_ok();
+        if is_held_out { &mut known.calibrated } else { &mut known.learnt }.push(digest);
+    }
+    known
 }
 
 /// The least number of good images with which the method `entry` is fitted and calibrated.

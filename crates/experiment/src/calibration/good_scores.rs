@@ -64,7 +64,8 @@ pub fn score_good(
         }
         let mut predictions = Vec::with_capacity(images.len());
         for batch in images.chunks(BATCH_SIZE) {
-            predictions.extend(detector.score(batch).map_err(ExperimentError::from)?);
+            let scored = detector.score(batch);
+            predictions.extend(scored.map_err(|error| ExperimentError::of_image(error, &id()))?);
         }
         let mut predictions = predictions.into_iter();
         found.images.extend(predictions.next().as_ref().map(held_out));
