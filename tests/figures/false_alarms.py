@@ -1,6 +1,7 @@
-"""Measures the rate of false alarms of calibrated detectors on good images of a real product.
+r"""Measures the rate of false alarms of calibrated detectors on good images of a real product.
 
-    python tests/figures/false_alarms.py --fmam target/release/fmam --good DATA/magnetic-tile/MT_Free/Imgs
+    python tests/figures/false_alarms.py --fmam target/release/fmam \
+        --good DATA/magnetic-tile/MT_Free/Imgs --pattern "*.jpg"
 
 Splits the good images at random, several times: most of them fit and calibrate a detector, the rest
 are new to it. The p-values of the new images tell how many of them a threshold of each rate would
@@ -23,13 +24,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--fmam", required=True, help="the binary")
     parser.add_argument("--good", required=True, help="folder of good images")
+    parser.add_argument("--pattern", default="*", help="of the names of the images: Magnetic Tile has masks beside them")
     parser.add_argument("--method", default="padim")
     parser.add_argument("--calibration", default="hold-out=30%", help="as of fmam fit")
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--share-new", type=float, default=0.25)
     args = parser.parse_args()
 
-    images = sorted(p for p in pathlib.Path(args.good).iterdir() if p.suffix.lower() in SUFFIXES)
+    images = sorted(p for p in pathlib.Path(args.good).glob(args.pattern) if p.suffix.lower() in SUFFIXES)
     measured = {rate: [] for rate in RATES}
     for split in range(args.splits):
         shuffled = images[:]
