@@ -27,22 +27,13 @@ pub struct Line<'a> {
     /// Places above the contour, in pixels of the image as it was given.
     pub regions: &'a [Region],
     /// Reasons to doubt the verdict.
-    pub warnings: Vec<LineWarning<'a>>,
+    pub warnings: &'a [Warning],
     /// The files that were written for the image.
     #[serde(flatten)]
     pub files: Files,
     /// Seconds that the image took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-}
-
-/// A warning with its text for people.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct LineWarning<'a> {
-    #[serde(flatten)]
-    warning: &'a Warning,
-    /// The warning as a sentence.
-    pub text: String,
 }
 
 /// The files of an image, relative to the folder of the predictions.
@@ -64,7 +55,6 @@ impl<'a> Line<'a> {
     pub fn new(verdict: &'a Verdict, files: Files) -> Self {
         let inspection = verdict.inspection.as_ref();
         let path = verdict.path.clone().unwrap_or_else(|| PathBuf::from(&verdict.name));
-        let warning = |warning: &'a Warning| LineWarning { warning, text: warning.to_string() };
         Self {
             image: path.into(),
             verdict: inspection.map(|inspection| inspection.outcome),
@@ -72,7 +62,7 @@ impl<'a> Line<'a> {
             p_value: inspection.and_then(|inspection| inspection.p_value),
             threshold: inspection.map(|inspection| inspection.threshold.score),
             regions: inspection.map_or(&[], |inspection| &inspection.regions),
-            warnings: verdict.warnings.iter().map(warning).collect(),
+            warnings: &verdict.warnings,
             files,
             seconds: None,
         }
@@ -119,7 +109,7 @@ impl<'a> Line<'a> {
     pub fn csv(&self) -> Result<String, Error> {
         let path = |path: &RecordedPath| path.0.to_string_lossy().into_owned();
         let file = |file: &Option<RecordedPath>| file.as_ref().map(path).unwrap_or_default();
-        let texts: Vec<&str> = self.warnings.iter().map(|warning| warning.text.as_str()).collect();
+        let texts: Vec<String> = self.warnings.iter().map(Warning::to_string).collect();
         Ok(csv::row([
             path(&self.image),
             self.verdict.map(Outcome::name).unwrap_or_default().to_owned(),
@@ -139,6 +129,8 @@ impl<'a> Line<'a> {
 
 #[cfg(test)]
 mod tests {
+    use fmam_inspection::Trait;
+
     use super::*;
     use crate::output::fixture::verdict;
 
@@ -160,6 +152,18 @@ mod tests {
         let csv = format!("\"a, b.png\",defect,2,,1.5,\"{regions}\",,\"overlays/a, b.png\",,,0.0123,\n");
         assert_eq!(line.csv().unwrap(), csv);
         assert_eq!(Line::csv_header().split(',').count(), 12);
+    }
+
+    #[test]
+    fn a_warning_has_each_key_once() {
+        let mut verdict = verdict("a.png", None);
+        verdict.warnings = vec![Warning { of: Trait::Brightness, value: 1.0, low: 2.0, high: 3.0 }];
+        let line = Line::new(&verdict, Files::default());
+        let json = line.json().unwrap();
+        for key in ["trait", "value", "low", "high", "text"] {
+            assert_eq!(json.matches(&format!("\"{key}\":")).count(), 1, "{key}: {json}");
+        }
+        assert!(line.csv().unwrap().contains("darker than every training image"));
     }
 
     #[test]

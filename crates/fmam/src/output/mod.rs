@@ -16,7 +16,7 @@ pub use fmam_report::MapFormat;
 
 pub use contact_sheet::{draw_contact_sheet, repeated_images, repeated_samples, synthesis_config};
 pub use evaluation::{Figures, write_evaluation};
-pub use line::{Files, Line, LineWarning};
+pub use line::{Files, Line};
 pub(crate) use places::PICTURE_FOLDERS;
 pub use places::{Layout, Pictures, Taken};
 pub use predictions::{Added, Predictions};

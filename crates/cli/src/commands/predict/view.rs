@@ -56,8 +56,8 @@ fn table_row(line: &Line<'_>) -> String {
     let image = printable(&line.image.0.to_string_lossy());
     let mut row =
         format!("{verdict:<7}  {:>10.4}  {p_value:>7}  {regions:>7}  {seconds:>7}  {image}\n", line.score);
-    for warning in &line.warnings {
-        let _ = writeln!(row, "         warning: {}", warning.text);
+    for warning in line.warnings {
+        let _ = writeln!(row, "         warning: {warning}");
     }
     row
 }
@@ -83,7 +83,7 @@ mod tests {
             p_value: Some(0.01),
             threshold: Some(1.0),
             regions: &[],
-            warnings: Vec::new(),
+            warnings: &[],
             files: Files::default(),
             seconds: Some(0.5),
         };
