@@ -17,9 +17,8 @@ use crate::{Error, Image, Session};
 /// The options of [`Session::calibrate`].
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Recalibration {
-    /// The rate of false alarms that the threshold is for; `None` for that of the detector. Without
-    /// one, a threshold that was chosen by misses or by hand stays, and a detector without a
-    /// calibration gets that of 0.01.
+    /// The rate of false alarms that the threshold is for; `None` for that of the detector, or
+    /// 0.01.
     pub false_alarms: Option<f64>,
     /// True if the scores take the place of those that the detector has; otherwise they are added.
     pub replaces: bool,
@@ -28,16 +27,12 @@ pub struct Recalibration {
 impl Session {
     /// Calibrates a detector on images of good parts that it did not learn from: paths, bytes or
     /// pixels of any size. The threshold becomes that of the rate of false alarms, or of the least
-    /// rate that so many images promise; see [`Recalibration::false_alarms`]. Scores that the
-    /// detector has by cross-fitting stay cross-fitted ones.
+    /// rate that so many images promise. Scores that the detector has by cross-fitting stay
+    /// cross-fitted ones.
     ///
-    /// A detector that was fitted without a calibration does not know the images that it learnt
-    /// from: the caller must not give them.
-    ///
-    /// # Errors
-    /// [`Error::AlreadyLearnt`] for an image that the detector learnt from or was calibrated on,
-    /// and for one that is given twice; [`Error::Image`] naming an image that cannot be read;
-    /// [`Error::Experiment`] for no image where the detector has no score yet; [`Error::Cancelled`].
+    /// # Errors [`Error::AlreadyLearnt`] for an image that the detector learnt from or was
+    /// calibrated on, and for one that is given twice; [`Error::Experiment`] naming an image that
+    /// cannot be read, or for no image; [`Error::Cancelled`].
     pub fn calibrate<I>(
         &self,
         detector: Detector,
@@ -60,24 +55,16 @@ impl Session {
         let scored = self.on_threads(|| score_good(&detector, &good, defects, threads, progress, update))?;
         progress.finish();
 
-        let threshold = detector.calibration().map(Calibration::threshold);
-        let asked = threshold.and_then(|threshold| match threshold.basis {
+        let asked = detector.calibration().and_then(|calibration| match calibration.threshold().basis {
             Basis::FalseAlarms { asked, .. } => Some(asked),
             Basis::Misses { .. } | Basis::Given => None,
         });
-        let rate = options.false_alarms.or(asked);
-        let some_rate = rate.unwrap_or(CalibrationConfig::default().false_alarms);
+        let rate = options.false_alarms.or(asked).unwrap_or(CalibrationConfig::default().false_alarms);
         let calibration = match &known {
-            Some(known) => known.extended(&scored.images, some_rate),
-            None => Calibration::new(Procedure::HoldOut, &scored.images, some_rate),
+            Some(known) => known.extended(&scored.images, rate),
+            None => Calibration::new(Procedure::HoldOut, &scored.images, rate),
         };
-        let mut calibration = calibration.map_err(ExperimentError::from)?;
-        // A threshold that was chosen by misses or by hand owes nothing to the good images, but its
-        // contour does.
-        if let (None, Some(kept)) = (rate, threshold) {
-            let kept = calibration.at_score(kept.score, kept.basis).map_err(ExperimentError::from)?;
-            calibration = calibration.with_threshold(kept);
-        }
+        let calibration = calibration.map_err(ExperimentError::from)?;
         let limit = calibration.threshold().score;
         let caught = scored.defects.iter().filter(|score| **score > limit).count();
         let synthetic = SyntheticDefects { caught, of: scored.defects.len() };

@@ -1,5 +1,5 @@
-//! Industrial image anomaly detection: fit a [`Detector`] to images without defects, and it says of
-//! others how anomalous they are, and where.
+//! Industrial image anomaly detection: fit a [`Detector`] to images without defects, and it gives a
+//! verdict on others, good or defective, and says where.
 //!
 //! Fit, save, load, and predict on pixels in memory:
 //!
@@ -10,7 +10,8 @@
 //! let size = ImageSize::square(64);
 //! let board = |shade: u8| RgbImage::from_fn(size, |y, x| [shade, y as u8, x as u8]);
 //!
-//! // Eight good images. Without `Fit::backbone` and its like the defaults are those of the paper.
+//! // Eight good images, a part of which sets the threshold. Without `Fit::backbone` and its like the
+//! // defaults are those of the paper.
 //! let good = (0..8).map(|n| board(100 + n));
 //! let fit = Fit::new().backbone("tiny").image_size(64).epochs(1);
 //! let detector = session.fit(good, &fit)?;
@@ -24,8 +25,9 @@
 //! (10..50).for_each(|x| scratched.set_pixel(30, x, [255, 255, 255]));
 //! for verdict in session.predict(&detector, [board(104), scratched]) {
 //!     let verdict = verdict?;
-//!     let worst = verdict.prediction.anomaly_map.max();
-//!     println!("{}: score {}, worst pixel {worst}", verdict.name, verdict.prediction.image_score);
+//!     let Some(inspection) = verdict.inspection else { continue };
+//!     let (outcome, places) = (inspection.outcome.name(), inspection.regions.len());
+//!     println!("{}: {outcome} in {places} places", verdict.name);
 //! }
 //! # Ok::<(), fmam::Error>(())
 //! ```
@@ -35,11 +37,16 @@
 //! gives figures of merit, [`Session::evaluate`]; a configuration of many methods, data sets and
 //! seeds gives a study, [`Session::reproduce`].
 //!
+//! A [`Calibration`] is what the detector knows of its scores on good images that it did not learn
+//! from. It gives the threshold of a rate of false alarms, with a guarantee
+//! ([`GoodScores`]); [`Session::calibrate`] adds more good images later.
+//!
 //! The library prints nothing. Progress goes to a [`Progress`] of the caller, which also says when
 //! to stop; every fault is an [`Error`] with the facts. This crate knows no command line: the
 //! binary `fmam` is one program on top of it.
 //!
-//! Modules in reading order: [`Session`], [`Fit`], [`Image`], [`Verdict`], [`Error`],
+//! Modules in reading order: [`Session`], [`Fit`], [`Image`], [`Verdict`], [`Recalibration`],
+//! [`Error`],
 //! [`DeviceChoice`], [`Setting`], [`catalogue()`]; [`mod@reproduce`] (configurations in layers, the
 //! report that grows), [`mod@report`] (figures), [`mod@input`] (images in folders, patterns,
 //! lists), [`mod@output`] (folders of single commands), [`mod@fetch`] (weights and data sets),

@@ -109,7 +109,7 @@ impl<'a> Line<'a> {
     pub fn csv(&self) -> Result<String, Error> {
         let path = |path: &RecordedPath| path.0.to_string_lossy().into_owned();
         let file = |file: &Option<RecordedPath>| file.as_ref().map(path).unwrap_or_default();
-        let texts: Vec<String> = self.warnings.iter().map(Warning::to_string).collect();
+        let texts: Vec<String> = self.warnings.iter().map(ToString::to_string).collect();
         Ok(csv::row([
             path(&self.image),
             self.verdict.map(Outcome::name).unwrap_or_default().to_owned(),
