@@ -19,7 +19,7 @@ pub(crate) fn report(calibration: &Calibration, model: &Path) -> String {
         lines.push(format!(
             "{} needs {needed} such images, {} more: fmam calibrate FOLDER --model {}",
             percent(asked),
-            needed - n,
+            needed.saturating_sub(n),
             model.display()
         ));
     }

@@ -22,7 +22,7 @@ use crate::{
 pub struct RunPlan {
     /// Which run.
     pub key: RunKey,
-    /// Training images of its category.
+    /// Training images of its category, with those that a calibration holds out.
     pub n_train: usize,
     /// Test images of its category.
     pub n_test: usize,
@@ -109,7 +109,9 @@ impl Experiment {
             .into_iter()
             .map(|key| {
                 let (n_train, n_test) = sizes[&key.category];
-                let method = methods[&key.method].plan(n_train)?;
+                let method = &methods[&key.method];
+                let trains = !method.plan(n_train)?.stages.is_empty();
+                let method = method.plan(config.calibration.n_learnt(n_train, trains))?;
                 let needs = method.needs;
                 let mut run = run_config(&config, &key, method);
                 if entry.is_generated() {

@@ -138,10 +138,7 @@ impl TrainImages {
             split: Split::Train,
             label: Label::Normal,
             defect_type: None,
-            image_path: match image {
-                Image::File(path) => path.clone(),
-                _ => PathBuf::new(),
-            },
+            image_path: image.path().map(PathBuf::from).unwrap_or_default(),
             mask_path: None,
         };
         let samples = images.iter().enumerate().map(sample).collect();

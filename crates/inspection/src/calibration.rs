@@ -105,6 +105,10 @@ impl TryFrom<Stored> for Calibration {
     fn try_from(stored: Stored) -> Result<Self, InspectionError> {
         let (scores, peaks) =
             (GoodScores::new(stored.scores.clone())?, GoodScores::new(stored.peaks.clone())?);
+        let Threshold { score, contour, .. } = stored.threshold;
+        if let Some(threshold) = [score, contour].into_iter().find(|limit| !limit.is_finite()) {
+            return Err(InspectionError::Threshold { threshold });
+        }
         if scores.count() != peaks.count() {
             return Err(InspectionError::Unpaired { scores: scores.count(), peaks: peaks.count() });
         }
@@ -327,5 +331,9 @@ mod tests {
         assert_eq!(serde_json::from_str::<Calibration>(&text).unwrap(), more);
         let damaged = text.replacen("0.5", "null", 1);
         assert!(serde_json::from_str::<Calibration>(&damaged).is_err());
+        // Every image would be `ok` at such a threshold.
+        let mut stored = Stored::from(more);
+        stored.threshold.score = f32::INFINITY;
+        assert!(matches!(Calibration::try_from(stored), Err(InspectionError::Threshold { .. })));
     }
 }

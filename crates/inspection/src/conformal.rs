@@ -78,7 +78,7 @@ impl GoodScores {
                 least: self.least_rate(),
                 needed: images_for(rate),
             }),
-            above => Ok(self.sorted[(n - above).min(n - 1)]),
+            above => Ok(self.sorted[n - above]),
         }
     }
 
@@ -112,9 +112,9 @@ pub(crate) fn check_rate(rate: f64) -> Result<(), InspectionError> {
 const ROUNDING: f64 = 1e-12;
 
 /// The largest `k` for which `k / (n + 1)` is at most `rate`: a new score is among the `k` highest
-/// of `n + 1` with a probability of at most `rate`.
+/// of `n + 1` with a probability of at most `rate`. At most `n`, also for a rate next to 1.
 pub(crate) fn allowed(n: usize, rate: f64) -> usize {
-    ((n + 1) as f64 * rate * (1.0 + ROUNDING)).floor() as usize
+    (((n + 1) as f64 * rate * (1.0 + ROUNDING)).floor() as usize).min(n)
 }
 
 #[cfg(test)]
@@ -157,6 +157,8 @@ mod tests {
         for rate in [0.0, 1.0, -0.1, f64::NAN] {
             assert!(matches!(scores.threshold(rate), Err(InspectionError::Rate { .. })), "{rate}");
         }
+        // Rounding does not make a rate next to 1 allow more scores than there are.
+        assert_eq!(GoodScores::new(vec![3.0]).unwrap().threshold(1.0 - 1e-14), Ok(3.0));
         let few = scores.threshold(0.05).unwrap_err();
         assert!(matches!(few, InspectionError::TooFewImages { n: 9, needed: 19, .. }), "{few}");
     }

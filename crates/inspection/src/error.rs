@@ -32,7 +32,7 @@ pub enum InspectionError {
     /// A rate is lower than the good images can promise.
     #[error(
         "{n} held-out good images promise at most {:.2} % of false alarms, not {} %; that needs {needed} images, {} more",
-        100.0 * least, 100.0 * rate, needed - n
+        100.0 * least, (1e8_f64 * rate).round() / 1e6, needed - n
     )]
     TooFewImages {
         /// The rate asked for.
@@ -46,7 +46,7 @@ pub enum InspectionError {
     },
     /// A rate of misses is lower than the images with defects can promise.
     #[error(
-        "{n} images with defects cannot promise at most {} % of misses; that needs {needed} images", 100.0 * rate
+        "{n} images with defects cannot promise at most {} % of misses; that needs {needed} images", (1e8_f64 * rate).round() / 1e6
     )]
     TooFewDefects {
         /// The rate asked for.

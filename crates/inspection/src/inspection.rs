@@ -41,7 +41,8 @@ pub struct Inspection {
 
 impl Inspection {
     /// The verdict on an image of the size `original` by `threshold`. `calibration` has the scores
-    /// of good images, where there are any.
+    /// of good images, where there are any. A score or a threshold that is no number makes a
+    /// defect: no part passes by a fault.
     pub fn new(
         threshold: Threshold,
         calibration: Option<&Calibration>,
@@ -50,10 +51,31 @@ impl Inspection {
         original: ImageSize,
     ) -> Self {
         Self {
-            outcome: if image_score > threshold.score { Outcome::Defect } else { Outcome::Ok },
+            outcome: if image_score <= threshold.score { Outcome::Ok } else { Outcome::Defect },
             threshold,
             p_value: calibration.map(|calibration| calibration.scores().p_value(image_score)),
             regions: regions(map, threshold.contour, original),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Basis;
+
+    #[test]
+    fn only_a_score_at_or_below_the_threshold_is_ok() {
+        let size = ImageSize::square(1);
+        let map = AnomalyMap::new(size, vec![0.0]).unwrap();
+        let outcome = |score, limit| {
+            let threshold = Threshold { score: limit, contour: 0.0, basis: Basis::Given };
+            Inspection::new(threshold, None, score, &map, size).outcome
+        };
+        assert_eq!([outcome(1.0, 2.0), outcome(2.0, 2.0)], [Outcome::Ok; 2]);
+        assert_eq!(
+            [(3.0, 2.0), (1.0, f32::NAN), (f32::NAN, 2.0)].map(|(s, t)| outcome(s, t)),
+            [Outcome::Defect; 3]
+        );
     }
 }

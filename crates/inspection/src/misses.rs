@@ -25,7 +25,7 @@ pub fn threshold_for_misses(scores: &[f32], rate: f64) -> Result<f32, Inspection
     let n = sorted.len();
     match allowed(n, rate) {
         0 => Err(InspectionError::TooFewDefects { rate, n, needed: images_for(rate) }),
-        missed => Ok(sorted[(missed - 1).min(n - 1)].next_down()),
+        missed => Ok(sorted[missed - 1].next_down()),
     }
 }
 

@@ -22,8 +22,8 @@ pub(crate) struct Args {
     /// Folder of the model
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// Threshold with at most this share of good parts above it; without it that of the model is
-    /// sought again
+    /// Threshold with at most this share of good parts above it. Without it the rate of the model
+    /// stays, and so does a threshold that was chosen by misses
     #[arg(long, value_name = "RATE", conflicts_with = "at_most_misses")]
     at_most_false_alarms: Option<Rate>,
     /// Threshold with at most this share of defects at or below it
@@ -60,7 +60,10 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
         let score = threshold_for_misses(scores, rate).map_err(Error::from)?;
         known = known.clone().with_threshold(known.at_score(score, basis).map_err(Error::from)?);
     }
-    detector.with_calibration(known.clone()).save_calibration(&args.model).map_err(Error::from)?;
+    // A question about defects changes nothing.
+    if args.good.is_some() || args.at_most_false_alarms.is_some() || args.at_most_misses.is_some() {
+        detector.with_calibration(known.clone()).save_calibration(&args.model).map_err(Error::from)?;
+    }
     print(&calibration::report(&known, &args.model))?;
     match (&scores, &args.defects) {
         (Some(scores), Some(folder)) => print(&on_defects(&known, scores, folder)),
@@ -75,9 +78,11 @@ fn scores(
     detector: &Detector,
     images: Vec<PathBuf>,
 ) -> Result<Vec<f32>> {
-    let verdicts: Result<Vec<_>, Error> = session.predict(detector, images).collect();
+    let verdicts = session.predict(detector, images);
+    let scores: Result<Vec<f32>, Error> =
+        verdicts.map(|verdict| Ok(verdict?.prediction.image_score)).collect();
     console.clear();
-    Ok(verdicts?.into_iter().map(|verdict| verdict.prediction.image_score).collect())
+    Ok(scores?)
 }
 
 /// Misses and false alarms at the threshold, in words.

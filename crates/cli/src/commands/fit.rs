@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -97,7 +98,8 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     }
 }
 
-/// The image files that `paths` name, and those in the folders among them.
+/// The image files that `paths` name, and those in the folders among them, each once: an image
+/// that is both learnt from and held out would make the threshold too low.
 fn images(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut images = Vec::new();
     for path in paths {
@@ -107,6 +109,8 @@ fn images(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             images.extend(images_under(path).map_err(Error::from)?);
         }
     }
+    let mut known = HashSet::new();
+    images.retain(|image| known.insert(image.clone()));
     Ok(images)
 }
 

@@ -44,6 +44,9 @@ fn a_folder_of_good_images_gives_a_detector_with_a_promise() {
     let said = succeed(dir.path(), &held_out);
     assert!(said.contains("fitted padim to 9 of 12 images"), "{said}");
     assert!(said.contains("at most 25 % of good parts score above it, by 3 good images held out"), "{said}");
+    // An image that is named twice is learnt from once.
+    let twice = FIT.replace("fit good", "fit good good/monday").replace("--out model", "--out twice");
+    assert!(succeed(dir.path(), &twice).contains("fitted padim to 12 of 12 images"));
     let off = FIT.replace("--out model", "--calibration off --out off");
     assert!(succeed(dir.path(), &off).contains("without a threshold"));
 }
@@ -84,6 +87,13 @@ fn defects_tell_what_is_missed_and_may_choose_the_threshold() {
     let said = succeed(dir.path(), "calibrate --defects broken --model model --at-most-misses 20%");
     assert!(said.contains("at most 20 % of defects like the 9 given"), "{said}");
     assert!(said.contains("the threshold was chosen on these images"), "{said}");
+    // It stays when good images come, until they are asked for a rate.
+    good_images(&dir.path().join("more"), 5, 1);
+    good_images(&dir.path().join("rest"), 5, 2);
+    let threshold = said.lines().next().unwrap();
+    assert!(succeed(dir.path(), "calibrate more --model model").contains(threshold), "{threshold}");
+    let said = succeed(dir.path(), "calibrate rest --model model --at-most-false-alarms 10%");
+    assert!(said.contains("about 10 % of good parts"), "{said}");
     fail(dir.path(), "calibrate --defects broken --model model --at-most-misses 5%", 2, &["9 images", "19"]);
     fail(dir.path(), "calibrate --model model", 2, &["FOLDER"]);
     fail(dir.path(), "calibrate --model model good --at-most-misses 5%", 2, &["--defects"]);

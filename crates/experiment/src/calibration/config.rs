@@ -93,7 +93,8 @@ impl fmt::Display for CalibrationMode {
         match self {
             Self::Off => f.write_str("off"),
             Self::Auto => f.write_str("auto"),
-            Self::HoldOut { share } => write!(f, "hold-out={}%", 100.0 * share),
+            // Rounded, since 100 times 0.07 is not 7.
+            Self::HoldOut { share } => write!(f, "hold-out={}%", (1e10_f64 * share).round() / 1e8),
             Self::CrossFit { folds } => write!(f, "cross-fit={folds}"),
         }
     }
@@ -131,13 +132,26 @@ impl CalibrationConfig {
         }
     }
 
-    /// The split of `n` images, for a method that trains or not.
-    pub(crate) fn split(&self, n: usize, trains: bool, seed: Seed) -> Split {
-        let mode = match self.mode {
+    /// The mode for a method that trains or not, which is not [`CalibrationMode::Auto`].
+    fn resolved(&self, trains: bool) -> CalibrationMode {
+        match self.mode {
             CalibrationMode::Auto if trains => CalibrationMode::HoldOut { share: SHARE },
             CalibrationMode::Auto => CalibrationMode::CrossFit { folds: FOLDS },
             mode => mode,
-        };
+        }
+    }
+
+    /// The number of images of `n` that the detector learns from.
+    pub(crate) fn n_learnt(&self, n: usize, trains: bool) -> usize {
+        match self.resolved(trains) {
+            CalibrationMode::HoldOut { share } => n - n_held_out(n, share),
+            CalibrationMode::Off | CalibrationMode::Auto | CalibrationMode::CrossFit { .. } => n,
+        }
+    }
+
+    /// The split of `n` images, for a method that trains or not.
+    pub(crate) fn split(&self, n: usize, trains: bool, seed: Seed) -> Split {
+        let mode = self.resolved(trains);
         let mut order: Vec<usize> = (0..n).collect();
         order.shuffle(&mut seed.derive("calibration").rng());
         match mode {
@@ -186,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_mode_is_read_as_it_is_written() {
-        for text in ["off", "auto", "hold-out=20%", "hold-out=12.5%", "cross-fit=5"] {
+        for text in ["off", "auto", "hold-out=20%", "hold-out=7%", "hold-out=12.5%", "cross-fit=5"] {
             assert_eq!(text.parse::<CalibrationMode>().unwrap().to_string(), text);
         }
         assert_eq!("hold-out".parse(), Ok(CalibrationMode::HoldOut { share: 0.2 }));
@@ -215,6 +229,8 @@ mod tests {
         assert_ne!(split(false, 1), split(false, 2));
         let Split::HoldOut { held_out } = split(true, 1) else { panic!("no hold-out") };
         assert_eq!((held_out.len(), without(23, &held_out).len()), (5, 18));
+        let learnt = [(true, 23), (false, 23), (true, 0)].map(|(trains, n)| config.n_learnt(n, trains));
+        assert_eq!(learnt, [18, 23, 0]);
         // Fewer images than parts: each is a part of its own.
         let Split::CrossFit { parts } = config.split(3, false, Seed::new(0)) else { panic!("no cross-fit") };
         assert_eq!(parts.len(), 3);

@@ -129,6 +129,8 @@ impl<'a> Line<'a> {
 
 #[cfg(test)]
 mod tests {
+    use fmam_inspection::Trait;
+
     use super::*;
     use crate::output::fixture::verdict;
 
@@ -150,6 +152,18 @@ mod tests {
         let csv = format!("\"a, b.png\",defect,2,,1.5,\"{regions}\",,\"overlays/a, b.png\",,,0.0123,\n");
         assert_eq!(line.csv().unwrap(), csv);
         assert_eq!(Line::csv_header().split(',').count(), 12);
+    }
+
+    #[test]
+    fn a_warning_has_each_key_once() {
+        let mut verdict = verdict("a.png", None);
+        verdict.warnings = vec![Warning { of: Trait::Brightness, value: 1.0, low: 2.0, high: 3.0 }];
+        let line = Line::new(&verdict, Files::default());
+        let json = line.json().unwrap();
+        for key in ["trait", "value", "low", "high", "text"] {
+            assert_eq!(json.matches(&format!("\"{key}\":")).count(), 1, "{key}: {json}");
+        }
+        assert!(line.csv().unwrap().contains("darker than every training image"));
     }
 
     #[test]

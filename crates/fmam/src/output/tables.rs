@@ -37,7 +37,7 @@ pub fn metrics_table(shown: &[&MetricEntry], metrics: &Metrics, decision: Option
 fn threshold_line(Decision { threshold, confidence, .. }: &Decision) -> String {
     let reason = match threshold.basis {
         Basis::FalseAlarms { promised, .. } => {
-            format!("for at most {} false alarms, by good images", per_cent(promised))
+            format!("for {} of false alarms, by good images", per_cent(promised))
         }
         Basis::Misses { asked, n_defects } => {
             format!("for at most {} misses, by {n_defects} images with defects", per_cent(asked))
@@ -116,7 +116,8 @@ mod tests {
         assert_eq!(row(&text, "image false-alarm rate"), "50.0  (9.5 to 90.5)", "{text}");
         assert!(row(&text, "image F1 ").starts_with("50.0  ("), "{text}");
         assert!(!row(&text, "image AUROC").contains('('), "{text}");
-        let last = "\nThreshold 0.375 for at most 2.44 % false alarms, by good images. In brackets: 95 % intervals.\n";
+        let last =
+            "\nThreshold 0.375 for 2.44 % of false alarms, by good images. In brackets: 95 % intervals.\n";
         assert!(text.ends_with(last), "{text}");
         let text = table(0.9, Basis::Misses { asked: 0.05, n_defects: 7 });
         assert_eq!(row(&text, "image precision"), "–", "{text}");
