@@ -52,7 +52,7 @@ impl GridObserver for Silent {
 struct Idle;
 
 impl Artist for Idle {
-    fn draw(&self, _maps: &[AnomalyMap], exhibits: &[Exhibit]) -> Result<(), SourceError> {
+    fn draw(&self, _: &[AnomalyMap], _: Option<(f32, f32)>, exhibits: &[Exhibit]) -> Result<(), SourceError> {
         assert!(exhibits.is_empty());
         Ok(())
     }

@@ -42,7 +42,7 @@ fn application(error: &fmam::Error) -> Option<String> {
         E::SettingWithoutMethod { key } => return Some(format!("write --set METHOD.{key}=...")),
         E::RootWithoutDataset | E::CategoriesOfWhich { .. } => "name it with --dataset",
         E::RunsFailed { .. } => "the same command tries them again",
-        E::NotEmpty { .. } => "choose another --out",
+        E::NotEmpty { .. } | E::OtherVerdicts { .. } => "choose another --out",
         E::Resumable { .. } => "go on in it with --continue, or choose another --out",
         E::DamagedLine { .. } => "delete the line, or choose another --out",
         E::Uncalibrated => "`fmam calibrate` does it",

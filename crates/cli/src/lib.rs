@@ -7,6 +7,7 @@ mod commands;
 mod compute;
 mod data;
 mod exit;
+mod images;
 mod interrupt;
 mod progress;
 mod rate;

@@ -47,9 +47,7 @@ pub use dataset::{Dataset, DatasetEntry, DatasetOptions};
 pub use demo::{DemoCategory, DemoConfig, write_demo};
 pub use error::{DatasetError, RowProblem};
 pub use example::{Example, ExampleFile, FileLayout};
-pub use layouts::{
-    DATASETS, dataset, has_image_extension, images_under, published_categories, published_counts, textures,
-};
+pub use layouts::{DATASETS, dataset, has_image_extension, published_categories, published_counts, textures};
 pub use source::{
     CachedSource, DEFAULT_CACHE_BYTES, MaskFormat, decode_image, image_size, load_image, load_mask,
     resize_image, resize_mask,

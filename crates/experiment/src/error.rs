@@ -116,7 +116,7 @@ pub enum ExperimentError {
     LoaderThreads,
     /// There are fewer good images than a method needs.
     #[error(
-        "`{method}` needs {needed} good images to be fitted and calibrated, {found} found{}",
+        "`{method}` needs {needed} different good images to be fitted and calibrated, {found} found{}",
         if others.is_empty() { String::new() } else { format!("; with so few works {}", others.join(", ")) }
     )]
     TooFewImages {

@@ -28,6 +28,9 @@ pub struct Evaluation {
     /// The threshold of the detector's calibration and the intervals of the metrics at it; `None`
     /// for a detector that was not calibrated.
     pub decision: Option<Decision>,
+    /// The map scores that the colours of pictures cover; `None` for a detector without a calibration,
+    /// whose pictures share the range of this split.
+    pub colour_range: Option<(f32, f32)>,
     /// The image scores, higher is more anomalous.
     pub image_scores: Vec<f32>,
     /// Curves over all test pixels, where there are pixel figures.
@@ -102,16 +105,19 @@ pub fn evaluate(
         (Some(pairs), Some(size)) => evaluated.with_maps(pairs, size.height, size.width),
         _ => evaluated,
     };
-    let threshold = detector.calibration().map(Calibration::threshold);
-    let evaluated = match threshold {
-        Some(threshold) => evaluated.with_threshold(threshold.score),
+    let calibration = detector.calibration();
+    let evaluated = match calibration {
+        Some(calibration) => evaluated.with_threshold(calibration.threshold().score),
         None => evaluated,
     };
-    let decision = threshold.map(|threshold| Decision::new(threshold, &evaluated, metrics)).transpose()?;
+    let decide =
+        |known: &Calibration| Decision::new(known.threshold(), known.procedure(), &evaluated, metrics);
+    let decision = calibration.map(decide).transpose()?;
+    let colour_range = calibration.map(Calibration::colour_range);
     let metrics = Metrics::of(&evaluated, metrics)?;
     let pixels = evaluated.pixels_if_defined()?.map(|ranking| curves(ranking, &maps, &masks));
     drop(evaluated);
-    Ok(Evaluation { metrics, decision, image_scores, pixels, maps, masks, images_per_second })
+    Ok(Evaluation { metrics, decision, colour_range, image_scores, pixels, maps, masks, images_per_second })
 }
 
 fn load(test: &dyn SampleSource, index: usize) -> Result<(RgbImage, Option<Mask>), SourceError> {

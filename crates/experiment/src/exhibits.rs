@@ -20,12 +20,18 @@ pub struct Exhibit {
 
 /// Draws pictures of a run: an experiment decides of which images, and knows no format.
 pub trait Artist {
-    /// Draws each exhibit to its path. `maps` holds the anomaly maps of the whole test split, for a
-    /// colour range that all pictures of a run share.
+    /// Draws each exhibit to its path. `maps` holds the anomaly maps of the whole test split. All
+    /// pictures of a run share one range of colours: `range`, which is that of a calibrated
+    /// detector, or that of the maps.
     ///
     /// # Errors
     /// The artist's own; they name the file.
-    fn draw(&self, maps: &[AnomalyMap], exhibits: &[Exhibit]) -> Result<(), SourceError>;
+    fn draw(
+        &self,
+        maps: &[AnomalyMap],
+        range: Option<(f32, f32)>,
+        exhibits: &[Exhibit],
+    ) -> Result<(), SourceError>;
 }
 
 /// Chooses at most `n` test images, in ascending order.

@@ -285,7 +285,7 @@ fn draw_overlays(
             Ok(Exhibit { index, image, mask: evaluation.masks[index].clone(), path: dir.join(path(index)) })
         })
         .collect::<Result<Vec<_>, ExperimentError>>()?;
-    artist.draw(&evaluation.maps, &exhibits).map_err(ExperimentError::Overlays)?;
+    artist.draw(&evaluation.maps, evaluation.colour_range, &exhibits).map_err(ExperimentError::Overlays)?;
     Ok(evaluation
         .image_scores
         .iter()

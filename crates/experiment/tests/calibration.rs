@@ -132,6 +132,32 @@ fn held_out_images_are_not_learnt_from_and_cross_fitted_ones_are() {
 }
 
 #[test]
+fn copies_of_an_image_are_learnt_from_or_held_out_together() {
+    let mut good = MemorySource::new(Split::Train);
+    for index in 0..20 {
+        good.push_normal(striped_scene(SIZE, Seed::new(9).derive_index(index / 2)));
+    }
+    let mode = CalibrationMode::HoldOut { share: 0.3 };
+    let detector = fit(&good, CalibrationConfig { mode, false_alarms: 0.25 }, 1, 1);
+    let calibration = detector.calibration().unwrap();
+    assert_eq!((calibration.known().learnt.len(), calibration.known().calibrated.len()), (7, 3));
+    assert_eq!(calibration.scores().count(), 3);
+    // Each of the three differs from what was learnt, as without copies.
+    let once = (0..10).fold(MemorySource::new(Split::Train), |mut once, index| {
+        once.push_normal(striped_scene(SIZE, Seed::new(9).derive_index(index)));
+        once
+    });
+    let detector = fit(&once, CalibrationConfig { mode, false_alarms: 0.25 }, 1, 1);
+    assert_eq!(detector.calibration().unwrap().known(), calibration.known());
+    let all_alike = (0..6).fold(MemorySource::new(Split::Train), |mut alike, _| {
+        alike.push_normal(striped_scene(SIZE, Seed::new(9)));
+        alike
+    });
+    let error = try_fit("padim", &all_alike, CalibrationConfig::default(), 0, 1).unwrap_err();
+    assert!(matches!(error, ExperimentError::TooFewImages { found: 1, .. }), "{error}");
+}
+
+#[test]
 fn too_few_images_are_told_with_the_number_that_is_needed() {
     let images = |n| striped_train(n, SIZE, Seed::new(0));
     for (name, found, needed) in [("padim", 0, 3), ("padim", 2, 3), ("patchcore", 1, 2), ("rkd", 0, 2)] {

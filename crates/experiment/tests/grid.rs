@@ -88,7 +88,12 @@ struct Pictures {
 }
 
 impl Artist for Pictures {
-    fn draw(&self, maps: &[AnomalyMap], exhibits: &[Exhibit]) -> Result<(), SourceError> {
+    fn draw(
+        &self,
+        maps: &[AnomalyMap],
+        _: Option<(f32, f32)>,
+        exhibits: &[Exhibit],
+    ) -> Result<(), SourceError> {
         if let Some(left) = self.n_failures.get().checked_sub(1) {
             self.n_failures.set(left);
             return Err("the disk is full".into());

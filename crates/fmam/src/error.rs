@@ -252,6 +252,12 @@ pub enum Error {
         /// Why.
         source: serde_json::Error,
     },
+    /// The verdicts in a folder are of another detector, or by another threshold.
+    #[error("{} has verdicts of another model or by another threshold", path.display())]
+    OtherVerdicts {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The picture of an image would replace that of another one.
     #[error("{}: another image of this call has the picture {}", image.display(), file.display())]
     PictureTaken {
@@ -407,6 +413,7 @@ impl Error {
             | Self::NoImages { .. }
             | Self::NotRegular { .. }
             | Self::DamagedLine { .. }
+            | Self::OtherVerdicts { .. }
             | Self::PictureTaken { .. }
             | Self::NoRuns { .. }
             | Self::RunsFailed { .. }

@@ -80,7 +80,7 @@ pub use fmam_core::{
     AnomalyMap, ErrorKind, ImageSize, Label, Mask, MemorySource, MethodId, Progress, RgbImage, Sample,
     SampleSource, Seed, Silent, Split, StageId,
 };
-pub use fmam_datasets::{Category, Dataset, images_under};
+pub use fmam_datasets::{Category, Dataset};
 pub use fmam_experiment::{
     Artist, CalibrationConfig, CalibrationMode, Evaluation, Experiment, ExperimentConfig, FinishedRuns,
     GridObserver, GridOutcome, Registry,

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use fmam_inspection::Threshold;
+use fmam_inspection::{Procedure, Threshold};
 use fmam_metrics::{CONFIDENCE, Evaluated, MetricEntry, MetricError};
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct Decision {
     /// The threshold of the detector's calibration, with the reason for it.
     pub threshold: Threshold,
+    /// The way in which the good images behind it were kept from the detector: only a rate of
+    /// held-out images is guaranteed.
+    pub procedure: Procedure,
     /// The confidence of the intervals, between 0 and 1.
     pub confidence: f64,
     /// The lower and the upper bound of a metric by its key, fractions in 0..=1. A metric that is
@@ -25,6 +28,7 @@ impl Decision {
     /// As [`MetricEntry::interval_of`].
     pub fn new(
         threshold: Threshold,
+        procedure: Procedure,
         evaluated: &Evaluated<'_>,
         metrics: &[&MetricEntry],
     ) -> Result<Self, MetricError> {
@@ -34,7 +38,7 @@ impl Decision {
                 intervals.insert(metric.key.to_owned(), interval);
             }
         }
-        Ok(Self { threshold, confidence: CONFIDENCE, intervals })
+        Ok(Self { threshold, procedure, confidence: CONFIDENCE, intervals })
     }
 
     /// The lower and the upper bound of a metric.
@@ -58,7 +62,7 @@ mod tests {
     fn a_decision_has_the_interval_of_every_metric_that_is_defined() {
         let at = |limit: f32| {
             let evaluated = Evaluated::new(&[0.1, 0.4, 0.35, 0.8], &[0, 0, 1, 1]).with_threshold(limit);
-            Decision::new(threshold(Basis::Given), &evaluated, METRICS).unwrap()
+            Decision::new(threshold(Basis::Given), Procedure::HoldOut, &evaluated, METRICS).unwrap()
         };
         for metric in METRICS {
             assert_eq!(at(0.3).interval(metric).is_some(), metric.interval.is_some(), "{}", metric.key);
@@ -76,7 +80,12 @@ mod tests {
             Basis::Given,
         ] {
             let intervals = BTreeMap::from([("image_f1".to_owned(), [0.25, 0.75])]);
-            let decision = Decision { threshold: threshold(basis), confidence: 0.95, intervals };
+            let decision = Decision {
+                threshold: threshold(basis),
+                procedure: Procedure::CrossFit,
+                confidence: 0.95,
+                intervals,
+            };
             let text = serde_json::to_string(&decision).unwrap();
             assert_eq!(serde_json::from_str::<Decision>(&text).unwrap(), decision, "{text}");
             assert!(serde_json::from_str::<Decision>(&text.replacen("0.25", "null", 1)).is_err());

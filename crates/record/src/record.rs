@@ -163,7 +163,7 @@ pub fn device_kind(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use fmam_inspection::{Basis, Threshold};
+    use fmam_inspection::{Basis, Procedure, Threshold};
 
     use super::*;
     use crate::fixture::record;
@@ -203,7 +203,8 @@ mod tests {
         let basis = Basis::FalseAlarms { asked: 0.01, promised: 0.02 };
         let intervals = BTreeMap::from([("image_recall".to_owned(), [0.5, 1.0])]);
         let threshold = Threshold { score: 0.1, contour: 0.7, basis };
-        run.decision = Some(Decision { threshold, confidence: 0.95, intervals });
+        run.decision =
+            Some(Decision { threshold, procedure: Procedure::HoldOut, confidence: 0.95, intervals });
         let again = RunRecord::from_json(&serde_json::to_vec(&run).unwrap()).unwrap();
         assert_eq!(again.decision, run.decision);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fmam_core::{ImageSize, Label, Seed};
-use fmam_inspection::{Basis, Threshold};
+use fmam_inspection::{Basis, Procedure, Threshold};
 use fmam_metrics::{METRICS, MetricEntry};
 use fmam_record::{
     Analysis, Artefacts, Decision, DefectAnalysis, FeatureScatter, ImageRecord, Metrics, RUN_RECORD_SCHEMA,
@@ -86,7 +86,7 @@ pub(crate) fn with_decision(mut run: RunRecord) -> RunRecord {
         ("image_false_alarm_rate".to_owned(), [0.0625, 0.25]),
         ("image_recall".to_owned(), [0.5, 1.0]),
     ]);
-    run.decision = Some(Decision { threshold, confidence: 0.95, intervals });
+    run.decision = Some(Decision { threshold, procedure: Procedure::HoldOut, confidence: 0.95, intervals });
     run
 }
 

@@ -24,8 +24,13 @@ use serde_json::json;
 struct Drawn;
 
 impl Artist for Drawn {
-    fn draw(&self, maps: &[AnomalyMap], exhibits: &[Exhibit]) -> Result<(), SourceError> {
-        let range = map_range(maps);
+    fn draw(
+        &self,
+        maps: &[AnomalyMap],
+        range: Option<(f32, f32)>,
+        exhibits: &[Exhibit],
+    ) -> Result<(), SourceError> {
+        let range = range.unwrap_or_else(|| map_range(maps));
         for exhibit in exhibits {
             let picture = overlay(&exhibit.image, exhibit.mask.as_ref(), &maps[exhibit.index], range);
             write_png(&exhibit.path, &picture)?;

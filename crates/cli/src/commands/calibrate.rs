@@ -1,14 +1,17 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use fmam::{Basis, Calibration, Detector, Error, Recalibration, Session, images_under, threshold_for_misses};
+use fmam::{
+    Basis, Calibration, Detector, Error, InspectionError, Recalibration, Session, images_for,
+    threshold_for_misses,
+};
 use fmam_metrics::{CONFIDENCE, wilson};
 
-use crate::calibration;
 use crate::compute::ComputeArgs;
 use crate::progress::Console;
 use crate::rate::{Rate, percent};
 use crate::stdout::print;
+use crate::{calibration, images};
 
 #[derive(clap::Args)]
 #[command(after_help = include_str!("../help/calibrate.txt"))]
@@ -37,10 +40,19 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
-    let good = args.good.as_deref().map(images_under).transpose().map_err(Error::from)?;
-    let defects = args.defects.as_deref().map(images_under).transpose().map_err(Error::from)?;
+    let good = args.good.as_ref().map(|good| images::listed([good])).transpose()?;
+    let defects = args.defects.as_ref().map(|defects| images::listed([defects])).transpose()?;
     let (session, console) = args.compute.session(registry)?;
     let mut detector = session.load(&args.model)?;
+    if detector.calibration().is_none() {
+        console.warn(
+            "the model does not know which images it learnt from: the promise holds only if these are others",
+        );
+    }
+    let before = detector.calibration().filter(|_| !args.replace).map_or(0, |known| known.scores().count());
+    if let Some(Rate(rate)) = args.at_most_false_alarms {
+        check_count(before + good.as_ref().map_or(0, Vec::len), rate)?;
+    }
     if let Some(good) = good {
         let false_alarms = args.at_most_false_alarms.map(|rate| rate.0);
         let options = Recalibration { false_alarms, replaces: args.replace };
@@ -54,6 +66,7 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     if let Some(Rate(rate)) = args.at_most_false_alarms {
         known = known.clone().with_threshold(known.at_rate(rate).map_err(Error::from)?);
     }
+    let n_defects = defects.as_ref().map_or(0, Vec::len);
     let scores = defects.map(|images| scores(&session, &console, &detector, images)).transpose()?;
     if let (Some(Rate(rate)), Some(scores)) = (args.at_most_misses, &scores) {
         let basis = Basis::Misses { asked: rate, n_defects: scores.len() };
@@ -65,10 +78,22 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
         detector.with_calibration(known.clone()).save_calibration(&args.model).map_err(Error::from)?;
     }
     print(&calibration::report(&known, &args.model))?;
-    match (&scores, &args.defects) {
-        (Some(scores), Some(folder)) => print(&on_defects(&known, scores, folder)),
-        _ => Ok(()),
+    if let (Some(scores), Some(folder)) = (&scores, &args.defects) {
+        print(&on_defects(&known, scores, folder))?;
+        if scores.len() < n_defects {
+            bail!("{} of {n_defects} images with defects could not be scored", n_defects - scores.len());
+        }
     }
+    Ok(())
+}
+
+/// Checks that `n` good images can promise the rate of false alarms `rate`, before any is scored.
+fn check_count(n: usize, rate: f64) -> Result<(), Error> {
+    let needed = images_for(rate);
+    if n >= needed {
+        return Ok(());
+    }
+    Err(InspectionError::TooFewImages { rate, n, least: 1.0 / (n + 1) as f64, needed }.into())
 }
 
 /// The scores of images with defects.
@@ -78,11 +103,21 @@ fn scores(
     detector: &Detector,
     images: Vec<PathBuf>,
 ) -> Result<Vec<f32>> {
-    let verdicts = session.predict(detector, images);
-    let scores: Result<Vec<f32>, Error> =
-        verdicts.map(|verdict| Ok(verdict?.prediction.image_score)).collect();
+    let n_images = images.len();
+    let mut scores = Vec::with_capacity(n_images);
+    for verdict in session.predict(detector, images) {
+        match verdict {
+            Ok(verdict) => scores.push(verdict.prediction.image_score),
+            // The others count all the same.
+            Err(Error::Image { source, .. }) => console.error(&anyhow::Error::new(source)),
+            Err(error) => return Err(error.into()),
+        }
+    }
     console.clear();
-    Ok(scores?)
+    if scores.is_empty() {
+        bail!("none of the {n_images} images with defects could be scored");
+    }
+    Ok(scores)
 }
 
 /// Misses and false alarms at the threshold, in words.

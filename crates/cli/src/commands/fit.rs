@@ -1,16 +1,15 @@
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use fmam::output::{check_writable, parent_of};
 use fmam::reproduce::rough;
-use fmam::{CalibrationMode, Detector, Error, Fit, ImageSize, Precision, Session, Setting, images_under};
+use fmam::{CalibrationMode, Detector, Error, Fit, ImageSize, Precision, Session, Setting};
 
-use crate::calibration;
 use crate::compute::{ComputeArgs, numbers};
 use crate::rate::Rate;
 use crate::stdout::print;
+use crate::{calibration, images};
 
 #[derive(clap::Args)]
 #[command(after_help = include_str!("../help/fit.txt"))]
@@ -72,7 +71,7 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     if args.out.exists() {
         bail!("{} exists already; remove it or choose another --out", args.out.display());
     }
-    let images = images(&args.images)?;
+    let images = images::listed(&args.images)?;
     let (session, console) = args.compute.session(registry)?;
     session.warn_of_emulation([args.precision]);
     let _made = check_writable(parent_of(&args.out))?;
@@ -82,10 +81,7 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     console.clear();
     let (detector, n_images) = fitted?;
     detector.save(&args.out).map_err(Error::from)?;
-    let n_learnt = match detector.calibration() {
-        Some(known) if known.procedure() == fmam::Procedure::HoldOut => n_images - known.scores().count(),
-        _ => n_images,
-    };
+    let n_learnt = detector.calibration().map_or(n_images, |known| known.known().learnt.len());
     let seconds = rough(start.elapsed().as_secs_f64());
     let method = &args.method;
     print(&format!(
@@ -96,22 +92,6 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
         Some(known) => print(&calibration::report(known, &args.out)),
         None => print("without a threshold: `fmam calibrate` sets one by good images\n"),
     }
-}
-
-/// The image files that `paths` name, and those in the folders among them, each once: an image
-/// that is both learnt from and held out would make the threshold too low.
-fn images(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut images = Vec::new();
-    for path in paths {
-        if path.is_file() {
-            images.push(path.clone());
-        } else {
-            images.extend(images_under(path).map_err(Error::from)?);
-        }
-    }
-    let mut known = HashSet::new();
-    images.retain(|image| known.insert(image.clone()));
-    Ok(images)
 }
 
 /// The detector and the number of good images that there were.

@@ -5,7 +5,6 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use fmam_core::{Label, Sample, Split};
-use walkdir::{DirEntry, WalkDir};
 
 use crate::DatasetError;
 use crate::names::refuse_shared_names;
@@ -121,32 +120,6 @@ pub(crate) fn files_with(folder: &Path, extensions: &[&str]) -> Result<Vec<PathB
     }
     by_stem(&files)?;
     Ok(files)
-}
-
-/// The image files in `folder` and in the folders within it, sorted by path. Hidden files and
-/// folders are passed over.
-///
-/// # Errors
-/// [`DatasetError::MissingRoot`] for what is no folder, [`DatasetError::NoImages`] for a folder
-/// without an image, [`DatasetError::ListFolder`].
-pub fn images_under(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
-    if !folder.is_dir() {
-        return Err(DatasetError::MissingRoot { root: folder.to_owned() });
-    }
-    let is_hidden = |entry: &DirEntry| entry.file_name().as_encoded_bytes().starts_with(b".");
-    let entries = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
-    let mut images = Vec::new();
-    // The folder itself may be called `.` or begin with a dot.
-    for entry in entries.filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry)) {
-        let entry = entry.map_err(|error| {
-            let folder = error.path().unwrap_or(folder).to_owned();
-            DatasetError::ListFolder { folder, source: error.into() }
-        })?;
-        if entry.file_type().is_file() && has_extension(entry.path(), &EXTENSIONS) {
-            images.push(entry.into_path());
-        }
-    }
-    if images.is_empty() { Err(DatasetError::NoImages { folder: folder.to_owned() }) } else { Ok(images) }
 }
 
 /// The folders in `folder` that hold `train` or `test`, complete or not; `None` where there is

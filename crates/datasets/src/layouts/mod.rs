@@ -9,7 +9,7 @@ mod textures;
 mod visa;
 mod zju_leaper;
 
-pub use self::files::{has_image_extension, images_under};
+pub use self::files::has_image_extension;
 pub use self::textures::textures;
 use crate::{Counts, DatasetEntry, DatasetError, demo};
 

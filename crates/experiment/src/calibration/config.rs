@@ -189,11 +189,6 @@ pub(crate) enum Split {
     CrossFit { parts: Vec<Vec<usize>> },
 }
 
-/// The positions below `n` that are not in `part`, which is sorted.
-pub(super) fn without(n: usize, part: &[usize]) -> Vec<usize> {
-    (0..n).filter(|index| part.binary_search(index).is_err()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,7 +223,7 @@ mod tests {
         assert_eq!(split(false, 1), split(false, 1));
         assert_ne!(split(false, 1), split(false, 2));
         let Split::HoldOut { held_out } = split(true, 1) else { panic!("no hold-out") };
-        assert_eq!((held_out.len(), without(23, &held_out).len()), (5, 18));
+        assert_eq!(held_out.len(), 5);
         let learnt = [(true, 23), (false, 23), (true, 0)].map(|(trains, n)| config.n_learnt(n, trains));
         assert_eq!(learnt, [18, 23, 0]);
         // Fewer images than parts: each is a part of its own.

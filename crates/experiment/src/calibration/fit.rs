@@ -1,10 +1,10 @@
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use fmam_core::{ImageSize, Progress, RgbImage, SampleSource, SourceError, StageId, Subset, ordered_map};
 use fmam_inspection::{Calibration, KnownImages, Look, Procedure, Profile, SyntheticDefects};
 use fmam_methods::{Detector, Fitted, MethodEntry, RunContext};
 
-use super::config::{CalibrationConfig, CalibrationMode, Split, without};
+use super::config::{CalibrationConfig, CalibrationMode, Split, n_held_out};
 use super::good_scores::{GoodScored, SCORED_DEFECTS, score_good};
 use super::seen::image_digest;
 use crate::ExperimentError;
@@ -28,36 +28,46 @@ pub fn fit_calibrated(
     let build = || (entry.build)(settings.clone()).map_err(ExperimentError::configuration);
     let n = good.len();
     let needed = images_needed(entry, config.mode);
+    let too_few = |found| {
+        let (method, others) = (entry.name.to_owned(), Vec::new());
+        ExperimentError::TooFewImages { method, found, needed, others }
+    };
     if n < needed {
-        return Err(ExperimentError::TooFewImages {
-            method: entry.name.to_owned(),
-            found: n,
-            needed,
-            others: Vec::new(),
-        });
+        return Err(too_few(n));
     }
     let trains = !build()?.plan(n)?.stages.is_empty();
-    let split = config.split(n, trains, run.seed);
     let fitting = Fitting { good, run, entry, settings };
-    let (fitted, procedure, scored, held_out) = match split {
+    if config.mode == CalibrationMode::Off {
+        return fitting.fit(good, run.progress);
+    }
+    // Before the training, which must not be lost for a file that cannot be read.
+    let (digests, looks) = looks(good, run)?;
+    let copies = Copies::of(&digests);
+    let images = copies.first.len();
+    if images < needed {
+        return Err(too_few(images));
+    }
+    let of_part = |part: &[usize]| -> Vec<usize> { part.iter().map(|&image| copies.first[image]).collect() };
+    let without_part = |part: &[usize]| {
+        let is_kept = |index: &usize| part.binary_search(&copies.image[*index]).is_err();
+        Subset::new(good, (0..n).filter(is_kept).collect())
+    };
+    let (fitted, procedure, scored, held_out) = match config.split(images, trains, run.seed) {
         Split::None => return fitting.fit(good, run.progress),
         Split::HoldOut { held_out } => {
-            let train = Subset::new(good, without(n, &held_out));
-            let fitted = fitting.fit(&train, run.progress)?;
+            let fitted = fitting.fit(&without_part(&held_out), run.progress)?;
             run.progress.start(&StageId::CALIBRATING, held_out.len() as u64);
-            let scored = fitting.score(&fitted.detector, &held_out, held_out.len(), 0)?;
+            let scored = fitting.score(&fitted.detector, of_part(&held_out), held_out.len(), 0)?;
             run.progress.finish();
             (fitted, Procedure::HoldOut, scored, held_out)
         }
         Split::CrossFit { parts } => {
-            run.progress.start(&StageId::CALIBRATING, n as u64);
+            run.progress.start(&StageId::CALIBRATING, images as u64);
             let mut scored = GoodScored::default();
             for part in &parts {
-                let train = Subset::new(good, without(n, part));
-                let quiet = Unwatched(run.progress);
-                let detector = fitting.fit(&train, &quiet)?.detector;
+                let detector = fitting.fit(&without_part(part), &Unwatched(run.progress))?.detector;
                 let done = scored.images.len();
-                scored.extend(fitting.score(&detector, part, n, done)?);
+                scored.extend(fitting.score(&detector, of_part(part), images, done)?);
             }
             run.progress.finish();
             (fitting.fit(good, run.progress)?, Procedure::CrossFit, scored, Vec::new())
@@ -69,9 +79,12 @@ pub fn fit_calibrated(
         caught: scored.defects.iter().filter(|score| **score > limit).count(),
         of: scored.defects.len(),
     };
-    let mut calibration = calibration.with_synthetic(synthetic);
-    let (digests, looks) = looks(good, run)?;
-    calibration = calibration.with_known(known_images(digests, &held_out));
+    let mut known = KnownImages::default();
+    for (image, &first) in copies.first.iter().enumerate() {
+        let is_held_out = held_out.binary_search(&image).is_ok();
+        if is_held_out { &mut known.calibrated } else { &mut known.learnt }.push(digests[first].clone());
+    }
+    let mut calibration = calibration.with_synthetic(synthetic).with_known(known);
     if let Some(profile) = Profile::of(&looks) {
         calibration = calibration.with_images(profile);
     }
@@ -79,30 +92,45 @@ pub fn fit_calibrated(
     Ok(Fitted { detector: detector.with_calibration(calibration), curve })
 }
 
-/// The images by their digests, of which those at the positions `held_out` were not learnt from.
-/// Warns of copies: a held-out image of which a copy is learnt from scores lower than a new one.
-fn known_images(digests: Vec<String>, held_out: &[usize]) -> KnownImages {
-    let n_different = digests.iter().collect::<HashSet<_>>().len();
-    if n_different < digests.len() {
-        let copies = digests.len() - n_different;
-        tracing::warn!(copies, "some of the good images are copies of others: the threshold may be too low");
-    }
-    let mut known = KnownImages::default();
-    for (index, digest) in digests.into_iter().enumerate() {
-        let is_held_out = held_out.binary_search(&index).is_ok();
-        if is_held_out { &mut known.calibrated } else { &mut known.learnt }.push(digest);
-    }
-    known
+/// Images of which there are copies. A copy of a held-out image must not be learnt from: the
+/// held-out one would score lower than a new part.
+struct Copies {
+    /// The image that each file shows; images count from 0 in the order in which they come.
+    image: Vec<usize>,
+    /// The first file of each image.
+    first: Vec<usize>,
 }
 
-/// The least number of good images with which the method `entry` is fitted and calibrated.
-pub fn images_needed(entry: &MethodEntry, mode: CalibrationMode) -> usize {
-    let calibrating = match mode {
-        CalibrationMode::Off => 0,
-        _ => 1,
-    };
-    entry.min_images + calibrating
+impl Copies {
+    /// Files are copies where their digests are equal.
+    fn of(digests: &[String]) -> Self {
+        let mut numbers: HashMap<&str, usize> = HashMap::new();
+        let mut first = Vec::new();
+        let mut image = Vec::with_capacity(digests.len());
+        for (file, digest) in digests.iter().enumerate() {
+            image.push(*numbers.entry(digest.as_str()).or_insert_with(|| {
+                first.push(file);
+                first.len() - 1
+            }));
+        }
+        Self { image, first }
+    }
 }
+
+/// The least number of different good images with which the method `entry` is fitted, also to the
+/// least part of them, and calibrated.
+pub fn images_needed(entry: &MethodEntry, mode: CalibrationMode) -> usize {
+    let learnt = |n: usize| match mode {
+        CalibrationMode::Off => n,
+        CalibrationMode::Auto => n - 1,
+        CalibrationMode::HoldOut { share } => n - n_held_out(n, share),
+        CalibrationMode::CrossFit { folds } => n - n.div_ceil(folds.min(n).max(1)),
+    };
+    (1..MAX_NEEDED).find(|&n| learnt(n) >= entry.min_images).unwrap_or(MAX_NEEDED)
+}
+
+/// No share is so large that more images were needed.
+const MAX_NEEDED: usize = 1_000_000;
 
 /// A method, its good images and its surroundings.
 struct Fitting<'a> {
@@ -133,7 +161,7 @@ impl Fitting<'_> {
     fn score(
         &self,
         detector: &Detector,
-        part: &[usize],
+        part: Vec<usize>,
         total: usize,
         done: usize,
     ) -> Result<GoodScored, ExperimentError> {
@@ -141,7 +169,7 @@ impl Fitting<'_> {
         let synthesizer = synthesizer_of(run.textures.clone())?;
         let seed = run.seed.derive("calibration defects").derive_index(done as u64);
         let n_defects = SCORED_DEFECTS.div_ceil(total.max(1));
-        let images = Subset::new(self.good, part.to_vec());
+        let images = Subset::new(self.good, part);
         let update = |scored: usize| run.progress.update((done + scored) as u64, "");
         let defects = Some((&synthesizer, n_defects, seed));
         score_good(detector, &images, defects, run.loader_threads, run.progress, update)

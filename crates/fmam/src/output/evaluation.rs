@@ -52,7 +52,7 @@ pub fn write_evaluation(
             Ok(Exhibit { index, image, mask: evaluation.masks[index].clone(), path })
         })
         .collect::<Result<Vec<_>, Error>>()?;
-    Overlays.draw(&evaluation.maps, &exhibits).map_err(ExperimentError::Overlays)?;
+    Overlays.draw(&evaluation.maps, evaluation.colour_range, &exhibits).map_err(ExperimentError::Overlays)?;
     let line = |(index, score): (usize, &f32)| {
         let sample = test.sample(index);
         let overlay = exhibits.iter().any(|exhibit| exhibit.index == index);

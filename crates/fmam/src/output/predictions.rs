@@ -3,14 +3,14 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use fmam_core::AnomalyMap;
-use fmam_files::{LockError, MadeDirs};
-use fmam_inspection::Calibration;
+use fmam_files::{Digest, LockError, MadeDirs};
+use fmam_inspection::{Calibration, Threshold};
 use fmam_record::{RecordError, RecordedPath};
 use fmam_report::{
     MapColours, ReportError, defect_mask, map_in_size, overlay_in_colour, sheet, write_large_png,
     write_map_file, write_mask_png,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::line::{Files, Line};
 use super::places::{Layout, PICTURE_FOLDERS, Pictures, Taken};
@@ -19,6 +19,9 @@ use crate::{Error, Verdict};
 
 /// The lines of all images within the folder.
 const LINES_FILE: &str = "predictions.jsonl";
+
+/// The detector and the threshold of the lines, within the folder.
+const BY_FILE: &str = "verdicts_by.json";
 
 /// A folder of verdicts: `predictions.jsonl` with a [`Line`] for each image, and the files of
 /// [`Pictures`].
@@ -38,6 +41,28 @@ pub struct Predictions {
     pictures: Pictures,
     /// Removes folders that were made for it and stayed empty.
     _made: MadeDirs,
+}
+
+/// The detector and the threshold of the verdicts in a folder.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VerdictsBy {
+    /// SHA-256 of `model.toml` of the detector, 64 hexadecimal digits.
+    pub model_sha256: String,
+    /// The threshold; `None` for scores without verdicts.
+    pub threshold: Option<Threshold>,
+}
+
+impl VerdictsBy {
+    /// The verdicts of the detector in the folder `model` by `threshold`.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn of(model: &Path, threshold: Option<Threshold>) -> Result<Self, Error> {
+        // The card has the digests of the networks.
+        let path = model.join("model.toml");
+        let digest = Digest::of_file(&path).map_err(|source| Error::Read { path, source })?;
+        Ok(Self { model_sha256: digest.to_string(), threshold })
+    }
 }
 
 /// The outcome of [`Predictions::add`].
@@ -95,6 +120,26 @@ impl Predictions {
         }
         let predictions = Self { folder: out.to_owned(), lines, length, pictures, _made: made };
         Ok((predictions, taken))
+    }
+
+    /// States the detector and the threshold of all verdicts in the folder, in `verdicts_by.json`.
+    /// Call it before the first verdict: a folder that is gone on in must have the same.
+    ///
+    /// # Errors
+    /// [`Error::OtherVerdicts`] for a folder of another detector or threshold, [`Error::Read`],
+    /// [`Error::Write`].
+    pub fn state(&self, by: &VerdictsBy) -> Result<(), Error> {
+        let path = self.folder.join(BY_FILE);
+        let text = format!("{}\n", serde_json::to_string(by)?);
+        match fs::read_to_string(&path) {
+            Ok(known) if known == text => Ok(()),
+            Ok(_) => Err(Error::OtherVerdicts { path: self.folder.clone() }),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                fmam_files::write_atomic(&path, |file| file.write_all(text.as_bytes()))
+                    .map_err(|source| Error::Write { path, source })
+            }
+            Err(source) => Err(Error::Read { path, source }),
+        }
     }
 
     /// True if the pictures are better with the images as they were given, see
@@ -182,6 +227,7 @@ impl Drop for Predictions {
         let _ = self.lines.sync_data();
         if self.length == 0 {
             let _ = fs::remove_file(self.folder.join(LINES_FILE));
+            let _ = fs::remove_file(self.folder.join(BY_FILE));
         }
     }
 }

@@ -1,4 +1,4 @@
-use fmam_inspection::Basis;
+use fmam_inspection::{Basis, Procedure};
 use fmam_metrics::MetricEntry;
 use fmam_record::{Analysis, Decision, DefectAnalysis, FeatureScatter, Metrics};
 
@@ -34,10 +34,14 @@ pub fn metrics_table(shown: &[&MetricEntry], metrics: &Metrics, decision: Option
 }
 
 /// The threshold and its reason, and the confidence of the intervals.
-fn threshold_line(Decision { threshold, confidence, .. }: &Decision) -> String {
+fn threshold_line(Decision { threshold, procedure, confidence, .. }: &Decision) -> String {
     let reason = match threshold.basis {
         Basis::FalseAlarms { promised, .. } => {
-            format!("for {} of false alarms, by good images", per_cent(promised))
+            let (bound, images) = match procedure {
+                Procedure::HoldOut => ("at most", "held-out"),
+                Procedure::CrossFit => ("about", "cross-fitted"),
+            };
+            format!("for {bound} {} of false alarms, by {images} good images", per_cent(promised))
         }
         Basis::Misses { asked, n_defects } => {
             format!("for at most {} misses, by {n_defects} images with defects", per_cent(asked))
@@ -101,7 +105,7 @@ mod tests {
         let evaluated = Evaluated::new(&SCORES, &LABELS).with_threshold(score);
         let metrics = Metrics::of(&evaluated, METRICS).unwrap();
         let threshold = Threshold { score, contour: score, basis };
-        let decision = Decision::new(threshold, &evaluated, METRICS).unwrap();
+        let decision = Decision::new(threshold, Procedure::HoldOut, &evaluated, METRICS).unwrap();
         metrics_table(METRICS, &metrics, Some(&decision))
     }
 
@@ -116,8 +120,7 @@ mod tests {
         assert_eq!(row(&text, "image false-alarm rate"), "50.0  (9.5 to 90.5)", "{text}");
         assert!(row(&text, "image F1 ").starts_with("50.0  ("), "{text}");
         assert!(!row(&text, "image AUROC").contains('('), "{text}");
-        let last =
-            "\nThreshold 0.375 for 2.44 % of false alarms, by good images. In brackets: 95 % intervals.\n";
+        let last = "\nThreshold 0.375 for at most 2.44 % of false alarms, by held-out good images. In brackets: 95 % intervals.\n";
         assert!(text.ends_with(last), "{text}");
         let text = table(0.9, Basis::Misses { asked: 0.05, n_defects: 7 });
         assert_eq!(row(&text, "image precision"), "–", "{text}");

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use fmam::input::{Inputs, Watch};
-use fmam::output::{Layout, Pictures, Predictions, Taken};
+use fmam::output::{Layout, Pictures, Predictions, Taken, VerdictsBy};
 use fmam_report::MapFormat;
 
 use self::scoring::Scoring;
@@ -144,6 +144,9 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
         return Err(fmam::Error::Uncalibrated.into());
     }
     let (out, taken) = args.out.open(watch.is_some())?;
+    if let Some(out) = &out {
+        out.state(&VerdictsBy::of(&args.model, threshold)?)?;
+    }
     console.say(&calibration::in_use(threshold, &detector, &args.model));
     let view = View::new(args.form.json, args.form.csv, args.form.table);
     let is_watching = watch.is_some();

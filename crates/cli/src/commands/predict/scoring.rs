@@ -23,8 +23,14 @@ const HEARTBEAT: Duration = Duration::from_millis(50);
 /// Time between two looks at a watched folder, at least.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
-/// Images of a watch after which the series is looked at again.
-const SERIES_STEP: usize = 100;
+/// Images of a watch after which the series is looked at first; then after twice as many, and so on:
+/// the fewer looks, the fewer false alarms.
+const FIRST_SERIES: usize = 100;
+
+/// Looks at the series that are due after `n_images` images.
+fn looks(n_images: usize) -> u32 {
+    (n_images / FIRST_SERIES).checked_ilog2().map_or(0, |doublings| doublings + 1)
+}
 
 /// Images on the way to their verdicts, on stdout and in the output folder.
 pub(super) struct Scoring<'a> {
@@ -173,7 +179,7 @@ impl<'a> Scoring<'a> {
             let before = self.tally.borrow().images;
             self.score_ready(&mut watch, ready)?;
             // A watch may have no end at which it could be told.
-            if before / SERIES_STEP < self.tally.borrow().images / SERIES_STEP {
+            if looks(before) < looks(self.tally.borrow().images) {
                 self.sink.tell_shifts();
             }
             while Instant::now() < rest && !interrupt::requested() {

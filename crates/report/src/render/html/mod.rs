@@ -109,7 +109,7 @@ fn run_data(run: &RunRecord, dir: &Path, pictures: &mut Pictures) -> Result<Valu
         "n_test": [run.n_test_normal, run.n_test_anomalous],
         "metrics": run.metrics,
         "decision": run.decision.as_ref().map(|decision| {
-            let Decision { threshold, confidence, intervals } = decision;
+            let Decision { threshold, confidence, intervals, .. } = decision;
             // In double precision, as the scores are.
             let score = f64::from(threshold.score);
             json!({ "threshold": score, "confidence": confidence, "intervals": intervals })
