@@ -5,8 +5,8 @@
 
 use fmam::report::Overlays;
 use fmam::{
-    Detector, Error, ErrorKind, ExperimentConfig, FinishedRuns, Fit, Image, ImageSize, MemorySource,
-    Progress, RgbImage, SampleSource, Seed, Session, Silent, StageId,
+    Basis, CalibrationMode, Detector, Error, ErrorKind, ExperimentConfig, FinishedRuns, Fit, Image,
+    ImageSize, MemorySource, Progress, Recalibration, RgbImage, SampleSource, Seed, Session, Silent, StageId,
 };
 use fmam_testkit::{striped_scene, striped_test, striped_train};
 
@@ -128,11 +128,56 @@ fn a_test_split_of_another_size_is_evaluated() {
 fn a_request_to_stop_ends_a_fit_and_a_prediction() {
     let session = Session::builder().progress(Stop).build().unwrap();
     let image = scene(ImageSize::square(64), 0);
-    let stopped = session.fit([&image], &quick());
+    let stopped = session.fit([&image, &scene(ImageSize::square(64), 1)], &quick());
     assert!(matches!(stopped, Err(Error::Cancelled)), "{stopped:?}");
     let detector = fitted(&Session::new().unwrap());
     let verdicts: Vec<_> = session.predict(&detector, [&image, &image]).collect();
     assert!(matches!(verdicts[..], [Err(Error::Cancelled)]), "{verdicts:?}");
+}
+
+#[test]
+fn more_good_images_calibrate_a_detector_without_a_training() {
+    let session = Session::new().unwrap();
+    let size = ImageSize::square(64);
+    let images = |seeds: std::ops::Range<u64>| seeds.map(|seed| scene(size, seed)).collect::<Vec<_>>();
+    let mode = CalibrationMode::HoldOut { share: 0.4 };
+    let fit = Fit::new().method("padim").backbone("tiny").image_size(64).calibration(mode).false_alarms(0.3);
+    let fitted = || session.fit(images(0..5), &fit).unwrap();
+    let before = fitted().calibration().unwrap().clone();
+    assert_eq!((before.scores().count(), before.threshold().basis), (2, promised(0.3, 1.0 / 3.0)));
+
+    let added = Recalibration::default();
+    let detector = session.calibrate(fitted(), images(10..14), added).unwrap();
+    let known = detector.calibration().unwrap();
+    assert_eq!((known.scores().count(), known.threshold().basis), (6, promised(0.3, 0.3)));
+    // The looks are those of the images that it learnt from.
+    assert_eq!(known.images(), before.images());
+    assert_eq!((known.known().learnt.len(), known.known().calibrated.len()), (3, 6));
+
+    let replaced = Recalibration { replaces: true, false_alarms: Some(0.2) };
+    let held_out: Vec<_> = images(0..5)
+        .into_iter()
+        .filter(|image| session.calibrate(fitted(), [image], added).is_err())
+        .collect();
+    assert_eq!(held_out.len(), 5, "all of them are known");
+    let detector = session.calibrate(detector, images(10..14), replaced).unwrap();
+    let known = detector.calibration().unwrap();
+    assert_eq!((known.scores().count(), known.threshold().basis), (4, promised(0.2, 0.2)));
+    let twice = session.calibrate(fitted(), [&scene(size, 20), &scene(size, 20)], added);
+    assert!(matches!(twice, Err(Error::AlreadyLearnt { .. })));
+    let none: [RgbImage; 0] = [];
+    let mut empty = session.calibrate(fitted(), none, replaced);
+    assert_eq!(empty.as_mut().unwrap_err().kind(), ErrorKind::Data);
+
+    // A threshold that was chosen by hand stays.
+    let known = before.clone().with_threshold(before.at_score(0.5, Basis::Given).unwrap());
+    let detector = session.calibrate(fitted().with_calibration(known), images(10..14), added).unwrap();
+    let threshold = detector.calibration().unwrap().threshold();
+    assert_eq!((threshold.score, threshold.basis), (0.5, Basis::Given));
+}
+
+fn promised(asked: f64, promised: f64) -> Basis {
+    Basis::FalseAlarms { asked, promised }
 }
 
 #[test]

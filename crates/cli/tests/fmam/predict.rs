@@ -90,7 +90,7 @@ fn a_folder_is_scored_with_its_sub_folders_and_every_image_has_its_files() {
         }
         assert!(out.join(kept["map"].as_str().unwrap()).is_file());
     }
-    assert_eq!(files(&out).len(), 1 + 3 * given.len());
+    assert_eq!(files(&out).len(), 2 + 3 * given.len());
 
     // The pictures in the folder are no images, and those in `p` are finished.
     let again =
@@ -238,7 +238,22 @@ fn the_output_folder_may_be_the_current_one_and_nothing_else_is_overwritten() {
     assert!(here.join("overlays/__").join(IMAGE).is_file());
     fail(dir.path(), &format!("predict {IMAGE} --model model --out data"), 1, &["data exists already"]);
     succeed(dir.path(), &format!("predict {IMAGE} --model model --out plain --no-pictures"));
-    assert_eq!(files(&dir.path().join("plain")).len(), 1);
+    assert_eq!(files(&dir.path().join("plain")).len(), 2);
+}
+
+#[test]
+fn verdicts_of_another_threshold_are_not_mixed_with_earlier_ones() {
+    let dir = fitted();
+    let predict = format!("predict {IMAGE} --model model --no-pictures --out p");
+    succeed(dir.path(), &format!("{predict} --threshold 1"));
+    fail(
+        dir.path(),
+        &format!("{predict} --continue --threshold 2 --quiet"),
+        1,
+        &["p has verdicts of another"],
+    );
+    succeed(dir.path(), &format!("{predict} --continue --threshold 1"));
+    assert_eq!(std::fs::read_to_string(dir.path().join("p/predictions.jsonl")).unwrap().lines().count(), 1);
 }
 
 #[test]
@@ -353,7 +368,7 @@ fn a_watched_folder_gives_complete_images_until_it_is_told_to_end() {
     assert!(matches!(errors[..], [line] if line.contains("broken.png")), "{stderr}");
     assert!(stderr.contains("4 images: 4 defects"), "{stderr}");
     // The next watch goes on where this one ended: nothing is left to do.
-    let mut again = spawn(dir.path(), "predict --watch camera --model model --out p");
+    let mut again = spawn(dir.path(), &format!("predict --watch camera --model model {ALL} --out p"));
     let mut begun = [0];
     again.stderr.as_mut().unwrap().read_exact(&mut begun).unwrap();
     std::thread::sleep(Duration::from_secs(2));
