@@ -28,8 +28,8 @@ pub struct Evaluation {
     /// The threshold of the detector's calibration and the intervals of the metrics at it; `None`
     /// for a detector that was not calibrated.
     pub decision: Option<Decision>,
-    /// The map scores that the colours of pictures cover; `None` for a detector without a calibration,
-    /// whose pictures share the range of this split.
+    /// The map scores that the colours of pictures cover; `None` for a detector without a
+    /// calibration, whose pictures share the range of this split.
     pub colour_range: Option<(f32, f32)>,
     /// The image scores, higher is more anomalous.
     pub image_scores: Vec<f32>,

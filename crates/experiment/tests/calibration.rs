@@ -45,8 +45,8 @@ fn false_alarms(mode: CalibrationMode, n_good: usize, rates: &[f64], n_splits: u
     const N_NEW: usize = 50;
     let mut measured = vec![Vec::new(); rates.len()];
     for split in 0..n_splits {
-        // With an exact promise one range of seeds in twenty fails the bound of two standard errors.
-        // Over 4000 splits from this seed on the rates are 0.0101, 0.0499 and 0.1003.
+        // With an exact promise one range of seeds in twenty fails the bound of two standard
+        // errors. Over 4000 splits from this seed on the rates are 0.0101, 0.0499 and 0.1003.
         let seed = Seed::new(split + 100_000).derive("split");
         let good = striped_train(n_good, SIZE, seed);
         let detector = fit(&good, CalibrationConfig { mode, false_alarms: 0.1 }, split, 2);

@@ -46,9 +46,10 @@ impl Session {
     /// have a rate. Scores that the detector has by cross-fitting stay cross-fitted ones.
     ///
     /// # Errors
-    /// [`Error::AlreadyLearnt`] for an image that the detector learnt from or was calibrated on, and
-    /// for one that is given twice; [`Error::Experiment`] naming an image that cannot be read, or
-    /// for no image; [`Error::Cancelled`].
+    /// [`Error::AlreadyLearnt`] for an image that the detector learnt from or was calibrated on,
+    /// and for one that is given twice; [`Error::Image`] naming an image that cannot be read;
+    /// [`Error::Experiment`] naming one that cannot be scored, and where there is no score at all;
+    /// [`Error::Cancelled`].
     pub fn calibrate<I>(
         &self,
         detector: Detector,

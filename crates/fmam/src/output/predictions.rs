@@ -162,8 +162,8 @@ impl Predictions {
         }
         let line = Line::new(verdict, added.files.clone()).json()?;
         if let Err(source) = self.lines.write_all(line.as_bytes()) {
-            // Half a line would be in the way of every reader, and a later line begins in its place.
-            // A failure to remove it is no worse than the first one, which is told.
+            // Half a line would be in the way of every reader, and a later line begins in its
+            // place. A failure to remove it is no worse than the first one, which is told.
             let _ = self.lines.set_len(self.length);
             let _ = self.lines.seek(SeekFrom::Start(self.length));
             return Err(Error::Write { path: self.folder.join(LINES_FILE), source });

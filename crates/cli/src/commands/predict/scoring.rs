@@ -23,8 +23,8 @@ const HEARTBEAT: Duration = Duration::from_millis(50);
 /// Time between two looks at a watched folder, at least.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
-/// Images of a watch after which the series is looked at first; then after twice as many, and so on:
-/// the fewer looks, the fewer false alarms.
+/// Images of a watch after which the series is looked at first; then after twice as many, and so
+/// on: the fewer looks, the fewer false alarms.
 const FIRST_SERIES: usize = 100;
 
 /// Looks at the series that are due after `n_images` images.
