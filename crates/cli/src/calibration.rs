@@ -23,6 +23,10 @@ pub(crate) fn report(calibration: &Calibration, model: &Path) -> String {
             model.display()
         ));
     }
+    if !matches!(basis, Basis::FalseAlarms { .. }) {
+        let above = calibration.scores().sorted().iter().filter(|known| **known > score).count();
+        lines.push(format!("of {} good images {above} score above it", calibration.scores().count()));
+    }
     lines.extend(calibration.synthetic().map(synthetic));
     lines.join("\n") + "\n"
 }
@@ -67,7 +71,7 @@ fn promise(calibration: &Calibration, basis: Basis) -> String {
 fn synthetic(SyntheticDefects { caught, of }: SyntheticDefects) -> String {
     let [low, high] = wilson(caught, of, CONFIDENCE);
     format!(
-        "of {of} synthetic defects in these images {caught} score above it, {} (95 % interval {} to {}); real \
+        "of {of} synthetic defects in good images {caught} score above it, {} (95 % interval {} to {}); real \
          ones may be harder",
         percent(caught as f64 / of.max(1) as f64),
         percent(low),

@@ -8,7 +8,7 @@ use fmam_experiment::{
     ExperimentError, GoodScored, SCORED_DEFECTS, image_digest, score_good, synthesizer_of,
 };
 use fmam_inspection::{
-    Basis, Calibration, KnownImages, Look, Procedure, Profile, SyntheticDefects, Threshold,
+    Basis, Calibration, KnownImages, Look, Procedure, Profile, Series, SyntheticDefects, Threshold,
 };
 use fmam_methods::Detector;
 use fmam_synthesis::Textures;
@@ -34,6 +34,21 @@ fn asked_rate(calibration: &Calibration) -> Option<f64> {
     match calibration.threshold().basis {
         Basis::FalseAlarms { asked, .. } => Some(asked),
         Basis::Misses { .. } | Basis::Given => None,
+    }
+}
+
+/// Warns of images that do not look like those that the detector learnt from: their scores say
+/// little about its product.
+fn warn_of_unlike(profile: &Profile, looks: &[Look]) {
+    let unlike: Vec<_> = looks.iter().filter_map(|look| profile.warnings(look).into_iter().next()).collect();
+    if let Some(first) = unlike.first() {
+        let (images, of) = (unlike.len(), looks.len());
+        tracing::warn!(images, of, %first, "images that do not look like those learnt from");
+    }
+    let mut series = Series::new(profile);
+    looks.iter().for_each(|look| series.add(look));
+    for shift in series.shifts() {
+        tracing::warn!("{shift}");
     }
 }
 
@@ -68,6 +83,9 @@ impl Session {
         }
         let (digests, looks) = self.looks(&good, &known)?;
         known.calibrated.extend(digests);
+        if let Some(profile) = before.and_then(Calibration::images) {
+            warn_of_unlike(profile, &looks);
+        }
         let scored = self.scored(&detector, &good)?;
 
         let rate = options.false_alarms.or(before.and_then(asked_rate)).unwrap_or(DEFAULT_RATE);
@@ -106,7 +124,7 @@ impl Session {
 
     /// The digests and the looks of images, none of which may be known already.
     fn looks(&self, images: &TrainImages, known: &KnownImages) -> Result<(Vec<String>, Vec<Look>), Error> {
-        let mut seen: HashSet<String> = known.learnt.iter().chain(&known.calibrated).cloned().collect();
+        let mut seen: HashSet<String> = HashSet::new();
         let (n, threads, progress) = (images.len(), self.loader_threads(), self.progress());
         progress.start(&StageId::READING, n as u64);
         let (mut digests, mut looks) = (Vec::with_capacity(n), Vec::with_capacity(n));
@@ -121,8 +139,15 @@ impl Session {
                 name: name(),
                 source: Box::new(Error::from(source)),
             })?;
-            if !seen.insert(digest.clone()) {
-                return Err(Error::AlreadyLearnt { name: name() });
+            let how = if known.learnt.contains(&digest) {
+                Some("is one that the detector learnt from")
+            } else if known.calibrated.contains(&digest) {
+                Some("has calibrated the detector already")
+            } else {
+                (!seen.insert(digest.clone())).then_some("is given twice")
+            };
+            if let Some(how) = how {
+                return Err(Error::AlreadyLearnt { name: name(), how });
             }
             digests.push(digest);
             looks.push(look);

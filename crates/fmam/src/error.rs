@@ -75,11 +75,13 @@ pub enum Error {
         /// Why.
         source: Box<Error>,
     },
-    /// An image that is to calibrate a detector is one that it learnt from, or was used before.
-    #[error("image `{name}` was learnt from or used for a calibration already, or is given twice")]
+    /// An image that is to calibrate a detector says nothing about new parts.
+    #[error("image `{name}` {how}")]
     AlreadyLearnt {
         /// The path of the image, or its name.
         name: String,
+        /// The detector learnt from it or was calibrated on it, or it is given twice.
+        how: &'static str,
     },
     /// A folder or pattern has no image.
     #[error("there is no image in {}", path.display())]
@@ -252,8 +254,8 @@ pub enum Error {
         /// Why.
         source: serde_json::Error,
     },
-    /// The verdicts in a folder are of another detector, or by another threshold.
-    #[error("{} has verdicts of another model or by another threshold", path.display())]
+    /// The verdicts in a folder are of another detector, by another threshold or with other pictures.
+    #[error("{} has verdicts of another model, by another threshold or with other pictures", path.display())]
     OtherVerdicts {
         /// The folder.
         path: PathBuf,

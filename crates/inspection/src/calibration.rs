@@ -64,7 +64,7 @@ pub struct SyntheticDefects {
 
 /// The scores of a detector on good images that it did not learn from, and what follows of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Stored", into = "Stored")]
+#[serde(try_from = "Read", into = "Stored")]
 pub struct Calibration {
     stored: Stored,
     scores: GoodScores,
@@ -113,6 +113,36 @@ impl TryFrom<Stored> for Calibration {
             return Err(InspectionError::Unpaired { scores: scores.count(), peaks: peaks.count() });
         }
         Ok(Self { stored, scores, peaks })
+    }
+}
+
+impl Calibration {
+    /// # Errors
+    /// [`InspectionError::OtherThreshold`] for a threshold of a rate of false alarms that is not
+    /// that of the scores.
+    fn checked(stored: Stored) -> Result<Self, InspectionError> {
+        let calibration = Self::try_from(stored)?;
+        let kept = calibration.threshold();
+        if let Basis::FalseAlarms { asked, .. } = kept.basis {
+            let right = calibration.at_rate_or_least(asked)?;
+            if right != kept {
+                return Err(InspectionError::OtherThreshold { kept: kept.score, right: right.score });
+            }
+        }
+        Ok(calibration)
+    }
+}
+
+/// [`Stored`] as it is read from a model, which somebody may have edited.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Read(Stored);
+
+impl TryFrom<Read> for Calibration {
+    type Error = InspectionError;
+
+    fn try_from(Read(stored): Read) -> Result<Self, InspectionError> {
+        Self::checked(stored)
     }
 }
 
@@ -331,6 +361,11 @@ mod tests {
         assert_eq!(serde_json::from_str::<Calibration>(&text).unwrap(), more);
         let damaged = text.replacen("0.5", "null", 1);
         assert!(serde_json::from_str::<Calibration>(&damaged).is_err());
+        for (from, to) in [("\"score\":1.0", "\"score\":0.9"), ("\"promised\":0.05", "\"promised\":0.01")] {
+            let edited = text.replacen(from, to, 1);
+            let error = serde_json::from_str::<Calibration>(&edited).unwrap_err().to_string();
+            assert!(edited != text && error.contains("it was edited"), "{from}: {error}");
+        }
         // Every image would be `ok` at such a threshold.
         let mut stored = Stored::from(more);
         stored.threshold.score = f32::INFINITY;

@@ -56,6 +56,14 @@ pub enum InspectionError {
         /// Images with defects that `rate` needs.
         needed: usize,
     },
+    /// A stored threshold is not the one that the stored scores give.
+    #[error("the threshold {kept} with its promise is not that of the scores, {right}: it was edited")]
+    OtherThreshold {
+        /// The stored threshold.
+        kept: f32,
+        /// The threshold of the scores.
+        right: f32,
+    },
     /// A threshold is not a number.
     #[error("{threshold} is not a threshold")]
     Threshold {
@@ -82,6 +90,7 @@ impl InspectionError {
             | Self::TooFewDefects { .. }
             | Self::Threshold { .. } => ErrorKind::Usage,
             Self::NoScores
+            | Self::OtherThreshold { .. }
             | Self::NotFinite { .. }
             | Self::Unpaired { .. }
             | Self::MeanImage

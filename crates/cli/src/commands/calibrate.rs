@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -17,7 +18,7 @@ use crate::{calibration, images};
 #[command(after_help = include_str!("../help/calibrate.txt"))]
 pub(crate) struct Args {
     /// Folder of more good images, none of which the detector has learnt from
-    #[arg(value_name = "FOLDER", required_unless_present = "defects")]
+    #[arg(value_name = "FOLDER", required_unless_present_any = ["defects", "at_most_false_alarms"])]
     good: Option<PathBuf>,
     /// Folder of images with defects, to tell how many of them are missed
     #[arg(long, value_name = "DIR")]
@@ -42,6 +43,10 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     let good = args.good.as_ref().map(|good| images::listed([good])).transpose()?;
     let defects = args.defects.as_ref().map(|defects| images::listed([defects])).transpose()?;
+    let given = good.iter().flatten().collect::<HashSet<_>>();
+    if let Some(both) = defects.iter().flatten().find(|image| given.contains(image)) {
+        bail!("{} is among the good images and among those with defects", both.display());
+    }
     let (session, console) = args.compute.session(registry)?;
     let mut detector = session.load(&args.model)?;
     if detector.calibration().is_none() {
@@ -53,6 +58,7 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     if let Some(Rate(rate)) = args.at_most_false_alarms {
         check_count(before + good.as_ref().map_or(0, Vec::len), rate)?;
     }
+    let old = detector.calibration().map(|known| known.threshold().score);
     if let Some(good) = good {
         let false_alarms = args.at_most_false_alarms.map(|rate| rate.0);
         let options = Recalibration { false_alarms, replaces: args.replace };
@@ -78,6 +84,9 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
         detector.with_calibration(known.clone()).save_calibration(&args.model).map_err(Error::from)?;
     }
     print(&calibration::report(&known, &args.model))?;
+    if let Some(old) = old.filter(|old| *old != known.threshold().score) {
+        print(&format!("the threshold was {old:.4} before\n"))?;
+    }
     if let (Some(scores), Some(folder)) = (&scores, &args.defects) {
         print(&on_defects(&known, scores, folder))?;
         if scores.len() < n_defects {

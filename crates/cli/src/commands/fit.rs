@@ -81,7 +81,11 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     console.clear();
     let (detector, n_images) = fitted?;
     detector.save(&args.out).map_err(Error::from)?;
-    let n_learnt = detector.calibration().map_or(n_images, |known| known.known().learnt.len());
+    // Of copies only one is counted.
+    let counts =
+        |known: &fmam::KnownImages| (known.learnt.len(), known.learnt.len() + known.calibrated.len());
+    let (n_learnt, n_images) =
+        detector.calibration().map_or((n_images, n_images), |calibration| counts(calibration.known()));
     let seconds = rough(start.elapsed().as_secs_f64());
     let method = &args.method;
     print(&format!(

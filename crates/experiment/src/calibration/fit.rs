@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use fmam_core::{ImageSize, Progress, RgbImage, SampleSource, SourceError, StageId, Subset, ordered_map};
-use fmam_inspection::{Calibration, KnownImages, Look, Procedure, Profile, SyntheticDefects};
+use fmam_inspection::{Calibration, KnownImages, Look, Procedure, Profile, SyntheticDefects, Trait};
 use fmam_methods::{Detector, Fitted, MethodEntry, RunContext};
 
 use super::config::{CalibrationConfig, CalibrationMode, Split, n_held_out};
@@ -42,7 +42,15 @@ pub fn fit_calibrated(
     }
     // Before the training, which must not be lost for a file that cannot be read.
     let (digests, looks) = looks(good, run)?;
+    let flat = looks.iter().filter(|look| look.value(Trait::Contrast).is_some_and(|grey| grey < 1.0)).count();
+    if flat > 0 {
+        tracing::warn!(images = flat, "good images of one colour: are they masks?");
+    }
     let copies = Copies::of(&digests);
+    if copies.first.len() < n {
+        let images = n - copies.first.len();
+        tracing::warn!(images, "good images that are copies of others: each counts once for the threshold");
+    }
     let images = copies.first.len();
     if images < needed {
         return Err(too_few(images));

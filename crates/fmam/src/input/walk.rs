@@ -7,11 +7,11 @@ use std::vec::IntoIter;
 use fmam_datasets::has_image_extension;
 
 use crate::Error;
-use crate::output::PICTURE_FOLDERS;
+use crate::output::{BY_FILE, PICTURE_FOLDERS};
 
 /// The image files of a folder and of its sub-folders, depth first, each folder in the order of its
 /// names. Entries whose name begins with a dot are passed over; links are followed, but into no
-/// folder that is open already.
+/// folder that is open already. A folder with the results of a prediction holds no images to score.
 #[derive(Debug)]
 pub(super) struct Walk {
     /// The folder given, and the sub-folders on the way to the current image.
@@ -41,7 +41,8 @@ impl Walk {
         let read_error = |source| Error::Read { path: path.to_owned(), source };
         let canonical = path.canonicalize().map_err(read_error)?;
         let is_open = self.open.iter().any(|open| open.canonical == canonical);
-        if !is_open && !holds_pictures(self.out.as_deref(), &canonical) {
+        let holds_results = holds_pictures(self.out.as_deref(), &canonical) || path.join(BY_FILE).is_file();
+        if !is_open && !holds_results {
             self.open.push(Folder::open(path).map_err(read_error)?);
         }
         Ok(())

@@ -19,6 +19,7 @@ pub use evaluation::{Figures, write_evaluation};
 pub use line::{Files, Line};
 pub(crate) use places::PICTURE_FOLDERS;
 pub use places::{Layout, Pictures, Taken};
+pub(crate) use predictions::BY_FILE;
 pub use predictions::{Added, Predictions, VerdictsBy};
 pub use tables::{analysis_table, metrics_table};
 pub use writable::{check_writable, parent_of};

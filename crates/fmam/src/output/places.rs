@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use fmam_record::{MAPS_DIR, OVERLAYS_DIR};
 use fmam_report::MapFormat;
+use serde::{Serialize, Serializer};
 
 use crate::Error;
 
@@ -16,7 +17,8 @@ const MASKS_DIR: &str = "masks";
 pub(crate) const PICTURE_FOLDERS: [&str; 3] = [OVERLAYS_DIR, MAPS_DIR, MASKS_DIR];
 
 /// The picture of an image and of its anomaly map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Layout {
     /// The image in its own size, the colours of high scores over it, and the contour.
     #[default]
@@ -26,15 +28,20 @@ pub enum Layout {
 }
 
 /// The files that are written for an image beside its line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Pictures {
     /// Pictures in `overlays/`.
     pub overlays: Option<Layout>,
     /// Anomaly maps in `maps/`, in the size of the image.
+    #[serde(serialize_with = "as_text")]
     pub maps: Option<MapFormat>,
     /// Black and white pictures of the pixels above the contour, in `masks/`, in the size of the
     /// image. An image without a threshold gets none.
     pub masks: bool,
+}
+
+fn as_text<S: Serializer>(format: &Option<MapFormat>, serializer: S) -> Result<S::Ok, S::Error> {
+    format.map(|format| format.to_string()).serialize(serializer)
 }
 
 impl Default for Pictures {

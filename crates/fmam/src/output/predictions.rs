@@ -21,7 +21,7 @@ use crate::{Error, Verdict};
 const LINES_FILE: &str = "predictions.jsonl";
 
 /// The detector and the threshold of the lines, within the folder.
-const BY_FILE: &str = "verdicts_by.json";
+pub(crate) const BY_FILE: &str = "verdicts_by.json";
 
 /// A folder of verdicts: `predictions.jsonl` with a [`Line`] for each image, and the files of
 /// [`Pictures`].
@@ -43,25 +43,27 @@ pub struct Predictions {
     _made: MadeDirs,
 }
 
-/// The detector and the threshold of the verdicts in a folder.
+/// The detector, the threshold and the files of the verdicts in a folder.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct VerdictsBy {
     /// SHA-256 of `model.toml` of the detector, 64 hexadecimal digits.
     pub model_sha256: String,
     /// The threshold; `None` for scores without verdicts.
     pub threshold: Option<Threshold>,
+    /// The files of each image.
+    pub pictures: Pictures,
 }
 
 impl VerdictsBy {
-    /// The verdicts of the detector in the folder `model` by `threshold`.
+    /// The verdicts of the detector in the folder `model` by `threshold`, with `pictures`.
     ///
     /// # Errors
     /// [`Error::Read`].
-    pub fn of(model: &Path, threshold: Option<Threshold>) -> Result<Self, Error> {
+    pub fn of(model: &Path, threshold: Option<Threshold>, pictures: Pictures) -> Result<Self, Error> {
         // The card has the digests of the networks.
         let path = model.join("model.toml");
         let digest = Digest::of_file(&path).map_err(|source| Error::Read { path, source })?;
-        Ok(Self { model_sha256: digest.to_string(), threshold })
+        Ok(Self { model_sha256: digest.to_string(), threshold, pictures })
     }
 }
 

@@ -145,7 +145,7 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     }
     let (out, taken) = args.out.open(watch.is_some())?;
     if let Some(out) = &out {
-        out.state(&VerdictsBy::of(&args.model, threshold)?)?;
+        out.state(&VerdictsBy::of(&args.model, threshold, args.out.pictures())?)?;
     }
     console.say(&calibration::in_use(threshold, &detector, &args.model));
     let view = View::new(args.form.json, args.form.csv, args.form.table);

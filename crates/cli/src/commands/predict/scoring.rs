@@ -157,6 +157,7 @@ impl<'a> Scoring<'a> {
                     // The others are scored all the same.
                     Err(error @ Error::Image { .. }) => {
                         tally.borrow_mut().errors += 1;
+                        sink.add_error(&error)?;
                         console.error(&of_image(error));
                     }
                     Err(error) => return Err(error.into()),
@@ -278,7 +279,18 @@ impl Sink<'_> {
         }
         let Some(view) = &mut self.view else { return Ok(()) };
         let text = view.show(&line)?;
-        match self.console.print(&text) {
+        self.print(&text)
+    }
+
+    /// Tells the reader of JSON lines that an image has no verdict.
+    fn add_error(&mut self, error: &Error) -> Result<()> {
+        let (Some(view), Error::Image { name, source, .. }) = (&self.view, error) else { return Ok(()) };
+        let text = view.show_error(name, &source.one_line());
+        if text.is_empty() { Ok(()) } else { self.print(&text) }
+    }
+
+    fn print(&mut self, text: &str) -> Result<()> {
+        match self.console.print(text) {
             // The output folder is to be complete all the same.
             Err(error) if error.is::<stdout::Closed>() && self.out.is_some() => {
                 self.view = None;
@@ -287,9 +299,7 @@ impl Sink<'_> {
             printed => printed,
         }
     }
-}
 
-impl Sink<'_> {
     /// Warns of each trait in which the images as a whole differ from those learnt from, once.
     fn tell_shifts(&mut self) {
         for shift in self.series.iter().flat_map(Series::shifts) {

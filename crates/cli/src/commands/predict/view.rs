@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use anyhow::Result;
 use fmam::Outcome;
 use fmam::output::Line;
+use serde_json::json;
 
 /// The form of the verdicts on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,16 @@ impl View {
             Form::Table => (HEAD.to_owned(), table_row(line)),
         };
         Ok(if is_first { head + &row } else { row })
+    }
+}
+
+impl View {
+    /// The line of an image without a verdict, for machines: a person reads of it on stderr.
+    pub(super) fn show_error(&self, image: &str, error: &str) -> String {
+        match self.form {
+            Form::Json => format!("{}\n", json!({ "image": image, "verdict": null, "error": error })),
+            Form::Csv | Form::Table => String::new(),
+        }
     }
 }
 
