@@ -254,7 +254,8 @@ pub enum Error {
         /// Why.
         source: serde_json::Error,
     },
-    /// The verdicts in a folder are of another detector, by another threshold or with other pictures.
+    /// The verdicts in a folder are of another detector, by another threshold or with other
+    /// pictures.
     #[error("{} has verdicts of another model, by another threshold or with other pictures", path.display())]
     OtherVerdicts {
         /// The folder.
