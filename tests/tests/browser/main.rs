@@ -60,7 +60,10 @@ fn report(out: &Path) {
         let highest = record.artefacts.images.iter().map(|image| image.image_score).fold(f32::MIN, f32::max);
         let threshold = json!({ "score": highest, "contour": highest, "by": "given" });
         let intervals = json!({ "image_auroc": [0.25, 1.0] });
-        let decision = json!({ "threshold": threshold, "confidence": 0.95, "intervals": intervals });
+        let procedure = "hold-out";
+        let decision = json!({
+            "threshold": threshold, "procedure": procedure, "confidence": 0.95, "intervals": intervals,
+        });
         record.decision = Some(serde_json::from_value(decision).unwrap());
     }
     // NKD is not calibrated.
