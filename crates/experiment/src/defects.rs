@@ -14,7 +14,7 @@ use crate::ExperimentError;
 ///
 /// # Errors
 /// [`ExperimentError::Method`] for a texture source without images.
-pub fn synthesizer_of(textures: Textures) -> Result<Synthesizer, ExperimentError> {
+pub(crate) fn synthesizer_of(textures: Textures) -> Result<Synthesizer, ExperimentError> {
     Ok(Synthesizer::new(SynthesisConfig::default(), textures).map_err(MethodError::from)?)
 }
 

@@ -111,7 +111,8 @@ impl Experiment {
                 let (n_train, n_test) = sizes[&key.category];
                 let method = &methods[&key.method];
                 let trains = !method.plan(n_train)?.stages.is_empty();
-                let method = method.plan(config.calibration.n_learnt(n_train, trains))?;
+                let calibration = config.calibration.mode.plan(trains);
+                let method = method.plan(calibration.map_or(n_train, |plan| plan.n_learnt(n_train)))?;
                 let needs = method.needs;
                 let mut run = run_config(&config, &key, method);
                 if entry.is_generated() {

@@ -60,12 +60,11 @@ mod scatter;
 
 pub use analysis::analyze;
 pub use calibration::{
-    CalibrationConfig, CalibrationMode, GoodScored, ModeError, SCORED_DEFECTS, fit_calibrated, image_digest,
+    CalibrationConfig, CalibrationMode, DefectTrial, GoodScored, ModeError, fit_calibrated, image_digest,
     images_needed, score_good,
 };
 pub use config::{ExperimentConfig, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, check_side};
 pub use dataset_choice::DatasetChoice;
-pub use defects::synthesizer_of;
 pub use error::ExperimentError;
 pub use evaluate::{Evaluation, evaluate};
 pub use exhibits::{Artist, Exhibit, by_type, exhibits};

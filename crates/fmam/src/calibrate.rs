@@ -1,15 +1,11 @@
 //! The calibration of a fitted detector on more good images, without a training.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use fmam_core::{SampleSource, StageId};
 use fmam_datasets::DatasetError;
-use fmam_experiment::{
-    ExperimentError, GoodScored, SCORED_DEFECTS, image_digest, score_good, synthesizer_of,
-};
-use fmam_inspection::{
-    Basis, Calibration, KnownImages, Look, Procedure, Profile, Series, SyntheticDefects, Threshold,
-};
+use fmam_experiment::{DefectTrial, ExperimentError, GoodScored, image_digest, score_good};
+use fmam_inspection::{Basis, Calibration, KnownImages, Look, Procedure, Profile, Series, Threshold};
 use fmam_methods::Detector;
 use fmam_synthesis::Textures;
 
@@ -99,32 +95,31 @@ impl Session {
             let kept = calibration.at_score(score, basis).map_err(ExperimentError::from)?;
             calibration = calibration.with_threshold(kept);
         }
-        let limit = calibration.threshold().score;
-        let caught = scored.defects.iter().filter(|score| **score > limit).count();
-        calibration = calibration.with_synthetic(SyntheticDefects { caught, of: scored.defects.len() });
         // The looks are those of the images that were learnt from, as far as they are known.
-        if let Some(profile) = before.and_then(Calibration::images).cloned().or_else(|| Profile::of(&looks)) {
-            calibration = calibration.with_images(profile);
-        }
+        let profile = before.and_then(Calibration::images).cloned().or_else(|| Profile::of(&looks));
+        let calibration = calibration.tried_on(&scored.defects).with_images(profile);
         Ok(detector.with_calibration(calibration))
     }
 
     /// The scores of good images, and of synthetic defects in them.
     fn scored(&self, detector: &Detector, good: &TrainImages) -> Result<GoodScored, Error> {
-        let n_defects = SCORED_DEFECTS.div_ceil(good.len().max(1));
-        let synthesizer = synthesizer_of(Textures::Generated)?;
-        let defects = Some((&synthesizer, n_defects, detector.card().seed.derive("calibration defects")));
+        let seed = detector.card().seed.derive("calibration defects");
+        let trial = DefectTrial { textures: Textures::Generated, seed, n_images: good.len() };
         let (progress, threads) = (self.progress(), self.loader_threads());
         progress.start(&StageId::CALIBRATING, good.len() as u64);
         let update = |done: usize| progress.update(done as u64, "");
-        let scored = self.on_threads(|| score_good(detector, good, defects, threads, progress, update))?;
+        let scored = self.on_threads(|| score_good(detector, good, &trial, threads, progress, update))?;
         progress.finish();
         Ok(scored)
     }
 
     /// The digests and the looks of images, none of which may be known already.
     fn looks(&self, images: &TrainImages, known: &KnownImages) -> Result<(Vec<String>, Vec<Look>), Error> {
-        let mut seen: HashSet<String> = HashSet::new();
+        let of =
+            |digests: &[String], how| digests.iter().map(|digest| (digest.clone(), how)).collect::<Vec<_>>();
+        let learnt = of(&known.learnt, "is one that the detector learnt from");
+        let calibrated = of(&known.calibrated, "has calibrated the detector already");
+        let mut seen: HashMap<String, &str> = learnt.into_iter().chain(calibrated).collect();
         let (n, threads, progress) = (images.len(), self.loader_threads(), self.progress());
         progress.start(&StageId::READING, n as u64);
         let (mut digests, mut looks) = (Vec::with_capacity(n), Vec::with_capacity(n));
@@ -139,14 +134,7 @@ impl Session {
                 name: name(),
                 source: Box::new(Error::from(source)),
             })?;
-            let how = if known.learnt.contains(&digest) {
-                Some("is one that the detector learnt from")
-            } else if known.calibrated.contains(&digest) {
-                Some("has calibrated the detector already")
-            } else {
-                (!seen.insert(digest.clone())).then_some("is given twice")
-            };
-            if let Some(how) = how {
+            if let Some(how) = seen.insert(digest.clone(), "is given twice") {
                 return Err(Error::AlreadyLearnt { name: name(), how });
             }
             digests.push(digest);

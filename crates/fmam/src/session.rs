@@ -2,7 +2,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
-use fmam_core::{ImageSize, Progress, RgbImage, SampleSource, Silent, SourceError, StageId, ordered_map};
+use fmam_core::{
+    ImageSize, Needs, Progress, RgbImage, SampleSource, Silent, SourceError, StageId, ordered_map,
+};
 use fmam_datasets::{CachedSource, Category, DEFAULT_CACHE_BYTES, Dataset, DatasetError, DatasetOptions};
 use fmam_experiment::{
     Artist, CalibrationConfig, Evaluation, Experiment, ExperimentConfig, ExperimentError, FinishedRuns, Grid,
@@ -313,9 +315,7 @@ impl Session {
 
     /// Decodes every texture that the method needs, before a training.
     fn read_textures(&self, run: &Run<'_>) -> Result<(), Error> {
-        let Textures::Images(source) = &run.context.textures else { return Ok(()) };
-        let method = (run.entry.build)(run.settings.clone()).map_err(configuration)?;
-        if method.plan(0)?.needs.textures {
+        if let (Textures::Images(source), true) = (&run.context.textures, run.needs.textures) {
             self.read(source.as_ref(), run.context.image_size)?;
         }
         Ok(())
@@ -324,11 +324,11 @@ impl Session {
     /// Checks that `n` good images are enough for a fit.
     fn check_count(&self, run: &Run<'_>, n: usize) -> Result<(), Error> {
         let mode = run.calibration.mode;
-        let needed = images_needed(run.entry, mode);
+        let needed = images_needed(run.entry, mode)?;
         if n >= needed {
             return Ok(());
         }
-        let is_enough = |entry: &&&MethodEntry| images_needed(entry, mode) <= n;
+        let is_enough = |entry: &&&MethodEntry| images_needed(entry, mode).is_ok_and(|needed| needed <= n);
         let others = self.registry.methods().iter().filter(is_enough).map(|entry| entry.name).collect();
         let method = run.entry.name.to_owned();
         Err(ExperimentError::TooFewImages { method, found: n, needed, others }.into())
@@ -342,7 +342,7 @@ impl Session {
         if let Some(epochs) = fit.epochs {
             entry.default_epochs(&mut table, epochs).map_err(configuration)?;
         }
-        (entry.build)(table.clone()).map_err(configuration)?;
+        let needs = (entry.build)(table.clone()).map_err(configuration)?.plan(0)?.needs;
         let fetched = || fetched_weights(self.registry.backbones(), &fit.backbone);
         let weights = fit.weights.clone().or_else(fetched);
         let backbone = self.registry.backbone(&fit.backbone)?.load(weights.as_deref(), &self.device)?;
@@ -357,11 +357,11 @@ impl Session {
             loader_threads: self.workers.loaders,
             progress: self.progress.as_ref(),
         };
-        Ok(Run { entry, settings: table, context, calibration: fit.calibration })
+        Ok(Run { entry, settings: table, needs, context, calibration: fit.calibration })
     }
 
     fn fit_run(&self, train: &dyn SampleSource, run: Run<'_>) -> Result<Detector, Error> {
-        let Run { entry, settings, context, calibration } = run;
+        let Run { entry, settings, context, calibration, .. } = run;
         let fit = move || fit_calibrated(entry, &settings, train, &context, calibration);
         Ok(self.workers.run(fit)?.detector)
     }
@@ -371,6 +371,7 @@ impl Session {
 struct Run<'a> {
     entry: &'static MethodEntry,
     settings: toml::Table,
+    needs: Needs,
     context: RunContext<'a>,
     calibration: CalibrationConfig,
 }

@@ -64,7 +64,7 @@ pub struct SyntheticDefects {
 
 /// The scores of a detector on good images that it did not learn from, and what follows of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Read", into = "Stored")]
+#[serde(try_from = "Stored", into = "Stored")]
 pub struct Calibration {
     stored: Stored,
     scores: GoodScores,
@@ -99,30 +99,16 @@ pub struct KnownImages {
     pub calibrated: Vec<String>,
 }
 
+/// A calibration as it is read from a model, which somebody may have edited.
 impl TryFrom<Stored> for Calibration {
     type Error = InspectionError;
 
     fn try_from(stored: Stored) -> Result<Self, InspectionError> {
-        let (scores, peaks) =
-            (GoodScores::new(stored.scores.clone())?, GoodScores::new(stored.peaks.clone())?);
-        let Threshold { score, contour, .. } = stored.threshold;
-        if let Some(threshold) = [score, contour].into_iter().find(|limit| !limit.is_finite()) {
+        let calibration = Self::of(stored)?;
+        let kept = calibration.threshold();
+        if let Some(threshold) = [kept.score, kept.contour].into_iter().find(|limit| !limit.is_finite()) {
             return Err(InspectionError::Threshold { threshold });
         }
-        if scores.count() != peaks.count() {
-            return Err(InspectionError::Unpaired { scores: scores.count(), peaks: peaks.count() });
-        }
-        Ok(Self { stored, scores, peaks })
-    }
-}
-
-impl Calibration {
-    /// # Errors
-    /// [`InspectionError::OtherThreshold`] for a threshold of a rate of false alarms that is not
-    /// that of the scores.
-    fn checked(stored: Stored) -> Result<Self, InspectionError> {
-        let calibration = Self::try_from(stored)?;
-        let kept = calibration.threshold();
         if let Basis::FalseAlarms { asked, .. } = kept.basis {
             let right = calibration.at_rate_or_least(asked)?;
             if right != kept {
@@ -130,19 +116,6 @@ impl Calibration {
             }
         }
         Ok(calibration)
-    }
-}
-
-/// [`Stored`] as it is read from a model, which somebody may have edited.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Read(Stored);
-
-impl TryFrom<Read> for Calibration {
-    type Error = InspectionError;
-
-    fn try_from(Read(stored): Read) -> Result<Self, InspectionError> {
-        Self::checked(stored)
     }
 }
 
@@ -164,6 +137,16 @@ pub struct HeldOut {
 }
 
 impl Calibration {
+    /// The calibration of `stored`, whatever its threshold.
+    fn of(stored: Stored) -> Result<Self, InspectionError> {
+        let (scores, peaks) =
+            (GoodScores::new(stored.scores.clone())?, GoodScores::new(stored.peaks.clone())?);
+        if scores.count() != peaks.count() {
+            return Err(InspectionError::Unpaired { scores: scores.count(), peaks: peaks.count() });
+        }
+        Ok(Self { stored, scores, peaks })
+    }
+
     /// The calibration by the scores of good images, with the threshold of the rate of false alarms
     /// `rate`, or of the least rate above it that so many images promise.
     ///
@@ -174,7 +157,7 @@ impl Calibration {
         let mut typical: Vec<f32> = images.iter().map(|image| image.typical).collect();
         typical.sort_by(f32::total_cmp);
         let threshold = Threshold { score: 0.0, contour: 0.0, basis: Basis::Given };
-        let mut calibration = Self::try_from(Stored {
+        let mut calibration = Self::of(Stored {
             procedure,
             typical: typical.get(typical.len() / 2).copied().unwrap_or_default(),
             scores: images.iter().map(|image| image.score).collect(),
@@ -203,8 +186,8 @@ impl Calibration {
         self.stored.threshold
     }
 
-    /// The same with another threshold. The outcome of a trial on synthetic defects is forgotten
-    /// where the threshold differs.
+    /// Puts `threshold` in the place of the detector's. The outcome of a trial on synthetic defects
+    /// is forgotten where the threshold differs.
     #[must_use]
     pub fn with_threshold(mut self, threshold: Threshold) -> Self {
         if threshold.score.to_bits() != self.stored.threshold.score.to_bits() {
@@ -219,10 +202,13 @@ impl Calibration {
         self.stored.synthetic
     }
 
-    /// The same with the outcome of a trial on synthetic defects.
+    /// Keeps how many of the image scores `defects`, of good images with a synthetic defect each, are
+    /// above the threshold.
     #[must_use]
-    pub fn with_synthetic(mut self, synthetic: SyntheticDefects) -> Self {
-        self.stored.synthetic = Some(synthetic);
+    pub fn tried_on(mut self, defects: &[f32]) -> Self {
+        let limit = self.threshold().score;
+        let caught = defects.iter().filter(|score| **score > limit).count();
+        self.stored.synthetic = Some(SyntheticDefects { caught, of: defects.len() });
         self
     }
 
@@ -231,10 +217,10 @@ impl Calibration {
         self.stored.images.as_ref()
     }
 
-    /// The same with the looks of the training images.
+    /// Keeps the looks of the training images.
     #[must_use]
-    pub fn with_images(mut self, images: Profile) -> Self {
-        self.stored.images = Some(images);
+    pub fn with_images(mut self, images: Option<Profile>) -> Self {
+        self.stored.images = images;
         self
     }
 
@@ -243,7 +229,7 @@ impl Calibration {
         &self.stored.known
     }
 
-    /// The same with the images that the detector knows.
+    /// Keeps the images that the detector knows.
     #[must_use]
     pub fn with_known(mut self, known: KnownImages) -> Self {
         self.stored.known = known;
@@ -260,7 +246,7 @@ impl Calibration {
         let mut stored = self.stored.clone();
         stored.scores.extend(images.iter().map(|image| image.score));
         stored.peaks.extend(images.iter().map(|image| image.peak));
-        let mut extended = Self::try_from(Stored { synthetic: None, ..stored })?;
+        let mut extended = Self::of(Stored { synthetic: None, ..stored })?;
         extended.stored.threshold = extended.at_rate_or_least(rate)?;
         Ok(extended)
     }

@@ -59,7 +59,7 @@ impl GoodScores {
 
     /// The least rate of false alarms that these scores can promise, `1 / (n + 1)`.
     pub fn least_rate(&self) -> f64 {
-        1.0 / (self.count() + 1) as f64
+        least_rate(self.count())
     }
 
     /// The threshold for a rate of false alarms `rate`, between 0 and 1: an image is defective
@@ -69,17 +69,9 @@ impl GoodScores {
     /// [`InspectionError::Rate`] for a rate that is not between 0 and 1,
     /// [`InspectionError::TooFewImages`] where `rate` is below [`GoodScores::least_rate`].
     pub fn threshold(&self, rate: f64) -> Result<f32, InspectionError> {
-        check_rate(rate)?;
         let n = self.count();
-        match allowed(n, rate) {
-            0 => Err(InspectionError::TooFewImages {
-                rate,
-                n,
-                least: self.least_rate(),
-                needed: images_for(rate),
-            }),
-            above => Ok(self.sorted[n - above]),
-        }
+        check_count(n, rate)?;
+        Ok(self.sorted[n - allowed(n, rate)])
     }
 
     /// The highest of the scores, which is the threshold of [`GoodScores::least_rate`].
@@ -102,9 +94,28 @@ pub fn images_for(rate: f64) -> usize {
     ((1.0 / rate * (1.0 - ROUNDING)).ceil() as usize).saturating_sub(1).max(1)
 }
 
+/// Checks that the threshold of `n` held-out good images can promise at most `rate` of false alarms.
+///
+/// # Errors
+/// [`InspectionError::Rate`] for a rate that is not between 0 and 1,
+/// [`InspectionError::TooFewImages`].
+pub fn check_count(n: usize, rate: f64) -> Result<(), InspectionError> {
+    check_rate(rate)?;
+    if allowed(n, rate) > 0 {
+        return Ok(());
+    }
+    Err(InspectionError::TooFewImages { rate, n, least: least_rate(n), needed: images_for(rate) })
+}
+
+fn least_rate(n: usize) -> f64 {
+    1.0 / (n + 1) as f64
+}
+
+/// Checks that a rate lies between 0 and 1.
+///
 /// # Errors
 /// [`InspectionError::Rate`].
-pub(crate) fn check_rate(rate: f64) -> Result<(), InspectionError> {
+pub fn check_rate(rate: f64) -> Result<(), InspectionError> {
     if rate > 0.0 && rate < 1.0 { Ok(()) } else { Err(InspectionError::Rate { rate }) }
 }
 

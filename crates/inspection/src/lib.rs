@@ -23,7 +23,7 @@ mod thumbnail;
 mod warning;
 
 pub use calibration::{Basis, Calibration, HeldOut, KnownImages, Procedure, SyntheticDefects, Threshold};
-pub use conformal::{GoodScores, images_for};
+pub use conformal::{GoodScores, check_count, check_rate, images_for};
 pub use error::InspectionError;
 pub use inspection::{Inspection, Outcome};
 pub use look::Look;

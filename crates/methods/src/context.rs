@@ -6,6 +6,7 @@ use fmam_models::Backbone;
 use fmam_synthesis::Textures;
 
 /// The surroundings of a fit: everything that a method is given besides its own settings.
+#[derive(Clone)]
 pub struct RunContext<'a> {
     /// The device of all tensors.
     pub device: Device,

@@ -2,6 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use fmam_core::Seed;
+use fmam_inspection::check_rate;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -124,69 +125,80 @@ impl CalibrationConfig {
     /// # Errors
     /// [`ExperimentError::Inspection`] for a rate that is not between 0 and 1.
     pub(crate) fn check(&self) -> Result<(), ExperimentError> {
-        let rate = self.false_alarms;
-        if rate > 0.0 && rate < 1.0 {
-            Ok(())
-        } else {
-            Err(fmam_inspection::InspectionError::Rate { rate }.into())
-        }
+        Ok(check_rate(self.false_alarms)?)
     }
+}
 
-    /// The mode for a method that trains or not, which is not [`CalibrationMode::Auto`].
-    fn resolved(&self, trains: bool) -> CalibrationMode {
-        match self.mode {
-            CalibrationMode::Auto if trains => CalibrationMode::HoldOut { share: SHARE },
-            CalibrationMode::Auto => CalibrationMode::CrossFit { folds: FOLDS },
-            mode => mode,
-        }
+impl CalibrationMode {
+    /// The plan for a method that trains or not; `None` without a calibration.
+    pub(crate) fn plan(self, trains: bool) -> Option<Plan> {
+        Some(match self {
+            Self::Off => return None,
+            Self::Auto if trains => Plan::HoldOut { share: SHARE },
+            Self::Auto => Plan::CrossFit { folds: FOLDS },
+            Self::HoldOut { share } => Plan::HoldOut { share },
+            Self::CrossFit { folds } => Plan::CrossFit { folds },
+        })
     }
+}
 
+/// A [`CalibrationMode`] for a method that is known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Plan {
+    HoldOut { share: f64 },
+    CrossFit { folds: usize },
+}
+
+impl Plan {
     /// The number of images of `n` that the detector learns from.
-    pub(crate) fn n_learnt(&self, n: usize, trains: bool) -> usize {
-        match self.resolved(trains) {
-            CalibrationMode::HoldOut { share } => n - n_held_out(n, share),
-            CalibrationMode::Off | CalibrationMode::Auto | CalibrationMode::CrossFit { .. } => n,
+    pub(crate) fn n_learnt(self, n: usize) -> usize {
+        match self {
+            Self::HoldOut { share } => n - n_held_out(n, share),
+            Self::CrossFit { .. } => n,
         }
     }
 
-    /// The split of `n` images, for a method that trains or not.
-    pub(crate) fn split(&self, n: usize, trains: bool, seed: Seed) -> Split {
-        let mode = self.resolved(trains);
+    /// The least number of images of which every detector of the calibration learns from
+    /// `min_images`. One image alone cannot be learnt from and scored.
+    pub(super) fn images_needed(self, min_images: usize) -> usize {
+        (2..MAX_NEEDED).find(|&n| self.least_learnt(n) >= min_images).unwrap_or(MAX_NEEDED)
+    }
+
+    /// The least number of images of `n` that a detector of the calibration learns from.
+    fn least_learnt(self, n: usize) -> usize {
+        match self {
+            Self::HoldOut { .. } => self.n_learnt(n),
+            Self::CrossFit { folds } => n - n.div_ceil(folds.min(n).max(1)),
+        }
+    }
+
+    /// The positions of the images that are scored: one part for hold-out, all images in several
+    /// parts for cross-fit. Each part is sorted.
+    pub(super) fn parts(self, n: usize, seed: Seed) -> Vec<Vec<usize>> {
         let mut order: Vec<usize> = (0..n).collect();
         order.shuffle(&mut seed.derive("calibration").rng());
-        match mode {
-            CalibrationMode::Off | CalibrationMode::Auto => Split::None,
-            CalibrationMode::HoldOut { share } => {
-                let mut held_out = order;
-                held_out.truncate(n_held_out(n, share));
-                held_out.sort_unstable();
-                Split::HoldOut { held_out }
+        let mut parts = match self {
+            Self::HoldOut { share } => {
+                order.truncate(n_held_out(n, share));
+                vec![order]
             }
-            CalibrationMode::CrossFit { folds } => {
-                let folds = folds.min(n);
-                let mut parts = vec![Vec::new(); folds];
-                for (position, index) in order.into_iter().enumerate() {
-                    parts[position % folds.max(1)].push(index);
-                }
-                parts.iter_mut().for_each(|part| part.sort_unstable());
-                Split::CrossFit { parts }
+            Self::CrossFit { folds } => {
+                let folds = folds.min(n).max(1);
+                (0..folds).map(|part| order.iter().copied().skip(part).step_by(folds).collect()).collect()
             }
-        }
+        };
+        parts.iter_mut().for_each(|part| part.sort_unstable());
+        parts
     }
 }
 
+/// No share is so large that more images were needed.
+const MAX_NEEDED: usize = 1_000_000;
+
 /// The number of images of `n` that are held out.
-pub(super) fn n_held_out(n: usize, share: f64) -> usize {
+fn n_held_out(n: usize, share: f64) -> usize {
     let least = if n >= MANY { LEAST_HELD_OUT } else { 1 };
     ((share * n as f64).round() as usize).max(least).min(n.saturating_sub(1))
-}
-
-/// Positions of images, each list sorted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Split {
-    None,
-    HoldOut { held_out: Vec<usize> },
-    CrossFit { parts: Vec<Vec<usize>> },
 }
 
 #[cfg(test)]
@@ -213,22 +225,43 @@ mod tests {
 
     #[test]
     fn every_image_is_in_one_part_and_the_seed_decides_in_which() {
-        let config = CalibrationConfig::default();
-        let split = |trains, seed| config.split(23, trains, Seed::new(seed));
-        let Split::CrossFit { parts } = split(false, 1) else { panic!("no cross-fit") };
+        let plan = |trains| CalibrationMode::Auto.plan(trains).unwrap();
+        let split = |trains, seed| plan(trains).parts(23, Seed::new(seed));
+        let parts = split(false, 1);
         let mut all = parts.concat();
         all.sort_unstable();
         assert_eq!(all, (0..23).collect::<Vec<_>>());
         assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [5, 5, 5, 4, 4]);
         assert_eq!(split(false, 1), split(false, 1));
         assert_ne!(split(false, 1), split(false, 2));
-        let Split::HoldOut { held_out } = split(true, 1) else { panic!("no hold-out") };
+        let [held_out] = &split(true, 1)[..] else { panic!("no hold-out") };
         assert_eq!(held_out.len(), 5);
-        let learnt = [(true, 23), (false, 23), (true, 0)].map(|(trains, n)| config.n_learnt(n, trains));
+        let learnt = [(true, 23), (false, 23), (true, 0)].map(|(trains, n)| plan(trains).n_learnt(n));
         assert_eq!(learnt, [18, 23, 0]);
         // Fewer images than parts: each is a part of its own.
-        let Split::CrossFit { parts } = config.split(3, false, Seed::new(0)) else { panic!("no cross-fit") };
-        assert_eq!(parts.len(), 3);
-        assert_eq!(CalibrationConfig::OFF.split(23, true, Seed::new(0)), Split::None);
+        assert_eq!(plan(false).parts(3, Seed::new(0)).len(), 3);
+        assert_eq!(CalibrationMode::Off.plan(true), None);
+    }
+
+    #[test]
+    fn the_least_part_is_what_the_first_detectors_learn_from() {
+        for (plan, learnt) in [
+            (Plan::HoldOut { share: 0.5 }, [1, 1, 12, 20]),
+            (Plan::CrossFit { folds: 5 }, [1, 2, 19, 32]),
+            (Plan::CrossFit { folds: 2 }, [1, 1, 12, 20]),
+        ] {
+            assert_eq!([2, 3, 24, 40].map(|n| plan.least_learnt(n)), learnt, "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn every_calibration_needs_an_image_that_its_detector_has_not_seen() {
+        for (plan, needed) in [
+            (Plan::HoldOut { share: 0.2 }, [2, 3, 25]),
+            (Plan::HoldOut { share: 0.5 }, [2, 4, 40]),
+            (Plan::CrossFit { folds: 5 }, [2, 3, 25]),
+        ] {
+            assert_eq!([1, 2, 20].map(|n| plan.images_needed(n)), needed, "{plan:?}");
+        }
     }
 }

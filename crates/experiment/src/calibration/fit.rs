@@ -1,14 +1,13 @@
 use std::collections::HashMap;
 
 use fmam_core::{ImageSize, Progress, RgbImage, SampleSource, SourceError, StageId, Subset, ordered_map};
-use fmam_inspection::{Calibration, KnownImages, Look, Procedure, Profile, SyntheticDefects, Trait};
-use fmam_methods::{Detector, Fitted, MethodEntry, RunContext};
+use fmam_inspection::{Calibration, KnownImages, Look, Procedure, Profile, Trait};
+use fmam_methods::{Detector, Fitted, Method, MethodEntry, RunContext};
 
-use super::config::{CalibrationConfig, CalibrationMode, Split, n_held_out};
-use super::good_scores::{GoodScored, SCORED_DEFECTS, score_good};
+use super::config::{CalibrationConfig, CalibrationMode, Plan};
+use super::good_scores::{DefectTrial, GoodScored, score_good};
 use super::seen::image_digest;
 use crate::ExperimentError;
-use crate::defects::synthesizer_of;
 
 /// Fits the method `entry` with `settings` to the good images `good`, all of one size, and
 /// calibrates the detector.
@@ -25,79 +24,75 @@ pub fn fit_calibrated(
     config: CalibrationConfig,
 ) -> Result<Fitted, ExperimentError> {
     config.check()?;
-    let build = || (entry.build)(settings.clone()).map_err(ExperimentError::configuration);
     let n = good.len();
-    let needed = images_needed(entry, config.mode);
-    let too_few = |found| {
-        let (method, others) = (entry.name.to_owned(), Vec::new());
-        ExperimentError::TooFewImages { method, found, needed, others }
-    };
-    if n < needed {
-        return Err(too_few(n));
-    }
-    let trains = !build()?.plan(n)?.stages.is_empty();
     let fitting = Fitting { good, run, entry, settings };
-    if config.mode == CalibrationMode::Off {
-        return fitting.fit(good, run.progress);
-    }
+    let plan = config.mode.plan(!fitting.method()?.plan(n)?.stages.is_empty());
+    let needed = images_of(entry, plan);
+    let check_count = |found| {
+        let (method, others) = (entry.name.to_owned(), Vec::new());
+        let error = || ExperimentError::TooFewImages { method, found, needed, others };
+        if found < needed { Err(error()) } else { Ok(()) }
+    };
+    check_count(n)?;
+    let Some(plan) = plan else { return fitting.fit(good, run.progress) };
+
     // Before the training, which must not be lost for a file that cannot be read.
     let (digests, looks) = looks(good, run)?;
-    let flat = looks.iter().filter(|look| look.value(Trait::Contrast).is_some_and(|grey| grey < 1.0)).count();
-    if flat > 0 {
-        tracing::warn!(images = flat, "good images of one colour: are they masks?");
-    }
     let copies = Copies::of(&digests);
-    if copies.first.len() < n {
-        let images = n - copies.first.len();
-        tracing::warn!(images, "good images that are copies of others: each counts once for the threshold");
-    }
     let images = copies.first.len();
-    if images < needed {
-        return Err(too_few(images));
-    }
+    warn_of_odd(&looks, n - images);
+    check_count(images)?;
     let of_part = |part: &[usize]| -> Vec<usize> { part.iter().map(|&image| copies.first[image]).collect() };
     let without_part = |part: &[usize]| {
         let is_kept = |index: &usize| part.binary_search(&copies.image[*index]).is_err();
         Subset::new(good, (0..n).filter(is_kept).collect())
     };
-    let (fitted, procedure, scored, held_out) = match config.split(images, trains, run.seed) {
-        Split::None => return fitting.fit(good, run.progress),
-        Split::HoldOut { held_out } => {
+    let parts = plan.parts(images, run.seed);
+    let n_scored = parts.iter().map(Vec::len).sum();
+    let mut scored = GoodScored::default();
+    let (Fitted { detector, curve }, procedure, held_out) = match plan {
+        Plan::HoldOut { .. } => {
+            let held_out = parts.concat();
             let fitted = fitting.fit(&without_part(&held_out), run.progress)?;
-            run.progress.start(&StageId::CALIBRATING, held_out.len() as u64);
-            let scored = fitting.score(&fitted.detector, of_part(&held_out), held_out.len(), 0)?;
+            run.progress.start(&StageId::CALIBRATING, n_scored as u64);
+            fitting.score(&fitted.detector, of_part(&held_out), n_scored, &mut scored)?;
             run.progress.finish();
-            (fitted, Procedure::HoldOut, scored, held_out)
+            (fitted, Procedure::HoldOut, held_out)
         }
-        Split::CrossFit { parts } => {
-            run.progress.start(&StageId::CALIBRATING, images as u64);
-            let mut scored = GoodScored::default();
+        Plan::CrossFit { .. } => {
+            run.progress.start(&StageId::CALIBRATING, n_scored as u64);
             for part in &parts {
                 let detector = fitting.fit(&without_part(part), &Unwatched(run.progress))?.detector;
-                let done = scored.images.len();
-                scored.extend(fitting.score(&detector, of_part(part), images, done)?);
+                fitting.score(&detector, of_part(part), n_scored, &mut scored)?;
             }
             run.progress.finish();
-            (fitting.fit(good, run.progress)?, Procedure::CrossFit, scored, Vec::new())
+            (fitting.fit(good, run.progress)?, Procedure::CrossFit, Vec::new())
         }
-    };
-    let calibration = Calibration::new(procedure, &scored.images, config.false_alarms)?;
-    let limit = calibration.threshold().score;
-    let synthetic = SyntheticDefects {
-        caught: scored.defects.iter().filter(|score| **score > limit).count(),
-        of: scored.defects.len(),
     };
     let mut known = KnownImages::default();
     for (image, &first) in copies.first.iter().enumerate() {
         let is_held_out = held_out.binary_search(&image).is_ok();
         if is_held_out { &mut known.calibrated } else { &mut known.learnt }.push(digests[first].clone());
     }
-    let mut calibration = calibration.with_synthetic(synthetic).with_known(known);
-    if let Some(profile) = Profile::of(&looks) {
-        calibration = calibration.with_images(profile);
-    }
-    let Fitted { detector, curve } = fitted;
+    let calibration = Calibration::new(procedure, &scored.images, config.false_alarms)?
+        .tried_on(&scored.defects)
+        .with_known(known)
+        .with_images(Profile::of(&looks));
     Ok(Fitted { detector: detector.with_calibration(calibration), curve })
+}
+
+/// Warns of good images of one colour, and of copies of others.
+fn warn_of_odd(looks: &[Look], n_copies: usize) {
+    let flat = looks.iter().filter(|look| look.value(Trait::Contrast).is_some_and(|grey| grey < 1.0)).count();
+    if flat > 0 {
+        tracing::warn!(images = flat, "good images of one colour: are they masks?");
+    }
+    if n_copies > 0 {
+        tracing::warn!(
+            images = n_copies,
+            "good images that are copies of others: each counts once for the threshold"
+        );
+    }
 }
 
 /// Images of which there are copies. A copy of a held-out image must not be learnt from: the
@@ -127,18 +122,17 @@ impl Copies {
 
 /// The least number of different good images with which the method `entry` is fitted, also to the
 /// least part of them, and calibrated.
-pub fn images_needed(entry: &MethodEntry, mode: CalibrationMode) -> usize {
-    let learnt = |n: usize| match mode {
-        CalibrationMode::Off => n,
-        CalibrationMode::Auto => n - 1,
-        CalibrationMode::HoldOut { share } => n - n_held_out(n, share),
-        CalibrationMode::CrossFit { folds } => n - n.div_ceil(folds.min(n).max(1)),
-    };
-    (1..MAX_NEEDED).find(|&n| learnt(n) >= entry.min_images).unwrap_or(MAX_NEEDED)
+///
+/// # Errors
+/// As [`MethodEntry::trains`].
+pub fn images_needed(entry: &MethodEntry, mode: CalibrationMode) -> Result<usize, ExperimentError> {
+    Ok(images_of(entry, mode.plan(entry.trains()?)))
 }
 
-/// No share is so large that more images were needed.
-const MAX_NEEDED: usize = 1_000_000;
+fn images_of(entry: &MethodEntry, plan: Option<Plan>) -> usize {
+    let least = entry.min_images.max(1);
+    plan.map_or(least, |plan| plan.images_needed(least))
+}
 
 /// A method, its good images and its surroundings.
 struct Fitting<'a> {
@@ -149,38 +143,31 @@ struct Fitting<'a> {
 }
 
 impl Fitting<'_> {
-    fn fit(&self, train: &dyn SampleSource, progress: &dyn Progress) -> Result<Fitted, ExperimentError> {
-        let method = (self.entry.build)(self.settings.clone()).map_err(ExperimentError::configuration)?;
-        let RunContext { device, seed, image_size, backbone, textures, loader_threads, .. } = self.run;
-        let run = RunContext {
-            device: device.clone(),
-            seed: *seed,
-            image_size: *image_size,
-            backbone: backbone.clone(),
-            textures: textures.clone(),
-            loader_threads: *loader_threads,
-            progress,
-        };
-        Ok(method.fit(train, &run)?)
+    fn method(&self) -> Result<Box<dyn Method>, ExperimentError> {
+        (self.entry.build)(self.settings.clone()).map_err(ExperimentError::configuration)
     }
 
-    /// Scores the images at the positions `part`, of `total` in the whole calibration, `done` of
-    /// which have been scored.
+    fn fit(&self, train: &dyn SampleSource, progress: &dyn Progress) -> Result<Fitted, ExperimentError> {
+        Ok(self.method()?.fit(train, &RunContext { progress, ..self.run.clone() })?)
+    }
+
+    /// Scores the images at the positions `part`, of `n_images` in the whole calibration, and adds
+    /// the scores to those that are there.
     fn score(
         &self,
         detector: &Detector,
         part: Vec<usize>,
-        total: usize,
-        done: usize,
-    ) -> Result<GoodScored, ExperimentError> {
-        let run = self.run;
-        let synthesizer = synthesizer_of(run.textures.clone())?;
-        let seed = run.seed.derive("calibration defects").derive_index(done as u64);
-        let n_defects = SCORED_DEFECTS.div_ceil(total.max(1));
+        n_images: usize,
+        scored: &mut GoodScored,
+    ) -> Result<(), ExperimentError> {
+        let RunContext { seed, textures, loader_threads, progress, .. } = self.run;
+        let done = scored.images.len() as u64;
+        let seed = seed.derive("calibration defects").derive_index(done);
+        let trial = DefectTrial { textures: textures.clone(), seed, n_images };
         let images = Subset::new(self.good, part);
-        let update = |scored: usize| run.progress.update((done + scored) as u64, "");
-        let defects = Some((&synthesizer, n_defects, seed));
-        score_good(detector, &images, defects, run.loader_threads, run.progress, update)
+        let update = |n: usize| progress.update(done + n as u64, "");
+        scored.extend(score_good(detector, &images, &trial, *loader_threads, *progress, update)?);
+        Ok(())
     }
 }
 

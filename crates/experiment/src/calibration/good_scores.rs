@@ -1,15 +1,26 @@
 use fmam_core::{Progress, RgbImage, SampleSource, Seed, SourceError, ordered_map};
 use fmam_inspection::HeldOut;
 use fmam_methods::{Detector, Prediction};
-use fmam_synthesis::{SynthesisError, Synthesizer};
+use fmam_synthesis::Textures;
 
 use crate::ExperimentError;
+use crate::defects::synthesizer_of;
 
 /// Images that are scored together.
 const BATCH_SIZE: usize = 8;
 
 /// Synthetic defects that are scored at least, on few images several each.
-pub const SCORED_DEFECTS: usize = 50;
+const SCORED_DEFECTS: usize = 50;
+
+/// The synthetic defects that good images are scored with too.
+pub struct DefectTrial {
+    /// The textures of the defects.
+    pub textures: Textures,
+    /// The seed that decides the defects.
+    pub seed: Seed,
+    /// Images of the whole calibration: few of them get several defects each, one at a time.
+    pub n_images: usize,
+}
 
 /// The scores of good images, and of the same images with synthetic defects.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,10 +39,9 @@ impl GoodScored {
     }
 }
 
-/// Scores good images that `detector` did not learn from, and with `synthesizer` each of them with
-/// `n_defects` synthetic defects, one at a time. `seed` decides the defects; the result does not
-/// depend on the number of `threads`, which decode and synthesise. `scored` hears the number of
-/// images done.
+/// Scores good images that `detector` did not learn from, as they are and with the defects of
+/// `trial`. The result does not depend on the number of `threads`, which decode and synthesise.
+/// `scored` hears the number of images done.
 ///
 /// # Errors
 /// [`ExperimentError::Sample`] naming an unreadable image, [`ExperimentError::Method`],
@@ -39,19 +49,19 @@ impl GoodScored {
 pub fn score_good(
     detector: &Detector,
     good: &dyn SampleSource,
-    defects: Option<(&Synthesizer, usize, Seed)>,
+    trial: &DefectTrial,
     threads: usize,
     progress: &dyn Progress,
     mut scored: impl FnMut(usize),
 ) -> Result<GoodScored, ExperimentError> {
+    let synthesizer = synthesizer_of(trial.textures.clone())?;
+    let n_defects = SCORED_DEFECTS.div_ceil(trial.n_images.max(1));
     let load = |index: usize| -> Result<Vec<RgbImage>, SourceError> {
-        let image = good.image(index)?;
-        let mut images = vec![image];
-        if let Some((synthesizer, n_defects, seed)) = defects {
-            let seed = seed.derive_index(index as u64);
-            let defect = |number: usize| synthesizer.synthesize(&images[0], seed.derive_index(number as u64));
-            let made = (0..n_defects).map(defect).collect::<Result<Vec<_>, SynthesisError>>()?;
-            images.extend(made.into_iter().map(|anomaly| anomaly.image));
+        let mut images = vec![good.image(index)?];
+        let seed = trial.seed.derive_index(index as u64);
+        for number in 0..n_defects {
+            let defect = synthesizer.synthesize(&images[0], seed.derive_index(number as u64))?;
+            images.push(defect.image);
         }
         Ok(images)
     };

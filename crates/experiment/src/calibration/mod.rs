@@ -9,5 +9,5 @@ mod seen;
 
 pub use config::{CalibrationConfig, CalibrationMode, ModeError};
 pub use fit::{fit_calibrated, images_needed};
-pub use good_scores::{GoodScored, SCORED_DEFECTS, score_good};
+pub use good_scores::{DefectTrial, GoodScored, score_good};
 pub use seen::image_digest;
