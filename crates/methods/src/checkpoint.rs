@@ -31,7 +31,15 @@ impl Checkpoint {
     /// [`ModelError::Read`] for a missing or damaged file, [`ModelError::NotFinite`] for tensors
     /// with infinite or undefined values.
     pub(crate) fn read(path: &Path) -> Result<Self, MethodError> {
-        let (tensors, origin) = (fmam_models::load_tensors(path)?, path.display().to_string());
+        Self::of_file(fmam_models::load_tensors(path)?, path)
+    }
+
+    /// The `tensors` of the file `path`.
+    ///
+    /// # Errors
+    /// [`ModelError::NotFinite`] for tensors with infinite or undefined values.
+    pub(crate) fn of_file(tensors: Tensors, path: &Path) -> Result<Self, MethodError> {
+        let origin = path.display().to_string();
         fmam_models::check_finite(&tensors, &origin)?;
         Ok(Self::new(tensors, origin))
     }

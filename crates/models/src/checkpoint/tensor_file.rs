@@ -20,9 +20,17 @@ pub fn save_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<(
 /// # Errors
 /// [`ModelError::Read`] when the file is missing, truncated or no safetensors file.
 pub fn load_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, ModelError> {
-    let error = |source| ModelError::Read { path: path.to_owned(), source };
-    let bytes = std::fs::read(path).map_err(|e| error(e.into()))?;
-    from_bytes(&bytes).map_err(|e| error(e.into()))
+    let bytes = std::fs::read(path)
+        .map_err(|source| ModelError::Read { path: path.to_owned(), source: source.into() })?;
+    tensors_in(&bytes, path)
+}
+
+/// The tensors in the `bytes` of the safetensors file `path`, on the CPU.
+///
+/// # Errors
+/// [`ModelError::Read`] when they are truncated or no safetensors file.
+pub fn tensors_in(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, Tensor>, ModelError> {
+    from_bytes(bytes).map_err(|source| ModelError::Read { path: path.to_owned(), source: source.into() })
 }
 
 /// The tensors of a safetensors file in memory.
