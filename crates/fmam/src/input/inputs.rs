@@ -170,26 +170,10 @@ fn has_wildcard(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::io::Cursor;
-    use std::path::Path;
 
     use super::*;
-
-    fn tree(files: &[&str]) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for file in files {
-            let path = root.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "x").unwrap();
-        }
-        root
-    }
-
-    fn names(root: &Path, inputs: Inputs) -> Vec<String> {
-        let name = |path: PathBuf| path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-        inputs.map(|path| name(path.unwrap())).collect()
-    }
+    use crate::input::fixture::{names, tree};
 
     #[test]
     fn files_folders_patterns_and_lists_come_in_the_order_given() {

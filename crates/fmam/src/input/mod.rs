@@ -4,6 +4,8 @@
 //! Nothing is collected beyond the names of the folders on the way to the current image, so that
 //! any number of images needs the same memory. Only regular files are ever opened.
 
+#[cfg(test)]
+mod fixture;
 mod inputs;
 mod list;
 mod walk;

@@ -127,20 +127,10 @@ pub(super) fn metadata(path: &Path) -> Result<Metadata, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn tree(files: &[&str]) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for file in files {
-            let path = root.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "x").unwrap();
-        }
-        root
-    }
+    use crate::input::fixture::{names, tree};
 
     fn found(root: &Path, out: Option<PathBuf>) -> Vec<String> {
-        let name = |path: PathBuf| path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-        Walk::new(root, out).unwrap().map(|path| name(path.unwrap())).collect()
+        names(root, Walk::new(root, out).unwrap())
     }
 
     #[test]
