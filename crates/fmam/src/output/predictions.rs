@@ -198,15 +198,12 @@ impl Predictions {
 
         if let (Some(layout), Some(place)) = (self.pictures.overlays, self.pictures.overlay(&path)) {
             let file = self.folder.join(&place);
-            let written = match (layout, &verdict.original) {
-                (Layout::Sheet, _) => {
-                    sheet(&verdict.image, map, colours).and_then(|picture| write_large_png(&file, &picture))
-                }
-                (Layout::Overlay, Some(original)) => overlay_in_colour(original, large, colours)
-                    .and_then(|picture| write_large_png(&file, &picture)),
-                (Layout::Overlay, None) => overlay_in_colour(&verdict.image, map, colours)
-                    .and_then(|picture| write_large_png(&file, &picture)),
+            let picture = match (layout, &verdict.original) {
+                (Layout::Sheet, _) => sheet(&verdict.image, map, colours),
+                (Layout::Overlay, Some(original)) => overlay_in_colour(original, large, colours),
+                (Layout::Overlay, None) => overlay_in_colour(&verdict.image, map, colours),
             };
+            let written = picture.and_then(|picture| write_large_png(&file, &picture));
             added.files.overlay = added.keep(place, written)?;
         }
         if let (Some(format), Some(place)) = (self.pictures.maps, self.pictures.map(&path)) {
