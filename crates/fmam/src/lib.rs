@@ -87,8 +87,8 @@ pub use fmam_experiment::{
 };
 pub use fmam_inspection::{
     Basis, Calibration, GoodScores, HeldOut, Inspection, InspectionError, KnownImages, Look, Outcome,
-    Procedure, Profile, Region, Series, Shift, SyntheticDefects, Threshold, Trait, Warning, images_for,
-    threshold_for_misses,
+    Procedure, Profile, Region, Series, Shift, SyntheticDefects, Threshold, Trait, Warning, check_count,
+    images_for, threshold_for_misses,
 };
 pub use fmam_methods::{Detector, Prediction};
 pub use fmam_models::Precision;

@@ -2,10 +2,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use fmam::{
-    Basis, Calibration, Detector, Error, InspectionError, Recalibration, Session, images_for,
-    threshold_for_misses,
-};
+use fmam::{Basis, Calibration, Detector, Error, Recalibration, Session, check_count, threshold_for_misses};
 use fmam_metrics::{CONFIDENCE, wilson};
 
 use crate::compute::ComputeArgs;
@@ -56,7 +53,7 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     }
     let before = detector.calibration().filter(|_| !args.replace).map_or(0, |known| known.scores().count());
     if let Some(Rate(rate)) = args.at_most_false_alarms {
-        check_count(before + good.as_ref().map_or(0, Vec::len), rate)?;
+        check_count(before + good.as_ref().map_or(0, Vec::len), rate).map_err(Error::from)?;
     }
     let old = detector.calibration().map(|known| known.threshold().score);
     if let Some(good) = good {
@@ -70,14 +67,16 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
         bail!("the model {} has no scores of good images yet; give a folder of them", args.model.display());
     };
     if let Some(Rate(rate)) = args.at_most_false_alarms {
-        known = known.clone().with_threshold(known.at_rate(rate).map_err(Error::from)?);
+        let threshold = known.at_rate(rate).map_err(Error::from)?;
+        known = known.with_threshold(threshold);
     }
     let n_defects = defects.as_ref().map_or(0, Vec::len);
     let scores = defects.map(|images| scores(&session, &console, &detector, images)).transpose()?;
     if let (Some(Rate(rate)), Some(scores)) = (args.at_most_misses, &scores) {
         let basis = Basis::Misses { asked: rate, n_defects: scores.len() };
         let score = threshold_for_misses(scores, rate).map_err(Error::from)?;
-        known = known.clone().with_threshold(known.at_score(score, basis).map_err(Error::from)?);
+        let threshold = known.at_score(score, basis).map_err(Error::from)?;
+        known = known.with_threshold(threshold);
     }
     // A question about defects changes nothing.
     if args.good.is_some() || args.at_most_false_alarms.is_some() || args.at_most_misses.is_some() {
@@ -94,15 +93,6 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Checks that `n` good images can promise the rate of false alarms `rate`, before any is scored.
-fn check_count(n: usize, rate: f64) -> Result<(), Error> {
-    let needed = images_for(rate);
-    if n >= needed {
-        return Ok(());
-    }
-    Err(InspectionError::TooFewImages { rate, n, least: 1.0 / (n + 1) as f64, needed }.into())
 }
 
 /// The scores of images with defects.
