@@ -115,6 +115,23 @@ fn a_list_on_stdin_names_images_and_a_missing_one_keeps_no_other() {
 }
 
 #[test]
+fn an_image_that_cannot_be_read_has_a_line_with_its_error() {
+    let dir = fitted();
+    std::fs::write(dir.path().join("damaged.png"), "no image").unwrap();
+    let call = with_stdin(
+        dir.path(),
+        "predict - --model model --json --quiet",
+        format!("damaged.png\n{IMAGE}\n").as_bytes(),
+    );
+    assert_eq!(call.code, Some(1), "{}", call.stderr);
+    let lines = lines(&call.stdout);
+    let (unread, read): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.get("error").is_some());
+    assert_eq!((unread.len(), read.len()), (1, 1), "{}", call.stdout);
+    assert_eq!((&unread[0]["image"], &unread[0]["verdict"]), (&"damaged.png".into(), &Value::Null));
+    assert!(call.stderr.contains("damaged.png"), "{}", call.stderr);
+}
+
+#[test]
 fn a_program_that_waits_for_each_verdict_gets_it() {
     use std::io::{BufRead, BufReader};
 
@@ -362,8 +379,12 @@ fn a_watched_folder_gives_complete_images_until_it_is_told_to_end() {
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     let mut stderr = String::new();
     child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    let mut stdout = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0), "{stderr}");
     assert_eq!(kept().len(), 4, "{stderr}");
+    let unread: Vec<_> = lines(&stdout).into_iter().filter(|line| line.get("error").is_some()).collect();
+    assert!(matches!(&images(&unread)[..], [image] if image.ends_with("sub/broken.png")), "{stdout}");
     let errors: Vec<_> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
     assert!(matches!(errors[..], [line] if line.contains("broken.png")), "{stderr}");
     assert!(stderr.contains("4 images: 4 defects"), "{stderr}");

@@ -150,7 +150,7 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     console.say(&calibration::in_use(threshold, &detector, &args.model));
     let view = View::new(args.form.json, args.form.csv, args.form.table);
     let is_watching = watch.is_some();
-    let mut scoring = Scoring::new(&session, &detector, threshold, &console, out, taken, view);
+    let scoring = Scoring::new(&session, &detector, threshold, &console, out, taken, view);
     match scoring.images(inputs) {
         // The watch that would follow ends as if it had begun.
         Err(error) if is_watching && is_cancelled(&error) => {}

@@ -27,8 +27,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// on: the fewer looks, the fewer false alarms.
 const FIRST_SERIES: usize = 100;
 
-/// Looks at the series that are due after `n_images` images.
-fn looks(n_images: usize) -> u32 {
+/// The number of looks at the series that are due after `n_images` images.
+fn n_series_looks(n_images: usize) -> u32 {
     (n_images / FIRST_SERIES).checked_ilog2().map_or(0, |doublings| doublings + 1)
 }
 
@@ -37,16 +37,15 @@ pub(super) struct Scoring<'a> {
     session: &'a Session,
     detector: &'a Detector,
     threshold: Option<Threshold>,
-    console: &'a Console,
     taken: RefCell<Taken>,
-    tally: RefCell<Tally>,
-    sink: Sink<'a>,
+    sink: RefCell<Sink<'a>>,
 }
 
-/// The places where a verdict goes.
+/// The places where a verdict goes, and an error in the place of one.
 struct Sink<'a> {
     detector: &'a Detector,
     console: &'a Console,
+    tally: Tally,
     out: Option<Predictions>,
     /// `None` after the reader of stdout has gone.
     view: Option<View>,
@@ -99,21 +98,21 @@ impl<'a> Scoring<'a> {
         view: View,
     ) -> Self {
         let series = detector.calibration().and_then(Calibration::images).map(Series::new);
-        let sink = Sink { detector, console, out, view: Some(view), series, told: Vec::new() };
         let tally = Tally { has_verdicts: threshold.is_some(), ..Tally::default() };
-        let (taken, tally) = (RefCell::new(taken), RefCell::new(tally));
-        Self { session, detector, threshold, console, taken, tally, sink }
+        let sink = Sink { detector, console, tally, out, view: Some(view), series, told: Vec::new() };
+        Self { session, detector, threshold, taken: RefCell::new(taken), sink: RefCell::new(sink) }
     }
 
     /// The numbers of images; the output folder is closed.
-    pub(super) fn finish(mut self) -> Tally {
-        self.sink.tell_shifts();
-        self.tally.into_inner()
+    pub(super) fn finish(self) -> Tally {
+        let mut sink = self.sink.into_inner();
+        sink.tell_shifts();
+        sink.tally
     }
 
     /// Scores all images of `inputs`. They are found on a thread of their own, so that a slow list
     /// keeps no finished verdict back.
-    pub(super) fn images(&mut self, inputs: Inputs) -> Result<()> {
+    pub(super) fn images(&self, inputs: Inputs) -> Result<()> {
         let (sender, found) = mpsc::sync_channel(AHEAD);
         std::thread::spawn(move || {
             for image in inputs {
@@ -122,7 +121,6 @@ impl<'a> Scoring<'a> {
                 }
             }
         });
-        let Self { session, detector, threshold, console, taken, tally, sink } = self;
         loop {
             if interrupt::requested() {
                 return Err(Error::Cancelled.into());
@@ -133,56 +131,60 @@ impl<'a> Scoring<'a> {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
             let mut next = Some(first);
+            let mut closed = Ok(());
             let images = std::iter::from_fn(|| {
                 while !interrupt::requested() {
                     let image = next.take().or_else(|| found.recv_timeout(PAUSE).ok())?;
                     let admitted = match &image {
-                        Ok(image) => taken.borrow_mut().admit(image),
+                        Ok(image) => self.taken.borrow_mut().admit(image),
                         Err(_) => Ok(true),
                     };
+                    let mut sink = self.sink.borrow_mut();
                     match (image, admitted) {
                         (Ok(image), Ok(true)) => return Some(image),
-                        (Ok(_), Ok(false)) => tally.borrow_mut().passed_over += 1,
+                        (Ok(_), Ok(false)) => sink.tally.passed_over += 1,
                         (Err(error), _) | (_, Err(error)) => {
-                            tally.borrow_mut().errors += 1;
-                            console.error(&error.into());
+                            closed = sink.fail(error);
+                            if closed.is_err() {
+                                return None;
+                            }
                         }
                     }
                 }
                 None
             });
-            for verdict in verdicts(session, detector, *threshold, sink.draws(), images) {
+            for verdict in self.verdicts(images) {
+                let mut sink = self.sink.borrow_mut();
                 match verdict {
-                    Ok(verdict) => sink.add(&verdict, &mut tally.borrow_mut())?,
+                    Ok(verdict) => sink.add(&verdict)?,
                     // The others are scored all the same.
-                    Err(error @ Error::Image { .. }) => {
-                        tally.borrow_mut().errors += 1;
-                        sink.add_error(&error)?;
-                        console.error(&of_image(error));
-                    }
+                    Err(error @ Error::Image { .. }) => sink.fail(error)?,
                     Err(error) => return Err(error.into()),
                 }
             }
+            closed?;
         }
     }
 
     /// Scores the images that come to a folder until the user asks to stop.
-    pub(super) fn watch(&mut self, mut watch: Watch) -> Result<()> {
+    pub(super) fn watch(&self, mut watch: Watch) -> Result<()> {
         while !interrupt::requested() {
             let start = Instant::now();
             let Look { ready, errors } = watch.look(|image| self.taken.borrow().knows(image));
             for error in errors {
-                self.fail(&error.into());
+                self.sink.borrow_mut().fail(error)?;
             }
             // A look at a large folder takes a while; it should take no more than a fifth of the
             // time.
             let rest = start + BETWEEN_LOOKS.max(5 * start.elapsed());
-            let before = self.tally.borrow().images;
+            let before = self.sink.borrow().tally.images;
             self.score_ready(&mut watch, ready)?;
+            let mut sink = self.sink.borrow_mut();
             // A watch may have no end at which it could be told.
-            if looks(before) < looks(self.tally.borrow().images) {
-                self.sink.tell_shifts();
+            if n_series_looks(before) < n_series_looks(sink.tally.images) {
+                sink.tell_shifts();
             }
+            drop(sink);
             while Instant::now() < rest && !interrupt::requested() {
                 std::thread::sleep(HEARTBEAT);
             }
@@ -190,29 +192,30 @@ impl<'a> Scoring<'a> {
         Ok(())
     }
 
-    fn score_ready(&mut self, watch: &mut Watch, ready: Vec<PathBuf>) -> Result<()> {
+    fn score_ready(&self, watch: &mut Watch, ready: Vec<PathBuf>) -> Result<()> {
+        let mut sink = self.sink.borrow_mut();
         let mut images = Vec::new();
         for image in ready {
             let admitted = self.taken.borrow_mut().admit(&image);
             match admitted {
                 Ok(true) => images.push(image),
                 Ok(false) => {}
-                Err(error) => self.fail(&error.into()),
+                Err(error) => sink.fail(error)?,
             }
         }
+        drop(sink);
         if images.is_empty() {
             return Ok(());
         }
-        let Self { session, detector, threshold, taken, tally, sink, .. } = self;
-        let mut failed = Vec::new();
-        for verdict in verdicts(session, detector, *threshold, sink.draws(), &images) {
+        for verdict in self.verdicts(&images) {
+            let mut sink = self.sink.borrow_mut();
             match verdict {
-                Ok(verdict) => sink.add(&verdict, &mut tally.borrow_mut())?,
+                Ok(verdict) => sink.add(&verdict)?,
                 Err(error @ Error::Image { index, .. }) => {
                     let image: &Path = &images[index];
-                    taken.borrow_mut().release(image);
+                    self.taken.borrow_mut().release(image);
                     if watch.failed(image) == Attempt::Broken {
-                        failed.push(of_image(error));
+                        sink.fail(error)?;
                     }
                 }
                 // The images under way have their verdicts.
@@ -220,15 +223,22 @@ impl<'a> Scoring<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
-        for error in failed {
-            self.fail(&error);
-        }
         Ok(())
     }
 
-    fn fail(&self, error: &anyhow::Error) {
-        self.tally.borrow_mut().errors += 1;
-        self.console.error(error);
+    /// The verdicts on images by the threshold, with the images as they were given where they are
+    /// drawn.
+    fn verdicts<I: IntoIterator<Item: Into<fmam::Image>>>(
+        &self,
+        images: I,
+    ) -> fmam::Verdicts<'a, I::IntoIter> {
+        let draws = self.sink.borrow().draws();
+        let verdicts = self.session.predict(self.detector, images);
+        let verdicts = if draws { verdicts.with_originals() } else { verdicts };
+        match self.threshold {
+            Some(threshold) => verdicts.at(threshold),
+            None => verdicts,
+        }
     }
 }
 
@@ -240,29 +250,13 @@ fn of_image(error: Error) -> anyhow::Error {
     }
 }
 
-/// The verdicts on images by `threshold`, with the images as they were given where they are drawn.
-fn verdicts<'a, I: IntoIterator<Item: Into<fmam::Image>>>(
-    session: &'a Session,
-    detector: &'a Detector,
-    threshold: Option<Threshold>,
-    with_originals: bool,
-    images: I,
-) -> fmam::Verdicts<'a, I::IntoIter> {
-    let verdicts = session.predict(detector, images);
-    let verdicts = if with_originals { verdicts.with_originals() } else { verdicts };
-    match threshold {
-        Some(threshold) => verdicts.at(threshold),
-        None => verdicts,
-    }
-}
-
 impl Sink<'_> {
     /// True if images are drawn in their own size.
     fn draws(&self) -> bool {
         self.out.as_ref().is_some_and(Predictions::needs_originals)
     }
 
-    fn add(&mut self, verdict: &Verdict, tally: &mut Tally) -> Result<()> {
+    fn add(&mut self, verdict: &Verdict) -> Result<()> {
         let added = match &mut self.out {
             Some(out) => out.add(verdict, self.detector.calibration())?,
             None => Default::default(),
@@ -271,6 +265,7 @@ impl Sink<'_> {
             self.console.warn(&omitted.one_line());
         }
         let line = Line::new(verdict, added.files).with_seconds(verdict.seconds);
+        let tally = &mut self.tally;
         tally.images += 1;
         tally.defects += usize::from(line.verdict == Some(Outcome::Defect));
         tally.warned += usize::from(!line.warnings.is_empty());
@@ -282,11 +277,15 @@ impl Sink<'_> {
         self.print(&text)
     }
 
-    /// Tells the reader of JSON lines that an image has no verdict.
-    fn add_error(&mut self, error: &Error) -> Result<()> {
-        let (Some(view), Error::Image { name, source, .. }) = (&self.view, error) else { return Ok(()) };
-        let text = view.show_error(name, &source.one_line());
-        if text.is_empty() { Ok(()) } else { self.print(&text) }
+    /// Tells a person of an error, and the reader of JSON lines of an image that cannot be read.
+    fn fail(&mut self, error: Error) -> Result<()> {
+        self.tally.errors += 1;
+        let text = match (&self.view, &error) {
+            (Some(view), Error::Image { name, source, .. }) => view.show_error(name, &source.one_line()),
+            _ => None,
+        };
+        self.console.error(&of_image(error));
+        text.map_or(Ok(()), |text| self.print(&text))
     }
 
     fn print(&mut self, text: &str) -> Result<()> {

@@ -44,15 +44,12 @@ impl View {
         };
         Ok(if is_first { head + &row } else { row })
     }
-}
 
-impl View {
-    /// The line of an image without a verdict, for machines: a person reads of it on stderr.
-    pub(super) fn show_error(&self, image: &str, error: &str) -> String {
-        match self.form {
-            Form::Json => format!("{}\n", json!({ "image": image, "verdict": null, "error": error })),
-            Form::Csv | Form::Table => String::new(),
-        }
+    /// The line of an image without a verdict, for machines; `None` for people, who read of it on
+    /// stderr.
+    pub(super) fn show_error(&self, image: &str, error: &str) -> Option<String> {
+        let line = json!({ "image": image, "verdict": null, "error": error });
+        (self.form == Form::Json).then(|| format!("{line}\n"))
     }
 }
 
