@@ -14,30 +14,12 @@ use std::path::Path;
 
 use candle_core::Device;
 use devtools::{Page, chromium};
-use fmam_core::{AnomalyMap, MethodId, Silent, SourceError};
-use fmam_experiment::{Artist, Exhibit, Experiment, ExperimentConfig, FinishedRuns, Grid, Registry};
+use fmam::report::Overlays;
+use fmam_core::{MethodId, Silent};
+use fmam_experiment::{Experiment, ExperimentConfig, FinishedRuns, Grid, Registry};
 use fmam_record::load_records;
-use fmam_report::{Report, map_range, overlay, write_png};
+use fmam_report::Report;
 use serde_json::json;
-
-/// Draws overlays as the program does.
-struct Drawn;
-
-impl Artist for Drawn {
-    fn draw(
-        &self,
-        maps: &[AnomalyMap],
-        range: Option<(f32, f32)>,
-        exhibits: &[Exhibit],
-    ) -> Result<(), SourceError> {
-        let range = range.unwrap_or_else(|| map_range(maps));
-        for exhibit in exhibits {
-            let picture = overlay(&exhibit.image, exhibit.mask.as_ref(), &maps[exhibit.index], range);
-            write_png(&exhibit.path, &picture)?;
-        }
-        Ok(())
-    }
-}
 
 /// A report of four short runs.
 fn report(out: &Path) {
@@ -52,7 +34,7 @@ fn report(out: &Path) {
     config.n_overlays = 4;
     let experiments = [Experiment::open(&Registry::builtin(), config, Device::Cpu).unwrap()];
     let grid = Grid::new(&experiments, out, FinishedRuns::Keep, &Silent).unwrap();
-    let outcome = grid.run(&Drawn, &Silent).unwrap();
+    let outcome = grid.run(&Overlays, &Silent).unwrap();
     assert_eq!((outcome.n_finished, outcome.failed.len()), (4, 0));
     let mut records = load_records(out).unwrap();
     for record in records.iter_mut().filter(|record| record.method.as_str() == "padim") {
