@@ -92,7 +92,7 @@ fn the_mapped_methods_find_the_defects_of_a_fabric() {
     assert_eq!(outcome.records.len(), METHODS.len());
     for record in &outcome.records {
         let metrics = &record.metrics;
-        // Those at a threshold are missing where the detector has none.
+        // A detector without a threshold has no metrics at one.
         for metric in METRICS.iter().filter(|metric| !metric.needs_threshold || metrics.has(metric)) {
             let value = metrics.get(metric);
             // A comparison with NaN is false.

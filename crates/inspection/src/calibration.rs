@@ -202,8 +202,8 @@ impl Calibration {
         self.stored.synthetic
     }
 
-    /// Keeps how many of the image scores `defects`, of good images with a synthetic defect each, are
-    /// above the threshold.
+    /// Keeps how many of the image scores `defects`, of good images with a synthetic defect each,
+    /// are above the threshold.
     #[must_use]
     pub fn tried_on(mut self, defects: &[f32]) -> Self {
         let limit = self.threshold().score;

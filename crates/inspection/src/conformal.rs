@@ -94,7 +94,8 @@ pub fn images_for(rate: f64) -> usize {
     ((1.0 / rate * (1.0 - ROUNDING)).ceil() as usize).saturating_sub(1).max(1)
 }
 
-/// Checks that the threshold of `n` held-out good images can promise at most `rate` of false alarms.
+/// Checks that a threshold of `n` held-out good images can promise a rate of false alarms of at
+/// most `rate`.
 ///
 /// # Errors
 /// [`InspectionError::Rate`] for a rate that is not between 0 and 1,

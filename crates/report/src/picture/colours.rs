@@ -42,8 +42,8 @@ impl MapColours {
         Self { range, is_calibrated: false, contour: None }
     }
 
-    /// The same colours with a contour at the map score `contour`: that of a threshold that
-    /// somebody gave to a detector without a calibration.
+    /// Adds a contour at the map score `contour`, for a threshold that somebody gave to a detector
+    /// without a calibration.
     #[must_use]
     pub fn with_contour(self, contour: f32) -> Self {
         Self { contour: Some(contour), ..self }
