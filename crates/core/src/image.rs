@@ -1,3 +1,6 @@
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::{CoreError, ImageSize};
 
 /// An 8-bit RGB image, row-major with interleaved channels: `data[(y * width + x) * 3 + channel]`.
@@ -160,7 +163,67 @@ impl Mask {
     pub fn is_empty(&self) -> bool {
         self.data.iter().all(|&v| v == 0)
     }
+
+    /// The lengths of runs of equal pixels, row by row: normal, anomalous, normal and so on. The
+    /// first is 0 for a mask that begins with an anomalous pixel.
+    pub fn runs(&self) -> Vec<usize> {
+        let (mut runs, mut value) = (vec![0], 0);
+        for &pixel in &self.data {
+            if pixel != value {
+                runs.push(0);
+                value = pixel;
+            }
+            if let Some(run) = runs.last_mut() {
+                *run += 1;
+            }
+        }
+        runs
+    }
+
+    /// The reverse of [`Mask::runs`].
+    ///
+    /// # Errors
+    /// [`CoreError::BufferLength`] when the runs do not make up `size`.
+    pub fn from_runs(size: ImageSize, runs: &[usize]) -> Result<Self, CoreError> {
+        let total = runs.iter().fold(0_usize, |sum, &run| sum.saturating_add(run));
+        check_length(size, size.pixels(), total)?;
+        let mut data = Vec::with_capacity(total);
+        for (index, &run) in runs.iter().enumerate() {
+            data.resize(data.len() + run, (index % 2) as u8);
+        }
+        Ok(Self { size, data })
+    }
 }
+
+/// A mask as text: its size and its runs.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenMask {
+    height: usize,
+    width: usize,
+    runs: Vec<usize>,
+}
+
+impl Serialize for Mask {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let ImageSize { height, width } = self.size;
+        WrittenMask { height, width, runs: self.runs() }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Mask {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let WrittenMask { height, width, runs } = WrittenMask::deserialize(deserializer)?;
+        let is_small = height.checked_mul(width).is_some_and(|pixels| pixels <= MAX_WRITTEN_PIXELS);
+        if !is_small {
+            return Err(D::Error::custom(format!("a mask of {height}x{width} pixels is too large")));
+        }
+        Self::from_runs(ImageSize::new(height, width), &runs).map_err(D::Error::custom)
+    }
+}
+
+/// Pixels of a mask that is read from a text: a few bytes must not ask for all memory.
+const MAX_WRITTEN_PIXELS: usize = 1 << 28;
 
 pub(crate) fn check_length(size: ImageSize, expected: usize, actual: usize) -> Result<(), CoreError> {
     if expected == actual { Ok(()) } else { Err(CoreError::BufferLength { size, expected, actual }) }
@@ -192,6 +255,23 @@ mod tests {
             Err(CoreError::BufferLength { expected: 12, actual: 11, .. })
         ));
         assert!(Mask::new(ImageSize::new(2, 2), vec![0; 5]).is_err());
+    }
+
+    #[test]
+    fn a_mask_comes_back_from_its_runs() {
+        for starts_inside in [false, true] {
+            let mask = Mask::from_fn(ImageSize::new(3, 4), |y, x| (y + x >= 3) != starts_inside);
+            let text = serde_json::to_string(&mask).unwrap();
+            assert_eq!(serde_json::from_str::<Mask>(&text).unwrap(), mask);
+        }
+        assert_eq!(Mask::from_fn(ImageSize::new(1, 3), |_, x| x == 0).runs(), [0, 1, 2]);
+        for text in [
+            r#"{"height":2,"width":2,"runs":[3]}"#,
+            r#"{"height":2,"width":2,"runs":[1,18446744073709551615]}"#,
+            r#"{"height":4294967296,"width":4294967296,"runs":[0]}"#,
+        ] {
+            assert!(serde_json::from_str::<Mask>(text).is_err(), "{text}");
+        }
     }
 
     #[test]

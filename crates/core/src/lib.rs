@@ -3,7 +3,8 @@
 //!
 //! This crate knows no tensors and touches no files, so that data sets, synthesis, metrics and
 //! reports can be built and tested without a machine-learning framework. Modules in reading order:
-//! [`ImageSize`], [`RgbImage`], [`Mask`], [`AnomalyMap`], [`SampleSource`],
+//! [`ImageSize`], [`RgbImage`], [`Mask`], [`AnomalyMap`], [`Reading`], [`Preparation`], [`Frame`],
+//! [`SampleSource`],
 //! [`MemorySource`], [`Subset`], [`Seed`], [`MethodId`],
 //! [`Plan`], [`StageId`], [`Progress`], [`CurvePoint`], [`ordered_map`], [`ErrorKind`].
 //!
@@ -31,13 +32,16 @@
 mod curve;
 mod error;
 mod error_kind;
+mod frame;
 mod image;
 mod map;
 mod memory;
 mod method_id;
 mod ordered;
 mod plan;
+mod preparation;
 mod progress;
+mod reading;
 mod sample;
 mod seed;
 mod size;
@@ -47,15 +51,18 @@ mod subset;
 pub use curve::CurvePoint;
 pub use error::{CoreError, SourceError};
 pub use error_kind::ErrorKind;
+pub use frame::Frame;
 pub use image::{Mask, RgbImage};
 pub use map::AnomalyMap;
 pub use memory::MemorySource;
 pub use method_id::MethodId;
 pub use ordered::ordered_map;
 pub use plan::{Needs, Plan, StagePlan};
+pub use preparation::{Placing, Preparation, RegionOfInterest};
 pub use progress::{Progress, Silent};
-pub use sample::{Label, Sample, SampleSource, Split};
+pub use reading::{Reading, ValueRange, ValueRangeError};
+pub use sample::{Label, Original, Sample, SampleSource, Split};
 pub use seed::Seed;
-pub use size::ImageSize;
+pub use size::{ImageSize, SizeError, sides};
 pub use stage::StageId;
 pub use subset::Subset;

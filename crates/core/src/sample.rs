@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Mask, RgbImage, SourceError};
+use crate::{Frame, Mask, RgbImage, SourceError};
 
 /// The split of a sample: training or test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -71,4 +71,51 @@ pub trait SampleSource: Send + Sync {
     /// # Errors
     /// The source's own, as for [`SampleSource::image`].
     fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError>;
+
+    /// The pixels of [`SampleSource::image`] that count, 1 for each: those that are no padding and
+    /// lie within the region of interest. `None` where all count.
+    ///
+    /// # Errors
+    /// The source's own, as for [`SampleSource::image`].
+    fn inside(&self, index: usize) -> Result<Option<Mask>, SourceError> {
+        let _ = index;
+        Ok(None)
+    }
+
+    /// Sample `index` at the size of its file; `None` for a source whose images have no other size
+    /// than that of [`SampleSource::image`].
+    ///
+    /// # Errors
+    /// The source's own, as for [`SampleSource::image`].
+    fn original(&self, index: usize) -> Result<Option<Original>, SourceError> {
+        let _ = index;
+        Ok(None)
+    }
+
+    /// The depth in bits by which 16-bit files of the source are scaled; `None` where no file of
+    /// 16 bits is scaled by a depth.
+    ///
+    /// # Errors
+    /// The source's own, as for [`SampleSource::image`].
+    fn bits(&self) -> Result<Option<u8>, SourceError> {
+        Ok(None)
+    }
+
+    /// The position of sample `index` among the tiles of its image, row by row; 0 for a sample that
+    /// is a whole image.
+    fn tile(&self, index: usize) -> usize {
+        let _ = index;
+        0
+    }
+}
+
+/// A sample at the size of its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Original {
+    /// The place of the image within the pixels of [`SampleSource::image`].
+    pub frame: Frame,
+    /// The ground-truth mask, as [`SampleSource::mask`] has it, of the size of the file.
+    pub mask: Option<Mask>,
+    /// The region of interest, 1 inside; `None` for the whole image.
+    pub inside: Option<Mask>,
 }

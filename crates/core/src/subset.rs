@@ -1,4 +1,4 @@
-use crate::{Mask, RgbImage, Sample, SampleSource, SourceError};
+use crate::{Mask, Original, RgbImage, Sample, SampleSource, SourceError};
 
 /// Some samples of a source, in an order of their own.
 ///
@@ -45,5 +45,21 @@ impl SampleSource for Subset<'_> {
 
     fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {
         self.source.mask(self.indices[index])
+    }
+
+    fn inside(&self, index: usize) -> Result<Option<Mask>, SourceError> {
+        self.source.inside(self.indices[index])
+    }
+
+    fn original(&self, index: usize) -> Result<Option<Original>, SourceError> {
+        self.source.original(self.indices[index])
+    }
+
+    fn bits(&self) -> Result<Option<u8>, SourceError> {
+        self.source.bits()
+    }
+
+    fn tile(&self, index: usize) -> usize {
+        self.source.tile(self.indices[index])
     }
 }
