@@ -4,7 +4,7 @@
 //! This crate knows no tensors and touches no files, so that data sets, synthesis, metrics and
 //! reports can be built and tested without a machine-learning framework. Modules in reading order:
 //! [`ImageSize`], [`RgbImage`], [`Mask`], [`AnomalyMap`], [`Reading`], [`Preparation`], [`Frame`],
-//! [`SampleSource`],
+//! [`ImageRows`], [`SampleSource`],
 //! [`MemorySource`], [`Subset`], [`Seed`], [`MethodId`],
 //! [`Plan`], [`StageId`], [`Progress`], [`CurvePoint`], [`ordered_map`], [`ErrorKind`].
 //!
@@ -42,6 +42,7 @@ mod plan;
 mod preparation;
 mod progress;
 mod reading;
+mod rows;
 mod sample;
 mod seed;
 mod size;
@@ -61,6 +62,7 @@ pub use plan::{Needs, Plan, StagePlan};
 pub use preparation::{Placing, Preparation, RegionOfInterest};
 pub use progress::{Progress, Silent};
 pub use reading::{Reading, ValueRange, ValueRangeError};
+pub use rows::{ImageRows, MemoryRows};
 pub use sample::{Label, Original, Sample, SampleSource, Split};
 pub use seed::Seed;
 pub use size::{ImageSize, SizeError, sides};

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fmam_core::{ImageSize, Label, Sample, SampleSource};
+use fmam_core::{Label, Preparation, Sample, SampleSource};
 
 use crate::names::refuse_shared_names;
 use crate::source::{FileSource, MaskFormat};
@@ -31,7 +31,7 @@ impl std::fmt::Debug for Category {
 
 impl Category {
     /// A category of image files under `folder`, after the checks that all layouts share. Images
-    /// and masks are decoded on request and resized to `size`.
+    /// and masks are decoded on request and prepared as `preparation` says.
     ///
     /// # Errors
     /// [`DatasetError::OneClassTest`] for a test split without normal or without anomalous images,
@@ -42,7 +42,7 @@ impl Category {
         folder: &Path,
         train: Vec<Sample>,
         test: Vec<Sample>,
-        size: ImageSize,
+        preparation: &Preparation,
         masks: MaskFormat,
     ) -> Result<Self, DatasetError> {
         for missing in [Label::Normal, Label::Anomalous] {
@@ -52,8 +52,8 @@ impl Category {
         }
         let samples = train.iter().chain(&test);
         refuse_shared_names(samples.map(|sample| (sample.id.clone(), sample.image_path.as_path())))?;
-        let train = FileSource::new(train, size, masks)?;
-        let test = FileSource::new(test, size, masks)?;
+        let train = FileSource::new(train, preparation, masks)?;
+        let test = FileSource::new(test, preparation, masks)?;
         Ok(Self::cached(name, train, test))
     }
 
@@ -63,10 +63,10 @@ impl Category {
     /// [`DatasetError::SharedName`] for two samples of one id.
     pub fn train_from_files(
         train: Vec<Sample>,
-        size: ImageSize,
+        preparation: &Preparation,
     ) -> Result<Arc<dyn SampleSource>, DatasetError> {
         refuse_shared_names(train.iter().map(|sample| (sample.id.clone(), sample.image_path.as_path())))?;
-        let train = FileSource::new(train, size, MaskFormat::Binary)?;
+        let train = FileSource::new(train, preparation, MaskFormat::Binary)?;
         Ok(Arc::new(CachedSource::new(train, DEFAULT_CACHE_BYTES)))
     }
 

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use std::sync::Arc;
 
-use fmam_core::{ImageSize, SampleSource};
+use fmam_core::{Preparation, SampleSource};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -130,20 +130,20 @@ pub trait Dataset: Send + Sync {
     fn categories(&self) -> Vec<String>;
 
     /// Indexes category `name` and checks its layout: both splits, both test classes, the masks and
-    /// their sizes. The samples' pixels are decoded later, on request, and resized to `size` (the
-    /// aspect ratio is not kept).
+    /// their sizes. The samples' pixels are decoded later, on request, and prepared as `preparation`
+    /// says.
     ///
     /// # Errors
     /// [`DatasetError::UnknownCategory`], or what is wrong with the files.
-    fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError>;
+    fn category(&self, name: &str, preparation: &Preparation) -> Result<Category, DatasetError>;
 
     /// The normal training images of category `name`, as [`Dataset::category`] has them. A layout
     /// that overrides this reads and misses nothing of the test split.
     ///
     /// # Errors
     /// As [`Dataset::category`].
-    fn train(&self, name: &str, size: ImageSize) -> Result<Arc<dyn SampleSource>, DatasetError> {
-        Ok(self.category(name, size)?.train)
+    fn train(&self, name: &str, preparation: &Preparation) -> Result<Arc<dyn SampleSource>, DatasetError> {
+        Ok(self.category(name, preparation)?.train)
     }
 
     /// The settings that decide the data, defaults filled in, for the record of a run; `null` where

@@ -22,7 +22,7 @@
 //! let demo = (dataset("demo")?.open)(&DatasetOptions::new(None, few)?)?;
 //! assert_eq!(demo.categories(), ["plain", "twill"]);
 //!
-//! let plain = demo.category("plain", ImageSize::square(64))?;
+//! let plain = demo.category("plain", &ImageSize::square(64).into())?;
 //! assert_eq!(Counts::of(&plain), Counts::new(2, 1, 6));
 //! let last = plain.test.len() - 1;
 //! assert_eq!(plain.test.sample(last).label, Label::Anomalous);

@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         return Err("expected: DATA DATASET CATEGORY BACKBONE OUT".into());
     };
     let options = DatasetOptions { root: Some(root.into()), ..DatasetOptions::default() };
-    let category = (dataset(dataset_name)?.open)(&options)?.category(category, SIZE)?;
+    let category = (dataset(dataset_name)?.open)(&options)?.category(category, &SIZE.into())?;
     let backbone = load_backbone(backbone, None, &Device::Cpu)?;
     std::fs::create_dir_all(out)?;
     let (test, out) = (category.test.as_ref(), Path::new(out));

@@ -86,7 +86,7 @@ impl Experiment {
         let known = dataset.categories();
         let names = if config.categories.is_empty() { &known } else { &config.categories };
         let mut categories =
-            names.iter().map(|name| dataset.category(name, config.size())).collect::<Result<Vec<_>, _>>()?;
+            names.iter().map(|name| dataset.category(name, &config.size().into())).collect::<Result<Vec<_>, _>>()?;
         let sizes: BTreeMap<_, _> =
             names.iter().cloned().zip(categories.iter().map(|c| (c.train.len(), c.test.len()))).collect();
         let mut fingerprints = Fingerprints::of(&categories, &textures);
@@ -250,7 +250,7 @@ impl Experiment {
     fn index(&self, name: &str) -> Result<Category, DatasetError> {
         match self.only.as_ref().filter(|category| category.name == name) {
             Some(only) => Ok(only.clone()),
-            None => self.dataset.category(name, self.config.size()),
+            None => self.dataset.category(name, &self.config.size().into()),
         }
     }
 
@@ -302,7 +302,7 @@ impl Experiment {
         let context = RunContext {
             device: self.device.clone(),
             seed: *seed,
-            image_size: self.config.size(),
+            preparation: self.config.size().into(),
             backbone,
             textures: self.textures.clone(),
             loader_threads: self.loader_threads(),

@@ -25,7 +25,7 @@ pub fn category_of(
     let settings = &record.config.data.options;
     let options = DatasetOptions::new(data_root.or(root_of(record)).map(Path::to_owned), settings)?;
     let dataset = (registry.dataset(&record.dataset)?.open)(&options)?;
-    Ok(dataset.category(&record.category, record.image_size)?)
+    Ok(dataset.category(&record.category, &record.image_size.into())?)
 }
 
 fn root_of(record: &RunRecord) -> Option<&Path> {

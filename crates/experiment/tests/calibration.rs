@@ -30,7 +30,7 @@ fn try_fit(
     let run = RunContext {
         device: Device::Cpu,
         seed: Seed::new(seed),
-        image_size: SIZE,
+        preparation: SIZE.into(),
         backbone: Arc::new(backbone),
         textures: Textures::Generated,
         loader_threads,

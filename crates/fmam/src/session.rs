@@ -252,7 +252,7 @@ impl Session {
         name: Option<&str>,
         size: ImageSize,
     ) -> Result<Category, Error> {
-        Ok(dataset.category(&category_name(dataset, name)?, size)?)
+        Ok(dataset.category(&category_name(dataset, name)?, &size.into())?)
     }
 
     /// The experiments of configurations, opened: every name is known, the data are indexed, the
@@ -316,7 +316,7 @@ impl Session {
     /// Decodes every texture that the method needs, before a training.
     fn read_textures(&self, run: &Run<'_>) -> Result<(), Error> {
         if let (Textures::Images(source), true) = (&run.context.textures, run.needs.textures) {
-            self.read(source.as_ref(), run.context.image_size)?;
+            self.read(source.as_ref(), run.context.image_size())?;
         }
         Ok(())
     }
@@ -351,7 +351,7 @@ impl Session {
         let context = RunContext {
             device: self.device.clone(),
             seed: fit.seed,
-            image_size: fit.size(),
+            preparation: fit.size().into(),
             backbone: Arc::new(backbone),
             textures: fit.textures.clone(),
             loader_threads: self.workers.loaders,

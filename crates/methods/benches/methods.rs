@@ -22,7 +22,7 @@ fn context() -> RunContext<'static> {
     RunContext {
         device: Device::Cpu,
         seed: Seed::new(0),
-        image_size: SIZE,
+        preparation: SIZE.into(),
         backbone: Arc::new(load_backbone("efficientnet-lite0", None, &Device::Cpu).unwrap()),
         textures: Textures::Generated,
         loader_threads: 2,

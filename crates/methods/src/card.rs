@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
-use fmam_core::{ImageSize, MethodId, Seed};
+use fmam_core::{ImageSize, MethodId, Placing, Preparation, Reading, RegionOfInterest, Seed};
 use fmam_files::NewDir;
 use fmam_inspection::Calibration;
 use fmam_models::{Backbone, BackboneSpec, ModelError, Precision};
@@ -47,8 +47,17 @@ pub struct ModelCard {
     pub backbone: String,
     /// The seed of the fit.
     pub seed: Seed,
-    /// The size that images must have.
+    /// The size of the pixels that the networks see: that of an image, or that of a tile.
     pub image_size: ImageSize,
+    /// The way from the values of image files to 8 bits, as found on the training images.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reading: Reading,
+    /// The place of an image of another size.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub placing: Placing,
+    /// The part of each image that is looked at.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub region: RegionOfInterest,
     /// The number format of the backbone and its students; absent for f32.
     #[serde(default, skip_serializing_if = "Precision::is_f32")]
     pub precision: Precision,
@@ -79,10 +88,30 @@ impl ModelCard {
             backbone: backbone.into(),
             seed,
             image_size,
+            reading: Reading::default(),
+            placing: Placing::default(),
+            region: RegionOfInterest::default(),
             precision: Precision::default(),
             settings,
             calibration: None,
             files: NetworkFiles::default(),
+        }
+    }
+
+    /// The card of a detector of images that `preparation` gives.
+    #[must_use]
+    pub fn with_preparation(self, preparation: &Preparation) -> Self {
+        let Preparation { size, reading, placing, region } = preparation.clone();
+        Self { image_size: size, reading, placing, region, ..self }
+    }
+
+    /// The way from an image file to the pixels that the detector sees.
+    pub fn preparation(&self) -> Preparation {
+        Preparation {
+            size: self.image_size,
+            reading: self.reading,
+            placing: self.placing,
+            region: self.region.clone(),
         }
     }
 
@@ -225,6 +254,10 @@ impl SavedModel {
             _ => self.card.files.load(&self.dir, name),
         }
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn write_error(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> MethodError {

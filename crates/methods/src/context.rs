@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use candle_core::Device;
-use fmam_core::{ImageSize, Progress, Seed};
+use fmam_core::{ImageSize, Preparation, Progress, Seed};
 use fmam_models::Backbone;
 use fmam_synthesis::Textures;
 
@@ -12,8 +12,8 @@ pub struct RunContext<'a> {
     pub device: Device,
     /// Origin of all randomness of the run.
     pub seed: Seed,
-    /// Size of every image of the run.
-    pub image_size: ImageSize,
+    /// The way from image files to the pixels of the run.
+    pub preparation: Preparation,
     /// The frozen teacher.
     pub backbone: Arc<dyn Backbone>,
     /// Texture images for synthetic anomalies.
@@ -22,4 +22,11 @@ pub struct RunContext<'a> {
     pub loader_threads: usize,
     /// Receiver of the run's progress, and the source of a request to stop.
     pub progress: &'a dyn Progress,
+}
+
+impl RunContext<'_> {
+    /// The size of every image that the networks see.
+    pub fn image_size(&self) -> ImageSize {
+        self.preparation.size
+    }
 }

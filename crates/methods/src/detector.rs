@@ -110,7 +110,8 @@ impl Detector {
         scorer: impl Scorer + 'static,
     ) -> Result<Self, MethodError> {
         let settings = settings_table(method, settings)?;
-        let mut card = ModelCard::new(method, run.backbone.name(), run.seed, run.image_size, settings);
+        let card = ModelCard::new(method, run.backbone.name(), run.seed, run.image_size(), settings);
+        let mut card = card.with_preparation(&run.preparation);
         card.precision = scorer.backbone().map(Backbone::precision).unwrap_or_default();
         Ok(Self::new(card, Box::new(scorer)))
     }

@@ -40,7 +40,7 @@
 //! let run = RunContext {
 //!     device: Device::Cpu,
 //!     seed: Seed::new(0),
-//!     image_size,
+//!     preparation: image_size.into(),
 //!     backbone: Arc::new(load_backbone("tiny", None, &Device::Cpu)?),
 //!     textures: Textures::Generated,
 //!     loader_threads: 1,

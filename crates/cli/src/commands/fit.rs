@@ -122,7 +122,7 @@ fn fit(args: &Args, session: &Session, images: Vec<PathBuf>) -> Result<(Detector
     let dataset = session.dataset(dataset, args.data_root.clone())?;
     let category = fmam::category_name(dataset.as_ref(), args.category.as_deref())?;
     let train = dataset
-        .train(&category, ImageSize::square(args.image_size))
+        .train(&category, &ImageSize::square(args.image_size).into())
         .map_err(Error::from)
         .with_context(|| format!("category `{category}`"))?;
     Ok((session.fit_source(train.as_ref(), &fit)?, train.len()))

@@ -25,7 +25,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use fmam_core::{ImageSize, Split};
+use fmam_core::{Preparation, Split};
 
 use serde_json::{Value, json};
 
@@ -59,13 +59,13 @@ impl Dataset for Demo {
         names
     }
 
-    fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError> {
+    fn category(&self, name: &str, size: &Preparation) -> Result<Category, DatasetError> {
         let Some(&category) = DemoCategory::ALL.iter().find(|category| category.name() == name) else {
             let (name, known) = (name.to_owned(), names(DemoCategory::ALL));
             return Err(DatasetError::UnknownCategory { dataset: ENTRY.name, name, known });
         };
-        let train = DemoSource::new(&self.config, category, Split::Train, size);
-        let test = DemoSource::new(&self.config, category, Split::Test, size);
+        let train = DemoSource::new(&self.config, category, Split::Train, size.size);
+        let test = DemoSource::new(&self.config, category, Split::Test, size.size);
         Ok(Category::cached(name, train, test))
     }
 

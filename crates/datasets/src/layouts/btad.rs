@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fmam_core::{ImageSize, Sample, SampleSource, Split};
+use fmam_core::{Preparation, Sample, SampleSource, Split};
 
 use super::files::{category_folders, find_category, masked_samples, name_of, normal_samples};
 use crate::source::MaskFormat;
@@ -47,7 +47,7 @@ impl Dataset for Btad {
         self.products.iter().map(|folder| name_of(folder)).collect()
     }
 
-    fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError> {
+    fn category(&self, name: &str, size: &Preparation) -> Result<Category, DatasetError> {
         let folder = find_category(ENTRY.name, &self.products, name)?;
         let train = train_samples(folder)?;
         let mut test = normal_samples(&folder.join("test/ok"), Split::Test, "the normal test images")?;
@@ -56,7 +56,7 @@ impl Dataset for Btad {
         Category::from_files(name, folder, train, test, size, MaskFormat::Binary)
     }
 
-    fn train(&self, name: &str, size: ImageSize) -> Result<Arc<dyn SampleSource>, DatasetError> {
+    fn train(&self, name: &str, size: &Preparation) -> Result<Arc<dyn SampleSource>, DatasetError> {
         Category::train_from_files(train_samples(find_category(ENTRY.name, &self.products, name)?)?, size)
     }
 }
@@ -67,6 +67,8 @@ fn train_samples(product: &Path) -> Result<Vec<Sample>, DatasetError> {
 
 #[cfg(test)]
 mod tests {
+    use fmam_core::ImageSize;
+
     use super::*;
     use crate::DatasetOptions;
 
@@ -75,7 +77,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         ENTRY.layout.as_ref().unwrap().example.write(dir.path()).unwrap();
         let opened = (ENTRY.open)(&DatasetOptions::new(Some(dir.path().to_owned()), ()).unwrap()).unwrap();
-        let test = opened.category("01", ImageSize::square(8)).unwrap().test;
+        let test = opened.category("01", &ImageSize::square(8).into()).unwrap().test;
         let sample = test.sample(2);
         assert_eq!((sample.id.as_str(), sample.defect_type.as_deref()), ("test/ko/0001", Some("ko")));
         assert!(sample.image_path.ends_with("01/test/ko/0001.bmp"));
@@ -88,7 +90,7 @@ mod tests {
         ENTRY.layout.as_ref().unwrap().example.write(dir.path()).unwrap();
         let options = DatasetOptions::new(Some(dir.path().to_owned()), ()).unwrap();
         let opened = (ENTRY.open)(&options).unwrap();
-        let error = || opened.category("01", ImageSize::square(8)).unwrap_err();
+        let error = || opened.category("01", &ImageSize::square(8).into()).unwrap_err();
         std::fs::remove_file(dir.path().join("01/test/ko/0001.bmp")).unwrap();
         assert!(matches!(error(), DatasetError::UnusedMask { mask, .. } if mask.ends_with("ko/0001.png")));
         std::fs::remove_file(dir.path().join("01/ground_truth/ko/0001.png")).unwrap();

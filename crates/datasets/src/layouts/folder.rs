@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use fmam_core::{ImageSize, Sample, SampleSource, Split};
+use fmam_core::{Preparation, Sample, SampleSource, Split};
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -168,7 +168,7 @@ impl Dataset for Folder {
         self.categories.iter().map(|folder| name_of(folder)).collect()
     }
 
-    fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError> {
+    fn category(&self, name: &str, size: &Preparation) -> Result<Category, DatasetError> {
         let folder = find_category(ENTRY.name, &self.categories, name)?;
         let at = |within: &Within| folder.join(&within.0);
         let train = self.train_samples(folder)?;
@@ -182,7 +182,7 @@ impl Dataset for Folder {
         Category::from_files(name, folder, train, test, size, MaskFormat::Binary)
     }
 
-    fn train(&self, name: &str, size: ImageSize) -> Result<Arc<dyn SampleSource>, DatasetError> {
+    fn train(&self, name: &str, size: &Preparation) -> Result<Arc<dyn SampleSource>, DatasetError> {
         Category::train_from_files(
             self.train_samples(find_category(ENTRY.name, &self.categories, name)?)?,
             size,
@@ -263,6 +263,8 @@ fn refuse_some_without_mask(samples: &[Sample]) -> Result<(), DatasetError> {
 mod tests {
     use serde_json::json;
 
+    use fmam_core::ImageSize;
+
     use super::*;
     use crate::dataset;
 
@@ -296,14 +298,14 @@ mod tests {
         let again = open(&dir.path().join("01"), opened.identity()).unwrap();
         assert_eq!(again.identity(), opened.identity());
         for opened in [opened, again] {
-            let category = opened.category("01", ImageSize::new(8, 8)).unwrap();
+            let category = opened.category("01", &ImageSize::new(8, 8).into()).unwrap();
             assert_eq!(Counts::of(&category), Counts::new(2, 1, 1));
             let sample = |index| category.test.sample(index).clone();
             assert_eq!((sample(0).id, sample(1).id), ("test/normal/0".into(), "test/anomalous/0".into()));
             assert!(sample(1).mask_path.unwrap().ends_with("ground_truth/ko/0.png"));
         }
         // Without them it says what is missing.
-        let error = open(dir.path(), Value::Null).unwrap().category("01", ImageSize::new(8, 8)).unwrap_err();
+        let error = open(dir.path(), Value::Null).unwrap().category("01", &ImageSize::new(8, 8).into()).unwrap_err();
         assert!(
             matches!(&error, DatasetError::MissingSplit { folder, .. } if folder.ends_with("train/normal"))
         );

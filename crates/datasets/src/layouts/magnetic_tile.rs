@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fmam_core::{ImageSize, Sample, SampleSource, Split};
+use fmam_core::{Preparation, Sample, SampleSource, Split};
 
 use super::files::{by_stem, files_with, mask_of, name_of, required_images, sample, subfolders};
 use crate::source::MaskFormat;
@@ -56,7 +56,7 @@ impl Dataset for MagneticTile {
         vec![ENTRY.name.to_owned()]
     }
 
-    fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError> {
+    fn category(&self, name: &str, size: &Preparation) -> Result<Category, DatasetError> {
         let (train, mut test) = self.normal_samples(name)?;
         for folder in subfolders(&self.folder)? {
             let folder_name = name_of(&folder);
@@ -81,7 +81,7 @@ impl Dataset for MagneticTile {
         Category::from_files(name, &self.folder, train, test, size, MaskFormat::BinaryOrBlank)
     }
 
-    fn train(&self, name: &str, size: ImageSize) -> Result<Arc<dyn SampleSource>, DatasetError> {
+    fn train(&self, name: &str, size: &Preparation) -> Result<Arc<dyn SampleSource>, DatasetError> {
         Category::train_from_files(self.normal_samples(name)?.0, size)
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fmam_core::{ImageSize, Sample, SampleSource, Split};
+use fmam_core::{Preparation, Sample, SampleSource, Split};
 
 use super::files::{category_folders, find_category, masked_samples, name_of, normal_samples, subfolders};
 use crate::source::MaskFormat;
@@ -60,7 +60,7 @@ impl Dataset for Mvtec {
         self.categories.iter().map(|folder| name_of(folder)).collect()
     }
 
-    fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError> {
+    fn category(&self, name: &str, size: &Preparation) -> Result<Category, DatasetError> {
         let folder = find_category(ENTRY.name, &self.categories, name)?;
         let train = train_samples(folder)?;
         let mut test = normal_samples(&folder.join("test/good"), Split::Test, "the normal test images")?;
@@ -73,7 +73,7 @@ impl Dataset for Mvtec {
         Category::from_files(name, folder, train, test, size, MaskFormat::Binary)
     }
 
-    fn train(&self, name: &str, size: ImageSize) -> Result<Arc<dyn SampleSource>, DatasetError> {
+    fn train(&self, name: &str, size: &Preparation) -> Result<Arc<dyn SampleSource>, DatasetError> {
         Category::train_from_files(train_samples(find_category(ENTRY.name, &self.categories, name)?)?, size)
     }
 }

@@ -37,7 +37,7 @@ pub fn textures(root: &Path, size: ImageSize) -> Result<Option<Arc<dyn SampleSou
         }
         if !samples.is_empty() {
             return Ok(Some(Arc::new(CachedSource::new(
-                FileSource::new(samples, size, MaskFormat::Binary)?,
+                FileSource::new(samples, &size.into(), MaskFormat::Binary)?,
                 CACHE_BYTES,
             ))));
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fmam_core::{ImageSize, Sample, SampleSource, Split};
+use fmam_core::{Preparation, Sample, SampleSource, Split};
 use serde::Deserialize;
 
 use super::files::{image_files, required_images, sample, stem_of};
@@ -189,7 +189,7 @@ impl Dataset for ZjuLeaper {
         self.sets[..n].iter().map(|(name, _)| name.clone()).collect()
     }
 
-    fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError> {
+    fn category(&self, name: &str, size: &Preparation) -> Result<Category, DatasetError> {
         let listed = self.listed(name)?;
         let (train, mut test) = (listed.train()?, listed.normal(&listed.set.normal.test, Split::Test)?);
         let mask_folder = self.folder.join("Annotations/masks");
@@ -207,7 +207,7 @@ impl Dataset for ZjuLeaper {
         Category::from_files(name, &self.folder, train, test, size, MaskFormat::Binary)
     }
 
-    fn train(&self, name: &str, size: ImageSize) -> Result<Arc<dyn SampleSource>, DatasetError> {
+    fn train(&self, name: &str, size: &Preparation) -> Result<Arc<dyn SampleSource>, DatasetError> {
         Category::train_from_files(self.listed(name)?.train()?, size)
     }
 }

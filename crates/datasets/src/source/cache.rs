@@ -1,7 +1,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fmam_core::{Mask, RgbImage, Sample, SampleSource, SourceError};
+use fmam_core::{Mask, Original, RgbImage, Sample, SampleSource, SourceError};
 
 /// Bytes of decoded images and masks that each split of a [`Category`](crate::Category) keeps: 1
 /// GiB, about 4000 samples of 256x256.
@@ -67,6 +67,22 @@ impl<S: SampleSource> SampleSource for CachedSource<S> {
         let mask = self.inner.mask(index)?;
         self.keep(&self.masks[index], &mask, mask.as_ref().map_or(0, |mask| mask.data().len()));
         Ok(mask)
+    }
+
+    fn inside(&self, index: usize) -> Result<Option<Mask>, SourceError> {
+        self.inner.inside(index)
+    }
+
+    fn original(&self, index: usize) -> Result<Option<Original>, SourceError> {
+        self.inner.original(index)
+    }
+
+    fn bits(&self) -> Result<Option<u8>, SourceError> {
+        self.inner.bits()
+    }
+
+    fn tile(&self, index: usize) -> usize {
+        self.inner.tile(index)
     }
 }
 

@@ -1,4 +1,4 @@
-use fmam_core::{ImageSize, Label, Mask, RgbImage, Sample, SampleSource, SourceError};
+use fmam_core::{Label, Mask, Preparation, RgbImage, Sample, SampleSource, SourceError};
 
 use super::decode::{MaskFormat, check_mask_size, decode_image, decode_mask, read};
 use crate::DatasetError;
@@ -6,7 +6,7 @@ use crate::DatasetError;
 /// A [`SampleSource`] that decodes image files on request.
 pub(crate) struct FileSource {
     samples: Vec<Sample>,
-    size: ImageSize,
+    preparation: Preparation,
     masks: MaskFormat,
 }
 
@@ -14,7 +14,7 @@ impl FileSource {
     /// Checks that every mask has its image's size, by the files' headers.
     pub(crate) fn new(
         samples: Vec<Sample>,
-        size: ImageSize,
+        preparation: &Preparation,
         masks: MaskFormat,
     ) -> Result<Self, DatasetError> {
         for sample in &samples {
@@ -22,7 +22,7 @@ impl FileSource {
                 check_mask_size(mask, &sample.image_path)?;
             }
         }
-        Ok(Self { samples, size, masks })
+        Ok(Self { samples, preparation: preparation.clone(), masks })
     }
 }
 
@@ -37,21 +37,21 @@ impl SampleSource for FileSource {
 
     fn image(&self, index: usize) -> Result<RgbImage, SourceError> {
         let path = &self.samples[index].image_path;
-        Ok(decode_image(&read(path)?, path, Some(self.size))?)
+        Ok(decode_image(&read(path)?, path, Some(self.preparation.size))?)
     }
 
     fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {
         let sample = &self.samples[index];
         let path = match (sample.label, &sample.mask_path) {
-            (Label::Normal, _) => return Ok(Some(Mask::empty(self.size))),
+            (Label::Normal, _) => return Ok(Some(Mask::empty(self.preparation.size))),
             (Label::Anomalous, None) => return Ok(None),
             (Label::Anomalous, Some(path)) => path,
         };
         check_mask_size(path, &sample.image_path)?;
-        match decode_mask(self.masks, &read(path)?, path, self.size) {
+        match decode_mask(self.masks, &read(path)?, path, self.preparation.size) {
             Err(DatasetError::BlankMask { mask, .. }) if self.masks == MaskFormat::BinaryOrBlank => {
                 tracing::warn!(mask = %mask.display(), "the mask of an anomalous image has no anomalous pixel");
-                Ok(Some(Mask::empty(self.size)))
+                Ok(Some(Mask::empty(self.preparation.size)))
             }
             loaded => Ok(Some(loaded?)),
         }

@@ -18,7 +18,7 @@ fn settings(config: &DemoConfig) -> DatasetOptions {
 fn it_opens_without_files_and_has_both_classes() {
     let opened = (dataset("demo").unwrap().open)(&DatasetOptions::default()).unwrap();
     assert_eq!(opened.categories(), ["plain", "twill"]);
-    let plain = opened.category("plain", ImageSize::new(48, 64)).unwrap();
+    let plain = opened.category("plain", &ImageSize::new(48, 64).into()).unwrap();
     assert_eq!((plain.train.len(), plain.test.len()), (64, 20 + 36));
     assert_eq!(plain.train.image(0).unwrap().size(), ImageSize::new(48, 64));
     assert!(plain.test.mask(0).unwrap().unwrap().is_empty());
@@ -30,7 +30,7 @@ fn a_category_that_is_not_configured_opens_by_name() {
     let opened = (dataset("demo").unwrap().open)(&settings(&small())).unwrap();
     assert_eq!(opened.categories(), ["plain", "twill"]);
     for category in DemoCategory::ALL {
-        let opened = opened.category(category.name(), ImageSize::square(32)).unwrap();
+        let opened = opened.category(category.name(), &ImageSize::square(32).into()).unwrap();
         assert_eq!((opened.train.len(), opened.test.len()), (2, 1 + 6));
     }
 }
@@ -44,7 +44,7 @@ fn written_as_mvtec_it_reads_back_the_same() {
     for category in DemoCategory::ALL {
         let name = category.name();
         let (read, made) =
-            (open(mini.dir.path(), "mvtec", name, size).unwrap(), generated.category(name, size).unwrap());
+            (open(mini.dir.path(), "mvtec", name, size).unwrap(), generated.category(name, &size.into()).unwrap());
         for (read, made) in [(&read.train, &made.train), (&read.test, &made.test)] {
             assert_eq!(read.len(), made.len());
             for index in 0..read.len() {

@@ -15,7 +15,7 @@ fn mvtec_is_found_in_its_folder_or_the_one_above() {
         let mini = Miniature::of("mvtec", prefix);
         let opened = (dataset("mvtec").unwrap().open)(&options(mini.dir.path())).unwrap();
         assert_eq!(opened.categories(), ["nut"]);
-        let nut = opened.category("nut", SIZE).unwrap();
+        let nut = opened.category("nut", &SIZE.into()).unwrap();
         assert_eq!(ids(&*nut.train), ["train/good/000", "train/good/001"]);
         assert_eq!(ids(&*nut.test), ["test/good/000", "test/bent/000", "test/cut/000", "test/cut/001"]);
         let sample = nut.test.sample(3);
@@ -74,7 +74,7 @@ fn zju_leaper_trains_on_the_normal_images_of_a_pattern() {
         let opened = (dataset("zju-leaper").unwrap().open)(&options(mini.dir.path())).unwrap();
         assert_eq!(opened.categories(), ["pattern2", "pattern10"]);
         for name in ["pattern2", "pattern10", "group1", "total"] {
-            let fabric = opened.category(name, SIZE).unwrap();
+            let fabric = opened.category(name, &SIZE.into()).unwrap();
             assert_eq!(ids(&*fabric.train), ["train/normal/00001", "train/normal/00002"], "{name}");
             assert_eq!(ids(&*fabric.test), ["test/normal/00003", "test/defect/00010"], "{name}");
             assert_eq!(fabric.test.mask(1).unwrap().unwrap().area(), 32);
@@ -89,7 +89,7 @@ fn a_folder_is_one_category_or_holds_categories() {
         let mini = Miniature::of("folder", "");
         let opened = (dataset("folder").unwrap().open)(&options(&mini.path(below))).unwrap();
         assert_eq!(opened.categories(), ["bolt"]);
-        let bolt = opened.category("bolt", ImageSize::new(4, 6)).unwrap();
+        let bolt = opened.category("bolt", &ImageSize::new(4, 6).into()).unwrap();
         assert_eq!(ids(&*bolt.train), ["train/normal/x"]);
         let expected = ["test/normal/y", "test/anomalous/p", "test/anomalous/q", "test/anomalous/hole/p"];
         assert_eq!(ids(&*bolt.test), expected);

@@ -17,7 +17,7 @@ fn any_number_of_threads_reads_the_same_bytes_in_the_same_order() {
         let read = |threads| {
             // Opened anew each time, so that nothing is cached yet.
             let opened = (dataset(name).unwrap().open)(&options).unwrap();
-            let test = opened.category(category, ImageSize::square(32)).unwrap().test;
+            let test = opened.category(category, &ImageSize::square(32).into()).unwrap().test;
             let mut all = Vec::new();
             ordered_map(
                 test.len(),

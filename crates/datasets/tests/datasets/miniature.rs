@@ -84,5 +84,5 @@ pub(crate) fn open(
     category: &str,
     size: ImageSize,
 ) -> Result<Category, DatasetError> {
-    (dataset(name)?.open)(&options(root))?.category(category, size)
+    (dataset(name)?.open)(&options(root))?.category(category, &size.into())
 }

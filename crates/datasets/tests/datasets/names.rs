@@ -22,7 +22,7 @@ fn rename(mini: &Miniature, from: &str, to: &[&[u8]]) {
 }
 
 fn open(root: &Path, name: &str, category: &str) -> Result<Category, DatasetError> {
-    (dataset(name)?.open)(&options(root))?.category(category, SIZE)
+    (dataset(name)?.open)(&options(root))?.category(category, &SIZE.into())
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn the_counts_are_the_published_ones() {
             opened => opened.unwrap(),
         };
         for category in opened.categories() {
-            let counts = Counts::of(&opened.category(&category, SIZE).unwrap());
+            let counts = Counts::of(&opened.category(&category, &SIZE.into()).unwrap());
             assert_eq!(Some(counts), published_counts(name, &category), "{name}/{category}");
             checked.push(category);
         }

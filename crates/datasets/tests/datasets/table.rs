@@ -17,7 +17,7 @@ fn layouts() -> impl Iterator<Item = (&'static DatasetEntry, &'static FileLayout
 /// Every category of an example.
 fn categories(mini: &Miniature, entry: &DatasetEntry) -> Result<Vec<Category>, DatasetError> {
     let opened = (entry.open)(&options(mini.dir.path()))?;
-    opened.categories().iter().map(|name| opened.category(name, SIZE)).collect()
+    opened.categories().iter().map(|name| opened.category(name, &SIZE.into())).collect()
 }
 
 /// Decodes all images and masks.
@@ -129,7 +129,7 @@ fn an_unknown_category_lists_the_known() {
             None => Miniature::new(),
         };
         let opened = (entry.open)(&options(mini.dir.path())).unwrap();
-        let error = opened.category("no such", SIZE).unwrap_err();
+        let error = opened.category("no such", &SIZE.into()).unwrap_err();
         let DatasetError::UnknownCategory { dataset, name, known } = &error else { panic!("{error:?}") };
         assert_eq!((*dataset, name.as_str()), (entry.name, "no such"));
         assert!(opened.categories().iter().all(|name| known.contains(name)), "{error}");
@@ -223,7 +223,7 @@ fn images_have_the_size_asked_for() {
         let opened = (entry.open)(&options(mini.dir.path())).unwrap();
         let (category, _) = layout.example.counts[0];
         let size = ImageSize::new(5, 9);
-        let opened = opened.category(category, size).unwrap();
+        let opened = opened.category(category, &size.into()).unwrap();
         assert_eq!(opened.train.image(0).unwrap().size(), size);
         assert_eq!(opened.test.mask(0).unwrap().unwrap().size(), size);
     }
@@ -244,7 +244,7 @@ fn a_fit_reads_nothing_of_the_test_split() {
         }
         let opened = (entry.open)(&options(mini.dir.path())).unwrap();
         for category in whole {
-            let train = opened.train(&category.name, SIZE).unwrap_or_else(|error| {
+            let train = opened.train(&category.name, &SIZE.into()).unwrap_or_else(|error| {
                 panic!("override `Dataset::train` of `{name}`, which reads the test split: {error}")
             });
             assert_eq!(train.len(), category.train.len(), "{name}");
@@ -262,7 +262,7 @@ fn a_fit_needs_no_folder_of_test_images() {
         let mini = Miniature::of(name, "");
         std::fs::remove_dir_all(mini.path(category).join("test")).unwrap();
         let opened = (dataset(name).unwrap().open)(&options(mini.dir.path())).unwrap();
-        assert!(!opened.train(category, SIZE).unwrap().is_empty(), "{name}");
-        assert!(opened.category(category, SIZE).is_err(), "{name}");
+        assert!(!opened.train(category, &SIZE.into()).unwrap().is_empty(), "{name}");
+        assert!(opened.category(category, &SIZE.into()).is_err(), "{name}");
     }
 }

@@ -52,7 +52,7 @@ fn visa_is_found_in_its_folder_or_the_one_above_and_split_by_its_list() {
         let mini = Miniature::of("visa", prefix);
         let opened = (dataset("visa").unwrap().open)(&options(mini.dir.path())).unwrap();
         assert_eq!(opened.categories(), ["candle", "pcb1"]);
-        let candle = opened.category("candle", SIZE).unwrap();
+        let candle = opened.category("candle", &SIZE.into()).unwrap();
         assert_eq!(ids(&*candle.train), ["train/normal/0000", "train/normal/0002"]);
         assert_eq!(ids(&*candle.test), ["test/normal/0001", "test/anomaly/000", "test/anomaly/001"]);
         let sample = candle.test.sample(1);
@@ -62,7 +62,7 @@ fn visa_is_found_in_its_folder_or_the_one_above_and_split_by_its_list() {
         let sample = candle.test.sample(0);
         assert_eq!((sample.label, &sample.defect_type), (Label::Normal, &None));
         assert_eq!(candle.train.image(0).unwrap().size(), SIZE);
-        let pcb1 = opened.category("pcb1", SIZE).unwrap();
+        let pcb1 = opened.category("pcb1", &SIZE.into()).unwrap();
         assert_eq!(Counts::of(&pcb1), Counts { train: 1, test_normal: 1, test_anomalous: 1 });
     }
 }
@@ -89,7 +89,7 @@ fn class_indices_are_made_binary_before_they_are_resized() {
     mask.save(mini.path("candle/Data/Masks/Anomaly/000.png")).unwrap();
     let load = |height, width| {
         let opened = (dataset("visa").unwrap().open)(&options(mini.dir.path())).unwrap();
-        let test = opened.category("candle", ImageSize::new(height, width)).unwrap().test;
+        let test = opened.category("candle", &ImageSize::new(height, width).into()).unwrap().test;
         test.mask(1).unwrap().unwrap().data().to_vec()
     };
     assert_eq!(load(2, 4), [1, 0, 0, 1, 1, 0, 0, 0]);
@@ -141,8 +141,8 @@ fn objects_may_be_missing_and_other_folders_are_passed_over() {
     mini.image("visa/visa_pytorch/1cls/candle/train/good/0000.JPG", 4, 4, 5);
     let opened = (dataset("visa").unwrap().open)(&options(mini.dir.path())).unwrap();
     assert_eq!(opened.categories(), ["pcb1"]);
-    assert!(opened.category("pcb1", SIZE).is_ok());
-    let error = opened.category("candle", SIZE).unwrap_err();
+    assert!(opened.category("pcb1", &SIZE.into()).is_ok());
+    let error = opened.category("candle", &SIZE.into()).unwrap_err();
     assert!(error.to_string().contains("1cls.csv, line 3: there is no file"), "{error}");
 }
 

@@ -108,7 +108,7 @@ pub fn count_images(name: &str, dataset: &dyn Dataset) -> Result<DatasetCounts, 
     let known = dataset.categories();
     let count = |category: &String| {
         // The size does not matter to the counts.
-        let found = Counts::of(&dataset.category(category, ImageSize::square(32))?);
+        let found = Counts::of(&dataset.category(category, &ImageSize::square(32).into())?);
         let published = published_counts(name, category);
         Ok(CategoryCount { category: category.clone(), found, published })
     };

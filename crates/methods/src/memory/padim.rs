@@ -107,7 +107,7 @@ impl Method for Padim {
     }
 
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
-        let crop = self.config.crop(run.image_size, run.backbone.as_ref())?;
+        let crop = self.config.crop(run.image_size(), run.backbone.as_ref())?;
         let extractor = FeatureExtractor { crop, ..FeatureExtractor::of_run(run) };
         let channels = draw_channels(run.backbone.as_ref(), self.config.channels, run.seed);
         let mut moments = PositionMoments::default();

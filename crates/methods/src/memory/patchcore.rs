@@ -137,7 +137,7 @@ impl Method for PatchCore {
         };
         // Patches, and the same in the space where the coreset is chosen.
         let (mut patches, mut space) = (Vec::new(), Vec::new());
-        let positions = run.image_size.pixels() / run.backbone.strides()[config.first_scale].pow(2);
+        let positions = run.image_size().pixels() / run.backbone.strides()[config.first_scale].pow(2);
         let image_bytes = positions * (width + space_width) * size_of::<f32>();
         let limit = MemoryLimit { method: NAME, key: "gallery_bytes", bytes: config.gallery_bytes };
         let images = limit.images(image_bytes, train.len())?;

@@ -47,7 +47,7 @@ impl Method for PuzzleAe {
 
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
         let config = self.config;
-        check_sides(run.image_size)?;
+        check_sides(run.image_size())?;
         let params = Params::trainable(run.seed.derive(NAME), &run.device);
         let network = UNet::new(config.width, &params)?;
         let prepare = |samples: Vec<Loaded>| {

@@ -87,7 +87,7 @@ fn context<'a>(seed: u64, loader_threads: usize, progress: &'a dyn Progress) -> 
     RunContext {
         device: Device::Cpu,
         seed: Seed::new(seed),
-        image_size: SIZE,
+        preparation: SIZE.into(),
         backbone: Arc::new(small_backbone()),
         textures: Textures::Generated,
         loader_threads,

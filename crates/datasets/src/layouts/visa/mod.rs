@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use fmam_core::{ImageSize, Sample, SampleSource, Split};
+use fmam_core::{Preparation, Sample, SampleSource, Split};
 
 use self::csv::Record;
 use super::files::{sample, subfolders};
@@ -164,13 +164,13 @@ impl Dataset for Visa {
         objects.into_iter().filter(is_there).map(str::to_owned).collect()
     }
 
-    fn category(&self, name: &str, size: ImageSize) -> Result<Category, DatasetError> {
+    fn category(&self, name: &str, size: &Preparation) -> Result<Category, DatasetError> {
         let train = self.samples(name, Split::Train)?;
         let test = self.samples(name, Split::Test)?;
         Category::from_files(name, &self.folder.join(name), train, test, size, MaskFormat::ClassIndices)
     }
 
-    fn train(&self, name: &str, size: ImageSize) -> Result<Arc<dyn SampleSource>, DatasetError> {
+    fn train(&self, name: &str, size: &Preparation) -> Result<Arc<dyn SampleSource>, DatasetError> {
         Category::train_from_files(self.samples(name, Split::Train)?, size)
     }
 }
