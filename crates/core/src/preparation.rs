@@ -20,12 +20,7 @@ pub struct Preparation {
 impl Preparation {
     /// All of an image, resized to `size`.
     pub fn new(size: ImageSize) -> Self {
-        Self {
-            size,
-            reading: Reading::default(),
-            placing: Placing::Squeeze,
-            region: RegionOfInterest::Whole,
-        }
+        Self { size, reading: Reading::default(), placing: Placing::Squeeze, region: RegionOfInterest::Whole }
     }
 
     /// The colour of padding and of what lies outside of the region of interest: the mean of

@@ -85,8 +85,10 @@ impl Experiment {
 
         let known = dataset.categories();
         let names = if config.categories.is_empty() { &known } else { &config.categories };
-        let mut categories =
-            names.iter().map(|name| dataset.category(name, &config.size().into())).collect::<Result<Vec<_>, _>>()?;
+        let mut categories = names
+            .iter()
+            .map(|name| dataset.category(name, &config.size().into()))
+            .collect::<Result<Vec<_>, _>>()?;
         let sizes: BTreeMap<_, _> =
             names.iter().cloned().zip(categories.iter().map(|c| (c.train.len(), c.test.len()))).collect();
         let mut fingerprints = Fingerprints::of(&categories, &textures);

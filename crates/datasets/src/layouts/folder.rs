@@ -305,7 +305,8 @@ mod tests {
             assert!(sample(1).mask_path.unwrap().ends_with("ground_truth/ko/0.png"));
         }
         // Without them it says what is missing.
-        let error = open(dir.path(), Value::Null).unwrap().category("01", &ImageSize::new(8, 8).into()).unwrap_err();
+        let error =
+            open(dir.path(), Value::Null).unwrap().category("01", &ImageSize::new(8, 8).into()).unwrap_err();
         assert!(
             matches!(&error, DatasetError::MissingSplit { folder, .. } if folder.ends_with("train/normal"))
         );

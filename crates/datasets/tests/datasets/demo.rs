@@ -43,8 +43,10 @@ fn written_as_mvtec_it_reads_back_the_same() {
     let generated = (dataset("demo").unwrap().open)(&settings(&demo)).unwrap();
     for category in DemoCategory::ALL {
         let name = category.name();
-        let (read, made) =
-            (open(mini.dir.path(), "mvtec", name, size).unwrap(), generated.category(name, &size.into()).unwrap());
+        let (read, made) = (
+            open(mini.dir.path(), "mvtec", name, size).unwrap(),
+            generated.category(name, &size.into()).unwrap(),
+        );
         for (read, made) in [(&read.train, &made.train), (&read.test, &made.test)] {
             assert_eq!(read.len(), made.len());
             for index in 0..read.len() {

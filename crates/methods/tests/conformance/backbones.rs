@@ -12,7 +12,8 @@ fn a_backbone_without_students_serves_the_methods_that_need_none() {
         let coarsest = spec.strides.iter().copied().max().unwrap();
         let size = ImageSize::square(2 * coarsest);
         let train = striped_train(1, size, Seed::new(1));
-        let run = RunContext { backbone: backbone.clone(), preparation: size.into(), ..context(0, 1, &Silent) };
+        let run =
+            RunContext { backbone: backbone.clone(), preparation: size.into(), ..context(0, 1, &Silent) };
         for entry in methods() {
             let needs = quick_plan(entry, train.len()).needs;
             let pair = format!("{} on {}", entry.name, spec.name);
