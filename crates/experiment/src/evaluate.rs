@@ -5,19 +5,13 @@ use fmam_core::{
 };
 use fmam_inspection::Calibration;
 use fmam_methods::Detector;
-use fmam_metrics::{Evaluated, MetricEntry, PixelRanking};
+use fmam_metrics::{Evaluated, MetricEntry, MetricError, N_BINS, PixelRanking};
 use fmam_record::{ClassDistribution, Decision, Metrics, PixelCurves, ScoreDistribution};
 
 use crate::ExperimentError;
 
 /// Images that are scored together.
 const BATCH_SIZE: usize = 8;
-
-/// Distance of two points of a kept curve, the sum of both coordinates' differences.
-const CURVE_STEP: f64 = 0.01;
-
-/// Bins of the kept distribution of pixel scores.
-const CURVE_BINS: usize = 64;
 
 /// A detector's verdicts on a test split, and the figures of merit. Vectors are in the source's
 /// order.
@@ -47,13 +41,13 @@ pub struct Evaluation {
 /// `loader_threads` threads decode; the result does not depend on their number.
 ///
 /// Metrics at a fixed threshold take that of the detector's calibration, and are missing without
-/// one. Pixel figures are `None` where an anomalous image has no mask, and where no pixel, or every
-/// pixel, is anomalous.
+/// one. Figures that need both classes are `None` for a test split of one class. Pixel figures are
+/// `None` where an anomalous image has no mask, and where no pixel, or every pixel, is anomalous.
 ///
 /// # Errors
 /// [`ExperimentError::Sample`] naming an unreadable file, [`ExperimentError::NotFinite`] naming an
 /// image whose score is infinite or undefined, [`ExperimentError::Method`] from the detector,
-/// [`ExperimentError::Metric`] for a test split of one class, [`ExperimentError::Cancelled`].
+/// [`ExperimentError::Metric`] for a test split without images, [`ExperimentError::Cancelled`].
 pub fn evaluate(
     detector: &Detector,
     test: &dyn SampleSource,
@@ -115,7 +109,8 @@ pub fn evaluate(
     let decision = calibration.map(decide).transpose()?;
     let colour_range = calibration.map(Calibration::colour_range);
     let metrics = Metrics::of(&evaluated, metrics)?;
-    let pixels = evaluated.pixels_if_defined()?.map(|ranking| curves(ranking, &maps, &masks));
+    let ranking = evaluated.pixels_if_defined()?;
+    let pixels = ranking.map(|ranking| curves(ranking, &maps, &masks)).transpose()?;
     drop(evaluated);
     Ok(Evaluation { metrics, decision, colour_range, image_scores, pixels, maps, masks, images_per_second })
 }
@@ -131,7 +126,11 @@ fn pairs<'a>(maps: &'a [AnomalyMap], masks: &'a [Option<Mask>]) -> Option<Vec<(&
 }
 
 /// Curves of ranked maps, all of which have masks.
-fn curves(ranking: &PixelRanking, maps: &[AnomalyMap], masks: &[Option<Mask>]) -> PixelCurves {
+fn curves(
+    ranking: &PixelRanking,
+    maps: &[AnomalyMap],
+    masks: &[Option<Mask>],
+) -> Result<PixelCurves, MetricError> {
     let scores = |anomalous: bool| {
         maps.iter().zip(masks.iter().flatten()).flat_map(move |(map, mask)| {
             let pixels = map.data().iter().zip(mask.data());
@@ -141,11 +140,11 @@ fn curves(ranking: &PixelRanking, maps: &[AnomalyMap], masks: &[Option<Mask>]) -
     let low = maps.iter().map(AnomalyMap::min).fold(f32::INFINITY, f32::min);
     let high = maps.iter().map(AnomalyMap::max).fold(f32::NEG_INFINITY, f32::max);
     let range = [f64::from(low), f64::from(high)];
-    let class = |anomalous| distribution(scores(anomalous), range, CURVE_BINS);
+    let class = |anomalous| distribution(scores(anomalous), range, N_BINS);
     let scores = ScoreDistribution { range, normal: class(false), anomalous: class(true) };
-    let rounded = |points: Vec<[f64; 2]>| points.into_iter().map(|point| point.map(round)).collect();
-    let (roc, pro) = ranking.plot_curves(CURVE_STEP);
-    PixelCurves { roc: rounded(roc), pro: rounded(pro), scores }
+    let rounded = |points: &[[f64; 2]]| points.iter().map(|point| point.map(round)).collect();
+    let summary = ranking.summary()?;
+    Ok(PixelCurves { roc: rounded(&summary.roc), pro: rounded(&summary.pro), scores })
 }
 
 /// Five decimals: a plot shows no more, and records stay small.
@@ -178,7 +177,7 @@ mod tests {
     use fmam_core::{ImageSize, Seed, Silent, Split};
     use fmam_inspection::{HeldOut, Procedure};
     use fmam_methods::{MethodError, ModelCard, Prediction, Scorer, Tensors};
-    use fmam_metrics::{IMAGE_AUROC, Level, METRICS, MetricError, PIXEL_AUROC};
+    use fmam_metrics::{IMAGE_AUROC, Level, METRICS, PIXEL_AUROC};
     use fmam_testkit::{MemorySource, striped_test};
 
     use super::*;
@@ -298,10 +297,31 @@ mod tests {
     }
 
     #[test]
-    fn one_class_and_cancelling_are_errors() {
-        let normal_only = striped_test(3, 0, ImageSize::square(32), Seed::new(0));
-        let error = evaluate(&redness(), &normal_only, METRICS, 1, &Silent).unwrap_err();
-        assert!(matches!(error, ExperimentError::Metric(MetricError::NoAnomalous)));
+    fn one_class_leaves_the_rate_that_it_allows() {
+        let held_out = HeldOut { score: 100.0, peak: 100.0, typical: 0.0 };
+        let calibration = Calibration::new(Procedure::HoldOut, &[held_out], 0.5).unwrap();
+        let detector = redness().with_calibration(calibration);
+        let of = |n_normal, n_anomalous| {
+            let source = striped_test(n_normal, n_anomalous, ImageSize::square(32), Seed::new(0));
+            let metrics = evaluate(&detector, &source, METRICS, 1, &Silent).unwrap().metrics;
+            assert_eq!(metrics.iter().count(), METRICS.len());
+            metrics
+                .iter()
+                .filter(|(_, value)| value.is_some())
+                .map(|(key, _)| key.to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of(3, 0), ["image_false_alarm_rate"]);
+        // The anomalous images have normal pixels, and so the figures of pixels.
+        let pixels = ["pixel_auroc", "aupro", "pixel_ap"];
+        assert_eq!(of(0, 3), [&pixels[..], &["image_miss_rate", "image_recall"]].concat());
+    }
+
+    #[test]
+    fn no_image_and_cancelling_are_errors() {
+        let nothing = striped_test(0, 0, ImageSize::square(32), Seed::new(0));
+        let error = evaluate(&redness(), &nothing, METRICS, 1, &Silent).unwrap_err();
+        assert!(matches!(error, ExperimentError::Metric(MetricError::Empty)));
         assert!(evaluate(&redness(), &source(), METRICS, 1, &Stopped).unwrap_err().is_cancelled());
     }
 }

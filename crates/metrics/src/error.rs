@@ -1,3 +1,7 @@
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
 /// Why a figure is not defined for its input. Indices count from 0.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -65,6 +69,33 @@ pub enum MetricError {
         /// Scores in the map.
         actual: usize,
     },
+    /// The scores of a map are no whole rows.
+    #[error("{actual} scores do not make up rows of {width}")]
+    RowLength {
+        /// Columns of the map.
+        width: usize,
+        /// Scores in the map.
+        actual: usize,
+    },
+    /// Scores and the marks of the pixels that count do not pair up.
+    #[error("there are {scores} scores, but {inside} pixels are marked as counted or left out")]
+    InsideLength {
+        /// Number of scores.
+        scores: usize,
+        /// Number of marks.
+        inside: usize,
+    },
+    /// The mark of a pixel is neither 0 nor 1.
+    #[error("the mark of pixel {index} is {value}; it is 1 (the pixel counts) or 0 (it is left out)")]
+    NotAMark {
+        /// Its position.
+        index: usize,
+        /// The mark.
+        value: u8,
+    },
+    /// Scores beyond the memory budget could not be written to the place for them, or read back.
+    #[error("the scores that exceed the memory budget cannot be written or read back")]
+    Spill(#[source] SpillError),
     /// One map and mask of several are not usable.
     #[error("map {map}: {source}")]
     InMap {
@@ -97,7 +128,41 @@ pub enum MetricError {
     NoVariance,
 }
 
+/// The fault of reading or writing behind [`MetricError::Spill`]. Two of them are equal where their
+/// kinds are.
+#[derive(Debug, Clone)]
+pub struct SpillError(Arc<io::Error>);
+
+impl SpillError {
+    /// The kind of the fault.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.0.kind()
+    }
+}
+
+impl fmt::Display for SpillError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for SpillError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl PartialEq for SpillError {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind() == other.kind()
+    }
+}
+
 impl MetricError {
+    pub(crate) fn spill(source: io::Error) -> Self {
+        Self::Spill(SpillError(Arc::new(source)))
+    }
+
     /// True if the ground truth, not the scores, leaves the figure undefined: no masks, or one
     /// class only.
     pub(crate) fn lacks_ground_truth(&self) -> bool {

@@ -44,6 +44,13 @@ impl<'a> Evaluated<'a> {
         Self { maps: Some(Maps { pairs, height, width }), pixels: OnceCell::new(), ..self }
     }
 
+    /// Adds the pixels of all images, ranked before: of maps that differ in size or are not kept. An
+    /// error is that of [`Evaluated::pixels`].
+    #[must_use]
+    pub fn with_pixels(self, pixels: Result<PixelRanking, MetricError>) -> Self {
+        Self { maps: None, pixels: OnceCell::from(pixels), ..self }
+    }
+
     /// Adds a threshold of the image scores that was chosen before the labels were seen. An image
     /// is found where its score is above the threshold.
     #[must_use]
@@ -111,7 +118,18 @@ mod tests {
         assert!(std::ptr::eq(evaluated.images().unwrap(), evaluated.images().unwrap()));
         let pixels = evaluated.pixels().unwrap();
         assert!(std::ptr::eq(pixels, evaluated.pixels_if_defined().unwrap().unwrap()));
-        assert_eq!(pixels.ranking().auroc(), 1.0);
+        assert_eq!(pixels.summary().unwrap().metrics.auroc, 1.0);
+    }
+
+    #[test]
+    fn pixels_may_be_ranked_before() {
+        let images = [([0.5, 0.25, 1.0], [0, 0, 1])];
+        let ranked = PixelRanking::new(images, 1, 3);
+        let evaluated = Evaluated::new(&[0.1, 0.9], &[0, 1]).with_pixels(ranked);
+        assert_eq!(evaluated.pixels().unwrap().summary().unwrap().metrics.auroc, 1.0);
+        let unusable = Evaluated::new(&[0.1], &[0]).with_pixels(Err(MetricError::NoAnomalous));
+        assert_eq!(unusable.pixels().unwrap_err(), MetricError::NoAnomalous);
+        assert!(unusable.pixels_if_defined().unwrap().is_none());
     }
 
     #[test]

@@ -8,8 +8,10 @@
 //! invented value.
 //!
 //! [`Ranking`] sorts the scores once and answers everything that needs their order;
-//! [`PixelRanking`] adds the ground-truth regions. The free functions serve whoever wants a single
-//! figure. This crate knows no images, tensors or files.
+//! [`PixelRanking`] adds the ground-truth regions, and [`PixelBuilder`] collects the maps for it one
+//! by one, in bounded memory. The free functions serve whoever wants a single figure. This crate
+//! knows no images, tensors or files: scores beyond a memory budget go to a stream that the caller
+//! opens.
 //!
 //! ```
 //! use fmam_metrics::{MetricError, auroc, pixel_metrics, Ranking};
@@ -35,7 +37,8 @@
 //! and a line in the table.
 //!
 //! Modules in reading order: `radix` (order-preserving keys and their sort), `ranking`, `curve`,
-//! `region` (8-connected components), `pixel` (AUPRO), `normal` (quantiles), `proportion` (rates
+//! `region` (8-connected components), `runs` (sorted keys in a stream), `merge`, `ranked` (pixels in
+//! memory or in runs), `summary` (all pixel figures in a walk), `pixel`, `pixel_builder`, `normal` (quantiles), `proportion` (rates
 //! and their intervals), `confusion` (a fixed threshold), `evaluated` (a test split), `metric` (the
 //! table), `feature`, `separability`.
 
@@ -44,23 +47,31 @@ mod curve;
 mod error;
 mod evaluated;
 mod feature;
+mod merge;
 mod metric;
 mod normal;
 mod pixel;
+mod pixel_builder;
 mod proportion;
 mod radix;
+mod ranked;
 mod ranking;
 mod region;
+mod runs;
 mod separability;
+mod summary;
 
 pub use confusion::{Confusion, f1_of_jaccard};
 pub use curve::{PrecisionRecallPoint, RocPoint, precision_recall_curve, roc_curve};
-pub use error::MetricError;
+pub use error::{MetricError, SpillError};
 pub use evaluated::Evaluated;
 pub use feature::{BiasVariance, bias_variance};
 pub use metric::{AUPRO, IMAGE_AUROC, IntervalFn, Level, METRICS, MetricEntry, PIXEL_AUROC};
-pub use pixel::{FPR_LIMIT, PixelMetrics, PixelRanking, aupro, pixel_metrics};
+pub use pixel::{PixelRanking, aupro, pixel_metrics};
+pub use pixel_builder::PixelBuilder;
 pub use proportion::{CONFIDENCE, Proportion, wilson};
+pub use radix::Score;
 pub use ranking::{BestF1, Cut, Ranking, auroc, average_precision, f1_max};
 pub use region::components;
 pub use separability::{Separability, density, separability};
+pub use summary::{CURVE_STEP, FPR_LIMIT, N_BINS, PixelMetrics, PixelSummary, ScoreHistogram};

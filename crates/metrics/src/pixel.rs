@@ -1,85 +1,64 @@
-use crate::ranking::{check_classes, check_lengths, separate};
-use crate::{MetricError, Ranking, radix, region};
+use std::sync::OnceLock;
 
-/// The false positive rate up to which AUPRO is integrated by convention.
-pub const FPR_LIMIT: f64 = 0.3;
+use crate::ranked::Ranked;
+use crate::summary::{Totals, after};
+use crate::{Cut, MetricError, PixelMetrics, PixelSummary};
 
-/// A [`Ranking`] of the pixels of all maps, which also knows the ground-truth regions: the
-/// 8-connected components of the masks.
+/// The pixels of all maps by their scores, checked and sorted once, with the ground-truth regions:
+/// the 8-connected components of the masks. [`PixelBuilder`](crate::PixelBuilder) makes one of maps
+/// of any sizes, in bounded memory.
 ///
-/// It holds 4 bytes a normal and 8 an anomalous pixel, and twice that while it sorts.
-#[derive(Debug, Clone)]
+/// Since a ranking has pixels of both classes, every figure below is defined. An error means that
+/// pixels beyond the memory budget could not be read back.
+#[derive(Debug)]
 pub struct PixelRanking {
-    ranking: Ranking,
-    /// For every anomalous pixel, in the ranking's order, the number of pixels of its region.
-    areas: Vec<u32>,
-    n_regions: usize,
-}
-
-/// The pixel-level figures of one set of maps.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PixelMetrics {
-    /// [`Ranking::auroc`] over all pixels.
-    pub auroc: f64,
-    /// [`Ranking::average_precision`] over all pixels.
-    pub average_precision: f64,
-    /// [`PixelRanking::aupro`].
-    pub aupro: f64,
+    ranked: Box<dyn Ranked>,
+    totals: Totals,
+    summary: OnceLock<Result<PixelSummary, MetricError>>,
 }
 
 impl PixelRanking {
-    /// Ranks the pixels of all `images`, each a pair of anomaly map and mask (0 normal, 1
-    /// anomalous) of `height` rows by `width` columns, row-major. Masks of normal images are all 0.
-    /// A pair may be borrowed or, to be dropped as soon as it is read, owned.
-    ///
-    /// # Errors
-    /// [`MetricError::InMap`] for a map or mask of another length ([`MetricError::MapLength`],
-    /// [`MetricError::LengthMismatch`]), [`MetricError::Nan`] or [`MetricError::NotALabel`] in it;
-    /// [`MetricError::Empty`], [`MetricError::NoNormal`] or [`MetricError::NoAnomalous`] for all
-    /// maps together.
-    pub fn new<S, L>(
-        images: impl IntoIterator<Item = (S, L)>,
-        height: usize,
-        width: usize,
-    ) -> Result<Self, MetricError>
-    where
-        S: AsRef<[f32]>,
-        L: AsRef<[u8]>,
-    {
-        let (mut normal, mut anomalous, mut n_regions) = (Vec::new(), Vec::new(), 0);
-        for (map, (scores, mask)) in images.into_iter().enumerate() {
-            let (scores, mask) = (scores.as_ref(), mask.as_ref());
-            let mut add = || {
-                if height.checked_mul(width) != Some(scores.len()) {
-                    return Err(MetricError::MapLength { height, width, actual: scores.len() });
-                }
-                check_lengths(scores, mask)?;
-                let regions = region::regions(mask, width);
-                n_regions += regions.count;
-                separate(
-                    scores,
-                    mask,
-                    |_, key| normal.push(key),
-                    |index, key| anomalous.push((key, regions.areas[index])),
-                )
-            };
-            add().map_err(|error| MetricError::InMap { map, source: Box::new(error) })?;
-        }
-        check_classes(normal.len(), anomalous.len())?;
-        radix::sort_by_key(&mut normal, |&key| key);
-        radix::sort_by_key(&mut anomalous, |&(key, _)| key);
-        let (anomalous, areas) = anomalous.into_iter().unzip();
-        Ok(Self { ranking: Ranking { normal, anomalous }, areas, n_regions })
+    pub(crate) fn of(ranked: Box<dyn Ranked>, totals: Totals) -> Self {
+        Self { ranked, totals, summary: OnceLock::new() }
     }
 
-    /// The ranking of all pixels, for every figure that regions do not enter.
-    pub fn ranking(&self) -> &Ranking {
-        &self.ranking
+    /// Number of normal pixels, at least 1.
+    pub fn n_normal(&self) -> usize {
+        self.totals.n_normal
+    }
+
+    /// Number of anomalous pixels, at least 1.
+    pub fn n_anomalous(&self) -> usize {
+        self.totals.n_anomalous
     }
 
     /// Number of ground-truth regions, at least 1.
     pub fn n_regions(&self) -> usize {
-        self.n_regions
+        self.totals.n_regions
+    }
+
+    /// Every distinct score as a threshold, from the highest down. The last cut calls everything
+    /// anomalous. A threshold of f64 is rounded to f32.
+    ///
+    /// # Errors
+    /// Of an item: [`MetricError::Spill`], which ends the cuts.
+    pub fn cuts(&self) -> impl Iterator<Item = Result<Cut, MetricError>> {
+        let nothing = Cut { threshold: f32::INFINITY, false_positives: 0, true_positives: 0 };
+        self.ranked.steps().scan(nothing, |cut, step| {
+            Some(step.map(|step| {
+                *cut = after(*cut, &step);
+                *cut
+            }))
+        })
+    }
+
+    /// Figures, curves and histograms, all of one walk over the cuts, which is made once.
+    ///
+    /// # Errors
+    /// [`MetricError::Spill`].
+    pub fn summary(&self) -> Result<&PixelSummary, MetricError> {
+        let summary = self.summary.get_or_init(|| self.totals.summarise(self.ranked.steps()));
+        summary.as_ref().map_err(Clone::clone)
     }
 
     /// Area under the per-region-overlap curve, in 0..=1. At every threshold the curve has the
@@ -89,7 +68,7 @@ impl PixelRanking {
     /// `fpr_limit`.
     ///
     /// # Errors
-    /// [`MetricError::FprLimit`].
+    /// [`MetricError::FprLimit`], [`MetricError::Spill`].
     ///
     /// # Source
     /// Bergmann et al. 2021, *The MVTec Anomaly Detection Dataset*, IJCV 129. Every distinct score
@@ -99,96 +78,16 @@ impl PixelRanking {
         if !(fpr_limit > 0.0 && fpr_limit <= 1.0) {
             return Err(MetricError::FprLimit { limit: fpr_limit });
         }
-        // A pixel adds the share that it has in its region, and a region its share in the mean.
-        let (mut integral, mut overlap, mut fpr, mut found) = (0.0, 0.0, 0.0, 0);
-        let n_pixels = self.areas.len();
-        for cut in self.ranking.cuts() {
-            let gained = &self.areas[n_pixels - cut.true_positives..n_pixels - found];
-            let gain = gained.iter().map(|&area| 1.0 / f64::from(area)).sum::<f64>() / self.n_regions as f64;
-            let next_fpr = self.ranking.fpr(cut);
-            if next_fpr >= fpr_limit {
-                let width = fpr_limit - fpr;
-                let gain_at_limit = gain * width / (next_fpr - fpr);
-                integral += width * (overlap + gain_at_limit / 2.0);
-                break;
-            }
-            integral += (next_fpr - fpr) * (overlap + gain / 2.0);
-            overlap += gain;
-            fpr = next_fpr;
-            found = cut.true_positives;
-        }
-        // Rounding of the many small shares may exceed the whole by a last digit.
-        Ok((integral / fpr_limit).min(1.0))
+        self.totals.aupro(fpr_limit, self.ranked.steps())
     }
 
     /// Pixel AUROC, pixel average precision and AUPRO up to `fpr_limit`.
     ///
     /// # Errors
-    /// [`MetricError::FprLimit`].
-    pub fn metrics(&self, fpr_limit: f64) -> Result<PixelMetrics, MetricError> {
-        Ok(PixelMetrics {
-            auroc: self.ranking.auroc(),
-            average_precision: self.ranking.average_precision(),
-            aupro: self.aupro(fpr_limit)?,
-        })
-    }
-}
-
-impl PixelRanking {
-    /// The ROC and the per-region-overlap curve over all thresholds, for a plot: the points (false
-    /// positive rate, true positive rate or mean overlap) from (0, 0) to (1, 1), neighbours of
-    /// which lie at least `step` apart in the sum of both coordinates' differences. Between
-    /// neighbours the exact curve leaves the straight line by less than `step`, but for ties.
-    ///
-    /// # Source
     /// As [`PixelRanking::aupro`].
-    pub fn plot_curves(&self, step: f64) -> (Vec<[f64; 2]>, Vec<[f64; 2]>) {
-        let mut roc = PlotCurve::new(step);
-        let mut pro = PlotCurve::new(step);
-        let (n_pixels, mut overlap, mut found) = (self.areas.len(), 0.0, 0);
-        for cut in self.ranking.cuts() {
-            let gained = &self.areas[n_pixels - cut.true_positives..n_pixels - found];
-            overlap += gained.iter().map(|&area| 1.0 / f64::from(area)).sum::<f64>() / self.n_regions as f64;
-            found = cut.true_positives;
-            let fpr = self.ranking.fpr(cut);
-            roc.push([fpr, found as f64 / n_pixels as f64]);
-            pro.push([fpr, overlap.min(1.0)]);
-        }
-        (roc.finish(), pro.finish())
-    }
-}
-
-/// Points of a rising curve, as far apart as a plot needs them.
-struct PlotCurve {
-    step: f64,
-    kept: Vec<[f64; 2]>,
-    /// The point before, where it was not kept.
-    skipped: Option<[f64; 2]>,
-}
-
-impl PlotCurve {
-    fn new(step: f64) -> Self {
-        Self { step, kept: vec![[0.0; 2]], skipped: None }
-    }
-
-    fn push(&mut self, point: [f64; 2]) {
-        let far = |from: &[f64; 2]| point[0] - from[0] + point[1] - from[1] >= self.step;
-        if !self.kept.last().is_some_and(far) {
-            self.skipped = Some(point);
-            return;
-        }
-        // A long way after a short one: the corner between them belongs to the curve.
-        self.kept.extend(self.skipped.take().filter(far));
-        self.kept.push(point);
-    }
-
-    fn finish(mut self) -> Vec<[f64; 2]> {
-        self.kept.extend(self.skipped);
-        // The sums of shares lost a little by rounding.
-        if let Some(last) = self.kept.last_mut() {
-            *last = [1.0; 2];
-        }
-        self.kept
+    pub fn metrics(&self, fpr_limit: f64) -> Result<PixelMetrics, MetricError> {
+        let aupro = self.aupro(fpr_limit)?;
+        Ok(PixelMetrics { aupro, ..self.summary()?.metrics })
     }
 }
 
@@ -222,6 +121,7 @@ pub fn pixel_metrics<S: AsRef<[f32]>, L: AsRef<[u8]>>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{FPR_LIMIT, Ranking};
 
     fn check_aupro(map: &[f32], mask: &[u8], fpr_limit: f64, expected: f64) {
         let value = aupro([(map, mask)], 1, map.len(), fpr_limit).unwrap();
@@ -256,24 +156,24 @@ mod tests {
         let map: Vec<f32> = (0..4000_u32).map(|k| (k.wrapping_mul(2_654_435_761) >> 8) as f32).collect();
         let mask: Vec<u8> = (0..4000).map(|k| u8::from(k % 37 < 5 && map[k] > 4e6)).collect();
         let ranking = PixelRanking::new([(map.as_slice(), mask.as_slice())], 50, 80).unwrap();
-        let (roc, pro) = ranking.plot_curves(0.01);
+        let PixelSummary { metrics, roc, pro, .. } = ranking.summary().unwrap();
         let area = |curve: &[[f64; 2]]| {
             curve.windows(2).map(|p| (p[1][0] - p[0][0]) * (p[0][1] + p[1][1]) / 2.0).sum::<f64>()
         };
         assert!(roc.len() < 300 && pro.len() < 300);
-        for curve in [&roc, &pro] {
+        for curve in [roc, pro] {
             assert_eq!((curve[0], curve[curve.len() - 1]), ([0.0; 2], [1.0; 2]));
             assert!(curve.is_sorted_by(|a, b| a[0] <= b[0] && a[1] <= b[1]));
         }
-        assert!((area(&roc) - ranking.ranking().auroc()).abs() < 2e-3);
-        assert!((area(&pro) - ranking.aupro(1.0).unwrap()).abs() < 2e-3);
+        assert!((area(roc) - metrics.auroc).abs() < 2e-3);
+        assert!((area(pro) - ranking.aupro(1.0).unwrap()).abs() < 2e-3);
     }
 
     #[test]
     fn a_corner_of_the_curve_is_kept() {
         // Up to (0, 1) at once, then to the right at once.
         let ranking = PixelRanking::new([(&[2.0, 2.0, 1.0, 1.0][..], &[1, 1, 0, 0][..])], 2, 2).unwrap();
-        assert_eq!(ranking.plot_curves(0.01).0, [[0.0, 0.0], [0.0, 1.0], [1.0, 1.0]]);
+        assert_eq!(ranking.summary().unwrap().roc, [[0.0, 0.0], [0.0, 1.0], [1.0, 1.0]]);
     }
 
     #[test]

@@ -183,7 +183,7 @@ pub(crate) fn separate(
     mut normal: impl FnMut(usize, u32),
     mut anomalous: impl FnMut(usize, u32),
 ) -> Result<(), MetricError> {
-    check_lengths(scores, labels)?;
+    check_lengths(scores.len(), labels.len())?;
     for (index, (&score, &label)) in scores.iter().zip(labels).enumerate() {
         if score.is_nan() {
             return Err(MetricError::Nan { index });
@@ -197,12 +197,8 @@ pub(crate) fn separate(
     Ok(())
 }
 
-pub(crate) fn check_lengths(scores: &[f32], labels: &[u8]) -> Result<(), MetricError> {
-    if scores.len() == labels.len() {
-        Ok(())
-    } else {
-        Err(MetricError::LengthMismatch { scores: scores.len(), labels: labels.len() })
-    }
+pub(crate) fn check_lengths(scores: usize, labels: usize) -> Result<(), MetricError> {
+    if scores == labels { Ok(()) } else { Err(MetricError::LengthMismatch { scores, labels }) }
 }
 
 pub(crate) fn check_classes(n_normal: usize, n_anomalous: usize) -> Result<(), MetricError> {

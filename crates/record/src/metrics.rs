@@ -149,7 +149,22 @@ mod tests {
         assert_eq!(keys, METRICS.iter().map(|metric| metric.key).collect::<Vec<_>>());
         let shuffled: Metrics = metrics.iter().collect::<Vec<_>>().into_iter().rev().collect();
         assert_eq!(shuffled, metrics);
-        assert_eq!(Metrics::of(&Evaluated::new(&[0.1], &[0]), METRICS), Err(MetricError::NoAnomalous));
+        assert_eq!(Metrics::of(&Evaluated::new(&[], &[]), METRICS), Err(MetricError::Empty));
+    }
+
+    #[test]
+    fn a_split_of_one_class_has_the_rates_of_that_class_and_null_elsewhere() {
+        let defined = |label| {
+            let (scores, labels) = ([0.1, 0.9, 0.2, 0.3], [label; 4]);
+            let metrics =
+                Metrics::of(&Evaluated::new(&scores, &labels).with_threshold(0.5), METRICS).unwrap();
+            assert_eq!(metrics.iter().count(), METRICS.len());
+            let values = metrics.iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+            values.collect::<Vec<_>>()
+        };
+        assert_eq!(defined(0), [("image_false_alarm_rate".to_owned(), 0.25)]);
+        let expected = [("image_miss_rate", 0.75), ("image_recall", 0.25)];
+        assert_eq!(defined(1), expected.map(|(key, value)| (key.to_owned(), value)));
     }
 
     #[test]

@@ -1,5 +1,4 @@
 use super::{Level, MetricEntry};
-use crate::FPR_LIMIT;
 
 /// Area under the per-region-overlap curve up to a false positive rate of 0.3, divided by 0.3.
 pub static ENTRY: MetricEntry = MetricEntry {
@@ -11,6 +10,6 @@ pub static ENTRY: MetricEntry = MetricEntry {
     is_oracle: false,
     is_headline: true,
     needs_threshold: false,
-    compute: |evaluated| evaluated.pixels()?.aupro(FPR_LIMIT),
+    compute: |evaluated| Ok(evaluated.pixels()?.summary()?.metrics.aupro),
     interval: None,
 };

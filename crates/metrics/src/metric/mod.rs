@@ -97,15 +97,16 @@ impl MetricEntry {
         !self.needs_threshold || evaluated.threshold().is_some()
     }
 
-    /// The value for a test split. `None` for a pixel or region metric where an image lacks its
-    /// mask, and where no pixel, or every pixel, is anomalous; for a metric that does not apply;
-    /// and for the precision of a threshold that no image is above.
+    /// The value for a test split. `None` where the ground truth leaves the metric undefined: for a
+    /// pixel or region metric where an image lacks its mask, and for a metric of both classes where
+    /// all samples are of one. Also `None` for a metric that does not apply, and for the precision
+    /// of a threshold that no image is above.
     ///
     /// # Errors
     /// As [`Evaluated::images`], [`Evaluated::pixels`] and [`Evaluated::confusion`], but for what
     /// makes the value `None`.
     pub fn of(&self, evaluated: &Evaluated<'_>) -> Result<Option<f64>, MetricError> {
-        if self.applies_to(evaluated) { self.if_defined((self.compute)(evaluated)) } else { Ok(None) }
+        if self.applies_to(evaluated) { if_defined((self.compute)(evaluated)) } else { Ok(None) }
     }
 
     /// The interval of the value for a test split. `None` for a metric without an interval, and
@@ -115,17 +116,8 @@ impl MetricEntry {
     /// As [`MetricEntry::of`].
     pub fn interval_of(&self, evaluated: &Evaluated<'_>) -> Result<Option<[f64; 2]>, MetricError> {
         match self.interval {
-            Some(interval) if self.applies_to(evaluated) => self.if_defined(interval(evaluated)),
+            Some(interval) if self.applies_to(evaluated) => if_defined(interval(evaluated)),
             _ => Ok(None),
-        }
-    }
-
-    fn if_defined<T>(&self, result: Result<T, MetricError>) -> Result<Option<T>, MetricError> {
-        match (self.level, result) {
-            (_, Ok(value)) => Ok(Some(value)),
-            (_, Err(MetricError::NoneAbove)) => Ok(None),
-            (Level::Pixel | Level::Region, Err(error)) if error.lacks_ground_truth() => Ok(None),
-            (_, Err(error)) => Err(error),
         }
     }
 
@@ -142,6 +134,14 @@ impl MetricEntry {
             _ if self.level == Level::Region => heading,
             _ => format!("{level} {heading}"),
         }
+    }
+}
+
+fn if_defined<T>(result: Result<T, MetricError>) -> Result<Option<T>, MetricError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.lacks_ground_truth() || error == MetricError::NoneAbove => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_ground_truth_does_not_allow_is_none_for_pixels_and_an_error_for_images() {
+    fn a_metric_that_the_ground_truth_does_not_allow_is_none() {
         let (scores, map) = ([0.1, 0.9], [0.0, 1.0, 0.5]);
         let without_masks = Evaluated::new(&scores, &[0, 1]);
         let of_mask = |mask| Evaluated::new(&scores, &[0, 1]).with_maps(vec![(&map[..], mask)], 1, 3);
@@ -208,7 +208,9 @@ mod tests {
             }
             if metric.level == Level::Image {
                 assert!(metric.of(&without_masks).unwrap().is_some(), "{}", metric.key);
-                assert_eq!(metric.of(&one_class), Err(MetricError::NoNormal), "{}", metric.key);
+                assert_eq!(metric.of(&one_class), Ok(None), "{}", metric.key);
+                assert_eq!((metric.compute)(&one_class), Err(MetricError::NoNormal), "{}", metric.key);
+                assert_eq!(metric.of(&Evaluated::new(&[], &[])), Err(MetricError::Empty), "{}", metric.key);
                 continue;
             }
             for evaluated in [&without_masks, &of_mask(&[0; 3][..]), &of_mask(&[1; 3][..])] {
@@ -263,8 +265,15 @@ mod tests {
         let anomalous = Evaluated::new(&[0.1, 0.9, 0.2, 0.3], &[1; 4]).with_threshold(0.5);
         assert_eq!(metric("image_miss_rate").of(&anomalous), Ok(Some(0.75)));
         assert_eq!(metric("image_recall").of(&anomalous), Ok(Some(0.25)));
+        for key in ["image_false_alarm_rate", "image_precision", "image_f1"] {
+            assert_eq!(metric(key).of(&anomalous), Ok(None), "{key}");
+        }
         for key in ["image_miss_rate", "image_recall", "image_precision", "image_f1"] {
-            assert_eq!(metric(key).of(&normal), Err(MetricError::NoAnomalous), "{key}");
+            assert_eq!(
+                (metric(key).of(&normal), metric(key).interval_of(&normal)),
+                (Ok(None), Ok(None)),
+                "{key}"
+            );
         }
         let none_above = Evaluated::new(&[0.1, 0.4], &[0, 1]).with_threshold(0.5);
         assert_eq!(metric("image_precision").of(&none_above), Ok(None));

@@ -10,6 +10,6 @@ pub(super) static ENTRY: MetricEntry = MetricEntry {
     is_oracle: false,
     is_headline: false,
     needs_threshold: false,
-    compute: |evaluated| Ok(evaluated.pixels()?.ranking().average_precision()),
+    compute: |evaluated| Ok(evaluated.pixels()?.summary()?.metrics.average_precision),
     interval: None,
 };

@@ -10,6 +10,6 @@ pub static ENTRY: MetricEntry = MetricEntry {
     is_oracle: false,
     is_headline: true,
     needs_threshold: false,
-    compute: |evaluated| Ok(evaluated.pixels()?.ranking().auroc()),
+    compute: |evaluated| Ok(evaluated.pixels()?.summary()?.metrics.auroc),
     interval: None,
 };
