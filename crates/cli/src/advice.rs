@@ -3,6 +3,7 @@
 
 use std::error::Error;
 
+use fmam::ImageSize;
 use fmam_datasets::DatasetError;
 use fmam_experiment::ExperimentError;
 use fmam_inspection::InspectionError;
@@ -57,7 +58,11 @@ fn application(error: &fmam::Error) -> Option<String> {
 fn experiment(error: &ExperimentError) -> Option<String> {
     Some(match error {
         ExperimentError::BackboneImageSize { step, largest, actual, .. } => {
-            format!("try --image-size {}", (actual.min(largest) / step).max(1) * step)
+            let side = |actual: usize| (actual.min(*largest) / step).max(1) * step;
+            let ImageSize { height, width } = *actual;
+            let is_square = height == width;
+            let size = ImageSize::new(side(height), side(width));
+            format!("try --image-size {}", if is_square { size.height.to_string() } else { size.to_string() })
         }
         ExperimentError::ConfigDiffers { .. } => {
             "choose another --out, or repeat it with --overwrite".to_owned()
@@ -171,7 +176,9 @@ mod tests {
             largest: 448,
             actual,
         };
-        for (actual, hinted) in [(64, 224), (256, 224), (672, 448)] {
+        let sizes = [((64, 64), "224"), ((256, 256), "224"), ((672, 672), "448"), ((230, 900), "224x448")];
+        for ((height, width), hinted) in sizes {
+            let actual = ImageSize::new(height, width);
             assert_eq!(hint(size(actual).into()).unwrap(), format!("try --image-size {hinted}"));
         }
         let few = InspectionError::TooFewImages { rate: 0.001, n: 20, least: 1.0 / 21.0, needed: 999 };

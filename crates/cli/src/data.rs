@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use fmam::{Category, Dataset, ImageSize, Session};
+use fmam::{Category, Dataset, Preparation, Session};
 
 #[derive(clap::Args)]
 pub(crate) struct DataArgs {
@@ -24,9 +24,9 @@ impl DataArgs {
         Ok(session.dataset(&self.dataset, self.data_root.clone())?)
     }
 
-    /// Indexes the category, or the only one, for images of `size`.
-    pub(crate) fn category(&self, session: &Session, size: ImageSize) -> Result<Category> {
+    /// Indexes the category, or the only one, with images as `preparation` makes them.
+    pub(crate) fn category(&self, session: &Session, preparation: &Preparation) -> Result<Category> {
         let dataset = self.open(session)?;
-        Ok(session.category(dataset.as_ref(), self.category.as_deref(), size)?)
+        Ok(session.category(dataset.as_ref(), self.category.as_deref(), preparation)?)
     }
 }

@@ -8,6 +8,7 @@ mod compute;
 mod data;
 mod exit;
 mod images;
+mod input;
 mod interrupt;
 mod progress;
 mod rate;

@@ -29,6 +29,13 @@ impl ImageSize {
     }
 }
 
+impl From<usize> for ImageSize {
+    /// The square of this side.
+    fn from(side: usize) -> Self {
+        Self::square(side)
+    }
+}
+
 impl std::fmt::Display for ImageSize {
     /// Writes `HEIGHTxWIDTH`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -50,5 +50,5 @@ pub use example::{Example, ExampleFile, FileLayout};
 pub use layouts::{DATASETS, dataset, has_image_extension, published_categories, published_counts, textures};
 pub use source::{
     CachedSource, DEFAULT_CACHE_BYTES, MaskFormat, decode_image, image_size, load_image, load_mask,
-    resize_image, resize_mask,
+    region_of_interest, resize_image, resize_mask,
 };

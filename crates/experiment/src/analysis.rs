@@ -7,16 +7,13 @@ use fmam_synthesis::Synthesizer;
 use crate::scatter::feature_scales;
 use crate::{Evaluation, ExperimentError};
 
-/// Scored pixels of which the pixel separability is computed, at most; they are spread evenly.
-const PIXELS: usize = 4_000_000;
-
 /// Analyses `detector` on a test split, of which `evaluation` is: the poster's statistical and
 /// distribution analyses. `synthesizer` puts defects into the normal test images; `seed` decides
 /// which, and which positions are taken. The result does not depend on the number of
 /// `loader_threads`.
 ///
 /// # Errors
-/// As [`crate::evaluate`].
+/// As [`Evaluator::evaluate`](crate::Evaluator::evaluate).
 pub fn analyze(
     detector: &Detector,
     test: &dyn SampleSource,
@@ -26,8 +23,8 @@ pub fn analyze(
     loader_threads: usize,
     progress: &dyn Progress,
 ) -> Result<Analysis, ExperimentError> {
-    for (index, (score, map)) in evaluation.image_scores.iter().zip(&evaluation.maps).enumerate() {
-        if !score.is_finite() || map.data().iter().any(|score| !score.is_finite()) {
+    for (index, score) in evaluation.image_scores.iter().enumerate() {
+        if !score.is_finite() {
             return Err(ExperimentError::NotFinite { id: test.sample(index).id.clone() });
         }
     }
@@ -37,18 +34,7 @@ pub fn analyze(
     }
     let image_scores = parting(&normal, &anomalous)?;
 
-    let (mut normal, mut anomalous) = (Vec::new(), Vec::new());
-    let total: usize = evaluation.maps.iter().map(|map| map.data().len()).sum();
-    let step = total.div_ceil(PIXELS).max(1);
-    let pixels = evaluation
-        .maps
-        .iter()
-        .zip(&evaluation.masks)
-        .filter_map(|(map, mask)| Some(map.data().iter().zip(mask.as_ref()?.data())));
-    for (&score, &defective) in pixels.flatten().step_by(step) {
-        if defective == 0 { &mut normal } else { &mut anomalous }.push(score);
-    }
-    let pixel_scores = parting(&normal, &anomalous)?;
+    let pixel_scores = parting(&evaluation.pixel_sample.normal, &evaluation.pixel_sample.anomalous)?;
 
     let scales = feature_scales(detector, test, synthesizer, seed, loader_threads, progress)?;
     Ok(Analysis { scales, image_scores, pixel_scores })
@@ -83,7 +69,21 @@ mod tests {
     use fmam_testkit::striped_test;
 
     use super::*;
-    use crate::evaluate;
+    use crate::Evaluator;
+
+    fn evaluate(
+        detector: &Detector,
+        test: &dyn SampleSource,
+        loader_threads: usize,
+    ) -> Result<Evaluation, ExperimentError> {
+        let folder = std::env::temp_dir();
+        let (metrics, config) = (fmam_metrics::METRICS, Default::default());
+        Evaluator { metrics, config, folder: &folder, loader_threads, progress: &Silent }.evaluate(
+            detector,
+            test,
+            |_, _| Ok(()),
+        )
+    }
 
     /// Its features are the colours of 4 by 4 pixels; adaptation turns every colour towards red. It
     /// expects grey.
@@ -137,7 +137,7 @@ mod tests {
     fn run(threads: usize) -> Analysis {
         let test = striped_test(4, 4, ImageSize::square(32), Seed::new(1));
         let synthesizer = Synthesizer::new(SynthesisConfig::default(), Textures::Generated).unwrap();
-        let evaluation = evaluate(&colours(), &test, fmam_metrics::METRICS, threads, &Silent).unwrap();
+        let evaluation = evaluate(&colours(), &test, threads).unwrap();
         analyze(&colours(), &test, &evaluation, &synthesizer, Seed::new(2), threads, &Silent).unwrap()
     }
 
@@ -207,10 +207,10 @@ mod tests {
         };
         let names = |error: &ExperimentError, index: usize| matches!(error, ExperimentError::NotFinite { id } if *id == test.sample(index).id);
         // The twelfth image is the first with a square, in the second batch.
-        let error = evaluate(&detector(true), &test, fmam_metrics::METRICS, 2, &Silent).unwrap_err();
+        let error = evaluate(&detector(true), &test, 2).unwrap_err();
         assert!(names(&error, 11), "{error}");
 
-        let mut evaluation = evaluate(&detector(false), &test, fmam_metrics::METRICS, 2, &Silent).unwrap();
+        let mut evaluation = evaluate(&detector(false), &test, 2).unwrap();
         let analysed = |evaluation: &crate::Evaluation, detector: &Detector| {
             analyze(detector, &test, evaluation, &synthesizer, Seed::new(2), 1, &Silent).unwrap_err()
         };

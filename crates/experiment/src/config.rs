@@ -1,25 +1,27 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fmam_core::{ImageSize, MethodId};
+use fmam_core::{ImageSize, MethodId, sides};
 use fmam_models::Precision;
-use fmam_record::MapLayout;
+use fmam_record::{EvaluationConfig, MapLayout};
 use serde::{Deserialize, Serialize};
 
-use crate::{CalibrationConfig, DatasetChoice, ExperimentError};
+use crate::{CalibrationConfig, DatasetChoice, ExperimentError, InputConfig};
 
 /// Image sides must be multiples of this: the coarsest stride of the networks.
 pub const IMAGE_SIZE_STEP: usize = 32;
 /// Largest image side: beyond it the feature maps of one batch do not fit into memory.
 pub const MAX_IMAGE_SIZE: usize = 2048;
 
-/// Checks the side of an image in pixels against [`IMAGE_SIZE_STEP`] and [`MAX_IMAGE_SIZE`].
+/// Checks both sides of images in pixels against [`IMAGE_SIZE_STEP`] and [`MAX_IMAGE_SIZE`].
 ///
 /// # Errors
 /// [`ExperimentError::ImageSize`].
-pub fn check_side(actual: usize) -> Result<(), ExperimentError> {
-    let valid = (IMAGE_SIZE_STEP..=MAX_IMAGE_SIZE).contains(&actual);
-    if valid && actual.is_multiple_of(IMAGE_SIZE_STEP) {
+pub fn check_sides(actual: ImageSize) -> Result<(), ExperimentError> {
+    let is_valid = |side: &usize| {
+        (IMAGE_SIZE_STEP..=MAX_IMAGE_SIZE).contains(side) && side.is_multiple_of(IMAGE_SIZE_STEP)
+    };
+    if [actual.height, actual.width].iter().all(is_valid) {
         Ok(())
     } else {
         Err(ExperimentError::ImageSize { actual })
@@ -49,10 +51,16 @@ pub struct ExperimentConfig {
     pub weights: BTreeMap<String, PathBuf>,
     /// Seeds; each makes its own run.
     pub seeds: Vec<u64>,
-    /// Side in pixels of the square to which every image is resized; a multiple of
-    /// [`IMAGE_SIZE_STEP`], at most [`MAX_IMAGE_SIZE`].
-    #[serde(default = "default_image_size")]
-    pub image_size: usize,
+    /// The size that every image is resized to, or that of a tile: a side such as `256`, or height
+    /// and width such as `"160x768"`; multiples of [`IMAGE_SIZE_STEP`], at most [`MAX_IMAGE_SIZE`].
+    #[serde(default = "default_image_size", with = "sides")]
+    pub image_size: ImageSize,
+    /// The way from image files to pixels of that size.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub input: InputConfig,
+    /// The pixel figures.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub evaluation: EvaluationConfig,
     /// The number format of backbones and students, `f32` or `bf16`; losses, statistics and scores
     /// are f32 in either.
     #[serde(default)]
@@ -90,8 +98,12 @@ pub struct ExperimentConfig {
     pub save_model: bool,
 }
 
-fn default_image_size() -> usize {
-    256
+fn default_image_size() -> ImageSize {
+    ImageSize::square(256)
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn no_calibration() -> CalibrationConfig {
@@ -119,6 +131,8 @@ impl ExperimentConfig {
             weights: BTreeMap::new(),
             seeds: vec![0, 1, 2],
             image_size: default_image_size(),
+            input: InputConfig::default(),
+            evaluation: EvaluationConfig::default(),
             precision: Precision::default(),
             device: None,
             out: None,
@@ -187,11 +201,6 @@ impl ExperimentConfig {
         Self::parts_from_toml(&text, path)
     }
 
-    /// The size of every image.
-    pub fn size(&self) -> ImageSize {
-        ImageSize::square(self.image_size)
-    }
-
     /// Checks what can be checked without the data: no empty list, no empty or repeated item, a
     /// usable image size.
     ///
@@ -216,7 +225,8 @@ impl ExperimentConfig {
                 return Err(ExperimentError::Repeated { key, value: value.clone() });
             }
         }
-        check_side(self.image_size)?;
+        check_sides(self.image_size)?;
+        self.input.placing(self.image_size)?;
         if self.loader_threads == Some(0) {
             return Err(ExperimentError::LoaderThreads);
         }
@@ -250,7 +260,8 @@ mod tests {
     fn defaults_are_filled_in() {
         let config = parse(MINIMAL).unwrap();
         config.validate().unwrap();
-        assert_eq!((config.image_size, config.n_overlays, config.save_model), (256, 12, true));
+        assert_eq!(config.image_size, ImageSize::square(256));
+        assert_eq!((config.n_overlays, config.save_model), (12, true));
         assert_eq!(config.dataset, DatasetChoice::new("mvtec"));
         assert_eq!((config.device, config.out, config.epochs), (None, None, None));
         assert_eq!(config.precision, Precision::F32);
@@ -322,9 +333,11 @@ mod tests {
         check(|c| c.categories.push("".into()), |e| matches!(e, E::EmptyItem { key: "categories" }));
         check(|c| c.seeds.push(0), |e| matches!(e, E::Repeated { key: "seeds", value } if value == "0"));
         check(|c| c.categories.push("screw".into()), |e| matches!(e, E::Repeated { key: "categories", .. }));
-        check(|c| c.image_size = 0, |e| matches!(e, E::ImageSize { actual: 0 }));
-        check(|c| c.image_size = 100, |e| matches!(e, E::ImageSize { actual: 100 }));
-        check(|c| c.image_size = 2080, |e| matches!(e, E::ImageSize { actual: 2080 }));
+        for size in [(0, 0), (100, 100), (2080, 2080), (160, 100), (2080, 160)] {
+            let size = ImageSize::new(size.0, size.1);
+            check(|c| c.image_size = size, |e| matches!(e, E::ImageSize { .. }));
+        }
+        check(|c| c.input.tile_overlap = Some(256), |e| matches!(e, E::TileOverlap { .. }));
         check(|c| c.loader_threads = Some(0), |e| matches!(e, E::LoaderThreads));
     }
 }

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use fmam_core::{ErrorKind, SourceError};
+use fmam_core::{ErrorKind, ImageSize, SourceError};
 use fmam_datasets::DatasetError;
 use fmam_inspection::InspectionError;
 use fmam_methods::MethodError;
@@ -89,17 +89,28 @@ pub enum ExperimentError {
     },
     /// The networks cannot take images of this size.
     #[error(
-        "the image size must be a multiple of {} up to {}, got {actual}",
+        "height and width of images must be multiples of {} up to {}, got {actual}",
         crate::IMAGE_SIZE_STEP,
         crate::MAX_IMAGE_SIZE
     )]
     ImageSize {
-        /// The side that was asked for.
-        actual: usize,
+        /// The size that was asked for.
+        actual: ImageSize,
     },
+    /// Neighbouring tiles share all of themselves.
+    #[error("tiles of {tile} pixels cannot overlap by {overlap}; the overlap must be below both sides")]
+    TileOverlap {
+        /// The overlap in pixels.
+        overlap: usize,
+        /// The size of a tile.
+        tile: ImageSize,
+    },
+    /// Tiles have the size of the image, so there is nothing to pad.
+    #[error("tiles show an image in its own size: leave out either the tiles or the padding")]
+    TilesKeepAspect,
     /// A backbone cannot take images of this size.
     #[error(
-        "backbone `{backbone}` takes images whose side is a multiple of {step} up to {largest}, got {actual}"
+        "backbone `{backbone}` takes images whose sides are multiples of {step} up to {largest}, got {actual}"
     )]
     BackboneImageSize {
         /// The backbone.
@@ -108,8 +119,8 @@ pub enum ExperimentError {
         step: usize,
         /// Longest side that it takes.
         largest: usize,
-        /// The side that was asked for.
-        actual: usize,
+        /// The size that was asked for.
+        actual: ImageSize,
     },
     /// Without a loader thread nothing is ever loaded.
     #[error("`loader_threads` must be at least 1")]
@@ -272,6 +283,8 @@ impl ExperimentError {
             | Self::EmptyItem { .. }
             | Self::Repeated { .. }
             | Self::ImageSize { .. }
+            | Self::TileOverlap { .. }
+            | Self::TilesKeepAspect
             | Self::BackboneImageSize { .. }
             | Self::LoaderThreads
             | Self::Configuration(_) => ErrorKind::Usage,

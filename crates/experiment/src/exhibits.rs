@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use fmam_core::{AnomalyMap, Label, Mask, RgbImage, Sample, SampleSource, SourceError};
+use fmam_methods::Detector;
+
+use crate::ExperimentError;
 
 /// A test image that is to be drawn.
 #[derive(Debug, Clone)]
@@ -14,24 +17,42 @@ pub struct Exhibit {
     pub image: RgbImage,
     /// Its ground truth, where there is one.
     pub mask: Option<Mask>,
+    /// Its anomaly map.
+    pub map: AnomalyMap,
     /// The file of the picture.
     pub path: PathBuf,
 }
 
 /// Draws pictures of a run: an experiment decides of which images, and knows no format.
 pub trait Artist {
-    /// Draws each exhibit to its path. `maps` holds the anomaly maps of the whole test split. All
-    /// pictures of a run share one range of colours: `range`, which is that of a calibrated
-    /// detector, or that of the maps.
+    /// Draws each exhibit to its path. All pictures of a run share one `range` of colours.
     ///
     /// # Errors
     /// The artist's own; they name the file.
-    fn draw(
-        &self,
-        maps: &[AnomalyMap],
-        range: Option<(f32, f32)>,
-        exhibits: &[Exhibit],
-    ) -> Result<(), SourceError>;
+    fn draw(&self, range: (f32, f32), exhibits: &[Exhibit]) -> Result<(), SourceError>;
+}
+
+/// The test images `chosen` as exhibits, each with the file that `path` gives. They are scored again,
+/// since no evaluation keeps the maps of all images.
+///
+/// # Errors
+/// [`ExperimentError::Sample`] naming an image that cannot be read, [`ExperimentError::Method`].
+pub fn exhibited(
+    detector: &Detector,
+    test: &dyn SampleSource,
+    chosen: &[usize],
+    path: impl Fn(usize) -> PathBuf,
+) -> Result<Vec<Exhibit>, ExperimentError> {
+    let exhibit = |&index: &usize| {
+        let id = || test.sample(index).id.clone();
+        let load = || Ok((test.image(index)?, test.mask(index)?));
+        let (image, mask) = load().map_err(|source| ExperimentError::Sample { id: id(), source })?;
+        let scored = detector.score(std::slice::from_ref(&image));
+        let scored = scored.map_err(|error| ExperimentError::of_image(error, &id()))?;
+        let exhibit = |map| Exhibit { index, image, mask, map, path: path(index) };
+        Ok(scored.into_iter().next().map(|prediction| exhibit(prediction.anomaly_map)))
+    };
+    chosen.iter().map(exhibit).filter_map(Result::transpose).collect()
 }
 
 /// Chooses at most `n` test images, in ascending order.

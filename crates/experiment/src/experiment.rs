@@ -2,19 +2,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Device;
-use fmam_core::{MethodId, Needs, Plan, Progress, SampleSource, StagePlan};
+use fmam_core::{ImageSize, MethodId, Needs, Placing, Plan, Preparation, Progress, SampleSource, StagePlan};
 use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions};
 use fmam_methods::{Fitted, Method, RunContext};
 use fmam_models::{Backbone, LoadedBackbone, ModelError};
-use fmam_record::{ArtefactConfig, CalibrationRecord, DataConfig, RunConfig, RunKey};
+use fmam_record::{ArtefactConfig, CalibrationRecord, DataConfig, Findings, RunConfig, RunKey};
 use fmam_synthesis::{Synthesizer, Textures};
 
 use crate::content;
 use crate::defects::{synthesizer_of, textures};
+use crate::duplicates::DuplicateImages;
 use crate::overrides::{method_entry, method_table};
 use crate::{
-    CalibrationMode, ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, Registry,
-    device_name, fit_calibrated, key,
+    CalibrationMode, Evaluation, ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE,
+    Registry, device_name, fit_calibrated, key,
 };
 
 /// One run of an experiment, before it is done.
@@ -56,6 +57,10 @@ pub struct Experiment {
     plans: Vec<RunPlan>,
     /// Digests of the files that were read: by category, and of the textures under `None`.
     digests: Mutex<HashMap<Option<String>, String>>,
+    /// The way from image files to pixels.
+    preparation: Preparation,
+    /// Pairs of samples of the same pixels, by category.
+    duplicates: Mutex<HashMap<String, Vec<[String; 2]>>>,
 }
 
 impl std::fmt::Debug for Experiment {
@@ -81,14 +86,15 @@ impl Experiment {
         let entry = registry.dataset(&config.dataset.name)?;
         let options = &config.dataset.options;
         let dataset = (entry.open)(&DatasetOptions::new(config.data_root.clone(), options)?)?;
-        let (textures, textures_name) = textures(config.data_root.as_deref(), config.size())?;
+        let (textures, textures_name) = textures(config.data_root.as_deref(), config.image_size)?;
+        let preparation = config.input.preparation(config.image_size)?;
+
+        let roi_sha256 = config.input.roi_sha256()?;
 
         let known = dataset.categories();
         let names = if config.categories.is_empty() { &known } else { &config.categories };
-        let mut categories = names
-            .iter()
-            .map(|name| dataset.category(name, &config.size().into()))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut categories =
+            names.iter().map(|name| dataset.category(name, &preparation)).collect::<Result<Vec<_>, _>>()?;
         let sizes: BTreeMap<_, _> =
             names.iter().cloned().zip(categories.iter().map(|c| (c.train.len(), c.test.len()))).collect();
         let mut fingerprints = Fingerprints::of(&categories, &textures);
@@ -116,7 +122,8 @@ impl Experiment {
                 let calibration = config.calibration.mode.plan(trains);
                 let method = method.plan(calibration.map_or(n_train, |plan| plan.n_learnt(n_train)))?;
                 let needs = method.needs;
-                let mut run = run_config(&config, &key, method);
+                let mut run = run_config(&config, preparation.placing, &key, method);
+                run.data.roi_sha256.clone_from(&roi_sha256);
                 if entry.is_generated() {
                     run.data.root = None;
                 }
@@ -129,8 +136,19 @@ impl Experiment {
             .collect::<Result<_, ExperimentError>>()?;
         let only = if categories.len() == 1 { categories.pop() } else { None };
         let digests = Mutex::default();
-        let registry = registry.clone();
-        Ok(Self { registry, config, device, dataset, textures, backbones, only, plans, digests })
+        Ok(Self {
+            registry: registry.clone(),
+            config,
+            device,
+            dataset,
+            textures,
+            backbones,
+            only,
+            plans,
+            digests,
+            preparation,
+            duplicates: Mutex::default(),
+        })
     }
 
     /// The runs, in the order in which they are done: by category, method, backbone and seed.
@@ -179,7 +197,7 @@ impl Experiment {
         if let Textures::Images(source) = &self.textures
             && plans.iter().any(|plan| plan.needs.textures)
         {
-            let digest = self.decode(&[source.as_ref()], progress)?;
+            let digest = self.decode(&[source.as_ref()], progress, None)?;
             self.keep_digest(None, digest);
         }
         Ok(())
@@ -199,8 +217,12 @@ impl Experiment {
     }
 
     fn decode_category(&self, category: &Category, progress: &dyn Progress) -> Result<(), ExperimentError> {
-        let digest = self.decode(&[category.train.as_ref(), category.test.as_ref()], progress)?;
+        let images = DuplicateImages::default();
+        let digest =
+            self.decode(&[category.train.as_ref(), category.test.as_ref()], progress, Some(&images))?;
         self.keep_digest(Some(&category.name), digest);
+        let mut duplicates = self.duplicates.lock().unwrap_or_else(PoisonError::into_inner);
+        duplicates.insert(category.name.clone(), images.pairs());
         Ok(())
     }
 
@@ -252,7 +274,7 @@ impl Experiment {
     fn index(&self, name: &str) -> Result<Category, DatasetError> {
         match self.only.as_ref().filter(|category| category.name == name) {
             Some(only) => Ok(only.clone()),
-            None => self.dataset.category(name, &self.config.size().into()),
+            None => self.dataset.category(name, &self.preparation),
         }
     }
 
@@ -262,11 +284,35 @@ impl Experiment {
         &self,
         sources: &[&dyn SampleSource],
         progress: &dyn Progress,
+        images: Option<&DuplicateImages>,
     ) -> Result<String, ExperimentError> {
         content::digest(sources, self.loader_threads(), progress, |source, index| {
-            let decoded = source.image(index).and_then(|_| source.mask(index));
             let id = || source.sample(index).id.clone();
+            let decoded = source.image(index).and_then(|image| {
+                if let Some(images) = images {
+                    images.add(source.sample(index), &image);
+                }
+                source.mask(index)
+            });
             decoded.map(drop).map_err(|source| ExperimentError::Sample { id: id(), source })
+        })
+    }
+
+    /// Peculiarities of the images of `category`, of which `evaluation` is.
+    pub(crate) fn findings(
+        &self,
+        category: &str,
+        evaluation: &Evaluation,
+        train: &dyn SampleSource,
+        test: &dyn SampleSource,
+    ) -> Result<Findings, ExperimentError> {
+        let bits =
+            train.bits().map_err(|source| ExperimentError::Sample { id: category.to_owned(), source })?;
+        let duplicates = self.duplicates.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Findings {
+            bits,
+            vanished: evaluation.vanished.iter().map(|&index| test.sample(index).id.clone()).collect(),
+            duplicates: duplicates.get(category).cloned().unwrap_or_default(),
         })
     }
 
@@ -304,7 +350,7 @@ impl Experiment {
         let context = RunContext {
             device: self.device.clone(),
             seed: *seed,
-            preparation: self.config.size().into(),
+            preparation: self.preparation.clone(),
             backbone,
             textures: self.textures.clone(),
             loader_threads: self.loader_threads(),
@@ -366,14 +412,16 @@ fn check_backbone_names(registry: &Registry, config: &ExperimentConfig) -> Resul
     Ok(())
 }
 
-/// Checks that the backbone takes images of side `actual`.
+/// Checks that the backbone takes images of the size `actual`.
 ///
 /// # Errors
 /// [`ExperimentError::BackboneImageSize`].
-pub fn check_image_size(backbone: &LoadedBackbone, actual: usize) -> Result<(), ExperimentError> {
+pub fn check_image_size(backbone: &LoadedBackbone, actual: ImageSize) -> Result<(), ExperimentError> {
     let largest = backbone.largest_side().unwrap_or(MAX_IMAGE_SIZE);
-    let fits = backbone.strides().iter().all(|stride| actual.is_multiple_of(*stride));
-    if fits && actual <= largest {
+    let fits = |side: &usize| {
+        *side <= largest && backbone.strides().iter().all(|stride| side.is_multiple_of(*stride))
+    };
+    if [actual.height, actual.width].iter().all(fits) {
         return Ok(());
     }
     let stride = backbone.strides().iter().copied().max().unwrap_or(1);
@@ -384,13 +432,15 @@ pub fn check_image_size(backbone: &LoadedBackbone, actual: usize) -> Result<(), 
 }
 
 /// The configuration of the run `key`, but for what the data and the weights are found to be.
-fn run_config(config: &ExperimentConfig, key: &RunKey, method: Plan) -> RunConfig {
+fn run_config(config: &ExperimentConfig, placing: Placing, key: &RunKey, method: Plan) -> RunConfig {
     // A path that does not resolve cannot be opened either; the record then has it as given.
     let absolute = |path: &std::path::PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
     RunConfig {
         data: DataConfig {
             root: config.data_root.as_ref().map(absolute),
             image_size: config.image_size,
+            placing,
+            reading: config.input.reading(),
             ..DataConfig::default()
         },
         method: method.settings,
@@ -403,6 +453,7 @@ fn run_config(config: &ExperimentConfig, key: &RunKey, method: Plan) -> RunConfi
             mode: config.calibration.mode.to_string(),
             false_alarms: config.calibration.false_alarms,
         }),
+        evaluation: config.evaluation,
         artefacts: ArtefactConfig {
             n_overlays: config.n_overlays,
             save_model: config.save_model,

@@ -4,15 +4,16 @@ use std::time::Instant;
 
 use fmam_core::{Label, Progress, SampleSource, Seed, Silent};
 use fmam_datasets::Category;
+use fmam_methods::Detector;
 use fmam_record::{
-    Artefacts, GridList, ImageRecord, MAPS_DIR, MAPS_FILE, MODEL_DIR, OVERLAYS_DIR, OutputFolder,
+    Artefacts, GridList, ImageRecord, MAPS_DIR, MAPS_FILE, MODEL_DIR, MapExport, OVERLAYS_DIR, OutputFolder,
     RUN_RECORD_SCHEMA, RunKey, RunRecord, Shard,
 };
 
 use crate::exhibits::overlay_name;
 use crate::{
-    Artist, DoubtfulRun, Evaluation, Exhibit, Experiment, ExperimentError, FinishedRuns, RunPlan, analyze,
-    evaluate, exhibits, host, write_maps,
+    Artist, DoubtfulRun, Evaluation, Evaluator, Experiment, ExperimentError, FinishedRuns, RunPlan, analyze,
+    exhibited, exhibits, export_map, host,
 };
 
 /// Who follows a grid: its runs, and within a run, as [`Progress`], its stages.
@@ -186,20 +187,29 @@ impl<'a> Grid<'a> {
         let fitted = experiment.fit(plan, train.as_ref(), observer)?;
         let fit_seconds = start.elapsed().as_secs_f64();
         let loader_threads = experiment.loader_threads();
-        let evaluation = evaluate(
+        let config = experiment.config();
+        let category = &plan.key.category;
+        let evaluator = Evaluator {
+            metrics: experiment.registry().metrics(),
+            config: config.evaluation,
+            folder: new.dir(),
+            loader_threads,
+            progress: observer,
+        };
+        let dir = new.dir().join(MAPS_DIR);
+        let mut export = config.export_maps.map(|layout| MapExport::new(layout, &dir, category));
+        let evaluation = evaluator.evaluate(&fitted.detector, test.as_ref(), |index, map| {
+            export.as_mut().map_or(Ok(()), |export| export_map(export, test.as_ref(), index, map))
+        })?;
+
+        let images = draw_overlays(
+            config.n_overlays,
             &fitted.detector,
             test.as_ref(),
-            experiment.registry().metrics(),
-            loader_threads,
-            observer,
+            &evaluation,
+            new.dir(),
+            artist,
         )?;
-
-        let config = experiment.config();
-        let images = draw_overlays(config.n_overlays, test.as_ref(), &evaluation, new.dir(), artist)?;
-        if let Some(layout) = config.export_maps {
-            let dir = new.dir().join(MAPS_DIR);
-            write_maps(layout, &dir, &plan.key.category, test.as_ref(), &evaluation.maps)?;
-        }
         if config.save_model {
             fitted.detector.save(&new.dir().join(MODEL_DIR))?;
         }
@@ -217,6 +227,7 @@ impl<'a> Grid<'a> {
                     None
                 }
             };
+        let findings = experiment.findings(category, &evaluation, train.as_ref(), test.as_ref())?;
         let count = |label| (0..test.len()).filter(|&index| test.sample(index).label == label).count();
         let RunKey { dataset, category, method, backbone, seed } = plan.key.clone();
         let mut run_config = plan.config.clone();
@@ -230,7 +241,7 @@ impl<'a> Grid<'a> {
             backbone,
             seed,
             device: experiment.device_name(),
-            image_size: config.size(),
+            image_size: config.image_size,
             n_train: train.len(),
             n_test_normal: count(Label::Normal),
             n_test_anomalous: count(Label::Anomalous),
@@ -245,13 +256,14 @@ impl<'a> Grid<'a> {
             curve: fitted.curve,
             pixels: evaluation.pixels,
             analysis,
+            findings,
             artefacts: Artefacts {
                 model: config.save_model.then(|| MODEL_DIR.to_owned()),
                 maps: keeps_maps.then(|| MAPS_FILE.to_owned()),
                 images,
             },
         };
-        new.finish(&record, &evaluation.maps)?;
+        new.finish(&record, &evaluation.small_maps)?;
         Ok(record)
     }
 }
@@ -270,6 +282,7 @@ pub(crate) fn analysis_seed(run: Seed) -> Seed {
 /// Draws the exhibits and lists every test image with its score.
 fn draw_overlays(
     n_overlays: usize,
+    detector: &Detector,
     test: &dyn SampleSource,
     evaluation: &Evaluation,
     dir: &Path,
@@ -277,15 +290,8 @@ fn draw_overlays(
 ) -> Result<Vec<ImageRecord>, ExperimentError> {
     let path = |index: usize| format!("{OVERLAYS_DIR}/{}", overlay_name(index, test.sample(index)));
     let chosen = exhibits(test, &evaluation.image_scores, n_overlays);
-    let exhibits = chosen
-        .iter()
-        .map(|&index| {
-            let id = || test.sample(index).id.clone();
-            let image = test.image(index).map_err(|source| ExperimentError::Sample { id: id(), source })?;
-            Ok(Exhibit { index, image, mask: evaluation.masks[index].clone(), path: dir.join(path(index)) })
-        })
-        .collect::<Result<Vec<_>, ExperimentError>>()?;
-    artist.draw(&evaluation.maps, evaluation.colour_range, &exhibits).map_err(ExperimentError::Overlays)?;
+    let exhibits = exhibited(detector, test, &chosen, |index| dir.join(path(index)))?;
+    artist.draw(evaluation.colour_range, &exhibits).map_err(ExperimentError::Overlays)?;
     Ok(evaluation
         .image_scores
         .iter()

@@ -6,8 +6,8 @@
 //!
 //! Modules in reading order: [`Registry`], what a program has; [`ExperimentConfig`] with its
 //! `overrides` and [`PRESETS`]; `key`, every combination in order; [`Experiment`], the opened data,
-//! backbones and methods, with the digests of `content`; [`evaluate`]; [`analyze`] and its
-//! `scatter` of features; `exhibits`, which test images are drawn; `map_export`; `finished`,
+//! backbones and methods, with the digests of `content`; [`Evaluator`]; [`analyze`] and
+//! its `scatter` of features; `exhibits`, which test images are drawn; `finished`,
 //! whether a run is there already, which asks `program` who did it; [`Grid`], which runs what is
 //! not finished yet; [`Revisit`], which adds to what is.
 //!
@@ -42,13 +42,15 @@ mod config;
 mod content;
 mod dataset_choice;
 mod defects;
+mod duplicates;
 mod error;
-mod evaluate;
+mod evaluation;
 mod exhibits;
 mod experiment;
 mod finished;
 mod grid;
 mod host;
+mod input_config;
 mod key;
 mod map_export;
 mod overrides;
@@ -63,16 +65,17 @@ pub use calibration::{
     CalibrationConfig, CalibrationMode, DefectTrial, GoodScored, ModeError, fit_calibrated, image_digest,
     images_needed, score_good,
 };
-pub use config::{ExperimentConfig, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, check_side};
+pub use config::{ExperimentConfig, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, check_sides};
 pub use dataset_choice::DatasetChoice;
 pub use error::ExperimentError;
-pub use evaluate::{Evaluation, evaluate};
-pub use exhibits::{Artist, Exhibit, by_type, exhibits};
+pub use evaluation::{Evaluation, Evaluator};
+pub use exhibits::{Artist, Exhibit, by_type, exhibited, exhibits};
 pub use experiment::{Experiment, RunPlan, check_image_size};
 pub use finished::{Doubt, DoubtfulRun, FinishedRuns};
 pub use grid::{Grid, GridObserver, GridOutcome};
 pub use host::{device_name, peak_rss_bytes};
-pub use map_export::write_maps;
+pub use input_config::InputConfig;
+pub use map_export::export_map;
 pub use preset::{PRESETS, Preset, preset};
 pub use registry::Registry;
-pub use revisit::{Revisit, category_of};
+pub use revisit::{Revisit, category_of, preparation_of};

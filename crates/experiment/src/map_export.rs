@@ -1,25 +1,27 @@
-use std::path::Path;
-
-use fmam_core::{AnomalyMap, Sample, SampleSource};
-use fmam_record::{MapLayout, export_maps};
+use fmam_core::{AnomalyMap, SampleSource};
+use fmam_record::{MapExport, RecordError, map_at_original};
 
 use crate::ExperimentError;
 
-/// Writes the maps of the whole test split of `category` under `dir`, each in the size of its image
-/// file.
+/// Writes the map of test image `index` at the size of its image file.
 ///
 /// # Errors
-/// [`ExperimentError::Maps`], which names the file.
-pub fn write_maps(
-    layout: MapLayout,
-    dir: &Path,
-    category: &str,
+/// [`ExperimentError::Sample`] for a file that cannot be read, [`ExperimentError::Maps`] for one
+/// that cannot be written; both name it.
+pub fn export_map(
+    export: &mut MapExport,
     test: &dyn SampleSource,
-    maps: &[AnomalyMap],
+    index: usize,
+    map: &AnomalyMap,
 ) -> Result<(), ExperimentError> {
-    let original_size = |sample: &Sample| {
-        let is_generated = sample.image_path.as_os_str().is_empty();
-        Ok(if is_generated { None } else { Some(fmam_datasets::image_size(&sample.image_path)?) })
+    let sample = test.sample(index);
+    let original = test.original(index);
+    let original = original.map_err(|source| ExperimentError::Sample { id: sample.id.clone(), source })?;
+    let written = match original {
+        None => export.write(sample, map, map.size()),
+        Some(original) => {
+            map_at_original(map, &original.frame).and_then(|map| export.write(sample, &map, map.size()))
+        }
     };
-    export_maps(layout, dir, category, test, maps, original_size).map_err(ExperimentError::Maps)
+    written.map_err(|error: RecordError| ExperimentError::Maps(error.into()))
 }

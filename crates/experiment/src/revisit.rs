@@ -4,15 +4,21 @@
 use std::path::Path;
 
 use candle_core::Device;
-use fmam_core::Progress;
+use fmam_core::{Preparation, Progress, RegionOfInterest};
 use fmam_datasets::{Category, DatasetOptions};
-use fmam_record::{MAPS_FILE, OutputFolder, RunRecord, load_run};
+use fmam_record::{DataConfig, MAPS_FILE, OutputFolder, RunRecord, load_run};
 
 use crate::defects::{synthesizer_of, textures};
 use crate::grid::analysis_seed;
-use crate::{ExperimentError, Registry, analyze, evaluate};
+use crate::{Evaluator, ExperimentError, Registry, analyze};
 
-/// The category that a run was on, with the images in the size that it had; nothing is decoded yet.
+/// The way from image files to the pixels of a run, without its region of interest.
+pub fn preparation_of(record: &RunRecord) -> Preparation {
+    let DataConfig { placing, reading, .. } = record.config.data;
+    Preparation { size: record.image_size, placing, reading, region: RegionOfInterest::Whole }
+}
+
+/// The category that a run was on, with images as `preparation` makes them; nothing is decoded yet.
 /// `data_root` says where the data set lies now; without it, it is where it lay then.
 ///
 /// # Errors
@@ -21,11 +27,12 @@ pub fn category_of(
     registry: &Registry,
     record: &RunRecord,
     data_root: Option<&Path>,
+    preparation: &Preparation,
 ) -> Result<Category, ExperimentError> {
     let settings = &record.config.data.options;
     let options = DatasetOptions::new(data_root.or(root_of(record)).map(Path::to_owned), settings)?;
     let dataset = (registry.dataset(&record.dataset)?.open)(&options)?;
-    Ok(dataset.category(&record.category, &record.image_size.into())?)
+    Ok(dataset.category(&record.category, preparation)?)
 }
 
 fn root_of(record: &RunRecord) -> Option<&Path> {
@@ -68,7 +75,7 @@ impl Revisit<'_> {
     /// when a grid runs in `out`, [`ExperimentError::DataDiffers`] and
     /// [`ExperimentError::TexturesDiffer`] when there are other images now,
     /// [`ExperimentError::ScoresDiffer`] when they get other scores; as [`category_of`] and
-    /// [`evaluate`].
+    /// [`Evaluator::evaluate`].
     pub fn run(
         &self,
         out: &Path,
@@ -81,15 +88,22 @@ impl Revisit<'_> {
         // As it is now that nobody else can replace it.
         let Some(record) = &load_run(out, &record.key())? else { return Ok(None) };
         let detector = self.registry.load_detector(&folder.join(model), self.device)?;
-        let test = category_of(self.registry, record, self.data_root)?.test;
+        let preparation = detector.card().preparation();
+        let test = category_of(self.registry, record, self.data_root, &preparation)?.test;
         let known = &record.artefacts.images;
         if known.len() != test.len()
             || (0..test.len()).any(|index| known[index].sample != test.sample(index).id)
         {
             return Err(ExperimentError::DataDiffers { folder });
         }
-        let evaluation =
-            evaluate(&detector, test.as_ref(), self.registry.metrics(), self.loader_threads, progress)?;
+        let evaluator = Evaluator {
+            metrics: self.registry.metrics(),
+            config: record.config.evaluation,
+            folder: out,
+            loader_threads: self.loader_threads,
+            progress,
+        };
+        let evaluation = evaluator.evaluate(&detector, test.as_ref(), |_, _| Ok(()))?;
         let share = difference(record, &evaluation.image_scores);
         if share > SAME_SCORES {
             return Err(ExperimentError::ScoresDiffer { folder, share });
@@ -112,7 +126,7 @@ impl Revisit<'_> {
         record.analysis = Some(analysis);
         record.pixels = evaluation.pixels;
         record.artefacts.maps = Some(MAPS_FILE.to_owned());
-        output.replace_record(&record, &evaluation.maps)?;
+        output.replace_record(&record, &evaluation.small_maps)?;
         Ok(Some(record))
     }
 }

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use fmam_core::{ImageSize, Seed};
-use fmam_experiment::{CalibrationConfig, CalibrationMode};
+use fmam_experiment::{CalibrationConfig, CalibrationMode, InputConfig};
 use fmam_models::Precision;
 use fmam_synthesis::Textures;
 
@@ -21,7 +21,8 @@ pub struct Fit {
     pub(crate) backbone: String,
     pub(crate) weights: Option<PathBuf>,
     pub(crate) seed: Seed,
-    pub(crate) image_size: usize,
+    pub(crate) image_size: ImageSize,
+    pub(crate) input: InputConfig,
     pub(crate) epochs: Option<usize>,
     pub(crate) precision: Precision,
     pub(crate) settings: toml::Table,
@@ -44,7 +45,8 @@ impl Default for Fit {
             backbone: "efficientnet-lite0".to_owned(),
             weights: None,
             seed: Seed::new(0),
-            image_size: 256,
+            image_size: ImageSize::square(256),
+            input: InputConfig::default(),
             epochs: None,
             precision: Precision::default(),
             settings: toml::Table::new(),
@@ -91,10 +93,28 @@ impl Fit {
         self
     }
 
-    /// The side in pixels to which every image is resized, a multiple of 32.
+    /// The size that every image is resized to, multiples of 32: a side in pixels, or an
+    /// [`ImageSize`].
     #[must_use]
-    pub fn image_size(mut self, side: usize) -> Self {
-        self.image_size = side;
+    pub fn image_size(mut self, size: impl Into<ImageSize>) -> Self {
+        self.image_size = size.into();
+        self
+    }
+
+    /// Tiles of the size `tile`, neighbours of which share `overlap` pixels at least: images keep
+    /// their size, so that small defects stay visible.
+    #[must_use]
+    pub fn tiles(mut self, tile: impl Into<ImageSize>, overlap: usize) -> Self {
+        self.image_size = tile.into();
+        self.input.tile_overlap = Some(overlap);
+        self
+    }
+
+    /// The way from image files to pixels: aspect ratio, tiles, region of interest, range of
+    /// values.
+    #[must_use]
+    pub fn input(mut self, input: InputConfig) -> Self {
+        self.input = input;
         self
     }
 
@@ -149,9 +169,5 @@ impl Fit {
     pub fn false_alarms(mut self, rate: f64) -> Self {
         self.calibration.false_alarms = rate;
         self
-    }
-
-    pub(crate) fn size(&self) -> ImageSize {
-        ImageSize::square(self.image_size)
     }
 }

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use fmam_core::{ImageSize, Label, Mask, RgbImage, Sample, SampleSource, SourceError, Split};
+use fmam_core::{ImageSize, Label, Mask, Original, RgbImage, Sample, SampleSource, SourceError, Split};
 use fmam_datasets::{DatasetError, decode_image, load_image, resize_image, resize_mask};
 
 /// An image to fit on or to score: a file, the bytes of one (PNG, JPEG, BMP, TIFF), or pixels in
@@ -195,6 +195,18 @@ impl SampleSource for Resized<'_> {
 
     fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {
         Ok(self.source.mask(index)?.map(|mask| resize_mask(&mask, self.size)))
+    }
+
+    fn inside(&self, index: usize) -> Result<Option<Mask>, SourceError> {
+        self.source.inside(index)
+    }
+
+    fn original(&self, index: usize) -> Result<Option<Original>, SourceError> {
+        self.source.original(index)
+    }
+
+    fn bits(&self) -> Result<Option<u8>, SourceError> {
+        self.source.bits()
     }
 }
 

@@ -77,13 +77,14 @@ pub use device::DeviceChoice;
 pub use error::{Error, one_line};
 pub use fit::Fit;
 pub use fmam_core::{
-    AnomalyMap, ErrorKind, ImageSize, Label, Mask, MemorySource, MethodId, Progress, RgbImage, Sample,
-    SampleSource, Seed, Silent, Split, StageId,
+    AnomalyMap, ErrorKind, ImageSize, Label, Mask, MemorySource, MethodId, Placing, Preparation, Progress,
+    Reading, RegionOfInterest, RgbImage, Sample, SampleSource, Seed, Silent, SizeError, Split, StageId,
+    ValueRange,
 };
 pub use fmam_datasets::{Category, Dataset};
 pub use fmam_experiment::{
-    Artist, CalibrationConfig, CalibrationMode, Evaluation, Experiment, ExperimentConfig, FinishedRuns,
-    GridObserver, GridOutcome, Registry,
+    Artist, CalibrationConfig, CalibrationMode, Evaluation, Evaluator, Experiment, ExperimentConfig,
+    FinishedRuns, GridObserver, GridOutcome, InputConfig, Registry,
 };
 pub use fmam_inspection::{
     Basis, Calibration, GoodScores, HeldOut, Inspection, InspectionError, KnownImages, Look, Outcome,
@@ -92,8 +93,9 @@ pub use fmam_inspection::{
 };
 pub use fmam_methods::{Detector, Prediction};
 pub use fmam_models::Precision;
+pub use fmam_record::{EvaluationConfig, Findings, Resolution};
 pub use fmam_synthesis::Textures;
 pub use image::Image;
-pub use session::{Session, SessionBuilder, category_name, textures};
+pub use session::{Session, SessionBuilder, category_name, preparation, textures};
 pub use setting::{Setting, SettingError};
 pub use verdicts::{Verdict, Verdicts};

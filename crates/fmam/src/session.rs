@@ -3,15 +3,18 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use fmam_core::{
-    ImageSize, Needs, Progress, RgbImage, SampleSource, Silent, SourceError, StageId, ordered_map,
+    AnomalyMap, ImageSize, Needs, Preparation, Progress, RgbImage, SampleSource, Silent, SourceError,
+    StageId, ordered_map,
 };
 use fmam_datasets::{CachedSource, Category, DEFAULT_CACHE_BYTES, Dataset, DatasetError, DatasetOptions};
 use fmam_experiment::{
-    Artist, CalibrationConfig, Evaluation, Experiment, ExperimentConfig, ExperimentError, FinishedRuns, Grid,
-    GridObserver, GridOutcome, Registry, check_image_size, check_side, fit_calibrated, images_needed,
+    Artist, CalibrationConfig, Evaluation, Evaluator, Experiment, ExperimentConfig, ExperimentError,
+    FinishedRuns, Grid, GridObserver, GridOutcome, InputConfig, Registry, check_image_size, check_sides,
+    fit_calibrated, images_needed,
 };
 use fmam_methods::{Detector, MethodEntry, RunContext};
 use fmam_models::Precision;
+use fmam_record::EvaluationConfig;
 use fmam_synthesis::Textures;
 use serde_json::Value;
 
@@ -162,8 +165,8 @@ impl Session {
         let run = self.run_of(fit)?;
         let images: Vec<Image> = images.into_iter().map(Into::into).collect();
         self.check_count(&run, images.len())?;
-        let train = CachedSource::new(TrainImages::new(images, fit.size()), DEFAULT_CACHE_BYTES);
-        self.read(&train, fit.size())?;
+        let train = CachedSource::new(TrainImages::new(images, fit.image_size), DEFAULT_CACHE_BYTES);
+        self.read(&train, fit.image_size)?;
         self.read_textures(&run)?;
         self.fit_run(&train, run)
     }
@@ -176,7 +179,7 @@ impl Session {
     pub fn fit_source(&self, train: &dyn SampleSource, fit: &Fit) -> Result<Detector, Error> {
         let run = self.run_of(fit)?;
         self.check_count(&run, train.len())?;
-        let size = fit.size();
+        let size = fit.image_size;
         let has_size = self.read(train, size)?;
         self.read_textures(&run)?;
         if has_size {
@@ -198,18 +201,43 @@ impl Session {
     }
 
     /// Scores the images of a test split and compares with the ground truth. Images and masks of
-    /// another size than the detector's are resized.
+    /// another size than the detector's are resized. Memory does not grow with the number of pixels:
+    /// scores of many go to a temporary file of the system.
     ///
     /// # Errors
-    /// [`Error::Experiment`] naming an unreadable file, or for a split of one class;
+    /// [`Error::Experiment`] naming an unreadable file, or for a split without an image;
     /// [`Error::Cancelled`].
     pub fn evaluate(&self, detector: &Detector, test: &dyn SampleSource) -> Result<Evaluation, Error> {
+        let folder = std::env::temp_dir();
+        self.evaluate_by(&self.evaluator(EvaluationConfig::default(), &folder), detector, test, |_, _| Ok(()))
+    }
+
+    /// [`Session::evaluate`] by an `evaluator` of this session. `visit` sees the anomaly map of each
+    /// image, in order.
+    ///
+    /// # Errors
+    /// As [`Session::evaluate`], and those of `visit`.
+    pub fn evaluate_by(
+        &self,
+        evaluator: &Evaluator<'_>,
+        detector: &Detector,
+        test: &dyn SampleSource,
+        visit: impl FnMut(usize, &AnomalyMap) -> Result<(), ExperimentError> + Send,
+    ) -> Result<Evaluation, Error> {
         let resized = Resized { source: test, size: detector.image_size() };
-        let progress = self.progress.as_ref();
-        let threads = self.workers.loaders;
-        Ok(self.workers.run(|| {
-            fmam_experiment::evaluate(detector, &resized, self.registry.metrics(), threads, progress)
-        })?)
+        Ok(self.workers.run(|| evaluator.evaluate(detector, &resized, visit))?)
+    }
+
+    /// The evaluator of this session: its metrics, threads and progress. Its temporary file lies in
+    /// `folder`.
+    pub fn evaluator<'a>(&'a self, config: EvaluationConfig, folder: &'a Path) -> Evaluator<'a> {
+        Evaluator {
+            metrics: self.registry.metrics(),
+            config,
+            folder,
+            loader_threads: self.workers.loaders,
+            progress: self.progress.as_ref(),
+        }
     }
 
     /// Reads the detector that [`Detector::save`] wrote to the folder `dir`.
@@ -241,7 +269,7 @@ impl Session {
         Ok((self.registry.dataset(name)?.open)(&options)?)
     }
 
-    /// The category `name` of `dataset`, or the only one, with images of `size`.
+    /// The category `name` of `dataset`, or the only one, with images as `preparation` makes them.
     ///
     /// # Errors
     /// [`Error::CategoryNeeded`] where there are several and none is named; [`Error::Experiment`]
@@ -250,9 +278,9 @@ impl Session {
         &self,
         dataset: &dyn Dataset,
         name: Option<&str>,
-        size: ImageSize,
+        preparation: &Preparation,
     ) -> Result<Category, Error> {
-        Ok(dataset.category(&category_name(dataset, name)?, &size.into())?)
+        Ok(dataset.category(&category_name(dataset, name)?, preparation)?)
     }
 
     /// The experiments of configurations, opened: every name is known, the data are indexed, the
@@ -337,7 +365,8 @@ impl Session {
     /// Opens what a fit names, before any image is read.
     fn run_of(&self, fit: &Fit) -> Result<Run<'_>, Error> {
         let entry = self.registry.method(&fit.method).map_err(configuration)?;
-        check_side(fit.image_size)?;
+        check_sides(fit.image_size)?;
+        let preparation = fit.input.preparation(fit.image_size)?;
         let mut table = fit.settings.clone();
         if let Some(epochs) = fit.epochs {
             entry.default_epochs(&mut table, epochs).map_err(configuration)?;
@@ -351,7 +380,7 @@ impl Session {
         let context = RunContext {
             device: self.device.clone(),
             seed: fit.seed,
-            preparation: fit.size().into(),
+            preparation,
             backbone: Arc::new(backbone),
             textures: fit.textures.clone(),
             loader_threads: self.workers.loaders,
@@ -407,6 +436,14 @@ pub fn category_name(dataset: &dyn Dataset, asked: Option<&str>) -> Result<Strin
         (None, [only]) => Ok(only.clone()),
         (None, known) => Err(Error::CategoryNeeded { known: known.to_vec() }),
     }
+}
+
+/// The way from image files to pixels of `size`, with the region of interest read from its file.
+///
+/// # Errors
+/// [`Error::Experiment`] for values that do not go together, and for a region that cannot be read.
+pub fn preparation(input: &InputConfig, size: ImageSize) -> Result<Preparation, Error> {
+    Ok(input.preparation(size)?)
 }
 
 /// The textures of synthetic defects: DTD's where `root` has them, generated ones otherwise.

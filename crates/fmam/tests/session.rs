@@ -119,8 +119,7 @@ fn a_test_split_of_another_size_is_evaluated() {
     let detector = fitted(&session);
     let test = striped_test(3, 3, ImageSize::new(96, 128), Seed::new(1));
     let evaluation = session.evaluate(&detector, &test).unwrap();
-    assert_eq!(evaluation.maps[0].size(), ImageSize::square(64));
-    assert_eq!(evaluation.masks[5].as_ref().unwrap().size(), ImageSize::square(64));
+    assert_eq!(evaluation.small_maps[0].size(), ImageSize::square(64));
     assert!(evaluation.pixels.is_some());
 }
 

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use fmam_core::StagePlan;
+use fmam_core::{ImageSize, Placing, Reading, StagePlan, sides};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -31,8 +32,55 @@ pub struct RunConfig {
     /// The calibration of the detector; absent for a run without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibrationRecord>,
+    /// The pixel figures.
+    #[serde(skip_serializing_if = "is_default")]
+    pub evaluation: EvaluationConfig,
     /// The files that the run keeps.
     pub artefacts: ArtefactConfig,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// The evaluation of a detector on a test split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvaluationConfig {
+    /// The resolution of pixel figures.
+    pub at: Resolution,
+    /// False to leave all figures of pixels and regions out.
+    pub pixel_metrics: bool,
+}
+
+impl Default for EvaluationConfig {
+    fn default() -> Self {
+        Self { at: Resolution::Network, pixel_metrics: true }
+    }
+}
+
+/// The resolution at which maps and masks are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resolution {
+    /// That of the network: masks are resized, as most published figures have it.
+    #[default]
+    Network,
+    /// That of each image file: maps are resized, as the evaluation code of MVTec AD has it. No
+    /// defect is too small for it.
+    Original,
+}
+
+impl FromStr for Resolution {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "network" => Ok(Self::Network),
+            "original" => Ok(Self::Original),
+            _ => Err("the resolutions are `network` and `original`".to_owned()),
+        }
+    }
 }
 
 /// The good images that calibrate a detector, and the rate that its threshold is for.
@@ -46,7 +94,7 @@ pub struct CalibrationRecord {
 }
 
 /// The data of a run.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
     /// Folder that holds the data set; `None` for generated data.
@@ -55,9 +103,19 @@ pub struct DataConfig {
     /// Options of the data set that decide its images. Older records call them `demo`.
     #[serde(default, alias = "demo", skip_serializing_if = "Option::is_none")]
     pub options: Option<Value>,
-    /// Side in pixels of the square to which every image is resized.
-    #[serde(default)]
-    pub image_size: usize,
+    /// The size to which every image is resized, or that of a tile.
+    #[serde(default = "no_size", with = "sides")]
+    pub image_size: ImageSize,
+    /// The place of an image of another size.
+    #[serde(default, skip_serializing_if = "Placing::is_squeeze")]
+    pub placing: Placing,
+    /// The way from the values of files to 8 bits.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reading: Reading,
+    /// SHA-256 of the region of interest: of the mask for all images, or of the masks of each;
+    /// absent for whole images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roi_sha256: Option<String>,
     /// The textures of synthetic defects.
     #[serde(default)]
     pub textures: String,
@@ -70,6 +128,27 @@ pub struct DataConfig {
     /// nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
+}
+
+/// The size in a record of a program that did not keep it.
+const fn no_size() -> ImageSize {
+    ImageSize::square(0)
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            root: None,
+            options: None,
+            image_size: no_size(),
+            placing: Placing::default(),
+            reading: Reading::default(),
+            roi_sha256: None,
+            textures: String::new(),
+            sha256: None,
+            fingerprint: None,
+        }
+    }
 }
 
 /// The files that a run keeps beside its record.
@@ -117,15 +196,25 @@ struct Written {
     precision: Option<String>,
     calibration: Option<CalibrationRecord>,
     #[serde(default)]
+    evaluation: EvaluationConfig,
+    #[serde(default)]
     artefacts: ArtefactConfig,
 }
 
 impl From<Written> for RunConfig {
     fn from(written: Written) -> Self {
-        let Written { data, method, stages, weights, weights_sha256, precision, calibration, artefacts } =
-            written;
-        let stages = stages.unwrap_or_else(|| stages_of_settings(&method));
-        Self { data, method, stages, weights, weights_sha256, precision, calibration, artefacts }
+        let stages = written.stages.unwrap_or_else(|| stages_of_settings(&written.method));
+        Self {
+            data: written.data,
+            method: written.method,
+            stages,
+            weights: written.weights,
+            weights_sha256: written.weights_sha256,
+            precision: written.precision,
+            calibration: written.calibration,
+            evaluation: written.evaluation,
+            artefacts: written.artefacts,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fmam_core::{ImageSize, Seed};
 
-use crate::{Artefacts, Metrics, RUN_RECORD_SCHEMA, RunConfig, RunRecord};
+use crate::{Artefacts, Findings, Metrics, RUN_RECORD_SCHEMA, RunConfig, RunRecord};
 
 /// A run with figures that depend on its seed a little.
 pub(crate) fn record(dataset: &str, category: &str, method: &str, seed: u64) -> RunRecord {
@@ -45,6 +45,7 @@ pub(crate) fn record(dataset: &str, category: &str, method: &str, seed: u64) -> 
         curve: Vec::new(),
         pixels: None,
         analysis: None,
+        findings: Findings::default(),
         artefacts: Artefacts::default(),
     }
 }

@@ -42,6 +42,7 @@ mod decision;
 mod differences;
 mod error;
 mod events;
+mod findings;
 #[cfg(test)]
 mod fixture;
 mod folder;
@@ -60,16 +61,17 @@ mod recorded_path;
 mod same;
 
 pub use analysis::{Analysis, DefectAnalysis, FeatureScatter, ScaleAnalysis, ScoreSeparability};
-pub use config::{ArtefactConfig, CalibrationRecord, DataConfig, RunConfig};
+pub use config::{ArtefactConfig, CalibrationRecord, DataConfig, EvaluationConfig, Resolution, RunConfig};
 pub use decision::Decision;
 pub use differences::differences;
 pub use error::{RecordError, RecordTextError};
+pub use findings::Findings;
 pub use folder::{load_records, load_run};
 pub use grid::{GridList, Shard};
 pub use key::RunKey;
 pub use layout::{GRID_FILE, MAPS_DIR, MAPS_FILE, MODEL_DIR, OVERLAYS_DIR, RECORD_FILE, RUNS_DIR};
-pub use map_file::{read_maps, resized, write_map, write_maps};
-pub use map_layout::{MapLayout, export_maps};
+pub use map_file::{map_at_original, read_maps, resized, small_map, write_map, write_maps};
+pub use map_layout::{MapExport, MapLayout};
 pub use merge::{Merged, merge};
 pub use metrics::Metrics;
 pub use output::{NewRun, OutputFolder};

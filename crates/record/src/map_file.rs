@@ -8,7 +8,7 @@ use std::path::Path;
 use fast_image_resize::images::Image;
 use fast_image_resize::pixels::F32;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeError, ResizeOptions, Resizer};
-use fmam_core::{AnomalyMap, ImageSize};
+use fmam_core::{AnomalyMap, Frame, ImageSize};
 use tiff::decoder::{Decoder, DecodingResult};
 use tiff::encoder::TiffEncoder;
 use tiff::encoder::colortype::Gray32Float;
@@ -30,19 +30,44 @@ pub fn write_map(path: &Path, map: &AnomalyMap, size: ImageSize) -> Result<(), R
 /// Shorter side of the maps that [`write_maps`] keeps, at most.
 const KEPT_SIDE: usize = 64;
 
+/// The size of the maps that are kept of maps of `size`.
+fn kept_size(size: ImageSize) -> ImageSize {
+    let side = size.height.min(size.width);
+    let scaled = |length: usize| (length * KEPT_SIDE + side / 2) / side;
+    if side <= KEPT_SIDE { size } else { ImageSize::new(scaled(size.height), scaled(size.width)) }
+}
+
 /// Writes the maps of a whole test split as the pages of one TIFF file of 32-bit floats, in their
-/// order. Their shorter side is 64 pixels at most: maps are smooth, so that a figure shows the
-/// same, and a file stays small.
+/// order, each as [`small_map`] makes it.
 ///
 /// # Errors
 /// As [`write_map`].
 pub fn write_maps(path: &Path, maps: &[AnomalyMap]) -> Result<(), RecordError> {
-    let kept = |size: ImageSize| {
-        let side = size.height.min(size.width);
-        let scaled = |length: usize| (length * KEPT_SIDE + side / 2) / side;
-        if side <= KEPT_SIDE { size } else { ImageSize::new(scaled(size.height), scaled(size.width)) }
-    };
-    write_pages(path, maps.iter().map(|map| (map, kept(map.size()))))
+    write_pages(path, maps.iter().map(|map| (map, kept_size(map.size()))))
+}
+
+/// A map whose shorter side is 64 pixels at most: maps are smooth, so that a figure shows the same,
+/// and a file stays small.
+///
+/// # Errors
+/// As [`resized`].
+pub fn small_map(map: &AnomalyMap) -> Result<Cow<'_, AnomalyMap>, RecordError> {
+    resized(map, kept_size(map.size()))
+}
+
+/// The map of an image at the size of its file: the padding of `frame` is cut off, and the rest is
+/// [`resized`].
+///
+/// # Errors
+/// As [`resized`].
+pub fn map_at_original<'a>(map: &'a AnomalyMap, frame: &Frame) -> Result<Cow<'a, AnomalyMap>, RecordError> {
+    if frame.is_filled() {
+        return resized(map, frame.original);
+    }
+    let rows = frame.rows().flat_map(|y| &map.data()[y * map.size().width..][frame.columns()]);
+    let refused = || RecordError::Resize { from: map.size(), to: frame.original };
+    let content = AnomalyMap::new(frame.content, rows.copied().collect()).map_err(|_| refused())?;
+    Ok(Cow::Owned(resized(&content, frame.original)?.into_owned()))
 }
 
 /// Reads what [`write_maps`] wrote.
@@ -151,6 +176,18 @@ mod tests {
         let map = AnomalyMap::new(size, vec![0.0, -1.5, 1e-30, 3.25, 1e30, 0.1]).unwrap();
         write_map(&path, &map, size).unwrap();
         assert_eq!(read(&path), ((3, 2), map.data().to_vec()));
+    }
+
+    #[test]
+    fn the_padding_of_a_map_is_cut_off_before_it_is_resized() {
+        let frame = Frame::keeping_aspect(ImageSize::new(2, 8), ImageSize::new(4, 4));
+        assert_eq!((frame.content, frame.top), (ImageSize::new(1, 4), 1));
+        let map = AnomalyMap::new(frame.size, (0..16).map(|at| at as f32).collect()).unwrap();
+        let original = map_at_original(&map, &frame).unwrap();
+        assert_eq!(original.size(), frame.original);
+        assert_eq!((original.at(0, 0), original.at(1, 7)), (4.0, 7.0));
+        let filled = Frame::filling(ImageSize::new(4, 4), ImageSize::new(4, 4));
+        assert_eq!(map_at_original(&map, &filled).unwrap().as_ref(), &map);
     }
 
     #[test]

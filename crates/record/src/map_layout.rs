@@ -2,8 +2,10 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use fmam_core::{AnomalyMap, ImageSize, Sample, SampleSource, SourceError};
+use fmam_core::{AnomalyMap, ImageSize, Sample};
 use serde::{Deserialize, Serialize};
+
+use crate::RecordError;
 
 /// The layout of the files of anomaly maps in their folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,35 +27,39 @@ impl FromStr for MapLayout {
     }
 }
 
-/// Writes the maps of the whole test split of `category` under `dir`. `original_size` gives the
-/// size of a sample's image file, to which its map is brought; `None` keeps the size of the map.
-///
-/// # Errors
-/// The errors of `original_size` and of [`crate::write_map`].
-pub fn export_maps(
-    layout: MapLayout,
-    dir: &Path,
-    category: &str,
-    test: &dyn SampleSource,
-    maps: &[AnomalyMap],
-    original_size: impl Fn(&Sample) -> Result<Option<ImageSize>, SourceError>,
-) -> Result<(), SourceError> {
-    let MapLayout::Mvtec = layout;
-    let mut names = HashSet::new();
-    for (index, map) in maps.iter().enumerate() {
-        let sample = test.sample(index);
-        let mut name = mvtec_name(sample);
-        if !names.insert(name.clone()) {
-            // Two files of one name, in folders that the layout does not have.
-            name.set_file_name(format!("{}-{index}", name.file_name().unwrap_or_default().display()));
-            names.insert(name.clone());
-        }
-        let mut path = dir.join(category).join("test").join(name).into_os_string();
-        path.push(".tiff");
-        let size = original_size(sample)?.unwrap_or(map.size());
-        crate::write_map(Path::new(&path), map, size)?;
+/// Files of the maps of a test split, one by one.
+#[derive(Debug)]
+pub struct MapExport {
+    folder: PathBuf,
+    /// Names that are taken.
+    names: HashSet<PathBuf>,
+    n_written: usize,
+}
+
+impl MapExport {
+    /// The files of `category` under `dir`.
+    pub fn new(layout: MapLayout, dir: &Path, category: &str) -> Self {
+        let MapLayout::Mvtec = layout;
+        Self { folder: dir.join(category).join("test"), names: HashSet::new(), n_written: 0 }
     }
-    Ok(())
+
+    /// Writes the map of the next sample of the split, brought to `size`: that of its image file.
+    ///
+    /// # Errors
+    /// As [`crate::write_map`].
+    pub fn write(&mut self, sample: &Sample, map: &AnomalyMap, size: ImageSize) -> Result<(), RecordError> {
+        let mut name = mvtec_name(sample);
+        if !self.names.insert(name.clone()) {
+            // Two files of one name, in folders that the layout does not have.
+            let index = self.n_written;
+            name.set_file_name(format!("{}-{index}", name.file_name().unwrap_or_default().display()));
+            self.names.insert(name.clone());
+        }
+        self.n_written += 1;
+        let mut path = self.folder.join(name).into_os_string();
+        path.push(".tiff");
+        crate::write_map(Path::new(&path), map, size)
+    }
 }
 
 /// The kind of defect and the name of the image without its ending.
@@ -68,7 +74,6 @@ fn mvtec_name(sample: &Sample) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use fmam_core::{Label, Split};
-    use fmam_testkit::Listed;
 
     use super::*;
 
@@ -83,18 +88,18 @@ mod tests {
             mask_path: None,
         };
         let cuts = [sample("a/0.png", Some("cut")), sample("b/0.png", Some("cut"))];
-        let test = Listed([&[sample("good/0.png", None)][..], &cuts].concat());
-        let maps = vec![AnomalyMap::new(ImageSize::square(2), vec![0.0; 4]).unwrap(); 3];
+        let samples = [&[sample("good/0.png", None)][..], &cuts].concat();
+        let map = AnomalyMap::new(ImageSize::square(2), vec![0.0; 4]).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let size = |sample: &Sample| Ok((sample.label == Label::Normal).then(|| ImageSize::new(4, 6)));
-        export_maps(MapLayout::Mvtec, dir.path(), "screw", &test, &maps, size).unwrap();
+        let mut export = MapExport::new(MapLayout::Mvtec, dir.path(), "screw");
+        for sample in &samples {
+            let size = if sample.label == Label::Normal { ImageSize::new(4, 6) } else { map.size() };
+            export.write(sample, &map, size).unwrap();
+        }
         let split = dir.path().join("screw/test");
         let size_of = |name: &str| crate::read_maps(&split.join(name)).unwrap()[0].size();
         assert_eq!(size_of("good/0.tiff"), ImageSize::new(4, 6));
         assert_eq!(size_of("cut/0.tiff"), ImageSize::square(2));
         assert_eq!(size_of("cut/0-2.tiff"), ImageSize::square(2));
-        assert!(
-            export_maps(MapLayout::Mvtec, dir.path(), "x", &test, &maps, |_| Err("gone".into())).is_err()
-        );
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 use fmam_core::{CurvePoint, ImageSize, Label, MethodId, Seed};
 use serde::{Deserialize, Serialize};
 
-use crate::{Analysis, Decision, Metrics, PixelCurves, RecordTextError, RunConfig, RunKey};
+use crate::{Analysis, Decision, Findings, Metrics, PixelCurves, RecordTextError, RunConfig, RunKey};
 
 /// The key of the digest of the computing sources in [`RunRecord::versions`].
 pub const SOURCES_KEY: &str = "sources";
@@ -71,6 +71,9 @@ pub struct RunRecord {
     /// `fmam analyze` adds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analysis: Option<Analysis>,
+    /// Peculiarities of the images; absent where there is none, and in older records.
+    #[serde(default, skip_serializing_if = "Findings::is_empty")]
+    pub findings: Findings,
     /// Files that the run wrote.
     pub artefacts: Artefacts,
 }

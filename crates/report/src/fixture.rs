@@ -6,8 +6,8 @@ use fmam_core::{ImageSize, Label, Seed};
 use fmam_inspection::{Basis, Procedure, Threshold};
 use fmam_metrics::{METRICS, MetricEntry};
 use fmam_record::{
-    Analysis, Artefacts, Decision, DefectAnalysis, FeatureScatter, ImageRecord, Metrics, RUN_RECORD_SCHEMA,
-    RunConfig, RunRecord, ScaleAnalysis, ScoreSeparability,
+    Analysis, Artefacts, Decision, DefectAnalysis, FeatureScatter, Findings, ImageRecord, Metrics,
+    RUN_RECORD_SCHEMA, RunConfig, RunRecord, ScaleAnalysis, ScoreSeparability,
 };
 
 /// A run with figures that depend on its seed a little.
@@ -49,6 +49,7 @@ pub(crate) fn record(dataset: &str, category: &str, method: &str, seed: u64) -> 
         curve: Vec::new(),
         pixels: None,
         analysis: None,
+        findings: Findings::default(),
         artefacts: Artefacts::default(),
     }
 }

@@ -94,7 +94,7 @@ fn of_models(args: &Args, session: &Session, console: &Console) -> Result<()> {
     let mut found = Vec::new();
     for model in &args.model {
         let detector = session.load(model)?;
-        let test = data.category(session, detector.image_size())?.test;
+        let test = data.category(session, &detector.card().preparation())?.test;
         let root = args.data_root.as_deref();
         let analysis = analyze_detector(session, &detector, test.as_ref(), root, args.seed);
         console.clear();

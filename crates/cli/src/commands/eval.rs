@@ -2,7 +2,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use fmam::output::{Figures, check_writable, metrics_table, write_evaluation};
-use fmam_record::MapLayout;
+use fmam::{EvaluationConfig, Resolution};
+use fmam_experiment::export_map;
+use fmam_record::{MAPS_DIR, MapExport, MapLayout};
 
 use crate::compute::ComputeArgs;
 use crate::data::DataArgs;
@@ -29,6 +31,13 @@ pub(crate) struct Args {
     /// that the evaluation code of MVTec AD reads
     #[arg(long, value_name = "LAYOUT", requires = "out")]
     export_maps: Option<MapLayout>,
+    /// Resolution of pixel figures: `network`, that of the model, or `original`, that of each image
+    /// file, as the evaluation code of MVTec AD has it
+    #[arg(long, value_name = "RESOLUTION", default_value = "network")]
+    evaluate_at: Resolution,
+    /// Leave all figures of pixels and regions out
+    #[arg(long, conflicts_with = "evaluate_at")]
+    no_pixel_metrics: bool,
     #[command(flatten)]
     compute: ComputeArgs,
 }
@@ -37,13 +46,21 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     let (session, console) = args.compute.session(registry)?;
     let detector = session.load(&args.model)?;
     let detector = args.threshold.on(detector)?;
-    let category = args.data.category(&session, detector.image_size())?;
+    let category = args.data.category(&session, &detector.card().preparation())?;
     let _made = args.out.as_deref().map(check_writable).transpose()?;
-    let evaluation = session.evaluate(&detector, category.test.as_ref());
+    let folder = args.out.clone().unwrap_or_else(std::env::temp_dir);
+    let config = EvaluationConfig { at: args.evaluate_at, pixel_metrics: !args.no_pixel_metrics };
+    let test = category.test.as_ref();
+    let maps_dir = folder.join(MAPS_DIR);
+    let mut export = args.export_maps.map(|layout| MapExport::new(layout, &maps_dir, &category.name));
+    let evaluator = session.evaluator(config, &folder);
+    let evaluation = session.evaluate_by(&evaluator, &detector, test, |index, map| {
+        export.as_mut().map_or(Ok(()), |export| export_map(export, test, index, map))
+    });
     console.clear();
     let evaluation = evaluation?;
     if let Some(out) = &args.out {
-        write_evaluation(out, &category, &evaluation, args.export_maps)?;
+        write_evaluation(out, &detector, &category, &evaluation)?;
     }
     if args.json {
         print_json(&Figures::of(&evaluation))

@@ -7,6 +7,7 @@ use fmam::reproduce::rough;
 use fmam::{CalibrationMode, Detector, Error, Fit, ImageSize, Precision, Session, Setting};
 
 use crate::compute::{ComputeArgs, numbers};
+use crate::input::InputArgs;
 use crate::rate::Rate;
 use crate::stdout::print;
 use crate::{calibration, images};
@@ -41,9 +42,8 @@ pub(crate) struct Args {
     /// Training epochs; with FMAM those of the student
     #[arg(long, value_name = "N", value_parser = numbers(1..))]
     epochs: Option<usize>,
-    /// Side in pixels to which images are resized, a multiple of 32
-    #[arg(long, value_name = "PIXELS", default_value_t = 256)]
-    image_size: usize,
+    #[command(flatten)]
+    input: InputArgs,
     /// Number format of backbone and student, f32 or bf16; the latter is for GPUs. The detector
     /// keeps to it
     #[arg(long, value_name = "TYPE", default_value = Precision::default().name())]
@@ -100,14 +100,16 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
 
 /// The detector and the number of good images that there were.
 fn fit(args: &Args, session: &Session, images: Vec<PathBuf>) -> Result<(Detector, usize)> {
-    let textures = fmam::textures(args.data_root.as_deref(), ImageSize::square(args.image_size))?;
+    let (size, input) = (args.input.size().unwrap_or(ImageSize::square(256)), args.input.config());
+    let textures = fmam::textures(args.data_root.as_deref(), size)?;
     let mut settings = toml::Table::new();
     args.settings.iter().for_each(|setting| setting.apply(&mut settings));
     let fit = Fit::new()
         .method(&args.method)
         .backbone(&args.backbone)
         .seed(args.seed)
-        .image_size(args.image_size)
+        .image_size(size)
+        .input(input.clone())
         .precision(args.precision)
         .settings(settings)
         .textures(textures)
@@ -122,7 +124,7 @@ fn fit(args: &Args, session: &Session, images: Vec<PathBuf>) -> Result<(Detector
     let dataset = session.dataset(dataset, args.data_root.clone())?;
     let category = fmam::category_name(dataset.as_ref(), args.category.as_deref())?;
     let train = dataset
-        .train(&category, &ImageSize::square(args.image_size).into())
+        .train(&category, &fmam::preparation(&input, size)?)
         .map_err(Error::from)
         .with_context(|| format!("category `{category}`"))?;
     Ok((session.fit_source(train.as_ref(), &fit)?, train.len()))

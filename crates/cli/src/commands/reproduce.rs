@@ -3,12 +3,14 @@ use std::path::PathBuf;
 
 use crate::rate::Rate;
 use anyhow::Result;
-use fmam::reproduce::{DoubtfulRuns, Options, Study, plan_lines};
+use fmam::Resolution;
+use fmam::reproduce::{DoubtfulRuns, InputOptions, Options, Study, plan_lines};
 use fmam::{CalibrationMode, DeviceChoice, FinishedRuns, MethodId, Precision, Progress, Setting};
 use fmam_experiment::Doubt;
 use fmam_record::{MapLayout, Shard};
 
 use crate::compute::{ComputeArgs, numbers};
+use crate::input::InputArgs;
 use crate::progress::Console;
 use crate::stdout::print;
 
@@ -46,9 +48,15 @@ pub(crate) struct OptionArgs {
     /// Training epochs of every method; with FMAM those of the student
     #[arg(long, value_name = "N", value_parser = numbers(1..))]
     epochs: Option<usize>,
-    /// Side in pixels to which images are resized, a multiple of 32
-    #[arg(long, value_name = "PIXELS")]
-    image_size: Option<usize>,
+    #[command(flatten)]
+    input: InputArgs,
+    /// Resolution of pixel figures: `network`, that of the image size, or `original`, that of each
+    /// image file, as the evaluation code of MVTec AD has it
+    #[arg(long, value_name = "RESOLUTION")]
+    evaluate_at: Option<Resolution>,
+    /// Leave all figures of pixels and regions out
+    #[arg(long)]
+    no_pixel_metrics: bool,
     /// Number format of backbones and students, f32 or bf16; the latter is for GPUs of compute
     /// capability 8.0 or more
     #[arg(long, value_name = "TYPE")]
@@ -112,7 +120,17 @@ impl OptionArgs {
             weights: self.weights.clone(),
             seeds: self.seeds.clone(),
             epochs: self.epochs,
-            image_size: self.image_size,
+            image_size: self.input.size(),
+            input: InputOptions {
+                keep_aspect: self.input.keep_aspect.then_some(true),
+                tile_overlap: self.input.tile_overlap(),
+                roi: self.input.roi.clone(),
+                value_range: self.input.files.value_range,
+                background: self.input.files.background,
+                max_image_bytes: self.input.files.max_bytes(),
+            },
+            evaluate_at: self.evaluate_at,
+            pixel_metrics: self.no_pixel_metrics.then_some(false),
             precision: self.precision,
             calibration: self.calibration,
             false_alarms: self.false_alarms.map(|rate| rate.0),

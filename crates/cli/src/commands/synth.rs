@@ -59,5 +59,8 @@ fn images(args: &Args, size: ImageSize) -> Result<Vec<RgbImage>> {
     let dataset = session.dataset(&args.dataset, args.data_root.clone())?;
     let first = dataset.categories().into_iter().next();
     let name = args.category.clone().or(first).unwrap_or_default();
-    Ok(repeated_samples(session.category(dataset.as_ref(), Some(&name), size)?.train.as_ref(), count)?)
+    Ok(repeated_samples(
+        session.category(dataset.as_ref(), Some(&name), &size.into())?.train.as_ref(),
+        count,
+    )?)
 }

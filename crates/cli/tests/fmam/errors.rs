@@ -13,7 +13,8 @@ fn unknown_names_and_bad_values_are_usage_errors() {
     check("--dataset mvtec", &["--data-root"]);
     check("--preset nosuch", &["nosuch", "demo"]);
     check("--categories nosuch", &["nosuch", "plain"]);
-    check("--image-size 100", &["multiple of 32", "100"]);
+    check("--image-size 100", &["multiples of 32", "100x100"]);
+    check("--image-size 160x100", &["multiples of 32", "160x100"]);
     check("--image-size 4096", &["2048", "4096"]);
     check("--methods ,", &["--methods", "empty"]);
     check("--categories plain,", &["--categories", "empty"]);

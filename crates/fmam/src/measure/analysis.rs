@@ -1,9 +1,9 @@
 use std::path::Path;
 
 use fmam_core::{SampleSource, Seed};
-use fmam_experiment::{ExperimentError, Revisit, analyze, evaluate};
+use fmam_experiment::{ExperimentError, Revisit, analyze};
 use fmam_methods::Detector;
-use fmam_record::{Analysis, RunRecord};
+use fmam_record::{Analysis, EvaluationConfig, RunRecord};
 use fmam_synthesis::{SynthesisConfig, Synthesizer};
 use serde_json::{Map, Value};
 
@@ -14,7 +14,7 @@ use crate::{Error, Session, textures};
 /// defects, with textures of `data_root` where it has any, and of the choice of positions.
 ///
 /// # Errors
-/// [`Error::Experiment`] as [`evaluate`], [`Error::Cancelled`].
+/// [`Error::Experiment`] as [`Session::evaluate`], [`Error::Cancelled`].
 pub fn analyze_detector(
     session: &Session,
     detector: &Detector,
@@ -26,8 +26,10 @@ pub fn analyze_detector(
     let synthesizer = Synthesizer::new(SynthesisConfig::default(), textures)?;
     let seed = Seed::new(seed).derive("analysis");
     let (threads, progress) = (session.loader_threads(), session.progress());
+    let folder = std::env::temp_dir();
     session.on_threads(|| {
-        let evaluation = evaluate(detector, test, session.registry().metrics(), threads, progress)?;
+        let evaluator = session.evaluator(EvaluationConfig::default(), &folder);
+        let evaluation = evaluator.evaluate(detector, test, |_, _| Ok(()))?;
         Ok(analyze(detector, test, &evaluation, &synthesizer, seed, threads, progress)?)
     })
 }

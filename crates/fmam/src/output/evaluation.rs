@@ -2,8 +2,9 @@ use std::io::Write;
 use std::path::Path;
 
 use fmam_datasets::Category;
-use fmam_experiment::{Artist, Evaluation, Exhibit, ExperimentError, exhibits, write_maps};
-use fmam_record::{Decision, MAPS_DIR, MapLayout, Metrics, OVERLAYS_DIR};
+use fmam_experiment::{Artist, Evaluation, ExperimentError, exhibited, exhibits};
+use fmam_methods::Detector;
+use fmam_record::{Decision, Metrics, OVERLAYS_DIR};
 use serde::Serialize;
 use serde_json::json;
 
@@ -30,29 +31,22 @@ impl<'a> Figures<'a> {
     }
 }
 
-/// Writes an evaluation on the test split of `category` into the folder `out`: `metrics.json`,
-/// `scores.jsonl` with a line for each image, pictures of some of them, and with `maps` the anomaly
-/// map of each image as a file.
+/// Writes an evaluation of `detector` on the test split of `category` into the folder `out`:
+/// `metrics.json`, `scores.jsonl` with a line for each image, and pictures of some of them.
 ///
 /// # Errors
 /// [`Error::Write`], and [`Error::Experiment`] for an image that cannot be read or drawn.
 pub fn write_evaluation(
     out: &Path,
+    detector: &Detector,
     category: &Category,
     evaluation: &Evaluation,
-    maps: Option<MapLayout>,
 ) -> Result<(), Error> {
     let test = category.test.as_ref();
-    let exhibits = exhibits(test, &evaluation.image_scores, N_OVERLAYS)
-        .into_iter()
-        .map(|index| {
-            let path = out.join(OVERLAYS_DIR).join(format!("{index:04}.png"));
-            let id = || test.sample(index).id.clone();
-            let image = test.image(index).map_err(|source| ExperimentError::Sample { id: id(), source })?;
-            Ok(Exhibit { index, image, mask: evaluation.masks[index].clone(), path })
-        })
-        .collect::<Result<Vec<_>, Error>>()?;
-    Overlays.draw(&evaluation.maps, evaluation.colour_range, &exhibits).map_err(ExperimentError::Overlays)?;
+    let chosen = exhibits(test, &evaluation.image_scores, N_OVERLAYS);
+    let path = |index: usize| out.join(OVERLAYS_DIR).join(format!("{index:04}.png"));
+    let exhibits = exhibited(detector, test, &chosen, path)?;
+    Overlays.draw(evaluation.colour_range, &exhibits).map_err(ExperimentError::Overlays)?;
     let line = |(index, score): (usize, &f32)| {
         let sample = test.sample(index);
         let overlay = exhibits.iter().any(|exhibit| exhibit.index == index);
@@ -71,9 +65,6 @@ pub fn write_evaluation(
         &out.join("metrics.json"),
         &format!("{}\n", serde_json::to_string_pretty(&Figures::of(evaluation))?),
     )?;
-    if let Some(layout) = maps {
-        write_maps(layout, &out.join(MAPS_DIR), &category.name, test, &evaluation.maps)?;
-    }
     Ok(())
 }
 

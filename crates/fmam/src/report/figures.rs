@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use fmam_core::{AnomalyMap, Label, Mask, RgbImage, Sample};
 use fmam_datasets::Category;
-use fmam_experiment::{ExperimentError, Registry, by_type, category_of};
+use fmam_experiment::{ExperimentError, Registry, by_type, category_of, preparation_of};
 use fmam_metrics::IMAGE_AUROC;
 use fmam_record::RunRecord;
 use fmam_record::read_maps;
@@ -113,7 +113,7 @@ impl<'a> Gallery<'a> {
         out: &Path,
         data_root: Option<&Path>,
     ) -> Result<Self, Error> {
-        let Category { test, .. } = category_of(registry, first, data_root)?;
+        let Category { test, .. } = category_of(registry, first, data_root, &preparation_of(first))?;
         let samples: Vec<Sample> = (0..test.len()).map(|index| test.sample(index).clone()).collect();
         let with_maps = |&run: &&'a RunRecord| {
             let listed = &run.artefacts.images;

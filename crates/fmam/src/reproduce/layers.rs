@@ -7,7 +7,7 @@ use fmam_methods::overlay_settings;
 use fmam_models::BackboneSpec;
 use toml::Table;
 
-use super::options::{Options, Origin, Value};
+use super::options::{InputOptions, Options, Origin, Value};
 use crate::fetch::{fetched_weights, set_weights};
 use crate::{DeviceChoice, Error, Setting};
 
@@ -147,6 +147,17 @@ impl Options {
         method.variant().is_some() && self.settings.iter().any(|setting| setting.below(prefix).is_some())
     }
 
+    fn override_input(&self, part: &mut Part) {
+        let InputOptions { keep_aspect, tile_overlap, roi, value_range, background, max_image_bytes } =
+            &self.input;
+        part.set("input", keep_aspect.as_ref(), |config| &mut config.input.keep_aspect);
+        part.set("input", tile_overlap.map(Some).as_ref(), |config| &mut config.input.tile_overlap);
+        part.set("input", roi.clone().map(Some).as_ref(), |config| &mut config.input.roi);
+        part.set("input", value_range.as_ref(), |config| &mut config.input.value_range);
+        part.set("input", background.as_ref(), |config| &mut config.input.background);
+        part.set("input", max_image_bytes.as_ref(), |config| &mut config.input.max_image_bytes);
+    }
+
     fn override_part(&self, registry: &Registry, part: &mut Part) -> Result<(), Error> {
         if let Some(name) = self.dataset.as_ref().filter(|name| **name != part.config.dataset.name) {
             // Options are those of one data set.
@@ -157,6 +168,9 @@ impl Options {
         part.set("backbones", self.backbones.as_ref(), |config| &mut config.backbones);
         part.set("seeds", self.seeds.as_ref(), |config| &mut config.seeds);
         part.set("image_size", self.image_size.as_ref(), |config| &mut config.image_size);
+        self.override_input(part);
+        part.set("evaluation", self.evaluate_at.as_ref(), |config| &mut config.evaluation.at);
+        part.set("evaluation", self.pixel_metrics.as_ref(), |config| &mut config.evaluation.pixel_metrics);
         part.set("precision", self.precision.as_ref(), |config| &mut config.precision);
         part.set("calibration", self.calibration.as_ref(), |config| &mut config.calibration.mode);
         part.set("calibration", self.false_alarms.as_ref(), |config| &mut config.calibration.false_alarms);

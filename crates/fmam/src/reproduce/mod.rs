@@ -13,7 +13,7 @@ mod study;
 pub use doubts::DoubtfulRuns;
 pub use eta::Eta;
 pub use layers::{Part, Resolved};
-pub use options::{Options, Origin, Value};
+pub use options::{InputOptions, Options, Origin, Value};
 pub use plan::plan_lines;
 pub use reporting::Reporting;
 pub use status::{Status, rough};

@@ -2,10 +2,10 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-use fmam_core::MethodId;
+use fmam_core::{ImageSize, MethodId, ValueRange};
 use fmam_experiment::CalibrationMode;
 use fmam_models::Precision;
-use fmam_record::MapLayout;
+use fmam_record::{MapLayout, Resolution};
 
 use crate::{DeviceChoice, Setting};
 
@@ -32,8 +32,14 @@ pub struct Options {
     pub seeds: Option<Vec<u64>>,
     /// Training epochs of every method.
     pub epochs: Option<usize>,
-    /// Side of the images in pixels.
-    pub image_size: Option<usize>,
+    /// The size of the images, or of tiles.
+    pub image_size: Option<ImageSize>,
+    /// The way from image files to pixels.
+    pub input: InputOptions,
+    /// The resolution of pixel figures.
+    pub evaluate_at: Option<Resolution>,
+    /// False for no pixel figures.
+    pub pixel_metrics: Option<bool>,
     /// The type of numbers that networks compute in.
     pub precision: Option<Precision>,
     /// The good images that calibrate each detector.
@@ -51,6 +57,24 @@ pub struct Options {
     pub threads: Option<usize>,
     /// The device.
     pub device: Option<DeviceChoice>,
+}
+
+/// The part of [`Options`] that says how image files become pixels; see
+/// [`InputConfig`](crate::InputConfig).
+#[derive(Debug, Clone, Default)]
+pub struct InputOptions {
+    /// True to keep the aspect ratio.
+    pub keep_aspect: Option<bool>,
+    /// The overlap of tiles in pixels.
+    pub tile_overlap: Option<usize>,
+    /// The region of interest.
+    pub roi: Option<PathBuf>,
+    /// The values that become black and white.
+    pub value_range: Option<ValueRange>,
+    /// The colour behind transparent pixels.
+    pub background: Option<[u8; 3]>,
+    /// Bytes that a decoded image may take.
+    pub max_image_bytes: Option<u64>,
 }
 
 /// The layer that a value of a configuration comes from.
