@@ -5,7 +5,7 @@
 use std::sync::OnceLock;
 
 use candle_core::Device;
-use fmam_core::{AnomalyMap, MethodId, Progress, SourceError};
+use fmam_core::{MethodId, Progress, SourceError};
 use fmam_experiment::{
     Artist, Exhibit, Experiment, ExperimentConfig, ExperimentError, FinishedRuns, Grid, GridObserver,
     Registry, RunPlan, preset,
@@ -52,7 +52,7 @@ impl GridObserver for Silent {
 struct Idle;
 
 impl Artist for Idle {
-    fn draw(&self, _: &[AnomalyMap], _: Option<(f32, f32)>, exhibits: &[Exhibit]) -> Result<(), SourceError> {
+    fn draw(&self, _: (f32, f32), exhibits: &[Exhibit]) -> Result<(), SourceError> {
         assert!(exhibits.is_empty());
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::Device;
-use fmam_core::{AnomalyMap, ErrorKind, Progress, Silent, SourceError, StageId};
+use fmam_core::{ErrorKind, Progress, Silent, SourceError, StageId};
 use fmam_datasets::{DatasetError, DemoConfig};
 use fmam_experiment::{
     Artist, DatasetChoice, Doubt, Exhibit, Experiment, ExperimentConfig, ExperimentError, FinishedRuns, Grid,

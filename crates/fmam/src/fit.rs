@@ -93,19 +93,23 @@ impl Fit {
         self
     }
 
-    /// The size that every image is resized to, multiples of 32: a side in pixels, or an
-    /// [`ImageSize`].
+    /// The side in pixels of the square to which every image is resized, a multiple of 32.
     #[must_use]
-    pub fn image_size(mut self, size: impl Into<ImageSize>) -> Self {
-        self.image_size = size.into();
+    pub fn image_size(self, side: usize) -> Self {
+        self.image_sides(side, side)
+    }
+
+    /// The height and the width in pixels to which every image is resized, multiples of 32.
+    #[must_use]
+    pub fn image_sides(mut self, height: usize, width: usize) -> Self {
+        self.image_size = ImageSize::new(height, width);
         self
     }
 
-    /// Tiles of the size `tile`, neighbours of which share `overlap` pixels at least: images keep
-    /// their size, so that small defects stay visible.
+    /// Images keep their size and are cut into tiles of the image size, neighbours of which share
+    /// `overlap` pixels at least: small defects stay visible.
     #[must_use]
-    pub fn tiles(mut self, tile: impl Into<ImageSize>, overlap: usize) -> Self {
-        self.image_size = tile.into();
+    pub fn tiles(mut self, overlap: usize) -> Self {
         self.input.tile_overlap = Some(overlap);
         self
     }

@@ -29,7 +29,7 @@ fn report(out: &Path) {
     config.methods = ["padim", "nkd"].map(MethodId::from).to_vec();
     config.backbones = vec!["tiny".to_owned()];
     config.seeds = vec![0];
-    config.image_size = 64;
+    config.image_size = 64.into();
     config.epochs = Some(3);
     config.n_overlays = 4;
     let experiments = [Experiment::open(&Registry::builtin(), config, Device::Cpu).unwrap()];

@@ -108,7 +108,7 @@ fn fit(args: &Args, session: &Session, images: Vec<PathBuf>) -> Result<(Detector
         .method(&args.method)
         .backbone(&args.backbone)
         .seed(args.seed)
-        .image_size(size)
+        .image_sides(size.height, size.width)
         .input(input.clone())
         .precision(args.precision)
         .settings(settings)
