@@ -300,15 +300,17 @@ impl ExperimentError {
             Self::Sample { .. }
             | Self::TooFewImages { .. }
             | Self::NotFinite { .. }
-            | Self::Metric(_)
             | Self::ConfigDiffers { .. }
             | Self::ProgramDiffers { .. }
             | Self::DataDiffers { .. }
             | Self::TexturesDiffer { .. }
             | Self::ScoresDiffer { .. } => ErrorKind::Data,
-            Self::ReadConfig { .. } | Self::Read { .. } | Self::Overlays(_) | Self::Maps(_) => {
-                ErrorKind::Environment
-            }
+            Self::ReadConfig { .. }
+            | Self::Read { .. }
+            | Self::Overlays(_)
+            | Self::Maps(_)
+            | Self::Metric(MetricError::Spill(_)) => ErrorKind::Environment,
+            Self::Metric(_) => ErrorKind::Data,
             Self::Json(_) => ErrorKind::Bug,
             Self::Cancelled => ErrorKind::Cancelled,
         }

@@ -321,6 +321,15 @@ pub enum Error {
         source: MetricError,
     },
 
+    /// Sorted scores beyond the memory budget cannot be written or read back.
+    #[error("cannot keep the scores that exceed the memory in {}; choose another folder", folder.display())]
+    Spill {
+        /// The folder of the temporary files.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+
     /// A manifest of published files is no TOML of its form.
     #[error("the manifest is damaged")]
     Manifest(#[source] Box<toml::de::Error>),
@@ -436,6 +445,7 @@ impl Error {
             | Self::Threads(_)
             | Self::Read { .. }
             | Self::Write { .. }
+            | Self::Spill { .. }
             | Self::Copy { .. }
             | Self::NotEmpty { .. }
             | Self::Resumable { .. }

@@ -44,8 +44,8 @@ impl<'a> Evaluated<'a> {
         Self { maps: Some(Maps { pairs, height, width }), pixels: OnceCell::new(), ..self }
     }
 
-    /// Adds the pixels of all images, ranked before: of maps that differ in size or are not kept. An
-    /// error is that of [`Evaluated::pixels`].
+    /// Adds the pixels of all images, ranked before: of maps that differ in size or are not kept.
+    /// [`Evaluated::pixels`] gives an error of the ranking.
     #[must_use]
     pub fn with_pixels(self, pixels: Result<PixelRanking, MetricError>) -> Self {
         Self { maps: None, pixels: OnceCell::from(pixels), ..self }

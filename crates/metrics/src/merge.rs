@@ -14,8 +14,8 @@ const WINDOW: usize = 1 << 18;
 /// Entries in order, or the fault that ended them.
 pub(crate) type Entries<'a, K> = Box<dyn Iterator<Item = io::Result<(K, u64)>> + 'a>;
 
-/// All entries of `runs`, keys falling. Of equal keys those of earlier runs come first, and those of
-/// one run in its order.
+/// All entries of `runs`, keys falling. Of equal keys those of earlier runs come first, and those
+/// of one run in its order.
 pub(crate) fn in_order<K: Key>(runs: &Runs<K>) -> io::Result<Entries<'_, K>> {
     Ok(Box::new(HeapMerge::new(runs.readers()?)))
 }

@@ -418,7 +418,7 @@ mod tests {
             inside: None,
         };
         let images = vec![image; 40];
-        // 3600 normal and 400 anomalous pixels take 4 and 8 bytes, twice, and the look ahead a little.
+        // 3600 normal and 400 anomalous pixels take 4 and 8 bytes, twice, and the block ahead some.
         let (pixels, n_streams) = spilling::<f32>(60_000, 3);
         rank(pixels, &images, |score| score);
         assert_eq!(n_streams.load(Ordering::Relaxed), 0);

@@ -1,5 +1,5 @@
-//! Sorting scores without comparing floats: a key that orders as the score does, u32 for f32 and u64
-//! for f64, and a radix sort of keys.
+//! Sorting scores without comparing floats: a key that orders as the score does, u32 for f32 and
+//! u64 for f64, and a radix sort of keys.
 
 use std::fmt::Debug;
 

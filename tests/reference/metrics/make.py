@@ -1,4 +1,4 @@
-"""Makes the fixtures of crates/metrics/tests/suite/reference.rs.
+"""Makes the fixtures of crates/metrics/tests/suite/reference.rs and crates/fmam/src/measure/arrays.rs.
 
     python3 -m venv venv
     venv/bin/pip install numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1 statsmodels==0.15.0
@@ -244,10 +244,52 @@ def interval_cases():
     }
 
 
+def array_cases():
+    """Arrays as NumPy writes them, in the folder `arrays`, and their figures: read by crates/fmam."""
+    # A generator of their own, so that the other fixtures stay as they are.
+    rng = np.random.default_rng(20261130)
+    n, height, width = 5, 9, 7
+    masks = np.zeros((n, height, width), np.uint8)
+    masks[0, 2:5, 1:4] = masks[0, 7, 6] = masks[2, 4:, 5] = masks[3, :2, :] = 1
+    maps = rng.normal(size=masks.shape) + 1.5 * masks
+    folder = HERE / "arrays"
+    folder.mkdir(exist_ok=True)
+    # Of f64, scores that are one in f32.
+    close = 1 + np.round(maps * 8) * 1e-12
+    scores = {
+        "maps_f16": maps.astype(np.float16),
+        "maps_f16_big_endian_channel": maps.astype(">f2")[:, None],
+        "maps_f32_fortran": np.asfortranarray(maps.astype(np.float32)),
+        "maps_f32_fortran_channel": np.asfortranarray(maps.astype(np.float32)[:, None]),
+        "maps_f64_close": close,
+        "maps_f64_close_fortran": np.asfortranarray(close),
+    }
+    truth = {
+        "masks_bool": masks.astype(bool),
+        "masks_255": masks * np.uint8(255),
+        "masks_i16_255_fortran": np.asfortranarray(masks.astype(np.int16) * 255),
+        "masks_f16_255_channel": (masks * 255.0).astype(np.float16)[:, None],
+        "masks_i64": masks.astype(np.int64),
+    }
+    for name, array in (scores | truth).items():
+        np.save(folder / f"{name}.npy", array)
+    cases = []
+    for name, array in scores.items():
+        values = array.reshape(masks.shape).astype(np.float64)
+        cases.append({
+            "maps": name,
+            "pixel_auroc": metrics.roc_auc_score(masks.ravel(), values.ravel()),
+            "pixel_ap": metrics.average_precision_score(masks.ravel(), values.ravel()),
+            "aupro": float(aupro(values, masks, 0.3)[0]),
+        })
+    return cases
+
+
 write("scores.json", score_cases())
 write("pixels.json", pixel_cases())
 write("analysis.json", analysis_cases())
 write("thresholds.json", threshold_cases())
+write("arrays.json", array_cases())
 (HERE / "intervals.json").write_text(
     "{\n" + ",\n".join(f'"{name}": {json.dumps(rows)}' for name, rows in interval_cases().items()) + "\n}\n"
 )

@@ -4,8 +4,10 @@
 mod analysis;
 mod arrays;
 mod bench;
+mod element;
 mod npy;
+mod npy_header;
 
 pub use analysis::{Revisited, analyses_json, analyze_detector, analyze_runs};
-pub use arrays::{metrics_of_maps, metrics_of_scores};
+pub use arrays::{PixelMemory, metrics_of_maps, metrics_of_scores};
 pub use bench::{Speed, Student, Workload, measure_speed};
