@@ -8,9 +8,10 @@
 //! invented value.
 //!
 //! [`Ranking`] sorts the scores once and answers everything that needs their order;
-//! [`PixelRanking`] adds the ground-truth regions, and [`PixelBuilder`] collects its maps one by one,
-//! in bounded memory. The free functions serve whoever wants a single figure. This crate knows no
-//! images, tensors or files: scores beyond a memory budget go to a stream that the caller opens.
+//! [`PixelRanking`] adds the ground-truth regions, and [`PixelBuilder`] makes one of maps that come
+//! one by one, in bounded memory. The free functions serve whoever wants a single figure. This
+//! crate knows no images, tensors or files: scores beyond a memory budget go to a stream of the
+//! caller.
 //!
 //! ```
 //! use fmam_metrics::{MetricError, auroc, pixel_metrics, Ranking};
@@ -36,9 +37,9 @@
 //! and a line in the table.
 //!
 //! Modules in reading order: `radix` (order-preserving keys and their sort), `ranking`, `curve`,
-//! `region` (8-connected components), `runs` (sorted keys in a stream), `merge`, `ranked` (pixels in
-//! memory or in runs), `summary` (all pixel figures in a walk), `pixel`, `pixel_builder`, `normal`
-//! (quantiles), `proportion` (rates and their intervals), `confusion` (a fixed threshold),
+//! `region` (8-connected components), `runs` (sorted keys in a stream), `merge`, `ranked` (pixels
+//! in memory or in runs), `summary` (all pixel figures in a walk), `pixel`, `pixel_builder`,
+//! `normal` (quantiles), `proportion` (rates and their intervals), `confusion` (a fixed threshold),
 //! `evaluated` (a test split), `metric` (the table), `feature`, `separability`.
 
 mod confusion;

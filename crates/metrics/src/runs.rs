@@ -1,8 +1,8 @@
 //! Sorted runs of entries in a stream: the keys that a memory budget has no room for.
 //!
-//! An entry is a key and a payload of at least 1. A run has its entries by falling key, so that it is
-//! read in the order of the cuts. An entry is written as the difference to the key before it, seven
-//! bits a byte, and as its payload where that is not 1: keys that lie densely take a byte each.
+//! An entry is a key and a payload of at least 1. A run has its entries by falling key, so that it
+//! is read in the order of the cuts. An entry is written as the difference to the key before it,
+//! seven bits a byte, and as its payload where that is not 1: dense keys take a byte each.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::marker::PhantomData;

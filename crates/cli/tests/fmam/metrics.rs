@@ -70,6 +70,23 @@ fn pixel_figures_read_maps_and_masks() {
 }
 
 #[test]
+fn maps_of_one_channel_and_masks_of_0_and_255_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.npy", &[2, 1, 1, 3], &[1.0_f64, 1.0 + 1e-12, 0.0, 0.0, 0.5, 1.0]);
+    write(dir.path(), "m.npy", &[2, 1, 3], &[0_u8, 255, 0, 0, 0, 0]);
+    let expected = [("pixel_auroc", 1.0), ("pixel_ap", 1.0), ("aupro", 1.0)];
+    check(dir.path(), "metrics --maps a.npy --masks m.npy --spill .", &expected);
+}
+
+#[test]
+fn a_header_of_nested_brackets_is_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("26.npy"), b"\x93NUMPY\x01\x00\x10\x00((((((((((((((((").unwrap();
+    write(dir.path(), "y.npy", &[3], &[0_i64, 0, 1]);
+    fail(dir.path(), "metrics --scores 26.npy --labels y.npy", 1, &["26.npy", "header"]);
+}
+
+#[test]
 fn unusable_files_are_named() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "s.npy", &[3], &[0.1_f32, 0.4, 0.35]);
@@ -88,9 +105,9 @@ fn unusable_files_are_named() {
     check("absent.npy", "y.npy", &["absent.npy"]);
     check("text.npy", "y.npy", &["text.npy"]);
     check("cut.npy", "y.npy", &["cut.npy"]);
-    check("int.npy", "y.npy", &["int.npy", "float32"]);
+    check("int.npy", "y.npy", &["int.npy", "float16, float32 or float64", "<i4"]);
     check("nan.npy", "y.npy", &["nan.npy", "NaN"]);
-    check("s.npy", "two.npy", &["two.npy", "element 1", "2"]);
+    check("s.npy", "two.npy", &["two.npy", "element 1", "there are 0, 1, 2"]);
     check("s.npy", "short.npy", &["s.npy", "short.npy", "[2]"]);
     check("s.npy", "one.npy", &["s.npy", "no normal"]);
     fail(dir.path(), "metrics --maps s.npy --masks y.npy", 1, &["s.npy", "[N, H, W]"]);

@@ -29,8 +29,8 @@ impl Default for PixelMemory {
 
 /// The metrics of image scores and their labels, each a `.npy` file of N numbers. Scores are
 /// float16, float32 or float64, higher is more anomalous; labels are 0 (normal) and 1 or 255
-/// (anomalous) in any type. The key of a metric lacks its `image_`, since the scores may be those of
-/// anything.
+/// (anomalous) in any type. The key of a metric lacks its `image_`, since the scores may be those
+/// of anything.
 ///
 /// # Errors
 /// [`Error::Array`], [`Error::Shape`], [`Error::ShapesDiffer`], and [`Error::Evaluate`] where a
