@@ -64,7 +64,7 @@ impl MemorySource {
             label: if defect_type.is_some() { Label::Anomalous } else { Label::Normal },
             defect_type: defect_type.map(str::to_owned),
             image_path: PathBuf::new(),
-            mask_path: None,
+            mask_paths: Vec::new(),
         });
         self.pictures.push((image, mask));
     }

@@ -38,8 +38,9 @@ pub struct Sample {
     pub defect_type: Option<String>,
     /// The image file; empty for generated samples.
     pub image_path: PathBuf,
-    /// The mask file of an anomalous image, where the data set has one.
-    pub mask_path: Option<PathBuf>,
+    /// The mask files of an anomalous image: an anomalous pixel is one in any of them. Empty for a
+    /// normal image, and for an anomalous one without a mask.
+    pub mask_paths: Vec<PathBuf>,
 }
 
 /// All that a method or an evaluation sees of data: a fixed list of samples, each decoded on

@@ -34,9 +34,9 @@ impl Category {
     /// and masks are decoded on request and prepared as `preparation` says.
     ///
     /// # Errors
-    /// [`DatasetError::OneClassTest`] for a test split without normal or without anomalous images,
-    /// [`DatasetError::SharedName`] for two samples of one id, [`DatasetError::MaskSize`] for a
-    /// mask of another size than its image, and what is wrong with the files' headers.
+    /// [`DatasetError::EmptyTest`], [`DatasetError::SharedName`] for two samples of one id,
+    /// [`DatasetError::MaskSize`] for a mask of another size than its image, and what is wrong with
+    /// the files' headers. A test split of one class has a warning.
     pub fn from_files(
         name: &str,
         folder: &Path,
@@ -45,11 +45,10 @@ impl Category {
         preparation: &Preparation,
         masks: MaskFormat,
     ) -> Result<Self, DatasetError> {
-        for missing in [Label::Normal, Label::Anomalous] {
-            if !test.iter().any(|sample| sample.label == missing) {
-                return Err(DatasetError::OneClassTest { folder: folder.to_owned(), missing });
-            }
+        if test.is_empty() {
+            return Err(DatasetError::EmptyTest { folder: folder.to_owned() });
         }
+        tell_one_class(folder, &test);
         let samples = train.iter().chain(&test);
         refuse_shared_names(samples.map(|sample| (sample.id.clone(), sample.image_path.as_path())))?;
         let train = FileSource::new(train, preparation, masks)?;
@@ -77,5 +76,22 @@ impl Category {
             train: Arc::new(CachedSource::new(train, DEFAULT_CACHE_BYTES)),
             test: Arc::new(CachedSource::new(test, DEFAULT_CACHE_BYTES)),
         }
+    }
+}
+
+/// Tells which figures a test split of one class cannot have.
+fn tell_one_class(folder: &Path, test: &[Sample]) {
+    let has = |label| test.iter().any(|sample| sample.label == label);
+    if !has(Label::Normal) {
+        tracing::warn!(
+            folder = %folder.display(),
+            "no normal test image: AUROC and other figures of two classes, and the false alarm rate, are undefined"
+        );
+    } else if !has(Label::Anomalous) {
+        tracing::warn!(
+            folder = %folder.display(),
+            "no anomalous test image: AUROC and other figures of two classes, pixel figures, and the miss rate, \
+             are undefined"
+        );
     }
 }

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use fmam_core::{ErrorKind, ImageSize, Label, SourceError, Split};
+use fmam_core::{ErrorKind, ImageSize, SourceError, Split};
 
 /// A fault of a data set. Every message names the file or folder and the expected content.
 #[derive(Debug, thiserror::Error)]
@@ -73,16 +73,11 @@ pub enum DatasetError {
         /// The folder.
         folder: PathBuf,
     },
-    /// The test split has images of one class only, for which AUROC is undefined.
-    #[error(
-        "the test split under {} has no {} image; both classes are needed",
-        .folder.display(), label_name(.missing)
-    )]
-    OneClassTest {
-        /// The folder of the category or of its test split.
+    /// There is no image to test on.
+    #[error("the test split under {} has no image; add normal or anomalous test images", .folder.display())]
+    EmptyTest {
+        /// The folder of the category.
         folder: PathBuf,
-        /// The class without images.
-        missing: Label,
     },
     /// Two images differ only in their extension, so that a mask cannot be joined to either by
     /// stem.
@@ -111,6 +106,32 @@ pub enum DatasetError {
         /// The expected path of the mask.
         expected: PathBuf,
     },
+    /// A mask belongs to no image, and an image has no mask.
+    #[error(
+        "the mask {} belongs to no image, and {} has none; its mask is called {}",
+        .mask.display(), .image.display(), .expected.display()
+    )]
+    MisnamedMask {
+        /// The mask.
+        mask: PathBuf,
+        /// The first image without a mask.
+        image: PathBuf,
+        /// The expected path of the mask of this image.
+        expected: PathBuf,
+    },
+    /// Two masks could be that of one image.
+    #[error(
+        "both {} and {} fit the image {}; remove one, or put both into a folder that is called as the image",
+        .first.display(), .second.display(), .image.display()
+    )]
+    SeveralMasks {
+        /// The image.
+        image: PathBuf,
+        /// One mask, or the first of a folder of masks.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
     /// Some of the defective images of a data set in which masks are optional have one, others have
     /// none.
     #[error(
@@ -138,14 +159,25 @@ pub enum DatasetError {
     },
     /// The mask of a defective image marks nothing.
     #[error(
-        "the mask {} has no anomalous pixel ({expected}); mark the defect, or move its image to the normal ones",
+        "the mask {} has no anomalous pixel (a value that is not 0, and not transparent); mark the defect, or move its \
+         image to the normal ones",
         .mask.display()
     )]
     BlankMask {
+        /// The mask, or the first of several of one image.
+        mask: PathBuf,
+    },
+    /// The values of a mask do not tell its anomalous pixels.
+    #[error(
+        "the mask {} has the values {}, which do not tell its anomalous pixels; save it with 0 for normal pixels \
+         and one other value for defects",
+        .mask.display(), level_list(.values)
+    )]
+    MaskValues {
         /// The mask.
         mask: PathBuf,
-        /// The expected value of an anomalous pixel, in words.
-        expected: &'static str,
+        /// Values that it has, sorted: the first of them where there are many.
+        values: Vec<f32>,
     },
     /// One mask would serve two images.
     #[error(
@@ -210,6 +242,23 @@ pub enum DatasetError {
         /// The split without images.
         split: Split,
     },
+    /// There are two lists of images and no setting that names one.
+    #[error(
+        "both {} and {} could be the list; name one: file = \"NAME.csv\" under [dataset.csv]",
+        .first.display(), .second.display()
+    )]
+    SeveralLists {
+        /// One list.
+        first: PathBuf,
+        /// Another.
+        second: PathBuf,
+    },
+    /// A list of images has test images and does not tell which are normal.
+    #[error("{} has test images and no column `label`; add it, or no figure can be right", .list.display())]
+    UnlabelledTest {
+        /// The list.
+        list: PathBuf,
+    },
     /// A mask does not have its image's size.
     #[error(
         "mask {} is {mask_size} (height x width) but its image {} is {image_size}",
@@ -233,6 +282,16 @@ pub enum DatasetError {
         /// Why.
         source: std::io::Error,
     },
+    /// A path that is called as an image is a pipe, a socket or a device, which could be read from
+    /// for ever.
+    #[error("{} is called as an image and is no regular file; remove it", .path.display())]
+    NotRegular {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The caller asked to stop.
+    #[error("stopped")]
+    Cancelled,
     /// A file could not be read.
     #[error("cannot read {}", .path.display())]
     Read {
@@ -320,6 +379,7 @@ impl DatasetError {
             | Self::AlreadyExists { .. }
             | Self::Write { .. }
             | Self::Encode { .. } => ErrorKind::Environment,
+            Self::Cancelled => ErrorKind::Cancelled,
             _ => ErrorKind::Data,
         }
     }
@@ -361,10 +421,27 @@ pub enum RowProblem {
         split: String,
     },
     /// The label is neither of the two.
-    #[error("unknown label `{label}`; known are normal, anomaly")]
+    #[error("unknown label `{label}`; known are {known}")]
     UnknownLabel {
         /// The label that the row has.
         label: String,
+        /// The known labels.
+        known: &'static str,
+    },
+    /// The first line of a list of images does not name the column of the images.
+    #[error(
+        "the first line is `{found}`, without `path`; expected path, and label, mask, split, category where they \
+         are known, separated by commas"
+    )]
+    NoPathColumn {
+        /// The first line.
+        found: String,
+    },
+    /// The first line of a list of images names a column twice.
+    #[error("the first line names the column `{column}` twice")]
+    RepeatedColumn {
+        /// The column.
+        column: &'static str,
     },
     /// An anomalous image would be trained on: the list is that of another protocol.
     #[error("an anomalous image for training; the one-class split trains on normal images only")]
@@ -412,9 +489,9 @@ fn split_name(split: &Split) -> &'static str {
     }
 }
 
-fn label_name(label: &Label) -> &'static str {
-    match label {
-        Label::Normal => "normal",
-        Label::Anomalous => "anomalous",
-    }
+/// At most eight values, and whether there are more.
+fn level_list(values: &[f32]) -> String {
+    let listed: Vec<String> = values.iter().take(8).map(f32::to_string).collect();
+    let more = if values.len() > listed.len() { " and more" } else { "" };
+    format!("{}{more}", listed.join(", "))
 }

@@ -36,6 +36,8 @@ pub enum ExampleFile {
     Mask,
     /// A mask whose left half holds the class indices 1 to 3, and 0 elsewhere.
     ClassMask,
+    /// A mask without an anomalous pixel.
+    BlankMask,
     /// This text.
     Text(&'static str),
 }
@@ -80,6 +82,7 @@ impl ExampleFile {
                 let pixel = |x, _| Luma([if is_anomalous(x) { 255 } else { 0 }]);
                 GrayImage::from_fn(width, height, pixel).save(path)
             }
+            Self::BlankMask => GrayImage::new(width, height).save(path),
             Self::ClassMask => {
                 let pixel = |x, y| Luma([if is_anomalous(x) { 1 + ((x + y) % 3) as u8 } else { 0 }]);
                 GrayImage::from_fn(width, height, pixel).save(path)

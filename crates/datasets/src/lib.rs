@@ -8,7 +8,8 @@
 //! Modules in reading order: `dataset` ([`Dataset`], [`DatasetEntry`]) and `category`
 //! ([`Category`]); `example` ([`FileLayout`]); `layouts`, the table [`DATASETS`] and one file for
 //! each layout; `source`, decoding ([`load_image`], [`load_mask`], [`decode_image`]), resizing
-//! ([`resize_image`], [`resize_mask`]) and caching ([`CachedSource`]); `counts` ([`Counts`]); the
+//! ([`resize_image`], [`resize_mask`]) and caching ([`CachedSource`]); `counts` ([`Counts`]);
+//! `duplicates` ([`duplicates`](fn@duplicates)), pictures that are there twice; the
 //! generated [`mod@demo`] set. Reading ahead on several threads with bounded memory and a fixed
 //! order is [`fmam_core::ordered_map`] over a source.
 //!
@@ -35,6 +36,7 @@ mod category;
 mod counts;
 mod dataset;
 pub mod demo;
+mod duplicates;
 mod error;
 mod example;
 mod layouts;
@@ -45,6 +47,7 @@ pub use category::Category;
 pub use counts::Counts;
 pub use dataset::{Dataset, DatasetEntry, DatasetOptions};
 pub use demo::{DemoCategory, DemoConfig, write_demo};
+pub use duplicates::{Duplicate, DuplicateKind, duplicates};
 pub use error::{DatasetError, RowProblem};
 pub use example::{Example, ExampleFile, FileLayout};
 pub use layouts::{DATASETS, dataset, has_image_extension, published_categories, published_counts, textures};

@@ -1,7 +1,7 @@
 //! Digests of what a run reads: the files of its images and of its weights.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use fmam_core::{Progress, Sample, SampleSource, StageId, ordered_map};
@@ -42,7 +42,7 @@ impl SamplesDigest {
     fn add(&mut self, sample: &Sample, files: &[[u8; 32]]) {
         self.text(&sample.id);
         self.text(sample.defect_type.as_deref().unwrap_or_default());
-        self.0.update([sample.label as u8, u8::from(sample.mask_path.is_some()), files.len() as u8]);
+        self.0.update([sample.label as u8, u8::from(!sample.mask_paths.is_empty()), files.len() as u8]);
         files.iter().for_each(|file| self.0.update(file));
     }
 
@@ -60,7 +60,7 @@ impl SamplesDigest {
 /// The files of a sample: none for a generated one.
 fn files(sample: &Sample) -> impl Iterator<Item = &Path> {
     let image = Some(sample.image_path.as_path()).filter(|path| !path.as_os_str().is_empty());
-    image.into_iter().chain(sample.mask_path.as_deref())
+    image.into_iter().chain(sample.mask_paths.iter().map(PathBuf::as_path))
 }
 
 /// Digests of the contents of a sample's files.
@@ -138,7 +138,7 @@ mod tests {
             label: if mask.is_some() { Label::Anomalous } else { Label::Normal },
             defect_type: mask.map(|_| "cut".to_owned()),
             image_path: folder.join(name),
-            mask_path: mask.map(|name| folder.join(name)),
+            mask_paths: mask.map(|name| folder.join(name)).into_iter().collect(),
         };
         Listed(vec![sample("a", None), sample("b", Some("m"))])
     }

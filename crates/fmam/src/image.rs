@@ -139,7 +139,7 @@ impl TrainImages {
             label: Label::Normal,
             defect_type: None,
             image_path: image.path().map(PathBuf::from).unwrap_or_default(),
-            mask_path: None,
+            mask_paths: Vec::new(),
         };
         let samples = images.iter().enumerate().map(sample).collect();
         Self { images, samples, size }

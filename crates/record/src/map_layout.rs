@@ -85,7 +85,7 @@ mod tests {
             label: if defect_type.is_some() { Label::Anomalous } else { Label::Normal },
             defect_type: defect_type.map(str::to_owned),
             image_path: image_path.into(),
-            mask_path: None,
+            mask_paths: Vec::new(),
         };
         let cuts = [sample("a/0.png", Some("cut")), sample("b/0.png", Some("cut"))];
         let samples = [&[sample("good/0.png", None)][..], &cuts].concat();

@@ -24,7 +24,7 @@ impl Folder {
             label: Label::Normal,
             defect_type: None,
             image_path,
-            mask_path: None,
+            mask_paths: Vec::new(),
         };
         Self { samples: paths.into_iter().map(sample).collect(), size: ImageSize::square(side) }
     }

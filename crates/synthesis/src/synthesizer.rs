@@ -125,7 +125,7 @@ mod tests {
                 label: Label::Normal,
                 defect_type: None,
                 image_path: std::path::PathBuf::new(),
-                mask_path: None,
+                mask_paths: Vec::new(),
             };
             Textures::Images(Arc::new(Self { samples: vec![sample; n], broken }))
         }

@@ -29,7 +29,7 @@ impl DemoSource {
                     label: if defect.is_some() { Label::Anomalous } else { Label::Normal },
                     defect_type: defect.map(|(_, name)| name.to_owned()),
                     image_path: PathBuf::new(),
-                    mask_path: None,
+                    mask_paths: Vec::new(),
                 });
                 let kind = defect.map(|(kind, _)| kind);
                 source.scenes.push((kind, seed.derive(group).derive_index(index as u64)));

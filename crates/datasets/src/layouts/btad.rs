@@ -1,14 +1,10 @@
 //! BTAD, beanTech anomaly detection (Mishra, Verk, Fornasier, Piciarelli and Foresti, VT-ADL, ISIE
 //! 2021, arXiv:2104.10036): three products in their own layout.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use fmam_core::{Preparation, Sample, SampleSource, Split};
-
-use super::files::{category_folders, find_category, masked_samples, name_of, normal_samples};
+use super::files::category_folders;
+use super::type_folders::{Folders, TypeFolders};
 use crate::source::MaskFormat;
-use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout};
+use crate::{Counts, DatasetEntry, Example, ExampleFile, FileLayout};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     name: "btad",
@@ -35,42 +31,25 @@ pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
         },
     }),
     published: &[],
-    open: |options| Ok(Box::new(Btad { products: options.find(&ENTRY, category_folders)? })),
+    open: |options| {
+        Ok(Box::new(TypeFolders {
+            dataset: ENTRY.name,
+            categories: options.find(&ENTRY, category_folders)?,
+            folders: FOLDERS,
+            masks: MaskFormat::Binary,
+        }))
+    },
 };
 
-struct Btad {
-    products: Vec<PathBuf>,
-}
-
-impl Dataset for Btad {
-    fn categories(&self) -> Vec<String> {
-        self.products.iter().map(|folder| name_of(folder)).collect()
-    }
-
-    fn category(&self, name: &str, size: &Preparation) -> Result<Category, DatasetError> {
-        let folder = find_category(ENTRY.name, &self.products, name)?;
-        let train = train_samples(folder)?;
-        let mut test = normal_samples(&folder.join("test/ok"), Split::Test, "the normal test images")?;
-        let masks = folder.join("ground_truth/ko");
-        test.extend(masked_samples(&folder.join("test/ko"), &masks, "the test images with defects")?);
-        Category::from_files(name, folder, train, test, size, MaskFormat::Binary)
-    }
-
-    fn train(&self, name: &str, size: &Preparation) -> Result<Arc<dyn SampleSource>, DatasetError> {
-        Category::train_from_files(train_samples(find_category(ENTRY.name, &self.products, name)?)?, size)
-    }
-}
-
-fn train_samples(product: &Path) -> Result<Vec<Sample>, DatasetError> {
-    normal_samples(&product.join("train/ok"), Split::Train, "the normal training images")
-}
+const FOLDERS: Folders =
+    Folders { train: "train/ok", test: "test", normal: "ok", truth: "ground_truth", unused: &[] };
 
 #[cfg(test)]
 mod tests {
     use fmam_core::ImageSize;
 
     use super::*;
-    use crate::DatasetOptions;
+    use crate::{DatasetError, DatasetOptions};
 
     #[test]
     fn masks_are_joined_by_stem_whatever_the_format() {
@@ -81,7 +60,7 @@ mod tests {
         let sample = test.sample(2);
         assert_eq!((sample.id.as_str(), sample.defect_type.as_deref()), ("test/ko/0001", Some("ko")));
         assert!(sample.image_path.ends_with("01/test/ko/0001.bmp"));
-        assert!(sample.mask_path.as_ref().unwrap().ends_with("01/ground_truth/ko/0001.png"));
+        assert!(sample.mask_paths[0].ends_with("01/ground_truth/ko/0001.png"));
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! Listing of folders and joining of masks by stem, which the layouts share.
+//! Listing of folders and of the image files below them, which the layouts share.
 
-use std::collections::{BTreeSet, HashMap};
-use std::ffi::OsStr;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fs::FileType;
 use std::path::{Path, PathBuf};
 
 use fmam_core::{Label, Sample, Split};
@@ -13,113 +14,195 @@ use crate::names::refuse_shared_names;
 pub(crate) const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
 
 /// A normal sample (`defect_type` is `None`) or an anomalous one, so far without a mask. Its id is
-/// `SPLIT/GROUP/STEM`.
-pub(crate) fn sample(split: Split, group: &str, image: PathBuf, defect_type: Option<&str>) -> Sample {
+/// `SPLIT/GROUP/NAME`.
+pub(crate) fn sample(
+    split: Split,
+    group: &str,
+    name: &str,
+    image: PathBuf,
+    defect_type: Option<&str>,
+) -> Sample {
     let split_name = match split {
         Split::Train => "train",
         Split::Test => "test",
     };
     Sample {
-        id: format!("{split_name}/{group}/{}", stem_of(&image)),
+        id: format!("{split_name}/{group}/{name}"),
         split,
         label: if defect_type.is_some() { Label::Anomalous } else { Label::Normal },
         defect_type: defect_type.map(str::to_owned),
         image_path: image,
-        mask_path: None,
+        mask_paths: Vec::new(),
     }
 }
 
-/// The normal samples in `folder`, sorted by name.
+/// The normal samples below `folder`, in the order of [`Tree::files`].
 ///
 /// # Errors
-/// [`DatasetError::MissingSplit`], `contents` saying what belongs there, or
-/// [`DatasetError::NoImages`].
+/// As [`Tree::required`].
 pub(crate) fn normal_samples(
     folder: &Path,
     split: Split,
+    group: &str,
     contents: &'static str,
 ) -> Result<Vec<Sample>, DatasetError> {
-    let images = required_images(folder, contents, &EXTENSIONS)?;
-    let group = name_of(folder);
-    Ok(images.into_iter().map(|image| sample(split, &group, image, None)).collect())
+    let images = Tree::required(folder, contents, &EXTENSIONS)?;
+    Ok(images
+        .files
+        .iter()
+        .map(|image| sample(split, group, &images.name(image), image.clone(), None))
+        .collect())
 }
 
-/// The anomalous test samples in `folder`, sorted by name, each with its mask in `masks`, which has
-/// the image's stem, followed by `_mask` or not.
-///
-/// # Errors
-/// [`DatasetError::MissingSplit`], [`DatasetError::NoImages`]; [`DatasetError::MissingMask`] for an
-/// image without a mask and [`DatasetError::UnusedMask`] for a mask without an image.
-pub(crate) fn masked_samples(
-    folder: &Path,
-    masks: &Path,
-    contents: &'static str,
-) -> Result<Vec<Sample>, DatasetError> {
-    let defect_type = name_of(folder);
-    let mask_files = image_files(masks)?;
-    let mut unused: BTreeSet<&Path> = mask_files.iter().map(PathBuf::as_path).collect();
-    let by_stem = by_stem(&mask_files)?;
-    let mut samples = Vec::new();
-    for image in required_images(folder, contents, &EXTENSIONS)? {
-        let Some(mask) = mask_of(&by_stem, &image) else {
-            let mut expected = image.file_stem().unwrap_or_default().to_owned();
-            expected.push("_mask.png");
-            return Err(DatasetError::MissingMask { image, expected: masks.join(expected) });
+/// The image files of a folder and of all folders in it.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    /// The folder.
+    pub(crate) root: PathBuf,
+    /// The files, those of a folder by name and before those of its sub-folders.
+    pub(crate) files: Vec<PathBuf>,
+}
+
+impl Tree {
+    /// The files below `root` with one of `extensions`; none where there is no such folder. Hidden
+    /// files and folders are passed over; so are files that are no image by their extension, with
+    /// a warning. Links are followed, and a folder to which several ways lead is read once.
+    ///
+    /// # Errors
+    /// [`DatasetError::DuplicateStem`] when two files of a folder differ in the extension only:
+    /// masks and ids go by stem. [`DatasetError::NotRegular`], [`DatasetError::ListFolder`].
+    pub(crate) fn below(root: &Path, extensions: &[&str]) -> Result<Self, DatasetError> {
+        let mut walk = Walk { extensions, files: Vec::new(), passed_over: None, n_passed_over: 0 };
+        if root.is_dir() {
+            walk.all(root)?;
+        }
+        if let Some(first) = walk.passed_over {
+            tracing::warn!(first = %first.display(), n = walk.n_passed_over, "no images by their extension: ignored");
+        }
+        Ok(Self { root: root.to_owned(), files: walk.files })
+    }
+
+    /// As [`Tree::below`], but there must be the folder, `contents` saying what belongs there, and
+    /// an image.
+    ///
+    /// # Errors
+    /// Also [`DatasetError::MissingSplit`] and [`DatasetError::NoImages`].
+    pub(crate) fn required(
+        root: &Path,
+        contents: &'static str,
+        extensions: &[&str],
+    ) -> Result<Self, DatasetError> {
+        if !root.is_dir() {
+            return Err(DatasetError::MissingSplit { folder: root.to_owned(), contents });
+        }
+        let tree = Self::below(root, extensions)?;
+        if tree.files.is_empty() {
+            return Err(DatasetError::NoImages { folder: root.to_owned() });
+        }
+        Ok(tree)
+    }
+
+    /// The folder of `file`, relative to the root.
+    pub(crate) fn folder_of<'a>(&self, file: &'a Path) -> &'a Path {
+        let folder = file.parent().unwrap_or(Path::new(""));
+        folder.strip_prefix(&self.root).unwrap_or(folder)
+    }
+
+    /// The name of `file` within the root, without its extension: `STEM` or `FOLDER/STEM`.
+    pub(crate) fn name(&self, file: &Path) -> String {
+        let mut name = String::new();
+        for part in self.folder_of(file).components() {
+            name.push_str(&part.as_os_str().to_string_lossy());
+            name.push('/');
+        }
+        name + &stem_of(file)
+    }
+}
+
+/// A search for files that is under way.
+struct Walk<'a> {
+    extensions: &'a [&'a str],
+    files: Vec<PathBuf>,
+    /// The first file that is no image by its extension.
+    passed_over: Option<PathBuf>,
+    n_passed_over: usize,
+}
+
+impl Walk<'_> {
+    /// Folders come before linked folders: of a folder that is there twice, the name that is no
+    /// link counts.
+    fn all(&mut self, root: &Path) -> Result<(), DatasetError> {
+        let list_error = |folder: &Path| {
+            let folder = folder.to_owned();
+            move |source| DatasetError::ListFolder { folder, source }
         };
-        unused.remove(mask);
-        let sample = sample(Split::Test, &defect_type, image, Some(&defect_type));
-        samples.push(Sample { mask_path: Some(mask.to_owned()), ..sample });
+        let (mut folders, mut links) = (Vec::new(), vec![root.to_owned()]);
+        let mut read = HashSet::new();
+        let mut n_folders = 0;
+        loop {
+            let (folder, canonical) = if let Some(next) = folders.pop() {
+                next
+            } else if let Some(link) = links.pop() {
+                let canonical = link.canonicalize().map_err(list_error(&link))?;
+                (link, canonical)
+            } else {
+                break;
+            };
+            if !read.insert(canonical.clone()) {
+                tracing::warn!(folder = %folder.display(), "a link to a folder that is read already: passed over");
+                continue;
+            }
+            n_folders += 1;
+            for (name, kind) in self.folder(&folder)? {
+                if kind.is_symlink() {
+                    links.push(folder.join(name));
+                } else {
+                    folders.push((folder.join(&name), canonical.join(name)));
+                }
+            }
+        }
+        if n_folders > 1 {
+            self.files.sort_by(|a, b| (a.parent(), a.file_name()).cmp(&(b.parent(), b.file_name())));
+        }
+        Ok(())
     }
-    if let Some(mask) = unused.first() {
-        let stem = stem_of(mask);
-        let image = format!("{}.png", stem.strip_suffix("_mask").unwrap_or(&stem));
-        let (mask, expected) = (mask.to_path_buf(), folder.join(image));
-        return Err(DatasetError::UnusedMask { mask, expected });
+
+    /// Adds the files of `folder` and returns its sub-folders, which may be links.
+    fn folder(&mut self, folder: &Path) -> Result<Vec<(OsString, FileType)>, DatasetError> {
+        let mut folders = Vec::new();
+        let first = self.files.len();
+        for (name, kind) in entries(folder)? {
+            let path = folder.join(&name);
+            // A link that leads nowhere is told when it is read.
+            let target =
+                if kind.is_symlink() { path.metadata().map_or(kind, |to| to.file_type()) } else { kind };
+            let is_wanted = has_extension(&path, self.extensions);
+            if target.is_dir() {
+                folders.push((name, kind));
+            } else if !is_wanted && !has_extension(&path, &EXTENSIONS) {
+                self.n_passed_over += 1;
+                self.passed_over.get_or_insert(path);
+            } else if is_wanted && !target.is_file() && !target.is_symlink() {
+                return Err(DatasetError::NotRegular { path });
+            } else if is_wanted {
+                self.files.push(path);
+            }
+        }
+        refuse_shared_stems(&self.files[first..])?;
+        Ok(folders)
     }
-    Ok(samples)
 }
 
-/// As [`files_with`], but there must be the folder, `contents` saying what belongs there, and an
-/// image.
-pub(crate) fn required_images(
-    folder: &Path,
-    contents: &'static str,
-    extensions: &[&str],
-) -> Result<Vec<PathBuf>, DatasetError> {
-    if !folder.is_dir() {
-        return Err(DatasetError::MissingSplit { folder: folder.to_owned(), contents });
-    }
-    let images = files_with(folder, extensions)?;
-    if images.is_empty() {
-        return Err(DatasetError::NoImages { folder: folder.to_owned() });
-    }
-    Ok(images)
-}
-
-/// The image files directly in `folder`, sorted by name; none where there is no such folder.
-///
 /// # Errors
-/// As [`files_with`].
-pub(crate) fn image_files(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
-    if folder.is_dir() { files_with(folder, &EXTENSIONS) } else { Ok(Vec::new()) }
-}
-
-/// The files directly in `folder` with one of `extensions`, sorted by name. Hidden files are passed
-/// over; so are files that are no image by their extension, with a warning.
-///
-/// # Errors
-/// [`DatasetError::DuplicateStem`] when two differ in the extension only: masks and ids go by stem.
-pub(crate) fn files_with(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, DatasetError> {
-    let mut files = Vec::new();
-    for path in entries(folder)?.into_iter().filter(|path| !path.is_dir()) {
-        if has_extension(&path, extensions) {
-            files.push(path);
-        } else if !has_extension(&path, &EXTENSIONS) {
-            tracing::warn!(path = %path.display(), "not an image by its extension: ignored");
+/// [`DatasetError::DuplicateStem`] for two files of one folder.
+fn refuse_shared_stems(files: &[PathBuf]) -> Result<(), DatasetError> {
+    let mut stems: HashMap<&OsStr, &Path> = HashMap::with_capacity(files.len());
+    for path in files {
+        if let Some(first) = stems.insert(path.file_stem().unwrap_or_default(), path) {
+            return Err(DatasetError::DuplicateStem { first: first.to_owned(), second: path.clone() });
         }
     }
-    by_stem(&files)?;
-    Ok(files)
+    Ok(())
 }
 
 /// The folders in `folder` that hold `train` or `test`, complete or not; `None` where there is
@@ -168,30 +251,18 @@ pub(crate) fn find_category<'a>(
 
 /// The folders directly in `folder` that are not hidden, sorted by name.
 pub(crate) fn subfolders(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
-    Ok(entries(folder)?.into_iter().filter(|path| path.is_dir()).collect())
+    let is_folder = |(name, kind): (OsString, FileType)| {
+        let path = folder.join(name);
+        let is_folder = kind.is_dir() || (kind.is_symlink() && path.is_dir());
+        is_folder.then_some(path)
+    };
+    Ok(entries(folder)?.into_iter().filter_map(is_folder).collect())
 }
 
-/// `paths` by file name without extension.
-///
-/// # Errors
-/// [`DatasetError::DuplicateStem`].
-pub(crate) fn by_stem(paths: &[PathBuf]) -> Result<HashMap<&OsStr, &Path>, DatasetError> {
-    let mut stems = HashMap::new();
-    for path in paths {
-        let stem = path.file_stem().unwrap_or_default();
-        if let Some(first) = stems.insert(stem, path.as_path()) {
-            return Err(DatasetError::DuplicateStem { first: first.to_owned(), second: path.clone() });
-        }
-    }
-    Ok(stems)
-}
-
-/// The mask of `image` among `masks`: the one of the same stem, or of the stem followed by `_mask`.
-pub(crate) fn mask_of<'a>(masks: &HashMap<&OsStr, &'a Path>, image: &Path) -> Option<&'a Path> {
-    let stem = image.file_stem()?;
-    let mut with_suffix = stem.to_owned();
-    with_suffix.push("_mask");
-    masks.get(with_suffix.as_os_str()).or_else(|| masks.get(stem)).copied()
+/// The files directly in `folder` that are not hidden and have `extension`, sorted by name.
+pub(crate) fn files_in(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, DatasetError> {
+    let paths = entries(folder)?.into_iter().map(|(name, _)| folder.join(name));
+    Ok(paths.filter(|path| has_extension(path, &[extension]) && !path.is_dir()).collect())
 }
 
 /// The name of a file or folder, for a person.
@@ -216,18 +287,20 @@ fn has_extension(path: &Path, extensions: &[&str]) -> bool {
         .is_some_and(|extension| extensions.iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
-/// The entries of `folder` that are not hidden, sorted by name.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
-    let list = || -> std::io::Result<Vec<PathBuf>> {
-        let mut paths = Vec::new();
+/// The names and types of the entries of `folder` that are not hidden, sorted by name. The type of
+/// a link is that of a link.
+fn entries(folder: &Path) -> Result<Vec<(OsString, FileType)>, DatasetError> {
+    let list = || -> std::io::Result<Vec<(OsString, FileType)>> {
+        let mut entries = Vec::new();
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
-            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-                paths.push(entry.path());
+            let name = entry.file_name();
+            if !name.as_encoded_bytes().starts_with(b".") {
+                entries.push((name, entry.file_type()?));
             }
         }
-        paths.sort();
-        Ok(paths)
+        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(entries)
     };
     list().map_err(|source| DatasetError::ListFolder { folder: folder.to_owned(), source })
 }

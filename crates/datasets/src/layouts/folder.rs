@@ -1,7 +1,8 @@
 //! Any images in plain folders: the way to bring one's own data. Settings name the four folders of
 //! a category, so that most trees need no code.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::files::{
-    EXTENSIONS, by_stem, category_folders_with, find_category, has_part, image_files, mask_of, name_of,
-    required_images, sample, subfolders,
+    EXTENSIONS, Tree, category_folders_with, find_category, has_part, name_of, normal_samples, sample,
+    stem_of, subfolders,
 };
+use super::masks::{Joined, join, mask_tree, refuse_some_without_mask, unused_mask, without_suffix};
 use crate::source::MaskFormat;
 use crate::{
     Category, Counts, Dataset, DatasetEntry, DatasetError, DatasetOptions, Example, ExampleFile, FileLayout,
@@ -42,6 +44,10 @@ pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     published: &[],
     open: |options| Ok(Box::new(Folder::open(options)?)),
 };
+
+/// The groups of ids, which do not depend on the names of the folders.
+const NORMAL: &str = "normal";
+const ANOMALOUS: &str = "anomalous";
 
 struct Folder {
     categories: Vec<PathBuf>,
@@ -148,7 +154,7 @@ impl Folder {
 
     fn train_samples(&self, category: &Path) -> Result<Vec<Sample>, DatasetError> {
         let folder = category.join(&self.folders.train.0);
-        normal_samples(&folder, Split::Train, "the normal training images")
+        normal_samples(&folder, Split::Train, NORMAL, "the normal training images")
     }
 }
 
@@ -172,13 +178,15 @@ impl Dataset for Folder {
         let folder = find_category(ENTRY.name, &self.categories, name)?;
         let at = |within: &Within| folder.join(&within.0);
         let train = self.train_samples(folder)?;
-        let mut test = normal_samples(&at(&self.folders.test_normal), Split::Test, "the normal test images")?;
-        let anomalous = at(&self.folders.test_anomalous);
-        if !anomalous.is_dir() {
-            let contents = "the test images with defects";
-            return Err(DatasetError::MissingSplit { folder: anomalous, contents });
+        let (normal, anomalous) = (at(&self.folders.test_normal), at(&self.folders.test_anomalous));
+        // One class alone has scores and maps, too.
+        let mut test = Vec::new();
+        if normal.is_dir() || !anomalous.is_dir() {
+            test = normal_samples(&normal, Split::Test, NORMAL, "the normal test images")?;
         }
-        test.extend(anomalous_samples(&anomalous, &at(&self.folders.masks))?);
+        if anomalous.is_dir() {
+            test.extend(anomalous_samples(&anomalous, &at(&self.folders.masks), &test)?);
+        }
         Category::from_files(name, folder, train, test, size, MaskFormat::Binary)
     }
 
@@ -199,64 +207,55 @@ impl Dataset for Folder {
     }
 }
 
-/// The normal samples in `folder`, whose ids do not depend on its name.
-fn normal_samples(folder: &Path, split: Split, contents: &'static str) -> Result<Vec<Sample>, DatasetError> {
-    let images = required_images(folder, contents, &EXTENSIONS)?;
-    Ok(images.into_iter().map(|image| sample(split, "normal", image, None)).collect())
-}
-
-/// The samples in `folder` and, by defect type, in its sub-folders. A mask lies in the same
-/// sub-folder of `masks` or in `masks` itself; either every image has one or none has.
-fn anomalous_samples(folder: &Path, masks: &Path) -> Result<Vec<Sample>, DatasetError> {
-    let flat_masks = image_files(masks)?;
-    let flat_masks = by_stem(&flat_masks)?;
-    let mut samples: Vec<Sample> = image_files(folder)?
-        .into_iter()
-        .map(|image| sample(Split::Test, "anomalous", image, Some("anomalous")))
-        .collect();
-    for sample in &mut samples {
-        sample.mask_path = mask_of(&flat_masks, &sample.image_path).map(Path::to_owned);
+/// The samples below `folder`; the first folder on the way to an image is its defect type. Masks
+/// lie in folders of the same names or in one above; either every image has one or none has.
+fn anomalous_samples(folder: &Path, masks: &Path, normal: &[Sample]) -> Result<Vec<Sample>, DatasetError> {
+    let images = Tree::required(folder, "the test images with defects", &EXTENSIONS)?;
+    let masks = mask_tree(masks)?;
+    let types: HashSet<&OsStr> = images.files.iter().filter_map(|image| type_of(&images, image)).collect();
+    if let Some(empty) =
+        subfolders(folder)?.into_iter().find(|path| path.file_name().is_none_or(|name| !types.contains(name)))
+    {
+        return Err(DatasetError::NoImages { folder: empty });
     }
-    for type_folder in subfolders(folder)? {
-        let defect_type = name_of(&type_folder);
-        let type_masks = image_files(&masks.join(type_folder.file_name().unwrap_or_default()))?;
-        let type_masks = by_stem(&type_masks)?;
-        for image in required_images(&type_folder, "the test images of this defect type", &EXTENSIONS)? {
-            let mask =
-                mask_of(&type_masks, &image).or_else(|| mask_of(&flat_masks, &image)).map(Path::to_owned);
-            let group = format!("anomalous/{defect_type}");
-            let sample = sample(Split::Test, &group, image, Some(&defect_type));
-            samples.push(Sample { mask_path: mask, ..sample });
-        }
-    }
-    refuse_shared_masks(&samples)?;
+    let joined = join(&images, &masks)?;
+    refuse_unused_masks(&joined, &images, &masks, normal)?;
+    let samples = images.files.iter().zip(joined.masks).map(|(image, mask_paths)| {
+        let defect_type = type_of(&images, image).map_or(ANOMALOUS.into(), OsStr::to_string_lossy);
+        let sample = sample(Split::Test, ANOMALOUS, &images.name(image), image.clone(), Some(&defect_type));
+        Sample { mask_paths, ..sample }
+    });
+    let samples: Vec<Sample> = samples.collect();
     refuse_some_without_mask(&samples)?;
     Ok(samples)
 }
 
-/// `masks/001.png` fits both `hole/001.png` and `stain/001.png`: it would be wrong for one of them.
-fn refuse_shared_masks(samples: &[Sample]) -> Result<(), DatasetError> {
-    let mut users: HashMap<&Path, &Path> = HashMap::new();
-    for sample in samples {
-        let Some(mask) = &sample.mask_path else { continue };
-        if let Some(first) = users.insert(mask, &sample.image_path) {
-            let (first, second) = (first.to_owned(), sample.image_path.clone());
-            return Err(DatasetError::SharedMask { mask: mask.clone(), first, second });
-        }
-    }
-    Ok(())
+/// The first folder on the way from the root to `image`.
+fn type_of<'a>(images: &Tree, image: &'a Path) -> Option<&'a OsStr> {
+    images.folder_of(image).components().next().map(Component::as_os_str)
 }
 
-/// Pixel figures need the masks of all anomalous images: a forgotten one would silently take them
-/// away.
-fn refuse_some_without_mask(samples: &[Sample]) -> Result<(), DatasetError> {
-    let mut without = samples.iter().filter(|sample| sample.mask_path.is_none());
-    let Some(first) = without.next() else { return Ok(()) };
-    let (without, of) = (1 + without.count(), samples.len());
-    if without == of {
-        return Ok(());
+/// A mask must fit an anomalous image. Where all of these have masks, it may fit a normal image,
+/// too: masks of normal images are not read, which is told.
+fn refuse_unused_masks(
+    joined: &Joined,
+    images: &Tree,
+    masks: &Tree,
+    normal: &[Sample],
+) -> Result<(), DatasetError> {
+    let Some(first) = joined.unused.first() else { return Ok(()) };
+    let is_complete = joined.masks.iter().all(|masks| !masks.is_empty());
+    let stems: HashSet<String> = normal.iter().map(|sample| stem_of(&sample.image_path)).collect();
+    let fits_normal = |mask: &&PathBuf| {
+        let stem = stem_of(mask);
+        stems.contains(&stem) || without_suffix(&stem).is_some_and(|stem| stems.contains(stem))
+    };
+    let misfit = if is_complete { joined.unused.iter().find(|mask| !fits_normal(mask)) } else { Some(first) };
+    if let Some(mask) = misfit {
+        return Err(unused_mask(mask, images, masks, &joined.masks, ""));
     }
-    Err(DatasetError::SomeMasksMissing { image: first.image_path.clone(), without, of })
+    tracing::warn!(first = %first.display(), n = joined.unused.len(), "masks of normal images: not read");
+    Ok(())
 }
 
 #[cfg(test)]
@@ -302,7 +301,7 @@ mod tests {
             assert_eq!(Counts::of(&category), Counts::new(2, 1, 1));
             let sample = |index| category.test.sample(index).clone();
             assert_eq!((sample(0).id, sample(1).id), ("test/normal/0".into(), "test/anomalous/0".into()));
-            assert!(sample(1).mask_path.unwrap().ends_with("ground_truth/ko/0.png"));
+            assert!(sample(1).mask_paths[0].ends_with("ground_truth/ko/0.png"));
         }
         // Without them it says what is missing.
         let error =

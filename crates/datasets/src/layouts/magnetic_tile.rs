@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use fmam_core::{Preparation, Sample, SampleSource, Split};
 
-use super::files::{by_stem, files_with, mask_of, name_of, required_images, sample, subfolders};
+use super::files::{Tree, name_of, sample, subfolders};
+use super::masks::masked_samples;
 use crate::source::MaskFormat;
 use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout};
 
@@ -63,22 +64,13 @@ impl Dataset for MagneticTile {
             let Some(defect_type) = folder_name.strip_prefix("MT_").filter(|name| *name != "Free") else {
                 continue;
             };
-            let images =
-                required_images(&folder.join("Imgs"), "the images of this defect type", &PHOTOGRAPHS)?;
-            let masks = files_with(&folder.join("Imgs"), &MASKS)?;
-            let masks = by_stem(&masks)?;
-            for image in images {
-                let Some(mask) = mask_of(&masks, &image) else {
-                    let expected = image.with_extension("png");
-                    return Err(DatasetError::MissingMask { image, expected });
-                };
-                let mut sample = sample(Split::Test, defect_type, image, Some(defect_type));
-                sample.mask_path = Some(mask.to_owned());
-                test.push(sample);
-            }
+            let folder = folder.join("Imgs");
+            let images = Tree::required(&folder, "the images of this defect type", &PHOTOGRAPHS)?;
+            let masks = Tree::below(&folder, &MASKS)?;
+            test.extend(masked_samples(&images, &masks, "", defect_type)?);
         }
         // Four images of MT_Uneven come with a mask that is all black.
-        Category::from_files(name, &self.folder, train, test, size, MaskFormat::BinaryOrBlank)
+        Category::from_files(name, &self.folder, train, test, size, MaskFormat::SoftOrBlank)
     }
 
     fn train(&self, name: &str, size: &Preparation) -> Result<Arc<dyn SampleSource>, DatasetError> {
@@ -94,13 +86,14 @@ impl MagneticTile {
             return Err(DatasetError::UnknownCategory { dataset: ENTRY.name, name, known });
         }
         let folder = self.folder.join("MT_Free/Imgs");
-        let normal = required_images(&folder, "the defect-free images", &PHOTOGRAPHS)?;
+        let normal = Tree::required(&folder, "the defect-free images", &PHOTOGRAPHS)?;
         let (mut train, mut test) = (Vec::new(), Vec::new());
-        for (index, image) in normal.into_iter().enumerate() {
+        for (index, image) in normal.files.iter().enumerate() {
+            let of_split = |split| sample(split, "Free", &normal.name(image), image.clone(), None);
             if index % TEST_EVERY == 0 {
-                test.push(sample(Split::Test, "Free", image, None));
+                test.push(of_split(Split::Test));
             } else {
-                train.push(sample(Split::Train, "Free", image, None));
+                train.push(of_split(Split::Train));
             }
         }
         if train.is_empty() { Err(DatasetError::NoImages { folder }) } else { Ok((train, test)) }

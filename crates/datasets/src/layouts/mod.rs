@@ -1,11 +1,19 @@
 //! The table of data sets, and one file for each layout on disk.
 
 mod btad;
+mod csv;
 mod files;
 mod folder;
+mod kolektor_sdd2;
 mod magnetic_tile;
+mod masks;
+mod mpdd;
 mod mvtec;
+mod mvtec_ad_2;
+mod mvtec_loco;
+mod records;
 mod textures;
+mod type_folders;
 mod visa;
 mod zju_leaper;
 
@@ -17,10 +25,15 @@ use crate::{Counts, DatasetEntry, DatasetError, demo};
 #[rustfmt::skip] // One line for each entry, so that a new one changes no other.
 pub static DATASETS: &[&DatasetEntry] = &[
     &btad::ENTRY,
+    &csv::ENTRY,
     &demo::ENTRY,
     &folder::ENTRY,
+    &kolektor_sdd2::ENTRY,
     &magnetic_tile::ENTRY,
+    &mpdd::ENTRY,
     &mvtec::ENTRY,
+    &mvtec_ad_2::ENTRY,
+    &mvtec_loco::ENTRY,
     &visa::ENTRY,
     &zju_leaper::ENTRY,
 ];

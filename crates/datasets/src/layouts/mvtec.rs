@@ -1,13 +1,9 @@
 //! MVTec AD (Bergmann et al., CVPR 2019) and any set in its layout.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use fmam_core::{Preparation, Sample, SampleSource, Split};
-
-use super::files::{category_folders, find_category, masked_samples, name_of, normal_samples, subfolders};
+use super::files::category_folders;
+use super::type_folders::{Folders, TypeFolders};
 use crate::source::MaskFormat;
-use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout};
+use crate::{Counts, DatasetEntry, Example, ExampleFile, FileLayout};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     name: "mvtec",
@@ -48,53 +44,19 @@ pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
         ("wood", Counts::new(247, 19, 60)),
         ("zipper", Counts::new(240, 32, 119)),
     ],
-    open: |options| Ok(Box::new(Mvtec { categories: options.find(&ENTRY, category_folders)? })),
+    open: |options| {
+        Ok(Box::new(TypeFolders {
+            dataset: ENTRY.name,
+            categories: options.find(&ENTRY, category_folders)?,
+            folders: FOLDERS,
+            masks: MaskFormat::Binary,
+        }))
+    },
 };
 
-struct Mvtec {
-    categories: Vec<PathBuf>,
-}
-
-impl Dataset for Mvtec {
-    fn categories(&self) -> Vec<String> {
-        self.categories.iter().map(|folder| name_of(folder)).collect()
-    }
-
-    fn category(&self, name: &str, size: &Preparation) -> Result<Category, DatasetError> {
-        let folder = find_category(ENTRY.name, &self.categories, name)?;
-        let train = train_samples(folder)?;
-        let mut test = normal_samples(&folder.join("test/good"), Split::Test, "the normal test images")?;
-        for type_folder in subfolders(&folder.join("test"))? {
-            let Some(defect_type) = type_folder.file_name().filter(|name| *name != "good") else { continue };
-            let masks = folder.join("ground_truth").join(defect_type);
-            test.extend(masked_samples(&type_folder, &masks, "the test images of this defect type")?);
-        }
-        refuse_masks_of_no_type(folder)?;
-        Category::from_files(name, folder, train, test, size, MaskFormat::Binary)
-    }
-
-    fn train(&self, name: &str, size: &Preparation) -> Result<Arc<dyn SampleSource>, DatasetError> {
-        Category::train_from_files(train_samples(find_category(ENTRY.name, &self.categories, name)?)?, size)
-    }
-}
-
-fn train_samples(category: &Path) -> Result<Vec<Sample>, DatasetError> {
-    normal_samples(&category.join("train/good"), Split::Train, "the normal training images")
-}
-
-/// A folder of masks without its folder of images: the images were lost, or the folder is misspelt.
-fn refuse_masks_of_no_type(category: &Path) -> Result<(), DatasetError> {
-    let truth = category.join("ground_truth");
-    // A set without masks is told by its first image.
-    let mask_folders = if truth.is_dir() { subfolders(&truth)? } else { Vec::new() };
-    for mask in mask_folders {
-        let expected = category.join("test").join(mask.file_name().unwrap_or_default());
-        if !expected.is_dir() {
-            return Err(DatasetError::UnusedMask { mask, expected });
-        }
-    }
-    Ok(())
-}
+/// The folders of MVTec AD.
+pub(super) const FOLDERS: Folders =
+    Folders { train: "train/good", test: "test", normal: "good", truth: "ground_truth", unused: &[] };
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fmam_core::{ImageSize, SampleSource, Split};
 
-use super::files::{image_files, name_of, sample, stem_of, subfolders};
+use super::files::{EXTENSIONS, Tree, name_of, sample, stem_of, subfolders};
 use crate::source::{FileSource, MaskFormat};
 use crate::{CachedSource, DatasetError};
 
@@ -32,8 +32,11 @@ pub fn textures(root: &Path, size: ImageSize) -> Result<Option<Arc<dyn SampleSou
             // DTD's own naming: a folder called `images` of anything else is no texture source.
             let of_dtd =
                 |image: &Path| stem_of(image).strip_prefix(&class).is_some_and(|rest| rest.starts_with('_'));
-            let images = image_files(&class_folder)?.into_iter().filter(|image| of_dtd(image));
-            samples.extend(images.map(|image| sample(Split::Train, &class, image, None)));
+            let images = Tree::below(&class_folder, &EXTENSIONS)?;
+            let of_dtd = images.files.iter().filter(|image| of_dtd(image));
+            samples.extend(
+                of_dtd.map(|image| sample(Split::Train, &class, &images.name(image), image.clone(), None)),
+            );
         }
         if !samples.is_empty() {
             return Ok(Some(Arc::new(CachedSource::new(

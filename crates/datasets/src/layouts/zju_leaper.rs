@@ -1,14 +1,15 @@
 //! ZJU-Leaper (Zhang, Feng, Wang and Wang, IEEE TAI 2020): fabrics in patterns and groups, in its
 //! own layout; setting 1, which trains on normal images only.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fmam_core::{Preparation, Sample, SampleSource, Split};
 use serde::Deserialize;
 
-use super::files::{image_files, required_images, sample, stem_of};
+use super::files::{Tree, sample, stem_of};
+use super::masks::{mask_tree, without_suffix};
 use crate::source::MaskFormat;
 use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout};
 
@@ -121,11 +122,11 @@ fn unpadded(name: &str) -> String {
     if rest.is_empty() && !name.is_empty() { "0".to_owned() } else { rest.to_owned() }
 }
 
-/// `paths` by their names without leading zeros.
-fn by_id(paths: Vec<PathBuf>) -> Result<HashMap<String, PathBuf>, DatasetError> {
+/// The files of `tree` by `id_of` their stems.
+fn by_id(tree: Tree, id_of: impl Fn(&str) -> String) -> Result<HashMap<String, PathBuf>, DatasetError> {
     let mut ids = HashMap::new();
-    for path in paths {
-        if let Some(first) = ids.insert(unpadded(&stem_of(&path)), path.clone()) {
+    for path in tree.files {
+        if let Some(first) = ids.insert(id_of(&stem_of(&path)), path.clone()) {
             return Err(DatasetError::DuplicateStem { first, second: path });
         }
     }
@@ -152,7 +153,39 @@ impl Listed<'_> {
     }
 
     fn normal(&self, ids: &[Id], split: Split) -> Result<Vec<Sample>, DatasetError> {
-        ids.iter().map(|id| Ok(sample(split, "normal", self.image(id)?, None))).collect()
+        let once = self.once(ids);
+        once.map(|id| {
+            let image = self.image(id)?;
+            Ok(sample(split, "normal", &stem_of(&image), image, None))
+        })
+        .collect()
+    }
+
+    /// The ids of a list, each once.
+    fn once<'a>(&self, ids: &'a [Id]) -> impl Iterator<Item = &'a Id> {
+        let mut seen = HashSet::new();
+        ids.iter().filter(move |id| seen.insert(id.key()))
+    }
+
+    /// Tells of the images that the set names more than once, in one list or in two.
+    fn tell_repeated(&self) {
+        let ImageSet { normal, defect } = &self.set;
+        let lists =
+            [("normal.train", &normal.train), ("normal.test", &normal.test), ("defect.test", &defect.test)];
+        let mut first: HashMap<String, &str> = HashMap::new();
+        let mut repeated = Vec::new();
+        for (list, ids) in lists {
+            for key in ids.iter().map(Id::key) {
+                match first.get(&key) {
+                    Some(first) => repeated.push(format!("{key} in {first} and {list}")),
+                    None => drop(first.insert(key, list)),
+                }
+            }
+        }
+        if !repeated.is_empty() {
+            let (set, repeated) = (self.path.display(), repeated.join(", "));
+            tracing::warn!(%set, "names images more than once, {repeated}: tested on what was learnt, or counted twice");
+        }
     }
 
     fn train(&self) -> Result<Vec<Sample>, DatasetError> {
@@ -177,7 +210,7 @@ impl ZjuLeaper {
         let set = serde_json::from_str(&text)
             .map_err(|source| DatasetError::ImageSet { path: path.clone(), source })?;
         let folder = self.folder.join("Images");
-        let images = by_id(required_images(&folder, "the images", &["jpg", "jpeg", "png"])?)?;
+        let images = by_id(Tree::required(&folder, "the images", &["jpg", "jpeg", "png"])?, unpadded)?;
         Ok(Listed { path, set, folder, images })
     }
 }
@@ -192,17 +225,27 @@ impl Dataset for ZjuLeaper {
     fn category(&self, name: &str, size: &Preparation) -> Result<Category, DatasetError> {
         let listed = self.listed(name)?;
         let (train, mut test) = (listed.train()?, listed.normal(&listed.set.normal.test, Split::Test)?);
+        listed.tell_repeated();
         let mask_folder = self.folder.join("Annotations/masks");
-        let masks = by_id(image_files(&mask_folder)?)?;
-        for id in &listed.set.defect.test {
+        let id_of = |stem: &str| unpadded(without_suffix(stem).unwrap_or(stem));
+        let masks = by_id(mask_tree(&mask_folder)?, id_of)?;
+        for id in listed.once(&listed.set.defect.test) {
             let image = listed.image(id)?;
             let Some(mask) = masks.get(&id.key()) else {
                 let expected = mask_folder.join(format!("{}.png", stem_of(&image)));
                 return Err(DatasetError::MissingMask { image, expected });
             };
-            let mut sample = sample(Split::Test, "defect", image, Some("defect"));
-            sample.mask_path = Some(mask.clone());
-            test.push(sample);
+            let sample = sample(Split::Test, "defect", &stem_of(&image), image, Some("defect"));
+            test.push(Sample { mask_paths: vec![mask.clone()], ..sample });
+        }
+        // A mask may be that of an image of another set.
+        let unused =
+            masks.iter().filter(|(id, _)| !listed.images.contains_key(*id)).map(|(_, mask)| mask).min();
+        if let Some(mask) = unused {
+            let stem = stem_of(mask);
+            let name = format!("{}.jpg", without_suffix(&stem).unwrap_or(&stem));
+            let (mask, expected) = (mask.clone(), listed.folder.join(name));
+            return Err(DatasetError::UnusedMask { mask, expected });
         }
         Category::from_files(name, &self.folder, train, test, size, MaskFormat::Binary)
     }

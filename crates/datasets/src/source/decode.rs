@@ -4,10 +4,9 @@ use std::path::Path;
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeError, ResizeOptions, Resizer};
-use fmam_core::{ImageSize, Mask, RgbImage, SourceError};
+use fmam_core::{ImageSize, RgbImage, SourceError};
 use image::{DynamicImage, ImageFormat, ImageReader};
 
-use super::area::resize_mask;
 use super::jpeg;
 use crate::DatasetError;
 
@@ -69,72 +68,6 @@ pub fn resize_image(
     resized.map_err(|source| DatasetError::Resize { path: name.as_ref().to_owned(), size, source })
 }
 
-/// Format in which a data set publishes the masks of its anomalous images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MaskFormat {
-    /// Anomalous above 127, or, in a file of the values 0 and 1 only, where it is 1.
-    Binary,
-    /// As [`Binary`](Self::Binary), but the published data set has masks of anomalous images
-    /// without an anomalous pixel, which are warned of.
-    BinaryOrBlank,
-    /// The index of the defect's class, 0 where there is none: anomalous wherever it is not 0.
-    ClassIndices,
-}
-
-impl MaskFormat {
-    /// The values of an anomalous pixel, for a person.
-    fn anomalous_values(self) -> &'static str {
-        match self {
-            Self::Binary | Self::BinaryOrBlank => "a value above 127, or 1 in a mask of 0 and 1",
-            Self::ClassIndices => "a value that is not 0",
-        }
-    }
-}
-
-/// Decodes the mask file of the image file `image` and resizes it by area to `size`: a pixel of the
-/// result is anomalous where at least half of the area that it covers is, so that partly covered
-/// pixels do not add to a defect.
-///
-/// In the file a pixel is anomalous where its largest channel is above 127, or, in a file of the
-/// values 0 and 1 only, where it is 1.
-///
-/// # Errors
-/// [`DatasetError::MaskSize`] when mask and image differ in size, [`DatasetError::BlankMask`] when
-/// no pixel of the file is anomalous, otherwise as [`load_image`].
-pub fn load_mask(path: &Path, image: &Path, size: ImageSize) -> Result<Mask, DatasetError> {
-    check_mask_size(path, image)?;
-    decode_mask(MaskFormat::Binary, &read(path)?, path, size)
-}
-
-/// The mask in the `bytes` of the file `path`, as [`load_mask`] gives it, but in `format` and
-/// without a look at the image.
-pub(super) fn decode_mask(
-    format: MaskFormat,
-    bytes: &[u8],
-    path: &Path,
-    size: ImageSize,
-) -> Result<Mask, DatasetError> {
-    let decoded = decode(bytes, path)?;
-    let from = ImageSize::new(decoded.height() as usize, decoded.width() as usize);
-    let mask = match format {
-        MaskFormat::Binary | MaskFormat::BinaryOrBlank => {
-            let pixels = decoded.into_rgb8();
-            let limit = if pixels.as_raw().iter().all(|&value| value <= 1) { 0 } else { 127 };
-            Mask::from_fn(from, |y, x| pixels.get_pixel(x as u32, y as u32).0.iter().any(|&v| v > limit))
-        }
-        MaskFormat::ClassIndices => {
-            // Scaled to 8 bits, small indices of a 16-bit file would be lost.
-            let pixels = decoded.into_rgb16();
-            Mask::from_fn(from, |y, x| pixels.get_pixel(x as u32, y as u32).0.iter().any(|&v| v > 0))
-        }
-    };
-    if mask.is_empty() {
-        let (mask, expected) = (path.to_owned(), format.anomalous_values());
-        return Err(DatasetError::BlankMask { mask, expected });
-    }
-    Ok(resize_mask(&mask, size))
-}
-
 /// Compares the sizes that the headers of a mask and its image state.
 pub(crate) fn check_mask_size(mask: &Path, image: &Path) -> Result<(), DatasetError> {
     let (of_mask, of_image) = (image_size(mask)?, image_size(image)?);
@@ -163,7 +96,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, DatasetError> {
     std::fs::read(path).map_err(|source| DatasetError::Read { path: path.to_owned(), source })
 }
 
-fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage, DatasetError> {
+pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage, DatasetError> {
     let read_error = |source| DatasetError::Read { path: path.to_owned(), source };
     let decode_error = |source| DatasetError::Decode { path: path.to_owned(), source };
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(read_error)?;

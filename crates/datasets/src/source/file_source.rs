@@ -1,6 +1,11 @@
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use fmam_core::{Label, Mask, Preparation, RgbImage, Sample, SampleSource, SourceError};
 
-use super::decode::{MaskFormat, check_mask_size, decode_image, decode_mask, read};
+use super::area::resize_mask;
+use super::decode::{check_mask_size, decode_image, read};
+use super::mask::{MaskFormat, load_union};
 use crate::DatasetError;
 
 /// A [`SampleSource`] that decodes image files on request.
@@ -8,6 +13,8 @@ pub(crate) struct FileSource {
     samples: Vec<Sample>,
     preparation: Preparation,
     masks: MaskFormat,
+    /// True once a mask with soft edges was told of.
+    told_soft: AtomicBool,
 }
 
 impl FileSource {
@@ -18,11 +25,21 @@ impl FileSource {
         masks: MaskFormat,
     ) -> Result<Self, DatasetError> {
         for sample in &samples {
-            if let Some(mask) = &sample.mask_path {
+            for mask in &sample.mask_paths {
                 check_mask_size(mask, &sample.image_path)?;
             }
         }
-        Ok(Self { samples, preparation: preparation.clone(), masks })
+        Ok(Self { samples, preparation: preparation.clone(), masks, told_soft: AtomicBool::new(false) })
+    }
+
+    /// Tells once of a mask that is read by half of its range.
+    fn tell_soft(&self, mask: &Path) {
+        if self.masks == MaskFormat::Binary && !self.told_soft.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                mask = %mask.display(),
+                "the mask has soft edges: pixels above half of its range are anomalous, here and in masks like it"
+            );
+        }
     }
 }
 
@@ -42,18 +59,19 @@ impl SampleSource for FileSource {
 
     fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {
         let sample = &self.samples[index];
-        let path = match (sample.label, &sample.mask_path) {
-            (Label::Normal, _) => return Ok(Some(Mask::empty(self.preparation.size))),
-            (Label::Anomalous, None) => return Ok(None),
-            (Label::Anomalous, Some(path)) => path,
-        };
-        check_mask_size(path, &sample.image_path)?;
-        match decode_mask(self.masks, &read(path)?, path, self.preparation.size) {
-            Err(DatasetError::BlankMask { mask, .. }) if self.masks == MaskFormat::BinaryOrBlank => {
+        if sample.label == Label::Normal {
+            return Ok(Some(Mask::empty(self.preparation.size)));
+        }
+        if sample.mask_paths.is_empty() {
+            return Ok(None);
+        }
+        let tell_soft = |mask: &Path| self.tell_soft(mask);
+        match load_union(self.masks, &sample.mask_paths, &sample.image_path, tell_soft) {
+            Err(DatasetError::BlankMask { mask }) if self.masks == MaskFormat::SoftOrBlank => {
                 tracing::warn!(mask = %mask.display(), "the mask of an anomalous image has no anomalous pixel");
                 Ok(Some(Mask::empty(self.preparation.size)))
             }
-            loaded => Ok(Some(loaded?)),
+            loaded => Ok(Some(resize_mask(&loaded?, self.preparation.size))),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use fmam_core::ImageSize;
-use fmam_datasets::{DatasetError, decode_image, load_image, load_mask, resize_image, resize_mask};
+use fmam_datasets::{DatasetError, decode_image, load_image, resize_image, resize_mask};
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage, Rgba};
 
 use crate::miniature::Miniature;
@@ -84,55 +84,6 @@ fn bytes_and_pixels_become_what_the_file_becomes() {
     assert!(matches!(resize_image(empty, "x", size), Err(DatasetError::NoPixels { .. })));
     let mask = fmam_core::Mask::from_fn(ImageSize::new(2, 4), |_, x| x < 2);
     assert_eq!(resize_mask(&mask, ImageSize::new(1, 2)).data(), [1, 0]);
-}
-
-#[test]
-fn a_mask_counts_from_the_middle_of_its_range_and_label_masks_from_one() {
-    let mini = Miniature::new();
-    mini.image("image.png", 4, 1, 0);
-    let load = |values: [u8; 4]| {
-        GrayImage::from_vec(4, 1, values.to_vec()).unwrap().save(mini.path("mask.png")).unwrap();
-        load_mask(&mini.path("mask.png"), &mini.path("image.png"), ImageSize::new(1, 4))
-            .unwrap()
-            .data()
-            .to_vec()
-    };
-    assert_eq!(load([0, 127, 128, 255]), [0, 0, 1, 1]);
-    assert_eq!(load([0, 1, 0, 1]), [0, 1, 0, 1]);
-    let red = RgbImage::from_fn(4, 1, |x, _| Rgb([if x == 2 { 255 } else { 0 }, 0, 0]));
-    red.save(mini.path("mask.png")).unwrap();
-    let mask = load_mask(&mini.path("mask.png"), &mini.path("image.png"), ImageSize::new(1, 4)).unwrap();
-    assert_eq!(mask.data(), [0, 0, 1, 0]);
-}
-
-#[test]
-fn load_mask_refuses_a_mask_without_a_defect() {
-    let mini = Miniature::new();
-    mini.image("image.png", 4, 1, 0);
-    for values in [[0; 4], [2, 0, 127, 1]] {
-        GrayImage::from_vec(4, 1, values.to_vec()).unwrap().save(mini.path("mask.png")).unwrap();
-        let error = load_mask(&mini.path("mask.png"), &mini.path("image.png"), ImageSize::new(1, 4));
-        assert!(matches!(error, Err(DatasetError::BlankMask { mask, .. }) if mask.ends_with("mask.png")));
-    }
-}
-
-#[test]
-fn a_defect_may_vanish_in_resizing() {
-    let mini = Miniature::new();
-    mini.image("image.png", 4, 4, 0);
-    let dot = GrayImage::from_fn(4, 4, |x, y| Luma([if (x, y) == (1, 1) { 255 } else { 0 }]));
-    dot.save(mini.path("mask.png")).unwrap();
-    let load = |side| load_mask(&mini.path("mask.png"), &mini.path("image.png"), ImageSize::square(side));
-    assert_eq!((load(4).unwrap().area(), load(2).unwrap().area()), (1, 0));
-}
-
-#[test]
-fn load_mask_refuses_another_size() {
-    let mini = Miniature::new();
-    mini.image("image.png", 4, 3, 0);
-    mini.mask("mask.png", 4, 2);
-    let result = load_mask(&mini.path("mask.png"), &mini.path("image.png"), ImageSize::square(4));
-    assert!(matches!(result, Err(DatasetError::MaskSize { .. })));
 }
 
 #[test]

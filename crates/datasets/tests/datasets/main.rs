@@ -7,14 +7,17 @@
     reason = "the functions that tests share are test code too"
 )]
 
+mod csv;
 mod decode;
 mod demo;
 mod layouts;
 mod loader;
+mod masks;
 mod miniature;
 mod mistakes;
 #[cfg(target_os = "linux")]
 mod names;
+mod nested;
 mod real_data;
 mod table;
 mod visa;

@@ -1,7 +1,7 @@
 //! Every way in which a data set can be wrong gives its own error, and the message names the file.
 
-use fmam_core::{ImageSize, Label};
-use fmam_datasets::DatasetError;
+use fmam_core::ImageSize;
+use fmam_datasets::{Counts, DatasetError};
 
 use crate::miniature::{Miniature, open};
 
@@ -21,11 +21,9 @@ fn a_missing_split_is_named() {
     for (mini, name, category, gone) in [
         (Miniature::of("mvtec", ""), "mvtec", "nut", "nut/train/good"),
         (Miniature::of("mvtec", ""), "mvtec", "nut", "nut/test"),
-        (Miniature::of("mvtec", ""), "mvtec", "nut", "nut/test/good"),
         (Miniature::of("magnetic-tile", ""), "magnetic-tile", "magnetic-tile", "MT_Free"),
         (Miniature::of("folder", ""), "folder", "bolt", "bolt/train"),
-        (Miniature::of("folder", ""), "folder", "bolt", "bolt/test/normal"),
-        (Miniature::of("folder", ""), "folder", "bolt", "bolt/test/anomalous"),
+        (Miniature::of("folder", ""), "folder", "bolt", "bolt/test"),
     ] {
         mini.remove(gone);
         let error = error_of(&mini, name, category, &[gone, "missing"]);
@@ -50,18 +48,34 @@ fn an_empty_category_is_named() {
 }
 
 #[test]
-fn a_test_split_of_one_class_is_refused() {
+fn a_test_split_of_one_class_opens_and_an_empty_one_is_named() {
+    let counts =
+        |mini: &Miniature, name: &str, category: &str| Counts::of(&mini.open(name, category).unwrap());
     let mini = Miniature::of("mvtec", "");
     for gone in ["nut/test/bent", "nut/test/cut", "nut/ground_truth"] {
         mini.remove(gone);
     }
-    let error = error_of(&mini, "mvtec", "nut", &["nut", "no anomalous image"]);
-    assert!(matches!(error, DatasetError::OneClassTest { missing: Label::Anomalous, .. }), "{error:?}");
+    assert_eq!(counts(&mini, "mvtec", "nut"), Counts::new(2, 1, 0));
+    mini.remove("nut/test/good");
+    let error = error_of(&mini, "mvtec", "nut", &["nut/test/good"]);
+    assert!(matches!(error, DatasetError::MissingSplit { .. }), "{error:?}");
+    let mini = Miniature::of("mvtec", "");
+    mini.remove("nut/test/good");
+    assert_eq!(counts(&mini, "mvtec", "nut"), Counts::new(2, 0, 3));
 
     let mini = Miniature::of("magnetic-tile", "");
     mini.remove("MT_Crack");
-    let error = error_of(&mini, "magnetic-tile", "magnetic-tile", &["no anomalous image"]);
-    assert!(matches!(error, DatasetError::OneClassTest { .. }), "{error:?}");
+    assert_eq!(counts(&mini, "magnetic-tile", "magnetic-tile"), Counts::new(4, 2, 0));
+
+    for (gone, expected) in [("normal", Counts::new(1, 0, 3)), ("anomalous", Counts::new(1, 1, 0))] {
+        let mini = Miniature::of("folder", "");
+        mini.remove(&format!("bolt/test/{gone}"));
+        assert_eq!(counts(&mini, "folder", "bolt"), expected);
+    }
+    let mini = Miniature::of("zju-leaper", "");
+    mini.write("ImageSets/total.json", br#"{"normal": {"train": [1]}, "defect": {}}"#);
+    let error = error_of(&mini, "zju-leaper", "total", &["no image"]);
+    assert!(matches!(error, DatasetError::EmptyTest { .. }), "{error:?}");
 }
 
 #[test]
@@ -215,10 +229,9 @@ fn an_image_set_must_name_images_that_are_there() {
 }
 
 #[test]
-fn an_image_that_a_list_names_twice_is_refused() {
+fn an_image_that_a_list_names_twice_counts_once() {
     let mini = Miniature::of("zju-leaper", "");
-    let twice = r#"{"normal": {"train": [1, "00001"], "test": [3]}, "defect": {"test": [10]}}"#;
+    let twice = r#"{"normal": {"train": [1, "00001"], "test": [3, 1]}, "defect": {"test": [10, 10]}}"#;
     mini.write("ImageSets/total.json", twice.as_bytes());
-    let error = error_of(&mini, "zju-leaper", "total", &["00001.jpg", "train/normal/00001"]);
-    assert!(matches!(error, DatasetError::SharedName { .. }), "{error:?}");
+    assert_eq!(Counts::of(&mini.open("zju-leaper", "total").unwrap()), Counts::new(1, 2, 1));
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use fmam_core::{ImageSize, Label, SampleSource};
-use fmam_datasets::{Counts, DATASETS, DatasetError, load_mask, published_counts, textures};
+use fmam_core::{ImageSize, Label, Mask, SampleSource};
+use fmam_datasets::{Counts, DATASETS, DatasetError, load_mask, published_counts, resize_mask, textures};
 use fmam_testkit::data_root;
 
 use crate::miniature::{open, options};
@@ -55,7 +55,7 @@ fn magnetic_tile_is_split_by_the_protocol() {
     // Four photographs of uneven tiles come with a mask that is all black.
     let blank = (0..tile.test.len()).filter(|&index| {
         let sample = tile.test.sample(index);
-        let reloaded = sample.mask_path.as_ref().map(|mask| load_mask(mask, &sample.image_path, SIZE));
+        let reloaded = sample.mask_paths.first().map(|mask| load_mask(mask, &sample.image_path, SIZE));
         matches!(reloaded, Some(Err(DatasetError::BlankMask { .. })))
     });
     assert_eq!(blank.count(), 4);
@@ -63,6 +63,22 @@ fn magnetic_tile_is_split_by_the_protocol() {
     for index in (0..tile.test.len()).step_by(40) {
         assert_eq!(tile.test.image(index).unwrap().size(), SIZE);
         assert_eq!(tile.test.mask(index).unwrap().unwrap().size(), SIZE);
+    }
+}
+
+/// The masks of both sets are anomalous above 127, whatever their few or many values are.
+#[test]
+fn the_masks_are_cut_at_half_of_their_range() {
+    let Some(root) = data_root() else { return };
+    for (name, category) in [("mvtec", "screw"), ("magnetic-tile", "magnetic-tile")] {
+        let test = open(&root, name, category, SIZE).unwrap().test;
+        for index in 0..test.len() {
+            let [path] = test.sample(index).mask_paths.as_slice() else { continue };
+            let pixels = image::open(path).unwrap().into_luma8();
+            let size = ImageSize::new(pixels.height() as usize, pixels.width() as usize);
+            let expected = Mask::from_fn(size, |y, x| pixels.get_pixel(x as u32, y as u32).0[0] > 127);
+            assert!(test.mask(index).unwrap().unwrap() == resize_mask(&expected, SIZE), "{}", path.display());
+        }
     }
 }
 

@@ -237,7 +237,7 @@ fn a_fit_reads_nothing_of_the_test_split() {
         let whole = categories(&mini, entry).unwrap();
         for category in &whole {
             for sample in (0..category.test.len()).map(|index| category.test.sample(index)) {
-                for file in [Some(&sample.image_path), sample.mask_path.as_ref()].into_iter().flatten() {
+                for file in std::iter::once(&sample.image_path).chain(&sample.mask_paths) {
                     std::fs::write(file, "no image").unwrap();
                 }
             }

@@ -1,3 +1,9 @@
+//! Lists of images as CSV texts, which the layouts share.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::RowProblem;
+
 /// One record of a CSV text.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -66,6 +72,21 @@ fn field(text: &str) -> Option<(String, &str)> {
         value.push('"');
         rest = next;
     }
+}
+
+/// A path that cannot lead out of the folder that it is relative to; `field` names it where it is
+/// empty.
+pub(crate) fn within(path: &str, field: &'static str) -> Result<PathBuf, RowProblem> {
+    if path.is_empty() {
+        return Err(RowProblem::EmptyField { field });
+    }
+    let inner = |component| match component {
+        Component::Normal(name) => Some(name),
+        _ => None,
+    };
+    let components = Path::new(path).components().filter(|component| *component != Component::CurDir);
+    let inside: Option<PathBuf> = components.map(inner).collect();
+    inside.ok_or_else(|| RowProblem::OutsideDataset { path: path.to_owned() })
 }
 
 #[cfg(test)]

@@ -1,18 +1,17 @@
 //! VisA (Zou, Jeong, Pemula, Zhang and Dabeer, ECCV 2022, arXiv:2207.14315) in its own layout; the
 //! one-class split, which trains on normal images only.
 
-mod csv;
-
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::io::ErrorKind;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fmam_core::{Preparation, Sample, SampleSource, Split};
 
-use self::csv::Record;
-use super::files::{sample, subfolders};
+use super::files::{EXTENSIONS, Tree, sample, stem_of, subfolders};
+use super::masks::{mask_tree, refuse_unused};
+use super::records::{Record, records, within};
 use crate::source::MaskFormat;
 use crate::{
     Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout, RowProblem,
@@ -150,9 +149,10 @@ impl Visa {
     /// The sample of a row.
     fn sample(&self, row: &Row) -> Result<Sample, DatasetError> {
         let image = self.file(row, &row.image)?;
-        let Some(mask) = &row.mask else { return Ok(sample(row.split, "normal", image, None)) };
-        let sample = sample(row.split, DEFECT_TYPE, image, Some(DEFECT_TYPE));
-        Ok(Sample { mask_path: Some(self.file(row, mask)?), ..sample })
+        let name = stem_of(&image);
+        let Some(mask) = &row.mask else { return Ok(sample(row.split, "normal", &name, image, None)) };
+        let sample = sample(row.split, DEFECT_TYPE, &name, image, Some(DEFECT_TYPE));
+        Ok(Sample { mask_paths: vec![self.file(row, mask)?], ..sample })
     }
 }
 
@@ -167,6 +167,10 @@ impl Dataset for Visa {
     fn category(&self, name: &str, size: &Preparation) -> Result<Category, DatasetError> {
         let train = self.samples(name, Split::Train)?;
         let test = self.samples(name, Split::Test)?;
+        // The list need not name every image of the folder.
+        let data = self.folder.join(name).join("Data");
+        let images = Tree::below(&data.join("Images/Anomaly"), &EXTENSIONS)?;
+        refuse_unused(&images, &mask_tree(&data.join("Masks/Anomaly"))?)?;
         Category::from_files(name, &self.folder.join(name), train, test, size, MaskFormat::ClassIndices)
     }
 
@@ -182,7 +186,7 @@ fn read_list(list: &Path) -> Result<Vec<Row>, DatasetError> {
         _ => DatasetError::Read { path: list.to_owned(), source },
     })?;
     let at = |line, problem| DatasetError::SplitListRow { list: list.to_owned(), line, problem };
-    let records = csv::records(&text).map_err(|quote| at(quote.line, RowProblem::MisplacedQuote))?;
+    let records = records(&text).map_err(|quote| at(quote.line, RowProblem::MisplacedQuote))?;
     let (line, header) = match records.first() {
         Some(record) => (record.line, record.fields.join(",")),
         None => (1, String::new()),
@@ -235,24 +239,9 @@ fn row(record: &Record) -> Result<Row, RowProblem> {
         ("anomaly", Split::Train, _) => return Err(RowProblem::AnomalyInTraining),
         ("anomaly", Split::Test, "") => return Err(RowProblem::NoMask { image }),
         ("anomaly", Split::Test, mask) => Some(within(mask, "mask")?),
-        _ => return Err(RowProblem::UnknownLabel { label: label.clone() }),
+        _ => return Err(RowProblem::UnknownLabel { label: label.clone(), known: "normal, anomaly" }),
     };
     Ok(Row { line: record.line, object: object.clone(), split, image, mask })
-}
-
-/// A path that cannot lead out of the folder that it is relative to; `field` names it where it is
-/// empty.
-fn within(path: &str, field: &'static str) -> Result<PathBuf, RowProblem> {
-    if path.is_empty() {
-        return Err(RowProblem::EmptyField { field });
-    }
-    let inner = |component| match component {
-        Component::Normal(name) => Some(name),
-        _ => None,
-    };
-    let components = Path::new(path).components().filter(|component| *component != Component::CurDir);
-    let inside: Option<PathBuf> = components.map(inner).collect();
-    inside.ok_or_else(|| RowProblem::OutsideDataset { path: path.to_owned() })
 }
 
 #[cfg(test)]

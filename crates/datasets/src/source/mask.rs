@@ -1,0 +1,210 @@
+use std::path::{Path, PathBuf};
+
+use fmam_core::{ImageSize, Mask};
+use image::{DynamicImage, ImageBuffer, ImageFormat, Pixel};
+
+use super::area::resize_mask;
+use super::decode::{check_mask_size, decode, read};
+use crate::DatasetError;
+
+/// Format in which a data set publishes the masks of its anomalous images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaskFormat {
+    /// The values of each file tell its anomalous pixels, see [`load_mask`].
+    Binary,
+    /// Anomalous above half of the range: the published masks have soft edges. Some of them have
+    /// no anomalous pixel, though their images are anomalous, which is warned of.
+    SoftOrBlank,
+    /// The index of the defect's class, 0 where there is none: anomalous wherever it is not 0.
+    ClassIndices,
+}
+
+/// More values than this between 0 and the largest are soft edges, of a smoothed or compressed
+/// mask, where the largest value is near the end of the range. Of the 388 masks of Magnetic Tile
+/// that mark a defect, which a lossy encoder has seen, 387 have at least four.
+const MOST_BETWEEN: usize = 3;
+/// More values than this are neither class indices nor grey levels of a drawing.
+const MOST_LEVELS: usize = 16;
+
+/// Decodes the mask file of the image file `image` and resizes it by area to `size`: a pixel of the
+/// result is anomalous where at least half of the area that it covers is, so that partly covered
+/// pixels do not add to a defect.
+///
+/// In the file, the value of a pixel is its largest channel in the file's own depth, times its
+/// opacity; a palette is read as its colours. The values of the whole file tell its anomalous
+/// pixels:
+///
+/// - A pixel that is not 0 is anomalous: 0 and 255, 0 and 1 in 8 or 16 bits, class indices, colours
+///   on black, grey levels.
+/// - A file with soft edges is anomalous above half of its range, 127 of 255: not 0 would widen the
+///   defects by their edges. A JPEG file is such a file, and one with more than three values
+///   between 0 and its largest value, which is in the upper eighth of the range.
+/// - A file of more than 16 values that reach less far, or of several values without 0, is refused.
+///
+/// # Errors
+/// [`DatasetError::MaskSize`] when mask and image differ in size, [`DatasetError::MaskValues`] for
+/// values that do not tell, [`DatasetError::BlankMask`] when no pixel of the file is anomalous,
+/// otherwise as [`load_image`](crate::load_image).
+pub fn load_mask(path: &Path, image: &Path, size: ImageSize) -> Result<Mask, DatasetError> {
+    load_union(MaskFormat::Binary, &[path.to_owned()], image, |_| {}).map(|mask| resize_mask(&mask, size))
+}
+
+/// The union of the mask files `paths` of the image file `image`, in their own size. `tell_soft`
+/// is called with each file that is read by half of its range.
+///
+/// # Errors
+/// As [`load_mask`], where [`DatasetError::BlankMask`] is for the union.
+pub(crate) fn load_union(
+    format: MaskFormat,
+    paths: &[PathBuf],
+    image: &Path,
+    tell_soft: impl Fn(&Path),
+) -> Result<Mask, DatasetError> {
+    let mut union: Option<Mask> = None;
+    for path in paths {
+        check_mask_size(path, image)?;
+        let (mask, is_soft) = decode_mask(format, &read(path)?, path)?;
+        if is_soft {
+            tell_soft(path);
+        }
+        union = Some(match union {
+            None => mask,
+            Some(so_far) if so_far.size() == mask.size() => {
+                Mask::from_fn(mask.size(), |y, x| so_far.at(y, x) || mask.at(y, x))
+            }
+            Some(so_far) => {
+                let (mask_size, image_size) = (mask.size(), so_far.size());
+                let (mask, image) = (path.clone(), image.to_owned());
+                return Err(DatasetError::MaskSize { mask, mask_size, image, image_size });
+            }
+        });
+    }
+    match union {
+        Some(mask) if !mask.is_empty() => Ok(mask),
+        _ => Err(DatasetError::BlankMask { mask: paths.first().cloned().unwrap_or_default() }),
+    }
+}
+
+/// True where the mask file `path` has no anomalous pixel.
+///
+/// # Errors
+/// As [`load_mask`], without a look at the image.
+pub(crate) fn is_blank(path: &Path) -> Result<bool, DatasetError> {
+    decode_mask(MaskFormat::Binary, &read(path)?, path).map(|(mask, _)| mask.is_empty())
+}
+
+/// The mask in the `bytes` of the file `path`, which may be empty, and true where it is read by
+/// half of its range.
+fn decode_mask(format: MaskFormat, bytes: &[u8], path: &Path) -> Result<(Mask, bool), DatasetError> {
+    let is_lossy = matches!(image::guess_format(bytes), Ok(ImageFormat::Jpeg));
+    let values = Values::of(&decode(bytes, path)?);
+    let levels = Levels::of(&values.values);
+    let rule = match format {
+        MaskFormat::ClassIndices => Some(Rule::NotZero),
+        MaskFormat::SoftOrBlank => Some(Rule::AboveHalf),
+        MaskFormat::Binary => levels.rule(values.range, is_lossy),
+    };
+    let Some(rule) = rule else {
+        return Err(DatasetError::MaskValues { mask: path.to_owned(), values: levels.distinct });
+    };
+    let limit = match rule {
+        Rule::NotZero => 0.0,
+        Rule::AboveHalf => values.range / 2.0,
+    };
+    let width = values.size.width;
+    let mask = Mask::from_fn(values.size, |y, x| values.values[y * width + x] > limit);
+    Ok((mask, rule == Rule::AboveHalf))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    NotZero,
+    AboveHalf,
+}
+
+/// The values of the pixels of a mask file.
+struct Values {
+    size: ImageSize,
+    /// Row by row, in the file's own depth.
+    values: Vec<f32>,
+    /// The largest value that the depth has.
+    range: f32,
+}
+
+impl Values {
+    fn of(decoded: &DynamicImage) -> Self {
+        let size = ImageSize::new(decoded.height() as usize, decoded.width() as usize);
+        let (values, range) = match decoded {
+            DynamicImage::ImageLuma8(image) => (values(image, 255.0), 255.0),
+            DynamicImage::ImageLumaA8(image) => (values(image, 255.0), 255.0),
+            DynamicImage::ImageRgb8(image) => (values(image, 255.0), 255.0),
+            DynamicImage::ImageRgba8(image) => (values(image, 255.0), 255.0),
+            DynamicImage::ImageLuma16(image) => (values(image, 65535.0), 65535.0),
+            DynamicImage::ImageLumaA16(image) => (values(image, 65535.0), 65535.0),
+            DynamicImage::ImageRgb16(image) => (values(image, 65535.0), 65535.0),
+            DynamicImage::ImageRgba16(image) => (values(image, 65535.0), 65535.0),
+            DynamicImage::ImageRgb32F(image) => (values(image, 1.0), 1.0),
+            other => (values(&other.to_rgba32f(), 1.0), 1.0),
+        };
+        Self { size, values, range }
+    }
+}
+
+/// The largest colour channel of each pixel, composed on black where the image has an opacity.
+fn values<P: Pixel>(image: &ImageBuffer<P, Vec<P::Subpixel>>, opaque: f32) -> Vec<f32>
+where
+    P::Subpixel: Into<f32>,
+{
+    let has_opacity = matches!(P::CHANNEL_COUNT, 2 | 4);
+    let value = |pixel: &P| {
+        let channels = pixel.channels();
+        let (colours, opacity) = match channels.split_last() {
+            Some((&opacity, colours)) if has_opacity => (colours, opacity.into() / opaque),
+            _ => (channels, 1.0),
+        };
+        opacity * colours.iter().map(|&channel| channel.into()).fold(0.0, f32::max)
+    };
+    image.pixels().map(value).collect()
+}
+
+/// The different values of a mask file.
+struct Levels {
+    /// Sorted; of more than [`MOST_LEVELS`] values that are not 0, as many and one more.
+    distinct: Vec<f32>,
+    largest: f32,
+}
+
+impl Levels {
+    fn of(values: &[f32]) -> Self {
+        let (mut distinct, mut largest) = (Vec::new(), 0.0_f32);
+        let mut last = f32::NAN;
+        for &value in values {
+            if value == last {
+                continue;
+            }
+            last = value;
+            largest = largest.max(value);
+            // 0 is one of the values, and one more tells that there are too many.
+            if distinct.len() <= MOST_LEVELS + 1 && !distinct.contains(&value) {
+                distinct.push(value);
+            }
+        }
+        distinct.sort_by(f32::total_cmp);
+        Self { distinct, largest }
+    }
+
+    /// `None` where the values do not tell.
+    fn rule(&self, range: f32, is_lossy: bool) -> Option<Rule> {
+        let has_zero = self.distinct.first() == Some(&0.0);
+        let n_levels = self.distinct.len() - usize::from(has_zero);
+        let reaches_far = self.largest >= 0.875 * range;
+        if n_levels > 0 && is_lossy {
+            return (self.largest > range / 2.0).then_some(Rule::AboveHalf);
+        }
+        if reaches_far && n_levels > MOST_BETWEEN + 1 {
+            return Some(Rule::AboveHalf);
+        }
+        let tells = n_levels <= MOST_LEVELS && (has_zero || n_levels <= 1);
+        tells.then_some(Rule::NotZero)
+    }
+}
