@@ -226,7 +226,7 @@ impl Dataset for Listed {
 
 /// The list in `root`: `file`, or the only `.csv` file.
 fn found_in(root: &Path, file: Option<&str>) -> Result<Option<PathBuf>, DatasetError> {
-    let mut lists = files_in(root, "csv")?;
+    let mut lists = files_in(root, &["csv"])?;
     if let Some(file) = file {
         // Also a list of another extension.
         let list = root.join(file);

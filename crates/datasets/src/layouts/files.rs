@@ -259,10 +259,10 @@ pub(crate) fn subfolders(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     Ok(entries(folder)?.into_iter().filter_map(is_folder).collect())
 }
 
-/// The files directly in `folder` that are not hidden and have `extension`, sorted by name.
-pub(crate) fn files_in(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, DatasetError> {
+/// The files directly in `folder` that are not hidden and have one of `extensions`, sorted by name.
+pub(crate) fn files_in(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, DatasetError> {
     let paths = entries(folder)?.into_iter().map(|(name, _)| folder.join(name));
-    Ok(paths.filter(|path| has_extension(path, &[extension]) && !path.is_dir()).collect())
+    Ok(paths.filter(|path| has_extension(path, extensions) && !path.is_dir()).collect())
 }
 
 /// The name of a file or folder, for a person.

@@ -184,9 +184,7 @@ impl Dataset for Folder {
         if normal.is_dir() || !anomalous.is_dir() {
             test = normal_samples(&normal, Split::Test, NORMAL, "the normal test images")?;
         }
-        if anomalous.is_dir() {
-            test.extend(anomalous_samples(&anomalous, &at(&self.folders.masks), &test)?);
-        }
+        test.extend(anomalous_samples(&anomalous, &at(&self.folders.masks), &test)?);
         Category::from_files(name, folder, train, test, size, MaskFormat::Binary)
     }
 
@@ -207,15 +205,19 @@ impl Dataset for Folder {
     }
 }
 
-/// The samples below `folder`; the first folder on the way to an image is its defect type. Masks
+/// The samples below `folder`, none where there is no such folder; the first folder on the way to an image is its defect type. Masks
 /// lie in folders of the same names or in one above; either every image has one or none has.
 fn anomalous_samples(folder: &Path, masks: &Path, normal: &[Sample]) -> Result<Vec<Sample>, DatasetError> {
-    let images = Tree::required(folder, "the test images with defects", &EXTENSIONS)?;
     let masks = mask_tree(masks)?;
+    let images = Tree::below(folder, &EXTENSIONS)?;
+    let type_folders = if folder.is_dir() { subfolders(folder)? } else { Vec::new() };
+    if folder.is_dir() && images.files.is_empty() && type_folders.is_empty() {
+        return Err(DatasetError::NoImages { folder: folder.to_owned() });
+    }
     let types: HashSet<&OsStr> = images.files.iter().filter_map(|image| type_of(&images, image)).collect();
-    if let Some(empty) =
-        subfolders(folder)?.into_iter().find(|path| path.file_name().is_none_or(|name| !types.contains(name)))
-    {
+    let is_empty =
+        |path: &PathBuf| !path.is_symlink() && path.file_name().is_none_or(|name| !types.contains(name));
+    if let Some(empty) = type_folders.into_iter().find(is_empty) {
         return Err(DatasetError::NoImages { folder: empty });
     }
     let joined = join(&images, &masks)?;

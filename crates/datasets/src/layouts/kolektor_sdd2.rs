@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use fmam_core::{ImageSize, Preparation, Sample, SampleSource, Split, ordered_map};
 
-use super::files::{EXTENSIONS, Tree, has_part, sample, stem_of};
+use super::files::{EXTENSIONS, Tree, files_in, sample, stem_of};
 use super::masks::{masked_samples, without_suffix};
 use crate::source::{MaskFormat, is_blank};
 use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout};
@@ -47,12 +47,9 @@ struct KolektorSdd2 {
 
 /// `folder`, where it holds a split with masks.
 fn found_in(folder: &Path) -> Result<Option<PathBuf>, DatasetError> {
-    if !has_part(folder, &["train", "test"]) {
-        return Ok(None);
-    }
     let mut has_masks = false;
-    for split in ["train", "test"] {
-        has_masks |= Tree::below(&folder.join(split), &EXTENSIONS)?.files.iter().any(|file| is_mask(file));
+    for split in ["train", "test"].map(|split| folder.join(split)).iter().filter(|split| split.is_dir()) {
+        has_masks |= files_in(split, &EXTENSIONS)?.iter().any(|file| is_mask(file));
     }
     Ok(has_masks.then(|| folder.to_owned()))
 }

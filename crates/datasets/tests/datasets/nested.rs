@@ -182,6 +182,17 @@ fn masks_of_which_none_fits_are_no_set_without_masks() {
 }
 
 #[test]
+fn masks_without_anomalous_images_fit_none() {
+    let mini = Miniature::of("folder", "");
+    mini.remove("bolt/test/anomalous");
+    let error = mini.open("folder", "bolt").unwrap_err();
+    assert!(
+        matches!(&error, DatasetError::UnusedMask { mask, .. } if mask.ends_with("masks/p.png")),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn masks_of_normal_images_are_passed_over_where_no_other_is_missing() {
     let mini = Miniature::of("folder", "");
     mini.blank_mask("bolt/masks/y_mask.png", 12, 10);
