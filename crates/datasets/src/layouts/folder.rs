@@ -205,8 +205,9 @@ impl Dataset for Folder {
     }
 }
 
-/// The samples below `folder`, none where there is no such folder; the first folder on the way to an image is its defect type. Masks
-/// lie in folders of the same names or in one above; either every image has one or none has.
+/// The samples below `folder`, none where there is no such folder; the first folder on the way to
+/// an image is its defect type. Masks lie in folders of the same names or in one above; either
+/// every image has one or none has.
 fn anomalous_samples(folder: &Path, masks: &Path, normal: &[Sample]) -> Result<Vec<Sample>, DatasetError> {
     let masks = mask_tree(masks)?;
     let images = Tree::below(folder, &EXTENSIONS)?;
