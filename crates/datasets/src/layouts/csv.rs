@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fmam_core::{ImageSize, Label, Preparation, Sample, SampleSource, Split};
+use fmam_core::{Label, Preparation, Sample, SampleSource, Split};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

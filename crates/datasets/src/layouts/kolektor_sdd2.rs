@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fmam_core::{ImageSize, Preparation, Sample, SampleSource, Split, ordered_map};
+use fmam_core::{Preparation, Sample, SampleSource, Split, ordered_map};
 
 use super::files::{EXTENSIONS, Tree, files_in, sample, stem_of};
 use super::masks::{masked_samples, without_suffix};

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fmam_core::{ImageSize, Preparation, Sample, SampleSource, Split};
+use fmam_core::{Preparation, Sample, SampleSource, Split};
 
 use super::files::{EXTENSIONS, Tree, files_in, find_category, name_of, normal_samples, subfolders};
 use super::masks::{mask_tree, masked_samples};

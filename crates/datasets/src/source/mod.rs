@@ -12,6 +12,6 @@ pub use self::area::resize_mask;
 pub use self::cache::{CachedSource, DEFAULT_CACHE_BYTES};
 pub use self::decode::{decode_image, image_size, load_image, resize_image};
 pub(crate) use self::file_source::FileSource;
-pub use self::region::region_of_interest;
 pub(crate) use self::mask::is_blank;
 pub use self::mask::{MaskFormat, load_mask};
+pub use self::region::region_of_interest;
