@@ -42,10 +42,10 @@ fn main() -> Result<(), SourceError> {
     let start = Instant::now();
     let options = DatasetOptions::new(Some(dir.path().to_owned()), ())?;
     let opened = (dataset(&layout)?.open)(&options)?;
-    let category = opened.category("nut", ImageSize::square(256))?;
+    let category = opened.category("nut", &ImageSize::square(256).into())?;
     println!("{layout}: {:?} in {:.2} s", Counts::of(&category), start.elapsed().as_secs_f64());
     let start = Instant::now();
-    let n_train = opened.train("nut", ImageSize::square(256))?.len();
+    let n_train = opened.train("nut", &ImageSize::square(256).into())?.len();
     println!("{layout}: {n_train} training images alone in {:.2} s", start.elapsed().as_secs_f64());
     println!("peak memory: {}", peak_memory(Path::new("/proc/self/status")).unwrap_or_default());
     Ok(())

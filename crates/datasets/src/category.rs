@@ -31,7 +31,8 @@ impl std::fmt::Debug for Category {
 
 impl Category {
     /// A category of image files under `folder`, after the checks that all layouts share. Images
-    /// and masks are decoded on request and prepared as `preparation` says.
+    /// and masks are decoded on request and prepared as `preparation` says. 16-bit files of both
+    /// splits are scaled by the depth of the training images.
     ///
     /// # Errors
     /// [`DatasetError::EmptyTest`], [`DatasetError::SharedName`] for two samples of one id,
@@ -52,7 +53,7 @@ impl Category {
         let samples = train.iter().chain(&test);
         refuse_shared_names(samples.map(|sample| (sample.id.clone(), sample.image_path.as_path())))?;
         let train = FileSource::new(train, preparation, masks)?;
-        let test = FileSource::new(test, preparation, masks)?;
+        let test = FileSource::new(test, preparation, masks)?.with_depth_of(&train);
         Ok(Self::cached(name, train, test))
     }
 

@@ -2,6 +2,8 @@ use std::path::PathBuf;
 
 use fmam_core::{ErrorKind, ImageSize, SourceError, Split};
 
+use crate::PixelKind;
+
 /// A fault of a data set. Every message names the file or folder and the expected content.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -68,7 +70,7 @@ pub enum DatasetError {
         contents: &'static str,
     },
     /// A folder that should hold images has none of a known type.
-    #[error("no image (png, jpg, jpeg, bmp, tif, tiff) in {}", .folder.display())]
+    #[error("no image (png, jpg, jpeg, bmp, tif, tiff, webp, pgm, ppm, pnm, gif) in {}", .folder.display())]
     NoImages {
         /// The folder.
         folder: PathBuf,
@@ -314,6 +316,93 @@ pub enum DatasetError {
         /// The file.
         path: PathBuf,
     },
+    /// A path with the name of an image is a folder, a pipe or a device.
+    #[error("{} is no regular file; expected an image", .path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A decoded image would take more memory than is allowed.
+    #[error(
+        "{} has {size} pixels (height x width) and takes {} MiB; the limit is {} MiB, which is a setting",
+        .path.display(), mebibytes(.needed), mebibytes(.limit)
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        size: ImageSize,
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes that it may take, [`Reading::max_bytes`](fmam_core::Reading::max_bytes).
+        limit: u64,
+    },
+    /// The pixels of a file are of a kind that is not read.
+    #[error(
+        "{} holds {kind}; expected integers of 8 or 16 bits without a sign, or floating-point numbers of \
+         16, 32 or 64 bits: convert the file",
+        .path.display()
+    )]
+    PixelKind {
+        /// The file.
+        path: PathBuf,
+        /// The kind of its pixels.
+        kind: PixelKind,
+    },
+    /// A file of floating-point numbers is read without a range of values.
+    #[error(
+        "{} holds floating-point numbers from {lowest} to {highest}; state the range of values from black \
+         to white",
+        .path.display()
+    )]
+    NoValueRange {
+        /// The file.
+        path: PathBuf,
+        /// The lowest number.
+        lowest: f64,
+        /// The highest number.
+        highest: f64,
+    },
+    /// A file of floating-point numbers holds one that is no number.
+    #[error("{} holds NaN, which is no brightness; replace it by a number", .path.display())]
+    NotANumber {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A region of interest has another aspect ratio than an image.
+    #[error(
+        "the region of interest is {region} (height x width), and the image {} is {image_size}; draw it in \
+         the aspect ratio of the image",
+        .image.display()
+    )]
+    RegionAspect {
+        /// The image.
+        image: PathBuf,
+        /// The size of the image.
+        image_size: ImageSize,
+        /// The size of the region.
+        region: ImageSize,
+    },
+    /// A region of interest has no pixel.
+    #[error(
+        "the region of interest has no pixel of {} at {size} (height x width); mark what is looked at in \
+         white",
+        .image.display()
+    )]
+    EmptyRegion {
+        /// The image, or the mask of the region.
+        image: PathBuf,
+        /// The size at which no pixel is left.
+        size: ImageSize,
+    },
+    /// A folder of regions has none for an image.
+    #[error("no region of interest for {}; expected {}", .image.display(), .expected.display())]
+    MissingRegion {
+        /// The image.
+        image: PathBuf,
+        /// The expected path of the mask.
+        expected: PathBuf,
+    },
     /// An image without pixels, or none asked for.
     #[error("cannot resize {} of {size} pixels to {to}", .path.display())]
     NoPixels {
@@ -383,6 +472,11 @@ impl DatasetError {
             _ => ErrorKind::Data,
         }
     }
+}
+
+/// Mebibytes, rounded up.
+fn mebibytes(bytes: &u64) -> u64 {
+    bytes.div_ceil(1 << 20)
 }
 
 /// A fault of a row of a list of splits.

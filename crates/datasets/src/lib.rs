@@ -7,11 +7,12 @@
 //!
 //! Modules in reading order: `dataset` ([`Dataset`], [`DatasetEntry`]) and `category`
 //! ([`Category`]); `example` ([`FileLayout`]); `layouts`, the table [`DATASETS`] and one file for
-//! each layout; `source`, decoding ([`load_image`], [`load_mask`], [`decode_image`]), resizing
-//! ([`resize_image`], [`resize_mask`]) and caching ([`CachedSource`]); `counts` ([`Counts`]);
-//! `duplicates` ([`duplicates`](fn@duplicates)), pictures that are there twice; the
-//! generated [`mod@demo`] set. Reading ahead on several threads with bounded memory and a fixed
-//! order is [`fmam_core::ordered_map`] over a source.
+//! each layout; `source`, headers ([`image_header`]), decoding ([`read_image`], [`load_image`],
+//! [`load_mask`]), decoding by rows ([`open_rows`]), the depth of 16-bit files
+//! ([`training_depth`]), preparing ([`prepare_image`], [`Regions`], [`resize_mask`]) and caching
+//! ([`CachedSource`]); `counts` ([`Counts`]); `duplicates` ([`duplicates`](fn@duplicates)), pictures
+//! that are there twice; the generated [`mod@demo`] set. Reading ahead on several threads with
+//! bounded memory and a fixed order is [`fmam_core::ordered_map`] over a source.
 //!
 //! ```
 //! use fmam_core::{ImageSize, Label, SampleSource, SourceError};
@@ -41,6 +42,7 @@ mod error;
 mod example;
 mod layouts;
 mod names;
+mod pixel_kind;
 mod source;
 
 pub use category::Category;
@@ -51,7 +53,10 @@ pub use duplicates::{Duplicate, DuplicateKind, duplicates};
 pub use error::{DatasetError, RowProblem};
 pub use example::{Example, ExampleFile, FileLayout};
 pub use layouts::{DATASETS, dataset, has_image_extension, published_categories, published_counts, textures};
+pub use pixel_kind::PixelKind;
 pub use source::{
-    CachedSource, DEFAULT_CACHE_BYTES, MaskFormat, decode_image, image_size, load_image, load_mask,
-    region_of_interest, resize_image, resize_mask,
+    CachedSource, DEFAULT_CACHE_BYTES, Depth, ImageHeader, ImageInput, MaskFormat, Prepared, Regions,
+    TrainingDepth, decode_header, decode_image, image_header, image_size, load_image, load_mask, load_region,
+    open_rows, prepare_image, prepare_mask, read_image, read_image_bytes, resize_image, resize_mask,
+    training_depth,
 };

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
-use fmam_core::{ImageSize, Placing, Preparation, Reading, ValueRange};
-use fmam_datasets::region_of_interest;
+use fmam_core::{ImageSize, Placing, Preparation, Reading, RegionOfInterest, ValueRange};
+use fmam_datasets::load_region;
 use serde::{Deserialize, Serialize};
 
 use crate::{ExperimentError, content};
@@ -77,8 +77,12 @@ impl InputConfig {
     /// read.
     pub fn preparation(&self, size: ImageSize) -> Result<Preparation, ExperimentError> {
         let (placing, reading) = (self.placing(size)?, self.reading());
-        let region = self.roi.as_deref().map(|path| region_of_interest(path, &reading)).transpose()?;
-        Ok(Preparation { size, reading, placing, region: region.unwrap_or_default() })
+        let region = match &self.roi {
+            None => RegionOfInterest::Whole,
+            Some(folder) if folder.is_dir() => RegionOfInterest::Each(folder.clone()),
+            Some(file) => RegionOfInterest::One(load_region(file, reading.max_bytes)?),
+        };
+        Ok(Preparation { size, reading, placing, region })
     }
 }
 

@@ -11,7 +11,8 @@ use crate::DatasetError;
 use crate::names::refuse_shared_names;
 
 /// Extensions, in lower case, of the files that are read as images.
-pub(crate) const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
+pub(crate) const EXTENSIONS: [&str; 11] =
+    ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "pgm", "ppm", "pnm", "gif"];
 
 /// A normal sample (`defect_type` is `None`) or an anomalous one, so far without a mask. Its id is
 /// `SPLIT/GROUP/NAME`.
@@ -275,8 +276,8 @@ pub(crate) fn stem_of(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// True if the name of `path` ends like that of an image: `.png`, `.jpg`, `.jpeg`, `.bmp`, `.tif`
-/// or `.tiff`, in upper or lower case.
+/// True if the name of `path` ends like that of an image: `.png`, `.jpg`, `.jpeg`, `.bmp`, `.tif`,
+/// `.tiff`, `.webp`, `.pgm`, `.ppm`, `.pnm` or `.gif`, in upper or lower case.
 pub fn has_image_extension(path: &Path) -> bool {
     has_extension(path, &EXTENSIONS)
 }

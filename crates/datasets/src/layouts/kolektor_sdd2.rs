@@ -133,6 +133,8 @@ impl Dataset for KolektorSdd2 {
 mod tests {
     use std::fs;
 
+    use fmam_core::ImageSize;
+
     use super::*;
     use crate::DatasetOptions;
 

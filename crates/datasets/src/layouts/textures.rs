@@ -40,7 +40,7 @@ pub fn textures(root: &Path, size: ImageSize) -> Result<Option<Arc<dyn SampleSou
         }
         if !samples.is_empty() {
             return Ok(Some(Arc::new(CachedSource::new(
-                FileSource::new(samples, &size.into(), MaskFormat::Binary)?,
+                FileSource::new(samples, &size.into(), MaskFormat::Binary)?.of_any_shape(),
                 CACHE_BYTES,
             ))));
         }

@@ -6,45 +6,61 @@ use fmam_core::{ImageSize, Mask};
 /// The coverage is exact (integers), so a defect neither grows by its partial pixels nor depends on
 /// a filter's width.
 pub fn resize_mask(mask: &Mask, size: ImageSize) -> Mask {
+    resize_where(mask, size, |covered, whole| 2 * covered >= whole && covered > 0)
+}
+
+/// Resizes a region: a target pixel is 1 where all of the area that it covers is.
+pub(super) fn resize_region(region: &Mask, size: ImageSize) -> Mask {
+    resize_where(region, size, |covered, whole| covered >= whole)
+}
+
+/// A target pixel is 1 where `is_in(covered, whole)` holds for the covered and the whole area.
+///
+/// Memory is that of the two masks and of one row: each target row sums its own source rows.
+fn resize_where(mask: &Mask, size: ImageSize, is_in: impl Fn(u64, u64) -> bool) -> Mask {
     let from = mask.size();
     if from == size {
         return mask.clone();
     }
-    let columns = overlaps(from.width, size.width);
-    let rows = overlaps(from.height, size.height);
-    // Anomalous width of each source row within each target column, in units of 1/size.width of a
-    // source pixel.
-    let mut by_column = vec![0_u64; from.height * size.width];
-    for y in 0..from.height {
-        let source = &mask.data()[y * from.width..][..from.width];
-        for (x, (first, weights)) in columns.iter().enumerate() {
-            by_column[y * size.width + x] =
-                weights.iter().zip(&source[*first..]).map(|(w, &v)| w * u64::from(v)).sum();
+    let mut columns = vec![0_u64; size.width];
+    let mut covered = vec![0_u64; size.width];
+    // The source row whose column sums are in `columns`.
+    let mut summed = usize::MAX;
+    let whole = from.width as u64 * from.height as u64;
+    let mut target = Vec::with_capacity(size.pixels());
+    for y in 0..size.height {
+        covered.fill(0);
+        for (row, weight) in overlaps(y, from.height, size.height) {
+            if summed != row {
+                sum_columns(&mask.data()[row * from.width..][..from.width], &mut columns);
+                summed = row;
+            }
+            for (sum, &column) in covered.iter_mut().zip(&columns) {
+                *sum += weight * column;
+            }
         }
+        target.extend(covered.iter().map(|&covered| u8::from(is_in(covered, whole))));
     }
-    let whole = (from.width * from.height) as u64;
-    Mask::from_fn(size, |y, x| {
-        let (first, weights) = &rows[y];
-        let covered: u64 =
-            weights.iter().zip(*first..).map(|(w, row)| w * by_column[row * size.width + x]).sum();
-        2 * covered >= whole && covered > 0
-    })
+    // The length is that of `size` by construction.
+    Mask::new(size, target).unwrap_or_else(|_| Mask::empty(size))
 }
 
-/// For each of `to` target cells over `from` source cells: the first source cell that it touches,
-/// and how much of it and its successors it covers, in units of 1/`to` of a source cell. The
-/// weights of a target cell sum to `from`.
-fn overlaps(from: usize, to: usize) -> Vec<(usize, Vec<u64>)> {
-    (0..to)
-        .map(|cell| {
-            let (start, end) = (cell * from, (cell + 1) * from);
-            let first = start / to;
-            let weights = (first..end.div_ceil(to))
-                .map(|source| (end.min((source + 1) * to) - start.max(source * to)) as u64)
-                .collect();
-            (first, weights)
-        })
-        .collect()
+/// The anomalous width of a source row within each target column, in units of 1/`sums.len()` of a
+/// source pixel.
+fn sum_columns(row: &[u8], sums: &mut [u64]) {
+    let to = sums.len();
+    for (x, sum) in sums.iter_mut().enumerate() {
+        let covered = overlaps(x, row.len(), to).map(|(column, weight)| weight * u64::from(row[column]));
+        *sum = covered.sum();
+    }
+}
+
+/// The cells among `from` source cells that the target cell `cell` of `to` touches, and how much of
+/// each it covers, in units of 1/`to` of a source cell. The weights sum to `from`.
+fn overlaps(cell: usize, from: usize, to: usize) -> impl Iterator<Item = (usize, u64)> {
+    let (start, end) = (cell * from, (cell + 1) * from);
+    (start / to..end.div_ceil(to))
+        .map(move |source| (source, (end.min((source + 1) * to) - start.max(source * to)) as u64))
 }
 
 #[cfg(test)]
@@ -101,5 +117,27 @@ mod tests {
             });
             assert_eq!(resize_mask(&source, to), expected, "{h}x{w} to {to}");
         }
+    }
+
+    #[test]
+    fn a_region_keeps_only_pixels_that_lie_wholly_inside() {
+        let region = |from: &[&str], to: &[&str]| {
+            let expected = mask(to);
+            assert_eq!(resize_region(&mask(from), expected.size()), expected);
+        };
+        region(&["##.#"], &["#."]);
+        region(&["###", "###", "##."], &["##", "#."]);
+        region(&["##."], &["#."]);
+        region(&["#."], &["##.."]);
+    }
+
+    #[test]
+    fn a_thin_mask_takes_no_memory_by_the_product_of_the_sides() {
+        // A buffer of source rows by target columns would have 8 GB.
+        let long = Mask::from_fn(ImageSize::new(4_000_000, 1), |y, _| y < 2_000_000);
+        let resized = resize_mask(&long, ImageSize::square(256));
+        assert_eq!(resized.area(), 128 * 256);
+        let wide = Mask::from_fn(ImageSize::new(1, 4_000_000), |_, x| x < 2_000_000);
+        assert_eq!(resize_mask(&wide, ImageSize::square(256)).area(), 128 * 256);
     }
 }

@@ -15,6 +15,7 @@ pub struct CachedSource<S> {
     inner: S,
     images: Vec<OnceLock<RgbImage>>,
     masks: Vec<OnceLock<Option<Mask>>>,
+    insides: Vec<OnceLock<Option<Mask>>>,
     bytes_left: AtomicUsize,
 }
 
@@ -26,6 +27,7 @@ impl<S: SampleSource> CachedSource<S> {
             inner,
             images: std::iter::repeat_with(OnceLock::new).take(n).collect(),
             masks: std::iter::repeat_with(OnceLock::new).take(n).collect(),
+            insides: std::iter::repeat_with(OnceLock::new).take(n).collect(),
             bytes_left: AtomicUsize::new(budget),
         }
     }
@@ -70,7 +72,12 @@ impl<S: SampleSource> SampleSource for CachedSource<S> {
     }
 
     fn inside(&self, index: usize) -> Result<Option<Mask>, SourceError> {
-        self.inner.inside(index)
+        if let Some(inside) = self.insides[index].get() {
+            return Ok(inside.clone());
+        }
+        let inside = self.inner.inside(index)?;
+        self.keep(&self.insides[index], &inside, inside.as_ref().map_or(0, |inside| inside.data().len()));
+        Ok(inside)
     }
 
     fn original(&self, index: usize) -> Result<Option<Original>, SourceError> {

@@ -1,31 +1,32 @@
-use std::io::Cursor;
 use std::path::Path;
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeError, ResizeOptions, Resizer};
-use fmam_core::{ImageSize, RgbImage, SourceError};
-use image::{DynamicImage, ImageFormat, ImageReader};
+use fmam_core::{ImageSize, Reading, RgbImage, SourceError};
+use image::DynamicImage;
+use image::metadata::Orientation;
 
-use super::jpeg;
+use super::header::ImageHeader;
+use super::levels::Levels;
+use super::samples::decode_values;
+use super::stream::{Stream, in_memory, open};
 use crate::DatasetError;
 
-/// Decodes a PNG, JPEG, BMP or TIFF file of any colour type to 8-bit RGB and, where `size` is
-/// given, resizes it to exactly that size; the aspect ratio is not kept, as the field's protocols
-/// have it.
-///
-/// Grey is repeated over the channels, 16-bit values are scaled to 8, transparency is dropped, and
-/// an EXIF orientation is not applied, since masks are stored in the orientation of the pixels.
+/// Decodes an image file of any colour type to 8-bit RGB in the orientation that its EXIF data
+/// state and, where `size` is given, resizes it to exactly that size without keeping the aspect
+/// ratio. The file is read as [`Reading::default`] says; [`read_image`] takes another `Reading`.
 ///
 /// The filter is bilinear and widened by the scale when shrinking, so that it does not alias. It is
 /// Pillow's `BILINEAR`, with which nearly all published figures of the field were made, and agrees
 /// with it within one level.
 ///
 /// # Errors
-/// [`DatasetError::Read`], [`DatasetError::Decode`] or [`DatasetError::Truncated`] for the file,
-/// [`DatasetError::Resize`] for a size that the resizing library refuses.
+/// As [`read_image`], and [`DatasetError::Resize`] for a size that the resizing library refuses.
 pub fn load_image(path: &Path, size: Option<ImageSize>) -> Result<RgbImage, DatasetError> {
-    decode_image(&read(path)?, path, size)
+    let image = read_image(path, &Reading::default())?;
+    let from = image.size();
+    resize_image(image, path, size.unwrap_or(from))
 }
 
 /// Decodes the `bytes` of an image file as [`load_image`] does; `name` is the name of the image in
@@ -38,12 +39,74 @@ pub fn decode_image(
     name: impl AsRef<Path>,
     size: Option<ImageSize>,
 ) -> Result<RgbImage, DatasetError> {
-    let path = name.as_ref();
-    let decoded = decode(bytes, path)?.into_rgb8();
-    let from = ImageSize::new(decoded.height() as usize, decoded.width() as usize);
-    let resize_error = |source| DatasetError::Resize { path: path.to_owned(), size: from, source };
-    let image = RgbImage::new(from, decoded.into_raw()).map_err(|error| resize_error(error.into()))?;
-    resize_image(image, path, size.unwrap_or(from))
+    let image = read_image_bytes(bytes, &name, &Reading::default())?;
+    let from = image.size();
+    resize_image(image, name, size.unwrap_or(from))
+}
+
+/// Decodes a PNG, JPEG, BMP, TIFF, WebP, PNM or GIF file to 8-bit RGB, in the orientation that its
+/// EXIF data state and in its own size.
+///
+/// - Grey is repeated over the channels, CMYK becomes RGB as Pillow converts it.
+/// - 16-bit values and floating-point numbers are scaled as [`Reading::values`] says, values beyond
+///   the range are clamped, which a warning tells.
+/// - Transparent pixels are laid over [`Reading::background`].
+/// - Of several frames or pages the first is read, which a warning tells.
+///
+/// # Errors
+/// [`DatasetError::NotAFile`], [`DatasetError::Read`], [`DatasetError::Decode`] or
+/// [`DatasetError::Truncated`] for the file; [`DatasetError::TooLarge`] before a pixel is decoded;
+/// [`DatasetError::PixelKind`] for pixels that are not read; [`DatasetError::NoValueRange`] and
+/// [`DatasetError::NotANumber`] for floating-point numbers.
+pub fn read_image(path: &Path, reading: &Reading) -> Result<RgbImage, DatasetError> {
+    let mut stream = open(path)?;
+    let header = ImageHeader::read(&mut stream, path)?;
+    decode_rgb(stream, &header, path, reading)
+}
+
+/// Decodes the `bytes` of an image file as [`read_image`] does; `name` is the name of the image in
+/// errors.
+///
+/// # Errors
+/// As [`read_image`].
+pub fn read_image_bytes(
+    bytes: &[u8],
+    name: impl AsRef<Path>,
+    reading: &Reading,
+) -> Result<RgbImage, DatasetError> {
+    let (mut stream, path) = (in_memory(bytes), name.as_ref());
+    let header = ImageHeader::read(&mut stream, path)?;
+    decode_rgb(stream, &header, path, reading)
+}
+
+/// The upright image behind `header`.
+pub(super) fn decode_rgb(
+    stream: Stream<'_>,
+    header: &ImageHeader,
+    path: &Path,
+    reading: &Reading,
+) -> Result<RgbImage, DatasetError> {
+    let values = decode_values(stream, header, path, reading.max_bytes)?;
+    let channels = values.channels(header.stored);
+    let mut levels = Levels::new(reading, header);
+    let rgb = levels.rgb(values, channels, path)?;
+    levels.tell(path);
+    let (width, height) = (header.stored.width as u32, header.stored.height as u32);
+    let rgb = match image::RgbImage::from_raw(width, height, rgb) {
+        Some(stored) if header.orientation != Orientation::NoTransforms => {
+            let mut upright = DynamicImage::from(stored);
+            upright.apply_orientation(header.orientation);
+            upright.into_rgb8().into_raw()
+        }
+        Some(stored) => stored.into_raw(),
+        None => Vec::new(),
+    };
+    let size = header.size();
+    RgbImage::new(size, rgb).map_err(|error| DatasetError::Resize {
+        path: path.to_owned(),
+        size,
+        source: error.into(),
+    })
 }
 
 /// Resizes an image to `size` with the filter of [`load_image`]; one that has the size already
@@ -66,46 +129,6 @@ pub fn resize_image(
     }
     let resized = resize(image.data(), from, size).and_then(|data| Ok(RgbImage::new(size, data)?));
     resized.map_err(|source| DatasetError::Resize { path: name.as_ref().to_owned(), size, source })
-}
-
-/// Compares the sizes that the headers of a mask and its image state.
-pub(crate) fn check_mask_size(mask: &Path, image: &Path) -> Result<(), DatasetError> {
-    let (of_mask, of_image) = (image_size(mask)?, image_size(image)?);
-    if of_mask == of_image {
-        return Ok(());
-    }
-    let (mask, image) = (mask.to_owned(), image.to_owned());
-    Err(DatasetError::MaskSize { mask, mask_size: of_mask, image, image_size: of_image })
-}
-
-/// The size of an image file as its header states it; the pixels are not decoded.
-///
-/// # Errors
-/// [`DatasetError::Read`] or [`DatasetError::Decode`] for the file.
-pub fn image_size(path: &Path) -> Result<ImageSize, DatasetError> {
-    let reader = ImageReader::open(path)
-        .and_then(ImageReader::with_guessed_format)
-        .map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
-    let (width, height) =
-        reader.into_dimensions().map_err(|source| DatasetError::Decode { path: path.to_owned(), source })?;
-    Ok(ImageSize::new(height as usize, width as usize))
-}
-
-/// The bytes of a file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, DatasetError> {
-    std::fs::read(path).map_err(|source| DatasetError::Read { path: path.to_owned(), source })
-}
-
-pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage, DatasetError> {
-    let read_error = |source| DatasetError::Read { path: path.to_owned(), source };
-    let decode_error = |source| DatasetError::Decode { path: path.to_owned(), source };
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(read_error)?;
-    let is_jpeg = reader.format() == Some(ImageFormat::Jpeg);
-    let decoded = reader.decode().map_err(decode_error)?;
-    if is_jpeg && !jpeg::is_complete(bytes) {
-        return Err(DatasetError::Truncated { path: path.to_owned() });
-    }
-    Ok(decoded)
 }
 
 fn resize(data: &[u8], from: ImageSize, to: ImageSize) -> Result<Vec<u8>, SourceError> {

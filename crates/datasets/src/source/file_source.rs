@@ -1,11 +1,20 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fmam_core::{Label, Mask, Preparation, RgbImage, Sample, SampleSource, SourceError};
+use fmam_core::{
+    Frame, ImageSize, Label, Mask, Original, Placing, Preparation, RgbImage, Sample, SampleSource,
+    SourceError, ValueRange,
+};
 
-use super::area::resize_mask;
-use super::decode::{check_mask_size, decode_image, read};
-use super::mask::{MaskFormat, load_union};
+use super::decode::decode_rgb;
+use super::depth::{ImageInput, TrainingDepth};
+use super::header::{ImageHeader, image_header};
+use super::mask::{MaskFormat, MaskedImage, load_union};
+use super::mask_image::check_mask_size;
+use super::prepare::{inside_of, prepare_image, prepare_mask, within};
+use super::regions::Regions;
+use super::stream::open;
 use crate::DatasetError;
 
 /// A [`SampleSource`] that decodes image files on request.
@@ -13,12 +22,32 @@ pub(crate) struct FileSource {
     samples: Vec<Sample>,
     preparation: Preparation,
     masks: MaskFormat,
+    regions: Regions,
+    depth: Arc<TrainingFiles>,
+    /// True once an image that loses its aspect ratio was told of.
+    told_squeeze: AtomicBool,
     /// True once a mask with soft edges was told of.
     told_soft: AtomicBool,
 }
 
+/// The training images of a data set and the depth of their 16-bit files.
+struct TrainingFiles {
+    paths: Vec<PathBuf>,
+    depth: TrainingDepth,
+}
+
+impl TrainingFiles {
+    fn input(&self, index: usize) -> Option<ImageInput<'_>> {
+        Some(ImageInput::File(&self.paths[index]))
+    }
+}
+
+/// A larger change of the aspect ratio is told of.
+const MOST_SQUEEZE: f64 = 1.5;
+
 impl FileSource {
-    /// Checks that every mask has its image's size, by the files' headers.
+    /// Checks that every mask has its image's size, by the files' headers. 16-bit files are scaled
+    /// by the depth of `samples`.
     pub(crate) fn new(
         samples: Vec<Sample>,
         preparation: &Preparation,
@@ -29,7 +58,86 @@ impl FileSource {
                 check_mask_size(mask, &sample.image_path)?;
             }
         }
-        Ok(Self { samples, preparation: preparation.clone(), masks, told_soft: AtomicBool::new(false) })
+        let paths = samples.iter().map(|sample| sample.image_path.clone()).collect();
+        let depth = TrainingFiles { paths, depth: TrainingDepth::default() };
+        Ok(Self {
+            samples,
+            preparation: preparation.clone(),
+            masks,
+            regions: Regions::new(&preparation.region, preparation.reading.max_bytes),
+            depth: Arc::new(depth),
+            told_squeeze: AtomicBool::new(false),
+            told_soft: AtomicBool::new(false),
+        })
+    }
+
+    /// This source with the depth of the training images `train`.
+    pub(crate) fn with_depth_of(self, train: &Self) -> Self {
+        Self { depth: Arc::clone(&train.depth), ..self }
+    }
+
+    /// This source without a warning of images that lose their aspect ratio.
+    pub(crate) fn of_any_shape(self) -> Self {
+        Self { told_squeeze: AtomicBool::new(true), ..self }
+    }
+
+    fn header(&self, index: usize) -> Result<ImageHeader, DatasetError> {
+        image_header(&self.samples[index].image_path)
+    }
+
+    fn prepared(&self, index: usize) -> Result<RgbImage, DatasetError> {
+        let path = &self.samples[index].image_path;
+        let mut stream = open(path)?;
+        let header = ImageHeader::read(&mut stream, path)?;
+        let files = &self.depth;
+        let reading =
+            files
+                .depth
+                .reading(&self.preparation.reading, &header, files.paths.len(), |index| files.input(index))?;
+        let region = self.regions.of(path, header.size())?;
+        self.tell_squeeze(path, header.size());
+        let pixels = decode_rgb(stream, &header, path, &reading)?;
+        Ok(prepare_image(pixels, path, &self.preparation, region.as_ref())?.image)
+    }
+
+    fn tell_squeeze(&self, path: &Path, original: ImageSize) {
+        let size = self.preparation.size;
+        let squeeze = Frame::squeeze(original, size);
+        if self.preparation.placing == Placing::Squeeze
+            && squeeze > MOST_SQUEEZE
+            && !self.told_squeeze.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                path = %path.display(),
+                "resizing from {original} to {size} changes the aspect ratio {squeeze:.1} times, here and in \
+                 images like it: keep the aspect ratio, or give height and width in that of the images"
+            );
+        }
+    }
+
+    /// The mask of a sample at the size of its upright file, normal outside of `region`.
+    fn mask_at_file(
+        &self,
+        index: usize,
+        header: &ImageHeader,
+        region: Option<&Mask>,
+    ) -> Result<Option<Mask>, DatasetError> {
+        let sample = &self.samples[index];
+        if sample.label == Label::Normal {
+            return Ok(Some(Mask::empty(header.size())));
+        }
+        if sample.mask_paths.is_empty() {
+            return Ok(None);
+        }
+        let image =
+            MaskedImage { path: &sample.image_path, header, limit: self.preparation.reading.max_bytes };
+        match load_union(self.masks, &sample.mask_paths, &image, |mask| self.tell_soft(mask)) {
+            Err(DatasetError::BlankMask { mask }) if self.masks == MaskFormat::SoftOrBlank => {
+                tracing::warn!(mask = %mask.display(), "the mask of an anomalous image has no anomalous pixel");
+                Ok(Some(Mask::empty(header.size())))
+            }
+            mask => Ok(Some(within(mask?, region))),
+        }
     }
 
     /// Tells once of a mask that is read by half of its range.
@@ -53,25 +161,59 @@ impl SampleSource for FileSource {
     }
 
     fn image(&self, index: usize) -> Result<RgbImage, SourceError> {
-        let path = &self.samples[index].image_path;
-        Ok(decode_image(&read(path)?, path, Some(self.preparation.size))?)
+        Ok(self.prepared(index)?)
     }
 
     fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {
         let sample = &self.samples[index];
-        if sample.label == Label::Normal {
-            return Ok(Some(Mask::empty(self.preparation.size)));
+        let has_one_size = self.preparation.tile_overlap().is_none();
+        match sample.label {
+            Label::Normal if has_one_size => return Ok(Some(Mask::empty(self.preparation.size))),
+            Label::Anomalous if sample.mask_paths.is_empty() => return Ok(None),
+            Label::Normal | Label::Anomalous => {}
         }
-        if sample.mask_paths.is_empty() {
+        let header = self.header(index)?;
+        let frame = self.preparation.frame(header.size());
+        let region = self.regions.of(&sample.image_path, header.size())?;
+        let Some(mask) = self.mask_at_file(index, &header, region.as_ref())? else { return Ok(None) };
+        let inside = inside_of(&frame, region.as_ref(), &sample.image_path)?;
+        Ok(Some(within(prepare_mask(&mask, &frame), inside.as_ref())))
+    }
+
+    fn inside(&self, index: usize) -> Result<Option<Mask>, SourceError> {
+        if self.regions.is_whole() && self.preparation.placing != Placing::KeepAspect {
             return Ok(None);
         }
-        let tell_soft = |mask: &Path| self.tell_soft(mask);
-        match load_union(self.masks, &sample.mask_paths, &sample.image_path, tell_soft) {
-            Err(DatasetError::BlankMask { mask }) if self.masks == MaskFormat::SoftOrBlank => {
-                tracing::warn!(mask = %mask.display(), "the mask of an anomalous image has no anomalous pixel");
-                Ok(Some(Mask::empty(self.preparation.size)))
+        let path = &self.samples[index].image_path;
+        let size = image_header(path)?.size();
+        let region = self.regions.of(path, size)?;
+        Ok(inside_of(&self.preparation.frame(size), region.as_ref(), path)?)
+    }
+
+    fn original(&self, index: usize) -> Result<Option<Original>, SourceError> {
+        let header = self.header(index)?;
+        let inside = self.regions.of(&self.samples[index].image_path, header.size())?;
+        let mask = self.mask_at_file(index, &header, inside.as_ref())?;
+        Ok(Some(Original { frame: self.preparation.frame(header.size()), mask, inside }))
+    }
+
+    fn bits(&self) -> Result<Option<u8>, SourceError> {
+        let files = &self.depth;
+        let n = files.paths.len();
+        match self.preparation.reading.values {
+            ValueRange::Auto => {
+                let most = self.preparation.reading.max_bytes;
+                Ok(files.depth.bits(n, most, |index| files.input(index))?)
             }
-            loaded => Ok(Some(resize_mask(&loaded?, self.preparation.size))),
+            ValueRange::Bits(bits) => {
+                for path in &files.paths {
+                    if image_header(path)?.is_16_bit() {
+                        return Ok(Some(bits));
+                    }
+                }
+                Ok(None)
+            }
+            ValueRange::Between { .. } => Ok(None),
         }
     }
 }

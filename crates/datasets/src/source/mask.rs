@@ -1,10 +1,11 @@
 use std::path::{Path, PathBuf};
 
-use fmam_core::{ImageSize, Mask};
-use image::{DynamicImage, ImageBuffer, ImageFormat, Pixel};
+use fmam_core::{ImageSize, Mask, Reading};
+use image::{DynamicImage, ImageBuffer, Pixel};
 
 use super::area::resize_mask;
-use super::decode::{check_mask_size, decode, read};
+use super::header::{ImageHeader, image_header};
+use super::mask_image::mask_image;
 use crate::DatasetError;
 
 /// Format in which a data set publishes the masks of its anomalous images.
@@ -41,48 +42,52 @@ const MOST_LEVELS: usize = 16;
 ///   between 0 and its largest value, which is in the upper eighth of the range.
 /// - A file of more than 16 values that reach less far, or of several values without 0, is refused.
 ///
+/// A mask without an EXIF orientation that has the size of the image's stored pixels is turned with
+/// the image.
+///
 /// # Errors
 /// [`DatasetError::MaskSize`] when mask and image differ in size, [`DatasetError::MaskValues`] for
 /// values that do not tell, [`DatasetError::BlankMask`] when no pixel of the file is anomalous,
 /// otherwise as [`load_image`](crate::load_image).
 pub fn load_mask(path: &Path, image: &Path, size: ImageSize) -> Result<Mask, DatasetError> {
-    load_union(MaskFormat::Binary, &[path.to_owned()], image, |_| {}).map(|mask| resize_mask(&mask, size))
+    let (header, limit) = (image_header(image)?, Reading::default().max_bytes);
+    let of_image = MaskedImage { path: image, header: &header, limit };
+    let mask = load_union(MaskFormat::Binary, &[path.to_owned()], &of_image, |_| {})?;
+    Ok(resize_mask(&mask, size))
 }
 
-/// The union of the mask files `paths` of the image file `image`, in their own size. `tell_soft`
-/// is called with each file that is read by half of its range.
+/// The image that a mask belongs to.
+pub(super) struct MaskedImage<'a> {
+    pub(super) path: &'a Path,
+    pub(super) header: &'a ImageHeader,
+    /// Bytes that a decoded mask may take.
+    pub(super) limit: u64,
+}
+
+/// The union of the mask files `paths` of `image`, in the size of the upright image. `tell_soft` is
+/// called with each file that is read by half of its range.
 ///
 /// # Errors
 /// As [`load_mask`], where [`DatasetError::BlankMask`] is for the union.
-pub(crate) fn load_union(
+pub(super) fn load_union(
     format: MaskFormat,
     paths: &[PathBuf],
-    image: &Path,
+    image: &MaskedImage<'_>,
     tell_soft: impl Fn(&Path),
 ) -> Result<Mask, DatasetError> {
-    let mut union: Option<Mask> = None;
+    let mut union = Mask::empty(image.header.size());
     for path in paths {
-        check_mask_size(path, image)?;
-        let (mask, is_soft) = decode_mask(format, &read(path)?, path)?;
+        let (decoded, is_lossy) = mask_image(path, image.path, image.header, image.limit)?;
+        let (mask, is_soft) = mask_of(format, &decoded, is_lossy, path)?;
         if is_soft {
             tell_soft(path);
         }
-        union = Some(match union {
-            None => mask,
-            Some(so_far) if so_far.size() == mask.size() => {
-                Mask::from_fn(mask.size(), |y, x| so_far.at(y, x) || mask.at(y, x))
-            }
-            Some(so_far) => {
-                let (mask_size, image_size) = (mask.size(), so_far.size());
-                let (mask, image) = (path.clone(), image.to_owned());
-                return Err(DatasetError::MaskSize { mask, mask_size, image, image_size });
-            }
-        });
+        union = Mask::from_fn(union.size(), |y, x| union.at(y, x) || mask.at(y, x));
     }
-    match union {
-        Some(mask) if !mask.is_empty() => Ok(mask),
-        _ => Err(DatasetError::BlankMask { mask: paths.first().cloned().unwrap_or_default() }),
+    if union.is_empty() {
+        return Err(DatasetError::BlankMask { mask: paths.first().cloned().unwrap_or_default() });
     }
+    Ok(union)
 }
 
 /// True where the mask file `path` has no anomalous pixel.
@@ -90,14 +95,27 @@ pub(crate) fn load_union(
 /// # Errors
 /// As [`load_mask`], without a look at the image.
 pub(crate) fn is_blank(path: &Path) -> Result<bool, DatasetError> {
-    decode_mask(MaskFormat::Binary, &read(path)?, path).map(|(mask, _)| mask.is_empty())
+    lone_mask(path, Reading::default().max_bytes).map(|mask| mask.is_empty())
 }
 
-/// The mask in the `bytes` of the file `path`, which may be empty, and true where it is read by
-/// half of its range.
-fn decode_mask(format: MaskFormat, bytes: &[u8], path: &Path) -> Result<(Mask, bool), DatasetError> {
-    let is_lossy = matches!(image::guess_format(bytes), Ok(ImageFormat::Jpeg));
-    let values = Values::of(&decode(bytes, path)?);
+/// The mask file `path`, which belongs to no image and may be empty.
+///
+/// # Errors
+/// As [`is_blank`].
+pub(super) fn lone_mask(path: &Path, limit: u64) -> Result<Mask, DatasetError> {
+    let (decoded, is_lossy) = mask_image(path, path, &image_header(path)?, limit)?;
+    mask_of(MaskFormat::Binary, &decoded, is_lossy, path).map(|(mask, _)| mask)
+}
+
+/// The mask in the `decoded` file `path`, which may be empty, and true where it is read by half of
+/// its range.
+fn mask_of(
+    format: MaskFormat,
+    decoded: &DynamicImage,
+    is_lossy: bool,
+    path: &Path,
+) -> Result<(Mask, bool), DatasetError> {
+    let values = Values::of(decoded);
     let levels = Levels::of(&values.values);
     let rule = match format {
         MaskFormat::ClassIndices => Some(Rule::NotZero),

@@ -37,8 +37,8 @@ fn paths_alone_can_be_trained_on_and_not_tested_on() {
     let mini = with_list("path\na/0.png\na/1.png\n");
     let list = opened(&mini, Value::Null).unwrap();
     assert_eq!(list.categories(), ["list"]);
-    assert_eq!(list.train("list", SIZE).unwrap().len(), 2);
-    let error = list.category("list", SIZE).unwrap_err();
+    assert_eq!(list.train("list", &SIZE.into()).unwrap().len(), 2);
+    let error = list.category("list", &SIZE.into()).unwrap_err();
     assert!(matches!(error, DatasetError::EmptySplit { split: Split::Test, .. }), "{error:?}");
 }
 
@@ -46,8 +46,8 @@ fn paths_alone_can_be_trained_on_and_not_tested_on() {
 fn test_images_without_labels_are_refused() {
     let mini = with_list("path,split\na/0.png,train\na/1.png,test\n");
     let list = opened(&mini, Value::Null).unwrap();
-    assert_eq!(list.train("list", SIZE).unwrap().len(), 1);
-    let error = list.category("list", SIZE).unwrap_err();
+    assert_eq!(list.train("list", &SIZE.into()).unwrap().len(), 1);
+    let error = list.category("list", &SIZE.into()).unwrap_err();
     assert!(matches!(error, DatasetError::UnlabelledTest { .. }), "{error:?}");
     assert!(error.to_string().contains("list.csv"), "{error}");
 }
@@ -143,5 +143,8 @@ fn the_setting_names_one_of_several_lists() {
         assert!(error.to_string().contains(absent), "{error}");
     }
     let list = opened(&mini, json!({ "file": "list.csv" })).unwrap();
-    assert_eq!(Counts::of(&list.category("bolt", ImageSize::square(4)).unwrap()), Counts::new(2, 1, 1));
+    assert_eq!(
+        Counts::of(&list.category("bolt", &ImageSize::square(4).into()).unwrap()),
+        Counts::new(2, 1, 1)
+    );
 }

@@ -13,10 +13,10 @@ fn every_colour_type_becomes_8_bit_rgb() {
     let mini = Miniature::new();
     let files: [(&str, DynamicImage, [u8; 3]); 7] = [
         ("l8.png", GrayImage::from_pixel(3, 2, Luma([70])).into(), [70; 3]),
-        ("la8.png", ImageBuffer::from_pixel(3, 2, LumaA([70_u8, 9])).into(), [70; 3]),
+        ("la8.png", ImageBuffer::from_pixel(3, 2, LumaA([70_u8, 255])).into(), [70; 3]),
         ("l16.png", ImageBuffer::from_pixel(3, 2, Luma([70 * 257_u16])).into(), [70; 3]),
         ("rgb8.bmp", RgbImage::from_pixel(3, 2, Rgb([1, 2, 3])).into(), [1, 2, 3]),
-        ("rgba8.png", ImageBuffer::from_pixel(3, 2, Rgba([1_u8, 2, 3, 0])).into(), [1, 2, 3]),
+        ("rgba8.png", ImageBuffer::from_pixel(3, 2, Rgba([1_u8, 2, 3, 255])).into(), [1, 2, 3]),
         ("rgb16.tiff", ImageBuffer::from_pixel(3, 2, Rgb([257_u16, 514, 771])).into(), [1, 2, 3]),
         ("l8.jpg", GrayImage::from_pixel(3, 2, Luma([70])).into(), [70; 3]),
     ];

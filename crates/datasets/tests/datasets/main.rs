@@ -8,6 +8,7 @@
 )]
 
 mod csv;
+mod damage;
 mod decode;
 mod demo;
 mod layouts;
@@ -18,6 +19,11 @@ mod mistakes;
 #[cfg(target_os = "linux")]
 mod names;
 mod nested;
+mod notices;
+mod peers;
+mod pictures;
+mod prepare;
 mod real_data;
+mod rows;
 mod table;
 mod visa;

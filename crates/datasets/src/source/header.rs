@@ -1,0 +1,336 @@
+use std::io::SeekFrom;
+use std::path::Path;
+
+use fmam_core::ImageSize;
+use image::codecs::gif::GifDecoder;
+use image::codecs::png::PngDecoder;
+use image::codecs::pnm::PnmDecoder;
+use image::codecs::webp::WebPDecoder;
+use image::error::{DecodingError, ImageFormatHint};
+use image::metadata::Orientation;
+use image::{ImageDecoder, ImageError, ImageFormat, ImageReader};
+use tiff::tags::{SampleFormat, Tag};
+
+use super::stream::{Stream, in_memory, open};
+use crate::{DatasetError, PixelKind};
+
+/// The type of the numbers in an image file, after the unpacking of fewer than 8 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Numbers {
+    U8,
+    U16,
+    F16,
+    F32,
+    F64,
+}
+
+impl Numbers {
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Self::U8 => 1,
+            Self::U16 | Self::F16 => 2,
+            Self::F32 => 4,
+            Self::F64 => 8,
+        }
+    }
+
+    pub(super) fn is_float(self) -> bool {
+        matches!(self, Self::F16 | Self::F32 | Self::F64)
+    }
+}
+
+/// The header of an image file: the facts that are known before any pixel is decoded.
+#[derive(Debug, Clone)]
+pub struct ImageHeader {
+    pub(super) format: ImageFormat,
+    /// The size of the pixels as they are stored.
+    pub(super) stored: ImageSize,
+    pub(super) orientation: Orientation,
+    /// 1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha; 4 also for CMYK.
+    pub(super) channels: usize,
+    pub(super) numbers: Numbers,
+    /// The value of a 16-bit file that its header calls white: 65535 but for PNM.
+    pub(super) white: u16,
+    /// True if colours are multiplied by alpha already.
+    pub(super) is_premultiplied: bool,
+    /// True if the `tiff` crate reads the strips or tiles one by one.
+    pub(super) has_tiff_bands: bool,
+    has_more_frames: bool,
+    /// Bytes of the file.
+    length: u64,
+}
+
+/// Reads the header of the image file `path`, and nothing behind it.
+///
+/// # Errors
+/// [`DatasetError::NotAFile`], [`DatasetError::Read`], [`DatasetError::Decode`], and
+/// [`DatasetError::PixelKind`] for pixels that are not read.
+pub fn image_header(path: &Path) -> Result<ImageHeader, DatasetError> {
+    ImageHeader::read(&mut open(path)?, path)
+}
+
+/// Reads the header of an image in memory as [`image_header`] does; `name` is the name of the image
+/// in errors.
+///
+/// # Errors
+/// As [`image_header`].
+pub fn decode_header(bytes: &[u8], name: impl AsRef<Path>) -> Result<ImageHeader, DatasetError> {
+    ImageHeader::read(&mut in_memory(bytes), name.as_ref())
+}
+
+/// Height and width of an image file after its EXIF orientation, from its header.
+///
+/// # Errors
+/// As [`image_header`].
+pub fn image_size(path: &Path) -> Result<ImageSize, DatasetError> {
+    Ok(image_header(path)?.size())
+}
+
+impl ImageHeader {
+    /// Height and width after the EXIF orientation is applied.
+    pub fn size(&self) -> ImageSize {
+        turned(self.stored, self.orientation)
+    }
+
+    /// The EXIF orientation, 1 to 8; 1 where the file states none.
+    pub fn orientation(&self) -> u8 {
+        self.orientation.to_exif()
+    }
+
+    /// Bits of a number: 8 (fewer are unpacked to 8), 16, 32 or 64.
+    pub fn bits(&self) -> usize {
+        8 * self.numbers.bytes()
+    }
+
+    /// True if the file holds floating-point numbers, which need a range of values.
+    pub fn is_float(&self) -> bool {
+        self.numbers.is_float()
+    }
+
+    /// 1 for grey, 2 for grey and alpha, 3 for colour, 4 for colour and alpha, or CMYK in TIFF.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// True if the file holds further frames or pages, which are not read. A GIF file does not say
+    /// so in its header.
+    pub fn has_more_frames(&self) -> bool {
+        self.has_more_frames
+    }
+
+    /// True for a file of 16-bit integers, which a depth scales.
+    pub(super) fn is_16_bit(&self) -> bool {
+        self.numbers == Numbers::U16
+    }
+
+    /// Bytes of the decoded image.
+    fn bytes(&self) -> u64 {
+        let (height, width) = (self.stored.height as u64, self.stored.width as u64);
+        let pixel = (self.channels * self.numbers.bytes()) as u64;
+        let decoded = height.saturating_mul(width).saturating_mul(pixel);
+        // The decoder of JPEG holds the file as well.
+        if self.format == ImageFormat::Jpeg { decoded.max(self.length) } else { decoded }
+    }
+
+    /// Refuses an image that would take more than `limit` bytes.
+    ///
+    /// # Errors
+    /// [`DatasetError::TooLarge`].
+    pub(super) fn check_limit(&self, path: &Path, limit: u64) -> Result<(), DatasetError> {
+        let needed = self.bytes();
+        if needed > limit {
+            let (path, size) = (path.to_owned(), self.size());
+            return Err(DatasetError::TooLarge { path, size, needed, limit });
+        }
+        Ok(())
+    }
+
+    /// Reads the header, and goes back to the start.
+    pub(super) fn read(stream: &mut Stream<'_>, path: &Path) -> Result<Self, DatasetError> {
+        let read_error = |source| DatasetError::Read { path: path.to_owned(), source };
+        let length = stream.seek(SeekFrom::End(0)).map_err(read_error)?;
+        stream.rewind().map_err(read_error)?;
+        let guessed = ImageReader::new(&mut *stream).with_guessed_format().map_err(read_error)?;
+        let format = guessed.format();
+        let decode_error = |source| DatasetError::Decode { path: path.to_owned(), source };
+        let header = match format {
+            Some(ImageFormat::Png) => {
+                let decoder = PngDecoder::new(&mut *stream).map_err(decode_error)?;
+                let has_more_frames = decoder.is_apng().map_err(decode_error)?;
+                Self::of(decoder, ImageFormat::Png).map(|header| Self { has_more_frames, ..header })
+            }
+            Some(ImageFormat::WebP) => {
+                let decoder = WebPDecoder::new(&mut *stream).map_err(decode_error)?;
+                let has_more_frames = decoder.has_animation();
+                Self::of(decoder, ImageFormat::WebP).map(|header| Self { has_more_frames, ..header })
+            }
+            Some(ImageFormat::Pnm) => {
+                let decoder = PnmDecoder::new(&mut *stream).map_err(decode_error)?;
+                let most = decoder.header().maximal_sample();
+                let white = if most > 255 { u16::try_from(most).unwrap_or(u16::MAX) } else { u16::MAX };
+                Self::of(decoder, ImageFormat::Pnm).map(|header| Self { white, ..header })
+            }
+            Some(ImageFormat::Gif) => {
+                GifDecoder::new(&mut *stream).and_then(|decoder| Self::of(decoder, ImageFormat::Gif))
+            }
+            Some(ImageFormat::Jpeg) => Self::of_jpeg(stream),
+            Some(ImageFormat::Tiff) => {
+                stream.rewind().map_err(read_error)?;
+                Self::of_tiff(stream, path)?
+            }
+            format => {
+                // The decoder of BMP, or the error that names an unknown format.
+                let decoder = guessed.into_decoder().map_err(decode_error)?;
+                Self::of(decoder, format.unwrap_or(ImageFormat::Bmp))
+            }
+        };
+        let header = header.map_err(decode_error)?;
+        stream.rewind().map_err(read_error)?;
+        Ok(Self { length, ..header })
+    }
+
+    fn new(format: ImageFormat, stored: ImageSize, channels: usize, numbers: Numbers) -> Self {
+        Self {
+            format,
+            stored,
+            orientation: Orientation::NoTransforms,
+            channels,
+            numbers,
+            white: u16::MAX,
+            is_premultiplied: false,
+            has_tiff_bands: false,
+            has_more_frames: false,
+            length: 0,
+        }
+    }
+
+    fn of(mut decoder: impl ImageDecoder, format: ImageFormat) -> Result<Self, ImageError> {
+        let (width, height) = decoder.dimensions();
+        let color = decoder.color_type();
+        let channels = usize::from(color.channel_count());
+        let is_8_bit = usize::from(color.bytes_per_pixel()) == channels;
+        let numbers = if is_8_bit { Numbers::U8 } else { Numbers::U16 };
+        let stored = ImageSize::new(height as usize, width as usize);
+        let mut header = Self::new(format, stored, channels, numbers);
+        if let Some(exif) = decoder.exif_metadata()? {
+            header.orientation = orientation_of(&exif);
+        }
+        Ok(header)
+    }
+
+    /// The decoder of the `image` crate would read the whole file.
+    fn of_jpeg(stream: &mut Stream<'_>) -> Result<Self, ImageError> {
+        let options = zune_jpeg::zune_core::options::DecoderOptions::default()
+            .set_strict_mode(false)
+            .set_max_width(usize::MAX)
+            .set_max_height(usize::MAX);
+        let mut decoder = zune_jpeg::JpegDecoder::new_with_options(&mut *stream, options);
+        let hint = || ImageFormatHint::Exact(ImageFormat::Jpeg);
+        let decoded = decoder.decode_headers();
+        decoded.map_err(|error| ImageError::Decoding(DecodingError::new(hint(), error)))?;
+        let info = decoder.info();
+        let info = info.ok_or_else(|| ImageError::Decoding(DecodingError::from_format_hint(hint())))?;
+        let stored = ImageSize::new(usize::from(info.height), usize::from(info.width));
+        let channels = if info.components == 1 { 1 } else { 3 };
+        let mut header = Self::new(ImageFormat::Jpeg, stored, channels, Numbers::U8);
+        if let Some(exif) = decoder.exif() {
+            header.orientation = orientation_of(exif);
+        }
+        Ok(header)
+    }
+
+    fn of_tiff(stream: &mut Stream<'_>, path: &Path) -> Result<Result<Self, ImageError>, DatasetError> {
+        let refuse = |kind| Err(DatasetError::PixelKind { path: path.to_owned(), kind });
+        let hint = || ImageFormatHint::Exact(ImageFormat::Tiff);
+        let facts = TiffFacts::read(stream);
+        let facts = match facts {
+            Ok(facts) => facts,
+            Err(error) => return Ok(Err(ImageError::Decoding(DecodingError::new(hint(), error)))),
+        };
+        let bits = facts.color.bit_depth();
+        let numbers = match (facts.format, bits) {
+            (SampleFormat::Uint, 1 | 8) => Numbers::U8,
+            (SampleFormat::Uint, 16) => Numbers::U16,
+            (SampleFormat::IEEEFP, 16) => Numbers::F16,
+            (SampleFormat::IEEEFP, 32) => Numbers::F32,
+            (SampleFormat::IEEEFP, 64) => Numbers::F64,
+            (SampleFormat::Int, bits) => return refuse(PixelKind::Signed { bits }),
+            (SampleFormat::IEEEFP, bits) => return refuse(PixelKind::Float { bits }),
+            (_, bits) => return refuse(PixelKind::Unsigned { bits }),
+        };
+        let (channels, is_ours) = match facts.color {
+            tiff::ColorType::Gray(1) => (1, false),
+            tiff::ColorType::Gray(_) => (1, true),
+            tiff::ColorType::Multiband { num_samples: 2, .. } if facts.alpha.is_some() => (2, true),
+            tiff::ColorType::RGB(_) => (3, true),
+            tiff::ColorType::RGBA(_) => (4, true),
+            tiff::ColorType::CMYK(_) if !numbers.is_float() => (4, false),
+            tiff::ColorType::Palette(_) => return refuse(PixelKind::Palette),
+            color => return refuse(PixelKind::Channels { count: usize::from(color.num_samples()) }),
+        };
+        if !facts.is_chunky && (numbers.is_float() || channels == 2) {
+            return refuse(PixelKind::Planar);
+        }
+        let mut header = Self::new(ImageFormat::Tiff, facts.size, channels, numbers);
+        header.orientation = Orientation::from_exif(facts.orientation).unwrap_or(Orientation::NoTransforms);
+        header.is_premultiplied = facts.alpha == Some(1) && matches!(channels, 2 | 4);
+        header.has_tiff_bands = is_ours && facts.is_chunky;
+        header.has_more_frames = facts.has_more_pages;
+        Ok(Ok(header))
+    }
+}
+
+/// The tags of a TIFF file that decide how its pixels are read.
+struct TiffFacts {
+    size: ImageSize,
+    color: tiff::ColorType,
+    format: SampleFormat,
+    /// The kind of the first extra sample where it is alpha: 1 premultiplied, 2 not.
+    alpha: Option<u16>,
+    is_chunky: bool,
+    orientation: u8,
+    has_more_pages: bool,
+}
+
+impl TiffFacts {
+    fn read(stream: &mut Stream<'_>) -> Result<Self, tiff::TiffError> {
+        let mut decoder = tiff::decoder::Decoder::new(&mut *stream)?;
+        let (width, height) = decoder.dimensions()?;
+        let formats = decoder.find_tag_unsigned_vec::<u16>(Tag::SampleFormat)?.unwrap_or_default();
+        let format = formats.first().copied().unwrap_or(1);
+        let format = if formats.iter().all(|&other| other == format) {
+            SampleFormat::from_u16(format).unwrap_or(SampleFormat::Void)
+        } else {
+            SampleFormat::Void
+        };
+        let extra = decoder.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples)?.unwrap_or_default();
+        let planar = decoder.find_tag_unsigned::<u16>(Tag::PlanarConfiguration)?.unwrap_or(1);
+        let orientation = decoder.find_tag_unsigned::<u16>(Tag::Orientation)?.unwrap_or(1);
+        Ok(Self {
+            size: ImageSize::new(height as usize, width as usize),
+            color: decoder.colortype()?,
+            format,
+            alpha: extra.first().copied().filter(|kind| matches!(kind, 1 | 2)),
+            is_chunky: planar == 1,
+            orientation: u8::try_from(orientation).unwrap_or(1),
+            has_more_pages: decoder.more_images(),
+        })
+    }
+}
+
+/// `size` after `orientation` is applied.
+pub(super) fn turned(size: ImageSize, orientation: Orientation) -> ImageSize {
+    match orientation {
+        Orientation::Rotate90
+        | Orientation::Rotate270
+        | Orientation::Rotate90FlipH
+        | Orientation::Rotate270FlipH => ImageSize::new(size.width, size.height),
+        _ => size,
+    }
+}
+
+/// The orientation in EXIF data, which some writers of WebP begin with the mark of JPEG's segment.
+fn orientation_of(exif: &[u8]) -> Orientation {
+    let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
+    Orientation::from_exif_chunk(exif).unwrap_or(Orientation::NoTransforms)
+}
