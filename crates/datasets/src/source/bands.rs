@@ -16,7 +16,7 @@ use crate::DatasetError;
 /// allows it, so that memory holds few rows.
 pub(super) enum Bands<'a> {
     Png(Box<png::Reader<Stream<'a>>>, Numbers),
-    Tiff(TiffBands<'a>),
+    Tiff(Box<TiffBands<'a>>),
     /// All rows at once, until they are taken.
     Whole(Option<(usize, Values)>),
 }
@@ -34,7 +34,7 @@ impl<'a> Bands<'a> {
     ) -> Result<Self, DatasetError> {
         let read_error = |source| DatasetError::Read { path: path.to_owned(), source };
         if header.has_tiff_bands {
-            return Ok(Self::Tiff(TiffBands::open(stream, header, path, limit)?));
+            return Ok(Self::Tiff(Box::new(TiffBands::open(stream, header, path, limit)?)));
         }
         if header.format == ImageFormat::Png && !is_interlaced(&mut stream).map_err(read_error)? {
             tell_first_frame(header.has_more_frames(), path);

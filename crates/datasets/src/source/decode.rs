@@ -131,7 +131,26 @@ pub fn resize_image(
     resized.map_err(|source| DatasetError::Resize { path: name.as_ref().to_owned(), size, source })
 }
 
+/// Bytes of an intermediate image above which the order of the passes is chosen for memory.
+const LARGE: usize = 256 << 20;
+
+/// The resizing library shrinks or enlarges the height first. For a line of millions of pixels that
+/// would take thousands of times the memory of the file.
+fn is_width_first(from: ImageSize, to: ImageSize) -> bool {
+    let height_first = from.width.saturating_mul(to.height);
+    let width_first = to.width.saturating_mul(from.height);
+    height_first > LARGE / 3 && width_first < height_first / 2
+}
+
 fn resize(data: &[u8], from: ImageSize, to: ImageSize) -> Result<Vec<u8>, SourceError> {
+    if is_width_first(from, to) {
+        let between = ImageSize::new(from.height, to.width);
+        return resize_both(&resize_both(data, from, between)?, between, to);
+    }
+    resize_both(data, from, to)
+}
+
+fn resize_both(data: &[u8], from: ImageSize, to: ImageSize) -> Result<Vec<u8>, SourceError> {
     let source = ImageRef::new(from.width as u32, from.height as u32, data, PixelType::U8x3)?;
     let mut target = Image::new(to.width as u32, to.height as u32, PixelType::U8x3);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
@@ -141,4 +160,27 @@ fn resize(data: &[u8], from: ImageSize, to: ImageSize) -> Result<Vec<u8>, Source
     };
     Resizer::new().resize_typed(&source, &mut view, &options)?;
     Ok(target.into_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thin_image_is_resized_without_a_large_intermediate_image() {
+        let square = ImageSize::square(256);
+        assert!(is_width_first(ImageSize::new(1, 4_000_000), square));
+        for usual in [ImageSize::new(4_000_000, 1), ImageSize::new(12_000, 15_000), ImageSize::square(1024)] {
+            assert!(!is_width_first(usual, square), "{usual}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_passes_changes_at_most_one_level() {
+        let (from, between, to) = (ImageSize::new(9, 50), ImageSize::new(9, 8), ImageSize::new(12, 8));
+        let data: Vec<u8> = (0..3 * from.pixels()).map(|index| (index * index % 251) as u8).collect();
+        let both = resize_both(&data, from, to).unwrap();
+        let width_first = resize_both(&resize_both(&data, from, between).unwrap(), between, to).unwrap();
+        assert!(both.iter().zip(&width_first).all(|(a, b)| a.abs_diff(*b) <= 1));
+    }
 }

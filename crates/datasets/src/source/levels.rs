@@ -50,10 +50,10 @@ impl Levels {
         path: &Path,
     ) -> Result<Vec<u8>, DatasetError> {
         match values {
-            Values::U8(values) => Ok(self.from_8_bit(values, channels)),
-            Values::U16(values) => Ok(self.from_16_bit(&values, channels)),
-            Values::F32(values) => self.from_floats(&values, channels, path),
-            Values::F64(values) => self.from_floats(&values, channels, path),
+            Values::U8(values) => Ok(self.rgb_of_8_bit(values, channels)),
+            Values::U16(values) => Ok(self.rgb_of_16_bit(&values, channels)),
+            Values::F32(values) => self.rgb_of_floats(&values, channels, path),
+            Values::F64(values) => self.rgb_of_floats(&values, channels, path),
         }
     }
 
@@ -76,7 +76,7 @@ impl Levels {
         }
     }
 
-    fn from_8_bit(&self, values: Vec<u8>, channels: usize) -> Vec<u8> {
+    fn rgb_of_8_bit(&self, values: Vec<u8>, channels: usize) -> Vec<u8> {
         match channels {
             1 => repeat(values.into_iter()),
             2 => self.compose(values.iter().map(|&value| u32::from(value)), 2, 255),
@@ -85,7 +85,7 @@ impl Levels {
         }
     }
 
-    fn from_16_bit(&mut self, values: &[u16], channels: usize) -> Vec<u8> {
+    fn rgb_of_16_bit(&mut self, values: &[u16], channels: usize) -> Vec<u8> {
         let has_alpha = matches!(channels, 2 | 4);
         let colours = channels - usize::from(has_alpha);
         let range = self.reading.values;
@@ -115,7 +115,7 @@ impl Levels {
         }
     }
 
-    fn from_floats<T: Copy + Into<f64>>(
+    fn rgb_of_floats<T: Copy + Into<f64>>(
         &mut self,
         values: &[T],
         channels: usize,

@@ -1,4 +1,4 @@
-use std::io::{BufRead, Read, Seek};
+use std::io::{BufRead, Seek};
 use std::path::Path;
 
 use image::codecs::gif::GifDecoder;
@@ -121,7 +121,7 @@ fn decode_with_image(
     Ok(decoded)
 }
 
-fn has_second_frame(stream: &mut (impl BufRead + Seek + Read)) -> bool {
+fn has_second_frame(stream: &mut (impl BufRead + Seek)) -> bool {
     let Ok(decoder) = GifDecoder::new(stream) else { return false };
     decoder.into_frames().nth(1).is_some_and(|frame| frame.is_ok())
 }

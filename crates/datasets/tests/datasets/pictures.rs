@@ -144,7 +144,7 @@ fn what_lies_under_transparent_pixels_does_not_matter() {
             let [r, g, b] = hidden;
             let rgba = ImageBuffer::from_pixel(2, 1, Rgba([r, g, b, 0_u8]));
             assert_eq!(over("rgba8.png", rgba.into(), background), (background, 0));
-            let rgba = ImageBuffer::from_pixel(2, 1, Rgba([r, g, b, 0].map(|v| 257 * u16::from(v as u8))));
+            let rgba = ImageBuffer::from_pixel(2, 1, Rgba([r, g, b, 0].map(|v| 257 * u16::from(v))));
             // All is transparent, so that no level is used.
             assert_eq!(over("rgba16.png", rgba.into(), background).0, background);
             let grey = ImageBuffer::from_pixel(2, 1, LumaA([r, 0_u8]));
