@@ -22,13 +22,32 @@ pub enum CoreError {
         /// The size of the mask.
         mask: ImageSize,
     },
+    /// The image, or a mask of it, has another size than the tiles were made for.
+    #[error("the tiles are those of a {expected} image, not of {actual}")]
+    ImageSize {
+        /// The size that the tiles cover.
+        expected: ImageSize,
+        /// The size that was given.
+        actual: ImageSize,
+    },
+    /// Tiles cannot share as much.
+    #[error("an overlap of {overlap} pixels is not below both sides of a {tile} tile")]
+    TileOverlap {
+        /// The size of a tile.
+        tile: ImageSize,
+        /// Pixels that neighbours are to share.
+        overlap: usize,
+    },
 }
 
 impl CoreError {
     /// The kind of the error: it tells who can mend it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::BufferLength { .. } | Self::MaskSize { .. } => ErrorKind::Usage,
+            Self::BufferLength { .. }
+            | Self::MaskSize { .. }
+            | Self::ImageSize { .. }
+            | Self::TileOverlap { .. } => ErrorKind::Usage,
         }
     }
 }

@@ -65,6 +65,22 @@ impl RgbImage {
         [self.data[start], self.data[start + 1], self.data[start + 2]]
     }
 
+    /// Gives the pixels that are 0 in `inside` the colour `rgb`.
+    ///
+    /// # Errors
+    /// [`CoreError::MaskSize`] for a mask of another size.
+    pub fn fill_outside(&mut self, inside: &Mask, rgb: [u8; 3]) -> Result<(), CoreError> {
+        if inside.size != self.size {
+            return Err(CoreError::MaskSize { image: self.size, mask: inside.size });
+        }
+        for (pixel, is_inside) in self.data.chunks_exact_mut(3).zip(&inside.data) {
+            if *is_inside == 0 {
+                pixel.copy_from_slice(&rgb);
+            }
+        }
+        Ok(())
+    }
+
     /// Sets the colour at row `y`, column `x`.
     ///
     /// # Panics
@@ -238,6 +254,16 @@ mod tests {
         let image = RgbImage::from_fn(ImageSize::new(2, 3), |y, x| [y as u8, x as u8, 9]);
         assert_eq!(image.pixel(1, 2), [1, 2, 9]);
         assert_eq!(image.data()[15..18], [1, 2, 9]);
+    }
+
+    #[test]
+    fn pixels_outside_of_a_mask_are_filled() {
+        let size = ImageSize::new(2, 2);
+        let mut image = RgbImage::filled(size, [9; 3]);
+        image.fill_outside(&Mask::from_fn(size, |y, x| y == x), [1, 2, 3]).unwrap();
+        assert_eq!(image.data(), [9, 9, 9, 1, 2, 3, 1, 2, 3, 9, 9, 9]);
+        let refused = image.fill_outside(&Mask::empty(ImageSize::new(2, 3)), [0; 3]);
+        assert!(matches!(refused, Err(CoreError::MaskSize { .. })));
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! This crate knows no tensors and touches no files, so that data sets, synthesis, metrics and
 //! reports can be built and tested without a machine-learning framework. Modules in reading order:
 //! [`ImageSize`], [`RgbImage`], [`Mask`], [`AnomalyMap`], [`Reading`], [`Preparation`], [`Frame`],
-//! [`ImageRows`], [`SampleSource`],
-//! [`MemorySource`], [`Subset`], [`Seed`], [`MethodId`],
-//! [`Plan`], [`StageId`], [`Progress`], [`CurvePoint`], [`ordered_map`], [`ErrorKind`].
+//! [`ImageRows`], [`TileGrid`], [`SampleSource`], [`MemorySource`], [`Subset`], [`TiledSource`],
+//! [`Seed`], [`MethodId`], [`Plan`], [`StageId`], [`Progress`], [`CurvePoint`], [`ordered_map`],
+//! [`ErrorKind`].
 //!
 //! ```
 //! use fmam_core::{AnomalyMap, CoreError, ImageSize, RgbImage, Seed};
@@ -48,6 +48,8 @@ mod seed;
 mod size;
 mod stage;
 mod subset;
+mod tile_grid;
+mod tiled_source;
 
 pub use curve::CurvePoint;
 pub use error::{CoreError, SourceError};
@@ -68,3 +70,5 @@ pub use seed::Seed;
 pub use size::{ImageSize, SizeError, sides};
 pub use stage::StageId;
 pub use subset::Subset;
+pub use tile_grid::TileGrid;
+pub use tiled_source::{TiledSource, TiledSourceError};

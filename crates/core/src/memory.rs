@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use crate::{CoreError, Label, Mask, RgbImage, Sample, SampleSource, SourceError, Split};
+use crate::{CoreError, ImageSize, Label, Mask, RgbImage, Sample, SampleSource, SourceError, Split};
 
 /// A [`SampleSource`] over images that are held in memory. The images should have one size, as
 /// those of every source; the one that fits or evaluates says which.
@@ -86,12 +86,15 @@ impl SampleSource for MemorySource {
     fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {
         Ok(self.pictures[index].1.clone())
     }
+
+    fn size(&self, index: usize) -> Result<ImageSize, SourceError> {
+        Ok(self.pictures[index].0.size())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ImageSize;
 
     #[test]
     fn a_mask_of_another_size_is_refused() {

@@ -37,6 +37,10 @@ pub struct Needs {
     pub last_block: bool,
     /// Images of textures, for synthetic defects.
     pub textures: bool,
+    /// Images, or tiles, that show the same place of the product at the same position: the method
+    /// learns a statistic of each position. With tiles it learns one of each tile, so that memory
+    /// grows with their number, and all images must have one size.
+    pub fixed_positions: bool,
 }
 
 impl Plan {
@@ -48,5 +52,6 @@ impl Plan {
 
 impl Needs {
     /// A method that reads a backbone's features and nothing else.
-    pub const FEATURES: Self = Self { backbone: true, student: false, last_block: false, textures: false };
+    pub const FEATURES: Self =
+        Self { backbone: true, student: false, last_block: false, textures: false, fixed_positions: false };
 }

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Frame, Mask, RgbImage, SourceError};
+use crate::{Frame, ImageSize, Mask, RgbImage, SourceError, TileGrid};
 
 /// The split of a sample: training or test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -73,6 +73,15 @@ pub trait SampleSource: Send + Sync {
     /// The source's own, as for [`SampleSource::image`].
     fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError>;
 
+    /// The size of [`SampleSource::image`]. A source that knows the size without decoding the image
+    /// says so here.
+    ///
+    /// # Errors
+    /// The source's own, as for [`SampleSource::image`].
+    fn size(&self, index: usize) -> Result<ImageSize, SourceError> {
+        Ok(self.image(index)?.size())
+    }
+
     /// The pixels of [`SampleSource::image`] that count, 1 for each: those that are no padding and
     /// lie within the region of interest. `None` where all count.
     ///
@@ -107,6 +116,13 @@ pub trait SampleSource: Send + Sync {
     fn tile(&self, index: usize) -> usize {
         let _ = index;
         0
+    }
+
+    /// The tiles of the image that sample `index` was cut from; `None` for a sample that is a whole
+    /// image.
+    fn grid(&self, index: usize) -> Option<&TileGrid> {
+        let _ = index;
+        None
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::{Mask, Original, RgbImage, Sample, SampleSource, SourceError};
+use crate::{ImageSize, Mask, Original, RgbImage, Sample, SampleSource, SourceError, TileGrid};
 
 /// Some samples of a source, in an order of their own.
 ///
@@ -47,6 +47,10 @@ impl SampleSource for Subset<'_> {
         self.source.mask(self.indices[index])
     }
 
+    fn size(&self, index: usize) -> Result<ImageSize, SourceError> {
+        self.source.size(self.indices[index])
+    }
+
     fn inside(&self, index: usize) -> Result<Option<Mask>, SourceError> {
         self.source.inside(self.indices[index])
     }
@@ -61,5 +65,9 @@ impl SampleSource for Subset<'_> {
 
     fn tile(&self, index: usize) -> usize {
         self.source.tile(self.indices[index])
+    }
+
+    fn grid(&self, index: usize) -> Option<&TileGrid> {
+        self.source.grid(self.indices[index])
     }
 }

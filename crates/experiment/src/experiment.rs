@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Device;
-use fmam_core::{ImageSize, MethodId, Needs, Placing, Plan, Preparation, Progress, SampleSource, StagePlan};
-use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions};
+use fmam_core::{ImageSize, MethodId, Needs, Placing, Plan, Preparation, Progress, SampleSource, Silent, StagePlan};
+use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions, Duplicate, DuplicateKind, duplicates};
 use fmam_methods::{Fitted, Method, RunContext};
 use fmam_models::{Backbone, LoadedBackbone, ModelError};
 use fmam_record::{ArtefactConfig, CalibrationRecord, DataConfig, Findings, RunConfig, RunKey};
@@ -11,7 +11,6 @@ use fmam_synthesis::{Synthesizer, Textures};
 
 use crate::content;
 use crate::defects::{synthesizer_of, textures};
-use crate::duplicates::DuplicateImages;
 use crate::overrides::{method_entry, method_table};
 use crate::{
     CalibrationMode, Evaluation, ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE,
@@ -197,7 +196,7 @@ impl Experiment {
         if let Textures::Images(source) = &self.textures
             && plans.iter().any(|plan| plan.needs.textures)
         {
-            let digest = self.decode(&[source.as_ref()], progress, None)?;
+            let digest = self.decode(&[source.as_ref()], progress)?;
             self.keep_digest(None, digest);
         }
         Ok(())
@@ -217,12 +216,14 @@ impl Experiment {
     }
 
     fn decode_category(&self, category: &Category, progress: &dyn Progress) -> Result<(), ExperimentError> {
-        let images = DuplicateImages::default();
-        let digest =
-            self.decode(&[category.train.as_ref(), category.test.as_ref()], progress, Some(&images))?;
+        let digest = self.decode(&[category.train.as_ref(), category.test.as_ref()], progress)?;
         self.keep_digest(Some(&category.name), digest);
+        let found = duplicates(category, self.loader_threads(), &Silent).map_err(|source| {
+            ExperimentError::Sample { id: category.name.clone(), source }
+        })?;
+        tell_duplicates(&found);
         let mut duplicates = self.duplicates.lock().unwrap_or_else(PoisonError::into_inner);
-        duplicates.insert(category.name.clone(), images.pairs());
+        duplicates.insert(category.name.clone(), found.into_iter().map(|pair| [pair.first, pair.second]).collect());
         Ok(())
     }
 
@@ -284,16 +285,10 @@ impl Experiment {
         &self,
         sources: &[&dyn SampleSource],
         progress: &dyn Progress,
-        images: Option<&DuplicateImages>,
     ) -> Result<String, ExperimentError> {
         content::digest(sources, self.loader_threads(), progress, |source, index| {
+            let decoded = source.image(index).and_then(|_| source.mask(index));
             let id = || source.sample(index).id.clone();
-            let decoded = source.image(index).and_then(|image| {
-                if let Some(images) = images {
-                    images.add(source.sample(index), &image);
-                }
-                source.mask(index)
-            });
             decoded.map(drop).map_err(|source| ExperimentError::Sample { id: id(), source })
         })
     }
@@ -357,6 +352,20 @@ impl Experiment {
             progress,
         };
         fit_calibrated(entry, &settings, train, &context, self.config.calibration)
+    }
+}
+
+/// Warns of pictures that are in a category twice, and make its figures wrong.
+fn tell_duplicates(found: &[Duplicate]) {
+    for (kind, consequence) in [
+        (DuplicateKind::TrainAndTest, "test images are also training images: their scores are too low"),
+        (DuplicateKind::BothLabels, "test images are both normal and anomalous: one of both labels is wrong"),
+        (DuplicateKind::SameClass, "images are there twice: each counts twice"),
+    ] {
+        let of_kind: Vec<&Duplicate> = found.iter().filter(|pair| pair.kind == kind).collect();
+        if let Some(Duplicate { first, second, .. }) = of_kind.first() {
+            tracing::warn!(pairs = of_kind.len(), first, second, "{consequence}");
+        }
     }
 }
 

@@ -42,7 +42,6 @@ mod config;
 mod content;
 mod dataset_choice;
 mod defects;
-mod duplicates;
 mod error;
 mod evaluation;
 mod exhibits;

@@ -1,7 +1,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fmam_core::{Mask, Original, RgbImage, Sample, SampleSource, SourceError};
+use fmam_core::{ImageSize, Mask, Original, RgbImage, Sample, SampleSource, SourceError, TileGrid};
 
 /// Bytes of decoded images and masks that each split of a [`Category`](crate::Category) keeps: 1
 /// GiB, about 4000 samples of 256x256.
@@ -71,6 +71,13 @@ impl<S: SampleSource> SampleSource for CachedSource<S> {
         Ok(mask)
     }
 
+    fn size(&self, index: usize) -> Result<ImageSize, SourceError> {
+        match self.images[index].get() {
+            Some(image) => Ok(image.size()),
+            None => self.inner.size(index),
+        }
+    }
+
     fn inside(&self, index: usize) -> Result<Option<Mask>, SourceError> {
         if let Some(inside) = self.insides[index].get() {
             return Ok(inside.clone());
@@ -91,11 +98,15 @@ impl<S: SampleSource> SampleSource for CachedSource<S> {
     fn tile(&self, index: usize) -> usize {
         self.inner.tile(index)
     }
+
+    fn grid(&self, index: usize) -> Option<&TileGrid> {
+        self.inner.grid(index)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use fmam_core::{ImageSize, Seed};
+    use fmam_core::Seed;
     use fmam_testkit::{MemorySource, striped_test};
 
     use super::*;
