@@ -28,6 +28,32 @@ pub fn pseudo_huber(x: &Tensor) -> Result<Tensor> {
 /// # Source
 /// Liznerski et al., ICLR 2021, equation 3, after the hypersphere classifier of Ruff et al. 2020.
 pub fn hypersphere_classifier(outputs: &Tensor, anomalous: &[bool]) -> Result<Tensor> {
+    classified(outputs, anomalous, |norms| norms.mean((1, 2)))
+}
+
+/// [`hypersphere_classifier`] with the mean over the weighted positions of each image.
+///
+/// # Shapes and units
+/// `outputs`: `[N, H, W]`; `anomalous`: one value an image; `weights`: `[N, H, W]`, 0 or more, and
+/// for each image not all 0. Gives a scalar. No gradient flows to the weights.
+///
+/// # Errors
+/// Fails if `anomalous` has another length than the batch, or the shapes differ.
+pub fn hypersphere_classifier_within(
+    outputs: &Tensor,
+    anomalous: &[bool],
+    weights: &Tensor,
+) -> Result<Tensor> {
+    let weights = weights.detach().to_dtype(DType::F64)?;
+    classified(outputs, anomalous, |norms| norms.mul(&weights)?.sum((1, 2))?.div(&weights.sum((1, 2))?))
+}
+
+/// The loss with `mean` from the norms of all positions, `[N, H, W]`, to one value an image.
+fn classified(
+    outputs: &Tensor,
+    anomalous: &[bool],
+    mean: impl Fn(Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
     let (n, _, _) = outputs.dims3()?;
     if anomalous.len() != n {
         let (msg, expected, got) = ("labels of the batch".to_owned(), n.into(), anomalous.len().into());
@@ -36,7 +62,7 @@ pub fn hypersphere_classifier(outputs: &Tensor, anomalous: &[bool]) -> Result<Te
     let labels: Vec<f64> = anomalous.iter().map(|&anomalous| f64::from(u8::from(anomalous))).collect();
     let labels = Tensor::from_vec(labels, n, outputs.device())?;
     // f64, because 1 - e^-a of a small a has few digits left in f32.
-    let norms = pseudo_huber(&outputs.to_dtype(DType::F64)?)?.mean((1, 2))?;
+    let norms = mean(pseudo_huber(&outputs.to_dtype(DType::F64)?)?)?;
     let away = (1.0 - norms.clamp(SMALLEST_NORM, f64::INFINITY)?.neg()?.exp()?)?.log()?.neg()?;
     let normal = norms.mul(&(1.0 - &labels)?)?;
     (normal + away.mul(&labels)?)?.mean_all()?.to_dtype(outputs.dtype())

@@ -9,6 +9,7 @@
 //! - `cosine`, `difference`, `multiresolution`: distillation, from a teacher to a student.
 //! - `angular_margin`, `keep`: feature mapping.
 //! - `hypersphere`: one-class description.
+//! - `within`: the same losses over a part of the positions.
 //!
 //! ```
 //! use candle_core::{Device, Tensor, Var};
@@ -32,10 +33,15 @@ mod difference;
 mod hypersphere;
 mod keep;
 mod multiresolution;
+mod within;
 
 pub use angular_margin::{AngularMargin, PairMasks};
 pub use cosine::{cosine_distillation, flattened_cosine_distillation};
 pub use difference::{smooth_l1_difference, squared_difference};
-pub use hypersphere::{hypersphere_classifier, pseudo_huber};
+pub use hypersphere::{hypersphere_classifier, hypersphere_classifier_within, pseudo_huber};
 pub use keep::keep;
 pub use multiresolution::multiresolution_distillation;
+pub use within::{
+    cosine_distillation_within, flattened_cosine_distillation_within, keep_within,
+    multiresolution_distillation_within, weighted_mean,
+};

@@ -4,3 +4,4 @@
 
 mod differences;
 mod pytorch;
+mod within;
