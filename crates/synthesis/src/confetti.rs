@@ -1,11 +1,47 @@
-use fmam_core::{RgbImage, Seed};
+use fmam_core::{Mask, RgbImage, Seed};
 use rand::Rng;
+
+use crate::SynthesisError;
+use crate::synthesizer::check_region;
 
 /// Squares in one image, at most.
 const MAX_SQUARES: usize = 4;
 
 /// Smallest and largest side of a square, as shares of the image's shorter side.
 const SIDES: std::ops::RangeInclusive<f64> = 8.0 / 224.0..=54.0 / 224.0;
+
+/// Draws of squares, until one of them lies in a region.
+const ATTEMPTS: u64 = 16;
+
+/// [`confetti()`] within the pixels of `image` that are 1 in `inside`; the others stay as they are.
+/// Squares that miss the region are drawn again from the next derived seed, up to 16 times; then all
+/// pixels of the region are inverted.
+///
+/// # Errors
+/// [`SynthesisError::RegionSize`] for a mask of another size, [`SynthesisError::NothingInside`] for
+/// one without a pixel.
+pub fn confetti_within(image: &RgbImage, inside: &Mask, seed: Seed) -> Result<RgbImage, SynthesisError> {
+    check_region(inside, image.size())?;
+    for attempt in 0..ATTEMPTS {
+        let mut noisy = confetti(image, seed.derive_index(attempt));
+        let pixels = noisy.data_mut().chunks_exact_mut(3).zip(image.data().chunks_exact(3));
+        for ((pixel, before), inside) in pixels.zip(inside.data()) {
+            if *inside == 0 {
+                pixel.copy_from_slice(before);
+            }
+        }
+        if noisy != *image {
+            return Ok(noisy);
+        }
+    }
+    let mut inverted = image.clone();
+    for (pixel, inside) in inverted.data_mut().chunks_exact_mut(3).zip(inside.data()) {
+        if *inside != 0 {
+            pixel.iter_mut().for_each(|value| *value = !*value);
+        }
+    }
+    Ok(inverted)
+}
 
 /// Confetti noise: a few turned squares at random places, each of which makes every channel darker,
 /// or every one brighter, by a random amount of its own.
@@ -43,6 +79,26 @@ mod tests {
     use fmam_core::ImageSize;
 
     use super::*;
+
+    #[test]
+    fn squares_within_a_region_change_nothing_outside() {
+        let size = ImageSize::new(96, 128);
+        let image = RgbImage::filled(size, [120, 130, 140]);
+        let region = Mask::from_fn(size, |y, x| y > 80 && x > 110);
+        for seed in 0..30 {
+            let noisy = confetti_within(&image, &region, Seed::new(seed)).unwrap();
+            let pairs = image.data().chunks_exact(3).zip(noisy.data().chunks_exact(3));
+            let outside = pairs.zip(region.data()).filter(|((a, b), inside)| **inside == 0 && a != b);
+            assert!(noisy != image && outside.count() == 0, "seed {seed}");
+        }
+        let corner = Mask::from_fn(size, |y, x| y == 0 && x == 0);
+        for seed in 0..30 {
+            let noisy = confetti_within(&image, &corner, Seed::new(seed)).unwrap();
+            assert!(noisy.pixel(0, 0) != image.pixel(0, 0) && noisy.pixel(0, 1) == image.pixel(0, 1));
+        }
+        let nothing = confetti_within(&image, &Mask::empty(size), Seed::new(0));
+        assert!(matches!(nothing, Err(SynthesisError::NothingInside(_))), "{nothing:?}");
+    }
 
     #[test]
     fn some_pixels_change_and_most_do_not() {

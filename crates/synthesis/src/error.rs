@@ -72,15 +72,29 @@ pub enum SynthesisError {
     /// The image has no pixels.
     #[error("cannot synthesise a defect in an image without pixels ({0})")]
     EmptyImage(ImageSize),
+    /// The region that may have a defect is a mask of another size than the image.
+    #[error("a defect within a region of {region} does not fit an image of {image}")]
+    RegionSize {
+        /// The size of the image.
+        image: ImageSize,
+        /// The size of the region.
+        region: ImageSize,
+    },
+    /// The region that may have a defect has no pixel.
+    #[error("no pixel of a {0} image lies within the region of interest: nothing may have a defect")]
+    NothingInside(ImageSize),
 }
 
 impl SynthesisError {
     /// The kind of the error: it tells who can mend it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoTextures | Self::Texture { .. } | Self::EmptyTexture { .. } | Self::EmptyImage(_) => {
-                ErrorKind::Data
-            }
+            Self::NoTextures
+            | Self::Texture { .. }
+            | Self::EmptyTexture { .. }
+            | Self::EmptyImage(_)
+            | Self::RegionSize { .. }
+            | Self::NothingInside(_) => ErrorKind::Data,
             _ => ErrorKind::Usage,
         }
     }

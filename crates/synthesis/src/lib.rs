@@ -66,7 +66,7 @@ mod generated;
 mod shape;
 mod synthesizer;
 
-pub use confetti::confetti;
+pub use confetti::{confetti, confetti_within};
 pub use config::{Foreground, Source, SynthesisConfig};
 pub use contact_sheet::contact_sheet;
 pub use error::SynthesisError;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use fmam_core::{Mask, RgbImage, SampleSource, Seed};
+use fmam_core::{ImageSize, Mask, RgbImage, SampleSource, Seed};
 
 use crate::blend::blend;
 use crate::fill::Fill;
@@ -66,15 +66,41 @@ impl Synthesizer {
     /// [`SynthesisError::EmptyImage`] for an image without pixels; [`SynthesisError::Texture`] when
     /// a texture image cannot be read, and [`SynthesisError::EmptyTexture`] when it has no pixels.
     pub fn synthesize(&self, image: &RgbImage, seed: Seed) -> Result<SyntheticAnomaly, SynthesisError> {
+        self.synthesize_within(image, None, seed)
+    }
+
+    /// Puts one defect into the pixels of `image` that are 1 in `inside`; the others stay as they
+    /// are. Without `inside` all of the image may have it, as with [`Synthesizer::synthesize`]. An
+    /// estimated foreground that has no pixel inside is left out of account.
+    ///
+    /// # Errors
+    /// As [`Synthesizer::synthesize`]; [`SynthesisError::RegionSize`] for a mask of another size,
+    /// and [`SynthesisError::NothingInside`] for one without a pixel.
+    pub fn synthesize_within(
+        &self,
+        image: &RgbImage,
+        inside: Option<&Mask>,
+        seed: Seed,
+    ) -> Result<SyntheticAnomaly, SynthesisError> {
         let size = image.size();
         if size.pixels() == 0 {
             return Err(SynthesisError::EmptyImage(size));
+        }
+        if let Some(inside) = inside {
+            check_region(inside, size)?;
         }
         let object = match self.config.foreground {
             Foreground::None => None,
             Foreground::Auto => estimate_foreground(image),
         };
         let allowed = object.unwrap_or_else(|| Mask::from_fn(size, |_, _| true));
+        let allowed = match inside {
+            None => allowed,
+            Some(inside) => {
+                let both = Mask::from_fn(size, |y, x| allowed.at(y, x) && inside.at(y, x));
+                if both.is_empty() { inside.clone() } else { both }
+            }
+        };
         let mask = draw_shape(&allowed, &self.config, seed.derive("shape"));
 
         let enough = self.config.min_visible * mask.area() as f64;
@@ -100,13 +126,21 @@ impl Synthesizer {
     }
 }
 
+/// Checks that a region fits an image of `size` and has a pixel.
+pub(crate) fn check_region(region: &Mask, size: ImageSize) -> Result<(), SynthesisError> {
+    if region.size() != size {
+        return Err(SynthesisError::RegionSize { image: size, region: region.size() });
+    }
+    if region.is_empty() { Err(SynthesisError::NothingInside(size)) } else { Ok(()) }
+}
+
 fn is_grey(image: &RgbImage) -> bool {
     image.data().chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2])
 }
 
 #[cfg(test)]
 mod tests {
-    use fmam_core::{ImageSize, Label, Sample, SourceError, Split};
+    use fmam_core::{Label, Sample, SourceError, Split};
 
     use super::*;
     use crate::Source;
@@ -279,6 +313,32 @@ mod tests {
         };
         assert_eq!(outside(Foreground::Auto), 0);
         assert!(outside(Foreground::None) > 10);
+    }
+
+    #[test]
+    fn a_defect_within_a_region_changes_nothing_outside() {
+        let synthesizer = Synthesizer::new(SynthesisConfig::default(), Textures::Generated).unwrap();
+        let (image, size) = (scene(), ImageSize::new(96, 128));
+        let disc = Mask::from_fn(size, |y, x| (y as f32 - 70.0).hypot(x as f32 - 90.0) < 20.0);
+        let pixel = Mask::from_fn(size, |y, x| (y, x) == (3, 5));
+        for region in [&disc, &pixel] {
+            for seed in 0..20 {
+                let made = synthesizer.synthesize_within(&image, Some(region), Seed::new(seed)).unwrap();
+                assert!(!made.mask.is_empty());
+                for (at, &inside) in region.data().iter().enumerate() {
+                    let pixel = 3 * at..3 * at + 3;
+                    let is_same = made.image.data()[pixel.clone()] == image.data()[pixel];
+                    assert!(made.mask.data()[at] <= inside && (is_same || inside == 1), "seed {seed}");
+                }
+            }
+        }
+        let all = Mask::from_fn(size, |_, _| true);
+        let within = synthesizer.synthesize_within(&image, Some(&all), Seed::new(3)).unwrap();
+        assert_eq!(within, synthesizer.synthesize(&image, Seed::new(3)).unwrap());
+        let refused = |region: &Mask| synthesizer.synthesize_within(&image, Some(region), Seed::new(0));
+        assert!(matches!(refused(&Mask::empty(size)), Err(SynthesisError::NothingInside(_))));
+        let other = refused(&Mask::empty(ImageSize::square(9)));
+        assert!(matches!(other, Err(SynthesisError::RegionSize { .. })), "{other:?}");
     }
 
     #[test]
