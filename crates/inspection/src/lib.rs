@@ -6,8 +6,9 @@
 //! [`regions`] names the places of a map above the threshold, and a [`Profile`] tells when an image
 //! does not look like those that the detector learnt from.
 //!
-//! Modules in reading order: `conformal`, `misses`, `calibration`, `region`, `inspection`; then
-//! `warning` (traits), `look`, `thumbnail`, `limits`, `profile` and `series`.
+//! Modules in reading order: `conformal`, `misses`, `calibration`, `region`, `region_scanner` and
+//! `overview` (large maps, row by row), `inspection`; then `warning` (traits), `look`, `thumbnail`,
+//! `limits`, `profile` and `series`.
 
 mod calibration;
 mod conformal;
@@ -16,8 +17,10 @@ mod inspection;
 mod limits;
 mod look;
 mod misses;
+mod overview;
 mod profile;
 mod region;
+mod region_scanner;
 mod series;
 mod thumbnail;
 mod warning;
@@ -28,7 +31,9 @@ pub use error::InspectionError;
 pub use inspection::{Inspection, Outcome};
 pub use look::Look;
 pub use misses::threshold_for_misses;
+pub use overview::Overview;
 pub use profile::Profile;
 pub use region::{Region, regions};
+pub use region_scanner::RegionScanner;
 pub use series::{Series, Shift};
 pub use warning::{Trait, Warning};
