@@ -71,6 +71,13 @@ impl TileGrid {
         (self.rows[index / self.columns.len()], self.columns[index % self.columns.len()])
     }
 
+    /// The tiles of one row, as those of an image of the pixel rows that they cover.
+    #[must_use]
+    pub fn of_one_row(&self) -> Self {
+        let height = self.tile.height.min(self.image.height);
+        Self { image: ImageSize::new(height, self.image.width), rows: vec![0], ..self.clone() }
+    }
+
     /// True if tiles reach beyond the image, whose remainder is then padding.
     pub fn has_padding(&self) -> bool {
         self.image.height < self.tile.height || self.image.width < self.tile.width
@@ -249,6 +256,8 @@ mod tests {
         assert_eq!(grid.inside(Some(&region), 1).unwrap().unwrap().area(), 3);
         assert!(grid.inside(Some(&region), 0).unwrap().unwrap().is_empty());
         assert!(matches!(grid.cut(&tile, 0), Err(CoreError::ImageSize { .. })));
+        let row = TileGrid::new(ImageSize::new(90, 5), ImageSize::square(4), 2).unwrap().of_one_row();
+        assert_eq!((row.image(), row.len(), row.origin(1)), (ImageSize::new(4, 5), 2, (0, 1)));
         let whole = TileGrid::new(ImageSize::square(8), ImageSize::square(4), 0).unwrap();
         assert_eq!(whole.inside(None, 0).unwrap(), None);
     }

@@ -34,6 +34,8 @@ struct Tile {
     image: usize,
     index: usize,
     sample: Sample,
+    /// The runs of the pixels that count, which take little memory; `None` where all do.
+    inside: Option<Vec<usize>>,
 }
 
 /// An image that one thread decodes while others that want it wait.
@@ -42,7 +44,6 @@ type Slot = Mutex<Option<Arc<Whole>>>;
 struct Whole {
     image: RgbImage,
     mask: Option<Mask>,
-    inside: Option<Mask>,
 }
 
 /// The images of a source could not be cut into tiles.
@@ -101,12 +102,13 @@ impl<S: SampleSource> TiledSource<S> {
                 let inside = grid
                     .inside(inside.as_ref(), index)
                     .map_err(|source| TiledSourceError::Region { id: sample.id.clone(), source })?;
-                if inside.is_some_and(|inside| inside.is_empty()) {
+                if inside.as_ref().is_some_and(Mask::is_empty) {
                     continue;
                 }
                 let (y, x) = grid.origin(index);
                 let sample = Sample { id: format!("{}#{y},{x}", sample.id), ..sample.clone() };
-                tiles.push(Tile { image, index, sample });
+                let inside = inside.map(|inside| inside.runs());
+                tiles.push(Tile { image, index, sample, inside });
             }
             grids.push(grid);
         }
@@ -131,7 +133,7 @@ impl<S: SampleSource> TiledSource<S> {
         if let Some((_, slot)) = kept.iter().find(|(known, _)| *known == image) {
             return Arc::clone(slot);
         }
-        let bytes = |image: usize| 5 * self.grids[image].image().pixels();
+        let bytes = |image: usize| 4 * self.grids[image].image().pixels();
         let slot = Arc::new(Slot::default());
         kept.push((image, Arc::clone(&slot)));
         while kept.len() > 1 && kept.iter().map(|(image, _)| bytes(*image)).sum::<usize>() > KEPT_BYTES {
@@ -146,9 +148,7 @@ impl<S: SampleSource> TiledSource<S> {
         if let Some(whole) = &*slot {
             return Ok(Arc::clone(whole));
         }
-        let inner = &self.inner;
-        let whole =
-            Whole { image: inner.image(image)?, mask: inner.mask(image)?, inside: inner.inside(image)? };
+        let whole = Whole { image: self.inner.image(image)?, mask: self.inner.mask(image)? };
         Ok(Arc::clone(slot.insert(Arc::new(whole))))
     }
 }
@@ -178,8 +178,9 @@ impl<S: SampleSource> SampleSource for TiledSource<S> {
     }
 
     fn inside(&self, index: usize) -> Result<Option<Mask>, SourceError> {
-        let Tile { image, index, .. } = self.tiles[index];
-        Ok(self.grids[image].inside(self.whole(image)?.inside.as_ref(), index)?)
+        let Tile { image, inside, .. } = &self.tiles[index];
+        let mask = |runs: &Vec<usize>| Mask::from_runs(self.grids[*image].tile(), runs);
+        Ok(inside.as_ref().map(mask).transpose()?)
     }
 
     fn bits(&self) -> Result<Option<u8>, SourceError> {
