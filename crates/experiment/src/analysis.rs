@@ -63,7 +63,7 @@ fn n_bins(n: usize) -> usize {
 mod tests {
     use candle_core::{DType, Device, Tensor};
     use fmam_core::{AnomalyMap, ImageSize, RgbImage, Silent};
-    use fmam_methods::{AdaptedFeatures, MethodError, ModelCard, Prediction, Scorer, Tensors};
+    use fmam_methods::{AdaptedFeatures, MethodError, ModelCard, Place, Prediction, Scorer, Tensors};
     use fmam_models::FeaturePyramid;
     use fmam_synthesis::{SynthesisConfig, Textures};
     use fmam_testkit::striped_test;
@@ -90,7 +90,7 @@ mod tests {
     struct Colours;
 
     impl Scorer for Colours {
-        fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
+        fn score(&self, images: &[RgbImage], _: &[Place<'_>]) -> Result<Vec<Prediction>, MethodError> {
             let redness = |p: &[u8]| f32::from(p[0]) - f32::from(p[1]);
             let predict = |image: &RgbImage| {
                 let data = image.data().chunks_exact(3).map(redness).collect();
@@ -175,7 +175,7 @@ mod tests {
     }
 
     impl Scorer for Damaged {
-        fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
+        fn score(&self, images: &[RgbImage], _: &[Place<'_>]) -> Result<Vec<Prediction>, MethodError> {
             let predict = |image: &RgbImage| {
                 let mut data = vec![0.0; image.size().pixels()];
                 data[7] = value(image, self.in_scores);

@@ -2,7 +2,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Device;
-use fmam_core::{ImageSize, MethodId, Needs, Placing, Plan, Preparation, Progress, SampleSource, Silent, StagePlan};
+use fmam_core::{
+    ImageSize, MethodId, Needs, Placing, Plan, Preparation, Progress, SampleSource, Silent, StagePlan,
+};
 use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions, Duplicate, DuplicateKind, duplicates};
 use fmam_methods::{Fitted, Method, RunContext};
 use fmam_models::{Backbone, LoadedBackbone, ModelError};
@@ -218,12 +220,12 @@ impl Experiment {
     fn decode_category(&self, category: &Category, progress: &dyn Progress) -> Result<(), ExperimentError> {
         let digest = self.decode(&[category.train.as_ref(), category.test.as_ref()], progress)?;
         self.keep_digest(Some(&category.name), digest);
-        let found = duplicates(category, self.loader_threads(), &Silent).map_err(|source| {
-            ExperimentError::Sample { id: category.name.clone(), source }
-        })?;
+        let found = duplicates(category, self.loader_threads(), &Silent)
+            .map_err(|source| ExperimentError::Sample { id: category.name.clone(), source })?;
         tell_duplicates(&found);
         let mut duplicates = self.duplicates.lock().unwrap_or_else(PoisonError::into_inner);
-        duplicates.insert(category.name.clone(), found.into_iter().map(|pair| [pair.first, pair.second]).collect());
+        duplicates
+            .insert(category.name.clone(), found.into_iter().map(|pair| [pair.first, pair.second]).collect());
         Ok(())
     }
 

@@ -58,6 +58,10 @@ pub struct ModelCard {
     /// The part of each image that is looked at.
     #[serde(default, skip_serializing_if = "is_default")]
     pub region: RegionOfInterest,
+    /// The one size of the images that a method of fixed positions has learnt in tiles; `None` where
+    /// images may have any size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_size: Option<ImageSize>,
     /// The number format of the backbone and its students; absent for f32.
     #[serde(default, skip_serializing_if = "Precision::is_f32")]
     pub precision: Precision,
@@ -91,6 +95,7 @@ impl ModelCard {
             reading: Reading::default(),
             placing: Placing::default(),
             region: RegionOfInterest::default(),
+            fixed_size: None,
             precision: Precision::default(),
             settings,
             calibration: None,

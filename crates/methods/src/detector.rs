@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use candle_core::Tensor;
-use fmam_core::{AnomalyMap, ImageSize, RgbImage};
+use fmam_core::{AnomalyMap, ImageSize, Mask, MemoryRows, Preparation, RgbImage, Silent};
 use fmam_inspection::Calibration;
 use fmam_models::{Backbone, FeaturePyramid};
 use rayon::prelude::*;
@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::card::ModelCard;
 use crate::checkpoint::Tensors;
 use crate::settings::settings_table;
-use crate::{MethodError, RunContext};
+use crate::{MethodError, Place, RunContext};
 
 /// The verdict on one image.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,12 +47,21 @@ impl AdaptedFeatures {
 /// The part of a fitted method that no other method shares: from images to verdicts. [`Detector`]
 /// checks the images and the verdicts, makes the batches, and saves.
 pub trait Scorer: Send + Sync {
-    /// The verdicts on `images`, at least one and all of the detector's size, in their order. The
-    /// bits of a verdict must not depend on the call.
+    /// The verdicts on `images`, at least one and all of the detector's size, in their order, with
+    /// the place of each. The bits of a verdict must not depend on the call.
+    ///
+    /// Pixels outside of the region of interest have one colour. [`Detector`] gives them the
+    /// smallest score inside, so that a map may have any score there. An image score that is not the
+    /// peak of the map must leave them out.
     ///
     /// # Errors
     /// The errors of the networks and the device.
-    fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError>;
+    fn score(&self, images: &[RgbImage], places: &[Place<'_>]) -> Result<Vec<Prediction>, MethodError>;
+
+    /// True if the image score is the largest score of the map.
+    fn score_is_peak(&self) -> bool {
+        false
+    }
 
     /// True if [`Scorer::score`] gets whole batches; by default it gets one image at a time, on
     /// several threads, so that the bits of an image do not depend on its neighbours.
@@ -116,6 +125,16 @@ impl Detector {
         Ok(Self::new(card, Box::new(scorer)))
     }
 
+    /// The detector of a method of fixed positions, which has learnt the tiles of images of `size`.
+    pub(crate) fn with_fixed_size(mut self, size: Option<ImageSize>) -> Self {
+        self.card.fixed_size = size;
+        self
+    }
+
+    pub(crate) fn scorer(&self) -> &dyn Scorer {
+        self.scorer.as_ref()
+    }
+
     /// The facts about the detector.
     pub fn card(&self) -> &ModelCard {
         &self.card
@@ -134,27 +153,115 @@ impl Detector {
         self
     }
 
-    /// The size that images must have.
+    /// The size that images must have, or that of a tile for a detector of images of any size.
     pub fn image_size(&self) -> ImageSize {
         self.card.image_size
     }
 
-    /// Scores images in the order given. On a CPU one image gives the same bits in every batch.
+    /// Scores images in the order given, all pixels of each. On a CPU one image gives the same bits
+    /// in every batch.
     ///
     /// # Errors
-    /// [`MethodError::ImageSize`] for an image of another size than [`Detector::image_size`],
-    /// [`MethodError::UndefinedScore`] for a verdict that is not finite.
+    /// As [`Detector::score_within`].
     pub fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
+        self.score_within(images, &vec![None; images.len()])
+    }
+
+    /// Scores images in the order given, each within its region of interest, 1 inside: pixels
+    /// outside influence nothing and get the smallest score inside. A detector with tiles takes
+    /// images of any size, as [`Detector::scan`] describes.
+    ///
+    /// # Errors
+    /// [`MethodError::ImageSize`] for an image of another size than [`Detector::image_size`], where
+    /// there are no tiles; [`MethodError::RegionCount`], [`MethodError::RegionSize`] and
+    /// [`MethodError::NothingInside`] for regions that do not fit; [`MethodError::UndefinedScore`]
+    /// for a verdict that is not finite.
+    pub fn score_within(
+        &self,
+        images: &[RgbImage],
+        regions: &[Option<Mask>],
+    ) -> Result<Vec<Prediction>, MethodError> {
+        if images.len() != regions.len() {
+            return Err(MethodError::RegionCount { images: images.len(), regions: regions.len() });
+        }
+        for (index, (image, region)) in images.iter().zip(regions).enumerate() {
+            let Some(region) = region else { continue };
+            if region.size() != image.size() {
+                let (image, region) = (image.size(), region.size());
+                return Err(MethodError::RegionSize { index, image, region });
+            }
+            if region.is_empty() {
+                return Err(MethodError::NothingInside { index });
+            }
+        }
+        if self.card.preparation().tile_overlap().is_some() {
+            let scored = images.iter().zip(regions).enumerate();
+            return scored
+                .map(|(index, (image, region))| self.score_tiles(index, image, region.as_ref()))
+                .collect();
+        }
         self.check_size(images)?;
-        let predictions = if images.is_empty() {
-            Vec::new()
-        } else if self.scorer.takes_batches() {
-            self.scorer.score(images)?
-        } else {
-            let single: Result<Vec<_>, _> =
-                images.par_chunks(1).map(|image| self.scorer.score(image)).collect();
-            single?.into_iter().flatten().collect()
+        let mut places = Vec::with_capacity(regions.len());
+        for region in regions {
+            let part = region.as_ref().filter(|region| region.area() < region.size().pixels());
+            places.push(Place { tile: 0, inside: part });
+        }
+        self.score_placed(images, &places)
+    }
+
+    /// Scores image `index`, of any size, by its tiles.
+    fn score_tiles(
+        &self,
+        index: usize,
+        image: &RgbImage,
+        region: Option<&Mask>,
+    ) -> Result<Prediction, MethodError> {
+        let mut scores = Vec::with_capacity(image.size().pixels());
+        let mut sink = |rows: crate::ScannedRows<'_>| scores.extend_from_slice(rows.scores);
+        let scan = self.scan(&mut MemoryRows::new(image.clone()), region, &Silent, &mut sink);
+        let scan = scan.map_err(|error| match error {
+            MethodError::UndefinedScore { .. } => MethodError::UndefinedScore { index },
+            MethodError::NothingInside { .. } => MethodError::NothingInside { index },
+            other => other,
+        })?;
+        for score in &mut scores {
+            *score = score.max(scan.smallest);
+        }
+        Ok(Prediction { image_score: scan.image_score, anomaly_map: AnomalyMap::new(image.size(), scores)? })
+    }
+
+    /// Scores images of the detector's size.
+    pub(crate) fn score_placed(
+        &self,
+        images: &[RgbImage],
+        places: &[Place<'_>],
+    ) -> Result<Vec<Prediction>, MethodError> {
+        let score_one = |image: &RgbImage, place: &Place<'_>| {
+            let filled = filled(image, place)?;
+            let image = filled.as_ref().unwrap_or(image);
+            self.scorer.score(std::slice::from_ref(image), std::slice::from_ref(place))
         };
+        let predictions: Vec<Prediction> = if images.is_empty() {
+            Vec::new()
+        } else if !self.scorer.takes_batches() {
+            let pairs = images.par_iter().zip(places.par_iter());
+            let single: Result<Vec<_>, _> = pairs.map(|(image, place)| score_one(image, place)).collect();
+            single?.into_iter().flatten().collect()
+        } else if places.iter().all(|place| place.inside.is_none()) {
+            self.scorer.score(images, places)?
+        } else {
+            let filled =
+                |(image, place): (&RgbImage, _)| Ok(filled(image, place)?.unwrap_or_else(|| image.clone()));
+            let images: Vec<_> = images.iter().zip(places).map(filled).collect::<Result<_, MethodError>>()?;
+            self.scorer.score(&images, places)?
+        };
+        let is_peak = self.scorer.score_is_peak();
+        let confined = |(prediction, place): (Prediction, &Place<'_>)| match place.inside {
+            None => Ok(prediction),
+            Some(inside) => confined(prediction, inside, is_peak),
+        };
+        let predictions: Vec<Prediction> =
+            predictions.into_iter().zip(places).map(confined).collect::<Result<_, _>>()?;
         let is_finite = |p: &Prediction| {
             p.image_score.is_finite() && p.anomaly_map.data().iter().all(|score| score.is_finite())
         };
@@ -214,6 +321,27 @@ impl Detector {
     }
 }
 
+/// `image` with one colour outside of the region of interest; `None` where all of it counts.
+fn filled(image: &RgbImage, place: &Place<'_>) -> Result<Option<RgbImage>, MethodError> {
+    let Some(inside) = place.inside else { return Ok(None) };
+    let mut filled = image.clone();
+    filled.fill_outside(inside, Preparation::FILL)?;
+    Ok(Some(filled))
+}
+
+/// `prediction` with the smallest score inside for the pixels outside, and the largest inside as its
+/// score where that is the peak of the map.
+fn confined(prediction: Prediction, inside: &Mask, is_peak: bool) -> Result<Prediction, MethodError> {
+    let Prediction { image_score, anomaly_map } = prediction;
+    let scores = anomaly_map.data().iter().zip(inside.data());
+    let counted = || scores.clone().filter_map(|(score, inside)| (*inside != 0).then_some(*score));
+    let (smallest, largest) =
+        (counted().fold(f32::INFINITY, f32::min), counted().fold(f32::NEG_INFINITY, f32::max));
+    let data = scores.clone().map(|(score, inside)| if *inside != 0 { *score } else { smallest });
+    let anomaly_map = AnomalyMap::new(anomaly_map.size(), data.collect())?;
+    Ok(Prediction { image_score: if is_peak { largest } else { image_score }, anomaly_map })
+}
+
 #[cfg(test)]
 mod tests {
     use fmam_core::Seed;
@@ -227,7 +355,7 @@ mod tests {
     }
 
     impl Scorer for Brightness {
-        fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
+        fn score(&self, images: &[RgbImage], _: &[Place<'_>]) -> Result<Vec<Prediction>, MethodError> {
             assert!(self.takes_batches || images.len() == 1);
             let predict = |image: &RgbImage| {
                 let score = f32::from(image.data()[0]) / self.divisor;
@@ -262,6 +390,33 @@ mod tests {
             let scores: Vec<f32> = found.iter().map(|prediction| prediction.anomaly_map.max()).collect();
             assert_eq!(scores, [9.0, 2.0, 7.0]);
             assert!(detector(1.0, takes_batches).score(&[]).unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn pixels_outside_of_a_region_count_in_no_score() {
+        let size = ImageSize::square(2);
+        let left = Mask::from_fn(size, |_, x| x == 0);
+        let map = AnomalyMap::new(size, vec![1.0, 9.0, 3.0, 0.0]).unwrap();
+        let prediction = Prediction { image_score: 9.0, anomaly_map: map };
+        let found = confined(prediction.clone(), &left, true).unwrap();
+        assert_eq!((found.anomaly_map.data(), found.image_score), (&[1.0, 1.0, 3.0, 1.0][..], 3.0));
+        assert_eq!(confined(prediction, &left, false).unwrap().image_score, 9.0);
+
+        // The scorer looks at the first pixel, which is filled where it lies outside.
+        let right = Mask::from_fn(size, |_, x| x == 1);
+        for takes_batches in [false, true] {
+            let detector = detector(1.0, takes_batches);
+            let regions = [Some(right.clone()), None, Some(left.clone())];
+            let found = detector.score_within(&[image(9), image(2), image(7)], &regions).unwrap();
+            let scores: Vec<f32> = found.iter().map(|prediction| prediction.anomaly_map.max()).collect();
+            assert_eq!(scores, [f32::from(Preparation::FILL[0]), 2.0, 7.0]);
+            let refused = |regions: &[Option<Mask>]| detector.score_within(&[image(1)], regions).unwrap_err();
+            assert!(matches!(refused(&[]), MethodError::RegionCount { images: 1, regions: 0 }));
+            let other = Mask::empty(ImageSize::new(1, 2));
+            assert!(matches!(refused(&[Some(other)]), MethodError::RegionSize { index: 0, .. }));
+            let nothing = Mask::empty(size);
+            assert!(matches!(refused(&[Some(nothing)]), MethodError::NothingInside { index: 0 }));
         }
     }
 

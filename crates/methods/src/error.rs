@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use fmam_core::{ErrorKind, ImageSize, SourceError, StageId};
+use fmam_core::{CoreError, ErrorKind, ImageSize, SourceError, StageId};
 
 /// A method could not be configured, fitted, saved, loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +63,79 @@ pub enum MethodError {
         expected: ImageSize,
         /// Size that was given.
         actual: ImageSize,
+    },
+    /// Images and regions of interest do not pair up.
+    #[error("there are {regions} regions of interest for {images} images")]
+    RegionCount {
+        /// Number of images.
+        images: usize,
+        /// Number of regions.
+        regions: usize,
+    },
+    /// A region of interest has another size than its image.
+    #[error("the region of interest of image {index} is a mask of {region}, the image has {image} pixels")]
+    RegionSize {
+        /// Position of the image among those given, from 0.
+        index: usize,
+        /// Size of the image.
+        image: ImageSize,
+        /// Size of the region.
+        region: ImageSize,
+    },
+    /// No pixel of an image is to be looked at.
+    #[error("image {index} has no pixel within its region of interest")]
+    NothingInside {
+        /// Position of the image among those given, from 0.
+        index: usize,
+    },
+    /// No pixel of a training image is to be looked at.
+    #[error(
+        "training image `{id}` has no pixel within its region of interest; leave it out, or mend the region"
+    )]
+    NothingToLearn {
+        /// The sample.
+        id: String,
+    },
+    /// The detector takes no image of any size.
+    #[error("the detector sees whole images of {expected}; fit one with tiles to scan larger images")]
+    NotTiled {
+        /// Size that was fitted.
+        expected: ImageSize,
+    },
+    /// A method that learns each position was given images of several sizes.
+    #[error(
+        "images of {first} and of {other} have no common positions; bring all to one size, or use a method that \
+         learns no positions, such as patchcore"
+    )]
+    MixedPositions {
+        /// Size of the first training image.
+        first: ImageSize,
+        /// Size of another one.
+        other: ImageSize,
+    },
+    /// A tile was looked at in no training image.
+    #[error(
+        "the region of interest reaches into tile {tile}, which that of no training image does; the method learns \
+         each position: fit it with this region"
+    )]
+    UnknownTile {
+        /// Position of the tile, row by row from 0.
+        tile: usize,
+    },
+    /// The rows of an image could not be read.
+    #[error("cannot read the rows of an image")]
+    Rows {
+        /// The reason; names the file.
+        #[source]
+        source: SourceError,
+    },
+    /// An image has fewer rows than it says, or rows of another width.
+    #[error("an image of {expected} rows ends after {actual}: the file is truncated")]
+    MissingRows {
+        /// Rows that the image says it has.
+        expected: usize,
+        /// Rows that could be read.
+        actual: usize,
     },
     /// The device has no memory for a training step.
     #[error("the device has no memory for the stage {stage} with batch_size = {batch_size}")]
@@ -144,7 +217,7 @@ pub enum MethodError {
     },
     /// A prediction could not be assembled.
     #[error(transparent)]
-    Core(#[from] fmam_core::CoreError),
+    Core(#[from] CoreError),
     /// A network failed.
     #[error(transparent)]
     Model(#[from] fmam_models::ModelError),
@@ -168,9 +241,19 @@ impl MethodError {
             Self::UnknownMethod { .. }
             | Self::Config { .. }
             | Self::ConfigValue { .. }
-            | Self::ImageSize { .. } => ErrorKind::Usage,
+            | Self::ImageSize { .. }
+            | Self::RegionCount { .. }
+            | Self::RegionSize { .. }
+            | Self::NotTiled { .. } => ErrorKind::Usage,
+            Self::Core(error @ CoreError::TileOverlap { .. }) => error.kind(),
             Self::NoTrainingImages
             | Self::Sample { .. }
+            | Self::NothingInside { .. }
+            | Self::NothingToLearn { .. }
+            | Self::MixedPositions { .. }
+            | Self::UnknownTile { .. }
+            | Self::Rows { .. }
+            | Self::MissingRows { .. }
             | Self::Diverged { .. }
             | Self::UndefinedFeatures
             | Self::UndefinedScore { .. }

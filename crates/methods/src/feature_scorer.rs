@@ -4,20 +4,31 @@
 use std::sync::Arc;
 
 use candle_core::Device;
-use fmam_core::{AnomalyMap, ImageSize, RgbImage};
+use fmam_core::{AnomalyMap, ImageSize, Mask, RgbImage};
 use fmam_models::{Backbone, FeaturePyramid, to_batch};
 
 use crate::checkpoint::Tensors;
 use crate::detector::{AdaptedFeatures, Prediction, Scorer};
-use crate::{MethodError, RunContext, SavedModel};
+use crate::{MethodError, Place, RunContext, SavedModel};
 
 /// The knowledge of such a method.
 pub trait NormalFeatures: Send + Sync {
-    /// The verdict on one image of `size` by its features. The same bits at every call.
+    /// The verdict on one image of `size` by its features, as [`Scorer::score`] describes. The same
+    /// bits at every call.
     ///
     /// # Errors
     /// The errors of the device.
-    fn predict(&self, features: &FeaturePyramid, size: ImageSize) -> Result<Prediction, MethodError>;
+    fn predict(
+        &self,
+        features: &FeaturePyramid,
+        size: ImageSize,
+        place: Place<'_>,
+    ) -> Result<Prediction, MethodError>;
+
+    /// See [`Scorer::score_is_peak`].
+    fn score_is_peak(&self) -> bool {
+        false
+    }
 
     /// The tensors to save.
     ///
@@ -71,6 +82,18 @@ impl FeatureExtractor {
         self.of_batch(std::slice::from_ref(image))
     }
 
+    /// The part of `inside` that belongs to the features; `None` where all of them count.
+    pub fn looked_at(&self, inside: &Mask) -> Option<Mask> {
+        let inside = match self.crop {
+            None => inside.clone(),
+            Some(size) => {
+                let (top, left) = margins(inside.size(), size);
+                Mask::from_fn(size, |y, x| inside.at(y + top, x + left))
+            }
+        };
+        (inside.area() < inside.size().pixels()).then_some(inside)
+    }
+
     fn of_batch(&self, images: &[RgbImage]) -> Result<FeaturePyramid, MethodError> {
         let batch = to_batch(images, self.backbone.preprocess(), &self.device)?;
         Ok(self.backbone.features(&batch)?)
@@ -86,14 +109,20 @@ pub struct FeatureScorer<N> {
 }
 
 impl<N: NormalFeatures> Scorer for FeatureScorer<N> {
-    fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
-        let score = |image: &RgbImage| {
+    fn score(&self, images: &[RgbImage], places: &[Place<'_>]) -> Result<Vec<Prediction>, MethodError> {
+        let score = |(image, place): (&RgbImage, &Place<'_>)| {
             let size = self.extractor.crop.unwrap_or(image.size());
             let features = self.extractor.features(image)?;
-            let Prediction { image_score, anomaly_map } = self.normal.predict(&features, size)?;
+            let inside = place.inside.and_then(|inside| self.extractor.looked_at(inside));
+            let place = Place { inside: inside.as_ref(), ..*place };
+            let Prediction { image_score, anomaly_map } = self.normal.predict(&features, size, place)?;
             Ok(Prediction { image_score, anomaly_map: surrounded(anomaly_map, image.size())? })
         };
-        images.iter().map(score).collect()
+        images.iter().zip(places).map(score).collect()
+    }
+
+    fn score_is_peak(&self) -> bool {
+        self.normal.score_is_peak()
     }
 
     fn features(&self, images: &[RgbImage]) -> Result<Option<AdaptedFeatures>, MethodError> {

@@ -15,10 +15,12 @@
 //! - `puzzle_ae`: restoration of images
 //!
 //! The files beside the folders, in reading order: `method` and `context` (the trait and the
-//! surroundings of a fit), `registry` (the table), `detector` (the fitted method), `card` and
-//! `network_files` (its saved form), `checkpoint` (tensors with their origin), `settings`,
-//! `training` (the loop), `sample_features` and `teacher_cache` (features of training images),
-//! `feature_scorer` (verdicts by frozen features), `scoring` (anomaly maps).
+//! surroundings of a fit), `registry` (the table), `detector` (the fitted method), `place` (tile and
+//! region of interest of an image), `scan` (large images by tiles), `card` and `network_files` (its
+//! saved form), `checkpoint` (tensors with their origin), `settings`, `training_image`,
+//! `batch_inside` (regions of interest in training), `per_tile` (statistics of fixed positions), `training` (the loop), `sample_features` and
+//! `teacher_cache` (features of training images), `feature_scorer` (verdicts by frozen features),
+//! `scoring` (anomaly maps).
 //!
 //! ```
 //! use std::sync::Arc;
@@ -56,6 +58,7 @@
 //! # }
 //! ```
 
+mod batch_inside;
 mod card;
 mod checkpoint;
 mod context;
@@ -68,13 +71,17 @@ mod memory;
 mod method;
 mod mrkd;
 mod network_files;
+mod per_tile;
+mod place;
 mod puzzle_ae;
 mod registry;
 mod sample_features;
+mod scan;
 mod scoring;
 mod settings;
 mod teacher_cache;
 mod training;
+mod training_image;
 
 pub use card::{ModelCard, SavedModel};
 pub use checkpoint::{Checkpoint, Tensors};
@@ -93,8 +100,10 @@ pub use memory::{
 };
 pub use method::{Fitted, Method, MethodEntry};
 pub use mrkd::{MrkdConfig, mrkd};
+pub use place::Place;
 pub use puzzle_ae::{PuzzleAeConfig, puzzle_ae};
 pub use registry::{METHODS, find_method, load_detector, load_detector_of, method};
+pub use scan::{Scan, ScannedRows};
 pub use scoring::{FeatureDistance, MapCombination, distances, grid_map, predictions};
 pub use settings::{Check, Settings, checked, overlay_settings, settings_value};
 pub use training::{OptimizerKind, Schedule, TrainingConfig};

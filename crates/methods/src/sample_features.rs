@@ -6,7 +6,8 @@ use candle_core::Tensor;
 use fmam_core::{RgbImage, SampleSource};
 use fmam_models::{Backbone, FeaturePyramid, to_batch};
 
-use crate::training::load_sample;
+use crate::batch_inside::BatchInside;
+use crate::training_image::TrainingImage;
 use crate::{MethodError, RunContext};
 
 /// Images at once.
@@ -34,19 +35,20 @@ pub(crate) fn spread_images(
     train: &dyn SampleSource,
     count: usize,
     run: &RunContext<'_>,
-    mut take: impl FnMut(&[RgbImage]) -> Result<(), MethodError>,
+    mut take: impl FnMut(Vec<TrainingImage>) -> Result<(), MethodError>,
 ) -> Result<(), MethodError> {
     for indices in spread(train.len(), count).chunks(BATCH) {
         if run.progress.cancelled() {
             return Err(MethodError::Cancelled);
         }
-        let images = indices.iter().map(|&index| load_sample(train, index)).collect::<Result<Vec<_>, _>>()?;
-        take(&images)?;
+        let load = |&index: &usize| TrainingImage::load(train, index);
+        take(indices.iter().map(load).collect::<Result<_, _>>()?)?;
     }
     Ok(())
 }
 
-/// As [`spread_images`], with their features from `source`.
+/// As [`spread_images`], with their features from `source`: of the positions that count, in one row,
+/// where some do not.
 pub(crate) fn spread_features(
     source: &dyn FeatureSource,
     train: &dyn SampleSource,
@@ -55,6 +57,12 @@ pub(crate) fn spread_features(
     mut take: impl FnMut(FeaturePyramid) -> Result<(), MethodError>,
 ) -> Result<(), MethodError> {
     spread_images(train, count, run, |images| {
-        take(source.pyramid(&to_batch(images, run.backbone.preprocess(), &run.device)?)?)
+        let (images, masks): (Vec<RgbImage>, Vec<_>) =
+            images.into_iter().map(|image| (image.image, image.inside)).unzip();
+        let features = source.pyramid(&to_batch(&images, run.backbone.preprocess(), &run.device)?)?;
+        take(match BatchInside::new(masks) {
+            None => features,
+            Some(inside) => inside.select(&features)?,
+        })
     })
 }

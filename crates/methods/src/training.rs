@@ -2,13 +2,15 @@
 //! prepared ahead by other threads, one optimizer step each.
 
 use candle_core::{Tensor, Var};
-use fmam_core::{CurvePoint, RgbImage, SampleSource, Seed, StageId, StagePlan, ordered_map};
+use fmam_core::{CurvePoint, Mask, RgbImage, SampleSource, Seed, StageId, StagePlan, ordered_map};
 use fmam_models::to_batch;
 use fmam_ops::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig, on_workers};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
+use crate::batch_inside::BatchInside;
 use crate::settings::{Check, Settings};
+use crate::training_image::TrainingImage;
 use crate::{MethodError, RunContext};
 
 /// The optimizer that trains a network.
@@ -91,6 +93,8 @@ pub(crate) struct TrainingStage {
 pub(crate) struct Loaded {
     pub(crate) index: usize,
     pub(crate) image: RgbImage,
+    /// The pixels that count; `None` where all do.
+    pub(crate) inside: Option<Mask>,
     pub(crate) seed: Seed,
 }
 
@@ -127,9 +131,9 @@ impl TrainingStage {
             let samples = order(epoch)[batch * batch_size..(batch + 1) * batch_size]
                 .iter()
                 .map(|&index| {
-                    let image = load_sample(source, index)?;
+                    let TrainingImage { image, inside, .. } = TrainingImage::load(source, index)?;
                     let seed = seed.derive("sample").derive_index((epoch * source.len() + index) as u64);
-                    Ok(Loaded { index, image, seed })
+                    Ok(Loaded { index, image, inside, seed })
                 })
                 .collect::<Result<Vec<_>, MethodError>>()?;
             prepare(samples)
@@ -211,21 +215,28 @@ impl TrainingStage {
     }
 }
 
-/// The indices of `samples` and their images as one batch.
-pub(crate) fn indexed_batch(
-    samples: Vec<Loaded>,
-    run: &RunContext<'_>,
-) -> Result<(Vec<usize>, Tensor), MethodError> {
-    let (indices, images): (Vec<usize>, Vec<RgbImage>) =
-        samples.into_iter().map(|sample| (sample.index, sample.image)).unzip();
-    Ok((indices, to_batch(&images, run.backbone.preprocess(), &run.device)?))
+/// Training images as one batch.
+pub(crate) struct IndexedBatch {
+    /// Their positions in the source.
+    pub(crate) indices: Vec<usize>,
+    /// `[N, 3, H, W]`.
+    pub(crate) images: Tensor,
+    /// The pixels that count; `None` where all do.
+    pub(crate) inside: Option<BatchInside>,
 }
 
-/// Decodes sample `index`; the error names it.
-pub(crate) fn load_sample(source: &dyn SampleSource, index: usize) -> Result<RgbImage, MethodError> {
-    source
-        .image(index)
-        .map_err(|error| MethodError::Sample { id: source.sample(index).id.clone(), source: error })
+impl IndexedBatch {
+    /// The batch of `samples`.
+    pub(crate) fn new(samples: Vec<Loaded>, run: &RunContext<'_>) -> Result<Self, MethodError> {
+        let (mut indices, mut images, mut masks) = (Vec::new(), Vec::new(), Vec::new());
+        for Loaded { index, image, inside, .. } in samples {
+            indices.push(index);
+            images.push(image);
+            masks.push(inside);
+        }
+        let images = to_batch(&images, run.backbone.preprocess(), &run.device)?;
+        Ok(Self { indices, images, inside: BatchInside::new(masks) })
+    }
 }
 
 /// The loss of a pyramid: the sum of those of its scales, of which there is at least one.

@@ -4,8 +4,8 @@ use candle_core::{Device, Tensor};
 use fmam_core::{ImageSize, Needs, Plan, SampleSource};
 use fmam_methods::{
     Alignment, Check, Detector, FeatureExtractor, FeatureScorer, Fitted, Method, MethodEntry, MethodError,
-    NORMAL, NormalFeatures, PatchEmbedding, Prediction, RunContext, SavedModel, Scorer, Settings, Tensors,
-    each_training_image, grid_map, settings_value,
+    NORMAL, NormalFeatures, PatchEmbedding, Place, Prediction, RunContext, SavedModel, Scorer, Settings,
+    Tensors, each_training_image, grid_map, settings_value,
 };
 use fmam_models::FeaturePyramid;
 use serde::{Deserialize, Serialize};
@@ -58,8 +58,10 @@ impl Method for Deviation {
         let width: usize = run.backbone.channels().iter().sum();
         let (mut n, mut sums, mut squares) = (0.0, vec![0.0; width], vec![0.0; width]);
         let extractor = FeatureExtractor::of_run(run);
-        each_training_image(train, run, &all, &extractor, embedded, |images| {
-            for row in images.iter().flat_map(PatchEmbedding::rows) {
+        // Patches outside of the region of interest are left out.
+        let patches = |features: &FeaturePyramid, place: Place<'_>| Ok(embedded(features)?.values_at(place));
+        each_training_image(train, run, &all, &extractor, patches, |images: Vec<Vec<f32>>| {
+            for row in images.iter().flat_map(|patches| patches.chunks_exact(width)) {
                 n += 1.0;
                 for (channel, value) in row.iter().map(|&value| f64::from(value)).enumerate() {
                     sums[channel] += value;
@@ -88,7 +90,12 @@ struct Moments {
 }
 
 impl NormalFeatures for Moments {
-    fn predict(&self, features: &FeaturePyramid, size: ImageSize) -> Result<Prediction, MethodError> {
+    fn predict(
+        &self,
+        features: &FeaturePyramid,
+        size: ImageSize,
+        place: Place<'_>,
+    ) -> Result<Prediction, MethodError> {
         let patches = embedded(features)?;
         let score = |row: &[f32]| {
             let channels = row.iter().zip(&self.mean).zip(&self.deviation);
@@ -96,9 +103,13 @@ impl NormalFeatures for Moments {
                 channels.map(|((value, mean), deviation)| ((value - mean) / deviation).powi(2)).sum();
             (sum / row.len() as f32).sqrt()
         };
-        let anomaly_map =
-            grid_map(patches.rows().map(score).collect(), patches.grid, size, self.config.blur_sigma)?;
+        let scores = place.extended(patches.rows().map(score).collect(), patches.grid);
+        let anomaly_map = grid_map(scores, patches.grid, size, self.config.blur_sigma)?;
         Ok(Prediction { image_score: anomaly_map.max(), anomaly_map })
+    }
+
+    fn score_is_peak(&self) -> bool {
+        true
     }
 
     fn tensors(&self) -> Result<Tensors, MethodError> {

@@ -271,7 +271,7 @@ fn round(value: f64) -> f64 {
 mod tests {
     use fmam_core::{ImageSize, Seed, Silent, Split};
     use fmam_inspection::{HeldOut, Procedure};
-    use fmam_methods::{MethodError, ModelCard, Prediction, Scorer, Tensors};
+    use fmam_methods::{MethodError, ModelCard, Place, Prediction, Scorer, Tensors};
     use fmam_metrics::{IMAGE_AUROC, Level, METRICS, MetricError, PIXEL_AUROC};
     use fmam_testkit::{MemorySource, striped_test};
 
@@ -293,7 +293,7 @@ mod tests {
     struct Redness;
 
     impl Scorer for Redness {
-        fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
+        fn score(&self, images: &[RgbImage], _: &[Place<'_>]) -> Result<Vec<Prediction>, MethodError> {
             let predict = |image: &RgbImage| {
                 let redness = |p: &[u8]| f32::from(p[0]) - f32::from(p[1]);
                 let data = image.data().chunks_exact(3).map(redness).collect();

@@ -48,7 +48,8 @@ impl DistillationLoss {
 pub enum DistanceReference {
     /// Nothing: the plain distance, as the cited works have it.
     None,
-    /// Mean and deviation of the distance at the same position of training images.
+    /// Mean and deviation of the distance at the same position of training images: with tiles, of
+    /// the same tile, so that all images must have one size.
     Position,
 }
 
@@ -140,6 +141,7 @@ impl DistillationConfig {
         let mut needs = Needs::FEATURES;
         needs.student = true;
         needs.last_block = self.adaptation() == Some(Adaptation::LastBlock);
+        needs.fixed_positions = self.scoring.reference == DistanceReference::Position;
         needs.textures = self.stages().iter().any(|stage| stage.id == FEATURE_MAPPING);
         needs
     }

@@ -6,20 +6,23 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use fmam_core::{CurvePoint, Plan, SampleSource};
 use fmam_losses::{
-    cosine_distillation, flattened_cosine_distillation, smooth_l1_difference, squared_difference,
+    cosine_distillation, cosine_distillation_within, flattened_cosine_distillation,
+    flattened_cosine_distillation_within, smooth_l1_difference, squared_difference, weighted_mean,
 };
 use fmam_models::{FeaturePyramid, Params};
 
-use super::config::{DistillationConfig, DistillationLoss, Flavour, STUDENT};
+use super::config::{DistanceReference, DistillationConfig, DistillationLoss, Flavour, STUDENT};
 use super::mapping_config::Adaptation;
 use super::mapping_training::{MappingTraining, Trained};
 use super::networks::{MappedTeacher, ScaledStudent};
 use super::scorer::DistillationScorer;
+use crate::batch_inside::BatchInside;
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::sample_features::spread_features;
 use crate::settings::settings_value;
 use crate::teacher_cache::TeacherCache;
-use crate::training::{indexed_batch, sum_of_scales};
+use crate::training::{IndexedBatch, sum_of_scales};
+use crate::training_image::fixed_size;
 use crate::{Detector, Fitted, Method, MethodError, RunContext};
 
 /// Training images from which the range of the teacher's features is measured.
@@ -50,6 +53,10 @@ impl Method for Distillation {
             return Err(MethodError::NoTrainingImages);
         }
         let config = self.config.clone().resolved(train.len());
+        let fixed_size = match config.scoring.reference {
+            DistanceReference::None => None,
+            DistanceReference::Position => fixed_size(train)?,
+        };
         let training = config.mapping.as_ref().map(|settings| {
             let epochs = settings.epochs_on(train.len(), config.training.epochs);
             MappingTraining { config: settings, epochs, train, run }
@@ -69,8 +76,9 @@ impl Method for Distillation {
         }
         let mut scorer =
             DistillationScorer::new(self.flavour, config.clone(), teacher, student, &run.device)?;
-        scorer.measure_positions(train, run)?;
-        Ok(Fitted { detector: Detector::fitted(self.flavour.name, &config, run, scorer)?, curve })
+        scorer.measure_positions(train, fixed_size.is_some(), run)?;
+        let detector = Detector::fitted(self.flavour.name, &config, run, scorer)?;
+        Ok(Fitted { detector: detector.with_fixed_size(fixed_size), curve })
     }
 }
 
@@ -123,24 +131,36 @@ impl Distillation {
             affine.measure(&sample)?;
         }
         let stage = config.training.stage(STUDENT);
-        let prepare = |samples| indexed_batch(samples, run);
+        let prepare = |samples| IndexedBatch::new(samples, run);
         let mut targets = TeacherCache::for_run(teacher, train.len(), run);
-        let curve = stage.run(params.vars(), train, run, prepare, |(indices, images)| {
+        let curve = stage.run(params.vars(), train, run, prepare, |batch| {
+            let IndexedBatch { indices, images, inside } = batch;
             let target = targets.pyramid(&indices, &images)?;
             let output = student.forward(&images, &target)?;
-            loss(config.loss, &target, &output)
+            loss(config.loss, &target, &output, inside.as_ref())
         })?;
         Ok(Trained { tensors: params.tensors()?, curve })
     }
 }
 
+/// The loss over the positions `inside`, or over all.
 fn loss(
     kind: DistillationLoss,
     teacher: &FeaturePyramid,
     student: &FeaturePyramid,
+    inside: Option<&BatchInside>,
 ) -> Result<Tensor, MethodError> {
     let scales = teacher.scales.iter().zip(&student.scales);
     sum_of_scales(scales.map(|(t, s)| {
+        if let Some(inside) = inside {
+            let weights = inside.weights(t)?;
+            return Ok(match kind {
+                DistillationLoss::PerPosition => cosine_distillation_within(t, s, &weights)?,
+                DistillationLoss::Flattened => flattened_cosine_distillation_within(t, s, &weights)?,
+                DistillationLoss::Squared => weighted_mean(&squared_difference(t, s)?, &weights)?,
+                DistillationLoss::SmoothL1 => weighted_mean(&smooth_l1_difference(t, s)?, &weights)?,
+            });
+        }
         Ok(match kind {
             DistillationLoss::PerPosition => cosine_distillation(t, s)?,
             DistillationLoss::Flattened => flattened_cosine_distillation(t, s)?,

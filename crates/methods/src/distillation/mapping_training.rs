@@ -3,12 +3,13 @@
 
 use candle_core::{Device, Tensor};
 use fmam_core::{CurvePoint, Mask, RgbImage, SampleSource};
-use fmam_losses::{AngularMargin, PairMasks, keep};
+use fmam_losses::{AngularMargin, PairMasks, keep, keep_within};
 use fmam_models::{FeatureMapping, FeatureMoments, FeaturePyramid, Params, to_batch};
 use fmam_synthesis::Synthesizer;
 
 use super::config::FEATURE_MAPPING;
 use super::mapping_config::MappingConfig;
+use crate::batch_inside::BatchInside;
 use crate::checkpoint::Tensors;
 use crate::sample_features::spread_features;
 use crate::training::{OptimizerKind, TrainingConfig, sum_of_scales};
@@ -128,30 +129,48 @@ impl MappingTraining<'_> {
             run,
             |samples| {
                 let (mut normal, mut defective) = (Views::default(), Views::default());
+                let mut insides = Vec::with_capacity(samples.len());
                 for sample in samples {
-                    let defect = synthesizer.synthesize(&sample.image, sample.seed)?;
+                    let defect =
+                        synthesizer.synthesize_within(&sample.image, sample.inside.as_ref(), sample.seed)?;
                     let nowhere = Mask::empty(sample.image.size());
                     normal.push(sample.image, nowhere.clone(), nowhere);
                     defective.push(defect.image, defect.mask, defect.visible);
+                    insides.push(sample.inside);
                 }
                 let images: Vec<RgbImage> = normal.images.into_iter().chain(defective.images).collect();
                 let images = to_batch(&images, run.backbone.preprocess(), &run.device)?;
                 normal.masks.append(&mut defective.masks);
-                Ok((images, normal.masks))
+                Ok((images, normal.masks, BatchInside::new(insides)))
             },
-            |(images, masks)| self.loss(&contrast(&images)?, &masks),
+            |(images, masks, inside)| self.loss(&contrast(&images)?, &masks, inside.as_ref()),
         )
     }
 
-    /// `masks`: those of all views of the batch.
-    fn loss(&self, contrasts: &[Contrast], masks: &[DefectMasks]) -> Result<Tensor, MethodError> {
+    /// `masks`: those of all views of the batch; `inside`: the positions of its images that count.
+    fn loss(
+        &self,
+        contrasts: &[Contrast],
+        masks: &[DefectMasks],
+        inside: Option<&BatchInside>,
+    ) -> Result<Tensor, MethodError> {
         let angular = AngularMargin { scale: self.config.scale, margin: self.config.margin };
         let scales = contrasts.iter().zip(self.run.backbone.strides());
         sum_of_scales(scales.map(|(scale, &stride)| {
             let compared = &masks[masks.len() - scale.compared.dim(0)?..];
-            let pairs = self.config.pair_masks(compared, stride, &self.run.device)?;
+            let mut pairs = self.config.pair_masks(compared, stride, &self.run.device)?;
+            let Some(inside) = inside else {
+                let apart = angular.loss(&scale.compared, &scale.reference, &pairs)?;
+                return Ok((apart + keep(&scale.normal, &scale.start, self.config.keep)?)?);
+            };
+            let weights = inside.weights(&scale.normal)?;
+            // The views compared are the defective ones, or the normal ones before them as well.
+            let views = vec![&weights; scale.compared.dim(0)? / weights.dim(0)?];
+            let counted = Tensor::cat(&views, 0)?;
+            pairs.positives = pairs.positives.mul(&counted)?;
+            pairs.negatives = pairs.negatives.mul(&counted)?;
             let apart = angular.loss(&scale.compared, &scale.reference, &pairs)?;
-            Ok((apart + keep(&scale.normal, &scale.start, self.config.keep)?)?)
+            Ok((apart + keep_within(&scale.normal, &scale.start, self.config.keep, &weights)?)?)
         }))
     }
 }

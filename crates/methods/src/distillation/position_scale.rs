@@ -3,9 +3,10 @@
 //! from the mean at its place.
 
 use candle_core::{Device, Tensor};
+use fmam_core::ImageSize;
 
-use crate::MethodError;
 use crate::checkpoint::{Checkpoint, Tensors};
+use crate::{MethodError, Place};
 
 /// Share of the deviation over the whole map that is added to the deviation at a position: few
 /// images tell the latter badly, and places that hardly vary would be blown up.
@@ -51,12 +52,13 @@ impl PositionScale {
 /// Gathers a [`PositionScale`] image by image, in f64.
 #[derive(Default)]
 pub(super) struct MapMoments {
-    count: f64,
     scales: Vec<Moments>,
 }
 
 struct Moments {
     shape: (usize, usize),
+    /// Images that count at each position.
+    counts: Vec<f64>,
     /// The first image's map, about which the sums are taken: the mean may be large beside the
     /// deviation.
     centre: Vec<f64>,
@@ -65,8 +67,8 @@ struct Moments {
 }
 
 impl MapMoments {
-    /// Takes in the maps of one normal image, (1, H, W) a scale.
-    pub(super) fn add(&mut self, maps: &[Tensor]) -> Result<(), MethodError> {
+    /// Takes in the maps of one normal image, (1, H, W) a scale, at the positions that count.
+    pub(super) fn add(&mut self, maps: &[Tensor], place: Place<'_>) -> Result<(), MethodError> {
         let read = |map: &Tensor| -> Result<_, MethodError> {
             let (_, height, width) = map.dims3()?;
             let values: Vec<f64> = map.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from).collect();
@@ -76,15 +78,18 @@ impl MapMoments {
         if self.scales.is_empty() {
             let start = |(shape, values): &((usize, usize), Vec<f64>)| Moments {
                 shape: *shape,
+                counts: vec![0.0; values.len()],
                 centre: values.clone(),
                 sum: vec![0.0; values.len()],
                 squares: vec![0.0; values.len()],
             };
             self.scales = maps.iter().map(start).collect();
         }
-        self.count += 1.0;
-        for (scale, (_, values)) in self.scales.iter_mut().zip(maps) {
-            for (at, value) in values.into_iter().enumerate() {
+        for (scale, ((height, width), values)) in self.scales.iter_mut().zip(maps) {
+            let cells = place.cells(ImageSize::new(height, width));
+            let counts = |at: usize| cells.as_ref().is_none_or(|cells| cells[at]);
+            for (at, value) in values.into_iter().enumerate().filter(|(at, _)| counts(*at)) {
+                scale.counts[at] += 1.0;
                 let difference = value - scale.centre[at];
                 scale.sum[at] += difference;
                 scale.squares[at] += difference * difference;
@@ -95,18 +100,24 @@ impl MapMoments {
 
     /// The scale of the maps taken in.
     pub(super) fn scale(&self, device: &Device) -> Result<PositionScale, MethodError> {
-        let scales = self.scales.iter().map(|scale| scale.moments(self.count, device));
+        let scales = self.scales.iter().map(|scale| scale.moments(device));
         Ok(PositionScale { scales: scales.collect::<Result<_, _>>()? })
     }
 }
 
 impl Moments {
-    fn moments(&self, count: f64, device: &Device) -> Result<Scale, MethodError> {
-        let shift: Vec<f64> = self.sum.iter().map(|sum| sum / count).collect();
+    fn moments(&self, device: &Device) -> Result<Scale, MethodError> {
+        // Where no image counts nothing is judged.
+        let count = |at: usize| self.counts[at].max(1.0);
+        let shift: Vec<f64> = self.sum.iter().enumerate().map(|(at, sum)| sum / count(at)).collect();
         let mean: Vec<f64> = shift.iter().zip(&self.centre).map(|(shift, centre)| shift + centre).collect();
-        let variance: Vec<f64> =
-            self.squares.iter().zip(&shift).map(|(s, m)| (s / count - m * m).max(0.0)).collect();
-        let average = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        let squares = self.squares.iter().zip(&shift).enumerate();
+        let variance: Vec<f64> = squares.map(|(at, (s, m))| (s / count(at) - m * m).max(0.0)).collect();
+        let n_counted = self.counts.iter().filter(|count| **count > 0.0).count() as f64;
+        let average = |values: &[f64]| {
+            let counted = values.iter().zip(&self.counts).filter(|(_, count)| **count > 0.0);
+            counted.map(|(value, _)| value).sum::<f64>() / n_counted.max(1.0)
+        };
         let overall = average(&mean);
         let spread: Vec<f64> = mean.iter().map(|mean| (mean - overall).powi(2)).collect();
         // Of all positions of all images: what varies at a position, and what varies between
@@ -123,6 +134,8 @@ impl Moments {
 
 #[cfg(test)]
 mod tests {
+    use fmam_core::Mask;
+
     use super::*;
 
     fn map(values: [f32; 2]) -> Tensor {
@@ -130,10 +143,21 @@ mod tests {
     }
 
     #[test]
+    fn a_position_is_measured_in_the_images_that_count_there() {
+        let inside = Mask::from_fn(ImageSize::new(1, 2), |_, x| x == 0);
+        let mut moments = MapMoments::default();
+        moments.add(&[map([1.0, 100.0])], Place { tile: 0, inside: Some(&inside) }).unwrap();
+        moments.add(&[map([3.0, 10.0])], Place::default()).unwrap();
+        let tensors = moments.scale(&Device::Cpu).unwrap().tensors();
+        let mean = tensors["0.mean"].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(mean, [2.0, 10.0]);
+    }
+
+    #[test]
     fn maps_are_measured_position_by_position() {
         let mut moments = MapMoments::default();
         for values in [[1.0, 10.0], [3.0, 10.0]] {
-            moments.add(&[map(values)]).unwrap();
+            moments.add(&[map(values)], Place::default()).unwrap();
         }
         let scale = moments.scale(&Device::Cpu).unwrap();
         // Means 2 and 10, deviations 1 and 0; over all: variance 1/2 within and 16 between

@@ -1,17 +1,22 @@
 //! The scorer of a distillation method: teacher and student, compared position by position.
 
+use std::collections::BTreeMap;
+
 use candle_core::{Device, Tensor};
-use fmam_core::{RgbImage, SampleSource, StageId};
+use fmam_core::{RgbImage, SampleSource, StageId, Subset};
 use fmam_models::{Backbone, to_batch};
 use rayon::prelude::*;
 
 use super::config::{DistanceReference, DistillationConfig, Flavour};
 use super::networks::{MappedTeacher, ScaledStudent};
 use super::position_scale::{MapMoments, PositionScale};
+use crate::batch_inside::extended_maps;
 use crate::checkpoint::{Checkpoint, Tensors};
+use crate::per_tile::{PerTile, samples_by_tile};
 use crate::sample_features::{FeatureSource, spread_images};
 use crate::scoring::predictions;
-use crate::{AdaptedFeatures, MethodError, Prediction, RunContext, SavedModel, Scorer};
+use crate::training_image::TrainingImage;
+use crate::{AdaptedFeatures, MethodError, Place, Prediction, RunContext, SavedModel, Scorer};
 
 /// The files of the networks, without their ending.
 const STUDENT: &str = "student";
@@ -27,7 +32,7 @@ pub(super) struct DistillationScorer {
     student: ScaledStudent,
     student_tensors: Tensors,
     /// The scale of distances at each position, where the settings ask for it.
-    positions: Option<PositionScale>,
+    positions: Option<PerTile<PositionScale>>,
     device: Device,
 }
 
@@ -58,42 +63,56 @@ impl DistillationScorer {
         self.config.distance().maps(&self.teacher.to_compare(target)?, &self.teacher.to_compare(output)?)
     }
 
-    /// Measures the distance maps of training images, where the settings ask for it.
+    /// Measures the distance maps of training images, or of each of their tiles, where the settings
+    /// ask for it.
     pub(super) fn measure_positions(
         &mut self,
         train: &dyn SampleSource,
+        is_tiled: bool,
         run: &RunContext<'_>,
     ) -> Result<(), MethodError> {
         if self.config.scoring.reference == DistanceReference::None {
             return Ok(());
         }
-        let (mut moments, mut n_measured) = (MapMoments::default(), 0);
-        run.progress.start(&StageId::new("measuring maps"), train.len().min(REFERENCE_IMAGES) as u64);
-        spread_images(train, REFERENCE_IMAGES, run, |images| {
-            // As in scoring: one image at a time, several at once on the cores.
-            let maps: Vec<_> =
-                images.par_iter().map(|image| self.distances(std::slice::from_ref(image))).collect();
-            maps.into_iter().try_for_each(|maps| moments.add(&maps?))?;
-            n_measured += images.len() as u64;
-            run.progress.update(n_measured, "");
-            Ok(())
-        })?;
+        let (samples, mut n_measured) = (samples_by_tile(train), 0);
+        let total: usize = samples.values().map(|samples| samples.len().min(REFERENCE_IMAGES)).sum();
+        run.progress.start(&StageId::new("measuring maps"), total as u64);
+        let mut tiles = BTreeMap::new();
+        for (tile, samples) in samples {
+            let mut moments = MapMoments::default();
+            spread_images(&Subset::new(train, samples), REFERENCE_IMAGES, run, |images| {
+                // As in scoring: one image at a time, several at once on the cores.
+                let distances = |image: &TrainingImage| self.distances(std::slice::from_ref(&image.image));
+                let maps: Vec<_> = images.par_iter().map(distances).collect();
+                maps.into_iter()
+                    .zip(&images)
+                    .try_for_each(|(maps, image)| moments.add(&maps?, image.place()))?;
+                n_measured += images.len() as u64;
+                run.progress.update(n_measured, "");
+                Ok(())
+            })?;
+            tiles.insert(tile, moments.scale(&self.device)?);
+        }
         run.progress.finish();
-        self.positions = Some(moments.scale(&self.device)?);
+        self.positions = Some(PerTile::new(tiles, is_tiled));
         Ok(())
     }
 }
 
 impl Scorer for DistillationScorer {
-    fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
+    fn score(&self, images: &[RgbImage], places: &[Place<'_>]) -> Result<Vec<Prediction>, MethodError> {
         let Some(size) = images.first().map(RgbImage::size) else { return Ok(Vec::new()) };
         let mut maps = self.distances(images)?;
         if let Some(positions) = &self.positions {
-            maps =
-                maps.iter().enumerate().map(|(k, map)| positions.apply(k, map)).collect::<Result<_, _>>()?;
+            maps = in_deviations(&maps, positions, places)?;
         }
+        let maps = extended_maps(maps, places)?;
         let scoring = &self.config.scoring;
         predictions(maps, scoring.combination, scoring.blur_sigma, size)
+    }
+
+    fn score_is_peak(&self) -> bool {
+        true
     }
 
     fn takes_batches(&self) -> bool {
@@ -116,10 +135,32 @@ impl Scorer for DistillationScorer {
 
     fn networks(&self) -> Result<Vec<(&'static str, Tensors)>, MethodError> {
         let mapping = self.teacher.mapping_tensors().map(|tensors| (MAPPING, tensors.clone()));
-        let reference = self.positions.as_ref().map(|positions| (REFERENCE, positions.tensors()));
         let student = (STUDENT, self.student_tensors.clone());
-        Ok([Some(student), mapping, reference].into_iter().flatten().collect())
+        let mut networks: Vec<_> = [Some(student), mapping].into_iter().flatten().collect();
+        if let Some(positions) = &self.positions {
+            networks.push((REFERENCE, positions.tensors(|scale| Ok(scale.tensors()))?));
+        }
+        Ok(networks)
     }
+}
+
+/// `maps` of the scales of a batch in deviations from the mean at their positions.
+fn in_deviations(
+    maps: &[Tensor],
+    positions: &PerTile<PositionScale>,
+    places: &[Place<'_>],
+) -> Result<Vec<Tensor>, MethodError> {
+    let first = places.first().map_or(0, |place| place.tile);
+    let scale = |(k, map): (usize, &Tensor)| {
+        if places.iter().all(|place| place.tile == first) {
+            return positions.get(first)?.apply(k, map);
+        }
+        let image =
+            |(n, place): (usize, &Place<'_>)| positions.get(place.tile)?.apply(k, &map.narrow(0, n, 1)?);
+        let images = places.iter().enumerate().map(image).collect::<Result<Vec<_>, _>>()?;
+        Ok(Tensor::cat(&images, 0)?)
+    };
+    maps.iter().enumerate().map(scale).collect()
 }
 
 /// Reads a saved detector of `flavour`.
@@ -131,7 +172,8 @@ pub(super) fn load(flavour: &Flavour, saved: &SavedModel) -> Result<Box<dyn Scor
     let positions = match config.scoring.reference {
         DistanceReference::None => None,
         DistanceReference::Position => {
-            Some(PositionScale::read(&saved.network(REFERENCE)?, n_scales, device)?)
+            let (reference, is_tiled) = (saved.network(REFERENCE)?, saved.card().fixed_size.is_some());
+            Some(PerTile::read(&reference, is_tiled, |tile| PositionScale::read(tile, n_scales, device))?)
         }
     };
     let teacher = MappedTeacher::new(backbone, &config, mapping, device)?;

@@ -1,10 +1,11 @@
 use fmam_core::{Needs, Plan, SampleSource, StageId};
-use fmam_losses::hypersphere_classifier;
+use fmam_losses::{hypersphere_classifier, hypersphere_classifier_within};
 use fmam_models::{Params, to_batch};
-use fmam_synthesis::{Synthesizer, confetti};
+use fmam_synthesis::{Synthesizer, confetti, confetti_within};
 
 use super::config::{Exposure, FcddConfig, NAME};
 use super::scorer::{Outputs, load};
+use crate::batch_inside::BatchInside;
 use crate::checkpoint::Checkpoint;
 use crate::feature_scorer::{FeatureExtractor, FeatureScorer};
 use crate::settings::{Settings, checked, settings_value};
@@ -54,23 +55,44 @@ impl Method for Fcdd {
         let synthesizer = Synthesizer::new(config.synthesis.clone(), run.textures.clone())?;
         let prepare = |samples: Vec<Loaded>| {
             let (mut images, mut anomalies) = (Vec::with_capacity(2 * samples.len()), Vec::new());
+            let mut masks = Vec::with_capacity(samples.len());
             for sample in samples {
+                let inside = sample.inside.as_ref();
                 anomalies.push(match config.exposure {
-                    Exposure::Synthesis => synthesizer.synthesize(&sample.image, sample.seed)?.image,
-                    Exposure::Confetti => confetti(&sample.image, sample.seed),
+                    Exposure::Synthesis => {
+                        synthesizer.synthesize_within(&sample.image, inside, sample.seed)?.image
+                    }
+                    Exposure::Confetti => match inside {
+                        None => confetti(&sample.image, sample.seed),
+                        Some(inside) => confetti_within(&sample.image, inside, sample.seed)?,
+                    },
                 });
                 images.push(sample.image);
+                masks.push(sample.inside);
             }
             let n = images.len();
             images.append(&mut anomalies);
             let labels: Vec<bool> = (0..2 * n).map(|k| k >= n).collect();
-            Ok((to_batch(&images, run.backbone.preprocess(), &run.device)?, labels))
+            let inside = BatchInside::new(masks).map(|inside| inside.twice());
+            Ok((to_batch(&images, run.backbone.preprocess(), &run.device)?, labels, inside))
         };
-        let curve =
-            config.training.stage(HEAD).run(params.vars(), train, run, prepare, |(images, labels)| {
+        let curve = config.training.stage(HEAD).run(
+            params.vars(),
+            train,
+            run,
+            prepare,
+            |(images, labels, inside)| {
                 let features = run.backbone.features(&images)?;
-                Ok(hypersphere_classifier(&head.forward(&features.scales[config.scale])?, &labels)?)
-            })?;
+                let scale = &features.scales[config.scale];
+                let outputs = head.forward(scale)?;
+                Ok(match inside {
+                    None => hypersphere_classifier(&outputs, &labels)?,
+                    Some(inside) => {
+                        hypersphere_classifier_within(&outputs, &labels, &inside.weights(scale)?)?
+                    }
+                })
+            },
+        )?;
         let network = Checkpoint::new(params.tensors()?, "the fitted network");
         let normal = Outputs::new(config.clone(), run.backbone.as_ref(), network, &run.device)?;
         let scorer = FeatureScorer { extractor: FeatureExtractor::of_run(run), normal };

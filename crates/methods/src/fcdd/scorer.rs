@@ -7,7 +7,7 @@ use super::config::{FcddConfig, NAME};
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatures};
 use crate::scoring::receptive_map;
-use crate::{MethodError, Prediction, SavedModel, Scorer};
+use crate::{MethodError, Place, Prediction, SavedModel, Scorer};
 
 /// The trained network, whose outputs are the verdict.
 pub(super) struct Outputs {
@@ -29,14 +29,20 @@ impl Outputs {
 }
 
 impl NormalFeatures for Outputs {
-    fn predict(&self, features: &FeaturePyramid, size: ImageSize) -> Result<Prediction, MethodError> {
+    fn predict(
+        &self,
+        features: &FeaturePyramid,
+        size: ImageSize,
+        place: Place<'_>,
+    ) -> Result<Prediction, MethodError> {
         let norms = pseudo_huber(&self.head.forward(&features.scales[self.config.scale])?)?;
         let (_, height, width) = norms.dims3()?;
         let norms: Vec<f32> = norms.flatten_all()?.to_vec1()?;
         // The anomaly score of the original: the norm of the outputs, here over their number.
-        let image_score = norms.iter().sum::<f32>() / norms.len() as f32;
         let grid = ImageSize::new(height, width);
-        let anomaly_map = receptive_map(norms, grid, size, self.config.receptive_sigma)?;
+        let image_score = place.mean(&norms, grid);
+        let anomaly_map =
+            receptive_map(place.extended(norms, grid), grid, size, self.config.receptive_sigma)?;
         Ok(Prediction { image_score, anomaly_map })
     }
 

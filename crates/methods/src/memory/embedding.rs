@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use fmam_core::ImageSize;
 use fmam_models::{FeaturePyramid, ModelError};
 
-use crate::MethodError;
+use crate::{MethodError, Place};
 
 /// The way of the coarser scales to the grid of the finest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,13 @@ impl PatchEmbedding {
             return Err(MethodError::UndefinedFeatures);
         }
         Ok(Self { grid, n_channels: chosen.len(), values })
+    }
+
+    /// The vectors of the positions that count at `place`, one behind the other.
+    pub fn values_at(self, place: Place<'_>) -> Vec<f32> {
+        let Some(cells) = place.cells(self.grid) else { return self.values };
+        let rows = self.rows().zip(cells).filter_map(|(row, counts)| counts.then_some(row));
+        rows.flatten().copied().collect()
     }
 
     /// The vectors, one a position.

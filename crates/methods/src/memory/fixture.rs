@@ -6,8 +6,8 @@ use fmam_core::ImageSize;
 use fmam_models::FeaturePyramid;
 use serde::Deserialize;
 
-use crate::Prediction;
 use crate::feature_scorer::NormalFeatures;
+use crate::{Place, Prediction};
 
 #[derive(Deserialize)]
 pub(crate) struct Array {
@@ -87,7 +87,8 @@ impl Fixture {
     /// Checks the verdicts of `normal` on the test images.
     pub(crate) fn check(&self, normal: &impl NormalFeatures, maps: &Array, scores: &Array) {
         for (n, features) in self.test().iter().enumerate() {
-            let Prediction { image_score, anomaly_map } = normal.predict(features, self.size()).unwrap();
+            let Prediction { image_score, anomaly_map } =
+                normal.predict(features, self.size(), Place::default()).unwrap();
             fmam_testkit::assert_close(anomaly_map.data(), &maps.image(n), 1e-4, 1e-4);
             fmam_testkit::assert_close(&[image_score], &scores.image(n), 1e-4, 1e-4);
         }

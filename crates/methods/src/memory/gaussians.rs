@@ -16,6 +16,9 @@ const fn triangle(d: usize) -> usize {
     d * (d + 1) / 2
 }
 
+/// Images whose deviations are summed in one pass.
+const TOGETHER: usize = 4;
+
 /// Sums over normal images at each position, in f64: memory does not grow with the number of
 /// images. They are taken about the first image's features, so that a mean which is large beside
 /// the deviation costs no digits.
@@ -23,7 +26,8 @@ const fn triangle(d: usize) -> usize {
 pub(crate) struct PositionMoments {
     grid: Option<ImageSize>,
     n_channels: usize,
-    count: f64,
+    /// Images that count at each position.
+    counts: Vec<f64>,
     centre: Vec<f32>,
     sums: Vec<f64>,
     /// Lower triangles of the sums of outer products, row by row.
@@ -31,53 +35,72 @@ pub(crate) struct PositionMoments {
 }
 
 impl PositionMoments {
-    /// Takes in images, all of one grid and number of channels. More at once is quicker: the sums
-    /// are read and written once a call.
-    pub(crate) fn add(&mut self, images: &[PatchEmbedding]) {
-        let Some(first) = images.first() else { return };
+    /// Takes in images, all of one grid and number of channels, each with the positions at which it
+    /// counts; `None` for all.
+    pub(crate) fn add(&mut self, images: &[(PatchEmbedding, Option<Vec<bool>>)]) {
+        let Some((first, _)) = images.first() else { return };
         let d = first.n_channels;
         if self.grid.is_none() {
             let n = first.grid.pixels();
             self.grid = Some(first.grid);
             self.n_channels = d;
             self.centre = first.values.clone();
+            self.counts = vec![0.0; n];
             self.sums = vec![0.0; n * d];
             self.products = vec![0.0; n * triangle(d)];
         }
-        self.count += images.len() as f64;
         let arch = pulp::Arch::new();
         self.products
             .par_chunks_exact_mut(triangle(d))
             .zip(self.sums.par_chunks_exact_mut(d))
             .zip(self.centre.par_chunks_exact(d))
+            .zip(self.counts.par_iter_mut())
             .enumerate()
-            .for_each_init(Vec::new, |deviations: &mut Vec<f64>, (position, ((products, sums), centre))| {
-                deviations.clear();
-                for image in images {
-                    let row = &image.values[position * d..(position + 1) * d];
-                    deviations.extend(row.iter().zip(centre).map(|(v, c)| f64::from(*v) - f64::from(*c)));
-                }
-                arch.dispatch(Accumulate { rows: deviations, d, sums, products });
-            });
+            .for_each_init(
+                Vec::new,
+                |deviations: &mut Vec<f64>, (position, (((products, sums), centre), count))| {
+                    // The images that are summed together must not depend on how many come at once.
+                    for images in images.chunks(TOGETHER) {
+                        deviations.clear();
+                        for (image, counts) in images {
+                            if counts.as_ref().is_none_or(|counts| counts[position]) {
+                                let row = &image.values[position * d..(position + 1) * d];
+                                let values = row.iter().zip(centre);
+                                deviations.extend(values.map(|(v, c)| f64::from(*v) - f64::from(*c)));
+                                *count += 1.0;
+                            }
+                        }
+                        arch.dispatch(Accumulate {
+                            rows: deviations,
+                            d,
+                            sums: &mut *sums,
+                            products: &mut *products,
+                        });
+                    }
+                },
+            );
     }
 
-    /// The Gaussians: covariance of the sample (over n - 1), `ridge` added to each variance.
+    /// The Gaussians: covariance of the sample (over n - 1), `ridge` added to each variance. At a
+    /// position where no image counts the variances are `ridge` alone; nothing is judged there.
     ///
     /// # Errors
     /// [`MethodError::NoTrainingImages`] before any image, [`ModelError::Covariance`] for features
     /// that are not finite.
     pub(crate) fn gaussians(&self, ridge: f64) -> Result<PositionGaussians, MethodError> {
-        let (Some(grid), d, n) = (self.grid, self.n_channels, self.count) else {
+        let (Some(grid), d) = (self.grid, self.n_channels) else {
             return Err(MethodError::NoTrainingImages);
         };
-        let means = self.centre.iter().zip(&self.sums).map(|(c, sum)| (f64::from(*c) + sum / n) as f32);
-        let means = means.collect();
+        let counts: Vec<f64> = self.counts.iter().map(|count| count.max(1.0)).collect();
+        let means = self.centre.iter().zip(&self.sums).enumerate();
+        let means = means.map(|(at, (c, sum))| (f64::from(*c) + sum / counts[at / d]) as f32).collect();
         let mut factors = vec![0.0_f32; grid.pixels() * triangle(d)];
         factors
             .par_chunks_exact_mut(triangle(d))
             .zip(self.products.par_chunks_exact(triangle(d)))
             .zip(self.sums.par_chunks_exact(d))
-            .try_for_each(|((factor, products), sums)| {
+            .zip(counts.par_iter())
+            .try_for_each(|(((factor, products), sums), &n)| {
                 let covariance = Mat::from_fn(d, d, |i, j| {
                     let (i, j) = (i.max(j), i.min(j));
                     let scatter = products[triangle(i) + j] - sums[i] * sums[j] / n;

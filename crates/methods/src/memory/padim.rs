@@ -1,6 +1,8 @@
 //! PaDiM: a Gaussian of the features at each position of normal images; the anomaly map is the
 //! Mahalanobis distance to it (Defard et al. 2020, arXiv:2011.08785).
 
+use std::collections::BTreeMap;
+
 use candle_core::{Device, Tensor};
 use fmam_core::{ImageSize, Needs, Plan, SampleSource, Seed};
 use fmam_models::{Backbone, FeaturePyramid};
@@ -13,9 +15,11 @@ use crate::feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatu
 use crate::memory::embedding::{Alignment, PatchEmbedding};
 use crate::memory::gaussians::{PositionGaussians, PositionMoments};
 use crate::memory::training_images::each_training_image;
+use crate::per_tile::{PerTile, samples_by_tile};
 use crate::scoring::grid_map;
 use crate::settings::{Check, Settings, checked, out_of_range, settings_value};
-use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext, SavedModel, Scorer};
+use crate::training_image::fixed_size;
+use crate::{Detector, Fitted, Method, MethodError, Place, Prediction, RunContext, SavedModel, Scorer};
 
 const NAME: &str = "padim";
 
@@ -103,46 +107,74 @@ struct Padim {
 
 impl Method for Padim {
     fn plan(&self, _n_images: usize) -> Result<Plan, MethodError> {
-        Ok(Plan::without_training(settings_value(NAME, &self.config)?, Needs::FEATURES))
+        let mut needs = Needs::FEATURES;
+        needs.fixed_positions = true;
+        Ok(Plan::without_training(settings_value(NAME, &self.config)?, needs))
     }
 
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
         let crop = self.config.crop(run.image_size(), run.backbone.as_ref())?;
+        if crop.is_some() && run.preparation.tile_overlap().is_some() {
+            let (expected, side) = ("0 where images are cut into tiles", self.config.centre_crop);
+            return Err(out_of_range(NAME, "centre_crop", expected, side));
+        }
         let extractor = FeatureExtractor { crop, ..FeatureExtractor::of_run(run) };
         let channels = draw_channels(run.backbone.as_ref(), self.config.channels, run.seed);
-        let mut moments = PositionMoments::default();
-        let all: Vec<usize> = (0..train.len()).collect();
-        let embed =
-            |features: &FeaturePyramid| PatchEmbedding::new(features, Alignment::Nearest, Some(&channels));
-        each_training_image(train, run, &all, &extractor, embed, |images| {
-            moments.add(&images);
-            Ok(())
-        })?;
-        let gaussians = moments.gaussians(self.config.regularization)?;
+        if train.is_empty() {
+            return Err(MethodError::NoTrainingImages);
+        }
+        let fixed_size = fixed_size(train)?;
+        let embed = |features: &FeaturePyramid, place: Place<'_>| {
+            let image = PatchEmbedding::new(features, Alignment::Nearest, Some(&channels))?;
+            let cells = place.cells(image.grid);
+            Ok((image, cells))
+        };
+        // Tile by tile, so that the sums of one are in memory at a time.
+        let mut tiles = BTreeMap::new();
+        for (tile, samples) in samples_by_tile(train) {
+            let mut moments = PositionMoments::default();
+            each_training_image(train, run, &samples, &extractor, embed, |images| {
+                moments.add(&images);
+                Ok(())
+            })?;
+            tiles.insert(tile, moments.gaussians(self.config.regularization)?);
+        }
+        let gaussians = PerTile::new(tiles, fixed_size.is_some());
         let blur_sigma = self.config.blur_sigma;
         let normal = Gaussians { channels, gaussians, blur_sigma };
         let scorer = FeatureScorer { extractor, normal };
-        Ok(Fitted { detector: Detector::fitted(NAME, &self.config, run, scorer)?, curve: Vec::new() })
+        let detector = Detector::fitted(NAME, &self.config, run, scorer)?.with_fixed_size(fixed_size);
+        Ok(Fitted { detector, curve: Vec::new() })
     }
 }
 
 struct Gaussians {
     channels: Vec<usize>,
-    gaussians: PositionGaussians,
+    gaussians: PerTile<PositionGaussians>,
     blur_sigma: f64,
 }
 
 impl NormalFeatures for Gaussians {
-    fn predict(&self, features: &FeaturePyramid, size: ImageSize) -> Result<Prediction, MethodError> {
+    fn predict(
+        &self,
+        features: &FeaturePyramid,
+        size: ImageSize,
+        place: Place<'_>,
+    ) -> Result<Prediction, MethodError> {
         let image = PatchEmbedding::new(features, Alignment::Nearest, Some(&self.channels))?;
-        let anomaly_map =
-            grid_map(self.gaussians.distances(&image)?, self.gaussians.grid(), size, self.blur_sigma)?;
+        let gaussians = self.gaussians.get(place.tile)?;
+        let distances = place.extended(gaussians.distances(&image)?, gaussians.grid());
+        let anomaly_map = grid_map(distances, gaussians.grid(), size, self.blur_sigma)?;
         Ok(Prediction { image_score: anomaly_map.max(), anomaly_map })
+    }
+
+    fn score_is_peak(&self) -> bool {
+        true
     }
 
     fn tensors(&self) -> Result<Tensors, MethodError> {
         let channels = self.channels.iter().map(|&channel| channel as u32).collect::<Vec<_>>();
-        let mut tensors = self.gaussians.tensors()?;
+        let mut tensors = self.gaussians.tensors(PositionGaussians::tensors)?;
         tensors.insert("channels".to_owned(), Tensor::new(channels, &Device::Cpu)?);
         Ok(tensors)
     }
@@ -160,7 +192,8 @@ fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
         let largest = channels.iter().copied().max().unwrap_or(0);
         return Err(normal.misshapen("channels", vec![total], vec![largest]));
     }
-    let gaussians = PositionGaussians::read(&normal, channels.len())?;
+    let is_tiled = saved.card.fixed_size.is_some();
+    let gaussians = PerTile::read(&normal, is_tiled, |tile| PositionGaussians::read(tile, channels.len()))?;
     let normal = Gaussians { channels, gaussians, blur_sigma: config.blur_sigma };
     Ok(Box::new(FeatureScorer { extractor, normal }))
 }
@@ -177,7 +210,7 @@ mod tests {
         let embed = |features: &FeaturePyramid| {
             PatchEmbedding::new(features, Alignment::Nearest, Some(&channels)).unwrap()
         };
-        let images: Vec<_> = fixture.train().iter().map(embed).collect();
+        let images: Vec<_> = fixture.train().iter().map(|features| (embed(features), None)).collect();
         let mut moments = PositionMoments::default();
         // In parts of several sizes, the first one odd.
         for part in [&images[..1], &images[1..8], &images[8..]] {
@@ -193,6 +226,7 @@ mod tests {
                 1e-4,
             );
         }
+        let gaussians = PerTile::whole(gaussians);
         let normal = Gaussians { channels: channels.clone(), gaussians, blur_sigma: 4.0 };
         fixture.check(&normal, &fixture.padim.maps, &fixture.padim.scores);
     }

@@ -21,7 +21,7 @@ use crate::memory::training_images::{MemoryLimit, each_training_image};
 use crate::sample_features::spread;
 use crate::scoring::grid_map;
 use crate::settings::{Check, Settings, checked, out_of_range, settings_value};
-use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext, SavedModel, Scorer};
+use crate::{Detector, Fitted, Method, MethodError, Place, Prediction, RunContext, SavedModel, Scorer};
 
 const NAME: &str = "patchcore";
 
@@ -130,8 +130,8 @@ impl Method for PatchCore {
         let width = config.width(run.backbone.as_ref())?;
         let projection = Projection::new(width, config.projection, run.seed);
         let space_width = projection.as_ref().map_or(width, |projection| projection.width);
-        let embed = |features: &FeaturePyramid| {
-            let rows = config.embed(features)?.values;
+        let embed = |features: &FeaturePyramid, place: Place<'_>| {
+            let rows = config.embed(features)?.values_at(place);
             let projected = projection.as_ref().map_or_else(|| rows.clone(), |p| p.apply(&rows));
             Ok((rows, projected))
         };
@@ -238,11 +238,15 @@ impl MemoryBank {
         Ok(best)
     }
 
-    /// The largest distance of a patch, weighted (equation 7): the less, the nearer the patch is to
+    /// The largest distance of a patch that counts, weighted (equation 7): the less, the nearer the patch is to
     /// the neighbours of its nearest kept patch as well, as in a region that is rare but normal.
-    fn image_score(&self, image: &PatchEmbedding, nearest: &[Nearest]) -> f32 {
-        let farthest =
-            nearest.iter().zip(image.rows()).max_by(|(a, _), (b, _)| a.squared.total_cmp(&b.squared));
+    fn image_score(&self, image: &PatchEmbedding, nearest: &[Nearest], place: Place<'_>) -> f32 {
+        let cells = place.cells(image.grid);
+        let counts = |at: usize| cells.as_ref().is_none_or(|cells| cells[at]);
+        let patches = nearest.iter().zip(image.rows()).enumerate();
+        let farthest = patches
+            .filter_map(|(at, patch)| counts(at).then_some(patch))
+            .max_by(|(a, _), (b, _)| a.squared.total_cmp(&b.squared));
         let Some((found, patch)) = farthest else { return 0.0 };
         let distance = found.squared.sqrt();
         if self.config.neighbours == 0 {
@@ -262,12 +266,17 @@ impl MemoryBank {
 }
 
 impl NormalFeatures for MemoryBank {
-    fn predict(&self, features: &FeaturePyramid, size: ImageSize) -> Result<Prediction, MethodError> {
+    fn predict(
+        &self,
+        features: &FeaturePyramid,
+        size: ImageSize,
+        place: Place<'_>,
+    ) -> Result<Prediction, MethodError> {
         let image = self.config.embed(features)?;
         let nearest = self.nearest(&image)?;
-        let distances = nearest.iter().map(|n| n.squared.sqrt()).collect();
+        let distances = place.extended(nearest.iter().map(|n| n.squared.sqrt()).collect(), image.grid);
         let anomaly_map = grid_map(distances, image.grid, size, self.config.blur_sigma)?;
-        Ok(Prediction { image_score: self.image_score(&image, &nearest), anomaly_map })
+        Ok(Prediction { image_score: self.image_score(&image, &nearest, place), anomaly_map })
     }
 
     fn tensors(&self) -> Result<Tensors, MethodError> {
@@ -337,7 +346,8 @@ mod tests {
     fn a_bank_of_values_too_large_for_squares_is_an_error() {
         let fixture = Fixture::read();
         let bank = MemoryBank::new(PatchCoreConfig::default(), vec![1e30; 2 * 9], 9);
-        let predicted = bank.and_then(|bank| bank.predict(&fixture.test()[0], ImageSize::square(64)));
+        let predicted =
+            bank.and_then(|bank| bank.predict(&fixture.test()[0], ImageSize::square(64), Place::default()));
         assert!(predicted.is_err());
     }
 

@@ -7,6 +7,7 @@ use fmam_models::{FeatureMoments, FeaturePyramid, ModelError};
 use serde::{Deserialize, Serialize};
 
 use crate::MethodEntry;
+use crate::batch_inside::BatchInside;
 use crate::checkpoint::Tensors;
 use crate::feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatures};
 use crate::memory::distance::{Nearest, nearest_rows};
@@ -16,7 +17,7 @@ use crate::memory::training_images::{MemoryLimit, each_training_image};
 use crate::sample_features::spread;
 use crate::scoring::grid_map;
 use crate::settings::{Check, Settings, checked, settings_value};
-use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext, SavedModel, Scorer};
+use crate::{Detector, Fitted, Method, MethodError, Place, Prediction, RunContext, SavedModel, Scorer};
 
 const NAME: &str = "spade";
 
@@ -88,12 +89,16 @@ impl Method for Spade {
         let config = self.config;
         let width: usize = run.backbone.channels().iter().sum();
         let extractor = FeatureExtractor::of_run(run);
-        let embed = |features: &FeaturePyramid| PatchEmbedding::new(features, Alignment::Bilinear, None);
+        // The number of positions of an image, and the features of those that count.
+        let embed = |features: &FeaturePyramid, place: Place<'_>| {
+            let image = PatchEmbedding::new(features, Alignment::Bilinear, None)?;
+            Ok::<_, MethodError>((image.grid.pixels(), image.values_at(place)))
+        };
         let (mut moments, mut n_positions) = (FeatureMoments::default(), 0);
         each_training_image(train, run, &spread(train.len(), BASIS_IMAGES), &extractor, embed, |images| {
-            images.iter().try_for_each(|image| {
-                n_positions = image.grid.pixels();
-                add_rows(&mut moments, &image.values, width)
+            images.iter().try_for_each(|(positions, values)| {
+                n_positions = *positions;
+                add_rows(&mut moments, values, width)
             })
         })?;
         let basis = Basis::new(&moments, width)?;
@@ -102,10 +107,11 @@ impl Method for Spade {
         let image_bytes = n_positions * width * dtype.size_in_bytes();
         let limit = MemoryLimit { method: NAME, key: "gallery_bytes", bytes: config.gallery_bytes };
         let images = limit.images(image_bytes, train.len())?;
-        let gallery_image = |features: &FeaturePyramid| -> Result<GalleryImage, MethodError> {
-            let rows = basis.rotate(&embed(features)?.values).into_values();
-            let rows = Tensor::from_vec(rows, (n_positions, width), &Device::Cpu)?.to_dtype(dtype)?;
-            Ok(GalleryImage { pooled: pooled(features)?, rows })
+        let gallery_image = |features: &FeaturePyramid, place: Place<'_>| {
+            let rows = basis.rotate(&embed(features, place)?.1).into_values();
+            let shape = (rows.len() / width, width);
+            let rows = Tensor::from_vec(rows, shape, &Device::Cpu)?.to_dtype(dtype)?;
+            Ok(GalleryImage { pooled: pooled(features, place)?, rows })
         };
         let mut gallery = Vec::new();
         each_training_image(train, run, &images, &extractor, gallery_image, |kept| {
@@ -118,9 +124,15 @@ impl Method for Spade {
     }
 }
 
-/// The mean over the positions of the coarsest scale of one image.
-fn pooled(features: &FeaturePyramid) -> Result<Vec<f32>, MethodError> {
+/// The mean over the positions of the coarsest scale of one image that count.
+fn pooled(features: &FeaturePyramid, place: Place<'_>) -> Result<Vec<f32>, MethodError> {
     let coarsest = features.scales.last().ok_or(ModelError::EmptyBatch)?;
+    if let Some(inside) = place.inside {
+        let inside = BatchInside::new(vec![Some(inside.clone())]).ok_or(ModelError::EmptyBatch)?;
+        let weights = inside.weights(coarsest)?.unsqueeze(1)?;
+        let sum = coarsest.detach().broadcast_mul(&weights)?.sum((0, 2, 3))?;
+        return Ok(sum.broadcast_div(&weights.sum_all()?)?.to_vec1()?);
+    }
     Ok(coarsest.detach().mean((0, 2, 3))?.to_vec1()?)
 }
 
@@ -147,8 +159,8 @@ impl Gallery {
     }
 
     /// The training images nearest to one with `features`, nearest first.
-    fn neighbours(&self, features: &FeaturePyramid) -> Result<Vec<Nearest>, MethodError> {
-        Ok(nearest_rows(&self.pooled, &pooled(features)?, self.config.neighbours))
+    fn neighbours(&self, features: &FeaturePyramid, place: Place<'_>) -> Result<Vec<Nearest>, MethodError> {
+        Ok(nearest_rows(&self.pooled, &pooled(features, place)?, self.config.neighbours))
     }
 
     /// Squared distance of each position of an image to the nearest position of `neighbours`.
@@ -165,12 +177,17 @@ impl Gallery {
 }
 
 impl NormalFeatures for Gallery {
-    fn predict(&self, features: &FeaturePyramid, size: ImageSize) -> Result<Prediction, MethodError> {
-        let neighbours = self.neighbours(features)?;
+    fn predict(
+        &self,
+        features: &FeaturePyramid,
+        size: ImageSize,
+        place: Place<'_>,
+    ) -> Result<Prediction, MethodError> {
+        let neighbours = self.neighbours(features, place)?;
         Nearest::check(&neighbours)?;
         let image_score = neighbours.iter().map(|n| n.squared).sum::<f32>() / neighbours.len() as f32;
         let image = PatchEmbedding::new(features, Alignment::Bilinear, None)?;
-        let distances = self.distances(&image, &neighbours)?;
+        let distances = place.extended(self.distances(&image, &neighbours)?, image.grid);
         let anomaly_map = grid_map(distances, image.grid, size, self.config.blur_sigma)?;
         Ok(Prediction { image_score, anomaly_map })
     }
@@ -230,12 +247,12 @@ mod tests {
             let image = |features: &FeaturePyramid| {
                 let rows = basis.rotate(&embed(features).values).into_values();
                 let rows = Tensor::from_vec(rows, (64, 12), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
-                GalleryImage { pooled: pooled(features).unwrap(), rows }
+                GalleryImage { pooled: pooled(features, Place::default()).unwrap(), rows }
             };
             let images = train.iter().map(image).collect();
             let gallery = Gallery::new(config, basis, images);
             for (n, features) in fixture.test().iter().enumerate() {
-                let neighbours = gallery.neighbours(features).unwrap();
+                let neighbours = gallery.neighbours(features, Place::default()).unwrap();
                 let rows: Vec<f32> = neighbours.iter().map(|neighbour| neighbour.row as f32).collect();
                 assert_eq!(rows, fixture.spade.neighbours.image(n));
                 let distances = gallery.distances(&embed(features), &neighbours).unwrap();

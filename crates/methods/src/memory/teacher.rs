@@ -7,12 +7,13 @@ use fmam_models::FeaturePyramid;
 use serde::{Deserialize, Serialize};
 
 use crate::MethodEntry;
+use crate::batch_inside::extended_maps;
 use crate::checkpoint::Tensors;
 use crate::feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatures};
 use crate::memory::training_images::each_training_image;
 use crate::scoring::{MapCombination, distances, predictions};
 use crate::settings::{Check, Settings, checked, settings_value};
-use crate::{Detector, Fitted, Method, MethodError, Prediction, RunContext, SavedModel, Scorer};
+use crate::{Detector, Fitted, Method, MethodError, Place, Prediction, RunContext, SavedModel, Scorer};
 
 const NAME: &str = "teacher";
 
@@ -85,16 +86,18 @@ impl Method for Teacher {
     }
 }
 
-/// The sum of the features of one image at each scale, each feature scaled to length 1.
-fn directions(features: &FeaturePyramid) -> Result<Vec<Vec<f64>>, MethodError> {
+/// The sum of the features of one image that count at each scale, each feature scaled to length 1.
+fn directions(features: &FeaturePyramid, place: Place<'_>) -> Result<Vec<Vec<f64>>, MethodError> {
     let scale = |scale: &Tensor| {
-        let channels = scale.dim(1)?;
+        let (_, channels, height, width) = scale.dims4()?;
+        let cells = place.cells(ImageSize::new(height, width));
+        let counts = |at: usize| cells.as_ref().is_none_or(|cells| cells[at]);
         let values = scale.detach().permute((0, 2, 3, 1))?.flatten_all()?.to_vec1::<f32>()?;
         if values.iter().any(|value| !value.is_finite()) {
             return Err(MethodError::UndefinedFeatures);
         }
         let mut sum = vec![0.0; channels];
-        for feature in values.chunks_exact(channels) {
+        for (_, feature) in values.chunks_exact(channels).enumerate().filter(|(at, _)| counts(*at)) {
             let feature = unit(feature.iter().map(|&value| f64::from(value)).collect());
             sum.iter_mut().zip(feature).for_each(|(sum, value)| *sum += f64::from(value));
         }
@@ -116,15 +119,25 @@ struct MeanFeatures {
 }
 
 impl NormalFeatures for MeanFeatures {
-    fn predict(&self, features: &FeaturePyramid, size: ImageSize) -> Result<Prediction, MethodError> {
+    fn predict(
+        &self,
+        features: &FeaturePyramid,
+        size: ImageSize,
+        place: Place<'_>,
+    ) -> Result<Prediction, MethodError> {
         let everywhere = |(mean, scale): (&Vec<f32>, &Tensor)| -> Result<Tensor, MethodError> {
             let mean = Tensor::from_slice(mean, (1, mean.len(), 1, 1), scale.device())?;
             Ok(mean.broadcast_as(scale.shape())?.contiguous()?)
         };
         let means = self.means.iter().zip(&features.scales).map(everywhere).collect::<Result<_, _>>()?;
         let distances = distances(features, &FeaturePyramid { scales: means })?;
+        let distances = extended_maps(distances, &[place])?;
         let found = predictions(distances, MapCombination::Sum, self.config.blur_sigma, size)?;
         found.into_iter().next_back().ok_or(MethodError::UndefinedFeatures)
+    }
+
+    fn score_is_peak(&self) -> bool {
+        true
     }
 
     fn tensors(&self) -> Result<Tensors, MethodError> {
@@ -162,14 +175,14 @@ mod tests {
 
     #[test]
     fn every_position_counts_alike_whatever_the_length_of_its_feature() {
-        assert_eq!(directions(&pyramid()).unwrap(), [[3.0, 1.0]]);
+        assert_eq!(directions(&pyramid(), Place::default()).unwrap(), [[3.0, 1.0]]);
     }
 
     #[test]
     fn the_score_is_the_cosine_distance_to_the_mean() {
         let config = TeacherConfig { blur_sigma: 0.0 };
         let normal = MeanFeatures { means: vec![unit(vec![3.0, 1.0])], config };
-        let found = normal.predict(&pyramid(), ImageSize::square(2)).unwrap();
+        let found = normal.predict(&pyramid(), ImageSize::square(2), Place::default()).unwrap();
         let (along, across) = (1.0 - 3.0 / 10.0_f32.sqrt(), 1.0 - 1.0 / 10.0_f32.sqrt());
         fmam_testkit::assert_close(found.anomaly_map.data(), &[along, along, along, across], 1e-6, 1e-6);
         assert_eq!(found.image_score, found.anomaly_map.max());

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use crate::feature_scorer::FeatureExtractor;
 use crate::sample_features::spread;
 use crate::settings::out_of_range;
-use crate::training::load_sample;
-use crate::{MethodError, RunContext};
+use crate::training_image::TrainingImage;
+use crate::{MethodError, Place, RunContext};
 
 /// Images whose features are taken together by each thread, so that none waits long for the others.
 /// Four: PaDiM sums so many at a time, and the groups must not depend on the number of threads.
@@ -17,8 +17,8 @@ const IMAGES_PER_THREAD: usize = 4;
 /// Images whose features are held at the same time, at most.
 const MAX_CHUNK: usize = 32;
 
-/// Hands the results of `embed` on the features of the training images `indices` to `take`, in
-/// order and some at a time.
+/// Hands the results of `embed` on the features of the training images `indices`, and on their
+/// places, to `take`, in order and some at a time.
 ///
 /// # Errors
 /// [`MethodError::NoTrainingImages`] without indices, [`MethodError::Cancelled`], and those of the
@@ -28,7 +28,7 @@ pub fn each_training_image<T: Send>(
     run: &RunContext<'_>,
     indices: &[usize],
     extractor: &FeatureExtractor,
-    embed: impl Fn(&FeaturePyramid) -> Result<T, MethodError> + Sync,
+    embed: impl Fn(&FeaturePyramid, Place<'_>) -> Result<T, MethodError> + Sync,
     mut take: impl FnMut(Vec<T>) -> Result<(), MethodError>,
 ) -> Result<(), MethodError> {
     if indices.is_empty() {
@@ -40,7 +40,12 @@ pub fn each_training_image<T: Send>(
         if run.progress.cancelled() {
             return Err(MethodError::Cancelled);
         }
-        let embed = |&index: &usize| embed(&extractor.features(&load_sample(train, index)?)?);
+        let embed = |&index: &usize| {
+            let image = TrainingImage::load(train, index)?;
+            let inside = image.inside.as_ref().and_then(|inside| extractor.looked_at(inside));
+            let place = Place { inside: inside.as_ref(), ..image.place() };
+            embed(&extractor.features(&image.image)?, place)
+        };
         take(indices.par_iter().map(embed).collect::<Result<_, _>>()?)?;
         n_done += indices.len() as u64;
         run.progress.update(n_done, "");

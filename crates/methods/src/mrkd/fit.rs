@@ -9,7 +9,7 @@ use crate::checkpoint::Checkpoint;
 use crate::sample_features::spread_features;
 use crate::settings::{Settings, checked, settings_value};
 use crate::teacher_cache::TeacherCache;
-use crate::training::indexed_batch;
+use crate::training::IndexedBatch;
 use crate::{Detector, Fitted, Method, MethodEntry, MethodError, RunContext};
 
 /// The one training.
@@ -68,21 +68,22 @@ impl Method for Mrkd {
         };
         let params = Params::trainable(run.seed.derive(NAME), &run.device);
         let cloner = teacher.cloner(&params)?;
-        let prepare = |samples| indexed_batch(samples, run);
+        let prepare = |samples| IndexedBatch::new(samples, run);
         let mut targets = TeacherCache::for_run(&run.backbone, train.len(), run);
         let mut weight = config.direction_weight;
-        let curve =
-            config.training.stage(CLONER).run(params.vars(), train, run, prepare, |(indices, images)| {
-                let target = standardizer.apply(&targets.pyramid(&indices, &images)?)?;
-                let output = cloner.forward(&images)?;
-                let weight = match weight {
-                    Some(weight) => weight,
-                    // The first step: the values' error over that of the directions, which are the
-                    // weight's coefficient.
-                    None => *weight.insert(balancing_weight(&target, &output.detach())?),
-                };
-                loss(&target, &output, weight)
-            })?;
+        let curve = config.training.stage(CLONER).run(params.vars(), train, run, prepare, |batch| {
+            let IndexedBatch { indices, images, inside } = batch;
+            let inside = inside.as_ref();
+            let target = standardizer.apply(&targets.pyramid(&indices, &images)?)?;
+            let output = cloner.forward(&images)?;
+            let weight = match weight {
+                Some(weight) => weight,
+                // The first step: the values' error over that of the directions, which are the
+                // weight's coefficient.
+                None => *weight.insert(balancing_weight(&target, &output.detach(), inside)?),
+            };
+            loss(&target, &output, weight, inside)
+        })?;
         config.direction_weight = weight;
         let mut tensors = params.tensors()?;
         tensors.extend(standardizer.tensors());

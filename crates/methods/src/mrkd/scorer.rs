@@ -7,9 +7,10 @@ use fmam_models::{Backbone, Student, to_batch};
 use super::config::{MrkdConfig, NAME};
 use super::loss::loss;
 use super::standardizer::Standardizer;
+use crate::batch_inside::{BatchInside, extended_maps};
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::scoring::{blurred, opened};
-use crate::{AdaptedFeatures, MethodError, Prediction, SavedModel, Scorer};
+use crate::{AdaptedFeatures, MethodError, Place, Prediction, SavedModel, Scorer};
 
 /// The file of cloner and standardizer, without its ending.
 const CLONER: &str = "cloner";
@@ -40,18 +41,20 @@ impl ClonerScorer {
         Ok(Self { config, backbone, teacher, cloner, standardizer, tensors, device })
     }
 
-    fn score_image(&self, image: &RgbImage) -> Result<Prediction, MethodError> {
+    fn score_image(&self, image: &RgbImage, place: Place<'_>) -> Result<Prediction, MethodError> {
         let (images, size) = (std::slice::from_ref(image), image.size());
         let image = Var::from_tensor(&to_batch(images, self.backbone.preprocess(), &self.device)?)?;
         let weight = self.config.direction_weight.unwrap_or(1.0);
         let target = self.standardizer.apply(&self.teacher.forward(&image)?)?;
-        let loss = loss(&target, &self.cloner.forward(&image)?, weight)?;
+        let inside = BatchInside::new(vec![place.inside.cloned()]);
+        let loss = loss(&target, &self.cloner.forward(&image)?, weight, inside.as_ref())?;
         let gradients = loss.backward()?;
         let gradient = match gradients.get(&image) {
             Some(gradient) => gradient.abs()?.sum(1)?,
             None => image.zeros_like()?.sum(1)?,
         };
-        let map = blurred(&gradient.to_device(&Device::Cpu)?, self.config.blur_sigma, size)?;
+        let gradient = extended_maps(vec![gradient.to_device(&Device::Cpu)?], &[place])?;
+        let map = blurred(&gradient[0], self.config.blur_sigma, size)?;
         let map = opened(&map.flatten_all()?.to_vec1()?, size, self.config.opening);
         let anomaly_map = AnomalyMap::new(size, map)?;
         Ok(Prediction { image_score: loss.to_scalar::<f32>()?, anomaly_map })
@@ -59,8 +62,8 @@ impl ClonerScorer {
 }
 
 impl Scorer for ClonerScorer {
-    fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
-        images.iter().map(|image| self.score_image(image)).collect()
+    fn score(&self, images: &[RgbImage], places: &[Place<'_>]) -> Result<Vec<Prediction>, MethodError> {
+        images.iter().zip(places).map(|(image, place)| self.score_image(image, *place)).collect()
     }
 
     fn features(&self, images: &[RgbImage]) -> Result<Option<AdaptedFeatures>, MethodError> {

@@ -4,8 +4,9 @@ use fmam_models::{Params, UNet, to_batch};
 use rand::seq::SliceRandom;
 
 use super::config::{NAME, PuzzleAeConfig};
-use super::puzzle::{UNIT, check_sides, exchanged, restoration_error};
+use super::puzzle::{UNIT, check_sides, exchanged, mean_error, restoration_error};
 use super::scorer::{RestorationScorer, load};
+use crate::batch_inside::BatchInside;
 use crate::checkpoint::Checkpoint;
 use crate::settings::{Settings, checked, settings_value};
 use crate::training::Loaded;
@@ -57,17 +58,21 @@ impl Method for PuzzleAe {
                 exchanged(&sample.image, order)
             };
             let puzzles: Vec<RgbImage> = samples.iter().map(puzzle).collect();
-            let images: Vec<RgbImage> = samples.into_iter().map(|sample| sample.image).collect();
-            Ok((to_batch(&puzzles, UNIT, &run.device)?, to_batch(&images, UNIT, &run.device)?))
+            let (images, masks): (Vec<RgbImage>, Vec<_>) =
+                samples.into_iter().map(|sample| (sample.image, sample.inside)).unzip();
+            let (puzzles, images) =
+                (to_batch(&puzzles, UNIT, &run.device)?, to_batch(&images, UNIT, &run.device)?);
+            Ok((puzzles, images, BatchInside::new(masks)))
         };
         let curve = config.training.stage(RESTORING).run(
             params.vars(),
             train,
             run,
             prepare,
-            |(puzzles, images)| {
-                let attacked = attacked(&config, &network, &puzzles, &images)?;
-                Ok(restoration_error(&network, &attacked, &images)?.mean_all()?)
+            |(puzzles, images, inside)| {
+                let inside = inside.as_ref();
+                let attacked = attacked(&config, &network, &puzzles, &images, inside)?;
+                mean_error(&restoration_error(&network, &attacked, &images)?, inside)
             },
         )?;
         let network = Checkpoint::new(params.tensors()?, "the fitted network");
@@ -82,6 +87,7 @@ fn attacked(
     network: &UNet,
     puzzles: &Tensor,
     images: &Tensor,
+    inside: Option<&BatchInside>,
 ) -> Result<Tensor, MethodError> {
     if config.epsilon == 0.0 {
         return Ok(puzzles.clone());
@@ -90,7 +96,7 @@ fn attacked(
     let mut changed = puzzles.clone();
     for _ in 0..config.adversarial_steps {
         let input = Var::from_tensor(&changed)?;
-        let gradients = restoration_error(network, &input, images)?.mean_all()?.backward()?;
+        let gradients = mean_error(&restoration_error(network, &input, images)?, inside)?.backward()?;
         let Some(gradient) = gradients.get(&input) else { break };
         // The sum of the steps is within epsilon; pixel values stay within theirs.
         changed = (changed + (gradient.sign()? * step)?)?.clamp(0.0, 1.0)?.detach();

@@ -2,9 +2,11 @@
 
 use candle_core::Tensor;
 use fmam_core::{ImageSize, RgbImage};
+use fmam_losses::weighted_mean;
 use fmam_models::{ModelError, Preprocess, UNet};
 
 use crate::MethodError;
+use crate::batch_inside::BatchInside;
 
 /// Pieces along each side of an image.
 const GRID: usize = 2;
@@ -22,6 +24,14 @@ pub(super) fn restoration_error(
     images: &Tensor,
 ) -> Result<Tensor, MethodError> {
     Ok((network.forward(puzzles)? - images)?.sqr()?)
+}
+
+/// The mean of an `error` of [`restoration_error`] over the pixels `inside`, or over all.
+pub(super) fn mean_error(error: &Tensor, inside: Option<&BatchInside>) -> Result<Tensor, MethodError> {
+    Ok(match inside {
+        None => error.mean_all()?,
+        Some(inside) => weighted_mean(&error.mean(1)?, &inside.weights(error)?)?,
+    })
 }
 
 /// `image` with the piece `order[k]` in the place of piece `k`, row by row. Its sides are multiples

@@ -4,9 +4,10 @@ use fmam_models::{ModelError, UNet, to_batch};
 
 use super::config::{NAME, PuzzleAeConfig};
 use super::puzzle::{PIECES, UNIT, check_sides, exchanged, restoration_error};
+use crate::batch_inside::extended_maps;
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::scoring::blurred;
-use crate::{MethodError, Prediction, SavedModel, Scorer};
+use crate::{MethodError, Place, Prediction, SavedModel, Scorer};
 
 /// The file of the network, without its ending.
 const NETWORK: &str = "network";
@@ -29,7 +30,7 @@ impl RestorationScorer {
         Ok(Self { config, network, tensors: saved.tensors, device: device.clone() })
     }
 
-    fn score_image(&self, image: &RgbImage) -> Result<Prediction, MethodError> {
+    fn score_image(&self, image: &RgbImage, place: Place<'_>) -> Result<Prediction, MethodError> {
         let target = to_batch(std::slice::from_ref(image), UNIT, &self.device)?;
         let mut sum: Option<Tensor> = None;
         for shift in 0..PIECES {
@@ -42,15 +43,20 @@ impl RestorationScorer {
             });
         }
         let error = (sum.ok_or(ModelError::EmptyBatch)? / PIECES as f64)?.to_device(&Device::Cpu)?;
-        let map = blurred(&error, self.config.blur_sigma, image.size())?;
+        let image_score = match place.inside {
+            None => error.mean_all()?.to_scalar::<f32>()?,
+            Some(_) => place.mean(&error.flatten_all()?.to_vec1::<f32>()?, image.size()),
+        };
+        let error = extended_maps(vec![error], &[place])?;
+        let map = blurred(&error[0], self.config.blur_sigma, image.size())?;
         let anomaly_map = AnomalyMap::new(image.size(), map.flatten_all()?.to_vec1()?)?;
-        Ok(Prediction { image_score: error.mean_all()?.to_scalar::<f32>()?, anomaly_map })
+        Ok(Prediction { image_score, anomaly_map })
     }
 }
 
 impl Scorer for RestorationScorer {
-    fn score(&self, images: &[RgbImage]) -> Result<Vec<Prediction>, MethodError> {
-        images.iter().map(|image| self.score_image(image)).collect()
+    fn score(&self, images: &[RgbImage], places: &[Place<'_>]) -> Result<Vec<Prediction>, MethodError> {
+        images.iter().zip(places).map(|(image, place)| self.score_image(image, *place)).collect()
     }
 
     fn networks(&self) -> Result<Vec<(&'static str, Tensors)>, MethodError> {

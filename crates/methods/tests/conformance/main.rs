@@ -11,6 +11,8 @@ mod damage;
 mod distillation;
 mod input;
 mod precision;
+mod regions;
+mod tiles;
 
 use std::sync::Arc;
 

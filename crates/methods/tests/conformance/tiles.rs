@@ -1,0 +1,150 @@
+//! Images that are larger than what a detector sees, cut into tiles.
+
+use fmam_core::{MemoryRows, MemorySource, Placing, Preparation, Split, TiledSource};
+use fmam_methods::Detector;
+use fmam_testkit::{striped_scene, striped_scene_with_square};
+
+use super::regions::{Within, check_map, scene_with_square_inside};
+use super::*;
+
+const TILE: ImageSize = ImageSize::new(32, 48);
+const OVERLAP: usize = 8;
+
+/// The sizes of images: one that needs six tiles, one that needs four.
+const LARGE: ImageSize = ImageSize::new(50, 100);
+const OTHER: ImageSize = ImageSize::new(40, 60);
+
+fn preparation() -> Preparation {
+    Preparation { placing: Placing::Tiles { overlap: OVERLAP }, ..TILE.into() }
+}
+
+fn run(threads: usize) -> RunContext<'static> {
+    RunContext { preparation: preparation(), ..context(0, threads, &Silent) }
+}
+
+/// Tiles of normal images, six of each size.
+fn tiles(sizes: &[ImageSize]) -> TiledSource<MemorySource> {
+    let mut source = MemorySource::new(Split::Train);
+    for seed in 0..6 {
+        for &size in sizes {
+            source.push_normal(striped_scene(size, Seed::new(200 + seed)));
+        }
+    }
+    TiledSource::new(source, TILE, OVERLAP).unwrap()
+}
+
+/// All methods, with settings, and variants that learn positions although their defaults do not.
+fn variants() -> Vec<(&'static MethodEntry, toml::Table)> {
+    let mut variants: Vec<_> = methods().map(|entry| (entry, trial(entry, 4))).collect();
+    if is_asked_for("rkd+fmam") {
+        let table = toml::from_str("epochs = 4\nmapping.epochs = 2\nscoring.reference = 'position'");
+        variants.push((method("rkd+fmam").unwrap(), table.unwrap()));
+    }
+    variants
+}
+
+fn fitted(
+    (entry, table): &(&MethodEntry, toml::Table),
+    train: &dyn SampleSource,
+    threads: usize,
+) -> Result<Detector, MethodError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| Ok((entry.build)(table.clone())?.fit(train, &run(threads))?.detector))
+}
+
+#[test]
+fn every_method_fits_and_scores_tiles_of_large_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let everywhere = Mask::from_fn(LARGE, |_, _| true);
+    let (defective, defect) = striped_scene_with_square(LARGE, Seed::new(4));
+    for (number, variant) in variants().into_iter().enumerate() {
+        let (entry, name) = (variant.0, variant.0.name);
+        let needs = (entry.build)(variant.1.clone()).unwrap().plan(8).unwrap().needs;
+        let sizes: &[ImageSize] = if needs.fixed_positions { &[LARGE] } else { &[LARGE, OTHER] };
+        let train = tiles(sizes);
+        let detector = fitted(&variant, &train, 1).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mut images = vec![striped_scene(LARGE, Seed::new(70)), defective.clone()];
+        if needs.fixed_positions {
+            assert_eq!(detector.card().fixed_size, Some(LARGE), "{name}");
+            let refused = detector.score(&[striped_scene(OTHER, Seed::new(70))]);
+            assert!(matches!(refused, Err(MethodError::ImageSize { .. })), "{name}: {refused:?}");
+            let mixed = fitted(&variant, &tiles(&[LARGE, OTHER]), 1).err();
+            assert!(matches!(mixed, Some(MethodError::MixedPositions { .. })), "{name}: {mixed:?}");
+        } else {
+            // Smaller than a tile, and of a size that no training image has.
+            images.push(striped_scene(ImageSize::new(20, 30), Seed::new(71)));
+            images.push(striped_scene(ImageSize::new(70, 33), Seed::new(72)));
+        }
+        let found = detector.score(&images).unwrap();
+        for (prediction, image) in found.iter().zip(&images) {
+            assert_eq!(prediction.anomaly_map.size(), image.size(), "{name}");
+        }
+        if !entry.is_yardstick {
+            assert!(found[1].image_score > found[0].image_score, "{name}: a defect scores less than none");
+            check_map(name, &found[1], &defect, &everywhere);
+        }
+        let dir = folder.path().join(number.to_string());
+        detector.save(&dir).unwrap();
+        let loaded = load_detector(&dir, &Device::Cpu).unwrap();
+        assert_eq!(loaded.card().preparation(), preparation(), "{name}");
+        assert!(
+            bits(&loaded.score(&images).unwrap()) == bits(&found),
+            "{name}: the loaded detector scores otherwise: save what it learnt of each tile"
+        );
+        let three = fitted(&variant, &train, 3).unwrap().score(&images).unwrap();
+        assert!(bits(&three) == bits(&found), "{name}: the result depends on the number of threads");
+
+        let mut scores = Vec::new();
+        let mut rows = MemoryRows::new(images[1].clone());
+        let scan = detector.scan(&mut rows, None, &Silent, &mut |rows| scores.extend_from_slice(rows.scores));
+        assert_eq!(scan.unwrap().image_score, found[1].image_score, "{name}");
+        assert_eq!(scores, found[1].anomaly_map.data(), "{name}");
+    }
+}
+
+#[test]
+fn tiles_look_at_the_region_of_interest_only() {
+    // The tiles of the right column lie outside.
+    let region = Mask::from_fn(LARGE, |_, x| x < 50);
+    let (defective, defect) = scene_with_square_inside(LARGE, &region);
+    for variant in variants() {
+        let name = variant.0.name;
+        let inner = tiles(&[LARGE]).inner().clone();
+        let train = TiledSource::new(Within { inner, region: region.clone() }, TILE, OVERLAP).unwrap();
+        assert_eq!(train.len(), 6 * 4);
+        let detector = fitted(&variant, &train, 2).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mut other = defective.clone();
+        (0..LARGE.height).for_each(|y| other.set_pixel(y, 80, [255, 0, 0]));
+        let regions = [Some(region.clone()), Some(region.clone())];
+        let found = detector.score_within(&[defective.clone(), other], &regions).unwrap();
+        assert!(bits(&found[..1]) == bits(&found[1..]), "{name}: a pixel outside changes a score");
+        if !variant.0.is_yardstick {
+            check_map(name, &found[0], &defect, &region);
+        }
+        // A method of positions has learnt nothing of the right column.
+        let whole = detector.score(&[defective.clone()]);
+        if detector.card().fixed_size.is_some() {
+            assert!(matches!(whole, Err(MethodError::UnknownTile { tile: 2 })), "{name}: {whole:?}");
+        } else {
+            assert!(whole.is_ok(), "{name}: {whole:?}");
+        }
+    }
+}
+
+#[test]
+fn a_detector_of_whole_images_scans_none_and_a_bad_overlap_is_refused() {
+    let train = striped_train(2, TILE, Seed::new(1));
+    let run = RunContext { preparation: TILE.into(), ..context(0, 1, &Silent) };
+    let detector = built("teacher", "").fit(&train, &run).unwrap().detector;
+    let mut rows = MemoryRows::new(striped_scene(LARGE, Seed::new(1)));
+    let refused = detector.scan(&mut rows, None, &Silent, &mut |_| {});
+    assert!(matches!(refused, Err(MethodError::NotTiled { .. })), "{refused:?}");
+
+    let preparation = Preparation { placing: Placing::Tiles { overlap: 32 }, ..TILE.into() };
+    let run = RunContext { preparation, ..run };
+    let detector = built("teacher", "").fit(&train, &run).unwrap().detector;
+    let refused = detector.score(&[striped_scene(LARGE, Seed::new(1))]).unwrap_err();
+    assert!(refused.to_string().contains("an overlap of 32 pixels"), "{refused}");
+    let cut = built("padim", "centre_crop = 32").fit(&train, &run).err();
+    assert!(matches!(cut, Some(MethodError::ConfigValue { key: "centre_crop", .. })), "{cut:?}");
+}
