@@ -62,8 +62,8 @@ impl Frame {
         self.left..self.left + self.content.width
     }
 
-    /// The factor by which squeezing changes the ratio of width to height, at least 1: 5 for an image
-    /// that is five times as wide as high and becomes a square.
+    /// The factor by which squeezing changes the ratio of width to height, at least 1: 5 for an
+    /// image that is five times as wide as high and becomes a square.
     pub fn squeeze(original: ImageSize, size: ImageSize) -> f64 {
         let ratio = |size: ImageSize| size.width.max(1) as f64 / size.height.max(1) as f64;
         let change = ratio(original) / ratio(size);

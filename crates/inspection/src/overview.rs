@@ -3,8 +3,8 @@
 use fmam_core::{AnomalyMap, CoreError, ImageSize, RgbImage};
 
 /// An image and its anomaly map, reduced by an integer factor while their rows come from top to
-/// bottom: a pixel of the image is the mean of a square block, and a score of the map is the largest
-/// of the block, so that no hot spot is lost. Blocks at the far edges may be smaller.
+/// bottom: a pixel of the image is the mean of a square block, and a score of the map is the
+/// largest of the block, so that no hot spot is lost. Blocks at the far edges may be smaller.
 ///
 /// ```
 /// use fmam_core::ImageSize;

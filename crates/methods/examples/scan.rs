@@ -8,6 +8,8 @@
 //! pixels in its middle. Further arguments: the method, `rkd+fmam` without one, and the side of a
 //! tile, 512 without one.
 
+#![allow(clippy::print_stdout, reason = "an example tells what it measures")]
+
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;

@@ -58,8 +58,8 @@ pub struct ModelCard {
     /// The part of each image that is looked at.
     #[serde(default, skip_serializing_if = "is_default")]
     pub region: RegionOfInterest,
-    /// The one size of the images that a method of fixed positions has learnt in tiles; `None` where
-    /// images may have any size.
+    /// The one size of the images that a method of fixed positions has learnt in tiles; `None`
+    /// where images may have any size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed_size: Option<ImageSize>,
     /// The number format of the backbone and its students; absent for f32.

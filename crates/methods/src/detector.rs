@@ -3,92 +3,19 @@
 
 use std::path::Path;
 
-use candle_core::Tensor;
-use fmam_core::{AnomalyMap, ImageSize, Mask, MemoryRows, Preparation, RgbImage, Silent};
+use fmam_core::{
+    AnomalyMap, ImageRows, ImageSize, Mask, MemoryRows, Preparation, Progress, RgbImage, Silent, TileGrid,
+};
 use fmam_inspection::Calibration;
-use fmam_models::{Backbone, FeaturePyramid};
+use fmam_models::Backbone;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::card::ModelCard;
-use crate::checkpoint::Tensors;
+use crate::scan::{Scan, ScannedRows, TileScorer, scan};
+use crate::scorer::{AdaptedFeatures, Prediction, Scorer};
 use crate::settings::settings_table;
 use crate::{MethodError, Place, RunContext};
-
-/// The verdict on one image.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Prediction {
-    /// Higher is more anomalous; the scale is the method's own.
-    pub image_score: f32,
-    /// A score for each pixel of the image as it was given.
-    pub anomaly_map: AnomalyMap,
-}
-
-/// The features of images that a detector compares with what it has learnt, for analysis.
-#[derive(Debug)]
-pub struct AdaptedFeatures {
-    /// The backbone's features.
-    pub teacher: FeaturePyramid,
-    /// The features after adaptation to the task, of the same shapes; `None` for a detector that
-    /// uses the backbone's.
-    pub adapted: Option<FeaturePyramid>,
-    /// The features that the detector expects in their place, as a student gives them, of the same
-    /// shapes; `None` for a detector that expects no feature of its own at each position.
-    pub expected: Option<FeaturePyramid>,
-}
-
-impl AdaptedFeatures {
-    fn scales(&self) -> impl Iterator<Item = &Tensor> {
-        let pyramids = [Some(&self.teacher), self.adapted.as_ref(), self.expected.as_ref()];
-        pyramids.into_iter().flatten().flat_map(|pyramid| &pyramid.scales)
-    }
-}
-
-/// The part of a fitted method that no other method shares: from images to verdicts. [`Detector`]
-/// checks the images and the verdicts, makes the batches, and saves.
-pub trait Scorer: Send + Sync {
-    /// The verdicts on `images`, at least one and all of the detector's size, in their order, with
-    /// the place of each. The bits of a verdict must not depend on the call.
-    ///
-    /// Pixels outside of the region of interest have one colour. [`Detector`] gives them the
-    /// smallest score inside, so that a map may have any score there. An image score that is not the
-    /// peak of the map must leave them out.
-    ///
-    /// # Errors
-    /// The errors of the networks and the device.
-    fn score(&self, images: &[RgbImage], places: &[Place<'_>]) -> Result<Vec<Prediction>, MethodError>;
-
-    /// True if the image score is the largest score of the map.
-    fn score_is_peak(&self) -> bool {
-        false
-    }
-
-    /// True if [`Scorer::score`] gets whole batches; by default it gets one image at a time, on
-    /// several threads, so that the bits of an image do not depend on its neighbours.
-    fn takes_batches(&self) -> bool {
-        false
-    }
-
-    /// See [`Detector::features`]; `images` as for [`Scorer::score`].
-    ///
-    /// # Errors
-    /// As [`Scorer::score`].
-    fn features(&self, images: &[RgbImage]) -> Result<Option<AdaptedFeatures>, MethodError> {
-        let _ = images;
-        Ok(None)
-    }
-
-    /// The backbone to save with the networks; `None` for a method that uses none.
-    fn backbone(&self) -> Option<&dyn Backbone> {
-        None
-    }
-
-    /// The networks to save, each under the name of its file.
-    ///
-    /// # Errors
-    /// The errors of the device.
-    fn networks(&self) -> Result<Vec<(&'static str, Tensors)>, MethodError>;
-}
 
 /// A fitted method.
 pub struct Detector {
@@ -129,10 +56,6 @@ impl Detector {
     pub(crate) fn with_fixed_size(mut self, size: Option<ImageSize>) -> Self {
         self.card.fixed_size = size;
         self
-    }
-
-    pub(crate) fn scorer(&self) -> &dyn Scorer {
-        self.scorer.as_ref()
     }
 
     /// The facts about the detector.
@@ -209,6 +132,52 @@ impl Detector {
         self.score_placed(images, &places)
     }
 
+    /// Scores an image of any size by tiles, from top to bottom. Rows of the image and its map go
+    /// to `sink` as soon as they are finished, in their order and each once. Memory holds the rows
+    /// of one row of tiles, whatever the height of the image.
+    ///
+    /// Neighbouring tiles are blended: the weight of a tile falls linearly over its overlaps. The
+    /// image score is the largest of the blended map for methods whose score is the peak of the
+    /// map, and the largest over the tiles for the others. `region` is the region of interest, 1
+    /// inside, of any size: it is resized to that of the image.
+    ///
+    /// # Errors
+    /// [`MethodError::NotTiled`] for a detector of whole images, [`MethodError::ImageSize`] for an
+    /// image of another size than a method of fixed positions has learnt,
+    /// [`MethodError::NothingInside`] for a region without a pixel, [`MethodError::Rows`] and
+    /// [`MethodError::MissingRows`] for an image that cannot be read to its end,
+    /// [`MethodError::Cancelled`], and as [`Detector::score`].
+    pub fn scan(
+        &self,
+        rows: &mut dyn ImageRows,
+        region: Option<&Mask>,
+        progress: &dyn Progress,
+        sink: &mut dyn FnMut(ScannedRows<'_>),
+    ) -> Result<Scan, MethodError> {
+        let scorer = TileScorer {
+            score: &|tiles, places| self.score_placed(tiles, places),
+            is_peak: self.scorer.score_is_peak(),
+            takes_batches: self.scorer.takes_batches(),
+        };
+        scan(&scorer, self.tiles(rows.size())?, (rows, region), progress, sink)
+    }
+
+    /// The tiles of an image of `size`.
+    ///
+    /// # Errors
+    /// [`MethodError::NotTiled`] for a detector of whole images, [`MethodError::ImageSize`] for a
+    /// size that a method of fixed positions has not learnt.
+    pub fn tiles(&self, size: ImageSize) -> Result<TileGrid, MethodError> {
+        let preparation = self.card.preparation();
+        let Some(overlap) = preparation.tile_overlap() else {
+            return Err(MethodError::NotTiled { expected: preparation.size });
+        };
+        if let Some(expected) = self.card.fixed_size.filter(|expected| *expected != size) {
+            return Err(MethodError::ImageSize { expected, actual: size });
+        }
+        Ok(TileGrid::new(size, preparation.size, overlap)?)
+    }
+
     /// Scores image `index`, of any size, by its tiles.
     fn score_tiles(
         &self,
@@ -217,7 +186,7 @@ impl Detector {
         region: Option<&Mask>,
     ) -> Result<Prediction, MethodError> {
         let mut scores = Vec::with_capacity(image.size().pixels());
-        let mut sink = |rows: crate::ScannedRows<'_>| scores.extend_from_slice(rows.scores);
+        let mut sink = |rows: ScannedRows<'_>| scores.extend_from_slice(rows.scores);
         let scan = self.scan(&mut MemoryRows::new(image.clone()), region, &Silent, &mut sink);
         let scan = scan.map_err(|error| match error {
             MethodError::UndefinedScore { .. } => MethodError::UndefinedScore { index },
@@ -231,7 +200,7 @@ impl Detector {
     }
 
     /// Scores images of the detector's size.
-    pub(crate) fn score_placed(
+    fn score_placed(
         &self,
         images: &[RgbImage],
         places: &[Place<'_>],
@@ -329,8 +298,8 @@ fn filled(image: &RgbImage, place: &Place<'_>) -> Result<Option<RgbImage>, Metho
     Ok(Some(filled))
 }
 
-/// `prediction` with the smallest score inside for the pixels outside, and the largest inside as its
-/// score where that is the peak of the map.
+/// `prediction` with the smallest score inside for the pixels outside, and the largest inside as
+/// its score where that is the peak of the map.
 fn confined(prediction: Prediction, inside: &Mask, is_peak: bool) -> Result<Prediction, MethodError> {
     let Prediction { image_score, anomaly_map } = prediction;
     let scores = anomaly_map.data().iter().zip(inside.data());
@@ -347,6 +316,7 @@ mod tests {
     use fmam_core::Seed;
 
     use super::*;
+    use crate::Tensors;
 
     /// Scores an image by its first byte over `divisor`.
     struct Brightness {

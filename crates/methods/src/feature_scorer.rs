@@ -8,7 +8,7 @@ use fmam_core::{AnomalyMap, ImageSize, Mask, RgbImage};
 use fmam_models::{Backbone, FeaturePyramid, to_batch};
 
 use crate::checkpoint::Tensors;
-use crate::detector::{AdaptedFeatures, Prediction, Scorer};
+use crate::scorer::{AdaptedFeatures, Prediction, Scorer};
 use crate::{MethodError, Place, RunContext, SavedModel};
 
 /// The knowledge of such a method.

@@ -15,10 +15,11 @@
 //! - `puzzle_ae`: restoration of images
 //!
 //! The files beside the folders, in reading order: `method` and `context` (the trait and the
-//! surroundings of a fit), `registry` (the table), `detector` (the fitted method), `place` (tile and
-//! region of interest of an image), `scan` (large images by tiles), `card` and `network_files` (its
-//! saved form), `checkpoint` (tensors with their origin), `settings`, `training_image`,
-//! `batch_inside` (regions of interest in training), `per_tile` (statistics of fixed positions), `training` (the loop), `sample_features` and
+//! surroundings of a fit), `registry` (the table), `place` (tile and region of interest of an
+//! image), `scorer` (from images to verdicts), `scan` (large images by tiles), `detector` (the
+//! fitted method), `card` and `network_files` (its saved form), `checkpoint` (tensors with their
+//! origin), `settings`, `training_image` and `batch_inside` (regions of interest in training),
+//! `per_tile` (statistics of fixed positions), `training` (the loop), `sample_features` and
 //! `teacher_cache` (features of training images), `feature_scorer` (verdicts by frozen features),
 //! `scoring` (anomaly maps).
 //!
@@ -77,6 +78,7 @@ mod puzzle_ae;
 mod registry;
 mod sample_features;
 mod scan;
+mod scorer;
 mod scoring;
 mod settings;
 mod teacher_cache;
@@ -86,7 +88,7 @@ mod training_image;
 pub use card::{ModelCard, SavedModel};
 pub use checkpoint::{Checkpoint, Tensors};
 pub use context::RunContext;
-pub use detector::{AdaptedFeatures, Detector, Prediction, Scorer};
+pub use detector::Detector;
 pub use distillation::{
     Adaptation, DistanceReference, DistillationConfig, DistillationLoss, MappingConfig, ScoringConfig, nkd,
     rkd,
@@ -104,6 +106,7 @@ pub use place::Place;
 pub use puzzle_ae::{PuzzleAeConfig, puzzle_ae};
 pub use registry::{METHODS, find_method, load_detector, load_detector_of, method};
 pub use scan::{Scan, ScannedRows};
+pub use scorer::{AdaptedFeatures, Prediction, Scorer};
 pub use scoring::{FeatureDistance, MapCombination, distances, grid_map, predictions};
 pub use settings::{Check, Settings, checked, overlay_settings, settings_value};
 pub use training::{OptimizerKind, Schedule, TrainingConfig};

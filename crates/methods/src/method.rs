@@ -1,7 +1,8 @@
 use fmam_core::{CurvePoint, Plan, SampleSource};
 
 use crate::card::SavedModel;
-use crate::detector::{Detector, Scorer};
+use crate::detector::Detector;
+use crate::scorer::Scorer;
 use crate::{MethodError, RunContext};
 
 /// An unfitted method: its checked settings.

@@ -47,8 +47,8 @@ pub(crate) fn spread_images(
     Ok(())
 }
 
-/// As [`spread_images`], with their features from `source`: of the positions that count, in one row,
-/// where some do not.
+/// As [`spread_images`], with their features from `source`: of the positions that count, in one
+/// row, where some do not.
 pub(crate) fn spread_features(
     source: &dyn FeatureSource,
     train: &dyn SampleSource,

@@ -2,7 +2,8 @@
 
 use fmam_core::{ImageRows, ImageSize, Mask, Progress, RgbImage, StageId, TileGrid};
 
-use crate::{Detector, MethodError, Place};
+use crate::scorer::Prediction;
+use crate::{MethodError, Place};
 
 /// The scoring of the tiles of one image.
 const TILES: StageId = StageId::new("tiles");
@@ -29,7 +30,7 @@ pub struct ScannedRows<'a> {
 /// The verdict on an image whose map has been handed on row by row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scan {
-    /// As [`Prediction::image_score`](crate::Prediction::image_score).
+    /// As [`Prediction::image_score`].
     pub image_score: f32,
     /// The smallest score of the map within the region of interest.
     pub smallest: f32,
@@ -37,80 +38,61 @@ pub struct Scan {
     pub largest: f32,
 }
 
-impl Detector {
-    /// Scores an image of any size by tiles, from top to bottom. Rows of the image and its map go to
-    /// `sink` as soon as they are finished, in their order and each once. Memory holds the rows of
-    /// one row of tiles, whatever the height of the image.
-    ///
-    /// Neighbouring tiles are blended: the weight of a tile falls linearly over its overlaps. The
-    /// image score is the largest of the blended map for methods whose score is the peak of the
-    /// map, and the largest over the tiles for the others. `region` is the region of interest, 1
-    /// inside, of any size: it is resized to that of the image.
-    ///
-    /// # Errors
-    /// [`MethodError::NotTiled`] for a detector of whole images, [`MethodError::ImageSize`] for an
-    /// image of another size than a method of fixed positions has learnt,
-    /// [`MethodError::NothingInside`] for a region without a pixel, [`MethodError::Rows`] and
-    /// [`MethodError::MissingRows`] for an image that cannot be read to its end,
-    /// [`MethodError::Cancelled`], and as [`Detector::score`].
-    pub fn scan(
-        &self,
-        rows: &mut dyn ImageRows,
-        region: Option<&Mask>,
-        progress: &dyn Progress,
-        sink: &mut dyn FnMut(ScannedRows<'_>),
-    ) -> Result<Scan, MethodError> {
-        let grid = self.tiles(rows.size())?;
-        let is_empty = |size: ImageSize| size.pixels() == 0;
-        if is_empty(rows.size()) || region.is_some_and(|region| is_empty(region.size())) {
-            return Err(MethodError::NothingInside { index: 0 });
-        }
-        let mut scanner = Scanner {
-            detector: self,
-            row_shares: grid.row_shares(),
-            column_shares: grid.column_shares(),
-            band: Band::new(region, &grid),
-            sums: Vec::new(),
-            n_done: 0,
-            best_tile: f32::NEG_INFINITY,
-            range: (f32::INFINITY, f32::NEG_INFINITY),
-            grid,
-        };
-        progress.start(&TILES, scanner.grid.len() as u64);
-        let mut finished = 0;
-        for row in 0..scanner.grid.rows().len() {
-            scanner.band.advance(finished, rows)?;
-            scanner.score_row(row, progress)?;
-            finished = scanner.finish_row(row, sink);
-        }
-        progress.finish();
-        let (smallest, largest) = scanner.range;
-        if largest == f32::NEG_INFINITY {
-            return Err(MethodError::NothingInside { index: 0 });
-        }
-        let image_score = if self.scorer().score_is_peak() { largest } else { scanner.best_tile };
-        Ok(Scan { image_score, smallest, largest })
-    }
+/// From tiles and their places to verdicts.
+type ScoreTiles<'a> = dyn Fn(&[RgbImage], &[Place<'_>]) -> Result<Vec<Prediction>, MethodError> + 'a;
 
-    /// The tiles of an image of `size`.
-    ///
-    /// # Errors
-    /// [`MethodError::NotTiled`] for a detector of whole images, [`MethodError::ImageSize`] for a
-    /// size that a method of fixed positions has not learnt.
-    pub fn tiles(&self, size: ImageSize) -> Result<TileGrid, MethodError> {
-        let preparation = self.card().preparation();
-        let Some(overlap) = preparation.tile_overlap() else {
-            return Err(MethodError::NotTiled { expected: preparation.size });
-        };
-        if let Some(expected) = self.card().fixed_size.filter(|expected| *expected != size) {
-            return Err(MethodError::ImageSize { expected, actual: size });
-        }
-        Ok(TileGrid::new(size, preparation.size, overlap)?)
+/// The way from tiles to their verdicts.
+pub(crate) struct TileScorer<'a> {
+    /// The verdicts on tiles, each with its place.
+    pub(crate) score: &'a ScoreTiles<'a>,
+    /// True if the image score is the peak of the blended map; otherwise it is the largest over the
+    /// tiles.
+    pub(crate) is_peak: bool,
+    /// True if a whole batch is scored at a time.
+    pub(crate) takes_batches: bool,
+}
+
+/// See [`Detector::scan`](crate::Detector::scan), for the tiles of `grid`.
+pub(crate) fn scan(
+    scorer: &TileScorer<'_>,
+    grid: TileGrid,
+    (rows, region): (&mut dyn ImageRows, Option<&Mask>),
+    progress: &dyn Progress,
+    sink: &mut dyn FnMut(ScannedRows<'_>),
+) -> Result<Scan, MethodError> {
+    let is_empty = |size: ImageSize| size.pixels() == 0;
+    if is_empty(grid.image()) || region.is_some_and(|region| is_empty(region.size())) {
+        return Err(MethodError::NothingInside { index: 0 });
     }
+    let mut scanner = Scanner {
+        scorer,
+        row_shares: grid.row_shares(),
+        column_shares: grid.column_shares(),
+        band: Band::new(region, &grid),
+        sums: Vec::new(),
+        n_done: 0,
+        best_tile: f32::NEG_INFINITY,
+        range: (f32::INFINITY, f32::NEG_INFINITY),
+        grid,
+    };
+    progress.start(&TILES, scanner.grid.len() as u64);
+    let mut finished = 0;
+    for row in 0..scanner.grid.rows().len() {
+        scanner.band.advance(finished, rows)?;
+        scanner.score_row(row, progress)?;
+        finished = scanner.finish_row(row, sink);
+    }
+    progress.finish();
+    let (smallest, largest) = scanner.range;
+    if largest == f32::NEG_INFINITY {
+        return Err(MethodError::NothingInside { index: 0 });
+    }
+    let image_score = if scorer.is_peak { largest } else { scanner.best_tile };
+    Ok(Scan { image_score, smallest, largest })
 }
 
 struct Scanner<'a> {
-    detector: &'a Detector,
+    scorer: &'a TileScorer<'a>,
     grid: TileGrid,
     row_shares: Vec<Vec<f64>>,
     column_shares: Vec<Vec<f64>>,
@@ -129,7 +111,7 @@ impl Scanner<'_> {
     fn score_row(&mut self, row: usize, progress: &dyn Progress) -> Result<(), MethodError> {
         let n_columns = self.grid.columns().len();
         self.sums.resize(self.band.size().pixels(), 0.0);
-        let together = if self.detector.scorer().takes_batches() {
+        let together = if self.scorer.takes_batches {
             BATCH
         } else {
             rayon::current_num_threads().clamp(1, MOST_TOGETHER)
@@ -150,7 +132,7 @@ impl Scanner<'_> {
             }
             let place = |(inside, column): (_, &usize)| Place { tile: row * n_columns + column, inside };
             let places: Vec<Place<'_>> = insides.iter().map(Option::as_ref).zip(&scored).map(place).collect();
-            let predictions = self.detector.score_placed(&tiles, &places)?;
+            let predictions = (self.scorer.score)(&tiles, &places)?;
             for (prediction, &column) in predictions.iter().zip(&scored) {
                 self.best_tile = self.best_tile.max(prediction.image_score);
                 self.add(row, column, prediction.anomaly_map.data());
@@ -254,127 +236,5 @@ impl<'a> Band<'a> {
     fn tile(&self, column: usize) -> Result<(RgbImage, Option<Mask>), MethodError> {
         let tile = self.grid.cut(&self.pixels, column)?;
         Ok((tile, self.grid.inside(self.inside.as_ref(), column)?))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use fmam_core::{AnomalyMap, ImageSize, MemoryRows, Placing, Preparation, Seed, Silent, SourceError};
-
-    use super::*;
-    use crate::{ModelCard, Prediction, Scorer, Tensors};
-
-    /// Scores a pixel by its red; the image score is that of the first pixel or the peak.
-    struct Red {
-        is_peak: bool,
-    }
-
-    impl Scorer for Red {
-        fn score(&self, images: &[RgbImage], _: &[Place<'_>]) -> Result<Vec<Prediction>, MethodError> {
-            let predict = |image: &RgbImage| {
-                let data: Vec<f32> = image.data().chunks_exact(3).map(|p| f32::from(p[0]) / 3.0).collect();
-                Ok(Prediction { image_score: data[0], anomaly_map: AnomalyMap::new(image.size(), data)? })
-            };
-            images.iter().map(predict).collect()
-        }
-
-        fn score_is_peak(&self) -> bool {
-            self.is_peak
-        }
-
-        fn networks(&self) -> Result<Vec<(&'static str, Tensors)>, MethodError> {
-            Ok(Vec::new())
-        }
-    }
-
-    fn detector(overlap: usize, is_peak: bool) -> Detector {
-        let size = ImageSize::new(8, 12);
-        let card = ModelCard::new("m", "tiny", Seed::new(3), size, toml::Table::new());
-        let preparation = Preparation { placing: Placing::Tiles { overlap }, ..size.into() };
-        Detector::new(card.with_preparation(&preparation), Box::new(Red { is_peak }))
-    }
-
-    #[test]
-    fn maps_of_tiles_are_blended_to_the_map_of_the_image() {
-        for (height, width) in [(8, 12), (30, 41), (3, 50), (40, 5), (1, 1)] {
-            let image =
-                RgbImage::from_fn(ImageSize::new(height, width), |y, x| [(y * 7 + x * 3) as u8, 0, 0]);
-            for overlap in [0, 3, 7] {
-                let scored = detector(overlap, true).score(std::slice::from_ref(&image)).unwrap();
-                let map = &scored[0].anomaly_map;
-                assert_eq!(map.size(), image.size());
-                let expected: Vec<f32> =
-                    image.data().chunks_exact(3).map(|p| f32::from(p[0]) / 3.0).collect();
-                assert_eq!(map.data(), expected, "{height}x{width}, {overlap}");
-                assert_eq!(scored[0].image_score, map.max());
-            }
-        }
-    }
-
-    #[test]
-    fn rows_come_once_each_and_are_those_of_the_image() {
-        let image = RgbImage::from_fn(ImageSize::new(30, 41), |y, x| [(y * 7 + x) as u8, y as u8, x as u8]);
-        let region = Mask::from_fn(ImageSize::new(3, 1), |y, _| y == 1);
-        let (mut pixels, mut scores) = (Vec::new(), Vec::new());
-        let scan = detector(3, false).scan(
-            &mut MemoryRows::new(image.clone()),
-            Some(&region),
-            &Silent,
-            &mut |rows| {
-                assert_eq!((rows.top, rows.width), (scores.len() / 41, 41));
-                pixels.extend_from_slice(rows.pixels);
-                scores.extend_from_slice(rows.scores);
-            },
-        );
-        let scan = scan.unwrap();
-        assert_eq!(pixels, image.data());
-        let expected = |at: usize| f32::from(pixels[3 * at]) / 3.0;
-        for (at, &score) in scores.iter().enumerate() {
-            let is_inside = (10..20).contains(&(at / 41));
-            assert_eq!(score, if is_inside { expected(at) } else { f32::NEG_INFINITY }, "{at}");
-        }
-        let inside = || scores.iter().copied().filter(|score| score.is_finite());
-        assert_eq!(scan.smallest, inside().fold(f32::INFINITY, f32::min));
-        assert_eq!(scan.largest, inside().fold(0.0, f32::max));
-        // First pixels of tiles: rows 5, 11 and 16, columns 0, 7, ..., filled where outside.
-        assert!(scan.image_score > 0.0 && scan.image_score != scan.largest);
-
-        let nowhere = Mask::empty(ImageSize::new(2, 2));
-        let found =
-            detector(3, false).scan(&mut MemoryRows::new(image), Some(&nowhere), &Silent, &mut |_| {});
-        assert!(matches!(found, Err(MethodError::NothingInside { .. })), "{found:?}");
-    }
-
-    #[test]
-    fn an_image_that_ends_early_or_cannot_be_read_is_an_error() {
-        struct Short(usize);
-        impl ImageRows for Short {
-            fn size(&self) -> ImageSize {
-                ImageSize::new(30, 12)
-            }
-            fn next_rows(&mut self, count: usize) -> Result<RgbImage, SourceError> {
-                let height = count.min(self.0);
-                self.0 -= height;
-                Ok(RgbImage::filled(ImageSize::new(height, 12), [1; 3]))
-            }
-        }
-        struct Damaged;
-        impl ImageRows for Damaged {
-            fn size(&self) -> ImageSize {
-                ImageSize::new(30, 12)
-            }
-            fn next_rows(&mut self, _: usize) -> Result<RgbImage, SourceError> {
-                Err("scan.tif: end of file".into())
-            }
-        }
-        let scan = |rows: &mut dyn ImageRows| detector(2, true).scan(rows, None, &Silent, &mut |_| {});
-        assert!(scan(&mut Short(30)).is_ok());
-        let short = scan(&mut Short(17));
-        assert!(matches!(short, Err(MethodError::MissingRows { expected: 30, actual: 17 })), "{short:?}");
-        let damaged = scan(&mut Damaged);
-        assert!(matches!(damaged, Err(MethodError::Rows { .. })), "{damaged:?}");
-        let empty = RgbImage::filled(ImageSize::new(0, 12), [0; 3]);
-        let empty = scan(&mut MemoryRows::new(empty));
-        assert!(matches!(empty, Err(MethodError::NothingInside { .. })), "{empty:?}");
     }
 }

@@ -14,8 +14,8 @@ const SIDES: std::ops::RangeInclusive<f64> = 8.0 / 224.0..=54.0 / 224.0;
 const ATTEMPTS: u64 = 16;
 
 /// [`confetti()`] within the pixels of `image` that are 1 in `inside`; the others stay as they are.
-/// Squares that miss the region are drawn again from the next derived seed, up to 16 times; then all
-/// pixels of the region are inverted.
+/// Squares that miss the region are drawn again from the next derived seed, up to 16 times; then
+/// all pixels of the region are inverted.
 ///
 /// # Errors
 /// [`SynthesisError::RegionSize`] for a mask of another size, [`SynthesisError::NothingInside`] for

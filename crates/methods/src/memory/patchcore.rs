@@ -238,8 +238,9 @@ impl MemoryBank {
         Ok(best)
     }
 
-    /// The largest distance of a patch that counts, weighted (equation 7): the less, the nearer the patch is to
-    /// the neighbours of its nearest kept patch as well, as in a region that is rare but normal.
+    /// The largest distance of a patch that counts, weighted (equation 7): the less, the nearer the
+    /// patch is to the neighbours of its nearest kept patch as well, as in a region that is rare
+    /// but normal.
     fn image_score(&self, image: &PatchEmbedding, nearest: &[Nearest], place: Place<'_>) -> f32 {
         let cells = place.cells(image.grid);
         let counts = |at: usize| cells.as_ref().is_none_or(|cells| cells[at]);

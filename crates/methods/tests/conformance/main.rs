@@ -12,6 +12,7 @@ mod distillation;
 mod input;
 mod precision;
 mod regions;
+mod scan;
 mod tiles;
 
 use std::sync::Arc;
