@@ -85,7 +85,8 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let (name, tile) = (argument(1, "rkd+fmam"), argument(2, "512").parse::<ImageSize>()?);
     let overlap = tile.height.min(tile.width) / 8;
 
-    let part = ImageSize::new(tile.height, 3 * tile.width);
+    // Ten tiles, at whose origins the stripes have different phases.
+    let part = ImageSize::new(tile.height + 101, 4 * tile.width + 37);
     let mut good = MemorySource::new(Split::Train);
     let mut rows = Stripes { size: part, next: 0, has_scratch: false };
     good.push_normal(rows.next_rows(part.height)?);
