@@ -126,6 +126,48 @@ pub trait SampleSource: Send + Sync {
     }
 }
 
+impl<S: SampleSource + ?Sized> SampleSource for &S {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn sample(&self, index: usize) -> &Sample {
+        (**self).sample(index)
+    }
+
+    fn image(&self, index: usize) -> Result<RgbImage, SourceError> {
+        (**self).image(index)
+    }
+
+    fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {
+        (**self).mask(index)
+    }
+
+    fn size(&self, index: usize) -> Result<ImageSize, SourceError> {
+        (**self).size(index)
+    }
+
+    fn inside(&self, index: usize) -> Result<Option<Mask>, SourceError> {
+        (**self).inside(index)
+    }
+
+    fn original(&self, index: usize) -> Result<Option<Original>, SourceError> {
+        (**self).original(index)
+    }
+
+    fn bits(&self) -> Result<Option<u8>, SourceError> {
+        (**self).bits()
+    }
+
+    fn tile(&self, index: usize) -> usize {
+        (**self).tile(index)
+    }
+
+    fn grid(&self, index: usize) -> Option<&TileGrid> {
+        (**self).grid(index)
+    }
+}
+
 /// A sample at the size of its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Original {

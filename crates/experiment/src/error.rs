@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use fmam_core::{ErrorKind, ImageSize, SourceError};
+use fmam_core::{ErrorKind, ImageSize, SourceError, TiledSourceError};
 use fmam_datasets::DatasetError;
 use fmam_inspection::InspectionError;
 use fmam_methods::MethodError;
@@ -146,6 +146,9 @@ pub enum ExperimentError {
     /// The data set failed.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
+    /// Images could not be cut into tiles.
+    #[error(transparent)]
+    Tiles(#[from] TiledSourceError),
     /// The backbone failed.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -290,6 +293,7 @@ impl ExperimentError {
             | Self::Configuration(_) => ErrorKind::Usage,
             Self::Inspection(error) => error.kind(),
             Self::Dataset(error) => error.kind(),
+            Self::Tiles(error) => error.kind(),
             Self::Model(error) => error.kind(),
             // The settings of a run were checked before it; these are of a saved detector.
             Self::Method(error) => match error.kind() {

@@ -45,9 +45,9 @@ pub fn exhibited(
 ) -> Result<Vec<Exhibit>, ExperimentError> {
     let exhibit = |&index: &usize| {
         let id = || test.sample(index).id.clone();
-        let load = || Ok((test.image(index)?, test.mask(index)?));
-        let (image, mask) = load().map_err(|source| ExperimentError::Sample { id: id(), source })?;
-        let scored = detector.score(std::slice::from_ref(&image));
+        let load = || Ok((test.image(index)?, test.mask(index)?, test.inside(index)?));
+        let (image, mask, inside) = load().map_err(|source| ExperimentError::Sample { id: id(), source })?;
+        let scored = detector.score_within(std::slice::from_ref(&image), &[inside]);
         let scored = scored.map_err(|error| ExperimentError::of_image(error, &id()))?;
         let exhibit = |map| Exhibit { index, image, mask, map, path: path(index) };
         Ok(scored.into_iter().next().map(|prediction| exhibit(prediction.anomaly_map)))

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use fmam_core::{SampleSource, StageId};
-use fmam_datasets::DatasetError;
+use fmam_core::{ImageSize, SampleSource, StageId};
+use fmam_datasets::{DatasetError, resize_image};
 use fmam_experiment::{DefectTrial, ExperimentError, GoodScored, image_digest, score_good};
 use fmam_inspection::{Basis, Calibration, KnownImages, Look, Procedure, Profile, Series, Threshold};
 use fmam_methods::Detector;
@@ -71,13 +71,13 @@ impl Session {
         I: IntoIterator<Item: Into<Image>>,
     {
         let images: Vec<Image> = images.into_iter().map(Into::into).collect();
-        let good = TrainImages::new(images, detector.image_size());
+        let good = TrainImages::new(images, &detector.card().preparation());
         let before = detector.calibration();
         let mut known = before.map(|calibration| calibration.known().clone()).unwrap_or_default();
         if options.replaces {
             known.calibrated.clear();
         }
-        let (digests, looks) = self.looks(&good, &known)?;
+        let (digests, looks) = self.looks(&good, &known, detector.image_size())?;
         known.calibrated.extend(digests);
         if let Some(profile) = before.and_then(Calibration::images) {
             warn_of_unlike(profile, &looks);
@@ -114,7 +114,12 @@ impl Session {
     }
 
     /// The digests and the looks of images, none of which may be known already.
-    fn looks(&self, images: &TrainImages, known: &KnownImages) -> Result<(Vec<String>, Vec<Look>), Error> {
+    fn looks(
+        &self,
+        images: &TrainImages,
+        known: &KnownImages,
+        detector_size: ImageSize,
+    ) -> Result<(Vec<String>, Vec<Look>), Error> {
         let of =
             |digests: &[String], how| digests.iter().map(|digest| (digest.clone(), how)).collect::<Vec<_>>();
         let learnt = of(&known.learnt, "is one that the detector learnt from");
@@ -124,8 +129,10 @@ impl Session {
         progress.start(&StageId::READING, n as u64);
         let (mut digests, mut looks) = (Vec::with_capacity(n), Vec::with_capacity(n));
         let look = |index: usize| -> Result<(String, Look), DatasetError> {
-            let (image, original) = images.with_original_size(index)?;
-            Ok((image_digest(&image), Look::of(&image, Some(original))))
+            let prepared = images.prepared(index)?;
+            let (digest, original) = (image_digest(&prepared.image), prepared.frame.original);
+            let image = resize_image(prepared.image, &images.sample(index).id, detector_size)?;
+            Ok((digest, Look::of(&image, Some(original))))
         };
         fmam_core::ordered_map(n, threads, 2 * threads, look, |index, look| {
             let name = || images.sample(index).id.clone();

@@ -1,7 +1,13 @@
 use std::path::{Path, PathBuf};
 
-use fmam_core::{ImageSize, Label, Mask, Original, RgbImage, Sample, SampleSource, SourceError, Split};
-use fmam_datasets::{DatasetError, decode_image, load_image, resize_image, resize_mask};
+use fmam_core::{
+    ImageSize, Label, Mask, Original, Placing, Preparation, Reading, RgbImage, Sample, SampleSource,
+    SourceError, Split, ValueRange,
+};
+use fmam_datasets::{
+    DatasetError, ImageHeader, ImageInput, Prepared, Regions, SqueezeNotice, TrainingDepth, decode_header,
+    image_header, prepare_image, prepare_mask, read_image, read_image_bytes, resize_image,
+};
 
 /// An image to fit on or to score: a file, the bytes of one (PNG, JPEG, BMP, TIFF), or pixels in
 /// memory. An image of any size is resized to that of the detector, always with the same filter.
@@ -48,15 +54,43 @@ impl Image {
     /// # Errors
     /// As [`fmam_datasets::load_image`] and [`fmam_datasets::resize_image`].
     pub fn load(&self, size: Option<ImageSize>) -> Result<RgbImage, DatasetError> {
-        self.load_as("image in memory", size)
+        let name = self.name().unwrap_or_else(|| "image in memory".to_owned());
+        let pixels = self.read(&name, &Reading::default())?;
+        let size = size.unwrap_or(pixels.size());
+        resize_image(pixels, &name, size)
     }
 
-    fn load_as(&self, name: &str, size: Option<ImageSize>) -> Result<RgbImage, DatasetError> {
+    /// The pixels as they are, upright, in 8 bits as `reading` says; `name` is that of an image
+    /// without one in errors.
+    ///
+    /// # Errors
+    /// As [`fmam_datasets::read_image`].
+    pub(crate) fn read(&self, name: &str, reading: &Reading) -> Result<RgbImage, DatasetError> {
         match self {
-            Self::File(path) => load_image(path, size),
-            Self::Bytes(bytes) => decode_image(bytes, name, size),
-            Self::Pixels(pixels) => resize_image(pixels.clone(), name, size.unwrap_or(pixels.size())),
-            Self::Named(name, image) => image.load_as(name, size),
+            Self::File(path) => read_image(path, reading),
+            Self::Bytes(bytes) => read_image_bytes(bytes, name, reading),
+            Self::Pixels(pixels) => Ok(pixels.clone()),
+            Self::Named(name, image) => image.read(name, reading),
+        }
+    }
+
+    /// The header of the file; `None` for pixels.
+    pub(crate) fn header(&self, name: &str) -> Result<Option<ImageHeader>, DatasetError> {
+        match self {
+            Self::File(path) => image_header(path).map(Some),
+            Self::Bytes(bytes) => decode_header(bytes, name).map(Some),
+            Self::Pixels(_) => Ok(None),
+            Self::Named(name, image) => image.header(name),
+        }
+    }
+
+    /// The file or its bytes; `None` for pixels.
+    fn input<'a>(&'a self, name: &'a str) -> Option<ImageInput<'a>> {
+        match self {
+            Self::File(path) => Some(ImageInput::File(path)),
+            Self::Bytes(bytes) => Some(ImageInput::Bytes(bytes, name)),
+            Self::Pixels(_) => None,
+            Self::Named(name, image) => image.input(name),
         }
     }
 }
@@ -123,16 +157,19 @@ impl From<&Image> for Image {
     }
 }
 
-/// Normal training images of one size, each decoded on request.
+/// Normal training images, each decoded and prepared on request.
 pub(crate) struct TrainImages {
     images: Vec<Image>,
     samples: Vec<Sample>,
-    size: ImageSize,
+    preparation: Preparation,
+    regions: Regions,
+    depth: TrainingDepth,
+    squeeze: SqueezeNotice,
 }
 
 impl TrainImages {
-    /// The images, each of which becomes `size`.
-    pub(crate) fn new(images: Vec<Image>, size: ImageSize) -> Self {
+    /// The images, each of which is prepared as `preparation` says.
+    pub(crate) fn new(images: Vec<Image>, preparation: &Preparation) -> Self {
         let sample = |(index, image): (usize, &Image)| Sample {
             id: image.name().unwrap_or_else(|| format!("train/normal/{index:03}")),
             split: Split::Train,
@@ -142,17 +179,31 @@ impl TrainImages {
             mask_paths: Vec::new(),
         };
         let samples = images.iter().enumerate().map(sample).collect();
-        Self { images, samples, size }
+        let regions = Regions::new(&preparation.region, preparation.reading.max_bytes);
+        Self {
+            images,
+            samples,
+            preparation: preparation.clone(),
+            regions,
+            depth: TrainingDepth::default(),
+            squeeze: SqueezeNotice::default(),
+        }
     }
-}
 
-impl TrainImages {
-    /// Image `index` in the common size, and the size that it was given in.
-    pub(crate) fn with_original_size(&self, index: usize) -> Result<(RgbImage, ImageSize), DatasetError> {
-        let name = &self.samples[index].id;
-        let original = self.images[index].load_as(name, None)?;
-        let size = original.size();
-        Ok((resize_image(original, name, self.size)?, size))
+    /// Image `index` as a detector sees it.
+    pub(crate) fn prepared(&self, index: usize) -> Result<Prepared, DatasetError> {
+        let (image, name) = (&self.images[index], &self.samples[index].id);
+        let reading = match image.header(name)? {
+            None => self.preparation.reading,
+            Some(header) => {
+                let input = |index: usize| self.images[index].input(&self.samples[index].id);
+                self.depth.reading(&self.preparation.reading, &header, self.images.len(), input)?
+            }
+        };
+        let pixels = image.read(name, &reading)?;
+        self.squeeze.look(&self.preparation, Path::new(name), pixels.size());
+        let region = self.regions.of(Path::new(name), pixels.size())?;
+        prepare_image(pixels, name, &self.preparation, region.as_ref())
     }
 }
 
@@ -166,21 +217,83 @@ impl SampleSource for TrainImages {
     }
 
     fn image(&self, index: usize) -> Result<RgbImage, SourceError> {
-        Ok(self.images[index].load_as(&self.samples[index].id, Some(self.size))?)
+        Ok(self.prepared(index)?.image)
     }
 
-    fn mask(&self, _index: usize) -> Result<Option<Mask>, SourceError> {
-        Ok(Some(Mask::empty(self.size)))
+    fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {
+        Ok(Some(Mask::empty(self.size(index)?)))
+    }
+
+    fn size(&self, index: usize) -> Result<ImageSize, SourceError> {
+        Ok(self.preparation.frame(self.original_size(index)?).size)
+    }
+
+    fn inside(&self, index: usize) -> Result<Option<Mask>, SourceError> {
+        if self.preparation.region.is_whole() && self.preparation.placing != Placing::KeepAspect {
+            return Ok(None);
+        }
+        Ok(self.prepared(index)?.inside)
+    }
+
+    fn bits(&self) -> Result<Option<u8>, SourceError> {
+        if self.preparation.reading.values != ValueRange::Auto {
+            return Ok(None);
+        }
+        let most = self.preparation.reading.max_bytes;
+        Ok(self
+            .depth
+            .bits(self.images.len(), most, |index| self.images[index].input(&self.samples[index].id))?)
     }
 }
 
-/// A source whose images and masks become one size, whatever size they have.
-pub(crate) struct Resized<'a> {
-    pub(crate) source: &'a dyn SampleSource,
-    pub(crate) size: ImageSize,
+impl TrainImages {
+    /// The size of image `index` as it was given.
+    pub(crate) fn original_size(&self, index: usize) -> Result<ImageSize, DatasetError> {
+        let (image, name) = (&self.images[index], &self.samples[index].id);
+        match image.header(name)? {
+            Some(header) => Ok(header.size()),
+            None => Ok(image.read(name, &self.preparation.reading)?.size()),
+        }
+    }
 }
 
-impl SampleSource for Resized<'_> {
+/// A source whose images become what a detector sees. Images that their source has prepared from
+/// files stay as they are.
+pub(crate) struct PreparedSource<'a> {
+    source: &'a dyn SampleSource,
+    preparation: Preparation,
+    regions: Regions,
+    /// True for a source of files, which prepares their images itself.
+    is_prepared: bool,
+}
+
+impl<'a> PreparedSource<'a> {
+    /// The images of `source`, prepared as `preparation` says.
+    pub(crate) fn new(source: &'a dyn SampleSource, preparation: &Preparation) -> Self {
+        let regions = Regions::new(&preparation.region, preparation.reading.max_bytes);
+        // A file that cannot be read is told when its image is asked for.
+        let is_prepared = !source.is_empty() && source.original(0).is_ok_and(|original| original.is_some());
+        Self { source, preparation: preparation.clone(), regions, is_prepared }
+    }
+
+    /// True if the images of the source stay as they are.
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.is_prepared
+    }
+
+    /// The pixels of sample `index`; `None` where its source has prepared them.
+    fn raw(&self, index: usize) -> Result<Option<RgbImage>, SourceError> {
+        if self.is_prepared { Ok(None) } else { self.source.image(index).map(Some) }
+    }
+
+    fn prepared(&self, index: usize, pixels: RgbImage) -> Result<Prepared, SourceError> {
+        let name = &self.source.sample(index).id;
+        let region = self.regions.of(Path::new(name), pixels.size())?;
+        Ok(prepare_image(pixels, name, &self.preparation, region.as_ref())?)
+    }
+}
+
+impl SampleSource for PreparedSource<'_> {
     fn len(&self) -> usize {
         self.source.len()
     }
@@ -190,19 +303,46 @@ impl SampleSource for Resized<'_> {
     }
 
     fn image(&self, index: usize) -> Result<RgbImage, SourceError> {
-        Ok(resize_image(self.source.image(index)?, &self.sample(index).id, self.size)?)
+        match self.raw(index)? {
+            None => self.source.image(index),
+            Some(pixels) => Ok(self.prepared(index, pixels)?.image),
+        }
     }
 
     fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {
-        Ok(self.source.mask(index)?.map(|mask| resize_mask(&mask, self.size)))
+        let mask = self.source.mask(index)?;
+        if self.is_prepared {
+            return Ok(mask);
+        }
+        Ok(mask.map(|mask| prepare_mask(&mask, &self.preparation.frame(mask.size()))))
+    }
+
+    fn size(&self, index: usize) -> Result<ImageSize, SourceError> {
+        Ok(match self.preparation.tile_overlap() {
+            None => self.preparation.size,
+            Some(_) => self.source.size(index)?,
+        })
     }
 
     fn inside(&self, index: usize) -> Result<Option<Mask>, SourceError> {
-        self.source.inside(index)
+        let counts_whole =
+            self.preparation.region.is_whole() && self.preparation.placing != Placing::KeepAspect;
+        match self.raw(index)? {
+            None => self.source.inside(index),
+            Some(_) if counts_whole => Ok(None),
+            Some(pixels) => Ok(self.prepared(index, pixels)?.inside),
+        }
     }
 
     fn original(&self, index: usize) -> Result<Option<Original>, SourceError> {
-        self.source.original(index)
+        match self.raw(index)? {
+            None => self.source.original(index),
+            Some(pixels) => {
+                let inside = self.regions.of(Path::new(&self.sample(index).id), pixels.size())?;
+                let (frame, mask) = (self.preparation.frame(pixels.size()), self.source.mask(index)?);
+                Ok(Some(Original { frame, mask, inside }))
+            }
+        }
     }
 
     fn bits(&self) -> Result<Option<u8>, SourceError> {

@@ -61,6 +61,7 @@ pub mod fetch;
 mod fit;
 mod image;
 pub mod input;
+mod large;
 pub mod measure;
 pub mod output;
 pub mod report;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use fmam_core::{
-    AnomalyMap, ImageSize, Needs, Preparation, Progress, RgbImage, SampleSource, Silent, SourceError,
+    AnomalyMap, ImageSize, Needs, Preparation, Progress, SampleSource, Silent, SourceError,
     StageId, ordered_map,
 };
 use fmam_datasets::{CachedSource, Category, DEFAULT_CACHE_BYTES, Dataset, DatasetError, DatasetOptions};
@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::fetch::fetched_weights;
 use crate::fit::Fit;
-use crate::image::{Resized, TrainImages};
+use crate::image::{PreparedSource, TrainImages};
 use crate::verdicts::{Scoring, Verdicts};
 use crate::workers::Workers;
 use crate::{DeviceChoice, Error, Image, Setting};
@@ -165,28 +165,32 @@ impl Session {
         let run = self.run_of(fit)?;
         let images: Vec<Image> = images.into_iter().map(Into::into).collect();
         self.check_count(&run, images.len())?;
-        let train = CachedSource::new(TrainImages::new(images, fit.image_size), DEFAULT_CACHE_BYTES);
-        self.read(&train, fit.image_size)?;
+        let train = TrainImages::new(images, &run.context.preparation);
+        let train = CachedSource::new(train, DEFAULT_CACHE_BYTES);
+        self.read(&train)?;
         self.read_textures(&run)?;
         self.fit_run(&train, run)
     }
 
-    /// Fits a detector to the normal images of a source. Images of another size than that of `fit`
-    /// are resized.
+    /// Fits a detector to the normal images of a source. Images that do not come from files are
+    /// prepared as `fit` says, those of another size being resized.
     ///
     /// # Errors
     /// As [`Session::fit`].
     pub fn fit_source(&self, train: &dyn SampleSource, fit: &Fit) -> Result<Detector, Error> {
         let run = self.run_of(fit)?;
         self.check_count(&run, train.len())?;
-        let size = fit.image_size;
-        let has_size = self.read(train, size)?;
+        let prepared = PreparedSource::new(train, &run.context.preparation);
+        let cached;
+        let train = if prepared.is_prepared() {
+            train
+        } else {
+            cached = CachedSource::new(prepared, DEFAULT_CACHE_BYTES);
+            &cached
+        };
+        self.read(train)?;
         self.read_textures(&run)?;
-        if has_size {
-            return self.fit_run(train, run);
-        }
-        let resized = CachedSource::new(Resized { source: train, size }, DEFAULT_CACHE_BYTES);
-        self.fit_run(&resized, run)
+        self.fit_run(train, run)
     }
 
     /// Scores images: paths, bytes or pixels, each of any size. The iterator gives a verdict for
@@ -224,8 +228,8 @@ impl Session {
         test: &dyn SampleSource,
         visit: impl FnMut(usize, &AnomalyMap) -> Result<(), ExperimentError> + Send,
     ) -> Result<Evaluation, Error> {
-        let resized = Resized { source: test, size: detector.image_size() };
-        Ok(self.workers.run(|| evaluator.evaluate(detector, &resized, visit))?)
+        let prepared = PreparedSource::new(test, &detector.card().preparation());
+        Ok(self.workers.run(|| evaluator.evaluate(detector, &prepared, visit))?)
     }
 
     /// The evaluator of this session: its metrics, threads and progress. Its temporary file lies in
@@ -320,31 +324,29 @@ impl Session {
         Ok(self.workers.run(|| grid.run(artist, observer))?)
     }
 
-    /// Decodes every image of `train` before a training; true if all of them have `size`.
-    fn read(&self, train: &dyn SampleSource, size: ImageSize) -> Result<bool, Error> {
+    /// Decodes every image of `train` before a training.
+    fn read(&self, train: &dyn SampleSource) -> Result<(), Error> {
         let (n, threads, progress) = (train.len(), self.workers.loaders, self.progress.as_ref());
         progress.start(&StageId::READING, n as u64);
-        let mut has_size = true;
-        let mut check = |index: usize, image: Result<ImageSize, SourceError>| {
+        let mut check = |index: usize, image: Result<(), SourceError>| {
             let id = || train.sample(index).id.clone();
-            let image = image.map_err(|source| match source.downcast::<DatasetError>() {
+            image.map_err(|source| match source.downcast::<DatasetError>() {
                 Ok(error) => named(index, id(), Error::from(*error)),
                 Err(source) => named(index, id(), ExperimentError::Sample { id: id(), source }.into()),
             })?;
-            has_size &= image == size;
             progress.update(index as u64 + 1, "");
             if progress.cancelled() { Err(Error::Cancelled) } else { Ok(()) }
         };
-        let load = |index: usize| train.image(index).map(|image: RgbImage| image.size());
+        let load = |index: usize| train.image(index).map(drop);
         ordered_map(n, threads, 2 * threads, load, &mut check)?;
         progress.finish();
-        Ok(has_size)
+        Ok(())
     }
 
     /// Decodes every texture that the method needs, before a training.
     fn read_textures(&self, run: &Run<'_>) -> Result<(), Error> {
         if let (Textures::Images(source), true) = (&run.context.textures, run.needs.textures) {
-            self.read(source.as_ref(), run.context.image_size())?;
+            self.read(source.as_ref())?;
         }
         Ok(())
     }

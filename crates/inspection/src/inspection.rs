@@ -50,11 +50,23 @@ impl Inspection {
         map: &AnomalyMap,
         original: ImageSize,
     ) -> Self {
+        let regions = regions(map, threshold.contour, original);
+        Self::with_regions(threshold, calibration, image_score, regions)
+    }
+
+    /// The verdict on an image whose `regions` were found while its map came row by row, see
+    /// [`RegionScanner`](crate::RegionScanner); otherwise as [`Inspection::new`].
+    pub fn with_regions(
+        threshold: Threshold,
+        calibration: Option<&Calibration>,
+        image_score: f32,
+        regions: Vec<Region>,
+    ) -> Self {
         Self {
             outcome: if image_score <= threshold.score { Outcome::Ok } else { Outcome::Defect },
             threshold,
             p_value: calibration.map(|calibration| calibration.scores().p_value(image_score)),
-            regions: regions(map, threshold.contour, original),
+            regions,
         }
     }
 }

@@ -70,7 +70,7 @@ pub use folder::{load_records, load_run};
 pub use grid::{GridList, Shard};
 pub use key::RunKey;
 pub use layout::{GRID_FILE, MAPS_DIR, MAPS_FILE, MODEL_DIR, OVERLAYS_DIR, RECORD_FILE, RUNS_DIR};
-pub use map_file::{map_at_original, read_maps, resized, small_map, write_map, write_maps};
+pub use map_file::{map_at_original, read_maps, resized, small_map, without_padding, write_map, write_maps};
 pub use map_layout::{MapExport, MapLayout};
 pub use merge::{Merged, merge};
 pub use metrics::Metrics;

@@ -61,13 +61,19 @@ pub fn small_map(map: &AnomalyMap) -> Result<Cow<'_, AnomalyMap>, RecordError> {
 /// # Errors
 /// As [`resized`].
 pub fn map_at_original<'a>(map: &'a AnomalyMap, frame: &Frame) -> Result<Cow<'a, AnomalyMap>, RecordError> {
-    if frame.is_filled() {
-        return resized(map, frame.original);
+    match without_padding(map, frame) {
+        None => resized(map, frame.original),
+        Some(content) => Ok(Cow::Owned(resized(&content, frame.original)?.into_owned())),
+    }
+}
+
+/// The map of an image without the padding of `frame`; `None` where there is no padding.
+pub fn without_padding(map: &AnomalyMap, frame: &Frame) -> Option<AnomalyMap> {
+    if frame.is_filled() || map.size() != frame.size {
+        return None;
     }
     let rows = frame.rows().flat_map(|y| &map.data()[y * map.size().width..][frame.columns()]);
-    let refused = || RecordError::Resize { from: map.size(), to: frame.original };
-    let content = AnomalyMap::new(frame.content, rows.copied().collect()).map_err(|_| refused())?;
-    Ok(Cow::Owned(resized(&content, frame.original)?.into_owned()))
+    AnomalyMap::new(frame.content, rows.copied().collect()).ok()
 }
 
 /// Reads what [`write_maps`] wrote.

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fmam_core::{
-    Frame, ImageSize, Label, Mask, Original, Placing, Preparation, RgbImage, Sample, SampleSource,
-    SourceError, ValueRange,
+    ImageSize, Label, Mask, Original, Placing, Preparation, RgbImage, Sample, SampleSource, SourceError,
+    ValueRange,
 };
 
 use super::decode::decode_rgb;
@@ -14,6 +14,7 @@ use super::mask::{MaskFormat, MaskedImage, load_union};
 use super::mask_image::check_mask_size;
 use super::prepare::{inside_of, prepare_image, prepare_mask, within};
 use super::regions::Regions;
+use super::squeeze::SqueezeNotice;
 use super::stream::open;
 use crate::DatasetError;
 
@@ -24,8 +25,7 @@ pub(crate) struct FileSource {
     masks: MaskFormat,
     regions: Regions,
     depth: Arc<TrainingFiles>,
-    /// True once an image that loses its aspect ratio was told of.
-    told_squeeze: AtomicBool,
+    squeeze: SqueezeNotice,
     /// True once a mask with soft edges was told of.
     told_soft: AtomicBool,
 }
@@ -41,9 +41,6 @@ impl TrainingFiles {
         Some(ImageInput::File(&self.paths[index]))
     }
 }
-
-/// A larger change of the aspect ratio is told of.
-const MOST_SQUEEZE: f64 = 1.5;
 
 impl FileSource {
     /// Checks that every mask has its image's size, by the files' headers. 16-bit files are scaled
@@ -66,7 +63,7 @@ impl FileSource {
             masks,
             regions: Regions::new(&preparation.region, preparation.reading.max_bytes),
             depth: Arc::new(depth),
-            told_squeeze: AtomicBool::new(false),
+            squeeze: SqueezeNotice::default(),
             told_soft: AtomicBool::new(false),
         })
     }
@@ -78,7 +75,7 @@ impl FileSource {
 
     /// This source without a warning of images that lose their aspect ratio.
     pub(crate) fn of_any_shape(self) -> Self {
-        Self { told_squeeze: AtomicBool::new(true), ..self }
+        Self { squeeze: SqueezeNotice::silent(), ..self }
     }
 
     fn header(&self, index: usize) -> Result<ImageHeader, DatasetError> {
@@ -95,24 +92,9 @@ impl FileSource {
                 .depth
                 .reading(&self.preparation.reading, &header, files.paths.len(), |index| files.input(index))?;
         let region = self.regions.of(path, header.size())?;
-        self.tell_squeeze(path, header.size());
+        self.squeeze.look(&self.preparation, path, header.size());
         let pixels = decode_rgb(stream, &header, path, &reading)?;
         Ok(prepare_image(pixels, path, &self.preparation, region.as_ref())?.image)
-    }
-
-    fn tell_squeeze(&self, path: &Path, original: ImageSize) {
-        let size = self.preparation.size;
-        let squeeze = Frame::squeeze(original, size);
-        if self.preparation.placing == Placing::Squeeze
-            && squeeze > MOST_SQUEEZE
-            && !self.told_squeeze.swap(true, Ordering::Relaxed)
-        {
-            tracing::warn!(
-                path = %path.display(),
-                "resizing from {original} to {size} changes the aspect ratio {squeeze:.1} times, here and in \
-                 images like it: keep the aspect ratio, or give height and width in that of the images"
-            );
-        }
     }
 
     /// The mask of a sample at the size of its upright file, normal outside of `region`.
@@ -178,6 +160,13 @@ impl SampleSource for FileSource {
         let Some(mask) = self.mask_at_file(index, &header, region.as_ref())? else { return Ok(None) };
         let inside = inside_of(&frame, region.as_ref(), &sample.image_path)?;
         Ok(Some(within(prepare_mask(&mask, &frame), inside.as_ref())))
+    }
+
+    fn size(&self, index: usize) -> Result<ImageSize, SourceError> {
+        match self.preparation.tile_overlap() {
+            Some(_) => Ok(self.header(index)?.size()),
+            None => Ok(self.preparation.size),
+        }
     }
 
     fn inside(&self, index: usize) -> Result<Option<Mask>, SourceError> {

@@ -1,6 +1,10 @@
 use std::collections::HashMap;
 
-use fmam_core::{ImageSize, Progress, RgbImage, SampleSource, SourceError, StageId, Subset, ordered_map};
+use fmam_core::{
+    ImageSize, Progress, RgbImage, SampleSource, SourceError, StageId, Subset, TiledSource, ValueRange,
+    ordered_map,
+};
+use fmam_datasets::{CachedSource, DEFAULT_CACHE_BYTES, resize_image};
 use fmam_inspection::{Calibration, KnownImages, Look, Procedure, Profile, Trait};
 use fmam_methods::{Detector, Fitted, Method, MethodEntry, RunContext};
 
@@ -25,6 +29,7 @@ pub fn fit_calibrated(
 ) -> Result<Fitted, ExperimentError> {
     config.check()?;
     let n = good.len();
+    let run = &with_depth(good, run)?;
     let fitting = Fitting { good, run, entry, settings };
     let plan = config.mode.plan(!fitting.method()?.plan(n)?.stages.is_empty());
     let needed = images_of(entry, plan);
@@ -147,8 +152,15 @@ impl Fitting<'_> {
         (self.entry.build)(self.settings.clone()).map_err(ExperimentError::configuration)
     }
 
+    /// Fits the method to the images `train`, or to their tiles.
     fn fit(&self, train: &dyn SampleSource, progress: &dyn Progress) -> Result<Fitted, ExperimentError> {
-        Ok(self.method()?.fit(train, &RunContext { progress, ..self.run.clone() })?)
+        let run = RunContext { progress, ..self.run.clone() };
+        let Some(overlap) = run.preparation.tile_overlap() else {
+            return Ok(self.method()?.fit(train, &run)?);
+        };
+        let tiles = TiledSource::new(train, run.image_size(), overlap)?;
+        let tiles = CachedSource::new(tiles, DEFAULT_CACHE_BYTES);
+        Ok(self.method()?.fit(&tiles, &run)?)
     }
 
     /// Scores the images at the positions `part`, of `n_images` in the whole calibration, and adds
@@ -171,12 +183,30 @@ impl Fitting<'_> {
     }
 }
 
+/// The run on images whose 16-bit files have the depth that `good` has found.
+fn with_depth<'a>(good: &dyn SampleSource, run: &RunContext<'a>) -> Result<RunContext<'a>, ExperimentError> {
+    let mut run = run.clone();
+    if run.preparation.reading.values == ValueRange::Auto {
+        let id = || "the training images".to_owned();
+        let bits = good.bits().map_err(|source| ExperimentError::Sample { id: id(), source })?;
+        run.preparation.reading.values = bits.map_or(ValueRange::Auto, ValueRange::Bits);
+    }
+    Ok(run)
+}
+
 /// The digests and the looks of all images.
 fn looks(good: &dyn SampleSource, run: &RunContext<'_>) -> Result<(Vec<String>, Vec<Look>), ExperimentError> {
     let (mut digests, mut looks) = (Vec::with_capacity(good.len()), Vec::with_capacity(good.len()));
     let look = |index: usize| -> Result<(String, Look), SourceError> {
         let image: RgbImage = good.image(index)?;
-        Ok((image_digest(&image), Look::of(&image, original_size(good, index)?)))
+        let digest = image_digest(&image);
+        let original = match run.preparation.tile_overlap() {
+            Some(_) => Some(image.size()),
+            None => original_size(good, index)?,
+        };
+        // Images of tiles have their own sizes, and looks are compared at one.
+        let image = resize_image(image, &good.sample(index).id, run.image_size())?;
+        Ok((digest, Look::of(&image, original)))
     };
     ordered_map(good.len(), run.loader_threads, 2 * run.loader_threads, look, |index, look| {
         let id = || good.sample(index).id.clone();

@@ -1,4 +1,4 @@
-use fmam_core::{Progress, RgbImage, SampleSource, Seed, SourceError, ordered_map};
+use fmam_core::{Mask, Progress, RgbImage, SampleSource, Seed, SourceError, ordered_map};
 use fmam_inspection::HeldOut;
 use fmam_methods::{Detector, Prediction};
 use fmam_synthesis::Textures;
@@ -56,25 +56,26 @@ pub fn score_good(
 ) -> Result<GoodScored, ExperimentError> {
     let synthesizer = synthesizer_of(trial.textures.clone())?;
     let n_defects = SCORED_DEFECTS.div_ceil(trial.n_images.max(1));
-    let load = |index: usize| -> Result<Vec<RgbImage>, SourceError> {
-        let mut images = vec![good.image(index)?];
+    let load = |index: usize| -> Result<(Vec<RgbImage>, Option<Mask>), SourceError> {
+        let (mut images, inside) = (vec![good.image(index)?], good.inside(index)?);
         let seed = trial.seed.derive_index(index as u64);
         for number in 0..n_defects {
-            let defect = synthesizer.synthesize(&images[0], seed.derive_index(number as u64))?;
+            let seed = seed.derive_index(number as u64);
+            let defect = synthesizer.synthesize_within(&images[0], inside.as_ref(), seed)?;
             images.push(defect.image);
         }
-        Ok(images)
+        Ok((images, inside))
     };
     let mut found = GoodScored::default();
     ordered_map(good.len(), threads, threads + 2, load, |index, images| {
         let id = || good.sample(index).id.clone();
-        let images = images.map_err(|source| ExperimentError::Sample { id: id(), source })?;
+        let (images, inside) = images.map_err(|source| ExperimentError::Sample { id: id(), source })?;
         if progress.cancelled() {
             return Err(ExperimentError::Cancelled);
         }
         let mut predictions = Vec::with_capacity(images.len());
         for batch in images.chunks(BATCH_SIZE) {
-            let scored = detector.score(batch);
+            let scored = detector.score_within(batch, &vec![inside.clone(); batch.len()]);
             predictions.extend(scored.map_err(|error| ExperimentError::of_image(error, &id()))?);
         }
         let mut predictions = predictions.into_iter();

@@ -112,9 +112,13 @@ impl Evaluator<'_> {
                 }
                 let first = index + 1 - images.len();
                 let id = |position| test.sample(first + position).id.clone();
-                let scored = detector.score(&images).map_err(|error| ExperimentError::of_images(error, id));
-                for (position, (prediction, truth)) in scored?.into_iter().zip(truths.drain(..)).enumerate() {
-                    let map = prediction.anomaly_map;
+                let insides: Vec<Option<Mask>> =
+                    truths.iter_mut().map(|truth: &mut Truth| truth.inside.take()).collect();
+                let scored = detector.score_within(&images, &insides);
+                let scored = scored.map_err(|error| ExperimentError::of_images(error, id))?;
+                let compared = scored.into_iter().zip(truths.drain(..).zip(insides));
+                for (position, (prediction, (truth, inside))) in compared.enumerate() {
+                    let (map, truth) = (prediction.anomaly_map, Truth { inside, ..truth });
                     image_scores.push(prediction.image_score);
                     comparison.add(first + position, test, &map, truth)?;
                     digest.add(&map)?;

@@ -1,6 +1,6 @@
 //! A verdict for tests.
 
-use fmam_core::{AnomalyMap, ImageSize, RgbImage};
+use fmam_core::{AnomalyMap, Frame, ImageSize, RgbImage};
 use fmam_inspection::{Basis, Inspection, Threshold};
 use fmam_methods::Prediction;
 
@@ -20,6 +20,8 @@ pub(super) fn verdict(name: &str, threshold: Option<f32>) -> Verdict {
         path: Some(name.into()),
         image: RgbImage::filled(size, [0; 3]),
         original_size,
+        reduction: 1,
+        frame: Frame::filling(original_size, size),
         original: Some(RgbImage::filled(original_size, [0; 3])),
         prediction: Prediction { image_score: 2.0, anomaly_map },
         inspection,

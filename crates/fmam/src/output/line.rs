@@ -28,6 +28,10 @@ pub struct Line<'a> {
     pub regions: &'a [Region],
     /// Reasons to doubt the verdict.
     pub warnings: &'a [Warning],
+    /// Pixels of the image along each side of a pixel of its pictures, for an image that is too
+    /// large to be held in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reduction: Option<usize>,
     /// The files that were written for the image.
     #[serde(flatten)]
     pub files: Files,
@@ -63,6 +67,7 @@ impl<'a> Line<'a> {
             threshold: inspection.map(|inspection| inspection.threshold.score),
             regions: inspection.map_or(&[], |inspection| &inspection.regions),
             warnings: &verdict.warnings,
+            reduction: Some(verdict.reduction).filter(|reduction| *reduction > 1),
             files,
             seconds: None,
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use fmam_core::AnomalyMap;
 use fmam_files::{Digest, LockError, MadeDirs};
 use fmam_inspection::{Calibration, Threshold};
-use fmam_record::{RecordError, RecordedPath};
+use fmam_record::{RecordError, RecordedPath, without_padding};
 use fmam_report::{
     MapColours, ReportError, defect_mask, map_in_size, overlay_in_colour, sheet, write_large_png,
     write_map_file, write_mask_png,
@@ -189,7 +189,11 @@ impl Predictions {
             (None, Some(contour)) => MapColours::uncalibrated(map).with_contour(contour),
             (_, None) => MapColours::uncalibrated(map),
         };
-        let size = verdict.original_size;
+        // An image that is too large for the memory is drawn as small as its map is.
+        let size = if verdict.reduction > 1 { map.size() } else { verdict.original_size };
+        let padded = map;
+        let content = without_padding(map, &verdict.frame);
+        let map = content.as_ref().unwrap_or(map);
         let needs_large = self.pictures.overlays != Some(Layout::Sheet)
             || self.pictures.maps.is_some()
             || self.pictures.masks;
@@ -199,7 +203,7 @@ impl Predictions {
         if let (Some(layout), Some(place)) = (self.pictures.overlays, self.pictures.overlay(&path)) {
             let file = self.folder.join(&place);
             let picture = match (layout, &verdict.original) {
-                (Layout::Sheet, _) => sheet(&verdict.image, map, colours),
+                (Layout::Sheet, _) => sheet(&verdict.image, padded, colours),
                 (Layout::Overlay, Some(original)) => overlay_in_colour(original, large, colours),
                 (Layout::Overlay, None) => overlay_in_colour(&verdict.image, map, colours),
             };
