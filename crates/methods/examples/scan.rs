@@ -5,12 +5,14 @@
 //! ```
 //!
 //! The rows of the image are drawn as they are asked for. It shows stripes, and one scratch of 8
-//! pixels in its middle. Further arguments: the method, `rkd+fmam` without one, and the side of a
-//! tile, 512 without one.
+//! pixels in its middle. Further arguments: the method, `rkd+fmam` without one, the side of a tile,
+//! 512 without one, and a folder for the model. Where the folder exists the model in it is scanned
+//! with, so that the memory is that of the scan without a fit.
 
 #![allow(clippy::print_stdout, reason = "an example tells what it measures")]
 
 use std::error::Error;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,7 +22,7 @@ use fmam_core::{
     StageId, TiledSource,
 };
 use fmam_inspection::{Overview, RegionScanner};
-use fmam_methods::{RunContext, method};
+use fmam_methods::{Detector, RunContext, load_detector, method};
 use fmam_models::load_backbone;
 use fmam_synthesis::Textures;
 
@@ -78,6 +80,23 @@ fn peak_memory() -> Option<u64> {
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024 / 1_000_000)
 }
 
+/// A detector of the tiles of `good`.
+fn fit(
+    name: &str,
+    good: MemorySource,
+    run: &RunContext<'_>,
+) -> Result<Detector, Box<dyn Error + Send + Sync>> {
+    let entry = method(name)?;
+    let mut settings = toml::Table::new();
+    entry.default_epochs(&mut settings, 4)?;
+    if entry.trains()? {
+        settings.insert("batch_size".to_owned(), 2.into());
+    }
+    let overlap = run.preparation.tile_overlap().unwrap_or_default();
+    let train = TiledSource::new(good, run.image_size(), overlap)?;
+    Ok((entry.build)(settings)?.fit(&train, run)?.detector)
+}
+
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let argument = |at: usize, default: &str| arguments.get(at).map_or(default.to_owned(), String::clone);
@@ -99,15 +118,15 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         loader_threads: 1,
         progress: &Printed,
     };
-    let entry = method(&name)?;
-    let mut settings = toml::Table::new();
-    entry.default_epochs(&mut settings, 4)?;
-    if entry.trains()? {
-        settings.insert("batch_size".to_owned(), 2.into());
+    let folder = arguments.get(3).map(Path::new);
+    let detector = match folder.filter(|folder| folder.exists()) {
+        Some(folder) => load_detector(folder, &Device::Cpu)?,
+        None => fit(&name, good, &run)?,
+    };
+    if let Some(folder) = folder.filter(|folder| !folder.exists()) {
+        detector.save(folder)?;
     }
-    let train = TiledSource::new(good, tile, overlap)?;
-    let detector = (entry.build)(settings)?.fit(&train, &run)?.detector;
-    println!("memory after the fit: {:?} MB at most", peak_memory());
+    println!("memory before the scan: {:?} MB at most", peak_memory());
 
     let mut rows = Stripes { size, next: 0, has_scratch: true };
     let mut overview = Overview::new(size, PICTURE_PIXELS);
