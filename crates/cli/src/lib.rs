@@ -12,6 +12,7 @@ mod input;
 mod interrupt;
 mod progress;
 mod rate;
+mod region;
 mod stdout;
 mod threshold;
 mod transfer;

@@ -5,7 +5,7 @@ use std::path::Path;
 use fmam_core::{AnomalyMap, Mask, Preparation, Progress, RgbImage};
 use fmam_datasets::{Regions, open_rows};
 use fmam_inspection::{Overview, Region, RegionScanner, Threshold};
-use fmam_methods::{Detector, Prediction, ScannedRows};
+use fmam_methods::{Detector, MethodError, Prediction, ScannedRows};
 
 use crate::Error;
 
@@ -51,7 +51,7 @@ pub(crate) fn scan_file(
     };
     let scan = detector.scan(rows.as_mut(), region.as_ref(), progress, &mut sink)?;
     let reduction = overview.factor();
-    let (image, anomaly_map): (RgbImage, AnomalyMap) = overview.finish()?;
+    let (image, anomaly_map): (RgbImage, AnomalyMap) = overview.finish().map_err(MethodError::from)?;
     let prediction = Prediction { image_score: scan.image_score, anomaly_map };
     Ok(Scanned { prediction, image, reduction, regions: places.finish() })
 }

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use fmam_core::{
-    AnomalyMap, ImageSize, Needs, Preparation, Progress, SampleSource, Silent, SourceError,
-    StageId, ordered_map,
+    AnomalyMap, ImageSize, Needs, Preparation, Progress, SampleSource, Silent, SourceError, StageId,
+    ordered_map,
 };
 use fmam_datasets::{CachedSource, Category, DEFAULT_CACHE_BYTES, Dataset, DatasetError, DatasetOptions};
 use fmam_experiment::{

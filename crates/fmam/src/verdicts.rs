@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use fmam_core::{
-    AnomalyMap, Frame, ImageSize, Mask, Preparation, Progress, RgbImage, StageId, ordered_map,
-};
+use fmam_core::{AnomalyMap, Frame, ImageSize, Mask, Preparation, Progress, RgbImage, StageId, ordered_map};
 use fmam_datasets::{DatasetError, Prepared, Regions, image_size, prepare_image, resize_image};
 use fmam_inspection::{Calibration, Inspection, Look, Region, Threshold, Warning, regions};
 use fmam_methods::{Detector, Prediction};

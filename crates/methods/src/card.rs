@@ -146,7 +146,9 @@ impl ModelCard {
         let has_digests = saved.schema != WITHOUT_DIGESTS;
         let files = if has_digests { saved.files } else { NetworkFiles::in_folder(dir)? };
         let path = dir.join(CARD_FILE);
-        let text = self.with_files(files).to_toml(&path)?;
+        // A region of other images, or another limit, is that of one call.
+        let card = Self { region: saved.region, reading: saved.reading, ..self.with_files(files) };
+        let text = card.to_toml(&path)?;
         fmam_files::write_atomic(&path, |file| file.write_all(text.as_bytes()))
             .map_err(|e| write_error(&path, e))
     }

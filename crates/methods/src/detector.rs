@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use fmam_core::{
-    AnomalyMap, ImageRows, ImageSize, Mask, MemoryRows, Preparation, Progress, RgbImage, Silent, TileGrid,
+    AnomalyMap, ImageRows, ImageSize, Mask, MemoryRows, Preparation, Progress, RegionOfInterest, RgbImage,
+    Silent, TileGrid,
 };
 use fmam_inspection::Calibration;
 use fmam_models::Backbone;
@@ -73,6 +74,15 @@ impl Detector {
     #[must_use]
     pub fn with_calibration(mut self, calibration: Calibration) -> Self {
         self.card.calibration = Some(calibration);
+        self
+    }
+
+    /// The detector with another region of interest of its images, and another limit of the bytes
+    /// that a decoded image may take. A region that was learnt with is replaced.
+    #[must_use]
+    pub fn with_input(mut self, region: RegionOfInterest, max_bytes: u64) -> Self {
+        self.card.region = region;
+        self.card.reading.max_bytes = max_bytes;
         self
     }
 

@@ -8,6 +8,7 @@ use fmam_metrics::{CONFIDENCE, wilson};
 use crate::compute::ComputeArgs;
 use crate::progress::Console;
 use crate::rate::{Rate, percent};
+use crate::region::RegionArgs;
 use crate::stdout::print;
 use crate::{calibration, images};
 
@@ -34,6 +35,8 @@ pub(crate) struct Args {
     #[arg(long, requires = "good")]
     replace: bool,
     #[command(flatten)]
+    region: RegionArgs,
+    #[command(flatten)]
     compute: ComputeArgs,
 }
 
@@ -45,7 +48,7 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
         bail!("{} is among the good images and among those with defects", both.display());
     }
     let (session, console) = args.compute.session(registry)?;
-    let mut detector = session.load(&args.model)?;
+    let mut detector = args.region.on_same(session.load(&args.model)?)?;
     if detector.calibration().is_none() {
         console.warn(
             "the model does not know which images it learnt from: the promise holds only if these are others",

@@ -8,6 +8,7 @@ use fmam_record::{MAPS_DIR, MapExport, MapLayout};
 
 use crate::compute::ComputeArgs;
 use crate::data::DataArgs;
+use crate::region::RegionArgs;
 use crate::stdout::{print, print_json};
 use crate::threshold::ThresholdArgs;
 
@@ -21,6 +22,8 @@ pub(crate) struct Args {
     data: DataArgs,
     #[command(flatten)]
     threshold: ThresholdArgs,
+    #[command(flatten)]
+    region: RegionArgs,
     /// Print JSON instead of a table; every metric is a fraction from 0 to 1
     #[arg(long)]
     json: bool,
@@ -44,7 +47,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     let (session, console) = args.compute.session(registry)?;
-    let detector = session.load(&args.model)?;
+    let detector = args.region.on(session.load(&args.model)?)?;
     let detector = args.threshold.on(detector)?;
     let category = args.data.category(&session, &detector.card().preparation())?;
     let _made = args.out.as_deref().map(check_writable).transpose()?;

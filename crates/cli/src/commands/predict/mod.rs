@@ -19,6 +19,7 @@ use self::view::View;
 use crate::calibration;
 use crate::compute::ComputeArgs;
 use crate::exit::DefectFound;
+use crate::region::RegionArgs;
 use crate::threshold::ThresholdArgs;
 
 /// Time without a change after which an image of a watched folder that cannot be read is broken.
@@ -27,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(clap::Args)]
 #[command(after_help = include_str!("../../help/predict.txt"))]
 pub(crate) struct Args {
-    /// Image files (PNG, JPEG, BMP, TIFF), folders with their sub-folders, quoted patterns such as
+    /// Image files (PNG, JPEG, BMP, TIFF, WebP, PNM, GIF), folders with their sub-folders, quoted patterns such as
     /// 'new/**/*.png', or `-` for a list of paths on stdin
     #[arg(value_name = "IMAGE", required_unless_present = "watch")]
     images: Vec<PathBuf>,
@@ -42,6 +43,8 @@ pub(crate) struct Args {
     watch: Option<PathBuf>,
     #[command(flatten)]
     threshold: ThresholdArgs,
+    #[command(flatten)]
+    region: RegionArgs,
     /// Exit code 3 if an image is a defect
     #[arg(long)]
     fail_on_defect: bool,
@@ -138,7 +141,7 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
         None => None,
     };
     let (session, console) = args.compute.session(registry)?;
-    let detector = session.load(&args.model)?;
+    let detector = args.region.on(session.load(&args.model)?)?;
     let threshold = args.threshold.of(&detector)?;
     if threshold.is_none() && args.out.masks {
         return Err(fmam::Error::Uncalibrated.into());

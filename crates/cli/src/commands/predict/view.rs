@@ -85,6 +85,7 @@ mod tests {
     #[test]
     fn a_table_has_its_head_once_and_names_do_no_harm() {
         let line = Line {
+            reduction: None,
             image: "a\u{1b}[31m\n.png".into(),
             verdict: Some(Outcome::Defect),
             score: 1.25,
