@@ -53,7 +53,7 @@ impl From<ImageSize> for Preparation {
 
 /// The place of an image of another size than the detector's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Placing {
     /// The image is resized; its aspect ratio is not kept.
     #[default]

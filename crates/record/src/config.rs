@@ -43,6 +43,11 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+/// True for the default, but for the limit of memory: that is of the machine and not written.
+fn is_usual(reading: &Reading) -> bool {
+    is_default(&Reading { max_bytes: Reading::default().max_bytes, ..*reading })
+}
+
 /// The evaluation of a detector on a test split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -110,7 +115,7 @@ pub struct DataConfig {
     #[serde(default, skip_serializing_if = "Placing::is_squeeze")]
     pub placing: Placing,
     /// The way from the values of files to 8 bits.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "is_usual")]
     pub reading: Reading,
     /// SHA-256 of the region of interest: of the mask for all images, or of the masks of each;
     /// absent for whole images.
@@ -220,7 +225,7 @@ impl From<Written> for RunConfig {
 
 #[cfg(test)]
 mod tests {
-    use fmam_core::StageId;
+    use fmam_core::{StageId, ValueRange};
     use serde_json::json;
 
     use super::*;
@@ -245,6 +250,68 @@ mod tests {
         assert_eq!(written["weights"], Value::Null);
         assert!(written.get("precision").is_none() && written.get("weights_sha256").is_none());
         assert_eq!(serde_json::from_value::<RunConfig>(written).unwrap(), config);
+    }
+
+    /// A configuration of images and evaluation in which nothing is the default.
+    fn of_images() -> RunConfig {
+        let mut config = RunConfig::default();
+        config.data.image_size = ImageSize::new(160, 768);
+        config.data.placing = Placing::Tiles { overlap: 64 };
+        config.data.reading.values = ValueRange::Bits(12);
+        config.data.reading.background = [255, 0, 16];
+        config.data.roi_sha256 = Some("0123".to_owned());
+        config.evaluation = EvaluationConfig { at: Resolution::Original, pixel_metrics: false };
+        config
+    }
+
+    #[test]
+    fn image_settings_come_back() {
+        let config = of_images();
+        let written = serde_json::to_value(&config).unwrap();
+        let data = json!({
+            "image_size": "160x768",
+            "placing": {"tiles": {"overlap": 64}},
+            "reading": {"values": "12-bit", "background": [255, 0, 16]},
+            "roi_sha256": "0123",
+            "textures": "",
+        });
+        assert_eq!(written["data"], data);
+        assert_eq!(written["evaluation"], json!({"at": "original", "pixel_metrics": false}));
+        assert_eq!(serde_json::from_value::<RunConfig>(written).unwrap(), config);
+    }
+
+    #[test]
+    fn settings_that_are_usual_are_not_written() {
+        let mut config = RunConfig::default();
+        // A limit of the machine.
+        config.data.reading.max_bytes = 1;
+        let written = serde_json::to_value(&config).unwrap();
+        assert_eq!(written["data"], json!({"image_size": 0, "textures": ""}));
+        assert!(written.get("evaluation").is_none());
+    }
+
+    #[test]
+    fn unknown_keys_and_values_of_image_settings_are_refused() {
+        let read = |at: &[&str], key: &str, value: Value| {
+            let mut written = serde_json::to_value(of_images()).unwrap();
+            let place = at.iter().fold(&mut written, |place, name| &mut place[*name]);
+            place[key] = value;
+            serde_json::from_value::<RunConfig>(written)
+        };
+        assert!(read(&["data"], "placing", json!("keep-aspect")).is_ok());
+        for (at, key, value) in [
+            (&["data"][..], "colour", json!(1)),
+            (&["data"], "placing", json!("stretch")),
+            (&["data"], "image_size", json!("160by768")),
+            (&["data", "placing", "tiles"], "colour", json!(1)),
+            (&["data", "reading"], "max_bytes", json!(1)),
+            (&["data", "reading"], "values", json!("11-bit")),
+            (&["evaluation"], "colour", json!(1)),
+            (&["evaluation"], "at", json!("half")),
+        ] {
+            let read = read(at, key, value);
+            assert!(read.is_err(), "{at:?} {key}: {read:?}");
+        }
     }
 
     #[test]

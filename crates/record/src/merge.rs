@@ -171,9 +171,11 @@ fn copy_whole(from: &Path, to: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use fmam_core::{Placing, ValueRange};
     use serde_json::json;
 
     use super::*;
+    use crate::Resolution;
     use crate::fixture::record;
     use crate::folder::write_atomic;
 
@@ -244,6 +246,12 @@ mod tests {
             ("weights", false),
             ("method.epochs", false),
             ("data.image_size", false),
+            ("data.placing", false),
+            ("data.reading.values", false),
+            ("data.reading.background", false),
+            ("data.roi_sha256", false),
+            ("evaluation.at", false),
+            ("evaluation.pixel_metrics", false),
         ] {
             assert_eq!(is_of_the_machine(key), expected, "{key}");
         }
@@ -265,6 +273,18 @@ mod tests {
                 (|run| run.config.method["train"]["epochs"] = 99.into()) as fn(&mut RunRecord),
             ),
             ("images for training", |run| run.n_train += 1),
+            ("evaluation.at: \"network\" there, \"original\" here", |run| {
+                run.config.evaluation.at = Resolution::Original;
+            }),
+            ("data.placing: \"squeeze\" there, {\"tiles\":{\"overlap\":64}} here", |run| {
+                run.config.data.placing = Placing::Tiles { overlap: 64 };
+            }),
+            ("data.reading.values: \"auto\" there, \"0,1\" here", |run| {
+                run.config.data.reading.values = ValueRange::Between { low: 0.0, high: 1.0 };
+            }),
+            ("data.roi_sha256: null there, \"0123\" here", |run| {
+                run.config.data.roi_sha256 = Some("0123".to_owned());
+            }),
             ("device: cpu there, cuda here", |run| run.device = "cuda:1".to_owned()),
             ("sources of the program: 0123 there, 4567 here", |run| {
                 run.versions.insert(SOURCES_KEY.to_owned(), "4567".to_owned());

@@ -33,7 +33,7 @@ pub struct RunRecord {
     pub seed: Seed,
     /// `cpu`, or a kind and a number: `cuda:0`.
     pub device: String,
-    /// Size to which every image was resized.
+    /// Size to which every image was resized, or that of a tile.
     pub image_size: ImageSize,
     /// Number of training images.
     pub n_train: usize,
@@ -166,9 +166,11 @@ pub fn device_kind(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use fmam_core::Placing;
     use fmam_inspection::{Basis, Procedure, Threshold};
 
     use super::*;
+    use crate::Resolution;
     use crate::fixture::record;
 
     /// A record of commit 10fcd4b, before stages, digests and the name `images`; shortened.
@@ -192,6 +194,9 @@ mod tests {
         assert_eq!(stages, [("", 1), ("mapping", 1)]);
         assert_eq!(old.artefacts.images[0].path.as_deref(), Some("overlays/0000-normal-000.png"));
         assert_eq!(old.decision, None);
+        assert_eq!((old.findings.clone(), old.config.evaluation), Default::default());
+        assert!(old.config.data.placing.is_squeeze() && old.config.data.roi_sha256.is_none());
+        assert_eq!(old.config.data.image_size, old.image_size);
         assert_eq!((&old.config.data.sha256, &old.config.weights_sha256), (&None, &None));
         // Reading a decimal number may cost its last bit, so figures are left out.
         let again = RunRecord::from_json(&serde_json::to_vec(&old).unwrap()).unwrap();
@@ -210,6 +215,33 @@ mod tests {
             Some(Decision { threshold, procedure: Procedure::HoldOut, confidence: 0.95, intervals });
         let again = RunRecord::from_json(&serde_json::to_vec(&run).unwrap()).unwrap();
         assert_eq!(again.decision, run.decision);
+    }
+
+    #[test]
+    fn findings_come_back_and_unknown_ones_are_refused() {
+        let mut run = record("demo", "plain", "rkd", 0);
+        let without = serde_json::to_string(&run).unwrap();
+        assert!(!without.contains("findings"), "{without}");
+        run.findings = Findings {
+            bits: Some(12),
+            vanished: vec!["test/cut/000".to_owned()],
+            duplicates: vec![["train/good/001".to_owned(), "test/good/001".to_owned()]],
+        };
+        run.config.data.placing = Placing::KeepAspect;
+        run.config.evaluation.at = Resolution::Original;
+        let written = serde_json::to_value(&run).unwrap();
+        let read = |value: &serde_json::Value| RunRecord::from_json(value.to_string().as_bytes());
+        assert_eq!(read(&written).unwrap(), run);
+
+        let mut unknown = written.clone();
+        unknown["findings"]["colour"] = 1.into();
+        assert!(matches!(read(&unknown), Err(RecordTextError::Json(_))));
+        let mut few = written.clone();
+        few["findings"]["duplicates"][0] = serde_json::json!(["train/good/001"]);
+        assert!(matches!(read(&few), Err(RecordTextError::Json(_))));
+        // A finding alone stands without the keys of the others.
+        run.findings = Findings { bits: Some(12), ..Findings::default() };
+        assert_eq!(serde_json::to_value(&run).unwrap()["findings"], serde_json::json!({"bits": 12}));
     }
 
     #[test]

@@ -18,7 +18,8 @@ pub struct SettingDifference {
 /// The settings in which two runs differ. Contents go before places: where both know the digest of
 /// the weights or of the data, the path is not compared; where one does not know it, the path is.
 /// Neither the fingerprint of the data is compared, which says nothing on another machine, nor the
-/// stages, which follow from the settings of the method.
+/// stages, which follow from the settings of the method. A setting that a record leaves out has its
+/// default.
 ///
 /// # Errors
 /// [`RecordError::Json`].
@@ -41,8 +42,7 @@ pub fn setting_differences(
     } else {
         (a.data.sha256, b.data.sha256) = (None, None);
     }
-    let value =
-        |config: RunConfig| serde_json::to_value(config).map_err(|source| RecordError::Json { source });
+    let value = |config: RunConfig| with_defaults(&config).map_err(|source| RecordError::Json { source });
     let (a, b) = (value(a)?, value(b)?);
     let found = differences(&a, &b).into_iter();
     Ok(found
@@ -50,12 +50,22 @@ pub fn setting_differences(
         .collect())
 }
 
+/// The JSON form of `config` with the settings of images and evaluation that a record leaves out.
+fn with_defaults(config: &RunConfig) -> Result<Value, serde_json::Error> {
+    let mut value = serde_json::to_value(config)?;
+    value["data"]["placing"] = serde_json::to_value(config.data.placing)?;
+    value["data"]["reading"] = serde_json::to_value(config.data.reading)?;
+    value["evaluation"] = serde_json::to_value(config.evaluation)?;
+    Ok(value)
+}
+
 #[cfg(test)]
 mod tests {
-    use fmam_core::{StageId, StagePlan};
+    use fmam_core::{ImageSize, Placing, StageId, StagePlan, ValueRange};
     use serde_json::json;
 
     use super::*;
+    use crate::Resolution;
 
     fn keys(change: impl FnOnce(&mut RunConfig, &mut RunConfig)) -> Vec<String> {
         let (mut a, mut b) = (RunConfig::default(), RunConfig::default());
@@ -85,6 +95,27 @@ mod tests {
         assert_eq!(found, ["data.sha256"]);
         let found = keys(|a, b| (a.data.root, b.data.root) = (Some("x".into()), Some("y".into())));
         assert_eq!(found, ["data.root"]);
+    }
+
+    #[test]
+    fn image_settings_are_compared_one_by_one_and_limits_of_the_machine_are_not() {
+        let found = keys(|_, b| {
+            b.data.image_size = ImageSize::new(160, 768);
+            b.data.placing = Placing::KeepAspect;
+            b.data.reading.values = ValueRange::Bits(12);
+            b.data.reading.max_bytes = 1;
+            b.data.roi_sha256 = Some("0123".to_owned());
+            b.evaluation.at = Resolution::Original;
+        });
+        let expected =
+            ["data.image_size", "data.placing", "data.reading.values", "data.roi_sha256", "evaluation.at"];
+        assert_eq!(found, expected);
+        assert!(keys(|a, _| a.data.reading.max_bytes = 1).is_empty());
+
+        let (a, mut b) = (RunConfig::default(), RunConfig::default());
+        b.evaluation.at = Resolution::Original;
+        let [of] = &setting_differences(&a, &b).unwrap()[..] else { panic!("one setting differs") };
+        assert_eq!((&of.there, &of.here), (&json!("network"), &json!("original")));
     }
 
     #[test]
