@@ -217,8 +217,9 @@
     const entries = [
       ...measured.map(({ key, title }) => [title, percent(run.metrics[key]) + interval(run, key)]),
       ["Fit", `${digits(run.fit_seconds)} s`], ["Scoring", `${digits(run.images_per_second)} images/s`],
-      ["Memory", memory], ["Training images", run.n_train], ["Test images", `${run.n_test[0]} normal, ${run.n_test[1]} anomalous`],
+      ["Memory", memory], ["Image size", run.placed_size], ["Training images", run.n_train], ["Test images", `${run.n_test[0]} normal, ${run.n_test[1]} anomalous`],
     ];
+    if (run.reading_and_evaluation !== "–") entries.push(["Reading and evaluation", run.reading_and_evaluation]);
     if (run.decision) {
       const { threshold, confidence } = run.decision;
       entries.push([`Threshold; in brackets ${digits(100 * confidence)} % intervals`, digits(threshold)]);
@@ -230,6 +231,13 @@
     }
     return make("dl", { class: "figures" },
       ...entries.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, String(value)))));
+  }
+
+  /** The peculiarities of the images that bear on the figures. */
+  function aboutImages(run) {
+    if (!run.about_images.length) return [];
+    const notes = run.about_images.map((note) => make("li", {}, note));
+    return [make("h3", {}, "About the images"), make("ul", { class: "notes" }, ...notes)];
   }
 
   function settings(run) {
@@ -250,7 +258,7 @@
       plot(run.plots.training, "Training loss"),
       viewerCard(run),
     ].filter(Boolean);
-    section.replaceChildren(heading, figures(run), make("div", { class: "cards" }, ...cards), settings(run));
+    section.replaceChildren(heading, figures(run), ...aboutImages(run), make("div", { class: "cards" }, ...cards), settings(run));
     section.hidden = false;
     document.title = `${title} – anomaly detection report`;
     heading.focus({ preventScroll: true });

@@ -91,6 +91,16 @@ pub(crate) fn with_decision(mut run: RunRecord) -> RunRecord {
     run
 }
 
+/// Adds two masks that vanish, a pair of like samples and a depth.
+pub(crate) fn with_findings(mut run: RunRecord) -> RunRecord {
+    run.findings = Findings {
+        bits: Some(12),
+        vanished: vec!["test/scratch/<3>".to_owned(), "test/cut/000".to_owned()],
+        duplicates: vec![["train/good/001".to_owned(), "test/good/001".to_owned()]],
+    };
+    run
+}
+
 /// Adds an analysis of two scales with real defects only, all of whose biases are `shift` larger.
 pub(crate) fn with_analysis(mut run: RunRecord, shift: f64) -> RunRecord {
     let scatter = |bias, variance| FeatureScatter::new(bias + shift, variance);

@@ -2,6 +2,7 @@
 
 use fmam_record::{Analysis, DefectAnalysis, FeatureScatter, RunRecord, ScaleAnalysis, ScoreSeparability};
 
+use crate::model::image_settings::differ_in_pixels;
 use crate::{Estimate, Report, Summary};
 
 /// The kind of defect that is analysed.
@@ -116,8 +117,11 @@ pub(crate) fn separability(
     [of(|analysis| analysis.image_scores), of(|analysis| analysis.pixel_scores)]
 }
 
-/// The mean over the categories, then over the complete seeds.
+/// The mean over the categories, then over the complete seeds; `None` where the runs have none.
 fn over_seeds(report: &Report, row: &Summary, figure: &dyn Fn(&Analysis) -> Option<f64>) -> Option<Estimate> {
+    if differ_in_pixels(report.runs_of(row)) {
+        return None;
+    }
     let of_seed = |&seed: &u64| {
         let runs = report.runs_of(row).filter(|run| run.seed.value() == seed);
         let values: Option<Vec<f64>> = runs.map(|run| figure(run.analysis.as_ref()?)).collect();

@@ -3,6 +3,8 @@
 pub(crate) mod ablation;
 pub(crate) mod analysis;
 pub(crate) mod columns;
+pub(crate) mod findings;
+pub(crate) mod image_settings;
 pub(crate) mod layout;
 pub(crate) mod paper;
 pub(crate) mod report;

@@ -59,6 +59,12 @@ impl Report {
         self.summary.chunk_by(|a, b| a.dataset == b.dataset)
     }
 
+    /// The runs on the data set of `rows`.
+    pub(crate) fn runs_on(&self, rows: &[Summary]) -> impl Iterator<Item = &RunRecord> {
+        let dataset = rows.first().map(|row| row.dataset.clone());
+        self.runs.iter().filter(move |run| Some(&run.dataset) == dataset.as_ref())
+    }
+
     /// The runs of a summary row.
     pub(crate) fn runs_of(&self, row: &Summary) -> impl Iterator<Item = &RunRecord> {
         self.runs.iter().filter(|run| row.covers(run))

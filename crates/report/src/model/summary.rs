@@ -5,6 +5,8 @@ use fmam_metrics::MetricEntry;
 use fmam_record::RunRecord;
 use serde::{Serialize, Serializer};
 
+use crate::model::image_settings::differ_in_pixels;
+
 /// A mean over seeds with its spread.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Estimate {
@@ -94,7 +96,8 @@ pub struct Cell {
 /// Only seeds that have a run for every one of `categories` count. A seed that lacks some is left
 /// out whole and its gaps stand in `missing`: a mean over other categories is another quantity. For
 /// the same reason a figure is `None` when one of the runs does not have it, and all are `None`
-/// when no seed is complete.
+/// when no seed is complete, or when the figures of runs of one category are of different pixels:
+/// other image sizes, regions of interest or resolutions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
     /// Registered name of the data set.
@@ -137,7 +140,11 @@ impl Summary {
         let complete: Vec<u64> =
             seeds.into_iter().filter(|&seed| missing.iter().all(|cell| cell.seed != seed)).collect();
 
+        let is_mixed = differ_in_pixels(runs.iter().copied());
         let over_seeds = |figure: &dyn Fn(&RunRecord) -> Option<f64>| {
+            if is_mixed {
+                return None;
+            }
             let means: Option<Vec<f64>> = complete
                 .iter()
                 .map(|&seed| {

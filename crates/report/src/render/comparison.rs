@@ -1,11 +1,12 @@
 //! The paper's figures beside ours, and what differs between the two.
 
-use fmam_record::RunRecord;
+use fmam_record::{Resolution, RunRecord};
 
+use crate::model::image_settings::preparation;
 use crate::model::paper::{
     PAPER_METRICS, PublishedIn, WholeDataset, dataset_title, method_title, published, whole_dataset,
 };
-use crate::model::settings::{distinct, epochs, image_size};
+use crate::model::settings::{distinct, epochs};
 use crate::render::table::{Align, Table};
 use crate::text::{code, escape, listed, points, spread_percent};
 use crate::{Estimate, Report, Summary};
@@ -104,8 +105,14 @@ fn differences(report: &Report, row: &Summary, source: PublishedIn) -> Vec<Strin
         let backbone = code(&row.backbone);
         notes.push(format!("Our backbone is {backbone}; the poster does not name that of its Table 1."));
     }
-    let size = distinct(runs.iter().copied(), image_size);
-    notes.push(format!("Our images are resized to {size}; the poster states no resolution."));
+    let prepared = distinct(runs.iter().copied(), preparation);
+    notes.push(format!("Our images are {prepared}; the poster states no resolution."));
+    if runs.iter().any(|run| run.config.evaluation.at == Resolution::Original) {
+        notes.push("Our pixel figures are at the original resolution; the poster states none.".to_owned());
+    }
+    if runs.iter().any(|run| run.config.data.roi_sha256.is_some()) {
+        notes.push("Our figures are of a region of interest; the poster names none.".to_owned());
+    }
     let length = distinct(runs.iter().copied(), epochs);
     if !length.is_empty() {
         notes.push(format!("We train for {length} epochs; the poster states no training length."));

@@ -1,7 +1,8 @@
 use std::borrow::Cow;
 
+use fmam_core::Placing;
 use fmam_metrics::MetricEntry;
-use fmam_record::RunRecord;
+use fmam_record::{EvaluationConfig, Resolution, RunRecord};
 
 use crate::Report;
 use crate::model::columns::ranks;
@@ -22,10 +23,25 @@ const AFTER: [&str; 10] = [
     "started_at",
 ];
 
+/// The last columns of `report.csv`: image settings and findings. The resolution of pixel figures is
+/// empty for a run without them.
+const IMAGES: [&str; 9] = [
+    "placing",
+    "tile_overlap",
+    "value_range",
+    "background",
+    "roi_sha256",
+    "pixel_figures_at",
+    "bits",
+    "n_vanished",
+    "n_duplicates",
+];
+
 impl Report {
     /// The text of `report.csv`: a header and one line for each run, figures as fractions in full
     /// precision, a figure that does not exist as an empty field, quoted as RFC 4180 has it. The
-    /// last columns are the threshold of the detector and the bounds of the metrics with intervals.
+    /// threshold of the detector and the bounds of the metrics with intervals follow, then the
+    /// settings and the findings of the images.
     pub fn csv(&self) -> String {
         let metrics = self.metrics().iter().map(|metric| metric.key);
         let header: Vec<&str> = BEFORE.into_iter().chain(metrics).chain(AFTER).collect();
@@ -33,7 +49,7 @@ impl Report {
         for metric in with_interval(self.metrics()) {
             text.push_str(&format!(",{key}_low,{key}_high", key = metric.key));
         }
-        text.push('\n');
+        text.push_str(&format!(",{}\n", IMAGES.join(",")));
         for run in self.runs() {
             let line: Vec<String> =
                 fields(run, self.metrics()).iter().map(|field| quoted(field).into_owned()).collect();
@@ -117,7 +133,34 @@ fn fields(run: &RunRecord, metrics: &[&'static MetricEntry]) -> Vec<String> {
         run.n_test_anomalous.to_string(),
         run.started_at.to_string(),
     ];
-    before.into_iter().chain(metrics).chain(after).chain(decision).collect()
+    before.into_iter().chain(metrics).chain(after).chain(decision).chain(images(run)).collect()
+}
+
+/// The fields of [`IMAGES`].
+fn images(run: &RunRecord) -> [String; IMAGES.len()] {
+    let (data, findings) = (&run.config.data, &run.findings);
+    let (placing, overlap) = match data.placing {
+        Placing::Squeeze => ("squeeze", None),
+        Placing::KeepAspect => ("keep-aspect", None),
+        Placing::Tiles { overlap } => ("tiles", Some(overlap)),
+    };
+    let resolution = match run.config.evaluation {
+        EvaluationConfig { pixel_metrics: false, .. } => "",
+        EvaluationConfig { at: Resolution::Network, .. } => "network",
+        EvaluationConfig { at: Resolution::Original, .. } => "original",
+    };
+    let [red, green, blue] = data.reading.background;
+    [
+        placing.to_owned(),
+        overlap.map(|overlap| overlap.to_string()).unwrap_or_default(),
+        data.reading.values.to_string(),
+        format!("#{red:02x}{green:02x}{blue:02x}"),
+        data.roi_sha256.clone().unwrap_or_default(),
+        resolution.to_owned(),
+        findings.bits.map(|bits| bits.to_string()).unwrap_or_default(),
+        findings.vanished.len().to_string(),
+        findings.duplicates.len().to_string(),
+    ]
 }
 
 fn quoted(field: &str) -> Cow<'_, str> {
@@ -130,10 +173,11 @@ fn quoted(field: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use fmam_core::ValueRange;
     use fmam_metrics::{AUPRO, IMAGE_AUROC, PIXEL_AUROC};
 
     use super::*;
-    use crate::fixture::{record, with_decision};
+    use crate::fixture::{record, with_decision, with_findings};
 
     #[test]
     fn a_run_is_a_line() {
@@ -149,11 +193,11 @@ mod tests {
         }
         // No run has a threshold, hence no bounds of the five metrics at it.
         let decision = header.split_once(",threshold,").expect(header).1;
-        assert_eq!(decision.split(',').count(), 10);
+        assert_eq!(decision.split(',').count(), 10 + IMAGES.len());
         let keys =
             parts(header, &(BEFORE.join(",") + ","), &format!(",{},threshold,{decision}", AFTER.join(",")));
         assert_eq!(keys, fmam_metrics::METRICS.iter().map(|metric| metric.key).collect::<Vec<_>>());
-        let end = ",62.5,31.25,1073741824,cpu,256,256,320,41,119,1700000000,,,,,,,,,,,";
+        let end = ",62.5,31.25,1073741824,cpu,256,256,320,41,119,1700000000,,,,,,,,,,,,squeeze,,auto,#000000,,network,,0,0";
         let screw = parts(screw, "mvtec,screw,rkd,resnet18,0,", end);
         let odd_start = r#"folder,"left, ""old""",nkd,resnet18,0,"#;
         let odd = parts(odd, odd_start, &end.replace("1073741824", ""));
@@ -174,6 +218,22 @@ mod tests {
         assert_eq!((of("threshold"), of("image_recall"), of("image_precision")), ("0.6", "0.75", ""));
         assert_eq!((of("image_recall_low"), of("image_recall_high")), ("0.5", "1"));
         assert_eq!((of("image_precision_low"), of("image_precision_high")), ("", ""));
+    }
+
+    #[test]
+    fn a_run_has_its_image_settings_and_the_numbers_of_its_findings() {
+        let mut run = with_findings(record("mvtec", "screw", "rkd", 0));
+        run.config.data.placing = Placing::Tiles { overlap: 64 };
+        run.config.data.reading.values = ValueRange::Between { low: 0.0, high: 1.0 };
+        run.config.data.reading.background = [255, 0, 16];
+        run.config.data.roi_sha256 = Some("0123".to_owned());
+        run.config.evaluation.at = Resolution::Original;
+        let text = Report::from_records(vec![run.clone()]).csv();
+        let end = ",tiles,64,\"0,1\",#ff0010,0123,original,12,2,1\n";
+        assert!(text.ends_with(end), "{text}");
+        run.config.evaluation.pixel_metrics = false;
+        let text = Report::from_records(vec![run]).csv();
+        assert!(text.ends_with(",0123,,12,2,1\n"), "{text}");
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use fmam_core::ImageSize;
 use fmam_metrics::{Level, MetricEntry};
-use fmam_record::{Analysis, Decision, Metrics, RUN_RECORD_SCHEMA, RunRecord};
+use fmam_record::{Analysis, Decision, Findings, Metrics, RUN_RECORD_SCHEMA, RunRecord};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -24,10 +24,10 @@ pub fn report_schema(metrics: &[&MetricEntry]) -> Result<Value, ReportError> {
             Level::Image if metric.needs_threshold => {
                 " in runs without `decision`, where it is undefined, and"
             }
-            Level::Image => "",
+            Level::Image => " where the metric needs two classes and the test images are of one, and",
             Level::Pixel | Level::Region => {
                 " where an anomalous test image has no mask, where no pixel, or every pixel, is anomalous at the \
-                 run's image size, and"
+                 resolution of the pixel figures, where the run left them out, and"
             }
         };
         let oracle =
@@ -81,6 +81,8 @@ struct RunEntry<'a> {
     dir: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     analysis: Option<&'a Analysis>,
+    #[serde(skip_serializing_if = "Findings::is_empty")]
+    findings: &'a Findings,
     versions: &'a BTreeMap<String, String>,
     config: &'a fmam_record::RunConfig,
 }
@@ -116,6 +118,7 @@ impl<'a> RunEntry<'a> {
             started_at: run.started_at,
             dir: run.key().path(),
             analysis: run.analysis.as_ref(),
+            findings: &run.findings,
             versions: &run.versions,
             config: &run.config,
         }
@@ -145,7 +148,7 @@ mod tests {
     use fmam_metrics::{AUPRO, METRICS, PIXEL_AUROC};
 
     use super::*;
-    use crate::fixture::{record, with_analysis, with_decision};
+    use crate::fixture::{record, with_analysis, with_decision, with_findings};
     use crate::render::schema_check::violations;
 
     #[test]
@@ -191,6 +194,8 @@ mod tests {
         runs[3].metrics.set(&PIXEL_AUROC, None);
         runs[3].peak_rss_bytes = None;
         runs.push(with_decision(record("demo", "weave", "padim", 0)));
+        runs.push(with_findings(record("demo", "weave", "patchcore", 0)));
+        runs[5].n_test_normal = 0;
         let report = Report::from_records(runs);
         // A seed that lacks a category, a single seed, and figures that do not exist.
         assert!(report.summary().iter().any(|row| !row.missing.is_empty()));
@@ -219,6 +224,22 @@ mod tests {
         let mut broken = value.clone();
         broken["runs"][analysed.unwrap()]["analysis"]["scales"][0]["real"]["before"]["bias"] = json!(-1);
         assert!(!is_valid(&broken));
+
+        let found = value["runs"].as_array().unwrap().iter().position(|run| run.get("findings").is_some());
+        let findings = &value["runs"][found.unwrap()]["findings"];
+        assert_eq!(findings["vanished"], json!(["test/scratch/<3>", "test/cut/000"]));
+        let breaks: [fn(&mut Value); 5] = [
+            |findings| findings["bits"] = json!(11),
+            |findings| findings["vanished"] = json!([]),
+            |findings| findings["vanished"] = json!([0]),
+            |findings| findings["duplicates"] = json!([["a"]]),
+            |findings| findings["new"] = json!(1),
+        ];
+        for (k, damage) in breaks.into_iter().enumerate() {
+            let mut broken = value.clone();
+            damage(&mut broken["runs"][found.unwrap()]["findings"]);
+            assert!(!is_valid(&broken), "findings {k}");
+        }
 
         let judged = value["runs"].as_array().unwrap().iter().position(|run| run.get("decision").is_some());
         let decision = &value["runs"][judged.unwrap()]["decision"];

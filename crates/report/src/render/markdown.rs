@@ -4,10 +4,12 @@ use fmam_metrics::MetricEntry;
 use fmam_record::RunRecord;
 
 use crate::model::columns::{all_categories, headlines, metrics, ranks};
+use crate::model::image_settings::{DEFAULTS, differ_in_pixels, placed_size, reading_and_evaluation};
 use crate::model::layout::{self, Layout, has_several_backbones};
 use crate::model::paper::{dataset_title, method_title};
-use crate::model::settings::{device, distinct, epochs, image_size, precision, versions};
+use crate::model::settings::{device, distinct, epochs, versions};
 use crate::render::analysis::{scatter_table, separability_table};
+use crate::render::notes::{ABOUT_IMAGES, about_images, mixed_settings};
 use crate::render::table::{Align, Table};
 use crate::render::{ablation, comparison, gallery};
 use crate::text::{Markup, code, escape, listed, short, spread_percent};
@@ -64,6 +66,10 @@ impl Report {
                 text.push_str(&format!("- {note}\n"));
             }
             text.push_str(if text.ends_with("\n\n") { "" } else { "\n" });
+            let about = about_images(self.runs_on(rows), Markup::Markdown);
+            if !about.is_empty() {
+                text.push_str(&format!("#### {ABOUT_IMAGES}\n\n- {}\n\n", about.join("\n- ")));
+            }
         }
         text.push_str(&format!("## The paper's figures\n\n{}\n", comparison::section(self)));
 
@@ -222,16 +228,7 @@ fn notes(report: &Report, rows: &[Summary]) -> Vec<String> {
             let (seed, lacking) = (gaps[0].seed, escape(&listed(&lacking)));
             notes.push(format!("{title}: seed {seed} is left out, for it has not run on {lacking}."));
         }
-        for (what, of) in [
-            ("image sizes", image_size as fn(&RunRecord) -> String),
-            ("epochs", epochs),
-            ("precisions", precision),
-        ] {
-            let values = distinct(report.runs_of(row), of);
-            if values.contains(" / ") {
-                notes.push(format!("{title} mixes runs of different {what}: {values}."));
-            }
-        }
+        notes.extend(mixed_settings(report, row, &title, Markup::Markdown));
     }
     notes
 }
@@ -261,9 +258,9 @@ fn by_category(report: &Report, rows: &[Summary]) -> String {
         let mut table = Table::new([(metric.heading(), Align::Left)].into_iter().chain(methods));
         for category in &all {
             let cells = rows.iter().map(|row| {
-                let runs = report.runs_of(row).filter(|run| run.category == *category);
-                let values: Vec<f64> = runs.filter_map(|run| run.metrics.get(metric)).collect();
-                spread_percent(Estimate::of(&values))
+                let runs = || report.runs_of(row).filter(|run| run.category == *category);
+                let values: Vec<f64> = runs().filter_map(|run| run.metrics.get(metric)).collect();
+                spread_percent(Estimate::of(&values).filter(|_| !differ_in_pixels(runs())))
             });
             table.row([escape(category)].into_iter().chain(cells));
         }
@@ -273,22 +270,28 @@ fn by_category(report: &Report, rows: &[Summary]) -> String {
 }
 
 fn settings(report: &Report) -> String {
-    let titles = ["Data set", "Method", "Backbone", "Image size", "Epochs", "Seeds", "Device"];
-    let mut table = Table::new(titles.map(|title| (title, Align::Left)));
+    let mut titles = vec!["Data set", "Method", "Backbone", "Image size", "Epochs", "Seeds", "Device"];
+    if report.runs().iter().any(|run| reading_and_evaluation(run) != DEFAULTS) {
+        titles.push("Reading and evaluation");
+    }
+    let n_columns = titles.len();
+    let mut table = Table::new(titles.into_iter().map(|title| (title, Align::Left)));
     for row in report.summary() {
         let of = |value: fn(&RunRecord) -> String| distinct(report.runs_of(row), value);
         let epochs = of(epochs);
         let seeds: BTreeSet<u64> = report.runs_of(row).map(|run| run.seed.value()).collect();
         let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
-        table.row([
+        let cells = [
             escape(dataset_title(&row.dataset)),
             escape(method_title(&row.method)),
             code(&row.backbone),
-            of(image_size),
+            of(placed_size),
             if epochs.is_empty() { "–".to_owned() } else { epochs },
             seeds.join(", "),
             of(device),
-        ]);
+            escape(&of(reading_and_evaluation)),
+        ];
+        table.row(cells.into_iter().take(n_columns));
     }
     let versions: Vec<String> = versions(report.runs()).into_iter().collect();
     format!(

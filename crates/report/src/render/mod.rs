@@ -9,6 +9,7 @@ mod html;
 pub(crate) mod json;
 mod latex;
 mod markdown;
+mod notes;
 #[cfg(test)]
 mod schema_check;
 mod table;

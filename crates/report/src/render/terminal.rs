@@ -1,6 +1,8 @@
 //! The tables for a terminal.
 
 use crate::model::columns::headlines;
+use crate::model::findings::ImageFindings;
+use crate::model::image_settings::differ_in_pixels;
 use crate::model::layout::column_title;
 use crate::model::paper::{dataset_title, method_title, published};
 use crate::render::analysis::{scatter_table, separability_table};
@@ -41,6 +43,22 @@ impl Report {
                 "Some runs are missing: seeds that lack a category are left out (see report.md).\n",
             );
         }
+        if self.summary().iter().any(|row| differ_in_pixels(self.runs_of(row))) {
+            text.push_str("Rows without figures mix runs of different image settings (see report.md).\n");
+        }
+        let found: Vec<_> = self.datasets().map(|rows| ImageFindings::of(self.runs_on(rows))).collect();
+        let n_vanished: usize = found.iter().map(ImageFindings::n_vanished).sum();
+        if n_vanished > 0 {
+            text.push_str(&format!(
+                "Masks without a pixel left at the resolution of the pixel figures: {n_vanished} (see report.md).\n"
+            ));
+        }
+        let n_duplicates: usize = found.iter().map(ImageFindings::n_duplicates).sum();
+        if n_duplicates > 0 {
+            text.push_str(&format!(
+                "Pairs of samples with the same pixels: {n_duplicates} (see report.md).\n"
+            ));
+        }
         if compared {
             text.push_str(
                 "Paper: published image / pixel AUROC, under other settings than these (see report.md).\n",
@@ -67,10 +85,11 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
+    use fmam_core::ImageSize;
     use fmam_metrics::AUPRO;
 
     use super::*;
-    use crate::fixture::record;
+    use crate::fixture::{record, with_findings};
 
     #[test]
     fn the_terminal_table_reads_well() {
@@ -94,5 +113,20 @@ mod tests {
             Paper: published image / pixel AUROC, under other settings than these (see report.md).
         "#]]
         .assert_eq(&Report::from_records(runs).terminal_table());
+    }
+
+    #[test]
+    fn findings_and_mixed_settings_are_a_line_each() {
+        let mut runs: Vec<_> =
+            (0..2).map(|seed| with_findings(record("demo", "weave", "nkd", seed))).collect();
+        runs[1].image_size = ImageSize::new(160, 768);
+        let text = Report::from_records(runs).terminal_table();
+        for line in [
+            "Rows without figures mix runs of different image settings (see report.md).",
+            "Masks without a pixel left at the resolution of the pixel figures: 2 (see report.md).",
+            "Pairs of samples with the same pixels: 1 (see report.md).",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{text}");
+        }
     }
 }

@@ -13,9 +13,12 @@ use fmam_record::{Decision, RunRecord};
 use serde_json::{Value, json};
 
 use crate::model::columns::metrics;
+use crate::model::image_settings::{placed_size, reading_and_evaluation};
 use crate::model::paper::{dataset_title, method_title};
 use crate::picture::overlay::panel_lefts;
 use crate::picture::plots;
+use crate::render::notes::about_images;
+use crate::text::Markup;
 use crate::{Report, ReportError};
 use pictures::Pictures;
 
@@ -34,7 +37,7 @@ impl Report {
         let mut results = evidence::datasets_side_by_side(self);
         for (k, rows) in self.datasets().enumerate() {
             let evidence = evidence::of_dataset(self, rows, dir, &mut pictures)?;
-            results += &tables::dataset(k, rows, &evidence);
+            results += &tables::dataset(self, k, rows, &evidence);
         }
         let data = page_data(self, dir, &mut pictures)?;
         // Nothing in it may end the element that holds it.
@@ -104,6 +107,9 @@ fn run_data(run: &RunRecord, dir: &Path, pictures: &mut Pictures) -> Result<Valu
         "seed": run.seed.value(),
         "device": run.device,
         "image_size": [run.image_size.height, run.image_size.width],
+        "placed_size": placed_size(run),
+        "reading_and_evaluation": reading_and_evaluation(run),
+        "about_images": about_images([run], Markup::Plain),
         "panels": panel_lefts(run.image_size),
         "n_train": run.n_train,
         "n_test": [run.n_test_normal, run.n_test_anomalous],
@@ -137,7 +143,7 @@ fn run_data(run: &RunRecord, dir: &Path, pictures: &mut Pictures) -> Result<Valu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{record, with_decision, with_overlays};
+    use crate::fixture::{record, with_decision, with_findings, with_overlays};
 
     fn report() -> Report {
         let mut run = with_overlays(record("mvtec", "screw", "rkd+fmam", 0), &["scratch", "cut"]);
@@ -152,6 +158,28 @@ mod tests {
         assert!(!page.contains("<b>screw"), "{page}");
         assert!(page.contains("&lt;/script&gt;&lt;b&gt;screw"));
         assert_eq!(page.matches("</script>").count(), 2);
+    }
+
+    #[test]
+    fn findings_and_mixed_settings_stand_beside_the_results_and_in_the_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut runs: Vec<_> =
+            (0..2).map(|seed| with_findings(record("mvtec", "screw", "nkd", seed))).collect();
+        runs[1].image_size = fmam_core::ImageSize::new(160, 768);
+        let page = Report::from_records(runs.clone()).html(dir.path()).unwrap();
+        let (_, section) = page.split_once("<h3>About the images</h3>").unwrap();
+        let (notes, _) = section.split_once("</ul>").unwrap();
+        assert!(notes.contains("test/scratch/&lt;3&gt;.</li>"), "{notes}");
+        assert_eq!(notes.matches("<li>").count(), 5, "{notes}");
+        assert!(!page.contains("scratch/<3>"), "an id is taken for HTML");
+        assert!(page.contains("<li>NKD mixes runs of different image sizes: 256×256 / 160×768.</li>"));
+        let data = data_of(&page);
+        assert_eq!(data["runs"][1]["placed_size"], "160×768");
+        assert_eq!(data["runs"][1]["about_images"].as_array().unwrap().len(), 4);
+
+        runs.iter_mut().for_each(|run| *run = record("mvtec", "screw", "nkd", run.seed.value()));
+        let page = Report::from_records(runs).html(dir.path()).unwrap();
+        assert!(!page.contains("<h3>About the images</h3>") && !page.contains("class=\"notes\""));
     }
 
     #[test]

@@ -4,9 +4,10 @@ use fmam_metrics::MetricEntry;
 use fmam_record::RunRecord;
 
 use crate::model::columns::{headlines, metrics, ranks};
-use crate::model::layout::compared;
+use crate::model::layout::{column_title, compared};
 use crate::model::paper::{dataset_title, method_title, published};
-use crate::text::{escape_html as escape, link, listed, percent, short, spread_percent};
+use crate::render::notes::{ABOUT_IMAGES, about_images, mixed_settings};
+use crate::text::{Markup, escape_html as escape, link, listed, percent, short, spread_percent};
 use crate::{Report, Summary};
 
 /// The subject of the report, in one sentence.
@@ -15,8 +16,8 @@ pub(super) fn opening(report: &Report) -> String {
     format!("{runs}: {categories}, {methods}, {seeds}.")
 }
 
-/// The section of a data set: a row for each method and backbone, then `evidence`.
-pub(super) fn dataset(index: usize, rows: &[Summary], evidence: &str) -> String {
+/// The section of a data set: a row for each method and backbone, notes, then `evidence`.
+pub(super) fn dataset(report: &Report, index: usize, rows: &[Summary], evidence: &str) -> String {
     let compared = compared(rows);
     let title = escape(dataset_title(&rows[0].dataset));
     let metrics = metrics(rows);
@@ -62,8 +63,26 @@ pub(super) fn dataset(index: usize, rows: &[Summary], evidence: &str) -> String 
     format!(
         "<section aria-labelledby=\"dataset-{index}\">\n<h2 id=\"dataset-{index}\">{title}</h2>\n<p>{note}</p>\n\
          <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Results on {title}\"><table class=\"sortable results\">\n\
-         <thead><tr>{header}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n{evidence}</section>\n"
+         <thead><tr>{header}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n{}{evidence}</section>\n",
+        notes(report, rows)
     )
+}
+
+/// The settings that rows mix, and the peculiarities of the images.
+fn notes(report: &Report, rows: &[Summary]) -> String {
+    let title = |row: &Summary| column_title(row, rows);
+    let mixed = rows.iter().flat_map(|row| mixed_settings(report, row, &title(row), Markup::Plain));
+    let mut text = list(&mixed.collect::<Vec<_>>());
+    let about = about_images(report.runs_on(rows), Markup::Plain);
+    if !about.is_empty() {
+        text += &format!("<h3>{ABOUT_IMAGES}</h3>\n{}", list(&about));
+    }
+    text
+}
+
+fn list(notes: &[String]) -> String {
+    let items: String = notes.iter().map(|note| format!("<li>{}</li>\n", escape(note))).collect();
+    if items.is_empty() { items } else { format!("<ul class=\"notes\">\n{items}</ul>\n") }
 }
 
 /// The sentences on metrics at the foot of the page, each after a semicolon.
