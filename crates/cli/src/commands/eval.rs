@@ -65,9 +65,53 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     if let Some(out) = &args.out {
         write_evaluation(out, &detector, &category, &evaluation)?;
     }
+    let figures = Figures::of(&evaluation, test);
     if args.json {
-        print_json(&Figures::of(&evaluation))
+        print_json(&figures)
     } else {
-        print(&metrics_table(registry.metrics(), &evaluation.metrics, evaluation.decision.as_ref()))
+        let table = metrics_table(registry.metrics(), &evaluation.metrics, evaluation.decision.as_ref());
+        print(&(table + &vanished_line(figures.vanished())))
+    }
+}
+
+/// Ids that the line about vanished masks names at most.
+const MAX_IDS: usize = 5;
+
+/// The line about images whose mask vanished, after an empty one; empty without such images.
+fn vanished_line(ids: &[String]) -> String {
+    let named = ids.iter().take(MAX_IDS).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let others = match ids.len().saturating_sub(MAX_IDS) {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    let masks = match ids.len() {
+        0 => return String::new(),
+        1 => "The mask of 1 anomalous image has".to_owned(),
+        n => format!("The masks of {n} anomalous images have"),
+    };
+    format!(
+        "\n{masks} no pixel left at the resolution of the pixel figures, where all pixels of these images \
+         count as normal; --evaluate-at original compares at the size of the files: {named}{others}.\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vanished_masks_are_one_line_that_names_some_images() {
+        assert_eq!(vanished_line(&[]), "");
+        let ids: Vec<String> = (0..7).map(|k| format!("test/cut/{k}")).collect();
+        let one = vanished_line(&ids[..1]);
+        assert!(one.starts_with("\nThe mask of 1 anomalous image has no pixel left"), "{one}");
+        assert!(
+            one.ends_with("--evaluate-at original compares at the size of the files: test/cut/0.\n"),
+            "{one}"
+        );
+        let many = vanished_line(&ids);
+        assert!(many.contains("The masks of 7 anomalous images have"), "{many}");
+        assert!(many.ends_with("test/cut/3, test/cut/4 and 2 more.\n"), "{many}");
+        assert_eq!(many.trim().lines().count(), 1);
     }
 }
