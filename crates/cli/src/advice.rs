@@ -19,6 +19,10 @@ pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<String> {
 
 /// A transparent error hides the one that it carries from the chain.
 fn of_one(error: &(dyn Error + 'static)) -> Option<String> {
+    let error = match error.downcast_ref::<Box<fmam::Error>>() {
+        Some(boxed) => boxed.as_ref(),
+        None => error,
+    };
     None.or_else(|| error.downcast_ref().and_then(experiment))
         .or_else(|| error.downcast_ref().and_then(application))
         .or_else(|| error.downcast_ref().and_then(dataset))
@@ -85,6 +89,15 @@ fn experiment(error: &ExperimentError) -> Option<String> {
 fn dataset(error: &DatasetError) -> Option<String> {
     match error {
         DatasetError::RootNotGiven { .. } => Some("give it with --data-root".to_owned()),
+        DatasetError::NoValueRange { .. } => {
+            Some("give it to `fmam fit` with --value-range LOW,HIGH".to_owned())
+        }
+        DatasetError::TooLarge { needed, .. } => {
+            Some(format!("try --max-image-mib {}", needed.div_ceil(1 << 20)))
+        }
+        DatasetError::RegionAspect { .. } => {
+            Some("give a mask of the images' size with --roi, or a folder with one for each image".to_owned())
+        }
         _ => None,
     }
 }

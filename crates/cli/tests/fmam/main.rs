@@ -11,6 +11,7 @@ mod metrics;
 // The names of files on macOS are text, on Windows they have no bytes.
 #[cfg(target_os = "linux")]
 mod paths;
+mod pictures;
 mod predict;
 mod reproduce;
 mod text;

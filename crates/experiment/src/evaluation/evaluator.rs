@@ -136,6 +136,14 @@ impl Evaluator<'_> {
         let labels: Vec<u8> = (0..n).map(|i| u8::from(test.sample(i).label == Label::Anomalous)).collect();
         let evaluated = Evaluated::new(&image_scores, &labels);
         let Comparison { pixels, sample, vanished, .. } = comparison;
+        if let Some(&first) = vanished.first() {
+            tracing::warn!(
+                images = vanished.len(),
+                first = test.sample(first).id.as_str(),
+                "masks have no pixel left at the resolution of the pixel figures: all pixels of these images \
+                 count as normal"
+            );
+        }
         let evaluated = match pixels {
             Some(pixels) => evaluated.with_pixels(pixels.finish()),
             None => evaluated,
