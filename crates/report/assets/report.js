@@ -219,7 +219,7 @@
       ["Fit", `${digits(run.fit_seconds)} s`], ["Scoring", `${digits(run.images_per_second)} images/s`],
       ["Memory", memory], ["Image size", run.placed_size], ["Training images", run.n_train], ["Test images", `${run.n_test[0]} normal, ${run.n_test[1]} anomalous`],
     ];
-    if (run.reading_and_evaluation !== "–") entries.push(["Reading and evaluation", run.reading_and_evaluation]);
+    if (run.reading_and_evaluation) entries.push(["Reading and evaluation", run.reading_and_evaluation]);
     if (run.decision) {
       const { threshold, confidence } = run.decision;
       entries.push([`Threshold; in brackets ${digits(100 * confidence)} % intervals`, digits(threshold)]);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fmam_core::ImageSize;
+use fmam_core::{ImageSize, Mask, RgbImage};
 use fmam_datasets::load_image;
 use serde_json::Value;
 
@@ -47,6 +47,38 @@ fn a_fitted_detector_is_evaluated_and_predicts_the_same_scores() {
         let overlay = dir.path().join("p").join(prediction["overlay"].as_str().unwrap());
         assert_eq!(load_image(&overlay, None).unwrap().size().height, 64);
     }
+}
+
+#[test]
+fn a_mask_that_vanishes_is_named_and_counts_at_the_original_resolution() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = image_dataset(dir.path());
+    succeed(dir.path(), &format!("{FIT} --method padim --out model"));
+    assert!(!succeed(dir.path(), EVAL).contains("no pixel left"));
+    let masks = files(&root.join("plain/ground_truth"));
+    let mask = masks.first().unwrap();
+    let defect = mask.parent().unwrap().file_name().unwrap().to_str().unwrap();
+    let image = root.join(format!("plain/test/{defect}/000.png"));
+    // One pixel of 640 x 640, a hundredth of a pixel of the network.
+    let size = ImageSize::square(640);
+    fmam_report::write_png(&image, &RgbImage::filled(size, [90, 120, 60])).unwrap();
+    let mut speck = vec![0; size.pixels()];
+    speck[320 * 640 + 320] = 1;
+    fmam_report::write_mask_png(mask, &Mask::new(size, speck).unwrap()).unwrap();
+
+    let id = format!("test/{defect}/000");
+    let table = succeed(dir.path(), EVAL);
+    let told = table.lines().last().unwrap();
+    assert!(told.starts_with("The mask of 1 anomalous image has no pixel left"), "{table}");
+    assert!(told.ends_with(&format!("{id}.")) && told.contains("--evaluate-at original"), "{table}");
+    let evaluate = |more: &str| -> Value {
+        serde_json::from_str(&succeed(dir.path(), &format!("{EVAL} --json {more}"))).unwrap()
+    };
+    assert_eq!(evaluate("--out e")["findings"], serde_json::json!({"vanished": [id]}));
+    let written: Value =
+        serde_json::from_slice(&std::fs::read(dir.path().join("e/metrics.json")).unwrap()).unwrap();
+    assert_eq!(written["findings"]["vanished"][0], id);
+    assert_eq!(evaluate("--evaluate-at original").get("findings"), None);
 }
 
 #[test]

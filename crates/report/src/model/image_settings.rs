@@ -8,7 +8,7 @@ use fmam_record::{EvaluationConfig, Resolution, RunRecord};
 use crate::model::settings::image_size;
 
 /// The text of settings that are the defaults.
-pub(crate) const DEFAULTS: &str = "–";
+pub(crate) const DEFAULTS: &str = "default";
 
 /// The size of the images of a run and their place in it: `160×768`, `160×768, padded` or `tiles of
 /// 512×512, overlap 64`.
@@ -97,9 +97,13 @@ mod tests {
     type Change = (fn(&mut RunRecord), &'static str, &'static str);
 
     const CHANGES: [Change; 8] = [
-        (|run| run.image_size = ImageSize::new(160, 768), "160×768", "–"),
-        (|run| run.config.data.placing = Placing::KeepAspect, "256×256, padded", "–"),
-        (|run| run.config.data.placing = Placing::Tiles { overlap: 64 }, "tiles of 256×256, overlap 64", "–"),
+        (|run| run.image_size = ImageSize::new(160, 768), "160×768", "default"),
+        (|run| run.config.data.placing = Placing::KeepAspect, "256×256, padded", "default"),
+        (
+            |run| run.config.data.placing = Placing::Tiles { overlap: 64 },
+            "tiles of 256×256, overlap 64",
+            "default",
+        ),
         (
             |run| run.config.data.reading.values = ValueRange::Between { low: 0.0, high: 1.5 },
             "256×256",
@@ -122,7 +126,10 @@ mod tests {
     #[test]
     fn each_setting_is_told_and_separates_runs() {
         let plain = record("mvtec", "screw", "nkd", 0);
-        assert_eq!((placed_size(&plain), reading_and_evaluation(&plain)), ("256×256".into(), "–".into()));
+        assert_eq!(
+            (placed_size(&plain), reading_and_evaluation(&plain)),
+            ("256×256".into(), "default".into())
+        );
         for (change, size, rest) in CHANGES {
             let mut run = record("mvtec", "screw", "nkd", 1);
             change(&mut run);

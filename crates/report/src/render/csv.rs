@@ -23,8 +23,8 @@ const AFTER: [&str; 10] = [
     "started_at",
 ];
 
-/// The last columns of `report.csv`: image settings and findings. The resolution of pixel figures is
-/// empty for a run without them.
+/// The last columns of `report.csv`: image settings and findings. The resolution of pixel figures
+/// is empty for a run without them.
 const IMAGES: [&str; 9] = [
     "placing",
     "tile_overlap",

@@ -313,10 +313,12 @@ fn amount(estimate: Option<Estimate>) -> String {
 #[cfg(test)]
 mod tests {
     use expect_test::expect_file;
+    use fmam_core::Placing;
     use fmam_metrics::IMAGE_AUROC;
+    use fmam_record::Resolution;
 
     use super::*;
-    use crate::fixture::{raise, record, with_overlays};
+    use crate::fixture::{raise, record, with_findings, with_overlays};
 
     #[test]
     fn the_whole_report() {
@@ -336,6 +338,30 @@ mod tests {
         runs.push(record("demo", "weave", "own", 0));
         let text = Report::from_records(runs).markdown();
         expect_file!["../../tests/report.md"].assert_eq(&text);
+    }
+
+    #[test]
+    fn findings_stand_below_the_results_and_image_settings_in_their_table() {
+        let mut run = with_findings(record("mvtec", "screw", "nkd", 0));
+        run.config.data.placing = Placing::Tiles { overlap: 64 };
+        run.config.evaluation.at = Resolution::Original;
+        run.config.data.roi_sha256 = Some("01234567|89".to_owned());
+        let text = Report::from_records(vec![run, record("demo", "weave", "nkd", 0)]).markdown();
+        let (_, about) = text.split_once("#### About the images\n\n").unwrap();
+        assert_eq!(about.lines().take_while(|line| line.starts_with("- ")).count(), 4, "{text}");
+        assert!(about.contains("left at the original resolution: `test/cut/000`"), "{about}");
+        assert_eq!(text.matches("#### About the images").count(), 1);
+        let (_, settings) = text.split_once("## Settings").unwrap();
+        let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+        let rows: Vec<_> = settings.lines().filter(|line| line.contains("NKD")).map(cells).collect();
+        assert_eq!((rows[0][4].as_str(), rows[0][8].as_str()), ("256×256", "default"), "{settings}");
+        let told = "region of interest 01234567; pixel figures at the original resolution";
+        assert_eq!((rows[1][4].as_str(), rows[1][8].as_str()), ("tiles of 256×256, overlap 64", told));
+        for note in
+            ["cut into tiles of 256×256;", "pixel figures are at the original", "a region of interest;"]
+        {
+            assert!(text.contains(note), "{note}");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(super) fn mixed_settings(report: &Report, row: &Summary, title: &str, markup
     let mut notes = Vec::new();
     for (what, of) in [
         ("image sizes", placed_size as fn(&RunRecord) -> String),
-        ("reading and evaluation", reading_and_evaluation),
+        ("reading or evaluation", reading_and_evaluation),
         ("epochs", epochs),
         ("precisions", precision),
     ] {

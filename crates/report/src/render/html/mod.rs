@@ -13,7 +13,7 @@ use fmam_record::{Decision, RunRecord};
 use serde_json::{Value, json};
 
 use crate::model::columns::metrics;
-use crate::model::image_settings::{placed_size, reading_and_evaluation};
+use crate::model::image_settings::{DEFAULTS, placed_size, reading_and_evaluation};
 use crate::model::paper::{dataset_title, method_title};
 use crate::picture::overlay::panel_lefts;
 use crate::picture::plots;
@@ -108,7 +108,7 @@ fn run_data(run: &RunRecord, dir: &Path, pictures: &mut Pictures) -> Result<Valu
         "device": run.device,
         "image_size": [run.image_size.height, run.image_size.width],
         "placed_size": placed_size(run),
-        "reading_and_evaluation": reading_and_evaluation(run),
+        "reading_and_evaluation": Some(reading_and_evaluation(run)).filter(|text| text != DEFAULTS),
         "about_images": about_images([run], Markup::Plain),
         "panels": panel_lefts(run.image_size),
         "n_train": run.n_train,
@@ -175,6 +175,7 @@ mod tests {
         assert!(page.contains("<li>NKD mixes runs of different image sizes: 256×256 / 160×768.</li>"));
         let data = data_of(&page);
         assert_eq!(data["runs"][1]["placed_size"], "160×768");
+        assert_eq!(data["runs"][1]["reading_and_evaluation"], Value::Null);
         assert_eq!(data["runs"][1]["about_images"].as_array().unwrap().len(), 4);
 
         runs.iter_mut().for_each(|run| *run = record("mvtec", "screw", "nkd", run.seed.value()));
