@@ -31,8 +31,8 @@ pub(crate) struct InputArgs {
 
 #[derive(clap::Args)]
 pub(crate) struct FileArgs {
-    /// Values that become black and white in files of 16 bits and of floats: a depth such as 12-bit,
-    /// or LOW,HIGH such as 0,1 [default: the depth that the training images use]
+    /// Values that become black and white in files of 16 bits and of floats: a depth such as
+    /// 12-bit, or LOW,HIGH such as 0,1 [default: the depth that the training images use]
     #[arg(long, value_name = "RANGE", allow_hyphen_values = true)]
     pub(crate) value_range: Option<ValueRange>,
     /// Colour behind transparent pixels: red, green and blue, 0 to 255 each [default: 0,0,0]

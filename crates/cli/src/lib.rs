@@ -47,7 +47,7 @@ enum Command {
     /// from
     Config(Box<config::Args>),
     /// Fit a detector to a folder of good images, calibrate it, and save it
-    Fit(fit::Args),
+    Fit(Box<fit::Args>),
     /// Set the threshold of a saved detector by more good images, or by images with defects
     Calibrate(calibrate::Args),
     /// Evaluate a saved detector on a test split

@@ -18,8 +18,8 @@ pub(crate) struct RegionArgs {
 }
 
 impl RegionArgs {
-    /// [`RegionArgs::on`] for a detector whose own region must stay: only the folder of a region for
-    /// each image may be another.
+    /// [`RegionArgs::on`] for a detector whose own region must stay: only the folder of a region
+    /// for each image may be another.
     ///
     /// # Errors
     /// As [`RegionArgs::on`], and a text where the region of the model would change.

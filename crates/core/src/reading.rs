@@ -37,8 +37,8 @@ impl Default for Reading {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ValueRange {
-    /// The depth that the training images use: the smallest of [`ValueRange::DEPTHS`] that holds the
-    /// highest value of all 16-bit files. A single 16-bit file is scaled from all 16 bits.
+    /// The depth that the training images use: the smallest of [`ValueRange::DEPTHS`] that holds
+    /// the highest value of all 16-bit files. A single 16-bit file is scaled from all 16 bits.
     #[default]
     Auto,
     /// 16-bit files hold values of this depth, one of [`ValueRange::DEPTHS`].

@@ -129,9 +129,9 @@ pub trait Dataset: Send + Sync {
     /// Names of the categories that are used where none are asked for, sorted.
     fn categories(&self) -> Vec<String>;
 
-    /// Indexes category `name` and checks its layout: both splits, the masks and their sizes. A test
-    /// split of one class has a warning. The samples' pixels are decoded later, on request, and
-    /// prepared as `preparation` says.
+    /// Indexes category `name` and checks its layout: both splits, the masks and their sizes. A
+    /// test split of one class has a warning. The samples' pixels are decoded later, on request,
+    /// and prepared as `preparation` says.
     ///
     /// # Errors
     /// [`DatasetError::UnknownCategory`], or what is wrong with the files.

@@ -10,9 +10,9 @@
 //! each layout; `source`, headers ([`image_header`]), decoding ([`read_image`], [`load_image`],
 //! [`load_mask`]), decoding by rows ([`open_rows`]), the depth of 16-bit files
 //! ([`training_depth`]), preparing ([`prepare_image`], [`Regions`], [`resize_mask`]) and caching
-//! ([`CachedSource`]); `counts` ([`Counts`]); `duplicates` ([`duplicates`](fn@duplicates)), pictures
-//! that are there twice; the generated [`mod@demo`] set. Reading ahead on several threads with
-//! bounded memory and a fixed order is [`fmam_core::ordered_map`] over a source.
+//! ([`CachedSource`]); `counts` ([`Counts`]); `duplicates` ([`duplicates`](fn@duplicates)),
+//! pictures that are there twice; the generated [`mod@demo`] set. Reading ahead on several threads
+//! with bounded memory and a fixed order is [`fmam_core::ordered_map`] over a source.
 //!
 //! ```
 //! use fmam_core::{ImageSize, Label, SampleSource, SourceError};

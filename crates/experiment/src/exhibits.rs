@@ -32,8 +32,8 @@ pub trait Artist {
     fn draw(&self, range: (f32, f32), exhibits: &[Exhibit]) -> Result<(), SourceError>;
 }
 
-/// The test images `chosen` as exhibits, each with the file that `path` gives. They are scored again,
-/// since no evaluation keeps the maps of all images.
+/// The test images `chosen` as exhibits, each with the file that `path` gives. They are scored
+/// again, since no evaluation keeps the maps of all images.
 ///
 /// # Errors
 /// [`ExperimentError::Sample`] naming an image that cannot be read, [`ExperimentError::Method`].

@@ -220,13 +220,22 @@ impl Experiment {
     fn decode_category(&self, category: &Category, progress: &dyn Progress) -> Result<(), ExperimentError> {
         let digest = self.decode(&[category.train.as_ref(), category.test.as_ref()], progress)?;
         self.keep_digest(Some(&category.name), digest);
+        // A category is decoded before all runs, and again for its runs where there are several.
+        if self.known_duplicates(&category.name).is_some() {
+            return Ok(());
+        }
         let found = duplicates(category, self.loader_threads(), &Silent)
             .map_err(|source| ExperimentError::Sample { id: category.name.clone(), source })?;
         tell_duplicates(&found);
+        let pairs = found.into_iter().map(|pair| [pair.first, pair.second]).collect();
         let mut duplicates = self.duplicates.lock().unwrap_or_else(PoisonError::into_inner);
-        duplicates
-            .insert(category.name.clone(), found.into_iter().map(|pair| [pair.first, pair.second]).collect());
+        duplicates.insert(category.name.clone(), pairs);
         Ok(())
+    }
+
+    fn known_duplicates(&self, category: &str) -> Option<Vec<[String; 2]>> {
+        let duplicates = self.duplicates.lock().unwrap_or_else(PoisonError::into_inner);
+        duplicates.get(category).cloned()
     }
 
     /// SHA-256 over the names and contents of the files that the run of `plan` reads: those of its
@@ -305,11 +314,10 @@ impl Experiment {
     ) -> Result<Findings, ExperimentError> {
         let bits =
             train.bits().map_err(|source| ExperimentError::Sample { id: category.to_owned(), source })?;
-        let duplicates = self.duplicates.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Findings {
             bits,
             vanished: evaluation.vanished.iter().map(|&index| test.sample(index).id.clone()).collect(),
-            duplicates: duplicates.get(category).cloned().unwrap_or_default(),
+            duplicates: self.known_duplicates(category).unwrap_or_default(),
         })
     }
 

@@ -17,7 +17,8 @@ const OVERVIEW: usize = 4_000_000;
 
 /// The score of a large image, and a small picture of it.
 pub(crate) struct Scanned {
-    /// The image score, and the map reduced by [`Scanned::reduction`]: of a block the largest score.
+    /// The image score, and the map reduced by [`Scanned::reduction`]: of a block the largest
+    /// score.
     pub(crate) prediction: Prediction,
     /// The image, reduced by as much.
     pub(crate) image: RgbImage,

@@ -205,8 +205,8 @@ impl Session {
     }
 
     /// Scores the images of a test split and compares with the ground truth. Images and masks of
-    /// another size than the detector's are resized. Memory does not grow with the number of pixels:
-    /// scores of many go to a temporary file of the system.
+    /// another size than the detector's are resized. Memory does not grow with the number of
+    /// pixels: scores of many go to a temporary file of the system.
     ///
     /// # Errors
     /// [`Error::Experiment`] naming an unreadable file, or for a split without an image;
@@ -216,8 +216,8 @@ impl Session {
         self.evaluate_by(&self.evaluator(EvaluationConfig::default(), &folder), detector, test, |_, _| Ok(()))
     }
 
-    /// [`Session::evaluate`] by an `evaluator` of this session. `visit` sees the anomaly map of each
-    /// image, in order.
+    /// [`Session::evaluate`] by an `evaluator` of this session. `visit` sees the anomaly map of
+    /// each image, in order.
     ///
     /// # Errors
     /// As [`Session::evaluate`], and those of `visit`.

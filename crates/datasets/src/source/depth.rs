@@ -6,6 +6,7 @@ use fmam_core::{ImageSize, Reading, ValueRange, ordered_map};
 use super::bands::Bands;
 use super::header::ImageHeader;
 use super::stream::{Stream, in_memory, open};
+use super::told::{Notice, first_time};
 use super::values::Values;
 use crate::DatasetError;
 
@@ -130,7 +131,9 @@ impl TrainingDepth {
             return Ok(bits);
         }
         let depth = training_depth(n, max_bytes, input)?;
-        if let Some(depth) = depth.as_ref().filter(|depth| depth.bits < 16) {
+        if let Some(depth) = depth.as_ref().filter(|depth| depth.bits < 16)
+            && first_time(Notice::Depth, &depth.name)
+        {
             tracing::warn!(
                 path = %depth.name.display(),
                 "16-bit files use {} bits (the highest value is {}, in this file): scaled from there",

@@ -16,8 +16,8 @@ impl SqueezeNotice {
         Self(AtomicBool::new(true))
     }
 
-    /// Warns if `preparation` changes the aspect ratio of the image `path` of the size `original` by
-    /// more than a factor of 1.5.
+    /// Warns if `preparation` changes the aspect ratio of the image `path` of the size `original`
+    /// by more than a factor of 1.5.
     pub fn look(&self, preparation: &Preparation, path: &Path, original: ImageSize) {
         let size = preparation.size;
         let squeeze = Frame::squeeze(original, size);

@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 /// A choice that was made in reading a file, or a property of the file that is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Notice {
+    /// The training images use a part of 16 bits, and this one has the highest value.
+    Depth,
     /// Values beyond the range became black or white.
     Clamped,
     /// A single 16-bit file uses a small part of its range.

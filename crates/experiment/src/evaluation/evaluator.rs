@@ -70,15 +70,15 @@ impl Evaluator<'_> {
     /// not grow with the number of images, but for 16 KiB of each. `visit` sees the map of each
     /// image, in order.
     ///
-    /// Metrics at a fixed threshold take that of the detector's calibration, and are missing without
-    /// one. Pixel figures are `None` where an anomalous image has no mask, and where no pixel, or
-    /// every pixel, is anomalous; figures of two classes where all images are of one.
+    /// Metrics at a fixed threshold take that of the detector's calibration, and are missing
+    /// without one. Pixel figures are `None` where an anomalous image has no mask, and where no
+    /// pixel, or every pixel, is anomalous; figures of two classes where all images are of one.
     ///
     /// # Errors
     /// [`ExperimentError::Sample`] naming an unreadable file, [`ExperimentError::NotFinite`] naming
-    /// an image whose score is infinite or undefined, [`ExperimentError::Method`] from the detector,
-    /// [`ExperimentError::Metric`] for a test split without an image, [`ExperimentError::Cancelled`],
-    /// and the errors of `visit`.
+    /// an image whose score is infinite or undefined, [`ExperimentError::Method`] from the
+    /// detector, [`ExperimentError::Metric`] for a test split without an image,
+    /// [`ExperimentError::Cancelled`], and the errors of `visit`.
     pub fn evaluate(
         &self,
         detector: &Detector,

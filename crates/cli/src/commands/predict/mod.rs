@@ -28,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(clap::Args)]
 #[command(after_help = include_str!("../../help/predict.txt"))]
 pub(crate) struct Args {
-    /// Image files (PNG, JPEG, BMP, TIFF, WebP, PNM, GIF), folders with their sub-folders, quoted patterns such as
-    /// 'new/**/*.png', or `-` for a list of paths on stdin
+    /// Image files (PNG, JPEG, BMP, TIFF, WebP, PNM, GIF), folders with their sub-folders, quoted
+    /// patterns such as 'new/**/*.png', or `-` for a list of paths on stdin
     #[arg(value_name = "IMAGE", required_unless_present = "watch")]
     images: Vec<PathBuf>,
     /// Folder that `fmam fit` wrote, or `model` of a run of `fmam reproduce`
