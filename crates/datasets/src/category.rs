@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fmam_core::{Label, Preparation, Sample, SampleSource};
@@ -17,6 +17,19 @@ pub struct Category {
     pub train: Arc<dyn SampleSource>,
     /// Normal and anomalous images, with masks where the data set has them.
     pub test: Arc<dyn SampleSource>,
+}
+
+/// The image files of one category, before any of them is opened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CategoryFiles {
+    /// The folder of the category, or of the data set where categories share one.
+    pub folder: PathBuf,
+    /// Normal images to fit on.
+    pub train: Vec<Sample>,
+    /// Normal and anomalous images, with the paths of their masks.
+    pub test: Vec<Sample>,
+    /// Format of the masks.
+    pub masks: MaskFormat,
 }
 
 impl std::fmt::Debug for Category {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Category, Counts, DatasetError, FileLayout};
+use crate::{Category, CategoryFiles, Counts, DatasetError, FileLayout};
 
 /// A registered data set: everything that the program knows of it.
 pub struct DatasetEntry {
@@ -129,13 +129,25 @@ pub trait Dataset: Send + Sync {
     /// Names of the categories that are used where none are asked for, sorted.
     fn categories(&self) -> Vec<String>;
 
-    /// Indexes category `name` and checks its layout: both splits, the masks and their sizes. A
-    /// test split of one class has a warning. The samples' pixels are decoded later, on request,
-    /// and prepared as `preparation` says.
+    /// Lists the files of category `name` and joins masks to images, without opening any of them.
+    ///
+    /// # Errors
+    /// [`DatasetError::UnknownCategory`], what is wrong with the names of the files, and
+    /// [`DatasetError::NoFiles`] for a data set that the program generates.
+    fn files(&self, name: &str) -> Result<CategoryFiles, DatasetError> {
+        Err(DatasetError::NoFiles { name: name.to_owned() })
+    }
+
+    /// Indexes category `name` and checks its layout: both splits, the masks and their sizes. A test
+    /// split of one class has a warning. The samples' pixels are decoded later, on request, and
+    /// prepared as `preparation` says. A data set that the program generates overrides this.
     ///
     /// # Errors
     /// [`DatasetError::UnknownCategory`], or what is wrong with the files.
-    fn category(&self, name: &str, preparation: &Preparation) -> Result<Category, DatasetError>;
+    fn category(&self, name: &str, preparation: &Preparation) -> Result<Category, DatasetError> {
+        let CategoryFiles { folder, train, test, masks } = self.files(name)?;
+        Category::from_files(name, &folder, train, test, preparation, masks)
+    }
 
     /// The normal training images of category `name`, as [`Dataset::category`] has them. A layout
     /// that overrides this reads and misses nothing of the test split.

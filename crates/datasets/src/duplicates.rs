@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use fmam_core::{ImageSize, Progress, Sample, SampleSource, SourceError, StageId, ordered_map};
+use fmam_core::{ImageSize, Progress, RgbImage, Sample, SourceError, StageId, ordered_map};
 use fmam_files::Hasher;
 
 use crate::{Category, DatasetError};
@@ -44,25 +44,14 @@ pub fn duplicates(
 ) -> Result<Vec<Duplicate>, SourceError> {
     let sources = [&*category.train, &*category.test];
     progress.start(&StageId::READING, sources.iter().map(|source| source.len() as u64).sum());
-    let mut first: HashMap<[u8; 32], Vec<&Sample>> = HashMap::new();
-    let (mut found, mut n_read) = (Vec::new(), 0);
+    let (mut repeated, mut found, mut n_read) = (Repeated::default(), Vec::new(), 0);
     for source in sources {
-        let work = |index| pixel_digest(source, index);
+        let work = |index| source.image(index).map(|image| PixelDigest::of(&image));
         ordered_map(source.len(), threads, 2 * threads, work, |index, digest| -> Result<(), SourceError> {
             if progress.cancelled() {
                 return Err(DatasetError::Cancelled.into());
             }
-            let sample = source.sample(index);
-            let earlier = first.entry(digest?).or_default();
-            found.extend(earlier.iter().map(|first| Duplicate {
-                first: first.id.clone(),
-                second: sample.id.clone(),
-                kind: kind(first, sample),
-            }));
-            let class = |sample: &Sample| (sample.split, sample.label);
-            if !earlier.iter().any(|first| class(first) == class(sample)) {
-                earlier.push(sample);
-            }
+            found.extend(repeated.add(source.sample(index), digest?));
             n_read += 1;
             progress.update(n_read, "");
             Ok(())
@@ -72,23 +61,53 @@ pub fn duplicates(
     Ok(found)
 }
 
+/// SHA-256 over the size and the pixels of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PixelDigest([u8; 32]);
+
+impl PixelDigest {
+    /// The digest of `image`.
+    pub fn of(image: &RgbImage) -> Self {
+        let ImageSize { height, width } = image.size();
+        let mut digest = Hasher::default();
+        digest.update((height as u64).to_le_bytes());
+        digest.update((width as u64).to_le_bytes());
+        digest.update(image.data());
+        Self(*digest.finish().as_bytes())
+    }
+}
+
+/// The samples of a category that were seen, by their pixels.
+#[derive(Debug, Default)]
+pub struct Repeated<'a> {
+    first: HashMap<PixelDigest, Vec<&'a Sample>>,
+}
+
+impl<'a> Repeated<'a> {
+    /// Adds `sample` and gives its pairs with earlier samples of the same pixels, as
+    /// [`duplicates`](fn@duplicates) has them.
+    pub fn add(&mut self, sample: &'a Sample, digest: PixelDigest) -> Vec<Duplicate> {
+        let earlier = self.first.entry(digest).or_default();
+        let pair = |first: &&Sample| Duplicate {
+            first: first.id.clone(),
+            second: sample.id.clone(),
+            kind: kind(first, sample),
+        };
+        let pairs = earlier.iter().map(pair).collect();
+        let class = |sample: &Sample| (sample.split, sample.label);
+        if !earlier.iter().any(|first| class(first) == class(sample)) {
+            earlier.push(sample);
+        }
+        pairs
+    }
+}
+
 fn kind(first: &Sample, second: &Sample) -> DuplicateKind {
     match (first.split == second.split, first.label == second.label) {
         (false, _) => DuplicateKind::TrainAndTest,
         (true, false) => DuplicateKind::BothLabels,
         (true, true) => DuplicateKind::SameClass,
     }
-}
-
-/// SHA-256 over the size and the pixels of a sample.
-fn pixel_digest(source: &dyn SampleSource, index: usize) -> Result<[u8; 32], SourceError> {
-    let image = source.image(index)?;
-    let ImageSize { height, width } = image.size();
-    let mut digest = Hasher::default();
-    digest.update((height as u64).to_le_bytes());
-    digest.update((width as u64).to_le_bytes());
-    digest.update(image.data());
-    Ok(*digest.finish().as_bytes())
 }
 
 #[cfg(test)]

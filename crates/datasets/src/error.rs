@@ -32,6 +32,12 @@ pub enum DatasetError {
         /// Registered name of the data set.
         dataset: &'static str,
     },
+    /// Files were asked for, and the program generates the images.
+    #[error("the images of `{name}` are generated: there are no files")]
+    NoFiles {
+        /// The category.
+        name: String,
+    },
     /// The data root does not exist or is not a folder.
     #[error("data root {} is not a folder", .root.display())]
     MissingRoot {
@@ -460,6 +466,7 @@ impl DatasetError {
             Self::UnknownDataset { .. }
             | Self::UnknownCategory { .. }
             | Self::RootNotGiven { .. }
+            | Self::NoFiles { .. }
             | Self::SettingsTable
             | Self::Setting { .. }
             | Self::DemoCount { .. } => ErrorKind::Usage,

@@ -45,18 +45,18 @@ mod names;
 mod pixel_kind;
 mod source;
 
-pub use category::Category;
+pub use category::{Category, CategoryFiles};
 pub use counts::Counts;
 pub use dataset::{Dataset, DatasetEntry, DatasetOptions};
 pub use demo::{DemoCategory, DemoConfig, write_demo};
-pub use duplicates::{Duplicate, DuplicateKind, duplicates};
+pub use duplicates::{Duplicate, DuplicateKind, PixelDigest, Repeated, duplicates};
 pub use error::{DatasetError, RowProblem};
 pub use example::{Example, ExampleFile, FileLayout};
 pub use layouts::{DATASETS, dataset, has_image_extension, published_categories, published_counts, textures};
 pub use pixel_kind::PixelKind;
 pub use source::{
-    CachedSource, DEFAULT_CACHE_BYTES, Depth, ImageHeader, ImageInput, MaskFormat, Prepared, Regions,
-    SqueezeNotice, TrainingDepth, decode_header, decode_image, image_header, image_size, load_image,
-    load_mask, load_region, open_rows, prepare_image, prepare_mask, read_image, read_image_bytes,
-    resize_image, resize_mask, training_depth,
+    CachedSource, DEFAULT_CACHE_BYTES, Depth, ImageHeader, ImageInput, MaskFormat, MaskRule, Prepared,
+    Regions, SqueezeNotice, TrainingDepth, decode_header, decode_image, highest_value, image_header, image_size, load_image,
+    load_mask, load_region, load_sample_mask, open_rows, prepare_image, prepare_mask, read_image,
+    read_image_bytes, resize_image, resize_mask, training_depth,
 };

@@ -16,8 +16,8 @@ use super::masks::refuse_some_without_mask;
 use super::records::{Record, records, within};
 use crate::source::MaskFormat;
 use crate::{
-    Category, Counts, Dataset, DatasetEntry, DatasetError, DatasetOptions, Example, ExampleFile, FileLayout,
-    RowProblem,
+    Category, CategoryFiles, Counts, Dataset, DatasetEntry, DatasetError, DatasetOptions, Example,
+    ExampleFile, FileLayout, RowProblem,
 };
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
@@ -206,9 +206,9 @@ impl Dataset for Listed {
         names.into_iter().map(std::borrow::Cow::into_owned).collect()
     }
 
-    fn category(&self, name: &str, size: &Preparation) -> Result<Category, DatasetError> {
+    fn files(&self, name: &str) -> Result<CategoryFiles, DatasetError> {
         let (train, test) = (self.train_samples(name)?, self.test_samples(name)?);
-        Category::from_files(name, self.folder(), train, test, size, MaskFormat::Binary)
+        Ok(CategoryFiles { folder: self.folder().to_owned(), train, test, masks: MaskFormat::Binary })
     }
 
     fn train(&self, name: &str, size: &Preparation) -> Result<Arc<dyn SampleSource>, DatasetError> {

@@ -18,7 +18,8 @@ use super::files::{
 use super::masks::{Joined, join, mask_tree, refuse_some_without_mask, unused_mask, without_suffix};
 use crate::source::MaskFormat;
 use crate::{
-    Category, Counts, Dataset, DatasetEntry, DatasetError, DatasetOptions, Example, ExampleFile, FileLayout,
+    Category, CategoryFiles, Counts, Dataset, DatasetEntry, DatasetError, DatasetOptions, Example,
+    ExampleFile, FileLayout,
 };
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
@@ -174,7 +175,7 @@ impl Dataset for Folder {
         self.categories.iter().map(|folder| name_of(folder)).collect()
     }
 
-    fn category(&self, name: &str, size: &Preparation) -> Result<Category, DatasetError> {
+    fn files(&self, name: &str) -> Result<CategoryFiles, DatasetError> {
         let folder = find_category(ENTRY.name, &self.categories, name)?;
         let at = |within: &Within| folder.join(&within.0);
         let train = self.train_samples(folder)?;
@@ -185,7 +186,7 @@ impl Dataset for Folder {
             test = normal_samples(&normal, Split::Test, NORMAL, "the normal test images")?;
         }
         test.extend(anomalous_samples(&anomalous, &at(&self.folders.masks), &test)?);
-        Category::from_files(name, folder, train, test, size, MaskFormat::Binary)
+        Ok(CategoryFiles { folder: folder.to_owned(), train, test, masks: MaskFormat::Binary })
     }
 
     fn train(&self, name: &str, size: &Preparation) -> Result<Arc<dyn SampleSource>, DatasetError> {

@@ -10,7 +10,9 @@ use fmam_core::{Preparation, Sample, SampleSource, Split, ordered_map};
 use super::files::{EXTENSIONS, Tree, files_in, sample, stem_of};
 use super::masks::{masked_samples, without_suffix};
 use crate::source::{MaskFormat, is_blank};
-use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout};
+use crate::{
+    Category, CategoryFiles, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout,
+};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     name: "kolektor-sdd2",
@@ -117,11 +119,11 @@ impl Dataset for KolektorSdd2 {
         vec![ENTRY.name.to_owned()]
     }
 
-    fn category(&self, name: &str, size: &Preparation) -> Result<Category, DatasetError> {
+    fn files(&self, name: &str) -> Result<CategoryFiles, DatasetError> {
         let train = self.train_samples(name)?;
         let (mut test, anomalous) = self.samples(name, Split::Test)?;
         test.extend(anomalous);
-        Category::from_files(name, &self.folder, train, test, size, MaskFormat::Binary)
+        Ok(CategoryFiles { folder: self.folder.clone(), train, test, masks: MaskFormat::Binary })
     }
 
     fn train(&self, name: &str, size: &Preparation) -> Result<Arc<dyn SampleSource>, DatasetError> {

@@ -8,7 +8,9 @@ use fmam_core::{Preparation, Sample, SampleSource, Split};
 use super::files::{Tree, name_of, sample, subfolders};
 use super::masks::masked_samples;
 use crate::source::MaskFormat;
-use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout};
+use crate::{
+    Category, CategoryFiles, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout,
+};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     name: "magnetic-tile",
@@ -57,7 +59,7 @@ impl Dataset for MagneticTile {
         vec![ENTRY.name.to_owned()]
     }
 
-    fn category(&self, name: &str, size: &Preparation) -> Result<Category, DatasetError> {
+    fn files(&self, name: &str) -> Result<CategoryFiles, DatasetError> {
         let (train, mut test) = self.normal_samples(name)?;
         for folder in subfolders(&self.folder)? {
             let folder_name = name_of(&folder);
@@ -70,7 +72,7 @@ impl Dataset for MagneticTile {
             test.extend(masked_samples(&images, &masks, "", defect_type)?);
         }
         // Four images of MT_Uneven come with a mask that is all black.
-        Category::from_files(name, &self.folder, train, test, size, MaskFormat::SoftOrBlank)
+        Ok(CategoryFiles { folder: self.folder.clone(), train, test, masks: MaskFormat::SoftOrBlank })
     }
 
     fn train(&self, name: &str, size: &Preparation) -> Result<Arc<dyn SampleSource>, DatasetError> {

@@ -9,7 +9,7 @@ use fmam_core::{Preparation, Sample, SampleSource, Split};
 use super::files::{EXTENSIONS, Tree, files_in, find_category, name_of, normal_samples, subfolders};
 use super::masks::{mask_tree, masked_samples};
 use crate::source::MaskFormat;
-use crate::{Category, Dataset, DatasetError};
+use crate::{Category, CategoryFiles, Dataset, DatasetError};
 
 /// An opened data set in such a tree.
 pub(crate) struct TypeFolders {
@@ -71,7 +71,7 @@ impl Dataset for TypeFolders {
         self.categories.iter().map(|folder| name_of(folder)).collect()
     }
 
-    fn category(&self, name: &str, size: &Preparation) -> Result<Category, DatasetError> {
+    fn files(&self, name: &str) -> Result<CategoryFiles, DatasetError> {
         let folder = find_category(self.dataset, &self.categories, name)?;
         let (train, test) = (self.train_samples(folder)?, self.test_samples(folder)?);
         for (unused, reason) in self.folders.unused {
@@ -80,7 +80,7 @@ impl Dataset for TypeFolders {
                 tracing::warn!(folder = %unused.display(), "not used: {reason}");
             }
         }
-        Category::from_files(name, folder, train, test, size, self.masks)
+        Ok(CategoryFiles { folder: folder.to_owned(), train, test, masks: self.masks })
     }
 
     fn train(&self, name: &str, size: &Preparation) -> Result<Arc<dyn SampleSource>, DatasetError> {

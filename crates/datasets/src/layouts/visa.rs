@@ -14,7 +14,8 @@ use super::masks::{mask_tree, refuse_unused};
 use super::records::{Record, records, within};
 use crate::source::MaskFormat;
 use crate::{
-    Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout, RowProblem,
+    Category, CategoryFiles, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout,
+    RowProblem,
 };
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
@@ -164,14 +165,14 @@ impl Dataset for Visa {
         objects.into_iter().filter(is_there).map(str::to_owned).collect()
     }
 
-    fn category(&self, name: &str, size: &Preparation) -> Result<Category, DatasetError> {
+    fn files(&self, name: &str) -> Result<CategoryFiles, DatasetError> {
         let train = self.samples(name, Split::Train)?;
         let test = self.samples(name, Split::Test)?;
         // The list need not name every image of the folder.
         let data = self.folder.join(name).join("Data");
         let images = Tree::below(&data.join("Images/Anomaly"), &EXTENSIONS)?;
         refuse_unused(&images, &mask_tree(&data.join("Masks/Anomaly"))?)?;
-        Category::from_files(name, &self.folder.join(name), train, test, size, MaskFormat::ClassIndices)
+        Ok(CategoryFiles { folder: self.folder.join(name), train, test, masks: MaskFormat::ClassIndices })
     }
 
     fn train(&self, name: &str, size: &Preparation) -> Result<Arc<dyn SampleSource>, DatasetError> {

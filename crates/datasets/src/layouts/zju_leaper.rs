@@ -11,7 +11,9 @@ use serde::Deserialize;
 use super::files::{Tree, sample, stem_of};
 use super::masks::{mask_tree, without_suffix};
 use crate::source::MaskFormat;
-use crate::{Category, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout};
+use crate::{
+    Category, CategoryFiles, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout,
+};
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     name: "zju-leaper",
@@ -236,7 +238,7 @@ impl Dataset for ZjuLeaper {
         self.sets[..n].iter().map(|(name, _)| name.clone()).collect()
     }
 
-    fn category(&self, name: &str, size: &Preparation) -> Result<Category, DatasetError> {
+    fn files(&self, name: &str) -> Result<CategoryFiles, DatasetError> {
         let listed = self.listed(name)?;
         let (train, mut test) = (listed.train()?, listed.normal(&listed.set.normal.test, Split::Test)?);
         listed.tell_repeated();
@@ -261,7 +263,7 @@ impl Dataset for ZjuLeaper {
             let (mask, expected) = (mask.clone(), listed.folder.join(name));
             return Err(DatasetError::UnusedMask { mask, expected });
         }
-        Category::from_files(name, &self.folder, train, test, size, MaskFormat::Binary)
+        Ok(CategoryFiles { folder: self.folder.clone(), train, test, masks: MaskFormat::Binary })
     }
 
     fn train(&self, name: &str, size: &Preparation) -> Result<Arc<dyn SampleSource>, DatasetError> {

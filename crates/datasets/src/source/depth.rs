@@ -58,7 +58,7 @@ pub fn training_depth<'a>(
     let work = |index: usize| match input(index) {
         Some(input) => {
             let (stream, path) = input.open()?;
-            Ok(highest_value(stream, path, max_bytes)?.map(|highest| (highest, path.to_owned())))
+            Ok(highest_in(stream, path, max_bytes)?.map(|highest| (highest, path.to_owned())))
         }
         None => Ok(None),
     };
@@ -80,8 +80,16 @@ pub fn training_depth<'a>(
     }))
 }
 
-/// The highest value of a 16-bit file; `None` for another file.
-fn highest_value(mut stream: Stream<'_>, path: &Path, limit: u64) -> Result<Option<u16>, DatasetError> {
+/// The highest value of the 16-bit file `path`, as it counts for [`training_depth`]; `None` for a
+/// file of another kind, of which only the header is read.
+///
+/// # Errors
+/// As [`read_image`](crate::read_image).
+pub fn highest_value(path: &Path, max_bytes: u64) -> Result<Option<u16>, DatasetError> {
+    highest_in(open(path)?, path, max_bytes)
+}
+
+fn highest_in(mut stream: Stream<'_>, path: &Path, limit: u64) -> Result<Option<u16>, DatasetError> {
     let header = ImageHeader::read(&mut stream, path)?;
     if !header.is_16_bit() {
         return Ok(None);

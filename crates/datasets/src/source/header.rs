@@ -56,6 +56,7 @@ pub struct ImageHeader {
     /// True if the `tiff` crate reads the strips or tiles one by one.
     pub(super) has_tiff_bands: bool,
     has_more_frames: bool,
+    is_cmyk: bool,
     /// Bytes of the file.
     length: u64,
 }
@@ -112,6 +113,29 @@ impl ImageHeader {
         self.channels
     }
 
+    /// The format of the file as people write it: `PNG`, `JPEG`, `TIFF`.
+    pub fn format(&self) -> &'static str {
+        match self.format {
+            ImageFormat::Png => "PNG",
+            ImageFormat::Jpeg => "JPEG",
+            ImageFormat::Tiff => "TIFF",
+            ImageFormat::WebP => "WebP",
+            ImageFormat::Gif => "GIF",
+            ImageFormat::Pnm => "PNM",
+            _ => "BMP",
+        }
+    }
+
+    /// True for a file of cyan, magenta, yellow and black.
+    pub fn is_cmyk(&self) -> bool {
+        self.is_cmyk
+    }
+
+    /// True if pixels have an opacity.
+    pub fn has_alpha(&self) -> bool {
+        matches!(self.channels, 2 | 4) && !self.is_cmyk
+    }
+
     /// True if the file holds further frames or pages, which are not read. A GIF file does not say
     /// so in its header.
     pub fn has_more_frames(&self) -> bool {
@@ -124,7 +148,7 @@ impl ImageHeader {
     }
 
     /// Bytes of the decoded image.
-    fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         let (height, width) = (self.stored.height as u64, self.stored.width as u64);
         let pixel = (self.channels * self.numbers.bytes()) as u64;
         let decoded = height.saturating_mul(width).saturating_mul(pixel);
@@ -200,6 +224,7 @@ impl ImageHeader {
             is_premultiplied: false,
             has_tiff_bands: false,
             has_more_frames: false,
+            is_cmyk: false,
             length: 0,
         }
     }
@@ -233,6 +258,7 @@ impl ImageHeader {
         let stored = ImageSize::new(usize::from(info.height), usize::from(info.width));
         let channels = if info.components == 1 { 1 } else { 3 };
         let mut header = Self::new(ImageFormat::Jpeg, stored, channels, Numbers::U8);
+        header.is_cmyk = info.components == 4;
         if let Some(exif) = decoder.exif() {
             header.orientation = orientation_of(exif);
         }
@@ -276,6 +302,7 @@ impl ImageHeader {
         header.is_premultiplied = facts.alpha == Some(1) && matches!(channels, 2 | 4);
         header.has_tiff_bands = is_ours && facts.is_chunky;
         header.has_more_frames = facts.has_more_pages;
+        header.is_cmyk = matches!(facts.color, tiff::ColorType::CMYK(_));
         Ok(Ok(header))
     }
 }

@@ -1,6 +1,7 @@
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use fmam_core::{ImageSize, Mask, Reading};
+use fmam_core::{ImageSize, Mask, Reading, Sample};
 use image::{DynamicImage, ImageBuffer, Pixel};
 
 use super::area::resize_mask;
@@ -54,6 +55,26 @@ pub fn load_mask(path: &Path, image: &Path, size: ImageSize) -> Result<Mask, Dat
     let of_image = MaskedImage { path: image, header: &header, limit };
     let mask = load_union(MaskFormat::Binary, &[path.to_owned()], &of_image, |_| {})?;
     Ok(resize_mask(&mask, size))
+}
+
+/// The union of the masks of `sample` in the size of its upright image, and the rule of each mask
+/// file, as an evaluation reads them. A decoded mask may take `max_bytes`.
+///
+/// # Errors
+/// As [`load_mask`], where [`DatasetError::BlankMask`] is for the union.
+pub fn load_sample_mask(
+    sample: &Sample,
+    format: MaskFormat,
+    max_bytes: u64,
+) -> Result<(Mask, Vec<MaskRule>), DatasetError> {
+    let path = &sample.image_path;
+    let image = MaskedImage { path, header: &image_header(path)?, limit: max_bytes };
+    let soft = RefCell::new(Vec::new());
+    let mask =
+        load_union(format, &sample.mask_paths, &image, |path| soft.borrow_mut().push(path.to_owned()))?;
+    let soft = soft.into_inner();
+    let rule = |path| if soft.contains(path) { MaskRule::AboveHalf } else { MaskRule::NotZero };
+    Ok((mask, sample.mask_paths.iter().map(rule).collect()))
 }
 
 /// The image that a mask belongs to.
@@ -118,25 +139,28 @@ fn mask_of(
     let values = Values::of(decoded);
     let levels = Levels::of(&values.values);
     let rule = match format {
-        MaskFormat::ClassIndices => Some(Rule::NotZero),
-        MaskFormat::SoftOrBlank => Some(Rule::AboveHalf),
+        MaskFormat::ClassIndices => Some(MaskRule::NotZero),
+        MaskFormat::SoftOrBlank => Some(MaskRule::AboveHalf),
         MaskFormat::Binary => levels.rule(values.range, is_lossy),
     };
     let Some(rule) = rule else {
         return Err(DatasetError::MaskValues { mask: path.to_owned(), values: levels.distinct });
     };
     let limit = match rule {
-        Rule::NotZero => 0.0,
-        Rule::AboveHalf => values.range / 2.0,
+        MaskRule::NotZero => 0.0,
+        MaskRule::AboveHalf => values.range / 2.0,
     };
     let width = values.size.width;
     let mask = Mask::from_fn(values.size, |y, x| values.values[y * width + x] > limit);
-    Ok((mask, rule == Rule::AboveHalf))
+    Ok((mask, rule == MaskRule::AboveHalf))
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rule {
+/// The values of a mask file that are anomalous.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MaskRule {
+    /// Every value that is not 0.
     NotZero,
+    /// Values above half of the range: the mask has soft edges.
     AboveHalf,
 }
 
@@ -212,17 +236,17 @@ impl Levels {
     }
 
     /// `None` where the values do not tell.
-    fn rule(&self, range: f32, is_lossy: bool) -> Option<Rule> {
+    fn rule(&self, range: f32, is_lossy: bool) -> Option<MaskRule> {
         let has_zero = self.distinct.first() == Some(&0.0);
         let n_levels = self.distinct.len() - usize::from(has_zero);
         let reaches_far = self.largest >= 0.875 * range;
         if n_levels > 0 && is_lossy {
-            return (self.largest > range / 2.0).then_some(Rule::AboveHalf);
+            return (self.largest > range / 2.0).then_some(MaskRule::AboveHalf);
         }
         if reaches_far && n_levels > MOST_BETWEEN + 1 {
-            return Some(Rule::AboveHalf);
+            return Some(MaskRule::AboveHalf);
         }
         let tells = n_levels <= MOST_LEVELS && (has_zero || n_levels <= 1);
-        tells.then_some(Rule::NotZero)
+        tells.then_some(MaskRule::NotZero)
     }
 }
