@@ -1,4 +1,4 @@
-use fmam_core::ErrorKind;
+use fmam_core::{ErrorKind, ImageSize};
 
 use crate::Trait;
 
@@ -79,6 +79,22 @@ pub enum InspectionError {
         /// The trait.
         of: Trait,
     },
+    /// An image has another size than the others.
+    #[error("an image of {actual} (height x width) was added to images of {expected}")]
+    StillSize {
+        /// The size of the others.
+        expected: ImageSize,
+        /// The size of the image.
+        actual: ImageSize,
+    },
+    /// Few images do not tell a still surrounding from a product.
+    #[error("a region of interest is proposed from at least {needed} good images; there are {found}")]
+    TooFewStill {
+        /// Images that there are.
+        found: usize,
+        /// The fewest images.
+        needed: usize,
+    },
 }
 
 impl InspectionError {
@@ -94,6 +110,8 @@ impl InspectionError {
             | Self::NotFinite { .. }
             | Self::Unpaired { .. }
             | Self::MeanImage
+            | Self::StillSize { .. }
+            | Self::TooFewStill { .. }
             | Self::TraitLimits { .. } => ErrorKind::Data,
         }
     }

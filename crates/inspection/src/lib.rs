@@ -8,7 +8,7 @@
 //!
 //! Modules in reading order: `conformal`, `misses`, `calibration`, `region`, `region_scanner` and
 //! `overview` (large maps, row by row), `inspection`; then `warning` (traits), `look`, `thumbnail`,
-//! `limits`, `profile` and `series`.
+//! `limits`, `profile` and `series`; last `still`, which proposes a region of interest.
 
 mod calibration;
 mod conformal;
@@ -22,6 +22,7 @@ mod profile;
 mod region;
 mod region_scanner;
 mod series;
+mod still;
 mod thumbnail;
 mod warning;
 
@@ -36,4 +37,5 @@ pub use profile::Profile;
 pub use region::{Region, regions};
 pub use region_scanner::RegionScanner;
 pub use series::{Series, Shift};
+pub use still::{LEAST_STILL_IMAGES, StillArea, StillProposal, StillReason};
 pub use warning::{Trait, Warning};
