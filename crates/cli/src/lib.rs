@@ -24,8 +24,8 @@ use clap::{Parser, Subcommand};
 use fmam::Registry;
 
 use crate::commands::{
-    analyze, bench, calibrate, config, datasets, eval, fit, list, metrics, predict, report, reproduce, synth,
-    weights,
+    analyze, bench, calibrate, check, config, datasets, eval, fit, list, metrics, predict, report, reproduce,
+    roi, synth, weights,
 };
 
 /// Finds defects in images of industrial products after looking at good examples only
@@ -46,6 +46,10 @@ enum Command {
     /// Print what `fmam reproduce` would use with these options, each value with where it comes
     /// from
     Config(Box<config::Args>),
+    /// Check a folder or a data set before anything is fitted: sizes, depths, masks, duplicates
+    Check(check::Args),
+    /// Propose a region of interest from what is the same in all good images
+    Roi(roi::Args),
     /// Fit a detector to a folder of good images, calibrate it, and save it
     Fit(Box<fit::Args>),
     /// Set the threshold of a saved detector by more good images, or by images with defects
@@ -103,6 +107,8 @@ pub fn run_args(registry: &Registry, args: impl IntoIterator<Item = OsString>) -
     let result = match cli.command {
         Command::Reproduce(args) => reproduce::run(&args, registry),
         Command::Config(args) => config::run(&args, registry),
+        Command::Check(args) => check::run(&args, registry),
+        Command::Roi(args) => roi::run(&args, registry),
         Command::Fit(args) => fit::run(&args, registry),
         Command::Calibrate(args) => calibrate::run(&args, registry),
         Command::Eval(args) => eval::run(&args, registry),

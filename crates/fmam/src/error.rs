@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use fmam_core::{ErrorKind, MethodId};
+use fmam_core::{ErrorKind, ImageSize, MethodId};
 use fmam_datasets::DatasetError;
 use fmam_experiment::ExperimentError;
 use fmam_fetch::FetchError;
@@ -204,6 +204,22 @@ pub enum Error {
         maps: usize,
         /// Test images.
         images: usize,
+    },
+
+    /// Images that are compared pixel by pixel have several sizes.
+    #[error(
+        "{} is {first_size} (height x width) and {} is {second_size}; a region is proposed for images of one size",
+        first.display(), second.display()
+    )]
+    SizesDiffer {
+        /// One image.
+        first: PathBuf,
+        /// Its size.
+        first_size: ImageSize,
+        /// The other image.
+        second: PathBuf,
+        /// Its size.
+        second_size: ImageSize,
     },
 
     /// A file or folder could not be read.
@@ -423,6 +439,7 @@ impl Error {
             | Self::NotPublished { .. } => ErrorKind::Usage,
             Self::AlreadyLearnt { .. }
             | Self::NoImages { .. }
+            | Self::SizesDiffer { .. }
             | Self::NotRegular { .. }
             | Self::DamagedLine { .. }
             | Self::OtherVerdicts { .. }

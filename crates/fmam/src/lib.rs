@@ -46,15 +46,16 @@
 //! binary `fmam` is one program on top of it.
 //!
 //! Modules in reading order: [`Session`], [`Fit`], [`Image`], [`Verdict`], [`Recalibration`],
-//! [`Error`],
-//! [`DeviceChoice`], [`Setting`], [`catalogue()`]; [`mod@reproduce`] (configurations in layers, the
-//! report that grows), [`mod@report`] (figures), [`mod@input`] (images in folders, patterns,
-//! lists), [`mod@output`] (folders of single commands), [`mod@fetch`] (weights and data sets),
+//! [`Error`], [`DeviceChoice`], [`Setting`], [`propose_region`], [`catalogue()`]; [`mod@reproduce`]
+//! (configurations in layers, the report that grows), [`mod@report`] (figures), [`mod@input`]
+//! (images in folders, patterns, lists), [`mod@check`] (the facts and faults of a data set),
+//! [`mod@output`] (folders of single commands), [`mod@fetch`] (weights and data sets),
 //! [`mod@measure`] (metrics of arrays, analysis, speed).
 
 mod array_error;
 mod calibrate;
 mod catalogue;
+pub mod check;
 mod device;
 mod error;
 pub mod fetch;
@@ -64,6 +65,7 @@ pub mod input;
 mod large;
 pub mod measure;
 pub mod output;
+mod region;
 pub mod report;
 pub mod reproduce;
 mod session;
@@ -89,14 +91,15 @@ pub use fmam_experiment::{
 };
 pub use fmam_inspection::{
     Basis, Calibration, GoodScores, HeldOut, Inspection, InspectionError, KnownImages, Look, Outcome,
-    Procedure, Profile, Region, Series, Shift, SyntheticDefects, Threshold, Trait, Warning, check_count,
-    images_for, threshold_for_misses,
+    Procedure, Profile, Region, Series, Shift, StillReason, SyntheticDefects, Threshold, Trait, Warning,
+    check_count, images_for, threshold_for_misses,
 };
 pub use fmam_methods::{Detector, Prediction};
 pub use fmam_models::Precision;
 pub use fmam_record::{EvaluationConfig, Findings, Resolution};
 pub use fmam_synthesis::Textures;
 pub use image::Image;
+pub use region::{RegionProposal, propose_region};
 pub use session::{Session, SessionBuilder, category_name, preparation, textures};
 pub use setting::{Setting, SettingError};
 pub use verdicts::{Verdict, Verdicts};

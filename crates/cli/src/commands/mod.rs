@@ -3,6 +3,7 @@
 pub(crate) mod analyze;
 pub(crate) mod bench;
 pub(crate) mod calibrate;
+pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod datasets;
 pub(crate) mod eval;
@@ -12,5 +13,6 @@ pub(crate) mod metrics;
 pub(crate) mod predict;
 pub(crate) mod report;
 pub(crate) mod reproduce;
+pub(crate) mod roi;
 pub(crate) mod synth;
 pub(crate) mod weights;

@@ -60,7 +60,9 @@ fn weights_list_says_which_are_in_the_binary() {
 #[test]
 fn help_has_examples_for_every_command() {
     let dir = tempfile::tempdir().unwrap();
-    for command in ["", "reproduce ", "config ", "fit ", "eval ", "predict ", "synth ", "metrics "] {
+    for command in
+        ["", "reproduce ", "config ", "fit ", "eval ", "predict ", "synth ", "metrics ", "check ", "roi "]
+    {
         let help = succeed(dir.path(), &format!("{command}--help"));
         assert!(help.contains("fmam ") && (help.contains("Example") || help.contains("Try it")), "{help}");
     }

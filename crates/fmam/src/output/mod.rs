@@ -1,5 +1,6 @@
 //! Output of single commands: predictions, evaluations, contact sheets.
 
+mod check_table;
 mod contact_sheet;
 mod csv;
 mod evaluation;
@@ -14,6 +15,7 @@ mod writable;
 pub use fmam_record::RecordedPath;
 pub use fmam_report::MapFormat;
 
+pub use check_table::check_table;
 pub use contact_sheet::{draw_contact_sheet, repeated_images, repeated_samples, synthesis_config};
 pub use evaluation::{Figures, write_evaluation};
 pub use line::{Files, Line};
