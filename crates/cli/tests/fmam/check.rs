@@ -10,7 +10,7 @@ fn a_data_set_is_checked_as_a_table_and_as_json() {
     image_dataset(dir.path());
     let table = succeed(dir.path(), "check data --dataset mvtec");
     assert!(table.starts_with("Read as the data set mvtec."), "{table}");
-    for word in ["gone at 256", "train  normal", "64x64"] {
+    for word in ["gone at 128", "train  normal", "64x64"] {
         assert!(table.contains(word), "`{word}` is missing in\n{table}");
     }
     let json = succeed(dir.path(), "check --dataset mvtec --data-root data --image-size 64 --json");

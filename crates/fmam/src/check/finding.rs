@@ -204,12 +204,16 @@ impl fmt::Display for Finding {
                 write!(f, "{first} and {second} have the same pixels; {consequence}")
             }
             Self::Vanishing { category, size, n_images, n_regions, first } => {
+                let images = match n_images {
+                    0 => String::new(),
+                    n => format!("{} and ", number(*n, "anomalous image")),
+                };
+                let (defects, first) = (number(*n_regions, "defect"), some(first));
+                let left = if n_images + n_regions == 1 { "has" } else { "have" };
                 write!(
                     f,
-                    "category `{category}`: at {size}, {} and {} of the masks have no pixel left ({})",
-                    number(*n_images, "anomalous image"),
-                    number(*n_regions, "defect"),
-                    some(first)
+                    "category `{category}`: at {size}, {images}{defects} {left} no pixel of their masks left, as \
+                     in {first}"
                 )
             }
             Self::Squeezed { path, size, factor, n } => write!(

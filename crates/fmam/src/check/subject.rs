@@ -82,7 +82,7 @@ impl Subject {
         if let (true, true, Some(above), Some(name)) = (fits.is_empty(), is_category, above, &name) {
             (fits, root) = (self::fits(registry, above, Some(name)), above);
         }
-        Ok(match alike(fits) {
+        Ok(match alike(fits, root) {
             Ok(mut fits) if !fits.is_empty() => {
                 let datasets = fits.iter().map(|fit| fit.entry.name.to_owned()).collect();
                 let taken_for = TakenFor::Recognised { datasets, root: root.to_owned() };
@@ -156,6 +156,22 @@ impl Fit {
     fn is_whole(&self) -> bool {
         self.files.iter().all(Result::is_ok)
     }
+
+    /// True if `root`, or a folder in it, is called as the folders that hold this data set.
+    fn is_named_by(&self, root: &Path) -> bool {
+        let holders = self.entry.layout.as_ref().map_or(&[][..], |layout| layout.holders);
+        let is_called = |holder: &&str| root.ends_with(holder) || root.join(holder).is_dir();
+        holders.iter().any(is_called)
+    }
+
+    /// The images and masks of each category.
+    fn named_files(&self) -> Vec<Result<[&[Sample]; 2], &String>> {
+        self.files.iter().map(|files| files.as_ref().map(samples)).collect()
+    }
+}
+
+fn samples(files: &CategoryFiles) -> [&[Sample]; 2] {
+    [&files.train, &files.test]
 }
 
 /// The layouts of `registry` that `root` has: training images lie where the layout asks for them.
@@ -176,18 +192,23 @@ fn fits(registry: &Registry, root: &Path, category: Option<&str>) -> Vec<Fit> {
     registry.datasets().iter().filter(|entry| !entry.is_generated()).filter_map(fit).collect()
 }
 
-/// The layouts that read a folder without fault, else those that read a part of it. Those that
-/// differ are an error: their names.
-fn alike(mut fits: Vec<Fit>) -> Result<Vec<Fit>, Vec<String>> {
-    if fits.iter().any(Fit::is_whole) {
-        fits.retain(Fit::is_whole);
+/// The layouts that read `root` without fault, else those that read a part of it; of several those
+/// whose own folder name `root` has or holds. Layouts that read different files are an error: their
+/// names. Of layouts that differ in the format of masks alone, those count that ask their values.
+fn alike(mut fits: Vec<Fit>, root: &Path) -> Result<Vec<Fit>, Vec<String>> {
+    let prefer = |fits: &mut Vec<Fit>, is: &dyn Fn(&Fit) -> bool| {
+        if fits.iter().any(is) {
+            fits.retain(is);
+        }
+    };
+    prefer(&mut fits, &Fit::is_whole);
+    prefer(&mut fits, &|fit| fit.is_named_by(root));
+    let same = |fit: &Fit| fit.categories == fits[0].categories && fit.named_files() == fits[0].named_files();
+    if !fits.iter().all(same) {
+        return Err(fits.iter().map(|fit| fit.entry.name.to_owned()).collect());
     }
-    let same = |fit: &Fit| fit.categories == fits[0].categories && fit.files == fits[0].files;
-    if fits.iter().all(same) {
-        Ok(fits)
-    } else {
-        Err(fits.iter().map(|fit| fit.entry.name.to_owned()).collect())
-    }
+    prefer(&mut fits, &|fit| fit.files.iter().flatten().all(|files| files.masks == MaskFormat::Binary));
+    Ok(fits)
 }
 
 /// The images below `folder`, as a fit reads them.

@@ -107,11 +107,11 @@ fn a_layout_is_recognised_and_its_table_tells_what_vanishes() {
     let table = check_table(&of_root);
     let rows: Vec<&str> = table.lines().skip(2).collect();
     expect_test::expect![[r#"
-        category  split  class   images  refused  height x width  files              turned  repeated  masks  defects  smallest  gone at 128  gone at 256  gone at 512  gone at 1024
-        nut       train  normal       2        –  600x600         PNG, 8-bit colour  –              –      –        –         –            –            –            –             –
-        nut       test   normal       1        –  600x600         PNG, 8-bit colour  –              –      –        –         –            –            –            –             –
-        nut       test   cut          2        –  600x600         PNG, 8-bit colour  –              –      2        2      4 px            1            1            –             –
-        nut       test   dent         1        –  600x600         PNG, 8-bit colour  –              –      1        1   1600 px            –            –            –             –
+        category  split  class   images  refused  height x width  files              turned  repeated  masks  defects  smallest  gone at 128  at 256  at 512  at 1024
+        nut       train  normal       2        –  600x600         PNG, 8-bit colour  –              –      –        –         –            –       –       –        –
+        nut       test   normal       1        –  600x600         PNG, 8-bit colour  –              –      –        –         –            –       –       –        –
+        nut       test   cut          2        –  600x600         PNG, 8-bit colour  –              –      2        2      4 px            1       1       –        –
+        nut       test   dent         1        –  600x600         PNG, 8-bit colour  –              –      1        1   1600 px            –       –       –        –
     "#]]
     .assert_eq(&format!("{}\n", rows.join("\n")));
     // The folder of a category, too.

@@ -29,7 +29,11 @@ pub fn check_table(checked: &Checked) -> String {
     let has_masks = !sizes.is_empty();
     if has_masks {
         columns.extend([Column::number("masks"), Column::number("defects"), Column::number("smallest")]);
-        columns.extend(sizes.iter().map(|&size| Column::number(&format!("gone at {}", side(size)))));
+        let title = |(index, &size): (usize, &ImageSize)| {
+            let at = if index == 0 { "gone at" } else { "at" };
+            Column::number(&format!("{at} {}", side(size)))
+        };
+        columns.extend(sizes.iter().enumerate().map(title));
     }
     for (category, class) in
         checked.categories.iter().flat_map(|c| c.classes.iter().map(move |class| (c, class)))
