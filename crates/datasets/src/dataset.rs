@@ -138,9 +138,9 @@ pub trait Dataset: Send + Sync {
         Err(DatasetError::NoFiles { name: name.to_owned() })
     }
 
-    /// Indexes category `name` and checks its layout: both splits, the masks and their sizes. A test
-    /// split of one class has a warning. The samples' pixels are decoded later, on request, and
-    /// prepared as `preparation` says. A data set that the program generates overrides this.
+    /// Indexes category `name` and checks its layout: both splits, the masks and their sizes. A
+    /// test split of one class has a warning. The samples' pixels are decoded later, on request,
+    /// and prepared as `preparation` says. A data set that the program generates overrides this.
     ///
     /// # Errors
     /// [`DatasetError::UnknownCategory`], or what is wrong with the files.

@@ -106,8 +106,8 @@ impl StillArea {
     /// The deviation of each pixel over the images is smoothed, and Otsu's threshold (1979) of its
     /// logarithm parts still pixels from changing ones, if the two differ clearly. Outside of the
     /// region lie still pixels without an edge in the mean image, as far as they are connected to
-    /// the border of the image by more than a thin gap. Small islands are dropped, and the region is
-    /// widened by a margin of 1 % of the shorter side.
+    /// the border of the image by more than a thin gap. Small islands are dropped, and the region
+    /// is widened by a margin of 1 % of the shorter side.
     ///
     /// # Errors
     /// [`InspectionError::TooFewStill`] for fewer than [`LEAST_STILL_IMAGES`] images.
