@@ -57,6 +57,6 @@ pub use pixel_kind::PixelKind;
 pub use source::{
     CachedSource, DEFAULT_CACHE_BYTES, Depth, ImageHeader, ImageInput, MaskFormat, MaskRule, Prepared,
     Regions, SqueezeNotice, TrainingDepth, decode_header, decode_image, highest_value, image_header,
-    image_size, load_image, load_mask, load_region, load_sample_mask, open_rows, prepare_image, prepare_mask,
-    read_image, read_image_bytes, resize_image, resize_mask, training_depth,
+    image_size, inside_of, load_image, load_mask, load_region, load_sample_mask, open_rows, prepare_image,
+    prepare_mask, read_image, read_image_bytes, resize_image, resize_mask, training_depth,
 };

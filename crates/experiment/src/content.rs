@@ -14,21 +14,27 @@ pub(crate) fn bytes_sha256(bytes: &[u8]) -> String {
     Digest::of(bytes).to_string()
 }
 
-/// SHA-256 of the file `path`, or over the names and contents of the files in the folder `path`, in
-/// hexadecimal digits.
+/// SHA-256 of the file `path`, or over the names and contents of the files below the folder `path`,
+/// in hexadecimal digits.
 pub(crate) fn files_sha256(path: &Path) -> Result<String, ExperimentError> {
     let error = |path: &Path, source| ExperimentError::Read { path: path.to_owned(), source };
     let of_file = |path: &Path| Digest::of_file(path).map_err(|source| error(path, source));
     if !path.is_dir() {
         return Ok(of_file(path)?.to_string());
     }
-    let entries = fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let mut files: Vec<_> = entries.map_err(|source| error(path, source))?;
-    files.sort_by_key(fs::DirEntry::file_name);
+    let (mut files, mut folders) = (Vec::new(), vec![path.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(|source| error(&folder, source))? {
+            let entry = entry.map_err(|source| error(&folder, source))?;
+            let kind = entry.file_type().map_err(|source| error(&folder, source))?;
+            if kind.is_dir() { folders.push(entry.path()) } else { files.push(entry.path()) }
+        }
+    }
+    files.sort();
     let mut digest = SamplesDigest::default();
-    for file in files.iter().map(fs::DirEntry::path).filter(|path| path.is_file()) {
-        digest.text(&file.file_name().unwrap_or_default().to_string_lossy());
-        digest.0.update(of_file(&file)?.as_bytes());
+    for file in files.iter().filter(|path| path.is_file()) {
+        digest.text(&file.strip_prefix(path).unwrap_or(file).to_string_lossy());
+        digest.0.update(of_file(file)?.as_bytes());
     }
     Ok(digest.finish())
 }

@@ -105,6 +105,14 @@ pub enum ExperimentError {
         /// The size of a tile.
         tile: ImageSize,
     },
+    /// A data set that the program generates was given a region of interest.
+    #[error("`{dataset}` is generated and has no files that the region of interest {} could belong to", roi.display())]
+    RegionOfGenerated {
+        /// The data set.
+        dataset: String,
+        /// The region.
+        roi: PathBuf,
+    },
     /// Tiles have the size of the image, so there is nothing to pad.
     #[error("tiles show an image in its own size: leave out either the tiles or the padding")]
     TilesKeepAspect,
@@ -262,6 +270,9 @@ impl ExperimentError {
     pub(crate) fn of_images(error: MethodError, id: impl Fn(usize) -> String) -> Self {
         match error {
             MethodError::UndefinedScore { index } => Self::NotFinite { id: id(index) },
+            error @ (MethodError::ImageSize { .. } | MethodError::UnknownTile { .. }) => {
+                Self::Sample { id: id(0), source: error.into() }
+            }
             error => error.into(),
         }
     }
@@ -288,6 +299,7 @@ impl ExperimentError {
             | Self::ImageSize { .. }
             | Self::TileOverlap { .. }
             | Self::TilesKeepAspect
+            | Self::RegionOfGenerated { .. }
             | Self::BackboneImageSize { .. }
             | Self::LoaderThreads
             | Self::Configuration(_) => ErrorKind::Usage,

@@ -2,9 +2,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Device;
-use fmam_core::{
-    ImageSize, MethodId, Needs, Placing, Plan, Preparation, Progress, SampleSource, Silent, StagePlan,
-};
+use fmam_core::{ImageSize, MethodId, Needs, Placing, Plan, Preparation, Progress, SampleSource, StagePlan};
 use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions, Duplicate, DuplicateKind, duplicates};
 use fmam_methods::{Fitted, Method, RunContext};
 use fmam_models::{Backbone, LoadedBackbone, ModelError};
@@ -14,6 +12,7 @@ use fmam_synthesis::{Synthesizer, Textures};
 use crate::content;
 use crate::defects::{synthesizer_of, textures};
 use crate::overrides::{method_entry, method_table};
+use crate::unwatched::Unwatched;
 use crate::{
     CalibrationMode, Evaluation, ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE,
     Registry, device_name, fit_calibrated, key,
@@ -86,6 +85,12 @@ impl Experiment {
         check_backbone_names(registry, &config)?;
         let entry = registry.dataset(&config.dataset.name)?;
         let options = &config.dataset.options;
+        if let Some(roi) = config.input.roi.as_ref().filter(|_| entry.is_generated()) {
+            return Err(ExperimentError::RegionOfGenerated {
+                dataset: entry.name.to_owned(),
+                roi: roi.clone(),
+            });
+        }
         let dataset = (entry.open)(&DatasetOptions::new(config.data_root.clone(), options)?)?;
         let (textures, textures_name) = textures(config.data_root.as_deref(), config.image_size)?;
         let preparation = config.input.preparation(config.image_size)?;
@@ -224,8 +229,12 @@ impl Experiment {
         if self.known_duplicates(&category.name).is_some() {
             return Ok(());
         }
-        let found = duplicates(category, self.loader_threads(), &Silent)
-            .map_err(|source| ExperimentError::Sample { id: category.name.clone(), source })?;
+        let found = duplicates(category, self.loader_threads(), &Unwatched(progress)).map_err(|source| {
+            match source.downcast_ref::<DatasetError>() {
+                Some(DatasetError::Cancelled) => ExperimentError::Cancelled,
+                _ => ExperimentError::Sample { id: category.name.clone(), source },
+            }
+        })?;
         tell_duplicates(&found);
         let pairs = found.into_iter().map(|pair| [pair.first, pair.second]).collect();
         let mut duplicates = self.duplicates.lock().unwrap_or_else(PoisonError::into_inner);

@@ -58,6 +58,7 @@ mod program;
 mod registry;
 mod revisit;
 mod scatter;
+mod unwatched;
 
 pub use analysis::analyze;
 pub use calibration::{

@@ -1,7 +1,7 @@
 //! Features of test images at normal and defective positions, for their bias and variance.
 
 use candle_core::Tensor;
-use fmam_core::{Label, Mask, Progress, RgbImage, SampleSource, Seed, StageId, ordered_map};
+use fmam_core::{Label, Mask, Progress, RgbImage, SampleSource, Seed, StageId, TiledSource, ordered_map};
 use fmam_methods::{AdaptedFeatures, Detector, MethodError};
 use fmam_metrics::bias_variance;
 use fmam_record::{DefectAnalysis, FeatureScatter, ScaleAnalysis};
@@ -42,6 +42,8 @@ struct Scale {
 struct Case {
     image: RgbImage,
     mask: Option<Mask>,
+    /// The pixels that count; `None` where all do.
+    inside: Option<Mask>,
     /// A normal image with a defect, and where that is visible.
     synthetic: Option<(RgbImage, Mask)>,
 }
@@ -55,6 +57,14 @@ pub(crate) fn feature_scales(
     loader_threads: usize,
     progress: &dyn Progress,
 ) -> Result<Vec<ScaleAnalysis>, ExperimentError> {
+    let preparation = detector.card().preparation();
+    if let Some(overlap) = preparation.tile_overlap()
+        && test.grid(0).is_none()
+    {
+        // The networks see tiles, and so does their analysis.
+        let tiles = TiledSource::new(test, preparation.size, overlap)?;
+        return feature_scales(detector, &tiles, synthesizer, seed, loader_threads, progress);
+    }
     let mut scales: Vec<Scale> = Vec::new();
     if test.is_empty() {
         return Ok(Vec::new());
@@ -71,15 +81,17 @@ pub(crate) fn feature_scales(
         let sample_error = |source| ExperimentError::Sample { id: id(), source };
         let image = test.image(index).map_err(sample_error)?;
         let mask = test.mask(index).map_err(sample_error)?;
+        let inside = test.inside(index).map_err(sample_error)?;
         let normal = test.sample(index).label == Label::Normal;
-        let defect = || synthesizer.synthesize(&image, seed.derive("defect").derive_index(index as u64));
+        let seed = seed.derive("defect").derive_index(index as u64);
+        let defect = || synthesizer.synthesize_within(&image, inside.as_ref(), seed);
         let synthetic = if normal {
             let defect = defect().map_err(MethodError::from)?;
             Some((defect.image, defect.visible))
         } else {
             None
         };
-        Ok(Case { image, mask, synthetic })
+        Ok(Case { image, mask, inside, synthetic })
     };
     progress.start(&StageId::new("analysing features"), test.len() as u64);
     ordered_map(test.len(), loader_threads, loader_threads + 1, load, |index, case| {
@@ -97,7 +109,7 @@ pub(crate) fn feature_scales(
         };
         match (&case.synthetic, &case.mask) {
             (Some((image, visible)), _) => {
-                add(&case.image, None, |scale| &mut scale.normal)?;
+                add(&case.image, case.inside.as_ref(), |scale| &mut scale.normal)?;
                 add(image, Some(visible), |scale| &mut scale.synthetic)?;
             }
             (None, Some(mask)) => add(&case.image, Some(mask), |scale| &mut scale.real)?,

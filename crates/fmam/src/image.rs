@@ -6,10 +6,10 @@ use fmam_core::{
 };
 use fmam_datasets::{
     DatasetError, ImageHeader, ImageInput, Prepared, Regions, SqueezeNotice, TrainingDepth, decode_header,
-    image_header, prepare_image, prepare_mask, read_image, read_image_bytes, resize_image,
+    image_header, inside_of, prepare_image, prepare_mask, read_image, read_image_bytes, resize_image,
 };
 
-/// An image to fit on or to score: a file, the bytes of one (PNG, JPEG, BMP, TIFF), or pixels in
+/// An image to fit on or to score: a file, the bytes of one (PNG, JPEG, BMP, TIFF, WebP, PNM, GIF), or pixels in
 /// memory. An image of any size is resized to that of the detector, always with the same filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -202,8 +202,13 @@ impl TrainImages {
         };
         let pixels = image.read(name, &reading)?;
         self.squeeze.look(&self.preparation, Path::new(name), pixels.size());
-        let region = self.regions.of(Path::new(name), pixels.size())?;
+        let region = self.regions.of(self.region_name(index), pixels.size())?;
         prepare_image(pixels, name, &self.preparation, region.as_ref())
+    }
+
+    /// The path by which the region of interest of image `index` is found.
+    fn region_name(&self, index: usize) -> &Path {
+        self.images[index].path().unwrap_or(Path::new(&self.samples[index].id))
     }
 }
 
@@ -232,7 +237,9 @@ impl SampleSource for TrainImages {
         if self.preparation.region.is_whole() && self.preparation.placing != Placing::KeepAspect {
             return Ok(None);
         }
-        Ok(self.prepared(index)?.inside)
+        let (name, size) = (self.region_name(index), self.original_size(index)?);
+        let region = self.regions.of(name, size)?;
+        Ok(inside_of(&self.preparation.frame(size), region.as_ref(), name)?)
     }
 
     fn bits(&self) -> Result<Option<u8>, SourceError> {
@@ -327,11 +334,15 @@ impl SampleSource for PreparedSource<'_> {
     fn inside(&self, index: usize) -> Result<Option<Mask>, SourceError> {
         let counts_whole =
             self.preparation.region.is_whole() && self.preparation.placing != Placing::KeepAspect;
-        match self.raw(index)? {
-            None => self.source.inside(index),
-            Some(_) if counts_whole => Ok(None),
-            Some(pixels) => Ok(self.prepared(index, pixels)?.inside),
+        if self.is_prepared {
+            return self.source.inside(index);
         }
+        if counts_whole {
+            return Ok(None);
+        }
+        let (name, size) = (Path::new(&self.sample(index).id), self.source.size(index)?);
+        let region = self.regions.of(name, size)?;
+        Ok(inside_of(&self.preparation.frame(size), region.as_ref(), name)?)
     }
 
     fn original(&self, index: usize) -> Result<Option<Original>, SourceError> {

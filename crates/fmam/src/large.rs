@@ -46,8 +46,13 @@ pub(crate) fn scan_file(
     let mut overview = Overview::new(size, OVERVIEW);
     let contour = threshold.map_or(f32::INFINITY, |threshold| threshold.contour);
     let mut places = RegionScanner::new(size.width, contour);
+    let is_whole = region.is_none();
     let mut sink = |rows: ScannedRows<'_>| {
-        overview.push(rows.pixels, rows.scores);
+        if is_whole {
+            overview.push(rows.pixels, rows.scores);
+        } else {
+            overview.push(&filled(rows), rows.scores);
+        }
         places.push(rows.scores);
     };
     let scan = detector.scan(rows.as_mut(), region.as_ref(), progress, &mut sink)?;
@@ -55,4 +60,15 @@ pub(crate) fn scan_file(
     let (image, anomaly_map): (RgbImage, AnomalyMap) = overview.finish().map_err(MethodError::from)?;
     let prediction = Prediction { image_score: scan.image_score, anomaly_map };
     Ok(Scanned { prediction, image, reduction, regions: places.finish() })
+}
+
+/// The pixels of `rows` with one colour outside of the region of interest, as a network sees them.
+fn filled(rows: ScannedRows<'_>) -> Vec<u8> {
+    let mut pixels = rows.pixels.to_vec();
+    for (pixel, score) in pixels.chunks_exact_mut(3).zip(rows.scores) {
+        if *score == f32::NEG_INFINITY {
+            pixel.copy_from_slice(&Preparation::FILL);
+        }
+    }
+    pixels
 }

@@ -258,6 +258,8 @@ struct Scored {
     prediction: Prediction,
     /// The places above the contour, where they are known already.
     regions: Option<Vec<Region>>,
+    /// The pixels that count; `None` where all do.
+    inside: Option<Mask>,
 }
 
 /// The verdicts on a batch. An image that cannot be scored does not keep the others from theirs.
@@ -281,16 +283,16 @@ fn score(
                 let Scanned { prediction, image, reduction, regions } =
                     scan_file(detector, &path, threshold, progress)?;
                 let (frame, regions) = (Frame::filling(size, image.size()), Some(regions));
-                Ok(Scored { image, original: None, frame, reduction, prediction, regions })
+                Ok(Scored { image, original: None, frame, reduction, prediction, regions, inside: None })
             }
             Pixels::Whole(Prepared { image, inside, frame, .. }, original) => {
                 // Where the batch failed, each image alone says whether the fault is its own.
                 let prediction = match &mut together {
                     Some(predictions) => predictions.next(),
-                    None => detector.score_within(std::slice::from_ref(&image), &[inside])?.pop(),
+                    None => detector.score_within(std::slice::from_ref(&image), &[inside.clone()])?.pop(),
                 };
                 let prediction = prediction.ok_or(fmam_methods::MethodError::UndefinedScore { index: 0 })?;
-                Ok(Scored { image, original, frame, reduction: 1, prediction, regions: None })
+                Ok(Scored { image, original, frame, reduction: 1, prediction, regions: None, inside })
             }
         }
     };
@@ -302,11 +304,12 @@ fn score(
             name: name.clone(),
             source: Box::new(source),
         })?;
-        let Scored { image, original, frame, reduction, prediction, regions } = scored;
+        let Scored { image, original, frame, reduction, prediction, regions, inside } = scored;
         let original_size = frame.original;
         let inspection = threshold.map(|threshold| {
             let Prediction { image_score, anomaly_map } = &prediction;
-            let regions = regions.unwrap_or_else(|| regions_in_frame(anomaly_map, threshold, &frame));
+            let regions =
+                regions.unwrap_or_else(|| regions_inside(anomaly_map, inside.as_ref(), threshold, &frame));
             Inspection::with_regions(threshold, calibration, *image_score, regions)
         });
         let profile = calibration.and_then(Calibration::images);
@@ -333,12 +336,22 @@ fn score(
     loaded.into_iter().map(verdict).collect()
 }
 
-/// The places above the contour, in pixels of the image as it was given: padding is cut off.
-fn regions_in_frame(map: &AnomalyMap, threshold: Threshold, frame: &Frame) -> Vec<Region> {
-    match without_padding(map, frame) {
-        Some(content) => regions(&content, threshold.contour, frame.original),
-        None => regions(map, threshold.contour, frame.original),
-    }
+/// The places above the contour, in pixels of the image as it was given. Padding is cut off, and
+/// pixels that do not count are in no place.
+fn regions_inside(
+    map: &AnomalyMap,
+    inside: Option<&Mask>,
+    threshold: Threshold,
+    frame: &Frame,
+) -> Vec<Region> {
+    let counted = inside.and_then(|inside| {
+        let score = |(score, counts): (&f32, &u8)| if *counts == 1 { *score } else { f32::NEG_INFINITY };
+        let scores = map.data().iter().zip(inside.data()).map(score).collect();
+        AnomalyMap::new(map.size(), scores).ok()
+    });
+    let map = counted.as_ref().unwrap_or(map);
+    let content = without_padding(map, frame);
+    regions(content.as_ref().unwrap_or(map), threshold.contour, frame.original)
 }
 
 /// The look of an image in the size that training images were compared in.

@@ -10,6 +10,7 @@ use fmam::report::{load_report, write_report};
 use crate::compute::ComputeArgs;
 use crate::data::DataArgs;
 use crate::progress::Console;
+use crate::region::RegionArgs;
 use crate::stdout::{print, print_json};
 
 #[derive(clap::Args)]
@@ -40,6 +41,8 @@ pub(crate) struct Args {
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    region: RegionArgs,
     #[command(flatten)]
     compute: ComputeArgs,
 }
@@ -93,7 +96,7 @@ fn of_models(args: &Args, session: &Session, console: &Console) -> Result<()> {
     };
     let mut found = Vec::new();
     for model in &args.model {
-        let detector = session.load(model)?;
+        let detector = args.region.on(session.load(model)?)?;
         let test = data.category(session, &detector.card().preparation())?.test;
         let root = args.data_root.as_deref();
         let analysis = analyze_detector(session, &detector, test.as_ref(), root, args.seed);

@@ -55,7 +55,7 @@ pub(crate) struct OptionArgs {
     #[arg(long, value_name = "RESOLUTION")]
     evaluate_at: Option<Resolution>,
     /// Leave all figures of pixels and regions out
-    #[arg(long)]
+    #[arg(long, conflicts_with = "evaluate_at")]
     no_pixel_metrics: bool,
     /// Number format of backbones and students, f32 or bf16; the latter is for GPUs of compute
     /// capability 8.0 or more

@@ -35,7 +35,7 @@ pub(crate) use self::file_source::FileSource;
 pub use self::header::{ImageHeader, decode_header, image_header, image_size};
 pub(crate) use self::mask::is_blank;
 pub use self::mask::{MaskFormat, MaskRule, load_mask, load_sample_mask};
-pub use self::prepare::{Prepared, prepare_image, prepare_mask};
+pub use self::prepare::{Prepared, inside_of, prepare_image, prepare_mask};
 pub use self::regions::{Regions, load_region};
 pub use self::rows::open_rows;
 pub use self::squeeze::SqueezeNotice;

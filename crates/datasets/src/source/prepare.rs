@@ -66,11 +66,7 @@ pub fn prepare_mask(mask: &Mask, frame: &Frame) -> Mask {
 ///
 /// # Errors
 /// [`DatasetError::EmptyRegion`] where none counts.
-pub(super) fn inside_of(
-    frame: &Frame,
-    region: Option<&Mask>,
-    name: &Path,
-) -> Result<Option<Mask>, DatasetError> {
+pub fn inside_of(frame: &Frame, region: Option<&Mask>, name: &Path) -> Result<Option<Mask>, DatasetError> {
     let Some(region) = region else { return Ok(frame.inside()) };
     let inside = place_mask(resize_region(region, frame.content), frame);
     if inside.is_empty() {

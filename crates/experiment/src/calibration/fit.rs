@@ -12,6 +12,7 @@ use super::config::{CalibrationConfig, CalibrationMode, Plan};
 use super::good_scores::{DefectTrial, GoodScored, score_good};
 use super::seen::image_digest;
 use crate::ExperimentError;
+use crate::unwatched::Unwatched;
 
 /// Fits the method `entry` with `settings` to the good images `good`, all of one size, and
 /// calibrates the detector.
@@ -222,18 +223,4 @@ fn looks(good: &dyn SampleSource, run: &RunContext<'_>) -> Result<(Vec<String>, 
 fn original_size(good: &dyn SampleSource, index: usize) -> Result<Option<ImageSize>, SourceError> {
     let path = &good.sample(index).image_path;
     Ok(if path.as_os_str().is_empty() { None } else { Some(fmam_datasets::image_size(path)?) })
-}
-
-/// The progress of a fit that is a part of another piece of work: it hears of a request to stop and
-/// shows nothing.
-struct Unwatched<'a>(&'a dyn Progress);
-
-impl Progress for Unwatched<'_> {
-    fn start(&self, _stage: &StageId, _total: u64) {}
-    fn update(&self, _done: u64, _detail: &str) {}
-    fn finish(&self) {}
-
-    fn cancelled(&self) -> bool {
-        self.0.cancelled()
-    }
 }

@@ -1,6 +1,6 @@
 use fmam_core::{Mask, Progress, RgbImage, SampleSource, Seed, SourceError, ordered_map};
 use fmam_inspection::HeldOut;
-use fmam_methods::{Detector, Prediction};
+use fmam_methods::{Detector, MethodError, Prediction};
 use fmam_synthesis::Textures;
 
 use crate::ExperimentError;
@@ -56,40 +56,57 @@ pub fn score_good(
 ) -> Result<GoodScored, ExperimentError> {
     let synthesizer = synthesizer_of(trial.textures.clone())?;
     let n_defects = SCORED_DEFECTS.div_ceil(trial.n_images.max(1));
+    // Images in their own size are large: one of them is in memory at a time, in one copy.
+    let is_tiled = detector.card().preparation().tile_overlap().is_some();
+    let (batch_size, threads) = if is_tiled { (1, 1) } else { (BATCH_SIZE, threads) };
+    let window = if is_tiled { 1 } else { threads + 2 };
+    let defect = |image: &RgbImage, inside: Option<&Mask>, index: usize, number: usize| {
+        let seed = trial.seed.derive_index(index as u64).derive_index(number as u64);
+        synthesizer.synthesize_within(image, inside, seed).map(|defect| defect.image)
+    };
     let load = |index: usize| -> Result<(Vec<RgbImage>, Option<Mask>), SourceError> {
         let (mut images, inside) = (vec![good.image(index)?], good.inside(index)?);
-        let seed = trial.seed.derive_index(index as u64);
-        for number in 0..n_defects {
-            let seed = seed.derive_index(number as u64);
-            let defect = synthesizer.synthesize_within(&images[0], inside.as_ref(), seed)?;
-            images.push(defect.image);
+        for number in (0..n_defects).filter(|_| !is_tiled) {
+            images.push(defect(&images[0], inside.as_ref(), index, number)?);
         }
         Ok((images, inside))
     };
     let mut found = GoodScored::default();
-    ordered_map(good.len(), threads, threads + 2, load, |index, images| {
+    ordered_map(good.len(), threads, window, load, |index, images| {
         let id = || good.sample(index).id.clone();
         let (images, inside) = images.map_err(|source| ExperimentError::Sample { id: id(), source })?;
         if progress.cancelled() {
             return Err(ExperimentError::Cancelled);
         }
-        let mut predictions = Vec::with_capacity(images.len());
-        for batch in images.chunks(BATCH_SIZE) {
+        let score = |batch: &[RgbImage]| {
             let scored = detector.score_within(batch, &vec![inside.clone(); batch.len()]);
-            predictions.extend(scored.map_err(|error| ExperimentError::of_image(error, &id()))?);
+            scored.map_err(|error| ExperimentError::of_image(error, &id()))
+        };
+        let mut is_first = true;
+        for batch in images.chunks(batch_size) {
+            for prediction in score(batch)? {
+                match std::mem::take(&mut is_first) {
+                    true => found.images.push(held_out(&prediction, inside.as_ref())),
+                    false => found.defects.push(prediction.image_score),
+                }
+            }
         }
-        let mut predictions = predictions.into_iter();
-        found.images.extend(predictions.next().as_ref().map(held_out));
-        found.defects.extend(predictions.map(|prediction| prediction.image_score));
+        for number in (0..n_defects).filter(|_| is_tiled) {
+            let defect = defect(&images[0], inside.as_ref(), index, number).map_err(MethodError::from)?;
+            found.defects.extend(score(&[defect])?.into_iter().map(|prediction| prediction.image_score));
+        }
         scored(index + 1);
         Ok(())
     })?;
     Ok(found)
 }
 
-fn held_out(prediction: &Prediction) -> HeldOut {
+/// The verdict on a good image, of which the pixels count that are 1 in `inside`.
+fn held_out(prediction: &Prediction, inside: Option<&Mask>) -> HeldOut {
     let map = &prediction.anomaly_map;
-    let mut scores = map.data().to_vec();
+    let counts = |at: usize| inside.is_none_or(|inside| inside.data().get(at) == Some(&1));
+    let counted = map.data().iter().enumerate().filter(|(at, _)| counts(*at));
+    let mut scores: Vec<f32> = counted.map(|(_, score)| *score).collect();
     let middle = scores.len() / 2;
     let typical =
         if scores.is_empty() { 0.0 } else { *scores.select_nth_unstable_by(middle, f32::total_cmp).1 };

@@ -91,14 +91,13 @@ impl Evaluator<'_> {
         let start = Instant::now();
         let mut image_scores = Vec::with_capacity(n);
         let mut comparison = Comparison::new(self, n);
-        let mut digest = MapDigest::new(n);
         // Images in their own size are large.
         let batch_size = if detector.card().preparation().tile_overlap().is_some() { 1 } else { BATCH_SIZE };
         let (mut images, mut truths) = (Vec::with_capacity(batch_size), Vec::with_capacity(batch_size));
         ordered_map(
             n,
-            self.loader_threads,
-            self.loader_threads + batch_size,
+            if batch_size == 1 { 1 } else { self.loader_threads },
+            if batch_size == 1 { 1 } else { self.loader_threads + batch_size },
             |index| load(test, index, self.config.at),
             |index, loaded| {
                 let (image, truth) = loaded.map_err(|source| sample_error(test, index, source))?;
@@ -121,7 +120,6 @@ impl Evaluator<'_> {
                     let (map, truth) = (prediction.anomaly_map, Truth { inside, ..truth });
                     image_scores.push(prediction.image_score);
                     comparison.add(first + position, test, &map, truth)?;
-                    digest.add(&map)?;
                     visit(first + position, &map)?;
                 }
                 images.clear();
@@ -135,7 +133,7 @@ impl Evaluator<'_> {
 
         let labels: Vec<u8> = (0..n).map(|i| u8::from(test.sample(i).label == Label::Anomalous)).collect();
         let evaluated = Evaluated::new(&image_scores, &labels);
-        let Comparison { pixels, sample, vanished, .. } = comparison;
+        let Comparison { pixels, sample, digest, vanished } = comparison;
         if let Some(&first) = vanished.first() {
             tracing::warn!(
                 images = vanished.len(),
@@ -198,6 +196,7 @@ struct Comparison {
     /// `None` after an anomalous image without a mask.
     pixels: Option<PixelBuilder>,
     sample: PixelSample,
+    digest: MapDigest,
     vanished: Vec<usize>,
 }
 
@@ -208,6 +207,7 @@ impl Comparison {
         Self {
             pixels: evaluator.config.pixel_metrics.then(builder),
             sample: PixelSample::new(n_images),
+            digest: MapDigest::new(n_images),
             vanished: Vec::new(),
         }
     }
@@ -220,7 +220,8 @@ impl Comparison {
         truth: Truth,
     ) -> Result<(), ExperimentError> {
         let Truth { mask, inside, original } = truth;
-        self.sample.add(map, mask.as_ref());
+        self.sample.add(map, mask.as_ref(), inside.as_ref());
+        self.digest.add(map, inside.as_ref())?;
         let at_original;
         let (map, mask, inside) = match original {
             None => (map, mask, inside),
@@ -229,7 +230,7 @@ impl Comparison {
                 (at_original.as_ref(), mask, inside)
             }
         };
-        if let Some(mask) = &mask
+        if let (Some(mask), Some(_)) = (&mask, &self.pixels)
             && test.sample(index).label == Label::Anomalous
             && mask.is_empty()
             && has_pixels(test, index)?

@@ -1,4 +1,4 @@
-use fmam_core::AnomalyMap;
+use fmam_core::{AnomalyMap, Mask};
 use fmam_record::small_map;
 
 use crate::ExperimentError;
@@ -34,15 +34,19 @@ impl MapDigest {
         }
     }
 
-    /// Adds the map of the next image.
-    pub(super) fn add(&mut self, map: &AnomalyMap) -> Result<(), ExperimentError> {
+    /// Adds the map of the next image, of which the pixels count that are 1 in `inside`, or all
+    /// without it.
+    pub(super) fn add(&mut self, map: &AnomalyMap, inside: Option<&Mask>) -> Result<(), ExperimentError> {
         if self.n_top == 0 {
             self.n_top = from_the_top((map.data().len() * self.n_images) as u64);
         }
         self.small.push(small_map(map)?.into_owned());
-        self.n_pixels += map.data().len() as u64;
+        self.n_pixels += inside.map_or(map.data().len(), Mask::area) as u64;
         self.lowest = self.lowest.min(map.min());
-        self.top.extend(map.data().iter().copied().filter(|&score| score >= self.least));
+        let counts = |at: usize| inside.is_none_or(|inside| inside.data().get(at) == Some(&1));
+        let counted =
+            map.data().iter().enumerate().filter(|(at, score)| **score >= self.least && counts(*at));
+        self.top.extend(counted.map(|(_, score)| *score));
         if self.top.len() > 2 * self.n_top {
             self.shorten();
         }
@@ -94,7 +98,7 @@ mod tests {
                 };
                 let map = (0..2000).map(|at| score(2000 * image + at)).collect::<Vec<f32>>();
                 all.extend_from_slice(&map);
-                digest.add(&AnomalyMap::new(size, map).unwrap()).unwrap();
+                digest.add(&AnomalyMap::new(size, map).unwrap(), None).unwrap();
                 assert!(digest.top.len() <= 4000);
             }
             let (small, range) = digest.finish();

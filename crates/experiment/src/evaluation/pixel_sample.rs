@@ -21,8 +21,8 @@ impl PixelSample {
         Self { n_images, ..Self::default() }
     }
 
-    /// Adds the pixels of the next image.
-    pub(crate) fn add(&mut self, map: &AnomalyMap, mask: Option<&Mask>) {
+    /// Adds the pixels of the next image that are 1 in `inside`, or all of them without it.
+    pub(crate) fn add(&mut self, map: &AnomalyMap, mask: Option<&Mask>, inside: Option<&Mask>) {
         let scores = map.data();
         if self.step == 0 {
             self.step = scores.len().saturating_mul(self.n_images).div_ceil(PIXELS).max(1);
@@ -30,7 +30,9 @@ impl PixelSample {
         let Some(mask) = mask else { return };
         let mut at = self.next;
         while let (Some(&score), Some(&defective)) = (scores.get(at), mask.data().get(at)) {
-            if defective == 0 { &mut self.normal } else { &mut self.anomalous }.push(score);
+            if inside.is_none_or(|inside| inside.data().get(at) == Some(&1)) {
+                if defective == 0 { &mut self.normal } else { &mut self.anomalous }.push(score);
+            }
             at += self.step;
         }
         self.next = at - scores.len();
@@ -54,7 +56,7 @@ mod tests {
             if let Some(mask) = &mask {
                 all.extend(scores.iter().copied().zip(mask.data().iter().copied()));
             }
-            sample.add(&AnomalyMap::new(size, scores).unwrap(), mask.as_ref());
+            sample.add(&AnomalyMap::new(size, scores).unwrap(), mask.as_ref(), None);
         }
         // Six million pixels in all, of which every second one is taken.
         let expected = |label: u8| -> Vec<f32> {

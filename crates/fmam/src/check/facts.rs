@@ -62,7 +62,7 @@ pub struct CheckedClass {
     pub n_alpha: usize,
     /// Images whose files hold further frames or pages.
     pub n_more_frames: usize,
-    /// The largest factor by which squeezing to a square changes the aspect ratio, at least 1;
+    /// The largest factor by which resizing to one size changes the aspect ratio, at least 1;
     /// `None` without a readable image.
     pub squeeze: Option<f64>,
     /// Images that another one has the pixels of.

@@ -72,12 +72,14 @@ pub enum Finding {
         /// The first images without a pixel, a few; or with a region without a pixel.
         first: Vec<PathBuf>,
     },
-    /// Squeezing images to a square changes their aspect ratio.
+    /// Squeezing images to the size of the networks changes their aspect ratio.
     Squeezed {
         /// The image that changes most.
         path: PathBuf,
         /// Its size.
         size: ImageSize,
+        /// The size that it would be resized to.
+        to: ImageSize,
         /// The factor, above 1.5.
         factor: f64,
         /// Number of images whose factor is above 1.5.
@@ -216,10 +218,10 @@ impl fmt::Display for Finding {
                      in {first}"
                 )
             }
-            Self::Squeezed { path, size, factor, n } => write!(
+            Self::Squeezed { path, size, to, factor, n } => write!(
                 f,
-                "a square changes the aspect ratio of {} by more than 1.5, most that of {}: {size} (height x \
-                 width), {factor:.1} times",
+                "resizing to {to} changes the aspect ratio of {} by more than 1.5, most that of {}: {size} \
+                 (height x width), {factor:.1} times",
                 number(*n, "image"),
                 path.display()
             ),

@@ -133,7 +133,7 @@ fn category(
         sizes.sort_by_key(|size| size.pixels());
     }
     let pixels = pixels(&samples, &headers, (&reading, files.masks, &sizes), threads, progress)?;
-    let read = Read { samples, headers, pixels };
+    let read = Read { samples, headers, pixels, image_size: options.image_size };
 
     let pairs = read.repeated();
     let mut findings = read.faults();
@@ -155,11 +155,18 @@ struct Read<'a> {
     samples: Vec<&'a Sample>,
     headers: Vec<Result<Header, String>>,
     pixels: Vec<Option<Pixels>>,
+    /// The size that images would be resized to.
+    image_size: ImageSize,
 }
 
 impl Read<'_> {
     fn header(&self, index: usize) -> Option<&ImageHeader> {
         self.headers[index].as_ref().ok().map(|header| &header.header)
+    }
+
+    /// The change of the aspect ratio of an image of `size`.
+    fn squeeze(&self, size: ImageSize) -> f64 {
+        Frame::squeeze(size, self.image_size)
     }
 
     fn is_refused(&self, index: usize) -> bool {
@@ -217,14 +224,20 @@ impl Read<'_> {
         if let Some(first) = (0..self.samples.len()).find(|index| soft(index) > 0) {
             findings.push(Finding::SoftMasks { path: self.samples[first].mask_paths[0].clone(), n });
         }
-        let squeezed =
-            (0..self.samples.len()).filter_map(|index| Some((index, squeeze(self.header(index)?.size()))));
+        let squeezed = (0..self.samples.len())
+            .filter_map(|index| Some((index, self.squeeze(self.header(index)?.size()))));
         let squeezed: Vec<(usize, f64)> = squeezed.filter(|(_, factor)| *factor > MOST_SQUEEZE).collect();
         let most = squeezed.iter().copied().reduce(|most, next| if next.1 > most.1 { next } else { most });
         if let Some((index, factor)) = most
             && let Some(size) = self.header(index).map(ImageHeader::size)
         {
-            findings.push(Finding::Squeezed { path: path(index), size, factor, n: squeezed.len() });
+            findings.push(Finding::Squeezed {
+                path: path(index),
+                size,
+                to: self.image_size,
+                factor,
+                n: squeezed.len(),
+            });
         }
         findings
     }
@@ -317,7 +330,7 @@ impl Read<'_> {
             orientations: counted(headers().map(ImageHeader::orientation).filter(|turned| *turned != 1)),
             n_alpha: headers().filter(|header| header.has_alpha()).count(),
             n_more_frames: headers().filter(|header| header.has_more_frames()).count(),
-            squeeze: headers().map(|header| squeeze(header.size())).reduce(f64::max),
+            squeeze: headers().map(|header| self.squeeze(header.size())).reduce(f64::max),
             n_repeated: count(&|index| repeated.contains(self.samples[index].id.as_str())),
             n_masks: count(&|index| !self.samples[index].mask_paths.is_empty()),
             n_soft: masks().map(|(_, mask)| mask.n_soft).sum(),
@@ -343,10 +356,6 @@ fn class_of(sample: &Sample) -> &str {
         (Label::Anomalous, None) => "anomalous",
         (Label::Normal, _) => "normal",
     }
-}
-
-fn squeeze(size: ImageSize) -> f64 {
-    Frame::squeeze(size, ImageSize::square(1))
 }
 
 /// Format and depth of a file: `PNG, 8-bit grey`.

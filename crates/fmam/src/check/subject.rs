@@ -74,6 +74,10 @@ impl Subject {
     /// [`Error::Read`] for a folder that cannot be listed.
     pub fn folder(registry: &Registry, folder: &Path) -> Result<Self, Error> {
         std::fs::read_dir(folder).map_err(|source| Error::Read { path: folder.to_owned(), source })?;
+        // A folder is recognised by the names of those around it, which `.` or `screw` do not show.
+        let given = folder;
+        let canonical = folder.canonicalize();
+        let folder = canonical.as_deref().unwrap_or(folder);
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
         let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
         let is_category = ["train", "test"].iter().any(|part| folder.join(part).is_dir());
@@ -87,13 +91,13 @@ impl Subject {
                 let datasets = fits.iter().map(|fit| fit.entry.name.to_owned()).collect();
                 let taken_for = TakenFor::Recognised { datasets, root: root.to_owned() };
                 let Fit { dataset, categories, .. } = fits.swap_remove(0);
-                Self { folder: folder.to_owned(), taken_for, dataset: Some(dataset), categories }
+                Self { folder: given.to_owned(), taken_for, dataset: Some(dataset), categories }
             }
             fits => {
                 let could_be = fits.err().unwrap_or_default();
                 let categories = vec![name.unwrap_or_else(|| folder.display().to_string())];
                 let taken_for = TakenFor::Images { could_be };
-                Self { folder: folder.to_owned(), taken_for, dataset: None, categories }
+                Self { folder: given.to_owned(), taken_for, dataset: None, categories }
             }
         })
     }

@@ -7,6 +7,7 @@ use fmam_record::{Analysis, EvaluationConfig, RunRecord};
 use fmam_synthesis::{SynthesisConfig, Synthesizer};
 use serde_json::{Map, Value};
 
+use crate::image::PreparedSource;
 use crate::{Error, Session, textures};
 
 /// Analyses a detector on a test split of images of its size: what feature mapping does to its
@@ -27,6 +28,8 @@ pub fn analyze_detector(
     let seed = Seed::new(seed).derive("analysis");
     let (threads, progress) = (session.loader_threads(), session.progress());
     let folder = std::env::temp_dir();
+    let prepared = PreparedSource::new(test, &detector.card().preparation());
+    let test: &dyn SampleSource = &prepared;
     session.on_threads(|| {
         let evaluator = session.evaluator(EvaluationConfig::default(), &folder);
         let evaluation = evaluator.evaluate(detector, test, |_, _| Ok(()))?;

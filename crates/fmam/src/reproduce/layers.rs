@@ -150,12 +150,22 @@ impl Options {
     fn override_input(&self, part: &mut Part) {
         let InputOptions { keep_aspect, tile_overlap, roi, value_range, background, max_image_bytes } =
             &self.input;
-        part.set("input", keep_aspect.as_ref(), |config| &mut config.input.keep_aspect);
-        part.set("input", tile_overlap.map(Some).as_ref(), |config| &mut config.input.tile_overlap);
-        part.set("input", roi.clone().map(Some).as_ref(), |config| &mut config.input.roi);
-        part.set("input", value_range.as_ref(), |config| &mut config.input.value_range);
-        part.set("input", background.as_ref(), |config| &mut config.input.background);
-        part.set("input", max_image_bytes.as_ref(), |config| &mut config.input.max_image_bytes);
+        // A size, tiles and padding exclude each other: the option takes the place of the preset's.
+        if self.image_size.is_some() && tile_overlap.is_none() || *keep_aspect == Some(true) {
+            part.config.input.tile_overlap = None;
+        }
+        if tile_overlap.is_some() {
+            part.config.input.keep_aspect = false;
+        }
+        let input = |name| ["input", name];
+        part.set(input("keep_aspect"), keep_aspect.as_ref(), |config| &mut config.input.keep_aspect);
+        let overlap = tile_overlap.map(Some);
+        part.set(input("tile_overlap"), overlap.as_ref(), |config| &mut config.input.tile_overlap);
+        part.set(input("roi"), roi.clone().map(Some).as_ref(), |config| &mut config.input.roi);
+        part.set(input("value_range"), value_range.as_ref(), |config| &mut config.input.value_range);
+        part.set(input("background"), background.as_ref(), |config| &mut config.input.background);
+        let bytes = max_image_bytes.as_ref();
+        part.set(input("max_image_bytes"), bytes, |config| &mut config.input.max_image_bytes);
     }
 
     fn override_part(&self, registry: &Registry, part: &mut Part) -> Result<(), Error> {
@@ -164,21 +174,22 @@ impl Options {
             part.config.dataset = DatasetChoice::new(name);
             part.note(["dataset"]);
         }
-        part.set("categories", self.categories.as_ref(), |config| &mut config.categories);
-        part.set("backbones", self.backbones.as_ref(), |config| &mut config.backbones);
-        part.set("seeds", self.seeds.as_ref(), |config| &mut config.seeds);
-        part.set("image_size", self.image_size.as_ref(), |config| &mut config.image_size);
+        part.set(["categories"], self.categories.as_ref(), |config| &mut config.categories);
+        part.set(["backbones"], self.backbones.as_ref(), |config| &mut config.backbones);
+        part.set(["seeds"], self.seeds.as_ref(), |config| &mut config.seeds);
+        part.set(["image_size"], self.image_size.as_ref(), |config| &mut config.image_size);
         self.override_input(part);
-        part.set("evaluation", self.evaluate_at.as_ref(), |config| &mut config.evaluation.at);
-        part.set("evaluation", self.pixel_metrics.as_ref(), |config| &mut config.evaluation.pixel_metrics);
-        part.set("precision", self.precision.as_ref(), |config| &mut config.precision);
-        part.set("calibration", self.calibration.as_ref(), |config| &mut config.calibration.mode);
-        part.set("calibration", self.false_alarms.as_ref(), |config| &mut config.calibration.false_alarms);
+        part.set(["evaluation", "at"], self.evaluate_at.as_ref(), |config| &mut config.evaluation.at);
+        let pixels = self.pixel_metrics.as_ref();
+        part.set(["evaluation", "pixel_metrics"], pixels, |config| &mut config.evaluation.pixel_metrics);
+        part.set(["precision"], self.precision.as_ref(), |config| &mut config.precision);
+        part.set(["calibration"], self.calibration.as_ref(), |config| &mut config.calibration.mode);
+        part.set(["calibration"], self.false_alarms.as_ref(), |config| &mut config.calibration.false_alarms);
         let some = |path: &Option<PathBuf>| path.clone().map(Some);
-        part.set("data_root", some(&self.data_root).as_ref(), |config| &mut config.data_root);
-        part.set("out", some(&self.out).as_ref(), |config| &mut config.out);
-        part.set("export_maps", self.export_maps.map(Some).as_ref(), |config| &mut config.export_maps);
-        part.set("loader_threads", self.threads.map(Some).as_ref(), |config| &mut config.loader_threads);
+        part.set(["data_root"], some(&self.data_root).as_ref(), |config| &mut config.data_root);
+        part.set(["out"], some(&self.out).as_ref(), |config| &mut config.out);
+        part.set(["export_maps"], self.export_maps.map(Some).as_ref(), |config| &mut config.export_maps);
+        part.set(["loader_threads"], self.threads.map(Some).as_ref(), |config| &mut config.loader_threads);
         if let Some(epochs) = self.epochs {
             // The epochs chosen here override those that the preset gives to single methods; the
             // settings are applied later and override both.
@@ -235,10 +246,15 @@ impl Part {
     }
 
     /// Puts `value` in its place, where there is one.
-    fn set<T: Clone>(&mut self, key: &str, value: Option<&T>, place: fn(&mut ExperimentConfig) -> &mut T) {
+    fn set<T: Clone, const N: usize>(
+        &mut self,
+        path: [&str; N],
+        value: Option<&T>,
+        place: fn(&mut ExperimentConfig) -> &mut T,
+    ) {
         if let Some(value) = value {
             place(&mut self.config).clone_from(value);
-            self.note([key]);
+            self.note(path);
         }
     }
 
