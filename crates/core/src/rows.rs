@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use crate::{CoreError, ImageSize, RgbImage, SourceError};
 
 /// An image that is read from top to bottom, some rows at a time: memory need not hold all of it.
@@ -15,19 +17,26 @@ pub trait ImageRows: Send {
 
 /// The rows of an image in memory.
 #[derive(Debug, Clone)]
-pub struct MemoryRows {
-    image: RgbImage,
+pub struct MemoryRows<'a> {
+    image: Cow<'a, RgbImage>,
     next: usize,
 }
 
-impl MemoryRows {
+impl MemoryRows<'static> {
     /// All rows of `image`.
     pub fn new(image: RgbImage) -> Self {
-        Self { image, next: 0 }
+        Self { image: Cow::Owned(image), next: 0 }
     }
 }
 
-impl ImageRows for MemoryRows {
+impl<'a> MemoryRows<'a> {
+    /// All rows of the borrowed `image`.
+    pub fn of(image: &'a RgbImage) -> Self {
+        Self { image: Cow::Borrowed(image), next: 0 }
+    }
+}
+
+impl ImageRows for MemoryRows<'_> {
     fn size(&self) -> ImageSize {
         self.image.size()
     }

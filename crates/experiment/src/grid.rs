@@ -290,8 +290,11 @@ fn draw_overlays(
 ) -> Result<Vec<ImageRecord>, ExperimentError> {
     let path = |index: usize| format!("{OVERLAYS_DIR}/{}", overlay_name(index, test.sample(index)));
     let chosen = exhibits(test, &evaluation.image_scores, n_overlays);
-    let exhibits = exhibited(detector, test, &chosen, |index| dir.join(path(index)))?;
-    artist.draw(evaluation.colour_range, &exhibits).map_err(ExperimentError::Overlays)?;
+    for index in &chosen {
+        // One at a time: images in their own size are large.
+        let exhibits = exhibited(detector, test, &[*index], |index| dir.join(path(index)))?;
+        artist.draw(evaluation.colour_range, &exhibits).map_err(ExperimentError::Overlays)?;
+    }
     Ok(evaluation
         .image_scores
         .iter()

@@ -9,8 +9,9 @@ use fmam_datasets::{
     image_header, inside_of, prepare_image, prepare_mask, read_image, read_image_bytes, resize_image,
 };
 
-/// An image to fit on or to score: a file, the bytes of one (PNG, JPEG, BMP, TIFF, WebP, PNM, GIF), or pixels in
-/// memory. An image of any size is resized to that of the detector, always with the same filter.
+/// An image to fit on or to score: a file, the bytes of one (PNG, JPEG, BMP, TIFF, WebP, PNM, GIF),
+/// or pixels in memory. An image of any size is resized to that of the detector, always with the
+/// same filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Image {

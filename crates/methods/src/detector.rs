@@ -197,7 +197,7 @@ impl Detector {
     ) -> Result<Prediction, MethodError> {
         let mut scores = Vec::with_capacity(image.size().pixels());
         let mut sink = |rows: ScannedRows<'_>| scores.extend_from_slice(rows.scores);
-        let scan = self.scan(&mut MemoryRows::new(image.clone()), region, &Silent, &mut sink);
+        let scan = self.scan(&mut MemoryRows::of(image), region, &Silent, &mut sink);
         let scan = scan.map_err(|error| match error {
             MethodError::UndefinedScore { .. } => MethodError::UndefinedScore { index },
             MethodError::NothingInside { .. } => MethodError::NothingInside { index },

@@ -104,10 +104,12 @@ pub enum MethodError {
     },
     /// A method that learns each position was given images of several sizes.
     #[error(
-        "images of {first} and of {other} have no common positions; bring all to one size, or use a method that \
-         learns no positions, such as patchcore"
+        "images of {first} and of {other}, as `{id}`, have no common positions; bring all to one size, or use a \
+         method that learns no positions, such as patchcore"
     )]
     MixedPositions {
+        /// The first sample of another size.
+        id: String,
         /// Size of the first training image.
         first: ImageSize,
         /// Size of another one.

@@ -41,10 +41,13 @@ impl TrainingImage {
 /// # Errors
 /// [`MethodError::MixedPositions`] where there are several sizes.
 pub(crate) fn fixed_size(source: &dyn SampleSource) -> Result<Option<ImageSize>, MethodError> {
-    let mut grids = (0..source.len()).filter_map(|index| source.grid(index));
-    let Some(first) = grids.next() else { return Ok(None) };
-    match grids.find(|grid| *grid != first) {
-        Some(other) => Err(MethodError::MixedPositions { first: first.image(), other: other.image() }),
+    let mut grids = (0..source.len()).filter_map(|index| Some((index, source.grid(index)?)));
+    let Some((_, first)) = grids.next() else { return Ok(None) };
+    match grids.find(|(_, grid)| *grid != first) {
+        Some((index, other)) => {
+            let id = source.sample(index).id.clone();
+            Err(MethodError::MixedPositions { id, first: first.image(), other: other.image() })
+        }
         None => Ok(Some(first.image())),
     }
 }

@@ -59,11 +59,14 @@ pub fn write_evaluation(
     let test = category.test.as_ref();
     let chosen = exhibits(test, &evaluation.image_scores, N_OVERLAYS);
     let path = |index: usize| out.join(OVERLAYS_DIR).join(format!("{index:04}.png"));
-    let exhibits = exhibited(detector, test, &chosen, path)?;
-    Overlays.draw(evaluation.colour_range, &exhibits).map_err(ExperimentError::Overlays)?;
+    for index in &chosen {
+        // One at a time: images in their own size are large.
+        let exhibits = exhibited(detector, test, &[*index], path)?;
+        Overlays.draw(evaluation.colour_range, &exhibits).map_err(ExperimentError::Overlays)?;
+    }
     let line = |(index, score): (usize, &f32)| {
         let sample = test.sample(index);
-        let overlay = exhibits.iter().any(|exhibit| exhibit.index == index);
+        let overlay = chosen.contains(&index);
         let line = json!({
             "sample": sample.id,
             "label": sample.label,
