@@ -83,12 +83,13 @@ impl Category {
         Ok(Arc::new(CachedSource::new(train, DEFAULT_CACHE_BYTES)))
     }
 
-    /// A category over `train` and `test`, each behind a cache of [`DEFAULT_CACHE_BYTES`].
+    /// A category over `train` and `test`, behind caches of [`DEFAULT_CACHE_BYTES`] and of a quarter
+    /// of it: test images are looked at once for each run, training images in each epoch.
     pub fn cached(name: &str, train: impl SampleSource + 'static, test: impl SampleSource + 'static) -> Self {
         Self {
             name: name.to_owned(),
             train: Arc::new(CachedSource::new(train, DEFAULT_CACHE_BYTES)),
-            test: Arc::new(CachedSource::new(test, DEFAULT_CACHE_BYTES)),
+            test: Arc::new(CachedSource::new(test, DEFAULT_CACHE_BYTES / 4)),
         }
     }
 }

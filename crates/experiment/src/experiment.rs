@@ -3,10 +3,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Device;
 use fmam_core::{ImageSize, MethodId, Needs, Placing, Plan, Preparation, Progress, SampleSource, StagePlan};
-use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions, Duplicate, DuplicateKind, duplicates};
+use fmam_datasets::{
+    Category, Dataset, DatasetError, DatasetOptions, Duplicate, DuplicateKind, choices_told, duplicates,
+};
 use fmam_methods::{Fitted, Method, RunContext};
 use fmam_models::{Backbone, LoadedBackbone, ModelError};
-use fmam_record::{ArtefactConfig, CalibrationRecord, DataConfig, Findings, RunConfig, RunKey};
+use fmam_record::{ArtefactConfig, CalibrationRecord, DataConfig, Findings, Notice, RunConfig, RunKey};
 use fmam_synthesis::{Synthesizer, Textures};
 
 use crate::content;
@@ -327,6 +329,7 @@ impl Experiment {
             bits,
             vanished: evaluation.vanished.iter().map(|&index| test.sample(index).id.clone()).collect(),
             duplicates: self.known_duplicates(category).unwrap_or_default(),
+            notices: notices(&[train, test]),
         })
     }
 
@@ -372,6 +375,18 @@ impl Experiment {
         };
         fit_calibrated(entry, &settings, train, &context, self.config.calibration)
     }
+}
+
+/// The choices that were made in reading the files of `sources`.
+fn notices(sources: &[&dyn SampleSource]) -> Vec<Notice> {
+    let samples = sources.iter().flat_map(|source| (0..source.len()).map(|index| source.sample(index)));
+    let paths = samples.flat_map(|sample| std::iter::once(&sample.image_path).chain(&sample.mask_paths));
+    let notice = |(choice, files): (&str, Vec<&std::path::Path>)| Notice {
+        choice: choice.to_owned(),
+        n: files.len(),
+        first: files.first().map(|path| path.display().to_string()).unwrap_or_default(),
+    };
+    choices_told(paths.map(std::path::PathBuf::as_path)).into_iter().map(notice).collect()
 }
 
 /// Warns of pictures that are in a category twice, and make its figures wrong.

@@ -14,6 +14,21 @@ pub struct Findings {
     /// Pairs of samples that show the same pixels.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub duplicates: Vec<[String; 2]>,
+    /// Choices that were made in reading the files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<Notice>,
+}
+
+/// A choice that was made in reading some image or mask files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notice {
+    /// The choice, a clause for a person.
+    pub choice: String,
+    /// Number of files.
+    pub n: usize,
+    /// The first of them.
+    pub first: String,
 }
 
 impl Findings {

@@ -65,7 +65,7 @@ pub use config::{ArtefactConfig, CalibrationRecord, DataConfig, EvaluationConfig
 pub use decision::Decision;
 pub use differences::differences;
 pub use error::{RecordError, RecordTextError};
-pub use findings::Findings;
+pub use findings::{Findings, Notice};
 pub use folder::{load_records, load_run};
 pub use grid::{GridList, Shard};
 pub use key::RunKey;

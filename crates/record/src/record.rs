@@ -226,6 +226,7 @@ mod tests {
             bits: Some(12),
             vanished: vec!["test/cut/000".to_owned()],
             duplicates: vec![["train/good/001".to_owned(), "test/good/001".to_owned()]],
+            notices: vec![crate::Notice { choice: "c".to_owned(), n: 2, first: "a.gif".to_owned() }],
         };
         run.config.data.placing = Placing::KeepAspect;
         run.config.evaluation.at = Resolution::Original;

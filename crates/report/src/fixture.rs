@@ -6,7 +6,7 @@ use fmam_core::{ImageSize, Label, Seed};
 use fmam_inspection::{Basis, Procedure, Threshold};
 use fmam_metrics::{METRICS, MetricEntry};
 use fmam_record::{
-    Analysis, Artefacts, Decision, DefectAnalysis, FeatureScatter, Findings, ImageRecord, Metrics,
+    Analysis, Artefacts, Decision, DefectAnalysis, FeatureScatter, Findings, ImageRecord, Metrics, Notice,
     RUN_RECORD_SCHEMA, RunConfig, RunRecord, ScaleAnalysis, ScoreSeparability,
 };
 
@@ -91,12 +91,17 @@ pub(crate) fn with_decision(mut run: RunRecord) -> RunRecord {
     run
 }
 
-/// Adds two masks that vanish, a pair of like samples and a depth.
+/// Adds two masks that vanish, a pair of like samples, a depth and a choice.
 pub(crate) fn with_findings(mut run: RunRecord) -> RunRecord {
     run.findings = Findings {
         bits: Some(12),
         vanished: vec!["test/scratch/<3>".to_owned(), "test/cut/000".to_owned()],
         duplicates: vec![["train/good/001".to_owned(), "test/good/001".to_owned()]],
+        notices: vec![Notice {
+            choice: "the first of several frames or pages is used".to_owned(),
+            n: 3,
+            first: "screw/a.gif".to_owned(),
+        }],
     };
     run
 }

@@ -39,3 +39,4 @@ pub use self::prepare::{Prepared, inside_of, prepare_image, prepare_mask};
 pub use self::regions::{Regions, load_region};
 pub use self::rows::open_rows;
 pub use self::squeeze::SqueezeNotice;
+pub use self::told::choices_told;

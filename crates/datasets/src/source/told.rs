@@ -17,6 +17,36 @@ pub(super) enum Notice {
     MaskOrientation,
 }
 
+impl Notice {
+    /// The choice as a clause; `None` for one that is told elsewhere.
+    fn choice(self) -> Option<&'static str> {
+        Some(match self {
+            // The depth has a place of its own.
+            Self::Depth => return None,
+            Self::Clamped => "values beyond the range became black or white",
+            Self::FewLevels => "16-bit values use a small part of their range",
+            Self::FirstFrame => "the first of several frames or pages is used",
+            Self::MaskOrientation => "the mask is taken as drawn on the upright image",
+        })
+    }
+}
+
+/// The choices that were made in reading `paths` in this process so far, each with its files in
+/// order.
+pub fn choices_told<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Vec<(&'static str, Vec<&'a Path>)> {
+    const ALL: [Notice; 5] =
+        [Notice::Depth, Notice::Clamped, Notice::FewLevels, Notice::FirstFrame, Notice::MaskOrientation];
+    let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(told) = told.as_ref().filter(|told| !told.is_empty()) else { return Vec::new() };
+    let mut paths: Vec<&Path> = paths.into_iter().collect();
+    paths.sort_unstable();
+    let of = |notice: Notice| {
+        let files = paths.iter().copied().filter(|path| told.contains(&(notice, path.to_path_buf())));
+        Some((notice.choice()?, files.collect::<Vec<_>>()))
+    };
+    ALL.into_iter().filter_map(of).filter(|(_, files)| !files.is_empty()).collect()
+}
+
 /// Notices that are remembered. Beyond them a file may be told of again.
 const MOST: usize = 100_000;
 
@@ -51,5 +81,9 @@ mod tests {
         assert!(first_time(Notice::FirstFrame, path));
         assert!(!first_time(Notice::Clamped, path));
         assert!(first_time(Notice::Clamped, Path::new("told/another.png")));
+        let paths = ["told/once.png", "told/another.png", "told/unknown.png"].map(Path::new);
+        let told = choices_told(paths);
+        assert_eq!(told[0].1, [Path::new("told/another.png"), Path::new("told/once.png")]);
+        assert_eq!((told.len(), told[1].1.as_slice()), (2, &[path][..]));
     }
 }

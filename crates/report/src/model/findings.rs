@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fmam_record::RunRecord;
+use fmam_record::{Notice, RunRecord};
 
 use crate::model::image_settings::resolution;
 
@@ -35,6 +35,8 @@ pub(crate) struct ImageFindings<'a> {
     pub(crate) vanished: Vec<Vanished<'a>>,
     /// By category.
     pub(crate) duplicates: Vec<Duplicates<'a>>,
+    /// Choices that were made in reading files, by category.
+    pub(crate) notices: BTreeMap<&'a str, Vec<&'a Notice>>,
 }
 
 impl<'a> ImageFindings<'a> {
@@ -43,6 +45,7 @@ impl<'a> ImageFindings<'a> {
         let mut depths: BTreeMap<u8, BTreeSet<&str>> = BTreeMap::new();
         let mut vanished: BTreeMap<(&str, String), (usize, BTreeSet<&str>)> = BTreeMap::new();
         let mut duplicates: BTreeMap<&str, BTreeSet<&[String; 2]>> = BTreeMap::new();
+        let mut notices: BTreeMap<&str, Vec<&Notice>> = BTreeMap::new();
         for run in runs {
             let (category, findings) = (run.category.as_str(), &run.findings);
             if let Some(bits) = findings.bits {
@@ -52,6 +55,12 @@ impl<'a> ImageFindings<'a> {
                 let (n_anomalous, ids) = vanished.entry((category, resolution(run))).or_default();
                 *n_anomalous = run.n_test_anomalous.max(*n_anomalous);
                 ids.extend(findings.vanished.iter().map(String::as_str));
+            }
+            for notice in &findings.notices {
+                let known = notices.entry(category).or_default();
+                if !known.contains(&notice) {
+                    known.push(notice);
+                }
             }
             if !findings.duplicates.is_empty() {
                 duplicates.entry(category).or_default().extend(&findings.duplicates);
@@ -66,7 +75,7 @@ impl<'a> ImageFindings<'a> {
         let duplicates = duplicates
             .into_iter()
             .map(|(category, pairs)| Duplicates { category, pairs: pairs.into_iter().collect() });
-        Self { depths, vanished: vanished.collect(), duplicates: duplicates.collect() }
+        Self { depths, vanished: vanished.collect(), duplicates: duplicates.collect(), notices }
     }
 
     /// Images whose defect vanished at a resolution.

@@ -348,7 +348,7 @@ mod tests {
         run.config.data.roi_sha256 = Some("01234567|89".to_owned());
         let text = Report::from_records(vec![run, record("demo", "weave", "nkd", 0)]).markdown();
         let (_, about) = text.split_once("#### About the images\n\n").unwrap();
-        assert_eq!(about.lines().take_while(|line| line.starts_with("- ")).count(), 4, "{text}");
+        assert_eq!(about.lines().take_while(|line| line.starts_with("- ")).count(), 5, "{text}");
         assert!(about.contains("left at the original resolution: `test/cut/000`"), "{about}");
         assert_eq!(text.matches("#### About the images").count(), 1);
         let (_, settings) = text.split_once("## Settings").unwrap();

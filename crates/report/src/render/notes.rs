@@ -1,6 +1,6 @@
 //! Sentences beside the results: mixed settings, and peculiarities of the images.
 
-use fmam_record::RunRecord;
+use fmam_record::{Notice, RunRecord};
 
 use crate::model::findings::ImageFindings;
 use crate::model::image_settings::{differ_in_pixels, placed_size, reading_and_evaluation};
@@ -40,7 +40,7 @@ pub(super) fn mixed_settings(report: &Report, row: &Summary, title: &str, markup
 /// Sentences about the images of `runs`, all of one data set, that a reader of the figures needs;
 /// none where nothing was found.
 pub(super) fn about_images<'a>(runs: impl IntoIterator<Item = &'a RunRecord>, markup: Markup) -> Vec<String> {
-    let ImageFindings { depths, vanished, duplicates } = ImageFindings::of(runs);
+    let ImageFindings { depths, vanished, duplicates, notices } = ImageFindings::of(runs);
     let mut notes = Vec::new();
     for (bits, categories) in depths {
         let categories: Vec<String> = categories.into_iter().map(|category| markup.name(category)).collect();
@@ -69,6 +69,13 @@ pub(super) fn about_images<'a>(runs: impl IntoIterator<Item = &'a RunRecord>, ma
         let pairs = some_of(pairs.map(|[a, b]| format!("{} = {}", markup.code(a), markup.code(b))));
         let noun = if n == 1 { "pair of samples shows" } else { "pairs of samples show" };
         notes.push(format!("{category}: {n} {noun} the same pixels: {pairs}."));
+    }
+    for (category, of) in notices {
+        let category = markup.name(category);
+        for Notice { choice, n, first } in of {
+            let (files, first) = (if *n == 1 { "file" } else { "files" }, markup.code(first));
+            notes.push(format!("{category}: {n} {files}, {first} the first: {choice}."));
+        }
     }
     notes
 }
@@ -104,6 +111,7 @@ mod tests {
                 "All pixels of these images count as normal in the pixel figures. Evaluate at the original \
                  resolution to compare at the size of the files.",
                 "screw: 1 pair of samples shows the same pixels: `train/good/001` = `test/good/001`.",
+                "screw: 3 files, `screw/a.gif` the first: the first of several frames or pages is used.",
             ]
         );
         run.findings.vanished = (0..9).map(|k| format!("test/cut/{k}")).collect();

@@ -170,7 +170,7 @@ mod tests {
         let (_, section) = page.split_once("<h3>About the images</h3>").unwrap();
         let (notes, _) = section.split_once("</ul>").unwrap();
         assert!(notes.contains("test/scratch/&lt;3&gt;.</li>"), "{notes}");
-        assert_eq!(notes.matches("<li>").count(), 5, "{notes}");
+        assert_eq!(notes.matches("<li>").count(), 6, "{notes}");
         assert!(!page.contains("scratch/<3>"), "an id is taken for HTML");
         assert!(page.contains("<li>NKD mixes runs of different image sizes: 256×256 / 160×768.</li>"));
         let data = data_of(&page);
