@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::sync::Arc;
 
 use fmam_core::{ImageSize, Mask, RgbImage, SampleSource, Seed};
@@ -70,8 +71,9 @@ impl Synthesizer {
     }
 
     /// Puts one defect into the pixels of `image` that are 1 in `inside`; the others stay as they
-    /// are. Without `inside` all of the image may have it, as with [`Synthesizer::synthesize`]. An
-    /// estimated foreground that has no pixel inside is left out of account.
+    /// are. Without `inside` all of the image may have it, as with [`Synthesizer::synthesize`]. The
+    /// foreground is estimated within `inside` where that is a rectangle, since padding and filled
+    /// surroundings look like a background; any other `inside` is allowed as a whole.
     ///
     /// # Errors
     /// As [`Synthesizer::synthesize`]; [`SynthesisError::RegionSize`] for a mask of another size,
@@ -89,18 +91,12 @@ impl Synthesizer {
         if let Some(inside) = inside {
             check_region(inside, size)?;
         }
-        let object = match self.config.foreground {
-            Foreground::None => None,
-            Foreground::Auto => estimate_foreground(image),
+        let object = match (self.config.foreground, inside) {
+            (Foreground::None, _) => None,
+            (Foreground::Auto, None) => estimate_foreground(image),
+            (Foreground::Auto, Some(inside)) => estimate_within(image, inside),
         };
-        let allowed = object.unwrap_or_else(|| Mask::from_fn(size, |_, _| true));
-        let allowed = match inside {
-            None => allowed,
-            Some(inside) => {
-                let both = Mask::from_fn(size, |y, x| allowed.at(y, x) && inside.at(y, x));
-                if both.is_empty() { inside.clone() } else { both }
-            }
-        };
+        let allowed = object.or_else(|| inside.cloned()).unwrap_or_else(|| Mask::from_fn(size, |_, _| true));
         let mask = draw_shape(&allowed, &self.config, seed.derive("shape"));
 
         let enough = self.config.min_visible * mask.area() as f64;
@@ -124,6 +120,28 @@ impl Synthesizer {
         }
         Ok(best)
     }
+}
+
+/// The foreground of the part of `image` that is 1 in `inside`. `None` where there is no foreground,
+/// or the part is no rectangle.
+fn estimate_within(image: &RgbImage, inside: &Mask) -> Option<Mask> {
+    let size = image.size();
+    let rows = extent(size.height, |y| (0..size.width).any(|x| inside.at(y, x)));
+    let columns = extent(size.width, |x| (0..size.height).any(|y| inside.at(y, x)));
+    if inside.area() != rows.len() * columns.len() {
+        return None;
+    }
+    let part = ImageSize::new(rows.len(), columns.len());
+    let part = RgbImage::from_fn(part, |y, x| image.pixel(rows.start + y, columns.start + x));
+    let object = estimate_foreground(&part)?;
+    Some(Mask::from_fn(size, |y, x| inside.at(y, x) && object.at(y - rows.start, x - columns.start)))
+}
+
+/// From the first to the last of the indices below `n` that are `used`.
+fn extent(n: usize, used: impl Fn(usize) -> bool) -> Range<usize> {
+    let first = (0..n).find(|&index| used(index)).unwrap_or(n);
+    let last = (first..n).rfind(|&index| used(index)).map_or(first, |last| last + 1);
+    first..last
 }
 
 /// Checks that a region fits an image of `size` and has a pixel.
@@ -339,6 +357,24 @@ mod tests {
         assert!(matches!(refused(&Mask::empty(size)), Err(SynthesisError::NothingInside(_))));
         let other = refused(&Mask::empty(ImageSize::square(9)));
         assert!(matches!(other, Err(SynthesisError::RegionSize { .. })), "{other:?}");
+    }
+
+    #[test]
+    fn padding_is_no_background() {
+        let size = ImageSize::new(96, 128);
+        let is_inside = |y: usize| (24..72).contains(&y);
+        let inside = Mask::from_fn(size, |y, _| is_inside(y));
+        let on_object = |y: usize, x: usize| (36..60).contains(&y) && (40..90).contains(&x);
+        let image = RgbImage::from_fn(size, |y, x| match (is_inside(y), on_object(y, x)) {
+            (false, _) => [0; 3],
+            (true, false) => [210; 3],
+            (true, true) => [50, 60, (40 + x % 20) as u8],
+        });
+        let object = estimate_within(&image, &inside).unwrap();
+        assert!(object.at(48, 64) && !object.at(30, 10) && !object.at(5, 64));
+        // No rectangle.
+        let ring = Mask::from_fn(size, |y, x| is_inside(y) && !on_object(y, x));
+        assert_eq!(estimate_within(&image, &ring), None);
     }
 
     #[test]
