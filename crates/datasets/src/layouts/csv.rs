@@ -71,7 +71,6 @@ struct Settings {
 struct Listed {
     list: PathBuf,
     settings: Settings,
-    columns: Columns,
     /// Sorted by the images' paths.
     rows: Vec<Row>,
 }
@@ -106,7 +105,7 @@ impl Listed {
             options.find_expecting(&ENTRY, expected, |root| found_in(root, settings.file.as_deref()))?;
         let (columns, rows) = read_list(&list)?;
         columns.tell_missing(&list);
-        Ok(Self { list, settings, columns, rows })
+        Ok(Self { list, settings, rows })
     }
 
     /// The category of a list without a column for it is called as the list.
@@ -148,7 +147,7 @@ impl Listed {
             let (list, category) = (self.list.clone(), name.to_owned());
             return Err(DatasetError::EmptySplit { list, category, split: Split::Test });
         }
-        if self.columns.label.is_none() {
+        if rows.iter().any(|row| row.label.is_none()) {
             return Err(DatasetError::UnlabelledTest { list: self.list.clone() });
         }
         let samples = |label| -> Result<Vec<Sample>, DatasetError> {
@@ -307,7 +306,12 @@ impl Columns {
                  tested on"
             );
         }
-        if self.label.is_none() {
+        if self.label.is_none() && self.mask.is_some() {
+            tracing::warn!(
+                %list,
+                "no column `label`: images with a mask count as anomalous, and the others to train on as normal"
+            );
+        } else if self.label.is_none() {
             tracing::warn!(%list, "no column `label`: the images to train on count as normal, and none can be tested on");
         } else if self.mask.is_none() {
             tracing::warn!(%list, "no column `mask`: there are no pixel figures");
@@ -339,6 +343,8 @@ impl Columns {
         if let (Some(Label::Normal), Some(mask)) = (label, mask) {
             return Err(RowProblem::MaskOfNormal { mask: mask.to_owned() });
         }
+        // A marked defect is not trained on.
+        let label = label.or(mask.map(|_| Label::Anomalous));
         Ok(Row {
             line: record.line,
             category: category.map(str::to_owned),

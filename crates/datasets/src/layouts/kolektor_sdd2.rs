@@ -2,6 +2,7 @@
 //! beside each image, in its own layout. An image is anomalous where its mask has an anomalous
 //! pixel; the anomalous images among the training images are left out.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,7 +40,7 @@ pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
     open: |options| Ok(Box::new(KolektorSdd2 { folder: options.find(&ENTRY, found_in)? })),
 };
 
-/// The end of the stem of a second copy: the published archive has `10301 (copy).png` and
+/// The end of the stem of a second copy. The published archive has `10301 (copy).png` and
 /// `10301_GT (copy).png`.
 const COPY: &str = " (copy)";
 
@@ -60,6 +61,20 @@ fn is_mask(file: &Path) -> bool {
     without_suffix(&stem_of(file)).is_some()
 }
 
+/// Leaves out the second copies of files, and tells of them. A copy without its original stays.
+fn leave_out_copies(images: &mut Tree) {
+    let place = |file: &Path, stem: &str| (file.parent().map(Path::to_owned), stem.to_owned());
+    let there: HashSet<_> = images.files.iter().map(|file| place(file, &stem_of(file))).collect();
+    let is_copy = |file: &mut PathBuf| {
+        let stem = stem_of(file);
+        stem.strip_suffix(COPY).is_some_and(|original| there.contains(&place(file, original)))
+    };
+    let copies: Vec<_> = images.files.extract_if(.., is_copy).collect();
+    if let Some(first) = copies.first() {
+        tracing::warn!(first = %first.display(), n = copies.len(), "copies of other files: left out");
+    }
+}
+
 impl KolektorSdd2 {
     /// The normal and the anomalous samples of a split.
     fn samples(&self, name: &str, split: Split) -> Result<(Vec<Sample>, Vec<Sample>), DatasetError> {
@@ -72,7 +87,7 @@ impl KolektorSdd2 {
             Split::Test => "test",
         });
         let mut images = Tree::required(&folder, "the images and masks of this split", &EXTENSIONS)?;
-        images.files.retain(|file| !stem_of(file).ends_with(COPY));
+        leave_out_copies(&mut images);
         let masks = images.files.extract_if(.., |file| is_mask(file)).collect();
         let masks = Tree { root: folder, files: masks };
         let joined = masked_samples(&images, &masks, "_GT", "defect")?;
@@ -168,6 +183,15 @@ mod tests {
         };
         assert_eq!(ids(&*category.train), ["train/normal/10000", "train/normal/10001"]);
         assert_eq!(ids(&*category.test), ["test/normal/20001", "test/defect/20000"]);
+    }
+
+    #[test]
+    fn a_copy_without_its_original_is_not_dropped() {
+        let (dir, dataset) = example();
+        let test = dir.path().join("test");
+        fs::copy(test.join("20000.png"), test.join("20009 (copy).png")).unwrap();
+        let error = open(&*dataset).unwrap_err();
+        assert!(error.to_string().contains("20009 (copy)"), "{error}");
     }
 
     #[test]

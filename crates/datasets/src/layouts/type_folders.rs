@@ -62,6 +62,7 @@ impl TypeFolders {
             samples.extend(masked_samples(&images, &masks, "_mask", &defect_type)?);
         }
         refuse_masks_of_no_type(&test, &truth)?;
+        tell_masks_of_normal(&truth.join(self.folders.normal))?;
         Ok(samples)
     }
 }
@@ -87,6 +88,15 @@ impl Dataset for TypeFolders {
         let folder = find_category(self.dataset, &self.categories, name)?;
         Category::train_from_files(self.train_samples(folder)?, size)
     }
+}
+
+/// Masks in the folder `folder` of the normal images are joined to no image.
+fn tell_masks_of_normal(folder: &Path) -> Result<(), DatasetError> {
+    let masks = mask_tree(folder)?.files;
+    if let Some(first) = masks.first() {
+        tracing::warn!(first = %first.display(), n = masks.len(), "masks of normal images: not read");
+    }
+    Ok(())
 }
 
 /// A folder of masks without its folder of images: the images were lost, or the folder is misspelt.

@@ -43,6 +43,11 @@ fn paths_alone_can_be_trained_on_and_not_tested_on() {
 }
 
 #[test]
+fn an_image_with_a_mask_and_no_label_is_anomalous() {
+    assert_eq!(counts("path,mask\na/0.png,\na/3.png,a/3_mask.png\n"), Counts::new(1, 0, 1));
+}
+
+#[test]
 fn test_images_without_labels_are_refused() {
     let mini = with_list("path,split\na/0.png,train\na/1.png,test\n");
     let list = opened(&mini, Value::Null).unwrap();
