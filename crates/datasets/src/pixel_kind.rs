@@ -29,6 +29,18 @@ pub enum PixelKind {
         /// Number of channels.
         count: usize,
     },
+    /// Red, green and blue with a further number, which the file does not state as alpha.
+    #[error("red, green and blue among {count} channels, of which the others are not stated as alpha")]
+    UnstatedSample {
+        /// Number of channels.
+        count: usize,
+    },
+    /// Numbers of more than 8 bits of which 0 is white.
+    #[error("numbers of {bits} bits of which 0 is white")]
+    WhiteIsZero {
+        /// Bits of a number.
+        bits: u8,
+    },
     /// Numbers that are stored plane by plane.
     #[error("floating-point numbers or grey and alpha, plane by plane")]
     Planar,

@@ -37,6 +37,36 @@ pub struct Depth {
     pub highest: u16,
     /// The first file with that value.
     pub name: PathBuf,
+    /// Number of 16-bit files.
+    pub n_files: usize,
+    /// The smallest depth that holds the highest values of more than half of the files.
+    pub most_bits: u8,
+    /// The number of files that `most_bits` holds.
+    pub n_most: usize,
+}
+
+impl Depth {
+    /// Tells the depth, once a file in a process.
+    fn tell(&self) {
+        if !first_time(Notice::Depth, &self.name) {
+            return;
+        }
+        let (path, Self { bits, highest, n_files, most_bits, n_most, .. }) = (self.name.display(), self);
+        if most_bits < bits {
+            tracing::warn!(
+                %path,
+                "16-bit files use {bits} bits (the highest value is {highest}, in this file): scaled from \
+                 there, though {n_most} of {n_files} files fit {most_bits} bits"
+            );
+        } else if *bits < 16 {
+            tracing::warn!(
+                %path,
+                "16-bit files use {bits} bits (the highest value is {highest}, in this file): scaled from there"
+            );
+        } else {
+            tracing::info!(%path, "16-bit files use all 16 bits (the highest value is {highest}, in this file)");
+        }
+    }
 }
 
 /// Finds the depth that the 16-bit files among `n` training images use: the smallest of
@@ -63,21 +93,31 @@ pub fn training_depth<'a>(
         None => Ok(None),
     };
     let mut found: Option<(u16, PathBuf)> = None;
+    let mut of_files = Vec::new();
     ordered_map(n, threads, threads, work, |_, of_file: Result<_, DatasetError>| {
-        if let Some((highest, name)) = of_file?
-            && found.as_ref().is_none_or(|(most, _)| highest > *most)
-        {
-            found = Some((highest, name));
+        if let Some((highest, name)) = of_file? {
+            of_files.push(bits_for(highest));
+            if found.as_ref().is_none_or(|(most, _)| highest > *most) {
+                found = Some((highest, name));
+            }
         }
         Ok(())
     })?;
     Ok(found.map(|(highest, name)| {
-        let bits = match ValueRange::for_highest(highest) {
-            ValueRange::Bits(bits) => bits,
-            _ => 16,
-        };
-        Depth { bits, highest, name }
+        of_files.sort_unstable();
+        let n_files = of_files.len();
+        let most_bits = of_files[n_files / 2];
+        let n_most = of_files.iter().filter(|&&bits| bits <= most_bits).count();
+        Depth { bits: bits_for(highest), highest, name, n_files, most_bits, n_most }
     }))
+}
+
+/// The smallest depth that holds the value `highest`.
+fn bits_for(highest: u16) -> u8 {
+    match ValueRange::for_highest(highest) {
+        ValueRange::Bits(bits) => bits,
+        _ => 16,
+    }
 }
 
 /// The highest value of the 16-bit file `path`, as it counts for [`training_depth`]; `None` for a
@@ -122,8 +162,8 @@ pub struct TrainingDepth {
 }
 
 impl TrainingDepth {
-    /// The bits of [`training_depth`], found at the first call, which tells the depth where it is
-    /// not 16 bits. The arguments are those of `training_depth`, the same at each call.
+    /// The bits of [`training_depth`], found at the first call, which tells the depth and the file
+    /// with the highest value. The arguments are those of `training_depth`, the same at each call.
     ///
     /// # Errors
     /// As [`training_depth`].
@@ -139,14 +179,8 @@ impl TrainingDepth {
             return Ok(bits);
         }
         let depth = training_depth(n, max_bytes, input)?;
-        if let Some(depth) = depth.as_ref().filter(|depth| depth.bits < 16)
-            && first_time(Notice::Depth, &depth.name)
-        {
-            tracing::warn!(
-                path = %depth.name.display(),
-                "16-bit files use {} bits (the highest value is {}, in this file): scaled from there",
-                depth.bits, depth.highest
-            );
+        if let Some(depth) = &depth {
+            depth.tell();
         }
         let bits = depth.map(|depth| depth.bits);
         *found = Some(bits);

@@ -78,14 +78,22 @@ impl FileSource {
         Self { squeeze: SqueezeNotice::silent(), ..self }
     }
 
+    /// The header of an image that keeps the limit: a size that it states may be any number.
+    ///
+    /// # Errors
+    /// [`DatasetError::TooLarge`], otherwise as [`image_header`].
     fn header(&self, index: usize) -> Result<ImageHeader, DatasetError> {
-        image_header(&self.samples[index].image_path)
+        let path = &self.samples[index].image_path;
+        let header = image_header(path)?;
+        header.check_limit(path, self.preparation.reading.max_bytes)?;
+        Ok(header)
     }
 
     fn prepared(&self, index: usize) -> Result<RgbImage, DatasetError> {
         let path = &self.samples[index].image_path;
         let mut stream = open(path)?;
         let header = ImageHeader::read(&mut stream, path)?;
+        header.check_limit(path, self.preparation.reading.max_bytes)?;
         let files = &self.depth;
         let reading =
             files
@@ -174,7 +182,7 @@ impl SampleSource for FileSource {
             return Ok(None);
         }
         let path = &self.samples[index].image_path;
-        let size = image_header(path)?.size();
+        let size = self.header(index)?.size();
         let region = self.regions.of(path, size)?;
         Ok(inside_of(&self.preparation.frame(size), region.as_ref(), path)?)
     }

@@ -55,6 +55,8 @@ pub struct ImageHeader {
     pub(super) is_premultiplied: bool,
     /// True if the `tiff` crate reads the strips or tiles one by one.
     pub(super) has_tiff_bands: bool,
+    /// True if the pixels have gone through lossy compression.
+    pub(super) is_lossy: bool,
     has_more_frames: bool,
     is_cmyk: bool,
     /// Bytes of the file.
@@ -186,7 +188,9 @@ impl ImageHeader {
             Some(ImageFormat::WebP) => {
                 let decoder = WebPDecoder::new(&mut *stream).map_err(decode_error)?;
                 let has_more_frames = decoder.has_animation();
-                Self::of(decoder, ImageFormat::WebP).map(|header| Self { has_more_frames, ..header })
+                let header = Self::of(decoder, ImageFormat::WebP);
+                let is_lossy = is_lossy_webp(stream).map_err(read_error)?;
+                header.map(|header| Self { has_more_frames, is_lossy, ..header })
             }
             Some(ImageFormat::Pnm) => {
                 let decoder = PnmDecoder::new(&mut *stream).map_err(decode_error)?;
@@ -223,6 +227,7 @@ impl ImageHeader {
             white: u16::MAX,
             is_premultiplied: false,
             has_tiff_bands: false,
+            is_lossy: format == ImageFormat::Jpeg,
             has_more_frames: false,
             is_cmyk: false,
             length: 0,
@@ -294,6 +299,13 @@ impl ImageHeader {
             tiff::ColorType::Palette(_) => return refuse(PixelKind::Palette),
             color => return refuse(PixelKind::Channels { count: usize::from(color.num_samples()) }),
         };
+        if channels >= 3 && !facts.states_its_samples() {
+            return refuse(PixelKind::UnstatedSample { count: facts.samples });
+        }
+        // The decoder inverts such numbers from the end of their range, which hides their depth.
+        if facts.is_white_zero && numbers != Numbers::U8 {
+            return refuse(PixelKind::WhiteIsZero { bits });
+        }
         if !facts.is_chunky && (numbers.is_float() || channels == 2) {
             return refuse(PixelKind::Planar);
         }
@@ -301,6 +313,7 @@ impl ImageHeader {
         header.orientation = Orientation::from_exif(facts.orientation).unwrap_or(Orientation::NoTransforms);
         header.is_premultiplied = facts.alpha == Some(1) && matches!(channels, 2 | 4);
         header.has_tiff_bands = is_ours && facts.is_chunky;
+        header.is_lossy = facts.is_jpeg;
         header.has_more_frames = facts.has_more_pages;
         header.is_cmyk = matches!(facts.color, tiff::ColorType::CMYK(_));
         Ok(Ok(header))
@@ -314,6 +327,12 @@ struct TiffFacts {
     format: SampleFormat,
     /// The kind of the first extra sample where it is alpha: 1 premultiplied, 2 not.
     alpha: Option<u16>,
+    /// Numbers of a pixel.
+    samples: usize,
+    /// True if 0 is white.
+    is_white_zero: bool,
+    /// True if strips or tiles are JPEG.
+    is_jpeg: bool,
     is_chunky: bool,
     orientation: u8,
     has_more_pages: bool,
@@ -333,15 +352,58 @@ impl TiffFacts {
         let extra = decoder.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples)?.unwrap_or_default();
         let planar = decoder.find_tag_unsigned::<u16>(Tag::PlanarConfiguration)?.unwrap_or(1);
         let orientation = decoder.find_tag_unsigned::<u16>(Tag::Orientation)?.unwrap_or(1);
+        let samples = decoder.find_tag_unsigned::<u16>(Tag::SamplesPerPixel)?.unwrap_or(1);
+        let meaning = decoder.find_tag_unsigned::<u16>(Tag::PhotometricInterpretation)?;
+        let compression = decoder.find_tag_unsigned::<u16>(Tag::Compression)?;
         Ok(Self {
             size: ImageSize::new(height as usize, width as usize),
             color: decoder.colortype()?,
             format,
             alpha: extra.first().copied().filter(|kind| matches!(kind, 1 | 2)),
+            samples: usize::from(samples),
+            is_white_zero: meaning == Some(0),
+            is_jpeg: matches!(compression, Some(6 | 7)),
             is_chunky: planar == 1,
             orientation: u8::try_from(orientation).unwrap_or(1),
             has_more_pages: decoder.more_images(),
         })
+    }
+
+    /// False for red, green and blue with a further sample that is not stated as alpha.
+    fn states_its_samples(&self) -> bool {
+        match self.color {
+            tiff::ColorType::RGB(_) => self.samples == 3,
+            tiff::ColorType::RGBA(_) => self.samples == 4 && self.alpha.is_some(),
+            _ => true,
+        }
+    }
+}
+
+/// True if the first image of a WebP file has lossy compression: its chunk is `VP8 ` and not
+/// `VP8L`.
+fn is_lossy_webp(stream: &mut Stream<'_>) -> std::io::Result<bool> {
+    /// Place of the first chunk, behind `RIFF`, the size and `WEBP`.
+    const FIRST_CHUNK: u64 = 12;
+    /// Bytes of a frame of an animation before its own chunks.
+    const FRAME_HEADER: u64 = 16;
+    let mut place = FIRST_CHUNK;
+    loop {
+        stream.seek(SeekFrom::Start(place))?;
+        let mut head = [0; 8];
+        match stream.read_exact(&mut head) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let [kind @ .., a, b, c, d] = head;
+        let length = u64::from(u32::from_le_bytes([a, b, c, d]));
+        place += match &kind {
+            b"VP8 " => return Ok(true),
+            b"VP8L" => return Ok(false),
+            b"ANMF" => 8 + FRAME_HEADER,
+            // Chunks have an even length.
+            _ => 8 + length + length % 2,
+        };
     }
 }
 

@@ -21,11 +21,8 @@ pub enum MaskFormat {
     ClassIndices,
 }
 
-/// More values than this between 0 and the largest are soft edges, of a smoothed or compressed
-/// mask, where the largest value is near the end of the range. Of the 388 masks of Magnetic Tile
-/// that mark a defect, which a lossy encoder has seen, 387 have at least four.
-const MOST_BETWEEN: usize = 3;
-/// More values than this are neither class indices nor grey levels of a drawing.
+/// More values than this are neither class indices nor grey levels of a drawing. They are the soft
+/// edges of a smoothed or compressed mask where the largest is near the end of the range.
 const MOST_LEVELS: usize = 16;
 
 /// Decodes the mask file of the image file `image` and resizes it by area to `size`: a pixel of the
@@ -39,8 +36,9 @@ const MOST_LEVELS: usize = 16;
 /// - A pixel that is not 0 is anomalous: 0 and 255, 0 and 1 in 8 or 16 bits, class indices, colours
 ///   on black, grey levels.
 /// - A file with soft edges is anomalous above half of its range, 127 of 255: not 0 would widen the
-///   defects by their edges. A JPEG file is such a file, and one with more than three values
-///   between 0 and its largest value, which is in the upper eighth of the range.
+///   defects by their edges. A file of lossy compression is such a file (JPEG, lossy WebP, TIFF with
+///   JPEG inside), and one of more than 16 values that are not 0, where the largest is in the upper
+///   eighth of the range.
 /// - A file of more than 16 values that reach less far, or of several values without 0, is refused.
 ///
 /// A mask without an EXIF orientation that has the size of the image's stored pixels is turned with
@@ -96,7 +94,13 @@ pub(super) fn load_union(
     image: &MaskedImage<'_>,
     tell_soft: impl Fn(&Path),
 ) -> Result<Mask, DatasetError> {
-    let mut union = Mask::empty(image.header.size());
+    let size = image.header.size();
+    let needed = (size.height as u64).saturating_mul(size.width as u64);
+    if needed > image.limit {
+        let (path, limit) = (image.path.to_owned(), image.limit);
+        return Err(DatasetError::TooLarge { path, size, needed, limit });
+    }
+    let mut union = Mask::empty(size);
     for path in paths {
         let (decoded, is_lossy) = mask_image(path, image.path, image.header, image.limit)?;
         let (mask, is_soft) = mask_of(format, &decoded, is_lossy, path)?;
@@ -116,16 +120,17 @@ pub(super) fn load_union(
 /// # Errors
 /// As [`load_mask`], without a look at the image.
 pub(crate) fn is_blank(path: &Path) -> Result<bool, DatasetError> {
-    lone_mask(path, Reading::default().max_bytes).map(|mask| mask.is_empty())
+    lone_mask(path, Reading::default().max_bytes).map(|(mask, _)| mask.is_empty())
 }
 
-/// The mask file `path`, which belongs to no image and may be empty.
+/// The mask file `path`, which belongs to no image and may be empty, and true where it is read by
+/// half of its range.
 ///
 /// # Errors
 /// As [`is_blank`].
-pub(super) fn lone_mask(path: &Path, limit: u64) -> Result<Mask, DatasetError> {
+pub(super) fn lone_mask(path: &Path, limit: u64) -> Result<(Mask, bool), DatasetError> {
     let (decoded, is_lossy) = mask_image(path, path, &image_header(path)?, limit)?;
-    mask_of(MaskFormat::Binary, &decoded, is_lossy, path).map(|(mask, _)| mask)
+    mask_of(MaskFormat::Binary, &decoded, is_lossy, path)
 }
 
 /// The mask in the `decoded` file `path`, which may be empty, and true where it is read by half of
@@ -243,10 +248,9 @@ impl Levels {
         if n_levels > 0 && is_lossy {
             return (self.largest > range / 2.0).then_some(MaskRule::AboveHalf);
         }
-        if reaches_far && n_levels > MOST_BETWEEN + 1 {
-            return Some(MaskRule::AboveHalf);
+        if n_levels > MOST_LEVELS {
+            return reaches_far.then_some(MaskRule::AboveHalf);
         }
-        let tells = n_levels <= MOST_LEVELS && (has_zero || n_levels <= 1);
-        tells.then_some(MaskRule::NotZero)
+        (has_zero || n_levels <= 1).then_some(MaskRule::NotZero)
     }
 }

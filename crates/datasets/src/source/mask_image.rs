@@ -1,7 +1,7 @@
 use std::path::Path;
 
+use image::DynamicImage;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageFormat};
 
 use super::header::{ImageHeader, image_header};
 use super::samples::decode_dynamic;
@@ -25,7 +25,7 @@ pub(super) fn mask_image(
     let orientation = orientation(path, &own, image, header)?;
     let mut decoded = decode_dynamic(stream, &own, path, limit)?;
     decoded.apply_orientation(orientation);
-    Ok((decoded, own.format == ImageFormat::Jpeg))
+    Ok((decoded, own.is_lossy))
 }
 
 /// Compares the sizes that the headers of a mask and its image state.

@@ -6,6 +6,7 @@ use fmam_core::{ImageSize, Mask, RegionOfInterest};
 
 use super::area::resize_region;
 use super::mask::lone_mask;
+use super::told::{Notice, first_time};
 use crate::{DatasetError, has_image_extension};
 
 /// The regions of interest of images, each in the size of its image.
@@ -19,13 +20,26 @@ pub struct Regions {
 }
 
 /// Reads the mask file of a region of interest: a pixel lies inside where a mask of the same file
-/// would be anomalous, see [`load_mask`](crate::load_mask).
+/// would be anomalous, see [`load_mask`](crate::load_mask). A mask with soft edges is told of.
 ///
 /// # Errors
 /// [`DatasetError::EmptyRegion`] for a mask without a pixel inside, otherwise as
 /// [`load_mask`](crate::load_mask), for a decoded mask of at most `max_bytes`.
 pub fn load_region(path: &Path, max_bytes: u64) -> Result<Mask, DatasetError> {
-    let region = lone_mask(path, max_bytes)?;
+    told_region(path, max_bytes, path)
+}
+
+/// As [`load_region`], where a mask with soft edges is told of once for `told_for`: its file, or the
+/// folder of several.
+fn told_region(path: &Path, max_bytes: u64, told_for: &Path) -> Result<Mask, DatasetError> {
+    let (region, is_soft) = lone_mask(path, max_bytes)?;
+    if is_soft && first_time(Notice::SoftRegion, told_for) {
+        tracing::warn!(
+            region = %path.display(),
+            "the region of interest has soft edges: pixels above half of its range lie inside, here and in \
+             regions like it"
+        );
+    }
     if region.is_empty() {
         return Err(DatasetError::EmptyRegion { image: path.to_owned(), size: region.size() });
     }
@@ -57,7 +71,7 @@ impl Regions {
             RegionOfInterest::Whole => return Ok(None),
             RegionOfInterest::One(mask) => region_at(mask, image, size)?,
             RegionOfInterest::Each(folder) => {
-                let mask = load_region(&self.mask_of(folder, image)?, self.max_bytes)?;
+                let mask = told_region(&self.mask_of(folder, image)?, self.max_bytes, folder)?;
                 region_at(&mask, image, size)?
             }
         };

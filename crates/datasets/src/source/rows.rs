@@ -38,6 +38,7 @@ pub fn open_rows(path: &Path, reading: &Reading) -> Result<Box<dyn ImageRows>, D
         size: header.size(),
         limit: reading.max_bytes,
         decoded: Vec::new(),
+        taken: 0,
         next: 0,
     }))
 }
@@ -49,8 +50,10 @@ struct FileRows {
     path: PathBuf,
     size: ImageSize,
     limit: u64,
-    /// 8-bit RGB of rows that are decoded and not given yet.
+    /// 8-bit RGB of decoded rows.
     decoded: Vec<u8>,
+    /// Bytes of `decoded` that were given.
+    taken: usize,
     /// The next row to be given.
     next: usize,
 }
@@ -64,15 +67,20 @@ impl FileRows {
             let (path, needed) = (path.clone(), needed as u64);
             return Err(DatasetError::TooLarge { path, size, needed, limit: self.limit });
         }
-        while self.decoded.len() < needed {
+        if self.decoded.len() - self.taken < needed {
+            // Less than `needed` bytes move, so that a long strip is not moved for each of its rows.
+            self.decoded.drain(..self.taken);
+            self.taken = 0;
+        }
+        while self.decoded.len() - self.taken < needed {
             let Some((rows, values)) = self.bands.next_band(path)? else {
                 return Err(DatasetError::Truncated { path: path.clone() });
             };
             let channels = values.channels(ImageSize::new(rows, size.width));
             self.decoded.append(&mut self.levels.rgb(values, channels, path)?);
         }
-        let rest = self.decoded.split_off(needed);
-        let rows = std::mem::replace(&mut self.decoded, rest);
+        let rows = self.decoded[self.taken..][..needed].to_vec();
+        self.taken += needed;
         self.next += size.height;
         if self.next == self.size.height {
             self.levels.tell(path);

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 /// A choice that was made in reading a file, or a property of the file that is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Notice {
-    /// The training images use a part of 16 bits, and this one has the highest value.
+    /// This one of the 16-bit training images has the highest value.
     Depth,
     /// Values beyond the range became black or white.
     Clamped,
@@ -15,6 +15,8 @@ pub(super) enum Notice {
     FirstFrame,
     /// The size of a mask leaves its orientation open.
     MaskOrientation,
+    /// A mask of a region of interest is cut at half of its range.
+    SoftRegion,
 }
 
 impl Notice {

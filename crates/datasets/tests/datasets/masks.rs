@@ -43,6 +43,14 @@ fn every_pixel_that_is_not_0_is_anomalous() {
 }
 
 #[test]
+fn class_indices_near_the_end_of_the_range_are_anomalous() {
+    let classes = [0, 50, 100, 150, 200, 250];
+    assert_eq!(read("mask.png", &grey(&classes)).unwrap(), [0, 1, 1, 1, 1, 1]);
+    let sixteen: Vec<u8> = (0..17).map(|k| (15 * k) as u8).collect();
+    assert_eq!(read("mask.png", &grey(&sixteen)).unwrap().iter().filter(|&&v| v == 1).count(), 16);
+}
+
+#[test]
 fn black_is_normal_and_every_colour_anomalous() {
     let colours = [[0, 0, 0], [100, 0, 0], [0, 0, 1], [255, 255, 255]];
     let row = RgbImage::from_fn(4, 1, |x, _| Rgb(colours[x as usize]));
@@ -80,14 +88,17 @@ fn transparent_pixels_are_normal() {
 
 #[test]
 fn soft_edges_are_cut_at_half_of_the_range() {
-    let soft = [0, 3, 40, 127, 128, 200, 255];
-    let expected = [0, 0, 0, 0, 1, 1, 1];
+    let soft: Vec<u8> = (0..18).map(|k| 15 * k).collect();
+    let expected: Vec<u8> = soft.iter().map(|&value| u8::from(value > 127)).collect();
     assert_eq!(read("mask.png", &grey(&soft)).unwrap(), expected);
     // White need not be at the very end.
-    assert_eq!(read("mask.png", &grey(&[0, 3, 40, 127, 128, 200, 250])).unwrap(), expected);
-    let wide = soft.map(|value| 257 * u16::from(value));
+    assert_eq!(
+        read("mask.png", &grey(&soft.iter().map(|&v| v.min(250)).collect::<Vec<_>>())).unwrap(),
+        expected
+    );
+    let wide: Vec<u16> = soft.iter().map(|&value| 257 * u16::from(value)).collect();
     assert_eq!(read("mask.png", &grey_16(&wide)).unwrap(), expected);
-    let float = Rgb32FImage::from_fn(7, 1, |x, _| Rgb([f32::from(soft[x as usize]) / 255.0; 3]));
+    let float = Rgb32FImage::from_fn(18, 1, |x, _| Rgb([f32::from(soft[x as usize]) / 255.0; 3]));
     assert_eq!(read("mask.tiff", &float.into()).unwrap(), expected);
 }
 

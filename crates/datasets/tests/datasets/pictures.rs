@@ -128,6 +128,9 @@ fn other_numbers_are_refused_by_their_kind() {
     kind(PixelKind::Unsigned { bits: 32 });
     tiff_row::<colortype::RGB32>(&path, 1, &[1, 2, 3]);
     kind(PixelKind::Unsigned { bits: 32 });
+    // The encoder does not state that the fourth sample is alpha.
+    tiff_row::<colortype::RGBA8>(&path, 1, &[1, 2, 3, 4]);
+    kind(PixelKind::UnstatedSample { count: 4 });
 }
 
 #[test]
@@ -184,6 +187,7 @@ fn the_depth_of_a_training_set_is_that_of_its_highest_value() {
     assert_eq!(find(2).map(|depth| depth.bits), Some(10));
     let depth = find(4).unwrap();
     assert_eq!((depth.bits, depth.highest, depth.name), (12, 3000, paths[2].clone()));
+    assert_eq!((depth.n_files, depth.most_bits, depth.n_most), (3, 12, 3));
     let memory =
         training_depth(2, 1 << 20, |index| (index == 1).then_some(ImageInput::Bytes(&bytes, "upload")));
     assert_eq!(memory.unwrap().unwrap().name, Path::new("upload"));
