@@ -23,8 +23,8 @@ impl Notice {
     /// The choice as a clause; `None` for one that is told elsewhere.
     fn choice(self) -> Option<&'static str> {
         Some(match self {
-            // The depth has a place of its own.
-            Self::Depth => return None,
+            // The depth has a place of its own, and a region belongs to no sample.
+            Self::Depth | Self::SoftRegion => return None,
             Self::Clamped => "values beyond the range became black or white",
             Self::FewLevels => "16-bit values use a small part of their range",
             Self::FirstFrame => "the first of several frames or pages is used",

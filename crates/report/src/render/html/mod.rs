@@ -176,7 +176,7 @@ mod tests {
         let data = data_of(&page);
         assert_eq!(data["runs"][1]["placed_size"], "160×768");
         assert_eq!(data["runs"][1]["reading_and_evaluation"], Value::Null);
-        assert_eq!(data["runs"][1]["about_images"].as_array().unwrap().len(), 4);
+        assert_eq!(data["runs"][1]["about_images"].as_array().unwrap().len(), 5);
 
         runs.iter_mut().for_each(|run| *run = record("mvtec", "screw", "nkd", run.seed.value()));
         let page = Report::from_records(runs).html(dir.path()).unwrap();
