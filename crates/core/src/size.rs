@@ -82,7 +82,7 @@ pub mod sides {
     /// Writes the side of a square, or `HEIGHTxWIDTH`.
     ///
     /// # Errors
-    /// Those of the serializer.
+    /// The errors of the serializer.
     pub fn serialize<S: Serializer>(size: &ImageSize, serializer: S) -> Result<S::Ok, S::Error> {
         let is_square = size.height == size.width;
         if is_square { Sides::Side(size.height) } else { Sides::Both(size.to_string()) }.serialize(serializer)
@@ -91,7 +91,7 @@ pub mod sides {
     /// Reads a number or a text.
     ///
     /// # Errors
-    /// Those of the deserializer, and for a text that is no size.
+    /// The errors of the deserializer; one of its own for a text that is no size.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ImageSize, D::Error> {
         match Sides::deserialize(deserializer)? {
             Sides::Side(side) => Ok(ImageSize::square(side)),

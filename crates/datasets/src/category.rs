@@ -83,8 +83,8 @@ impl Category {
         Ok(Arc::new(CachedSource::new(train, DEFAULT_CACHE_BYTES)))
     }
 
-    /// A category over `train` and `test`, behind caches of [`DEFAULT_CACHE_BYTES`] and of a quarter
-    /// of it: test images are looked at once for each run, training images in each epoch.
+    /// A category over `train` and `test`, behind caches of [`DEFAULT_CACHE_BYTES`] and of a
+    /// quarter of it: test images are looked at once for each run, training images in each epoch.
     pub fn cached(name: &str, train: impl SampleSource + 'static, test: impl SampleSource + 'static) -> Self {
         Self {
             name: name.to_owned(),

@@ -36,7 +36,7 @@ pub enum DuplicateKind {
 /// memory beside those that the category caches.
 ///
 /// # Errors
-/// Those of the images, and [`DatasetError::Cancelled`].
+/// The errors of the images, and [`DatasetError::Cancelled`].
 pub fn duplicates(
     category: &Category,
     threads: usize,

@@ -68,11 +68,11 @@ impl Default for EvaluationConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resolution {
-    /// That of the network: masks are resized, as most published figures have it.
+    /// The resolution of the network: masks are resized, as most published figures have it.
     #[default]
     Network,
-    /// That of each image file: maps are resized, as the evaluation code of MVTec AD has it. No
-    /// defect is too small for it.
+    /// The resolution of each image file: maps are resized, as the evaluation code of MVTec AD has
+    /// it. No defect is too small for it.
     Original,
 }
 

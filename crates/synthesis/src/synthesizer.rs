@@ -122,8 +122,8 @@ impl Synthesizer {
     }
 }
 
-/// The foreground of the part of `image` that is 1 in `inside`. `None` where there is no foreground,
-/// or the part is no rectangle.
+/// The foreground of the part of `image` that is 1 in `inside`. `None` where there is no
+/// foreground, or the part is no rectangle.
 fn estimate_within(image: &RgbImage, inside: &Mask) -> Option<Mask> {
     let size = image.size();
     let rows = extent(size.height, |y| (0..size.width).any(|x| inside.at(y, x)));

@@ -147,7 +147,7 @@ fn stem_bytes(file: &Path) -> &[u8] {
 /// expected as `STEM`, `suffix` and `.png`, and its id begins with `test/DEFECT_TYPE`.
 ///
 /// # Errors
-/// Those of [`join`]; [`DatasetError::MissingMask`] for an image without a mask,
+/// The errors of [`join`]; [`DatasetError::MissingMask`] for an image without a mask,
 /// [`DatasetError::UnusedMask`] for a mask without an image and [`DatasetError::MisnamedMask`]
 /// where both are.
 pub(crate) fn masked_samples(

@@ -36,9 +36,9 @@ const MOST_LEVELS: usize = 16;
 /// - A pixel that is not 0 is anomalous: 0 and 255, 0 and 1 in 8 or 16 bits, class indices, colours
 ///   on black, grey levels.
 /// - A file with soft edges is anomalous above half of its range, 127 of 255: not 0 would widen the
-///   defects by their edges. A file of lossy compression is such a file (JPEG, lossy WebP, TIFF with
-///   JPEG inside), and one of more than 16 values that are not 0, where the largest is in the upper
-///   eighth of the range.
+///   defects by their edges. A file of lossy compression is such a file (JPEG, lossy WebP, TIFF
+///   with JPEG inside), and one of more than 16 values that are not 0, where the largest is in the
+///   upper eighth of the range.
 /// - A file of more than 16 values that reach less far, or of several values without 0, is refused.
 ///
 /// A mask without an EXIF orientation that has the size of the image's stored pixels is turned with

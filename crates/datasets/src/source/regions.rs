@@ -29,8 +29,8 @@ pub fn load_region(path: &Path, max_bytes: u64) -> Result<Mask, DatasetError> {
     told_region(path, max_bytes, path)
 }
 
-/// As [`load_region`], where a mask with soft edges is told of once for `told_for`: its file, or the
-/// folder of several.
+/// As [`load_region`], where a mask with soft edges is told of once for `told_for`: its file, or
+/// the folder of several.
 fn told_region(path: &Path, max_bytes: u64, told_for: &Path) -> Result<Mask, DatasetError> {
     let (region, is_soft) = lone_mask(path, max_bytes)?;
     if is_soft && first_time(Notice::SoftRegion, told_for) {

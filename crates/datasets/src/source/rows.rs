@@ -68,7 +68,8 @@ impl FileRows {
             return Err(DatasetError::TooLarge { path, size, needed, limit: self.limit });
         }
         if self.decoded.len() - self.taken < needed {
-            // Less than `needed` bytes move, so that a long strip is not moved for each of its rows.
+            // Less than `needed` bytes move, so that a long strip is not moved for each of its
+            // rows.
             self.decoded.drain(..self.taken);
             self.taken = 0;
         }

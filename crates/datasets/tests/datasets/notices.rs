@@ -7,7 +7,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// What `work` returns, and the lines that it tells on this thread.
+/// The value that `work` returns, and the lines that it tells on this thread.
 pub(crate) fn told<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let result = tracing::subscriber::with_default(Listener { lines: Arc::clone(&lines) }, work);

@@ -385,7 +385,7 @@ fn classes_of_test(name: &str, test: &[Sample]) -> Vec<Finding> {
     findings
 }
 
-/// What vanishes at `size`.
+/// The defects that vanish at `size`.
 fn vanishing(name: &str, classes: &[CheckedClass], size: ImageSize) -> Option<Finding> {
     let of_size = || classes.iter().flat_map(|class| &class.vanishing).filter(|gone| gone.size == size);
     let n_images = of_size().map(|gone| gone.n_images).sum();
