@@ -289,7 +289,9 @@ fn score(
                 // Where the batch failed, each image alone says whether the fault is its own.
                 let prediction = match &mut together {
                     Some(predictions) => predictions.next(),
-                    None => detector.score_within(std::slice::from_ref(&image), &[inside.clone()])?.pop(),
+                    None => detector
+                        .score_within(std::slice::from_ref(&image), std::slice::from_ref(&inside))?
+                        .pop(),
                 };
                 let prediction = prediction.ok_or(fmam_methods::MethodError::UndefinedScore { index: 0 })?;
                 Ok(Scored { image, original, frame, reduction: 1, prediction, regions: None, inside })
