@@ -1,7 +1,6 @@
 //! BTAD, beanTech anomaly detection (Mishra, Verk, Fornasier, Piciarelli and Foresti, VT-ADL, ISIE
 //! 2021, arXiv:2104.10036): three products in their own layout.
 
-use super::files::category_folders;
 use super::type_folders::{Folders, TypeFolders};
 use crate::source::MaskFormat;
 use crate::{Counts, DatasetEntry, Example, ExampleFile, FileLayout};
@@ -31,14 +30,7 @@ pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
         },
     }),
     published: &[],
-    open: |options| {
-        Ok(Box::new(TypeFolders {
-            dataset: ENTRY.name,
-            categories: options.find(&ENTRY, category_folders)?,
-            folders: FOLDERS,
-            masks: MaskFormat::Binary,
-        }))
-    },
+    open: |options| TypeFolders::open(&ENTRY, FOLDERS, MaskFormat::Binary, options),
 };
 
 const FOLDERS: Folders =

@@ -206,24 +206,12 @@ fn refuse_shared_stems(files: &[PathBuf]) -> Result<(), DatasetError> {
     Ok(())
 }
 
-/// The folders in `folder` that hold `train` or `test`, complete or not; `None` where there is
-/// none.
-///
-/// # Errors
-/// As [`category_folders_with`].
-pub(crate) fn category_folders(folder: &Path) -> Result<Option<Vec<PathBuf>>, DatasetError> {
-    category_folders_with(folder, &["train", "test"])
-}
-
 /// The category folders in `folder`, those with one of `parts`; `None` where there is none. What is
 /// missing in a category is told when the category is used.
 ///
 /// # Errors
 /// [`DatasetError::SharedName`] when the names of two folders read the same.
-pub(crate) fn category_folders_with(
-    folder: &Path,
-    parts: &[&str],
-) -> Result<Option<Vec<PathBuf>>, DatasetError> {
+pub(crate) fn category_folders(folder: &Path, parts: &[&str]) -> Result<Option<Vec<PathBuf>>, DatasetError> {
     let looks_like_one = |folder: &PathBuf| has_part(folder, parts);
     let categories: Vec<PathBuf> = subfolders(folder)?.into_iter().filter(looks_like_one).collect();
     refuse_shared_names(categories.iter().map(|folder| (name_of(folder), folder.as_path())))?;

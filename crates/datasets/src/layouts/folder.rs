@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::files::{
-    EXTENSIONS, Tree, category_folders_with, find_category, has_part, name_of, normal_samples, sample,
-    stem_of, subfolders,
+    EXTENSIONS, Tree, category_folders, find_category, has_part, name_of, normal_samples, sample, stem_of,
+    subfolders,
 };
 use super::masks::{Joined, join, mask_tree, refuse_some_without_mask, unused_mask, without_suffix};
 use crate::source::MaskFormat;
@@ -162,7 +162,7 @@ impl Folder {
 /// The categories in `root`, or `root` itself where it is a category: a folder with one of `parts`.
 fn found_in(root: &Path, parts: &[&str]) -> Result<Option<Vec<PathBuf>>, DatasetError> {
     if !has_part(root, parts) {
-        return category_folders_with(root, parts);
+        return category_folders(root, parts);
     }
     // The category is called as its folder, which `.` or `..` would not tell.
     let root =

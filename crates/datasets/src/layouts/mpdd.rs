@@ -1,7 +1,6 @@
 //! MPDD, metal parts defect detection (Jezek, Jonak, Burget, Dvorak and Skotak, ICUMT 2021): six
 //! categories in the layout of MVTec AD.
 
-use super::files::category_folders;
 use super::mvtec::FOLDERS;
 use super::type_folders::TypeFolders;
 use crate::source::MaskFormat;
@@ -33,14 +32,7 @@ pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
         ("metal_plate", Counts::new(54, 26, 71)),
         ("tubes", Counts::new(122, 32, 69)),
     ],
-    open: |options| {
-        Ok(Box::new(TypeFolders {
-            dataset: ENTRY.name,
-            categories: options.find(&ENTRY, category_folders)?,
-            folders: FOLDERS,
-            masks: MaskFormat::Binary,
-        }))
-    },
+    open: |options| TypeFolders::open(&ENTRY, FOLDERS, MaskFormat::Binary, options),
 };
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! MVTec AD (Bergmann et al., CVPR 2019) and any set in its layout.
 
-use super::files::category_folders;
 use super::type_folders::{Folders, TypeFolders};
 use crate::source::MaskFormat;
 use crate::{Counts, DatasetEntry, Example, ExampleFile, FileLayout};
@@ -44,14 +43,7 @@ pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
         ("wood", Counts::new(247, 19, 60)),
         ("zipper", Counts::new(240, 32, 119)),
     ],
-    open: |options| {
-        Ok(Box::new(TypeFolders {
-            dataset: ENTRY.name,
-            categories: options.find(&ENTRY, category_folders)?,
-            folders: FOLDERS,
-            masks: MaskFormat::Binary,
-        }))
-    },
+    open: |options| TypeFolders::open(&ENTRY, FOLDERS, MaskFormat::Binary, options),
 };
 
 /// The folders of MVTec AD.

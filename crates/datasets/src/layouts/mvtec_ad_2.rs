@@ -2,7 +2,6 @@
 //! layout. The labels of its private test images are not published, so that the public ones are
 //! the test split.
 
-use super::files::category_folders_with;
 use super::type_folders::{Folders, TypeFolders};
 use crate::source::MaskFormat;
 use crate::{Counts, DatasetEntry, Example, ExampleFile, FileLayout};
@@ -27,15 +26,7 @@ pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
         },
     }),
     published: &[],
-    open: |options| {
-        Ok(Box::new(TypeFolders {
-            dataset: ENTRY.name,
-            categories: options
-                .find(&ENTRY, |root| category_folders_with(root, &["train", "test_public"]))?,
-            folders: FOLDERS,
-            masks: MaskFormat::Binary,
-        }))
-    },
+    open: |options| TypeFolders::open(&ENTRY, FOLDERS, MaskFormat::Binary, options),
 };
 
 const FOLDERS: Folders = Folders {

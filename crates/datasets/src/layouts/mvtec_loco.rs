@@ -2,7 +2,6 @@
 //! An image has a folder of masks, one for each defect; their union is its ground truth. The value
 //! of a mask is that of its defect in `defects_config.json`: a pixel that is not 0 is anomalous.
 
-use super::files::category_folders;
 use super::type_folders::{Folders, TypeFolders};
 use crate::source::MaskFormat;
 use crate::{Counts, DatasetEntry, Example, ExampleFile, FileLayout};
@@ -35,14 +34,7 @@ pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
         ("screw_bag", Counts::new(360, 122, 219)),
         ("splicing_connectors", Counts::new(360, 119, 193)),
     ],
-    open: |options| {
-        Ok(Box::new(TypeFolders {
-            dataset: ENTRY.name,
-            categories: options.find(&ENTRY, category_folders)?,
-            folders: FOLDERS,
-            masks: MaskFormat::ClassIndices,
-        }))
-    },
+    open: |options| TypeFolders::open(&ENTRY, FOLDERS, MaskFormat::ClassIndices, options),
 };
 
 const FOLDERS: Folders = Folders {

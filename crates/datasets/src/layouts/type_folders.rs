@@ -6,19 +6,21 @@ use std::sync::Arc;
 
 use fmam_core::{Preparation, Sample, SampleSource, Split};
 
-use super::files::{EXTENSIONS, Tree, files_in, find_category, name_of, normal_samples, subfolders};
+use super::files::{
+    EXTENSIONS, Tree, category_folders, files_in, find_category, name_of, normal_samples, subfolders,
+};
 use super::masks::{mask_tree, masked_samples};
 use crate::source::MaskFormat;
-use crate::{Category, CategoryFiles, Dataset, DatasetError};
+use crate::{Category, CategoryFiles, Dataset, DatasetEntry, DatasetError, DatasetOptions};
 
 /// An opened data set in such a tree.
 pub(crate) struct TypeFolders {
     /// Registered name of the data set.
-    pub(crate) dataset: &'static str,
+    dataset: &'static str,
     /// The folders of the categories.
-    pub(crate) categories: Vec<PathBuf>,
-    pub(crate) folders: Folders,
-    pub(crate) masks: MaskFormat,
+    categories: Vec<PathBuf>,
+    folders: Folders,
+    masks: MaskFormat,
 }
 
 /// The folders of a category, relative to its own.
@@ -36,6 +38,22 @@ pub(crate) struct Folders {
 }
 
 impl TypeFolders {
+    /// Finds the categories of the data set of `entry`, which has no settings: the folders that hold
+    /// the top folder of `folders.train` or `folders.test`, complete or not.
+    ///
+    /// # Errors
+    /// Those of [`DatasetOptions::find`], and [`DatasetError::SharedName`].
+    pub(crate) fn open(
+        entry: &'static DatasetEntry,
+        folders: Folders,
+        masks: MaskFormat,
+        options: &DatasetOptions,
+    ) -> Result<Box<dyn Dataset>, DatasetError> {
+        let parts = [folders.train, folders.test].map(|path| path.split('/').next().unwrap_or(path));
+        let categories = options.find(entry, |root| category_folders(root, &parts))?;
+        Ok(Box::new(Self { dataset: entry.name, categories, folders, masks }))
+    }
+
     fn train_samples(&self, category: &Path) -> Result<Vec<Sample>, DatasetError> {
         let folder = category.join(self.folders.train);
         normal_samples(&folder, Split::Train, self.folders.normal, "the normal training images")

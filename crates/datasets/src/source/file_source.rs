@@ -16,6 +16,7 @@ use super::prepare::{inside_of, prepare_image, prepare_mask, within};
 use super::regions::Regions;
 use super::squeeze::SqueezeNotice;
 use super::stream::open;
+use super::told::{Notice, first_time};
 use crate::DatasetError;
 
 /// A [`SampleSource`] that decodes image files on request.
@@ -123,7 +124,9 @@ impl FileSource {
             MaskedImage { path: &sample.image_path, header, limit: self.preparation.reading.max_bytes };
         match load_union(self.masks, &sample.mask_paths, &image, |mask| self.tell_soft(mask)) {
             Err(DatasetError::BlankMask { mask }) if self.masks == MaskFormat::SoftOrBlank => {
-                tracing::warn!(mask = %mask.display(), "the mask of an anomalous image has no anomalous pixel");
+                if first_time(Notice::BlankMask, &mask) {
+                    tracing::warn!(mask = %mask.display(), "the mask of an anomalous image has no anomalous pixel");
+                }
                 Ok(Some(Mask::empty(header.size())))
             }
             mask => Ok(Some(within(mask?, region))),

@@ -17,14 +17,17 @@ pub(super) enum Notice {
     MaskOrientation,
     /// A mask of a region of interest is cut at half of its range.
     SoftRegion,
+    /// The mask of an anomalous image is blank, which the data set allows.
+    BlankMask,
 }
 
 impl Notice {
     /// The choice as a clause; `None` for one that is told elsewhere.
     fn choice(self) -> Option<&'static str> {
         Some(match self {
-            // The depth has a place of its own, and a region belongs to no sample.
-            Self::Depth | Self::SoftRegion => return None,
+            // The depth has a place of its own, a region belongs to no sample, and a blank mask is read
+            // as it is.
+            Self::Depth | Self::SoftRegion | Self::BlankMask => return None,
             Self::Clamped => "values beyond the range became black or white",
             Self::FewLevels => "16-bit values use a small part of their range",
             Self::FirstFrame => "the first of several frames or pages is used",
