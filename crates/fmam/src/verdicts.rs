@@ -286,7 +286,7 @@ fn score(
                 Ok(Scored { image, original: None, frame, reduction, prediction, regions, inside: None })
             }
             Pixels::Whole(Prepared { image, inside, frame, .. }, original) => {
-                // Where the batch failed, each image alone says whether the fault is its own.
+                // A failed batch is scored image by image: only the image at fault has an error.
                 let prediction = match &mut together {
                     Some(predictions) => predictions.next(),
                     None => detector

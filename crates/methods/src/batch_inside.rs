@@ -16,7 +16,7 @@ impl BatchInside {
         masks.iter().any(Option::is_some).then_some(Self(masks))
     }
 
-    /// The same for a batch of the images and then of as many views of them.
+    /// The masks of a batch that holds the images, then one view of each in the same order.
     pub(crate) fn twice(&self) -> Self {
         Self([self.0.as_slice(), self.0.as_slice()].concat())
     }

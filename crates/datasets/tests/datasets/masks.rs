@@ -31,7 +31,7 @@ fn every_pixel_that_is_not_0_is_anomalous() {
         let expected = values.map(|value| u8::from(value > 0));
         assert_eq!(read("mask.png", &grey(&values)).unwrap(), expected, "{values:?}");
         assert_eq!(read("mask.bmp", &grey(&values)).unwrap(), expected, "{values:?}");
-        // The same values in 16 bits, which are all 0 in the upper 8.
+        // A 16-bit file has these values in its lower 8 bits; the upper 8 are all 0.
         let wide = values.map(u16::from);
         assert_eq!(read("mask.png", &grey_16(&wide)).unwrap(), expected, "{values:?}");
         assert_eq!(read("mask.tiff", &grey_16(&wide)).unwrap(), expected, "{values:?}");

@@ -179,7 +179,7 @@ impl Evaluator<'_> {
 struct Truth {
     mask: Option<Mask>,
     inside: Option<Mask>,
-    /// The same at the size of the file, where figures are at that size.
+    /// Mask and region at the size of the file, where figures are at that size.
     original: Option<Original>,
 }
 
