@@ -36,6 +36,11 @@ impl Preparation {
         }
     }
 
+    /// True if no image has a pixel that counts nowhere: there are no region and no padding.
+    pub fn counts_every_pixel(&self) -> bool {
+        self.region.is_whole() && self.placing != Placing::KeepAspect
+    }
+
     /// The overlap of tiles in pixels; `None` for a detector that sees the whole image at once.
     pub fn tile_overlap(&self) -> Option<usize> {
         match self.placing {

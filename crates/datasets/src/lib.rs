@@ -56,7 +56,8 @@ pub use layouts::{DATASETS, dataset, has_image_extension, published_categories, 
 pub use pixel_kind::PixelKind;
 pub use source::{
     CachedSource, DEFAULT_CACHE_BYTES, Depth, ImageHeader, ImageInput, MaskFormat, MaskRule, Prepared,
-    Regions, SqueezeNotice, TrainingDepth, choices_told, decode_header, decode_image, highest_value,
-    image_header, image_size, inside_of, load_image, load_mask, load_region, load_sample_mask, open_rows,
-    prepare_image, prepare_mask, read_image, read_image_bytes, resize_image, resize_mask, training_depth,
+    Regions, SqueezeNotice, TrainingDepth, bits_for, choices_told, decode_header, decode_image,
+    highest_value, image_header, image_size, inside_of, load_image, load_mask, load_region, load_sample_mask,
+    open_rows, prepare_image, prepare_mask, read_image, read_image_bytes, resize_image, resize_mask,
+    training_depth,
 };

@@ -1,8 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use fmam_core::{
-    ImageSize, Label, Mask, Original, Placing, Preparation, Reading, RgbImage, Sample, SampleSource,
-    SourceError, Split, ValueRange,
+    ImageSize, Label, Mask, Original, Preparation, Reading, RgbImage, Sample, SampleSource, SourceError,
+    Split, ValueRange,
 };
 use fmam_datasets::{
     DatasetError, ImageHeader, ImageInput, Prepared, Regions, SqueezeNotice, TrainingDepth, decode_header,
@@ -235,7 +235,7 @@ impl SampleSource for TrainImages {
     }
 
     fn inside(&self, index: usize) -> Result<Option<Mask>, SourceError> {
-        if self.preparation.region.is_whole() && self.preparation.placing != Placing::KeepAspect {
+        if self.preparation.counts_every_pixel() {
             return Ok(None);
         }
         let (name, size) = (self.region_name(index), self.original_size(index)?);
@@ -289,11 +289,6 @@ impl<'a> PreparedSource<'a> {
         self.is_prepared
     }
 
-    /// The pixels of sample `index`; `None` where its source has prepared them.
-    fn raw(&self, index: usize) -> Result<Option<RgbImage>, SourceError> {
-        if self.is_prepared { Ok(None) } else { self.source.image(index).map(Some) }
-    }
-
     fn prepared(&self, index: usize, pixels: RgbImage) -> Result<Prepared, SourceError> {
         let name = &self.source.sample(index).id;
         let region = self.regions.of(Path::new(name), pixels.size())?;
@@ -311,10 +306,8 @@ impl SampleSource for PreparedSource<'_> {
     }
 
     fn image(&self, index: usize) -> Result<RgbImage, SourceError> {
-        match self.raw(index)? {
-            None => self.source.image(index),
-            Some(pixels) => Ok(self.prepared(index, pixels)?.image),
-        }
+        let pixels = self.source.image(index)?;
+        if self.is_prepared { Ok(pixels) } else { Ok(self.prepared(index, pixels)?.image) }
     }
 
     fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {
@@ -333,12 +326,10 @@ impl SampleSource for PreparedSource<'_> {
     }
 
     fn inside(&self, index: usize) -> Result<Option<Mask>, SourceError> {
-        let counts_whole =
-            self.preparation.region.is_whole() && self.preparation.placing != Placing::KeepAspect;
         if self.is_prepared {
             return self.source.inside(index);
         }
-        if counts_whole {
+        if self.preparation.counts_every_pixel() {
             return Ok(None);
         }
         let (name, size) = (Path::new(&self.sample(index).id), self.source.size(index)?);
@@ -347,14 +338,13 @@ impl SampleSource for PreparedSource<'_> {
     }
 
     fn original(&self, index: usize) -> Result<Option<Original>, SourceError> {
-        match self.raw(index)? {
-            None => self.source.original(index),
-            Some(pixels) => {
-                let inside = self.regions.of(Path::new(&self.sample(index).id), pixels.size())?;
-                let (frame, mask) = (self.preparation.frame(pixels.size()), self.source.mask(index)?);
-                Ok(Some(Original { frame, mask, inside }))
-            }
+        if self.is_prepared {
+            return self.source.original(index);
         }
+        let size = self.source.size(index)?;
+        let inside = self.regions.of(Path::new(&self.sample(index).id), size)?;
+        let (frame, mask) = (self.preparation.frame(size), self.source.mask(index)?);
+        Ok(Some(Original { frame, mask, inside }))
     }
 
     fn bits(&self) -> Result<Option<u8>, SourceError> {

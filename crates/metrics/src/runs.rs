@@ -90,24 +90,24 @@ impl<K: Key> Runs<K> {
 }
 
 fn write_entry(buffer: &mut Vec<u8>, difference: u64, payload: u64) {
-    let (low, mut rest) = (difference as u8 & 63, difference >> 6);
+    let (low, rest) = (difference as u8 & 63, difference >> 6);
     let flags = if rest > 0 { MORE } else { 0 } | if payload == 1 { 0 } else { PAYLOAD };
     buffer.push(low | flags);
     if rest > 0 {
-        while rest > 127 {
-            buffer.push(rest as u8 | MORE);
-            rest >>= 7;
-        }
-        buffer.push(rest as u8);
+        write_number(buffer, rest);
     }
     if payload != 1 {
-        let mut rest = payload;
-        while rest > 127 {
-            buffer.push(rest as u8 | MORE);
-            rest >>= 7;
-        }
-        buffer.push(rest as u8);
+        write_number(buffer, payload);
     }
+}
+
+/// Writes 7 bits a byte, the lowest first; [`MORE`] marks a byte that another one follows.
+fn write_number(buffer: &mut Vec<u8>, mut rest: u64) {
+    while rest > 127 {
+        buffer.push(rest as u8 | MORE);
+        rest >>= 7;
+    }
+    buffer.push(rest as u8);
 }
 
 /// Reads one run. Readers of the same stream take turns.

@@ -38,8 +38,8 @@ pub(crate) struct Folders {
 }
 
 impl TypeFolders {
-    /// Finds the categories of the data set of `entry`, which has no settings: the folders that hold
-    /// the top folder of `folders.train` or `folders.test`, complete or not.
+    /// Finds the categories of the data set of `entry`, which has no settings: the folders that
+    /// hold the top folder of `folders.train` or `folders.test`, complete or not.
     ///
     /// # Errors
     /// Those of [`DatasetOptions::find`], and [`DatasetError::SharedName`].

@@ -113,7 +113,7 @@ pub fn training_depth<'a>(
 }
 
 /// The smallest depth that holds the value `highest`.
-fn bits_for(highest: u16) -> u8 {
+pub fn bits_for(highest: u16) -> u8 {
     match ValueRange::for_highest(highest) {
         ValueRange::Bits(bits) => bits,
         _ => 16,

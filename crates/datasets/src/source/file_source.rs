@@ -3,8 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fmam_core::{
-    ImageSize, Label, Mask, Original, Placing, Preparation, RgbImage, Sample, SampleSource, SourceError,
-    ValueRange,
+    ImageSize, Label, Mask, Original, Preparation, RgbImage, Sample, SampleSource, SourceError, ValueRange,
 };
 
 use super::decode::decode_rgb;
@@ -181,7 +180,7 @@ impl SampleSource for FileSource {
     }
 
     fn inside(&self, index: usize) -> Result<Option<Mask>, SourceError> {
-        if self.regions.is_whole() && self.preparation.placing != Placing::KeepAspect {
+        if self.preparation.counts_every_pixel() {
             return Ok(None);
         }
         let path = &self.samples[index].image_path;

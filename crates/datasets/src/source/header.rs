@@ -145,7 +145,7 @@ impl ImageHeader {
     }
 
     /// True for a file of 16-bit integers, which a depth scales.
-    pub(super) fn is_16_bit(&self) -> bool {
+    pub fn is_16_bit(&self) -> bool {
         self.numbers == Numbers::U16
     }
 

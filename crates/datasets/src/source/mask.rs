@@ -1,4 +1,3 @@
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use fmam_core::{ImageSize, Mask, Reading, Sample};
@@ -67,10 +66,8 @@ pub fn load_sample_mask(
 ) -> Result<(Mask, Vec<MaskRule>), DatasetError> {
     let path = &sample.image_path;
     let image = MaskedImage { path, header: &image_header(path)?, limit: max_bytes };
-    let soft = RefCell::new(Vec::new());
-    let mask =
-        load_union(format, &sample.mask_paths, &image, |path| soft.borrow_mut().push(path.to_owned()))?;
-    let soft = soft.into_inner();
+    let mut soft = Vec::new();
+    let mask = load_union(format, &sample.mask_paths, &image, |path| soft.push(path.to_owned()))?;
     let rule = |path| if soft.contains(path) { MaskRule::AboveHalf } else { MaskRule::NotZero };
     Ok((mask, sample.mask_paths.iter().map(rule).collect()))
 }
@@ -92,7 +89,7 @@ pub(super) fn load_union(
     format: MaskFormat,
     paths: &[PathBuf],
     image: &MaskedImage<'_>,
-    tell_soft: impl Fn(&Path),
+    mut tell_soft: impl FnMut(&Path),
 ) -> Result<Mask, DatasetError> {
     let size = image.header.size();
     let needed = (size.height as u64).saturating_mul(size.width as u64);
@@ -100,19 +97,20 @@ pub(super) fn load_union(
         let (path, limit) = (image.path.to_owned(), image.limit);
         return Err(DatasetError::TooLarge { path, size, needed, limit });
     }
-    let mut union = Mask::empty(size);
+    let mut union: Option<Mask> = None;
     for path in paths {
         let (decoded, is_lossy) = mask_image(path, image.path, image.header, image.limit)?;
         let (mask, is_soft) = mask_of(format, &decoded, is_lossy, path)?;
         if is_soft {
             tell_soft(path);
         }
-        union = Mask::from_fn(union.size(), |y, x| union.at(y, x) || mask.at(y, x));
+        union = Some(match union {
+            None => mask,
+            Some(union) => Mask::from_fn(size, |y, x| union.at(y, x) || mask.at(y, x)),
+        });
     }
-    if union.is_empty() {
-        return Err(DatasetError::BlankMask { mask: paths.first().cloned().unwrap_or_default() });
-    }
-    Ok(union)
+    let blank = || DatasetError::BlankMask { mask: paths.first().cloned().unwrap_or_default() };
+    union.filter(|union| !union.is_empty()).ok_or_else(blank)
 }
 
 /// True where the mask file `path` has no anomalous pixel.

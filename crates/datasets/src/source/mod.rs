@@ -30,7 +30,7 @@ mod values;
 pub use self::area::resize_mask;
 pub use self::cache::{CachedSource, DEFAULT_CACHE_BYTES};
 pub use self::decode::{decode_image, load_image, read_image, read_image_bytes, resize_image};
-pub use self::depth::{Depth, ImageInput, TrainingDepth, highest_value, training_depth};
+pub use self::depth::{Depth, ImageInput, TrainingDepth, bits_for, highest_value, training_depth};
 pub(crate) use self::file_source::FileSource;
 pub use self::header::{ImageHeader, decode_header, image_header, image_size};
 pub(crate) use self::mask::is_blank;

@@ -43,13 +43,13 @@ pub fn prepare_image(
     let frame = preparation.frame(pixels.size());
     let region = region.map(|region| region_at(region, name, pixels.size())).transpose()?;
     if let Some(region) = &region {
-        fill_outside(&mut pixels, region);
+        fill_outside(&mut pixels, region, name)?;
     }
     let content = resize_image(pixels, name, frame.content)?;
     let mut image = place(content, &frame);
     let inside = inside_of(&frame, region.as_ref(), name)?;
     if let Some(inside) = inside.as_ref().filter(|_| region.is_some()) {
-        fill_outside(&mut image, inside);
+        fill_outside(&mut image, inside, name)?;
     }
     Ok(Prepared { image, inside, frame })
 }
@@ -97,12 +97,14 @@ fn place_mask(content: Mask, frame: &Frame) -> Mask {
     })
 }
 
-fn fill_outside(image: &mut RgbImage, inside: &Mask) {
-    for (pixel, &is_inside) in image.data_mut().chunks_exact_mut(3).zip(inside.data()) {
-        if is_inside == 0 {
-            pixel.copy_from_slice(&Preparation::FILL);
-        }
-    }
+/// Fills `image` outside of `inside`, of the same size.
+fn fill_outside(image: &mut RgbImage, inside: &Mask, name: &Path) -> Result<(), DatasetError> {
+    let size = image.size();
+    image.fill_outside(inside, Preparation::FILL).map_err(|error| DatasetError::Resize {
+        path: name.to_owned(),
+        size,
+        source: error.into(),
+    })
 }
 
 /// `mask` without the pixels outside of `inside`.

@@ -52,11 +52,6 @@ impl Regions {
         Self { region: region.clone(), max_bytes, masks: Mutex::new(None) }
     }
 
-    /// True if all of each image is looked at.
-    pub fn is_whole(&self) -> bool {
-        self.region.is_whole()
-    }
-
     /// The region of `image`, a path or a name, in the `size` of the image; `None` for the whole
     /// image.
     ///

@@ -25,8 +25,8 @@ impl Notice {
     /// The choice as a clause; `None` for one that is told elsewhere.
     fn choice(self) -> Option<&'static str> {
         Some(match self {
-            // The depth has a place of its own, a region belongs to no sample, and a blank mask is read
-            // as it is.
+            // The depth has a place of its own, a region belongs to no sample, and a blank mask is
+            // read as it is.
             Self::Depth | Self::SoftRegion | Self::BlankMask => return None,
             Self::Clamped => "values beyond the range became black or white",
             Self::FewLevels => "16-bit values use a small part of their range",
@@ -39,8 +39,8 @@ impl Notice {
 /// The choices that were made in reading `paths` in this process so far, each with its files in
 /// order.
 pub fn choices_told<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Vec<(&'static str, Vec<&'a Path>)> {
-    const ALL: [Notice; 5] =
-        [Notice::Depth, Notice::Clamped, Notice::FewLevels, Notice::FirstFrame, Notice::MaskOrientation];
+    const ALL: [Notice; 4] =
+        [Notice::Clamped, Notice::FewLevels, Notice::FirstFrame, Notice::MaskOrientation];
     let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(told) = told.as_ref().filter(|told| !told.is_empty()) else { return Vec::new() };
     let mut paths: Vec<&Path> = paths.into_iter().collect();

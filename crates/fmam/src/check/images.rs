@@ -1,6 +1,6 @@
-use fmam_core::{ImageSize, Label, Progress, Reading, Sample, StageId, ValueRange, ordered_map};
+use fmam_core::{ImageSize, Label, Progress, Reading, Sample, StageId, ordered_map};
 use fmam_datasets::{
-    DatasetError, ImageHeader, MaskFormat, PixelDigest, highest_value, image_header, read_image,
+    DatasetError, ImageHeader, MaskFormat, PixelDigest, bits_for, highest_value, image_header, read_image,
 };
 
 use super::masks::{MaskFacts, mask_facts};
@@ -39,8 +39,7 @@ pub(super) fn headers(
         quiet(|| -> Result<Header, DatasetError> {
             let path = &samples[index].image_path;
             let header = image_header(path)?;
-            let has_depth = header.bits() == 16 && !header.is_float();
-            let highest = if has_depth { highest_value(path, max_bytes)? } else { None };
+            let highest = if header.is_16_bit() { highest_value(path, max_bytes)? } else { None };
             Ok(Header { header, highest })
         })
         .map_err(|error| one_line(&error))
@@ -61,10 +60,7 @@ pub(super) fn depth<'a>(
             most = Some((sample, highest));
         }
     }
-    most.map(|(sample, highest)| match ValueRange::for_highest(highest) {
-        ValueRange::Bits(bits) => (sample, highest, bits),
-        _ => (sample, highest, 16),
-    })
+    most.map(|(sample, highest)| (sample, highest, bits_for(highest)))
 }
 
 /// Decodes those of `samples` that have a header, and their masks, once each.

@@ -107,7 +107,7 @@ impl MapMoments {
 
 impl Moments {
     fn moments(&self, device: &Device) -> Result<Scale, MethodError> {
-        // A position that counts in no image has no moments and is never judged: the 1 avoids 0 / 0.
+        // A position that counts in no image is never judged: the 1 avoids 0 / 0.
         let count = |at: usize| self.counts[at].max(1.0);
         let shift: Vec<f64> = self.sum.iter().enumerate().map(|(at, sum)| sum / count(at)).collect();
         let mean: Vec<f64> = shift.iter().zip(&self.centre).map(|(shift, centre)| shift + centre).collect();
