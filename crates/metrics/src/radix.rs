@@ -175,8 +175,11 @@ mod tests {
         use sealed::Sealed;
         assert_eq!([f32::NEG_INFINITY, f32::INFINITY].map(Sealed::key), [u32::LOWEST, u32::HIGHEST]);
         assert_eq!([f64::NEG_INFINITY, f64::INFINITY].map(Sealed::key), [u64::LOWEST, u64::HIGHEST]);
-        assert!(Sealed::key(f32::NAN) > u32::HIGHEST && Sealed::key(-f32::NAN) < u32::LOWEST);
-        assert!(Sealed::key(f64::NAN) > u64::HIGHEST && Sealed::key(-f64::NAN) < u64::LOWEST);
+        // From their bits: the sign of a NaN that is computed differs from machine to machine.
+        let [above, below] = [0x7fc0_0000, 0xffc0_0000].map(f32::from_bits).map(Sealed::key);
+        assert!(above > u32::HIGHEST && below < u32::LOWEST);
+        let [above, below] = [0x7ff8 << 48, 0xfff8 << 48].map(f64::from_bits).map(Sealed::key);
+        assert!(above > u64::HIGHEST && below < u64::LOWEST);
     }
 
     #[test]
