@@ -8,6 +8,8 @@ use fmam_core::{AnomalyMap, ImageSize, Mask, RgbImage};
 use fmam_models::{Backbone, FeaturePyramid, to_batch};
 
 use crate::checkpoint::Tensors;
+use crate::mapping::MAPPING;
+use crate::mapping::host::HostMapping;
 use crate::scorer::{AdaptedFeatures, Prediction, Scorer};
 use crate::{MethodError, Place, RunContext, SavedModel};
 
@@ -49,12 +51,14 @@ pub struct FeatureExtractor {
     pub device: Device,
     /// The size of the centre that is looked at; `None` for the whole image.
     pub crop: Option<ImageSize>,
+    /// The feature mapping behind the network; `None` for its own features.
+    pub(crate) mapping: Option<Arc<HostMapping>>,
 }
 
 impl FeatureExtractor {
     /// The extractor of whole images in `run`.
     pub fn of_run(run: &RunContext<'_>) -> Self {
-        Self { backbone: run.backbone.clone(), device: run.device.clone(), crop: None }
+        Self { backbone: run.backbone.clone(), device: run.device.clone(), crop: None, mapping: None }
     }
 
     /// The extractor of whole images by the backbone of a saved detector.
@@ -62,7 +66,7 @@ impl FeatureExtractor {
     /// # Errors
     /// As [`SavedModel::backbone`].
     pub fn of_saved(saved: &SavedModel) -> Result<Self, MethodError> {
-        Ok(Self { backbone: saved.backbone()?, device: saved.device().clone(), crop: None })
+        Ok(Self { backbone: saved.backbone()?, device: saved.device().clone(), crop: None, mapping: None })
     }
 
     /// The features of `image`.
@@ -79,7 +83,7 @@ impl FeatureExtractor {
                 &centre
             }
         };
-        self.of_batch(std::slice::from_ref(image))
+        self.mapped(self.of_batch(std::slice::from_ref(image))?)
     }
 
     /// The part of `inside` that belongs to the features; `None` where all of them count.
@@ -97,6 +101,14 @@ impl FeatureExtractor {
     fn of_batch(&self, images: &[RgbImage]) -> Result<FeaturePyramid, MethodError> {
         let batch = to_batch(images, self.backbone.preprocess(), &self.device)?;
         Ok(self.backbone.features(&batch)?)
+    }
+
+    /// The features of the backbone as the method sees them.
+    fn mapped(&self, features: FeaturePyramid) -> Result<FeaturePyramid, MethodError> {
+        match &self.mapping {
+            None => Ok(features),
+            Some(mapping) => mapping.forward(&features),
+        }
     }
 }
 
@@ -130,7 +142,9 @@ impl<N: NormalFeatures> Scorer for FeatureScorer<N> {
             return Ok(None);
         }
         let teacher = self.extractor.of_batch(images)?;
-        Ok(Some(AdaptedFeatures { teacher, adapted: None, expected: None }))
+        let mapping = self.extractor.mapping.as_ref();
+        let adapted = mapping.map(|mapping| mapping.forward(&teacher)).transpose()?;
+        Ok(Some(AdaptedFeatures { teacher, adapted, expected: None }))
     }
 
     fn backbone(&self) -> Option<&dyn Backbone> {
@@ -138,7 +152,8 @@ impl<N: NormalFeatures> Scorer for FeatureScorer<N> {
     }
 
     fn networks(&self) -> Result<Vec<(&'static str, Tensors)>, MethodError> {
-        Ok(vec![(NORMAL, self.normal.tensors()?)])
+        let mapping = self.extractor.mapping.as_ref().map(|mapping| (MAPPING, mapping.tensors().clone()));
+        Ok(std::iter::once((NORMAL, self.normal.tensors()?)).chain(mapping).collect())
     }
 }
 

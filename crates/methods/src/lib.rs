@@ -68,10 +68,13 @@ mod distillation;
 mod error;
 mod fcdd;
 mod feature_scorer;
+mod mapping;
 mod memory;
 mod method;
 mod mrkd;
 mod network_files;
+#[cfg(test)]
+mod peers;
 mod per_tile;
 mod place;
 mod puzzle_ae;
@@ -90,15 +93,15 @@ pub use checkpoint::{Checkpoint, Tensors};
 pub use context::RunContext;
 pub use detector::Detector;
 pub use distillation::{
-    Adaptation, DistanceReference, DistillationConfig, DistillationLoss, MappingConfig, ScoringConfig, nkd,
-    rkd,
+    DistanceReference, DistillationConfig, DistillationLoss, EvidenceConfig, ScoringConfig, nkd, rkd,
 };
 pub use error::MethodError;
 pub use fcdd::{Exposure, FcddConfig, fcdd};
 pub use feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatures};
+pub use mapping::{Adaptation, MappingConfig};
 pub use memory::{
-    Alignment, PadimConfig, PatchCoreConfig, PatchEmbedding, SpadeConfig, TeacherConfig, each_training_image,
-    neighbourhood_mean, padim, patchcore, spade, teacher,
+    Alignment, PadimConfig, PatchCoreConfig, PatchDistance, PatchEmbedding, SpadeConfig, TeacherConfig,
+    each_training_image, neighbourhood_mean, padim, patchcore, spade, teacher,
 };
 pub use method::{Fitted, Method, MethodEntry};
 pub use mrkd::{MrkdConfig, mrkd};

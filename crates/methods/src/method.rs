@@ -53,14 +53,14 @@ pub struct MethodEntry {
     /// everything that it draws: small networks above all. The number of epochs is not among them.
     pub trial: &'static str,
     /// Reads and checks the method's settings; an empty table gives the defaults. A method that
-    /// trains takes the length of its main stage as `epochs`.
+    /// trains a network of its own takes the length of its main stage as `epochs`.
     pub build: fn(toml::Table) -> Result<Box<dyn Method>, MethodError>,
     /// Reads the scorer of a detector that was saved.
     pub load: fn(&SavedModel) -> Result<Box<dyn Scorer>, MethodError>,
 }
 
 impl MethodEntry {
-    /// True if the method trains, and so takes a number of `epochs`.
+    /// True if the method trains something.
     ///
     /// # Errors
     /// The errors of [`MethodEntry::build`] for the defaults, and of [`Method::plan`].
@@ -68,13 +68,14 @@ impl MethodEntry {
         Ok(!(self.build)(toml::Table::new())?.plan(0)?.stages.is_empty())
     }
 
-    /// Gives the settings `table` a number of `epochs`, where the method trains and the table has
-    /// none of its own.
+    /// Gives the settings `table` a number of `epochs`, where the method has that setting and the
+    /// table none of its own.
     ///
     /// # Errors
     /// As [`MethodEntry::trains`].
     pub fn default_epochs(&self, table: &mut toml::Table, epochs: usize) -> Result<(), MethodError> {
-        if !table.contains_key("epochs") && self.trains()? {
+        let defaults = (self.build)(toml::Table::new())?.plan(0)?.settings;
+        if !table.contains_key("epochs") && defaults.get("epochs").is_some() {
             // Saturating: a number of epochs that no TOML integer holds is refused by no method
             // and never ends.
             let epochs = i64::try_from(epochs).unwrap_or(i64::MAX);

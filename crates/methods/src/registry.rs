@@ -21,6 +21,9 @@ pub static METHODS: &[&MethodEntry] = &[
     &RKD,
     &RKD_FMAM,
     &patchcore::ENTRY,
+    &spade::WITH_FMAM,
+    &padim::WITH_FMAM,
+    &patchcore::WITH_FMAM,
     &teacher::ENTRY,
 ];
 

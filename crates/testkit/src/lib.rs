@@ -3,7 +3,7 @@
 //! This crate must not know any crate of the workspace but `fmam-core`. Its functions panic with a
 //! message that names the remedy, as assertions do, because their only callers are tests. Modules
 //! in reading order: [`MemorySource`], [`Listed`], [`striped_scene`], [`read_fixture`],
-//! [`assert_close`].
+//! [`uniform`], [`assert_close`].
 //!
 //! ```
 //! use fmam_core::{ImageSize, SampleSource, Seed};
@@ -16,9 +16,11 @@ mod close;
 mod fixture;
 mod listed;
 mod scene;
+mod stream;
 
 pub use close::assert_close;
 pub use fixture::{data_root, fixture_path, read_fixture};
 pub use fmam_core::MemorySource;
 pub use listed::Listed;
 pub use scene::{striped_scene, striped_scene_with_square, striped_test, striped_train};
+pub use stream::uniform;

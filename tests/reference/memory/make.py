@@ -22,7 +22,7 @@ spade   Cohen & Hoshen 2020, arXiv:2005.02357. Pooled feature of an image: mean 
                               position
 
 patchcore   Roth et al., CVPR 2022, arXiv:2106.08265. The two coarser scales, each averaged over the 3 x 3 neighbourhood
-  (stride 1; at the border the mean over those neighbours that exist), then the coarsest brought to 4 x 4 bilinearly with
+  (stride 1; positions beyond the border are zeros and count), then the coarsest brought to 4 x 4 bilinearly with
   align_corners = false: patches of 9 channels. Training patches: row 16 * image + 4 * y + x.
     selected    (22)          rows in order of choice: `start`, then always the row whose smallest Euclidean distance to the
                               chosen ones, after multiplication with `projection` (9, 4), is largest; of equals the first
@@ -99,7 +99,7 @@ def check_grids(features):
             expected = F.interpolate(tensor, size, mode="bilinear", align_corners=False)
             np.testing.assert_allclose(reference.bilinear(scale, *size), expected, rtol=1e-12, atol=1e-12)
         np.testing.assert_array_equal(reference.nearest_repeat(scale, 8, 8), F.interpolate(tensor, (8, 8), mode="nearest"))
-        expected = F.avg_pool2d(tensor, 3, stride=1, padding=1, count_include_pad=False)
+        expected = F.avg_pool2d(tensor, 3, stride=1, padding=1, count_include_pad=True)
         np.testing.assert_allclose(reference.neighbourhood_mean(scale), expected, rtol=1e-12, atol=1e-12)
 
 
@@ -133,7 +133,7 @@ def check_spade(train, test, neighbours, scored):
 
 def check_patchcore(train, test, projection, start, selected, scored):
     def patches(features):
-        pooled = [F.avg_pool2d(torch.from_numpy(x), 3, 1, 1, count_include_pad=False) for x in features[1:]]
+        pooled = [F.avg_pool2d(torch.from_numpy(x), 3, 1, 1, count_include_pad=True) for x in features[1:]]
         return stacked([x.numpy() for x in pooled], "bilinear").reshape(-1, 9)
 
     rows = patches(train)

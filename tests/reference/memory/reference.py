@@ -48,11 +48,10 @@ def nearest_repeat(x, height, width):
 
 
 def neighbourhood_mean(x):
-    """The mean over the 3 x 3 neighbourhood of each position, over those neighbours that exist."""
+    """The mean over the 3 x 3 neighbourhood of each position, zeros beyond the border counted (the authors' padding)."""
 
     def weights(length):
-        touching = np.abs(np.arange(length)[:, None] - np.arange(length)) <= 1
-        return touching / touching.sum(axis=1, keepdims=True)
+        return (np.abs(np.arange(length)[:, None] - np.arange(length)) <= 1) / 3
 
     return separable(x, weights(x.shape[-2]), weights(x.shape[-1]))
 

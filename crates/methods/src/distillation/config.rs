@@ -4,17 +4,18 @@ use fmam_core::{Needs, StageId, StagePlan};
 use fmam_models::{AnyStudent, Backbone, Params};
 use serde::{Deserialize, Serialize};
 
-use super::mapping_config::{Adaptation, MappingConfig};
+use super::evidence::EvidenceConfig;
 use crate::MethodError;
+use crate::mapping::{Adaptation, FEATURE_MAPPING, MAPPING, MappingConfig};
 use crate::scoring::{FeatureDistance, MapCombination};
-use crate::settings::{Check, Settings, overlaid};
+use crate::settings::{Check, Settings, out_of_range, overlaid};
 use crate::training::TrainingConfig;
+
+/// The training of the plain method's student, whose discrepancy FMAM weighs as well.
+pub(super) const BASE_STUDENT: StageId = StageId::new("base-student");
 
 /// The training of the student.
 pub(super) const STUDENT: StageId = StageId::new("student");
-
-/// The training of the features.
-pub(super) const FEATURE_MAPPING: StageId = StageId::new("feature-mapping");
 
 /// The loss that the student minimises, the mean over positions and images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +96,9 @@ pub struct DistillationConfig {
     /// The feature mapping of FMAM; absent in the plain method.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mapping: Option<MappingConfig>,
+    /// The evidence that FMAM weighs; absent in the plain method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<EvidenceConfig>,
 }
 
 impl Settings for DistillationConfig {
@@ -108,41 +112,62 @@ impl Settings for DistillationConfig {
         if let Some(mapping) = &self.mapping {
             mapping.check(check);
         }
+        if let Some(evidence) = &self.evidence {
+            evidence.check(check);
+            let expected = "sum where evidence is weighed: its maps are added";
+            check.require("scoring.combination", is_sum || !evidence.is_weighed(), expected, "product");
+        }
     }
 }
 
 impl DistillationConfig {
     /// The same with the number of epochs of the mapping on `n_images` training images.
     pub(super) fn resolved(mut self, n_images: usize) -> Self {
+        let n_learnt = self.weighed().map_or(n_images, |evidence| evidence.split(n_images).learnt.len());
         if let Some(mapping) = &mut self.mapping {
-            mapping.epochs = Some(mapping.epochs_on(n_images, self.training.epochs));
+            mapping.epochs = Some(mapping.epochs_on(n_learnt, self.training.epochs));
         }
         self
+    }
+
+    /// The settings of the evidence, where some is weighed beside the mapped discrepancy. That
+    /// needs a mapping behind teacher and student: the others are parts of ablations.
+    pub(super) fn weighed(&self) -> Option<&EvidenceConfig> {
+        let is_shared = self.adaptation() == Some(Adaptation::Mapping);
+        self.evidence.as_ref().filter(|evidence| is_shared && evidence.is_weighed())
+    }
+
+    /// The settings of the plain method.
+    pub(super) fn base(&self) -> Self {
+        Self { mapping: None, evidence: None, ..self.clone() }
     }
 
     /// The trainings in the order in which they run. [`DistillationConfig::resolved`] has given the
     /// mapping its number of epochs; with 0 it is not trained.
     pub(super) fn stages(&self) -> Vec<StagePlan> {
         let student = self.training.planned(STUDENT);
-        let mapping = self.mapping.as_ref().and_then(|mapping| {
-            let epochs = mapping.epochs.filter(|&epochs| epochs > 0)?;
-            Some((mapping.adaptation, StagePlan { id: FEATURE_MAPPING, epochs: epochs as u64 }))
-        });
-        match mapping {
+        let mapping =
+            self.mapping.as_ref().and_then(|mapping| Some((mapping.adaptation, mapping.planned()?)));
+        let base = self.weighed().filter(|evidence| evidence.base);
+        let base = base.map(|_| self.training.planned(BASE_STUDENT));
+        let mut stages = match mapping {
             None => vec![student],
             Some((Adaptation::Mapping, mapping)) => vec![student, mapping],
             Some((Adaptation::TargetMapping | Adaptation::LastBlock, mapping)) => vec![mapping, student],
-        }
+        };
+        stages.extend(base);
+        stages
     }
 
-    /// A student always; textures where a mapping is trained, since only its training makes
+    /// A student always; textures where a mapping is trained or evidence is weighed, which makes
     /// defects.
     pub(super) fn needs(&self) -> Needs {
         let mut needs = Needs::FEATURES;
         needs.student = true;
         needs.last_block = self.adaptation() == Some(Adaptation::LastBlock);
         needs.fixed_positions = self.scoring.reference == DistanceReference::Position;
-        needs.textures = self.stages().iter().any(|stage| stage.id == FEATURE_MAPPING);
+        needs.textures =
+            self.weighed().is_some() || self.stages().iter().any(|stage| stage.id == FEATURE_MAPPING);
         needs
     }
 
@@ -187,13 +212,12 @@ impl Flavour {
     /// The checked settings: the flavour's defaults, overlaid with `table`.
     pub(super) fn configure(&self, table: toml::Table) -> Result<DistillationConfig, MethodError> {
         let (method, defaults) = (self.name, (self.defaults)());
-        if defaults.mapping.is_none() && table.contains_key("mapping") {
-            return Err(MethodError::ConfigValue {
-                method,
-                key: "mapping",
-                expected: "absent: the plain method has no feature mapping",
-                actual: "a table".into(),
-            });
+        if defaults.mapping.is_none() && table.contains_key(MAPPING) {
+            return Err(MappingConfig::refused(method));
+        }
+        if defaults.evidence.is_none() && table.contains_key("evidence") {
+            let expected = "absent: the plain method has one piece of evidence";
+            return Err(out_of_range(method, "evidence", expected, "a table"));
         }
         overlaid(method, &defaults, table)
     }

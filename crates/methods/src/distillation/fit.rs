@@ -4,20 +4,24 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use fmam_core::{CurvePoint, Plan, SampleSource};
+use fmam_core::{CurvePoint, Plan, SampleSource, StageId, Subset};
 use fmam_losses::{
     cosine_distillation, cosine_distillation_within, flattened_cosine_distillation,
     flattened_cosine_distillation_within, smooth_l1_difference, squared_difference, weighted_mean,
 };
 use fmam_models::{FeaturePyramid, Params};
+use fmam_synthesis::Synthesizer;
 
-use super::config::{DistanceReference, DistillationConfig, DistillationLoss, Flavour, STUDENT};
-use super::mapping_config::Adaptation;
-use super::mapping_training::{MappingTraining, Trained};
+use super::config::{
+    BASE_STUDENT, DistanceReference, DistillationConfig, DistillationLoss, Flavour, STUDENT,
+};
+use super::evidence::Split;
+use super::grid_gaussians::GridGaussians;
 use super::networks::{MappedTeacher, ScaledStudent};
 use super::scorer::DistillationScorer;
 use crate::batch_inside::BatchInside;
 use crate::checkpoint::{Checkpoint, Tensors};
+use crate::mapping::{Adaptation, MappingTraining, Trained};
 use crate::sample_features::spread_features;
 use crate::settings::settings_value;
 use crate::teacher_cache::TeacherCache;
@@ -53,6 +57,13 @@ impl Method for Distillation {
             return Err(MethodError::NoTrainingImages);
         }
         let config = self.config.clone().resolved(train.len());
+        let everything = train;
+        let split = config.weighed().map(|evidence| evidence.split(train.len()));
+        let (learnt, held_out) = match split {
+            Some(Split { learnt, held_out }) => (learnt, held_out),
+            None => ((0..train.len()).collect(), Vec::new()),
+        };
+        let train = &Subset::new(train, learnt);
         let fixed_size = match config.scoring.reference {
             DistanceReference::None => None,
             DistanceReference::Position => fixed_size(train)?,
@@ -62,7 +73,7 @@ impl Method for Distillation {
             MappingTraining { config: settings, epochs, train, run }
         });
         let (mut teacher, mut curve) = adapted_teacher(&config, training.as_ref(), run)?;
-        let student = self.train_student(&config, &teacher, train, run)?;
+        let student = self.train_student(&config, &teacher, STUDENT, train, run)?;
         curve.extend(student.curve);
         let student = Checkpoint::new(student.tensors, "the fitted student");
         if let (Some(training), Some(whitening)) = (&training, teacher.shared_mapping()) {
@@ -77,6 +88,20 @@ impl Method for Distillation {
         let mut scorer =
             DistillationScorer::new(self.flavour, config.clone(), teacher, student, &run.device)?;
         scorer.measure_positions(train, fixed_size.is_some(), run)?;
+        if let (Some(evidence), Some(mapping)) = (config.weighed(), &config.mapping) {
+            if evidence.base {
+                let base = config.base();
+                let teacher = MappedTeacher::new(Arc::clone(&run.backbone), &base, None, &run.device)?;
+                let student = self.train_student(&base, &teacher, BASE_STUDENT, train, run)?;
+                curve.extend(student.curve);
+                scorer.add_base(self.flavour, Checkpoint::new(student.tensors, "the fitted student"))?;
+            }
+            if evidence.gaussians && run.preparation.tile_overlap().is_none() {
+                scorer.add_gaussians(GridGaussians::fit(train, evidence.shared_images, run)?);
+            }
+            let synthesizer = Synthesizer::new(mapping.synthesis.clone(), run.textures.clone())?;
+            scorer.fit_gate(everything, held_out, &synthesizer, run)?;
+        }
         let detector = Detector::fitted(self.flavour.name, &config, run, scorer)?;
         Ok(Fitted { detector: detector.with_fixed_size(fixed_size), curve })
     }
@@ -117,6 +142,7 @@ impl Distillation {
         &self,
         config: &DistillationConfig,
         teacher: &MappedTeacher,
+        stage: StageId,
         train: &dyn SampleSource,
         run: &RunContext<'_>,
     ) -> Result<Trained, MethodError> {
@@ -130,7 +156,7 @@ impl Distillation {
             })?;
             affine.measure(&sample)?;
         }
-        let stage = config.training.stage(STUDENT);
+        let stage = config.training.stage(stage);
         let prepare = |samples| IndexedBatch::new(samples, run);
         let mut targets = TeacherCache::for_run(teacher, train.len(), run);
         let curve = stage.run(params.vars(), train, run, prepare, |batch| {

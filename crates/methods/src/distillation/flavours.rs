@@ -5,9 +5,10 @@
 use fmam_models::{AnyStudent, Backbone, Params};
 
 use super::config::{DistillationConfig, DistillationLoss, Flavour, ScoringConfig};
+use super::evidence::EvidenceConfig;
 use super::fit::Distillation;
-use super::mapping_config::MappingConfig;
 use super::scorer::load;
+use crate::mapping::MappingConfig;
 use crate::settings::checked;
 use crate::training::TrainingConfig;
 use crate::{Method, MethodEntry, MethodError};
@@ -125,9 +126,14 @@ fn plain() -> DistillationConfig {
         loss: DistillationLoss::PerPosition,
         scoring: ScoringConfig::default(),
         mapping: None,
+        evidence: None,
     }
 }
 
 fn with_fmam() -> DistillationConfig {
-    DistillationConfig { mapping: Some(MappingConfig::default()), ..plain() }
+    DistillationConfig {
+        mapping: Some(MappingConfig::default()),
+        evidence: Some(EvidenceConfig::default()),
+        ..plain()
+    }
 }

@@ -3,15 +3,16 @@
 //! trains a feature mapping behind teacher and student.
 
 mod config;
+mod evidence;
 mod fit;
 mod flavours;
-mod mapping_config;
-mod mapping_training;
+mod gate;
+mod grid_gaussians;
 mod networks;
 mod position_scale;
 mod scorer;
 
 pub use config::{DistanceReference, DistillationConfig, DistillationLoss, ScoringConfig};
+pub use evidence::EvidenceConfig;
 pub(crate) use flavours::{NKD, NKD_FMAM, RKD, RKD_FMAM};
 pub use flavours::{nkd, rkd};
-pub use mapping_config::{Adaptation, MappingConfig};

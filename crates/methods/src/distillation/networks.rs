@@ -6,9 +6,9 @@ use candle_core::{Device, Tensor};
 use fmam_models::{AnyStudent, Backbone, FeatureMapping, FeaturePyramid, OutputAffine, Params};
 
 use super::config::{DistillationConfig, Flavour};
-use super::mapping_config::Adaptation;
 use crate::MethodError;
 use crate::checkpoint::{Checkpoint, Tensors};
+use crate::mapping::Adaptation;
 use crate::sample_features::FeatureSource;
 
 /// A student whose outputs are brought to the teacher's range.

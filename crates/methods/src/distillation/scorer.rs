@@ -4,24 +4,30 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use fmam_core::{RgbImage, SampleSource, StageId, Subset};
-use fmam_models::{Backbone, to_batch};
+use fmam_models::{Backbone, FeaturePyramid, to_batch};
+use fmam_synthesis::Synthesizer;
 use rayon::prelude::*;
 
 use super::config::{DistanceReference, DistillationConfig, Flavour};
+use super::evidence::fit_gate;
+use super::gate::Gate;
+use super::grid_gaussians::GridGaussians;
 use super::networks::{MappedTeacher, ScaledStudent};
 use super::position_scale::{MapMoments, PositionScale};
 use crate::batch_inside::extended_maps;
 use crate::checkpoint::{Checkpoint, Tensors};
+use crate::mapping::MAPPING;
 use crate::per_tile::{PerTile, samples_by_tile};
-use crate::sample_features::{FeatureSource, spread_images};
+use crate::sample_features::spread_images;
 use crate::scoring::predictions;
 use crate::training_image::TrainingImage;
 use crate::{AdaptedFeatures, MethodError, Place, Prediction, RunContext, SavedModel, Scorer};
 
 /// The files of the networks, without their ending.
 const STUDENT: &str = "student";
-const MAPPING: &str = "mapping";
 const REFERENCE: &str = "reference";
+const BASE_STUDENT: &str = "base-student";
+const EVIDENCE: &str = "evidence";
 
 /// Training images whose distance maps are measured, at most.
 const REFERENCE_IMAGES: usize = 512;
@@ -33,6 +39,11 @@ pub(super) struct DistillationScorer {
     student_tensors: Tensors,
     /// The scale of distances at each position, where the settings ask for it.
     positions: Option<PerTile<PositionScale>>,
+    /// The student of the plain method, with its tensors.
+    base: Option<(ScaledStudent, Tensors)>,
+    gaussians: Option<GridGaussians>,
+    /// The weights of the evidence; `None` where there is one piece.
+    gate: Option<Gate>,
     device: Device,
 }
 
@@ -51,16 +62,71 @@ impl DistillationScorer {
             student: frozen,
             student_tensors: student.tensors,
             positions: None,
+            base: None,
+            gaussians: None,
+            gate: None,
             device: device.clone(),
         })
+    }
+
+    /// Adds the student of the plain method.
+    pub(super) fn add_base(&mut self, flavour: &Flavour, student: Checkpoint) -> Result<(), MethodError> {
+        let (backbone, config) = (self.teacher.backbone.as_ref(), self.config.base());
+        let frozen = ScaledStudent::frozen(flavour, &config, backbone, &student, &self.device)?;
+        self.base = Some((frozen, student.tensors));
+        Ok(())
+    }
+
+    /// Adds the Gaussians of the teacher's features.
+    pub(super) fn add_gaussians(&mut self, gaussians: GridGaussians) {
+        self.gaussians = Some(gaussians);
+    }
+
+    /// Weighs the evidence by the images `held_out` of `train`.
+    pub(super) fn fit_gate(
+        &mut self,
+        train: &dyn SampleSource,
+        held_out: Vec<usize>,
+        synthesizer: &Synthesizer,
+        run: &RunContext<'_>,
+    ) -> Result<(), MethodError> {
+        let pieces = |images: &[RgbImage], places: &[Place<'_>]| self.evidence(images, places);
+        let blur_sigma = self.config.scoring.blur_sigma;
+        self.gate = Some(fit_gate(&pieces, blur_sigma, (train, held_out), synthesizer, run)?);
+        Ok(())
     }
 
     /// The distance maps of `images`, (N, H, W) a scale.
     fn distances(&self, images: &[RgbImage]) -> Result<Vec<Tensor>, MethodError> {
         let batch = to_batch(images, self.teacher.backbone.preprocess(), &self.device)?;
-        let target = self.teacher.pyramid(&batch)?;
-        let output = self.student.forward(&batch, &target)?;
+        self.discrepancy(&batch, &self.teacher.backbone.features(&batch)?)
+    }
+
+    /// The distance maps of a batch with the teacher's `features`.
+    fn discrepancy(&self, batch: &Tensor, features: &FeaturePyramid) -> Result<Vec<Tensor>, MethodError> {
+        let target = self.teacher.target(features)?;
+        let output = self.student.forward(batch, &target)?;
         self.config.distance().maps(&self.teacher.to_compare(target)?, &self.teacher.to_compare(output)?)
+    }
+
+    /// The maps of each piece of evidence, `[N, H, W]`, those of one piece to be summed: the
+    /// discrepancy, that of the plain method, and the distance to the Gaussians of each grid.
+    fn evidence(&self, images: &[RgbImage], places: &[Place<'_>]) -> Result<Vec<Vec<Tensor>>, MethodError> {
+        let batch = to_batch(images, self.teacher.backbone.preprocess(), &self.device)?;
+        let features = self.teacher.backbone.features(&batch)?;
+        let mut maps = self.discrepancy(&batch, &features)?;
+        if let Some(positions) = &self.positions {
+            maps = in_deviations(&maps, positions, places)?;
+        }
+        let mut pieces = vec![maps];
+        if let Some((student, _)) = &self.base {
+            let output = student.forward(&batch, &features)?;
+            pieces.push(self.config.distance().maps(&features, &output)?);
+        }
+        if let Some(gaussians) = &self.gaussians {
+            pieces.extend(gaussians.maps(&features)?.into_iter().map(|map| vec![map]));
+        }
+        Ok(pieces)
     }
 
     /// Measures the distance maps of training images, or of each of their tiles, where the settings
@@ -102,10 +168,11 @@ impl DistillationScorer {
 impl Scorer for DistillationScorer {
     fn score(&self, images: &[RgbImage], places: &[Place<'_>]) -> Result<Vec<Prediction>, MethodError> {
         let Some(size) = images.first().map(RgbImage::size) else { return Ok(Vec::new()) };
-        let mut maps = self.distances(images)?;
-        if let Some(positions) = &self.positions {
-            maps = in_deviations(&maps, positions, places)?;
-        }
+        let pieces = self.evidence(images, places)?;
+        let maps = match &self.gate {
+            Some(gate) => gate.combine(pieces)?,
+            None => pieces.into_iter().flatten().collect(),
+        };
         let maps = extended_maps(maps, places)?;
         let scoring = &self.config.scoring;
         predictions(maps, scoring.combination, scoring.blur_sigma, size)
@@ -140,6 +207,16 @@ impl Scorer for DistillationScorer {
         if let Some(positions) = &self.positions {
             networks.push((REFERENCE, positions.tensors(|scale| Ok(scale.tensors()))?));
         }
+        if let Some((_, tensors)) = &self.base {
+            networks.push((BASE_STUDENT, tensors.clone()));
+        }
+        if let Some(gate) = &self.gate {
+            let mut tensors = gate.tensors()?;
+            if let Some(gaussians) = &self.gaussians {
+                tensors.extend(gaussians.tensors()?);
+            }
+            networks.push((EVIDENCE, tensors));
+        }
         Ok(networks)
     }
 }
@@ -166,7 +243,11 @@ fn in_deviations(
 /// Reads a saved detector of `flavour`.
 pub(super) fn load(flavour: &Flavour, saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
     let (backbone, device) = (saved.backbone()?, saved.device());
-    let config = flavour.configure(saved.card.settings.clone())?;
+    let mut config = flavour.configure(saved.card.settings.clone())?;
+    if !saved.card.settings.contains_key("evidence") {
+        // A detector of the time before evidence was weighed.
+        config.evidence = None;
+    }
     let mapping = config.has_mapping().then(|| saved.network(MAPPING)).transpose()?;
     let n_scales = backbone.channels().len();
     let positions = match config.scoring.reference {
@@ -178,5 +259,19 @@ pub(super) fn load(flavour: &Flavour, saved: &SavedModel) -> Result<Box<dyn Scor
     };
     let teacher = MappedTeacher::new(backbone, &config, mapping, device)?;
     let scorer = DistillationScorer::new(flavour, config, teacher, saved.network(STUDENT)?, device)?;
-    Ok(Box::new(DistillationScorer { positions, ..scorer }))
+    let mut scorer = DistillationScorer { positions, ..scorer };
+    if let Some(evidence) = scorer.config.weighed().cloned() {
+        let mut n_pieces = 1;
+        if evidence.base {
+            scorer.add_base(flavour, saved.network(BASE_STUDENT)?)?;
+            n_pieces += 1;
+        }
+        let weights = saved.network(EVIDENCE)?;
+        if evidence.gaussians && saved.card().preparation().tile_overlap().is_none() {
+            scorer.add_gaussians(GridGaussians::read(&weights, scorer.teacher.backbone.channels())?);
+            n_pieces += n_scales;
+        }
+        scorer.gate = Some(Gate::read(&weights, n_pieces)?);
+    }
+    Ok(Box::new(scorer))
 }

@@ -85,7 +85,8 @@ impl PatchEmbedding {
 }
 
 /// Each value of a scale `[1, C, H, W]` replaced by the mean over the 3 by 3 positions around it,
-/// as far as there are any.
+/// those beyond the border counted as zeros: PatchCore's own code unfolds with padding, and its
+/// border patches are then those of smaller features, in training and test alike.
 ///
 /// # Errors
 /// The errors of the device.
@@ -95,7 +96,6 @@ pub fn neighbourhood_mean(scale: &Tensor) -> Result<Tensor, MethodError> {
     for (cell, mean) in means.chunks_exact_mut(n_channels).enumerate() {
         let (y, x) = (cell / width, cell % width);
         let (rows, columns) = (around(y, height), around(x, width));
-        let count = (rows.len() * columns.len()) as f32;
         for neighbour in rows.flat_map(|y| columns.clone().map(move |x| y * width + x)) {
             let neighbour = &values[neighbour * n_channels..(neighbour + 1) * n_channels];
             for (sum, value) in mean.iter_mut().zip(neighbour) {
@@ -103,12 +103,15 @@ pub fn neighbourhood_mean(scale: &Tensor) -> Result<Tensor, MethodError> {
             }
         }
         for sum in mean {
-            *sum /= count;
+            *sum /= NEIGHBOURHOOD;
         }
     }
     let means = Tensor::from_vec(means, (1, height, width, n_channels), scale.device())?;
     Ok(means.permute((0, 3, 1, 2))?)
 }
+
+/// Positions of a 3 by 3 neighbourhood.
+const NEIGHBOURHOOD: f32 = 9.0;
 
 /// `at` and what lies next to it below `size`.
 fn around(at: usize, size: usize) -> std::ops::Range<usize> {
@@ -167,10 +170,11 @@ mod tests {
     }
 
     #[test]
-    fn neighbourhoods_end_at_the_border() {
+    fn neighbourhoods_count_zeros_beyond_the_border() {
         let scale = Tensor::from_vec((0..6).map(|v| v as f32).collect(), (1, 1, 2, 3), &Device::Cpu).unwrap();
         let means = neighbourhood_mean(&scale).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        assert_eq!(means, [2.0, 2.5, 3.0, 2.0, 2.5, 3.0]);
+        // Sums 8, 15, 12 of the cells that exist, in either row.
+        assert_eq!(means, [8.0, 15.0, 12.0, 8.0, 15.0, 12.0].map(|sum| sum / 9.0));
     }
 
     #[test]

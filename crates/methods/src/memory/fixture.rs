@@ -95,7 +95,8 @@ impl Fixture {
     }
 }
 
-fn pyramids(scales: &[Array]) -> Vec<FeaturePyramid> {
+/// Features of each image, from those of all at each scale.
+pub(crate) fn pyramids(scales: &[Array]) -> Vec<FeaturePyramid> {
     let image = |scale: &Array, n: usize| {
         let mut shape = scale.shape.clone();
         shape[0] = 1;

@@ -12,7 +12,7 @@ use crate::checkpoint::{Checkpoint, Tensors};
 use crate::memory::embedding::PatchEmbedding;
 
 /// Entries of a triangle of `d` rows, with its diagonal.
-const fn triangle(d: usize) -> usize {
+pub(crate) const fn triangle(d: usize) -> usize {
     d * (d + 1) / 2
 }
 
@@ -88,6 +88,62 @@ impl PositionMoments {
     /// [`MethodError::NoTrainingImages`] before any image, [`ModelError::Covariance`] for features
     /// that are not finite.
     pub(crate) fn gaussians(&self, ridge: f64) -> Result<PositionGaussians, MethodError> {
+        self.factored(|scatter, n, i, j| scatter / (n - 1.0).max(1.0) + if i == j { ridge } else { 0.0 })
+    }
+
+    /// The Gaussians, their covariances shrunk towards that of all positions together, which counts
+    /// as much as `shared_images` further images. `ridge_share` of the mean variance is added to
+    /// each variance.
+    ///
+    /// # Errors
+    /// As [`PositionMoments::gaussians`].
+    pub(crate) fn shrunk_gaussians(
+        &self,
+        shared_images: f64,
+        ridge_share: f64,
+    ) -> Result<PositionGaussians, MethodError> {
+        let (whole, d) = (self.whole_covariance(), self.n_channels);
+        let mean_variance = (0..d).map(|i| whole[triangle(i) + i]).sum::<f64>() / d.max(1) as f64;
+        // Features without any variance: every deviation counts alike.
+        let ridge = if mean_variance > 0.0 { ridge_share * mean_variance } else { 1.0 };
+        self.factored(|scatter, n, i, j| {
+            let shrunk = (scatter + shared_images * whole[triangle(i) + j]) / (n + shared_images);
+            shrunk + if i == j { ridge } else { 0.0 }
+        })
+    }
+
+    /// The covariance over all positions of all images together: a lower triangle, row by row.
+    fn whole_covariance(&self) -> Vec<f64> {
+        let d = self.n_channels;
+        let n: f64 = self.counts.iter().sum::<f64>().max(1.0);
+        let mut mean = vec![0.0; d];
+        let positions = || self.counts.iter().zip(self.centre.chunks_exact(d)).zip(self.sums.chunks_exact(d));
+        for ((count, centre), sums) in positions() {
+            for ((total, c), sum) in mean.iter_mut().zip(centre).zip(sums) {
+                *total += (count * f64::from(*c) + sum) / n;
+            }
+        }
+        let mut whole = vec![0.0; triangle(d)];
+        for (((count, centre), sums), products) in positions().zip(self.products.chunks_exact(triangle(d))) {
+            // About the whole mean m: the sum of (v + c - m)(v + c - m)' over deviations v from c.
+            let away: Vec<f64> = centre.iter().zip(&mean).map(|(c, m)| f64::from(*c) - m).collect();
+            for i in 0..d {
+                let line = &mut whole[triangle(i)..triangle(i + 1)];
+                for (j, (total, product)) in line.iter_mut().zip(&products[triangle(i)..]).enumerate() {
+                    let cross = sums[i] * away[j] + sums[j] * away[i] + count * away[i] * away[j];
+                    *total += (product + cross) / n;
+                }
+            }
+        }
+        whole
+    }
+
+    /// The means, and the factors of the covariances that `covariance` makes of an entry of the
+    /// scatter, the number of images at the position, and the entry's row and column.
+    fn factored(
+        &self,
+        covariance: impl Fn(f64, f64, usize, usize) -> f64 + Sync,
+    ) -> Result<PositionGaussians, MethodError> {
         let (Some(grid), d) = (self.grid, self.n_channels) else {
             return Err(MethodError::NoTrainingImages);
         };
@@ -103,8 +159,7 @@ impl PositionMoments {
             .try_for_each(|(((factor, products), sums), &n)| {
                 let covariance = Mat::from_fn(d, d, |i, j| {
                     let (i, j) = (i.max(j), i.min(j));
-                    let scatter = products[triangle(i) + j] - sums[i] * sums[j] / n;
-                    scatter / (n - 1.0).max(1.0) + if i == j { ridge } else { 0.0 }
+                    covariance(products[triangle(i) + j] - sums[i] * sums[j] / n, n, i, j)
                 });
                 let cholesky = covariance.llt(Side::Lower).map_err(|_| ModelError::Covariance)?;
                 let lower = cholesky.L();

@@ -7,10 +7,10 @@
 
 mod coreset;
 mod distance;
-mod embedding;
+pub(crate) mod embedding;
 #[cfg(test)]
-mod fixture;
-mod gaussians;
+pub(crate) mod fixture;
+pub(crate) mod gaussians;
 mod nearest;
 pub(crate) mod padim;
 pub(crate) mod patchcore;
@@ -20,7 +20,7 @@ mod training_images;
 
 pub use embedding::{Alignment, PatchEmbedding, neighbourhood_mean};
 pub use padim::{PadimConfig, padim};
-pub use patchcore::{PatchCoreConfig, patchcore};
+pub use patchcore::{PatchCoreConfig, PatchDistance, patchcore};
 pub use spade::{SpadeConfig, spade};
 pub use teacher::{TeacherConfig, teacher};
 pub use training_images::each_training_image;

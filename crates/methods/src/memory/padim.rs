@@ -12,16 +12,19 @@ use serde::{Deserialize, Serialize};
 use crate::MethodEntry;
 use crate::checkpoint::Tensors;
 use crate::feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatures};
+use crate::mapping::MappingConfig;
+use crate::mapping::host::{self, HostSettings, fitted_extractor, saved_extractor};
 use crate::memory::embedding::{Alignment, PatchEmbedding};
 use crate::memory::gaussians::{PositionGaussians, PositionMoments};
 use crate::memory::training_images::each_training_image;
 use crate::per_tile::{PerTile, samples_by_tile};
 use crate::scoring::grid_map;
-use crate::settings::{Check, Settings, checked, out_of_range, settings_value};
+use crate::settings::{Check, Settings, checked, out_of_range};
 use crate::training_image::fixed_size;
 use crate::{Detector, Fitted, Method, MethodError, Place, Prediction, RunContext, SavedModel, Scorer};
 
 const NAME: &str = "padim";
+const NAME_WITH_FMAM: &str = "padim+fmam";
 
 pub(crate) static ENTRY: MethodEntry = MethodEntry {
     name: NAME,
@@ -32,8 +35,20 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     min_images: 2,
     is_seeded: true,
     trial: "channels = 20",
-    build: |table| padim(PadimConfig::read(NAME, table)?),
+    build: |table| padim(PadimConfig::configure(false, table)?),
     load,
+};
+
+/// The same behind a feature mapping.
+pub(crate) static WITH_FMAM: MethodEntry = MethodEntry {
+    name: NAME_WITH_FMAM,
+    summary: "padim on whitened features, mapped as the angular margin loss trains",
+    paper: "the mapping of the FMAM poster in front of a method that it compares with",
+    in_table1: false,
+    is_seeded: true,
+    trial: "channels = 20\nmapping.epochs = 12",
+    build: |table| PadimConfig::configure(true, table).and_then(padim),
+    ..ENTRY
 };
 
 /// Configuration of PaDiM. Deviations from the original: the whole image instead of its centre
@@ -53,11 +68,14 @@ pub struct PadimConfig {
     /// stride; the original cuts 224 from 256. Pixels around it get the lowest score of the centre,
     /// and count in pixel figures. 0 for the whole image.
     pub centre_crop: usize,
+    /// The feature mapping of `padim+fmam`; absent in the plain method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<MappingConfig>,
 }
 
 impl Default for PadimConfig {
     fn default() -> Self {
-        Self { channels: 100, regularization: 0.01, blur_sigma: 4.0, centre_crop: 0 }
+        Self { channels: 100, regularization: 0.01, blur_sigma: 4.0, centre_crop: 0, mapping: None }
     }
 }
 
@@ -66,6 +84,19 @@ impl Settings for PadimConfig {
         check.at_least_one("channels", self.channels);
         check.above_zero("regularization", self.regularization);
         check.blur("blur_sigma", self.blur_sigma);
+        host::check(self.mapping.as_ref(), check);
+    }
+}
+
+impl HostSettings for PadimConfig {
+    const NAMES: [&'static str; 2] = [NAME, NAME_WITH_FMAM];
+
+    fn mapping(&self) -> Option<&MappingConfig> {
+        self.mapping.as_ref()
+    }
+
+    fn set_mapping(&mut self, mapping: Option<MappingConfig>) {
+        self.mapping = mapping;
     }
 }
 
@@ -79,7 +110,7 @@ impl PadimConfig {
         }
         if side > size.height.min(size.width) || !side.is_multiple_of(stride) {
             let expected = "0, or a multiple of the backbone's coarsest stride that fits into the image";
-            return Err(out_of_range(NAME, "centre_crop", expected, side));
+            return Err(out_of_range(self.name(), "centre_crop", expected, side));
         }
         Ok(Some(ImageSize::square(side)))
     }
@@ -97,7 +128,7 @@ fn draw_channels(backbone: &dyn Backbone, count: usize, seed: Seed) -> Vec<usize
 /// # Errors
 /// [`MethodError::ConfigValue`] for a setting outside its range.
 pub fn padim(config: PadimConfig) -> Result<Box<dyn Method>, MethodError> {
-    checked(NAME, &config)?;
+    checked(config.name(), &config)?;
     Ok(Box::new(Padim { config }))
 }
 
@@ -106,19 +137,20 @@ struct Padim {
 }
 
 impl Method for Padim {
-    fn plan(&self, _n_images: usize) -> Result<Plan, MethodError> {
+    fn plan(&self, n_images: usize) -> Result<Plan, MethodError> {
         let mut needs = Needs::FEATURES;
         needs.fixed_positions = true;
-        Ok(Plan::without_training(settings_value(NAME, &self.config)?, needs))
+        self.config.plan(n_images, needs)
     }
 
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
         let crop = self.config.crop(run.image_size(), run.backbone.as_ref())?;
         if crop.is_some() && run.preparation.tile_overlap().is_some() {
             let (expected, side) = ("0 where images are cut into tiles", self.config.centre_crop);
-            return Err(out_of_range(NAME, "centre_crop", expected, side));
+            return Err(out_of_range(self.config.name(), "centre_crop", expected, side));
         }
-        let extractor = FeatureExtractor { crop, ..FeatureExtractor::of_run(run) };
+        let (extractor, curve) = fitted_extractor(self.config.mapping(), train, run)?;
+        let extractor = FeatureExtractor { crop, ..extractor };
         let channels = draw_channels(run.backbone.as_ref(), self.config.channels, run.seed);
         if train.is_empty() {
             return Err(MethodError::NoTrainingImages);
@@ -143,8 +175,9 @@ impl Method for Padim {
         let blur_sigma = self.config.blur_sigma;
         let normal = Gaussians { channels, gaussians, blur_sigma };
         let scorer = FeatureScorer { extractor, normal };
-        let detector = Detector::fitted(NAME, &self.config, run, scorer)?.with_fixed_size(fixed_size);
-        Ok(Fitted { detector, curve: Vec::new() })
+        let detector = Detector::fitted(self.config.name(), &self.config.resolved(train.len()), run, scorer)?
+            .with_fixed_size(fixed_size);
+        Ok(Fitted { detector, curve })
     }
 }
 
@@ -181,8 +214,8 @@ impl NormalFeatures for Gaussians {
 }
 
 fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
-    let config = saved.settings(NAME, &PadimConfig::default())?;
-    let mut extractor = FeatureExtractor::of_saved(saved)?;
+    let config = PadimConfig::of_saved(saved)?;
+    let mut extractor = saved_extractor(config.mapping(), saved)?;
     extractor.crop = config.crop(saved.card.image_size, extractor.backbone.as_ref())?;
     let normal = saved.network(NORMAL)?;
     let drawn = normal.tensor("channels", &[None])?.to_vec1::<u32>()?;
@@ -202,6 +235,7 @@ fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
 mod tests {
     use super::*;
     use crate::memory::fixture::Fixture;
+    use crate::peers::{self, Peers};
 
     #[test]
     fn distances_and_maps_are_numpys() {
@@ -232,8 +266,28 @@ mod tests {
     }
 
     #[test]
+    fn maps_are_anomalibs() {
+        let peers = Peers::read();
+        let channels = peers.padim.channels.clone();
+        let embed = |features: &FeaturePyramid| {
+            PatchEmbedding::new(features, Alignment::Nearest, Some(&channels)).unwrap()
+        };
+        let images: Vec<_> = peers.train().iter().map(|features| (embed(features), None)).collect();
+        let mut moments = PositionMoments::default();
+        moments.add(&images);
+        // anomalib adds 1e-5 once more before it inverts.
+        let gaussians = PerTile::whole(moments.gaussians(0.01 + 1e-5).unwrap());
+        let normal = Gaussians { channels: channels.clone(), gaussians, blur_sigma: peers::BLUR_SIGMA };
+        for (n, features) in peers.test().iter().enumerate() {
+            let found = normal.predict(features, peers.size(), Place::default()).unwrap();
+            let expected = peers.inner(&peers.padim.maps.image(n));
+            fmam_testkit::assert_close(&peers.inner(found.anomaly_map.data()), &expected, 1e-3, 1e-3);
+        }
+    }
+
+    #[test]
     fn bad_settings_are_refused() {
-        let refused = |text: &str| PadimConfig::read(NAME, toml::from_str(text).unwrap()).is_err();
+        let refused = |text: &str| PadimConfig::configure(false, toml::from_str(text).unwrap()).is_err();
         for text in ["channels = 0", "regularization = 0.0", "blur_sigma = -1.0", "centre_crop = -1"] {
             assert!(refused(text), "{text}");
         }

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::MethodEntry;
 use crate::checkpoint::Tensors;
-use crate::feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatures};
+use crate::feature_scorer::{FeatureScorer, NORMAL, NormalFeatures};
+use crate::mapping::MappingConfig;
+use crate::mapping::host::{self, HostSettings, fitted_extractor, saved_extractor};
 use crate::memory::coreset::greedy_k_centres;
 use crate::memory::distance::{Nearest, nearest_rows, squared_distance};
 use crate::memory::embedding::{Alignment, PatchEmbedding, neighbourhood_mean};
@@ -20,10 +22,15 @@ use crate::memory::nearest::{Basis, Rotated, mapped};
 use crate::memory::training_images::{MemoryLimit, each_training_image};
 use crate::sample_features::spread;
 use crate::scoring::grid_map;
-use crate::settings::{Check, Settings, checked, out_of_range, settings_value};
+use crate::settings::{Check, Settings, checked, out_of_range};
 use crate::{Detector, Fitted, Method, MethodError, Place, Prediction, RunContext, SavedModel, Scorer};
 
 const NAME: &str = "patchcore";
+const NAME_WITH_FMAM: &str = "patchcore+fmam";
+
+/// Name of the tensor of kept patches. Those of the time when positions beyond the border did not
+/// count are called otherwise: such a detector must be fitted anew.
+const PATCHES: &str = "padded-patches";
 
 /// Patches that the axes are computed from in which the coreset is chosen.
 const AXES_PATCHES: usize = 16384;
@@ -40,13 +47,46 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     min_images: 1,
     is_seeded: true,
     trial: "",
-    build: |table| patchcore(PatchCoreConfig::read(NAME, table)?),
+    build: |table| patchcore(PatchCoreConfig::configure(false, table)?),
     load,
 };
 
-/// Configuration of PatchCore. Deviations from the original: the channels of both scales as they
-/// are instead of their adaptive averages, 1 % of the patches instead of 10 % (the original reports
-/// both), neighbourhoods at the border hold only positions that exist.
+/// The same behind a feature mapping.
+pub(crate) static WITH_FMAM: MethodEntry = MethodEntry {
+    name: NAME_WITH_FMAM,
+    summary: "patchcore on whitened features, mapped as the angular margin loss trains",
+    paper: "the mapping of the FMAM poster in front of a method that it compares with",
+    in_table1: false,
+    is_seeded: true,
+    trial: "mapping.epochs = 12",
+    build: |table| PatchCoreConfig::configure(true, table).and_then(patchcore),
+    ..ENTRY
+};
+
+/// The distance of a patch to its nearest kept one, as maps and image scores have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PatchDistance {
+    /// The squared Euclidean distance, as the authors' code.
+    Squared,
+    /// The Euclidean distance, as the paper and anomalib.
+    Euclidean,
+}
+
+impl PatchDistance {
+    /// The distance whose square is `squared`.
+    fn of(self, squared: f32) -> f32 {
+        match self {
+            Self::Squared => squared,
+            Self::Euclidean => squared.sqrt(),
+        }
+    }
+}
+
+/// Configuration of PatchCore, by default as the authors' code has it. Deviations from that code:
+/// the channels of both scales as they are instead of their adaptive averages, 1 % of the patches
+/// instead of 10 % (the original reports both), a blur that grows with the image. anomalib scores
+/// with `distance = "euclidean"` and `neighbours = 9`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PatchCoreConfig {
@@ -58,13 +98,19 @@ pub struct PatchCoreConfig {
     /// Dimensions of the random projection in which the coreset is chosen; 0 for none, as where
     /// patches have no more.
     pub projection: usize,
-    /// Kept patches around the nearest one that weigh the image score; 0 for no weight.
+    /// The distance to the nearest kept patch.
+    pub distance: PatchDistance,
+    /// Kept patches around the nearest one that weigh the image score (equation 7 of the paper,
+    /// with Euclidean distances); 0 for no weight, as the authors' code.
     pub neighbours: usize,
     /// The finest of the backbone's scales that is looked at, 0 for all; the original leaves out
     /// the finest of three.
     pub first_scale: usize,
     /// Standard deviation of the Gaussian blur in pixels of a 256-pixel image.
     pub blur_sigma: f64,
+    /// The feature mapping of `patchcore+fmam`; absent in the plain method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<MappingConfig>,
 }
 
 impl Default for PatchCoreConfig {
@@ -73,9 +119,11 @@ impl Default for PatchCoreConfig {
             coreset_ratio: 0.01,
             gallery_bytes: 4 << 30,
             projection: 128,
-            neighbours: 9,
+            distance: PatchDistance::Squared,
+            neighbours: 0,
             first_scale: 1,
             blur_sigma: 4.0,
+            mapping: None,
         }
     }
 }
@@ -85,6 +133,19 @@ impl Settings for PatchCoreConfig {
         let ratio = self.coreset_ratio;
         check.require("coreset_ratio", ratio > 0.0 && ratio <= 1.0, "above 0 and at most 1", ratio);
         check.blur("blur_sigma", self.blur_sigma);
+        host::check(self.mapping.as_ref(), check);
+    }
+}
+
+impl HostSettings for PatchCoreConfig {
+    const NAMES: [&'static str; 2] = [NAME, NAME_WITH_FMAM];
+
+    fn mapping(&self) -> Option<&MappingConfig> {
+        self.mapping.as_ref()
+    }
+
+    fn set_mapping(&mut self, mapping: Option<MappingConfig>) {
+        self.mapping = mapping;
     }
 }
 
@@ -102,7 +163,7 @@ impl PatchCoreConfig {
             Some(channels @ [_, ..]) => Ok(channels.iter().sum()),
             _ => {
                 let expected = "one of the backbone's scales, counted from 0";
-                Err(out_of_range(NAME, "first_scale", expected, self.first_scale))
+                Err(out_of_range(self.name(), "first_scale", expected, self.first_scale))
             }
         }
     }
@@ -112,7 +173,7 @@ impl PatchCoreConfig {
 /// # Errors
 /// [`MethodError::ConfigValue`] for a setting outside its range.
 pub fn patchcore(config: PatchCoreConfig) -> Result<Box<dyn Method>, MethodError> {
-    checked(NAME, &config)?;
+    checked(config.name(), &config)?;
     Ok(Box::new(PatchCore { config }))
 }
 
@@ -121,12 +182,12 @@ struct PatchCore {
 }
 
 impl Method for PatchCore {
-    fn plan(&self, _n_images: usize) -> Result<Plan, MethodError> {
-        Ok(Plan::without_training(settings_value(NAME, &self.config)?, Needs::FEATURES))
+    fn plan(&self, n_images: usize) -> Result<Plan, MethodError> {
+        self.config.plan(n_images, Needs::FEATURES)
     }
 
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
-        let config = self.config;
+        let config = self.config.resolved(train.len());
         let width = config.width(run.backbone.as_ref())?;
         let projection = Projection::new(width, config.projection, run.seed);
         let space_width = projection.as_ref().map_or(width, |projection| projection.width);
@@ -139,9 +200,9 @@ impl Method for PatchCore {
         let (mut patches, mut space) = (Vec::new(), Vec::new());
         let positions = run.image_size().pixels() / run.backbone.strides()[config.first_scale].pow(2);
         let image_bytes = positions * (width + space_width) * size_of::<f32>();
-        let limit = MemoryLimit { method: NAME, key: "gallery_bytes", bytes: config.gallery_bytes };
+        let limit = MemoryLimit { method: config.name(), key: "gallery_bytes", bytes: config.gallery_bytes };
         let images = limit.images(image_bytes, train.len())?;
-        let extractor = FeatureExtractor::of_run(run);
+        let (extractor, curve) = fitted_extractor(config.mapping(), train, run)?;
         each_training_image(train, run, &images, &extractor, embed, |embedded| {
             for (rows, projected) in embedded {
                 if patches.is_empty() {
@@ -170,7 +231,7 @@ impl Method for PatchCore {
         drop(patches);
         let normal = MemoryBank::new(config.clone(), bank, width)?;
         let scorer = FeatureScorer { extractor, normal };
-        Ok(Fitted { detector: Detector::fitted(NAME, &config, run, scorer)?, curve: Vec::new() })
+        Ok(Fitted { detector: Detector::fitted(config.name(), &config, run, scorer)?, curve })
     }
 }
 
@@ -249,20 +310,20 @@ impl MemoryBank {
             .filter_map(|(at, patch)| counts(at).then_some(patch))
             .max_by(|(a, _), (b, _)| a.squared.total_cmp(&b.squared));
         let Some((found, patch)) = farthest else { return 0.0 };
-        let distance = found.squared.sqrt();
+        let (score, distance) = (self.config.distance.of(found.squared), found.squared.sqrt());
         if self.config.neighbours == 0 {
-            return distance;
+            return score;
         }
         let around = nearest_rows(&self.patches, self.patch(found.row), self.config.neighbours);
         if around.len() < 2 {
             // The nearest kept patch has no other around it: nothing to weigh by.
-            return distance;
+            return score;
         }
         let distances = around.iter().map(|n| squared_distance(patch, self.patch(n.row)).sqrt());
         // Relative to the distance itself: an infinite sum then stands for what it should, a weight
         // of 1.
         let sum: f32 = distances.map(|other| (other - distance).exp()).sum();
-        (1.0 - 1.0 / sum.max(1.0)) * distance
+        (1.0 - 1.0 / sum.max(1.0)) * score
     }
 }
 
@@ -275,7 +336,8 @@ impl NormalFeatures for MemoryBank {
     ) -> Result<Prediction, MethodError> {
         let image = self.config.embed(features)?;
         let nearest = self.nearest(&image)?;
-        let distances = place.extended(nearest.iter().map(|n| n.squared.sqrt()).collect(), image.grid);
+        let distances = nearest.iter().map(|nearest| self.config.distance.of(nearest.squared)).collect();
+        let distances = place.extended(distances, image.grid);
         let anomaly_map = grid_map(distances, image.grid, size, self.config.blur_sigma)?;
         Ok(Prediction { image_score: self.image_score(&image, &nearest, place), anomaly_map })
     }
@@ -283,16 +345,16 @@ impl NormalFeatures for MemoryBank {
     fn tensors(&self) -> Result<Tensors, MethodError> {
         let width = self.basis.width();
         let shape = (self.patches.len() / width, width);
-        Ok([("patches".to_owned(), Tensor::from_slice(&self.patches, shape, &Device::Cpu)?)].into())
+        Ok([(PATCHES.to_owned(), Tensor::from_slice(&self.patches, shape, &Device::Cpu)?)].into())
     }
 }
 
 fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
-    let config = saved.settings(NAME, &PatchCoreConfig::default())?;
-    let extractor = FeatureExtractor::of_saved(saved)?;
+    let config = PatchCoreConfig::of_saved(saved)?;
+    let extractor = saved_extractor(config.mapping(), saved)?;
     let width = config.width(extractor.backbone.as_ref())?;
     let normal = saved.network(NORMAL)?;
-    let patches = normal.tensor("patches", &[None, Some(width)])?.flatten_all()?.to_vec1()?;
+    let patches = normal.tensor(PATCHES, &[None, Some(width)])?.flatten_all()?.to_vec1()?;
     let normal = MemoryBank::new(config, patches, width)?;
     Ok(Box::new(FeatureScorer { extractor, normal }))
 }
@@ -301,12 +363,14 @@ fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
 mod tests {
     use super::*;
     use crate::memory::fixture::Fixture;
+    use crate::peers::Peers;
 
     #[test]
     fn coreset_distances_and_scores_are_numpys() {
         let fixture = Fixture::read();
         let expected = &fixture.patchcore;
-        let config = PatchCoreConfig { neighbours: expected.b, ..PatchCoreConfig::default() };
+        let distance = PatchDistance::Euclidean;
+        let config = PatchCoreConfig { distance, neighbours: expected.b, ..PatchCoreConfig::default() };
         let rows = |features: &FeaturePyramid| config.embed(features).unwrap().values;
         let patches: Vec<f32> = fixture.train().iter().flat_map(rows).collect();
         let projection = Projection { matrix: expected.projection.values(), width: 4 };
@@ -324,6 +388,30 @@ mod tests {
             fmam_testkit::assert_close(&distances, &expected.distances.image(n), 1e-4, 1e-4);
         }
         fixture.check(&bank, &expected.maps, &expected.scores);
+    }
+
+    #[test]
+    fn distances_and_scores_are_anomalibs() {
+        let peers = Peers::read();
+        let (distance, neighbours) = (PatchDistance::Euclidean, peers.patchcore.neighbours);
+        let config = PatchCoreConfig { distance, neighbours, ..PatchCoreConfig::default() };
+        let rows = |features: &FeaturePyramid| config.embed(features).unwrap().values;
+        let bank = peers.train().iter().flat_map(rows).collect();
+        let bank = MemoryBank::new(config.clone(), bank, 9).unwrap();
+        for (n, features) in peers.test().iter().enumerate() {
+            let nearest = bank.nearest(&config.embed(features).unwrap()).unwrap();
+            let distances: Vec<f32> = nearest.iter().map(|nearest| nearest.squared.sqrt()).collect();
+            fmam_testkit::assert_close(&distances, &peers.patchcore.distances.image(n), 1e-3, 1e-3);
+            let found = bank.predict(features, peers.size(), Place::default()).unwrap();
+            let expected = peers.patchcore.scores.image(n);
+            fmam_testkit::assert_close(&[found.image_score], &expected, 1e-3, 1e-3);
+        }
+        // By default the authors' score: the largest squared distance, not weighed.
+        let bank = MemoryBank::new(PatchCoreConfig::default(), bank.patches, 9).unwrap();
+        let features = &peers.test()[0];
+        let found = bank.predict(features, peers.size(), Place::default()).unwrap();
+        let largest = peers.patchcore.distances.image(0).into_iter().fold(0.0, f32::max);
+        fmam_testkit::assert_close(&[found.image_score], &[largest * largest], 2e-3, 1e-3);
     }
 
     #[test]

@@ -9,17 +9,20 @@ use serde::{Deserialize, Serialize};
 use crate::MethodEntry;
 use crate::batch_inside::BatchInside;
 use crate::checkpoint::Tensors;
-use crate::feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatures};
+use crate::feature_scorer::{FeatureScorer, NORMAL, NormalFeatures};
+use crate::mapping::MappingConfig;
+use crate::mapping::host::{self, HostSettings, fitted_extractor, saved_extractor};
 use crate::memory::distance::{Nearest, nearest_rows};
 use crate::memory::embedding::{Alignment, PatchEmbedding};
 use crate::memory::nearest::{Basis, add_rows};
 use crate::memory::training_images::{MemoryLimit, each_training_image};
 use crate::sample_features::spread;
 use crate::scoring::grid_map;
-use crate::settings::{Check, Settings, checked, settings_value};
+use crate::settings::{Check, Settings, checked};
 use crate::{Detector, Fitted, Method, MethodError, Place, Prediction, RunContext, SavedModel, Scorer};
 
 const NAME: &str = "spade";
+const NAME_WITH_FMAM: &str = "spade+fmam";
 
 /// Training images from which the directions of the largest variance are taken, at most.
 const BASIS_IMAGES: usize = 32;
@@ -33,8 +36,20 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     min_images: 1,
     is_seeded: false,
     trial: "",
-    build: |table| spade(SpadeConfig::read(NAME, table)?),
+    build: |table| spade(SpadeConfig::configure(false, table)?),
     load,
+};
+
+/// The same behind a feature mapping.
+pub(crate) static WITH_FMAM: MethodEntry = MethodEntry {
+    name: NAME_WITH_FMAM,
+    summary: "spade on whitened features, mapped as the angular margin loss trains",
+    paper: "the mapping of the FMAM poster in front of a method that it compares with",
+    in_table1: false,
+    is_seeded: true,
+    trial: "mapping.epochs = 12",
+    build: |table| SpadeConfig::configure(true, table).and_then(spade),
+    ..ENTRY
 };
 
 /// Configuration of SPADE. Deviations from the original: images are compared by the pooled coarsest
@@ -53,11 +68,14 @@ pub struct SpadeConfig {
     pub half_precision: bool,
     /// Standard deviation of the Gaussian blur in pixels of a 256-pixel image.
     pub blur_sigma: f64,
+    /// The feature mapping of `spade+fmam`; absent in the plain method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<MappingConfig>,
 }
 
 impl Default for SpadeConfig {
     fn default() -> Self {
-        Self { neighbours: 50, gallery_bytes: 4 << 30, half_precision: false, blur_sigma: 4.0 }
+        Self { neighbours: 50, gallery_bytes: 4 << 30, half_precision: false, blur_sigma: 4.0, mapping: None }
     }
 }
 
@@ -65,6 +83,19 @@ impl Settings for SpadeConfig {
     fn check(&self, check: &mut Check) {
         check.at_least_one("neighbours", self.neighbours);
         check.blur("blur_sigma", self.blur_sigma);
+        host::check(self.mapping.as_ref(), check);
+    }
+}
+
+impl HostSettings for SpadeConfig {
+    const NAMES: [&'static str; 2] = [NAME, NAME_WITH_FMAM];
+
+    fn mapping(&self) -> Option<&MappingConfig> {
+        self.mapping.as_ref()
+    }
+
+    fn set_mapping(&mut self, mapping: Option<MappingConfig>) {
+        self.mapping = mapping;
     }
 }
 /// SPADE with the settings `config`.
@@ -72,7 +103,7 @@ impl Settings for SpadeConfig {
 /// # Errors
 /// [`MethodError::ConfigValue`] for a setting outside its range.
 pub fn spade(config: SpadeConfig) -> Result<Box<dyn Method>, MethodError> {
-    checked(NAME, &config)?;
+    checked(config.name(), &config)?;
     Ok(Box::new(Spade { config }))
 }
 
@@ -81,14 +112,14 @@ struct Spade {
 }
 
 impl Method for Spade {
-    fn plan(&self, _n_images: usize) -> Result<Plan, MethodError> {
-        Ok(Plan::without_training(settings_value(NAME, &self.config)?, Needs::FEATURES))
+    fn plan(&self, n_images: usize) -> Result<Plan, MethodError> {
+        self.config.plan(n_images, Needs::FEATURES)
     }
 
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
-        let config = self.config;
+        let config = self.config.resolved(train.len());
         let width: usize = run.backbone.channels().iter().sum();
-        let extractor = FeatureExtractor::of_run(run);
+        let (extractor, curve) = fitted_extractor(config.mapping(), train, run)?;
         // The number of positions of an image, and the features of those that count.
         let embed = |features: &FeaturePyramid, place: Place<'_>| {
             let image = PatchEmbedding::new(features, Alignment::Bilinear, None)?;
@@ -105,7 +136,7 @@ impl Method for Spade {
 
         let dtype = if config.half_precision { DType::F16 } else { DType::F32 };
         let image_bytes = n_positions * width * dtype.size_in_bytes();
-        let limit = MemoryLimit { method: NAME, key: "gallery_bytes", bytes: config.gallery_bytes };
+        let limit = MemoryLimit { method: config.name(), key: "gallery_bytes", bytes: config.gallery_bytes };
         let images = limit.images(image_bytes, train.len())?;
         let gallery_image = |features: &FeaturePyramid, place: Place<'_>| {
             let rows = basis.rotate(&embed(features, place)?.1).into_values();
@@ -120,7 +151,7 @@ impl Method for Spade {
         })?;
         let normal = Gallery::new(config.clone(), basis, gallery);
         let scorer = FeatureScorer { extractor, normal };
-        Ok(Fitted { detector: Detector::fitted(NAME, &config, run, scorer)?, curve: Vec::new() })
+        Ok(Fitted { detector: Detector::fitted(config.name(), &config, run, scorer)?, curve })
     }
 }
 
@@ -207,8 +238,8 @@ fn gallery_key(index: usize) -> String {
 }
 
 fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
-    let config = saved.settings(NAME, &SpadeConfig::default())?;
-    let (extractor, normal) = (FeatureExtractor::of_saved(saved)?, saved.network(NORMAL)?);
+    let config = SpadeConfig::of_saved(saved)?;
+    let (extractor, normal) = (saved_extractor(config.mapping(), saved)?, saved.network(NORMAL)?);
     let backbone = &extractor.backbone;
     let width = backbone.channels().iter().sum();
     let basis = Basis::read(&normal, width)?;

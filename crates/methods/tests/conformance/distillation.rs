@@ -2,10 +2,13 @@
 
 use super::*;
 
+/// Settings under which FMAM is the mapped discrepancy and nothing else.
+const ALONE: &str = "evidence = { base = false, gaussians = false }";
+
 #[test]
 fn an_untrained_mapping_whitens_and_adapted_features_can_be_seen() {
     let (images, ..) = test_images();
-    let table = toml::from_str("epochs = 1\nmapping.epochs = 0").unwrap();
+    let table = toml::from_str(&format!("epochs = 1\nmapping.epochs = 0\n{ALONE}")).unwrap();
     let train = striped_train(8, SIZE, Seed::new(1));
     let fitted =
         (method("rkd+fmam").unwrap().build)(table).unwrap().fit(&train, &context(0, 1, &Silent)).unwrap();
@@ -33,7 +36,7 @@ fn a_mapping_is_trained_behind_the_student_or_before_it() {
     let train = striped_train(8, SIZE, Seed::new(1));
     let folder = tempfile::tempdir().unwrap();
     let fit = |name: &str, settings: &str| {
-        let table = toml::from_str(&format!("epochs = 3\n{settings}")).unwrap();
+        let table = toml::from_str(&format!("epochs = 3\n{ALONE}\n{settings}")).unwrap();
         let method = (method("rkd+fmam").unwrap().build)(table).unwrap();
         let fitted = method.fit(&train, &context(0, 1, &Silent)).unwrap();
         let dir = folder.path().join(name);
@@ -110,7 +113,14 @@ fn features_disagree_with_what_is_expected_where_the_map_is_high() {
         if !is_asked_for(entry.name) {
             continue;
         }
-        let detector = fit(entry, 0, 1).detector;
+        // One piece of evidence, so that the map is the discrepancy.
+        let mut table = trial(entry, EPOCHS);
+        if entry.name.ends_with("+fmam") {
+            table.extend(toml::from_str::<toml::Table>(ALONE).unwrap());
+        }
+        let train = striped_train(24, SIZE, Seed::new(1));
+        let fitted = (entry.build)(table).unwrap().fit(&train, &context(0, 1, &Silent));
+        let detector = fitted.unwrap().detector;
         let Some(features) = detector.features(&images[..1]).unwrap() else { continue };
         let Some(expected) = features.expected else { continue };
         let given = features.adapted.unwrap_or(features.teacher);
@@ -134,8 +144,10 @@ fn the_resolved_configuration_tells_how_long_each_stage_lasts() {
         (config["epochs"].as_u64(), config["mapping"]["epochs"].as_u64())
     };
     assert_eq!(epochs("rkd", "", 320), (Some(100), None));
-    // 600 steps of 8 images.
-    assert_eq!(epochs("rkd+fmam", "", 320), (Some(100), Some(15)));
+    // 600 steps of 8 images, a fifth of which is held out where evidence is weighed.
+    assert_eq!(epochs("rkd+fmam", "", 320), (Some(100), Some(19)));
+    assert_eq!(epochs("rkd+fmam", ALONE, 320), (Some(100), Some(15)));
+    assert_eq!(epochs("padim+fmam", "", 320), (None, Some(15)));
     assert_eq!(epochs("rkd+fmam", "epochs = 3", 320), (Some(3), Some(3)));
     assert_eq!(epochs("nkd+fmam", "epochs = 3\nmapping.epochs = 9", 320), (Some(3), Some(9)));
 }
@@ -149,9 +161,14 @@ fn a_plan_names_the_stages_in_their_order_and_the_needs() {
     };
     let expected = |stages: &str, textures, last_block| (stages.to_owned(), textures, last_block);
     assert_eq!(plan("rkd", "epochs = 2"), expected("student 2", false, false));
-    assert_eq!(plan("rkd+fmam", "epochs = 2"), expected("student 2, feature-mapping 2", true, false));
-    let untrained = "epochs = 2\nmapping.epochs = 0";
-    assert_eq!(plan("nkd+fmam", untrained), expected("student 2", false, false));
+    let all = "student 2, feature-mapping 2, base-student 2";
+    assert_eq!(plan("rkd+fmam", "epochs = 2"), expected(all, true, false));
+    let alone = format!("epochs = 2\n{ALONE}");
+    assert_eq!(plan("rkd+fmam", &alone), expected("student 2, feature-mapping 2", true, false));
+    let untrained = format!("{alone}\nmapping.epochs = 0");
+    assert_eq!(plan("nkd+fmam", &untrained), expected("student 2", false, false));
+    assert_eq!(plan("padim+fmam", "mapping.epochs = 2"), expected("feature-mapping 2", true, false));
+    assert_eq!(plan("padim+fmam", "mapping.epochs = 0"), expected("", false, false));
     let before = "epochs = 2\nmapping.epochs = 1\nmapping.adaptation";
     let stages = "feature-mapping 1, student 2";
     assert_eq!(plan("rkd+fmam", &format!("{before} = 'target-mapping'")), expected(stages, true, false));
@@ -176,4 +193,35 @@ fn what_the_student_minimises_is_what_scores() {
         let by_loss = scores(&format!("loss = '{loss}'"));
         assert_eq!(by_loss, scores(&format!("loss = '{loss}'\nscoring.distance = 'cosine'")), "{loss}");
     }
+}
+
+#[test]
+fn evidence_is_weighed_by_images_that_nothing_is_trained_on() {
+    let (images, ..) = test_images();
+    let train = striped_train(10, SIZE, Seed::new(1));
+    let folder = tempfile::tempdir().unwrap();
+    let fit = |settings: &str| {
+        let method = built("rkd+fmam", &format!("epochs = 2\nmapping.epochs = 1\n{settings}"));
+        method.fit(&train, &context(0, 1, &Silent)).unwrap().detector
+    };
+    let mut scores = Vec::new();
+    for (base, gaussians) in [(false, false), (true, false), (false, true), (true, true)] {
+        let name = format!("{base}-{gaussians}");
+        let dir = folder.path().join(&name);
+        let detector = fit(&format!("evidence = {{ base = {base}, gaussians = {gaussians} }}"));
+        detector.save(&dir).unwrap();
+        // Weights exist where there are two pieces, the second student where there is a base.
+        assert_eq!(dir.join("evidence.safetensors").exists(), base || gaussians, "{name}");
+        assert_eq!(dir.join("base-student.safetensors").exists(), base, "{name}");
+        let loaded = load_detector(&dir, &Device::Cpu).unwrap();
+        let found = bits(&detector.score(&images).unwrap());
+        assert_eq!(bits(&loaded.score(&images).unwrap()), found, "{name}");
+        assert!(!scores.contains(&found), "{name}");
+        scores.push(found);
+    }
+    let refused = (method("rkd").unwrap().build)(toml::from_str(ALONE).unwrap());
+    assert!(matches!(refused, Err(MethodError::ConfigValue { key: "evidence", .. })));
+    let product = "scoring.combination = 'product'";
+    let refused = (method("rkd+fmam").unwrap().build)(toml::from_str(product).unwrap());
+    assert!(matches!(refused, Err(MethodError::ConfigValue { key: "scoring.combination", .. })));
 }

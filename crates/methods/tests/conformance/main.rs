@@ -53,15 +53,14 @@ fn built(name: &str, settings: &str) -> Box<dyn Method> {
     (method(name).unwrap().build)(toml::from_str(settings).unwrap()).unwrap()
 }
 
-/// The quick settings of a method: those that its entry says, and `epochs` where it trains.
+/// The quick settings of a method: those that its entry says, and `epochs` where it has them.
 fn trial(entry: &MethodEntry, epochs: u64) -> toml::Table {
     let name = entry.name;
     let mut table: toml::Table = toml::from_str(entry.trial)
         .unwrap_or_else(|e| panic!("{name}: write `trial` of its MethodEntry as TOML settings: {e}"));
-    let trains = entry.trains().unwrap_or_else(|e| panic!("{name}: an empty table must give defaults: {e}"));
-    if trains {
-        table.insert("epochs".into(), toml::Value::Integer(epochs.try_into().unwrap()));
-    }
+    entry
+        .default_epochs(&mut table, epochs.try_into().unwrap())
+        .unwrap_or_else(|e| panic!("{name}: an empty table must give defaults: {e}"));
     table
 }
 

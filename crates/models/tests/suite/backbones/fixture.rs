@@ -7,7 +7,9 @@ use candle_core::{DType, Device, Tensor};
 use fmam_models::{BackboneSpec, LoadedBackbone, Weights, backbone_from_tensors, load_backbone};
 use serde::Deserialize;
 
-use crate::reference::{Features, uniform};
+use fmam_testkit::uniform;
+
+use crate::reference::Features;
 
 #[derive(Deserialize)]
 pub(super) struct Fixture {

@@ -10,7 +10,9 @@ use fmam_models::{
 use fmam_ops::{Adam, AdamConfig, Optimizer};
 
 use super::{named, teacher, trainable};
-use crate::reference::{image, uniform};
+use fmam_testkit::uniform;
+
+use crate::reference::image;
 
 /// Sum over the scales of the mean square, a loss that every output takes part in.
 pub(crate) fn squares(pyramid: &FeaturePyramid) -> Tensor {

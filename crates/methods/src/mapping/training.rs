@@ -7,8 +7,8 @@ use fmam_losses::{AngularMargin, PairMasks, keep, keep_within};
 use fmam_models::{FeatureMapping, FeatureMoments, FeaturePyramid, Params, to_batch};
 use fmam_synthesis::Synthesizer;
 
-use super::config::FEATURE_MAPPING;
-use super::mapping_config::MappingConfig;
+use super::FEATURE_MAPPING;
+use super::config::MappingConfig;
 use crate::batch_inside::BatchInside;
 use crate::checkpoint::Tensors;
 use crate::sample_features::spread_features;
@@ -19,31 +19,31 @@ use crate::{MethodError, RunContext};
 const MOMENT_IMAGES: usize = 256;
 
 /// A training of features, with what it is given.
-pub(super) struct MappingTraining<'a> {
-    pub(super) config: &'a MappingConfig,
+pub(crate) struct MappingTraining<'a> {
+    pub(crate) config: &'a MappingConfig,
     /// Passes over the images; with 0 nothing is trained.
-    pub(super) epochs: usize,
-    pub(super) train: &'a dyn SampleSource,
-    pub(super) run: &'a RunContext<'a>,
+    pub(crate) epochs: usize,
+    pub(crate) train: &'a dyn SampleSource,
+    pub(crate) run: &'a RunContext<'a>,
 }
 
 /// The outcome of a training.
-pub(super) struct Trained {
-    pub(super) tensors: Tensors,
+pub(crate) struct Trained {
+    pub(crate) tensors: Tensors,
     /// The loss of each epoch.
-    pub(super) curve: Vec<CurvePoint>,
+    pub(crate) curve: Vec<CurvePoint>,
 }
 
 impl MappingTraining<'_> {
     /// A mapping that whitens and does nothing else.
-    pub(super) fn whitening(&self) -> Result<Tensors, MethodError> {
+    pub(crate) fn whitening(&self) -> Result<Tensors, MethodError> {
         let params = self.params();
         self.measured(&params)?;
         Ok(params.tensors()?)
     }
 
     /// A mapping of the teacher's features, by both views of an image.
-    pub(super) fn fit_target(&self) -> Result<Trained, MethodError> {
+    pub(crate) fn fit_target(&self) -> Result<Trained, MethodError> {
         let (backbone, params) = (self.run.backbone.as_ref(), self.params());
         let mapping = self.measured(&params)?;
         let curve = self.train(&params, |images| {
@@ -56,7 +56,7 @@ impl MappingTraining<'_> {
 
     /// A mapping behind the teacher and a student, which has learnt what `whitening` gives:
     /// `student` makes it from images and, where it needs them, their whitened features.
-    pub(super) fn fit_behind_student(
+    pub(crate) fn fit_behind_student(
         &self,
         whitening: &FeatureMapping,
         student: impl Fn(&Tensor, &FeaturePyramid) -> Result<FeaturePyramid, MethodError> + Send + Sync,
@@ -77,7 +77,7 @@ impl MappingTraining<'_> {
 
     /// The last block of the backbone, by both views of an image; gives the tensors of the whole
     /// backbone.
-    pub(super) fn fit_last_block(&self) -> Result<Trained, MethodError> {
+    pub(crate) fn fit_last_block(&self) -> Result<Trained, MethodError> {
         let (network, params) = self.run.backbone.with_trainable_last_block(&self.run.device)?;
         let curve = self.train(&params, |images| {
             Contrast::of_views(&self.run.backbone.features(images)?, &network.forward(images)?)

@@ -2,11 +2,14 @@
 
 use std::f64::consts::PI;
 
+use fmam_core::StagePlan;
 use fmam_models::FeatureMappingConfig;
 use fmam_synthesis::{SynthesisConfig, Synthesizer, Textures};
 use serde::{Deserialize, Serialize};
 
-use crate::settings::{Check, Settings};
+use super::{FEATURE_MAPPING, MAPPING};
+use crate::MethodError;
+use crate::settings::{Check, Settings, out_of_range};
 use crate::training::{MAX_EPOCHS, Schedule};
 
 /// The network that the angular margin loss trains, and the time of its training.
@@ -82,8 +85,25 @@ impl MappingConfig {
     /// epoch.
     pub const DEFAULT_STEPS: usize = 600;
 
+    /// The settings for a host without a student: the mapping stands behind the teacher.
+    pub(crate) fn of_views() -> Self {
+        Self { adaptation: Adaptation::TargetMapping, ..Self::default() }
+    }
+
+    /// The error for a mapping in the settings of the plain `method`.
+    pub(crate) fn refused(method: &'static str) -> MethodError {
+        let expected = "absent: the plain method has no feature mapping";
+        out_of_range(method, MAPPING, expected, "a table")
+    }
+
+    /// The training, whose number of epochs is known; `None` where nothing is trained.
+    pub(crate) fn planned(&self) -> Option<StagePlan> {
+        let epochs = self.epochs.filter(|&epochs| epochs > 0)?;
+        Some(StagePlan { id: FEATURE_MAPPING, epochs: epochs as u64 })
+    }
+
     /// Epochs of the training on `n_images`, where the student takes `student_epochs`.
-    pub(super) fn epochs_on(&self, n_images: usize, student_epochs: usize) -> usize {
+    pub(crate) fn epochs_on(&self, n_images: usize, student_epochs: usize) -> usize {
         let steps_an_epoch = (n_images / self.batch_size).max(1);
         self.epochs.unwrap_or_else(|| student_epochs.min(Self::DEFAULT_STEPS.div_ceil(steps_an_epoch)))
     }
