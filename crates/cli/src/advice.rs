@@ -77,6 +77,9 @@ fn experiment(error: &ExperimentError) -> Option<String> {
         ExperimentError::DataDiffers { .. } | ExperimentError::TexturesDiffer { .. } => {
             "say with --data-root where they lie".to_owned()
         }
+        ExperimentError::NoMethodInTime { .. } => {
+            "give more time with --budget, or fewer --epochs to the methods that train".to_owned()
+        }
         ExperimentError::ScoresDiffer { .. } => "repeat the run with --overwrite".to_owned(),
         ExperimentError::Dataset(error) => return dataset(error),
         ExperimentError::Model(error) => return model(error),

@@ -148,6 +148,12 @@ pub enum ExperimentError {
         /// Methods that need no more than there are.
         others: Vec<&'static str>,
     },
+    /// No candidate for a choice ends in the time given.
+    #[error("no method can be tried and fitted in {seconds:.0} s")]
+    NoMethodInTime {
+        /// The time given.
+        seconds: f64,
+    },
     /// A verdict cannot be given as asked.
     #[error(transparent)]
     Inspection(#[from] InspectionError),
@@ -315,6 +321,7 @@ impl ExperimentError {
             Self::Record(error) => error.kind(),
             Self::Sample { .. }
             | Self::TooFewImages { .. }
+            | Self::NoMethodInTime { .. }
             | Self::NotFinite { .. }
             | Self::ConfigDiffers { .. }
             | Self::ProgramDiffers { .. }

@@ -58,6 +58,7 @@ mod program;
 mod registry;
 mod revisit;
 mod scatter;
+mod selection;
 mod unwatched;
 
 pub use analysis::analyze;
@@ -79,3 +80,4 @@ pub use map_export::export_map;
 pub use preset::{PRESETS, Preset, preset};
 pub use registry::Registry;
 pub use revisit::{Revisit, category_of, preparation_of};
+pub use selection::{Candidate, MethodTrial, SELECTION_IMAGES, rank_methods};

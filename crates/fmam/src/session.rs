@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use candle_core::Device;
 use fmam_core::{
@@ -8,9 +9,9 @@ use fmam_core::{
 };
 use fmam_datasets::{CachedSource, Category, DEFAULT_CACHE_BYTES, Dataset, DatasetError, DatasetOptions};
 use fmam_experiment::{
-    Artist, CalibrationConfig, Evaluation, Evaluator, Experiment, ExperimentConfig, ExperimentError,
-    FinishedRuns, Grid, GridObserver, GridOutcome, InputConfig, Registry, check_image_size, check_sides,
-    fit_calibrated, images_needed,
+    Artist, CalibrationConfig, Candidate, Evaluation, Evaluator, Experiment, ExperimentConfig,
+    ExperimentError, FinishedRuns, Grid, GridObserver, GridOutcome, InputConfig, MethodTrial, Registry,
+    check_image_size, check_sides, fit_calibrated, images_needed, rank_methods,
 };
 use fmam_methods::{Detector, MethodEntry, RunContext};
 use fmam_models::Precision;
@@ -191,6 +192,63 @@ impl Session {
         self.read(train)?;
         self.read_textures(&run)?;
         self.fit_run(train, run)
+    }
+
+    /// Ranks the methods of the registry for the images that [`Session::fit`] would learn from, with
+    /// the options of `fit` but its method: each is fitted to a part of the images and tried on the
+    /// rest, and on synthetic defects in the rest. The trials and the fit of the best fit into
+    /// `budget`; the best is the first.
+    ///
+    /// # Errors
+    /// [`Error::Experiment`] where there are too few images, no method ends in time, images are to
+    /// be cut into tiles, or `fit` has settings of one method; those of [`Session::fit`].
+    pub fn rank<I>(&self, images: I, fit: &Fit, budget: Duration) -> Result<Vec<MethodTrial>, Error>
+    where
+        I: IntoIterator<Item: Into<Image>>,
+    {
+        let images: Vec<Image> = images.into_iter().map(Into::into).collect();
+        let preparation = fit.input.preparation(fit.image_size)?;
+        let train = CachedSource::new(TrainImages::new(images, &preparation), DEFAULT_CACHE_BYTES);
+        self.rank_source(&train, fit, budget)
+    }
+
+    /// [`Session::rank`] for the normal images of a source.
+    ///
+    /// # Errors
+    /// As [`Session::rank`].
+    pub fn rank_source(
+        &self,
+        train: &dyn SampleSource,
+        fit: &Fit,
+        budget: Duration,
+    ) -> Result<Vec<MethodTrial>, Error> {
+        let refused = |key: &'static str, expected: &'static str| {
+            let (method, actual) = ("auto", "more".to_owned());
+            let error = fmam_methods::MethodError::ConfigValue { method, key, expected, actual };
+            Error::from(configuration(error))
+        };
+        if fit.input.tile_overlap.is_some() {
+            return Err(refused("tile", "absent: methods are ranked on whole images"));
+        }
+        if !fit.settings.is_empty() {
+            return Err(refused("settings", "absent: each method has its own"));
+        }
+        let mut candidates = Vec::new();
+        for &entry in self.registry.methods().iter().filter(|entry| !entry.is_yardstick) {
+            let mut settings = toml::Table::new();
+            if let Some(epochs) = fit.epochs {
+                entry.default_epochs(&mut settings, epochs).map_err(configuration)?;
+            }
+            candidates.push(Candidate { entry, settings });
+        }
+        let run = self.run_of(fit)?;
+        let prepared =
+            CachedSource::new(PreparedSource::new(train, &run.context.preparation), DEFAULT_CACHE_BYTES);
+        self.read(&prepared)?;
+        if let Textures::Images(source) = &run.context.textures {
+            self.read(source.as_ref())?;
+        }
+        Ok(self.workers.run(|| rank_methods(candidates, &prepared, &run.context, budget))?)
     }
 
     /// Scores images: paths, bytes or pixels, each of any size. The iterator gives a verdict for

@@ -4,7 +4,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use fmam::output::{check_writable, parent_of};
 use fmam::reproduce::rough;
-use fmam::{CalibrationMode, Detector, Error, Fit, ImageSize, Precision, Session, Setting};
+use fmam::{CalibrationMode, Detector, Error, Fit, ImageSize, MethodTrial, Precision, Session, Setting};
 
 use crate::compute::{ComputeArgs, numbers};
 use crate::input::InputArgs;
@@ -27,9 +27,13 @@ pub(crate) struct Args {
     /// Category of the data set; may be left out where there is only one
     #[arg(long, value_name = "NAME", requires = "dataset")]
     category: Option<String>,
-    /// Method; `fmam list methods` names them
+    /// Method; `fmam list methods` names them. `auto` tries those that --budget allows on good
+    /// images that it holds out, and on synthetic defects in them, and takes the best
     #[arg(long, value_name = "NAME", default_value = "rkd+fmam")]
     method: String,
+    /// Time for all trials of `--method auto` and the fit of its choice: 10min, 1h30m
+    #[arg(long, value_name = "TIME", default_value = "10min")]
+    budget: humantime::Duration,
     /// Backbone; `fmam list backbones` names them
     #[arg(long, value_name = "NAME", default_value = "efficientnet-lite0")]
     backbone: String,
@@ -66,6 +70,9 @@ pub(crate) struct Args {
     compute: ComputeArgs,
 }
 
+/// The name that stands for the best method.
+const AUTO: &str = "auto";
+
 pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     // Before anything that takes long.
     if args.out.exists() {
@@ -77,7 +84,18 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     let _made = check_writable(parent_of(&args.out))?;
 
     let start = Instant::now();
-    let fitted = fit(args, &session, images);
+    let options = options(args)?;
+    let chosen = match args.method.as_str() {
+        AUTO => {
+            let trials = rank(args, &session, &images, &options);
+            console.clear();
+            let trials = trials?;
+            print(&ranking(&trials))?;
+            trials.first().map_or(AUTO, |best| best.method)
+        }
+        named => named,
+    };
+    let fitted = fit(args, &session, images, &options.method(chosen));
     console.clear();
     let (detector, n_images) = fitted?;
     detector.save(&args.out).map_err(Error::from)?;
@@ -87,9 +105,8 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     let (n_learnt, n_images) =
         detector.calibration().map_or((n_images, n_images), |calibration| counts(calibration.known()));
     let seconds = rough(start.elapsed().as_secs_f64());
-    let method = &args.method;
     print(&format!(
-        "fitted {method} to {n_learnt} of {n_images} images in {seconds}: {}\n",
+        "fitted {chosen} to {n_learnt} of {n_images} images in {seconds}: {}\n",
         args.out.display()
     ))?;
     match detector.calibration() {
@@ -98,9 +115,9 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     }
 }
 
-/// The detector and the number of good images that there were.
-fn fit(args: &Args, session: &Session, images: Vec<PathBuf>) -> Result<(Detector, usize)> {
-    let (size, input) = (args.input.size().unwrap_or(ImageSize::square(256)), args.input.config());
+/// The options of the fit.
+fn options(args: &Args) -> Result<Fit> {
+    let (size, input) = (size(args), args.input.config());
     let textures = fmam::textures(args.data_root.as_deref(), size)?;
     let mut settings = toml::Table::new();
     args.settings.iter().for_each(|setting| setting.apply(&mut settings));
@@ -109,23 +126,78 @@ fn fit(args: &Args, session: &Session, images: Vec<PathBuf>) -> Result<(Detector
         .backbone(&args.backbone)
         .seed(args.seed)
         .image_sides(size.height, size.width)
-        .input(input.clone())
+        .input(input)
         .precision(args.precision)
         .settings(settings)
         .textures(textures)
         .calibration(args.calibration)
         .false_alarms(args.false_alarms.0);
     let fit = args.epochs.into_iter().fold(fit, Fit::epochs);
-    let fit = args.weights.iter().fold(fit, Fit::weights);
-    let Some(dataset) = &args.dataset else {
-        let n = images.len();
-        return Ok((session.fit(images, &fit)?, n));
-    };
+    Ok(args.weights.iter().fold(fit, Fit::weights))
+}
+
+/// The size of the images that the networks see.
+fn size(args: &Args) -> ImageSize {
+    args.input.size().unwrap_or(ImageSize::square(256))
+}
+
+/// The detector and the number of good images that there were.
+fn fit(args: &Args, session: &Session, images: Vec<PathBuf>, fit: &Fit) -> Result<(Detector, usize)> {
+    match &args.dataset {
+        None => {
+            let n = images.len();
+            Ok((session.fit(images, fit)?, n))
+        }
+        Some(dataset) => {
+            let train = training_images(args, session, dataset)?;
+            Ok((session.fit_source(train.as_ref(), fit)?, train.len()))
+        }
+    }
+}
+
+/// The trials of all methods, the best first.
+fn rank(args: &Args, session: &Session, images: &[PathBuf], fit: &Fit) -> Result<Vec<MethodTrial>> {
+    let budget = *args.budget;
+    Ok(match &args.dataset {
+        None => session.rank(images.iter().map(PathBuf::as_path), fit, budget)?,
+        Some(dataset) => {
+            let train = training_images(args, session, dataset)?;
+            session.rank_source(train.as_ref(), fit, budget)?
+        }
+    })
+}
+
+/// The trials as a table.
+fn ranking(trials: &[MethodTrial]) -> String {
+    let mut lines = vec![
+        "tried on good images that were held out, against synthetic defects in them; image AUROC in %:"
+            .to_owned(),
+    ];
+    let width = trials.iter().map(|trial| trial.method.len()).max().unwrap_or_default();
+    for trial in trials {
+        let outcome = match trial.separation() {
+            None => "not within the budget".to_owned(),
+            Some(mean) => {
+                let kinds = trial.kinds.iter().map(|(kind, auroc)| format!("{kind} {:.1}", 100.0 * auroc));
+                format!("{:5.1}  ({})", 100.0 * mean, kinds.collect::<Vec<_>>().join(", "))
+            }
+        };
+        lines.push(format!("  {:width$}  {:>8}  {outcome}", trial.method, rough(trial.seconds)));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// The training images of the data set's category.
+fn training_images(
+    args: &Args,
+    session: &Session,
+    dataset: &str,
+) -> Result<std::sync::Arc<dyn fmam::SampleSource>> {
     let dataset = session.dataset(dataset, args.data_root.clone())?;
     let category = fmam::category_name(dataset.as_ref(), args.category.as_deref())?;
     let train = dataset
-        .train(&category, &fmam::preparation(&input, size)?)
+        .train(&category, &fmam::preparation(&args.input.config(), size(args))?)
         .map_err(Error::from)
         .with_context(|| format!("category `{category}`"))?;
-    Ok((session.fit_source(train.as_ref(), &fit)?, train.len()))
+    Ok(train)
 }

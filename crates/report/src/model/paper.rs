@@ -101,13 +101,20 @@ pub(crate) fn paper_position(method: &str) -> Option<usize> {
     PAPER_TABLE.iter().position(|row| row.method.eq_ignore_ascii_case(&spelled))
 }
 
+/// Titles of methods that the paper's tables do not have.
+const OWN_TITLES: [(&str, &str); 5] = [
+    ("patchcore", "PatchCore"),
+    ("spade+fmam", "SPADE+FMAM"),
+    ("padim+fmam", "PaDiM+FMAM"),
+    ("patchcore+fmam", "PatchCore+FMAM"),
+    ("teacher", "Teacher only"),
+];
+
 /// The method as the paper spells it, or its registered name.
 pub fn method_title(method: &str) -> &str {
     match paper_position(method) {
         Some(position) => PAPER_TABLE[position].method,
-        None if method == "patchcore" => "PatchCore",
-        None if method == "teacher" => "Teacher only",
-        None => method,
+        None => OWN_TITLES.iter().find(|(name, _)| *name == method).map_or(method, |(_, title)| title),
     }
 }
 
