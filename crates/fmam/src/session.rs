@@ -194,10 +194,10 @@ impl Session {
         self.fit_run(train, run)
     }
 
-    /// Ranks the methods of the registry for the images that [`Session::fit`] would learn from, with
-    /// the options of `fit` but its method: each is fitted to a part of the images and tried on the
-    /// rest, and on synthetic defects in the rest. The trials and the fit of the best fit into
-    /// `budget`; the best is the first.
+    /// Ranks the methods of the registry for the images that [`Session::fit`] would learn from,
+    /// with the options of `fit` but its method: each is fitted to a part of the images and tried
+    /// on the rest, and on synthetic defects in the rest. The trials and the fit of the best fit
+    /// into `budget`; the best is the first.
     ///
     /// # Errors
     /// [`Error::Experiment`] where there are too few images, no method ends in time, images are to

@@ -8,8 +8,7 @@ use fmam_core::{AnomalyMap, ImageSize, Mask, RgbImage};
 use fmam_models::{Backbone, FeaturePyramid, to_batch};
 
 use crate::checkpoint::Tensors;
-use crate::mapping::MAPPING;
-use crate::mapping::host::HostMapping;
+use crate::mapping::{FrozenMapping, MAPPING};
 use crate::scorer::{AdaptedFeatures, Prediction, Scorer};
 use crate::{MethodError, Place, RunContext, SavedModel};
 
@@ -52,7 +51,7 @@ pub struct FeatureExtractor {
     /// The size of the centre that is looked at; `None` for the whole image.
     pub crop: Option<ImageSize>,
     /// The feature mapping behind the network; `None` for its own features.
-    pub(crate) mapping: Option<Arc<HostMapping>>,
+    pub(crate) mapping: Option<Arc<FrozenMapping>>,
 }
 
 impl FeatureExtractor {

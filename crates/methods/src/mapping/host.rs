@@ -3,43 +3,14 @@
 
 use std::sync::Arc;
 
-use candle_core::Device;
 use fmam_core::{CurvePoint, Needs, Plan, SampleSource};
-use fmam_models::{FeatureMapping, FeaturePyramid};
 
+use super::frozen::FrozenMapping;
 use super::{Adaptation, MAPPING, MappingConfig, MappingTraining};
-use crate::checkpoint::{Checkpoint, Tensors};
+use crate::checkpoint::Checkpoint;
 use crate::feature_scorer::FeatureExtractor;
 use crate::settings::{Check, Settings, overlaid, settings_value};
 use crate::{MethodError, RunContext, SavedModel};
-
-/// A mapping that is trained or was saved.
-pub(crate) struct HostMapping {
-    network: FeatureMapping,
-    tensors: Tensors,
-}
-
-impl HostMapping {
-    fn new(
-        channels: &[usize],
-        config: &MappingConfig,
-        saved: Checkpoint,
-        device: &Device,
-    ) -> Result<Self, MethodError> {
-        let network =
-            saved.build(device, |params| Ok(FeatureMapping::new(channels, &config.network, params)?))?;
-        Ok(Self { network, tensors: saved.tensors })
-    }
-
-    /// The mapped features, of the shapes of `features`.
-    pub(crate) fn forward(&self, features: &FeaturePyramid) -> Result<FeaturePyramid, MethodError> {
-        Ok(self.network.forward(features)?.detach())
-    }
-
-    pub(crate) fn tensors(&self) -> &Tensors {
-        &self.tensors
-    }
-}
 
 /// The settings of such a host.
 pub(crate) trait HostSettings: Settings + Default {
@@ -119,7 +90,7 @@ pub(crate) fn fitted_extractor(
     let epochs = config.epochs_on(train.len(), usize::MAX);
     let trained = MappingTraining { config, epochs, train, run }.fit_target()?;
     let saved = Checkpoint::new(trained.tensors, "the fitted mapping");
-    let mapping = HostMapping::new(run.backbone.channels(), config, saved, &run.device)?;
+    let mapping = FrozenMapping::new(run.backbone.channels(), config, saved, &run.device)?;
     Ok((FeatureExtractor { mapping: Some(Arc::new(mapping)), ..extractor }, trained.curve))
 }
 
@@ -131,6 +102,6 @@ pub(crate) fn saved_extractor(
     let extractor = FeatureExtractor::of_saved(saved)?;
     let Some(config) = config else { return Ok(extractor) };
     let network = saved.network(MAPPING)?;
-    let mapping = HostMapping::new(extractor.backbone.channels(), config, network, saved.device())?;
+    let mapping = FrozenMapping::new(extractor.backbone.channels(), config, network, saved.device())?;
     Ok(FeatureExtractor { mapping: Some(Arc::new(mapping)), ..extractor })
 }

@@ -4,12 +4,14 @@
 //! features ([`host`]) has it behind the teacher.
 
 mod config;
+mod frozen;
 pub(crate) mod host;
 mod training;
 
 use fmam_core::StageId;
 
 pub use config::{Adaptation, MappingConfig};
+pub(crate) use frozen::FrozenMapping;
 pub(crate) use training::{MappingTraining, Trained};
 
 /// The training of the features.
