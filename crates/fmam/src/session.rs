@@ -241,7 +241,9 @@ impl Session {
             }
             candidates.push(Candidate { entry, settings });
         }
-        let run = self.run_of(fit)?;
+        // The surroundings are the same for all of them.
+        let any = candidates.first().map_or(fit.method.as_str(), |candidate| candidate.entry.name);
+        let run = self.run_of(&fit.clone().method(any))?;
         let prepared =
             CachedSource::new(PreparedSource::new(train, &run.context.preparation), DEFAULT_CACHE_BYTES);
         self.read(&prepared)?;

@@ -52,6 +52,24 @@ fn a_folder_of_good_images_gives_a_detector_with_a_promise() {
 }
 
 #[test]
+fn the_best_of_the_methods_that_end_in_time_is_fitted() {
+    let dir = tempfile::tempdir().unwrap();
+    good_images(&dir.path().join("good"), 12, 0);
+    let auto = FIT.replace("padim", "auto");
+    let told = fail(dir.path(), &format!("{auto} --budget 0s"));
+    assert!(told.contains("no method can be tried") && told.contains("--budget"), "{told}");
+    let told = fail(dir.path(), &format!("{auto} --set channels=20"));
+    assert!(told.contains("settings"), "{told}");
+    // Trainings of so many epochs do not end in time; the methods that train nothing do.
+    let said = succeed(dir.path(), &format!("{auto} --epochs 100000 --budget 40s"));
+    assert!(said.contains("not within the budget") && said.contains("confetti"), "{said}");
+    let rows: Vec<&str> = said.lines().filter(|line| line.starts_with("  ")).collect();
+    let best = rows[0].split_whitespace().next().unwrap();
+    assert!(["padim", "patchcore", "spade"].contains(&best), "{said}");
+    assert!(said.contains(&format!("fitted {best} to 12 of 12 images")), "{said}");
+}
+
+#[test]
 fn more_good_images_lower_the_rate_and_known_ones_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     good_images(&dir.path().join("good"), 12, 0);
