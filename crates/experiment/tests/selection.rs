@@ -1,5 +1,7 @@
 //! The choice of a method by good images alone.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

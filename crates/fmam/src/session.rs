@@ -223,7 +223,7 @@ impl Session {
         budget: Duration,
     ) -> Result<Vec<MethodTrial>, Error> {
         let refused = |key: &'static str, expected: &'static str| {
-            let (method, actual) = ("auto", "more".to_owned());
+            let (method, actual) = ("auto", "a value".to_owned());
             let error = fmam_methods::MethodError::ConfigValue { method, key, expected, actual };
             Error::from(configuration(error))
         };
