@@ -181,17 +181,11 @@ impl Session {
     pub fn fit_source(&self, train: &dyn SampleSource, fit: &Fit) -> Result<Detector, Error> {
         let run = self.run_of(fit)?;
         self.check_count(&run, train.len())?;
-        let prepared = PreparedSource::new(train, &run.context.preparation);
-        let cached;
-        let train = if prepared.is_prepared() {
-            train
-        } else {
-            cached = CachedSource::new(prepared, DEFAULT_CACHE_BYTES);
-            &cached
-        };
-        self.read(train)?;
-        self.read_textures(&run)?;
-        self.fit_run(train, run)
+        prepared(train, &run.context.preparation.clone(), |train| {
+            self.read(train)?;
+            self.read_textures(&run)?;
+            self.fit_run(train, run)
+        })
     }
 
     /// Ranks the methods of the registry for the images that [`Session::fit`] would learn from,
@@ -244,13 +238,13 @@ impl Session {
         // The surroundings are the same for all of them.
         let any = candidates.first().map_or(fit.method.as_str(), |candidate| candidate.entry.name);
         let run = self.run_of(&fit.clone().method(any))?;
-        let prepared =
-            CachedSource::new(PreparedSource::new(train, &run.context.preparation), DEFAULT_CACHE_BYTES);
-        self.read(&prepared)?;
-        if let Textures::Images(source) = &run.context.textures {
-            self.read(source.as_ref())?;
-        }
-        Ok(self.workers.run(|| rank_methods(candidates, &prepared, &run.context, budget))?)
+        prepared(train, &run.context.preparation, |train| {
+            self.read(train)?;
+            if let Textures::Images(source) = &run.context.textures {
+                self.read(source.as_ref())?;
+            }
+            Ok(self.workers.run(|| rank_methods(candidates, train, &run.context, budget))?)
+        })
     }
 
     /// Scores images: paths, bytes or pixels, each of any size. The iterator gives a verdict for
@@ -465,6 +459,17 @@ struct Run<'a> {
     needs: Needs,
     context: RunContext<'a>,
     calibration: CalibrationConfig,
+}
+
+/// Hands `train` to `work` with its images as `preparation` says: as they are where they are so
+/// already, else prepared once and kept.
+fn prepared<T>(
+    train: &dyn SampleSource,
+    preparation: &Preparation,
+    work: impl FnOnce(&dyn SampleSource) -> T,
+) -> T {
+    let prepared = PreparedSource::new(train, preparation);
+    if prepared.is_prepared() { work(train) } else { work(&CachedSource::new(prepared, DEFAULT_CACHE_BYTES)) }
 }
 
 /// The error of a method whose name or settings are wrong.

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
-use fmam_core::{ImageSize, Seed};
+use fmam_core::Seed;
 use fmam_losses::flattened_cosine_distillation;
 use fmam_models::{Backbone, FeaturePyramid, Params, backbone_from_tensors, random_backbone};
 use fmam_testkit::{assert_close, uniform};
 use serde::Deserialize;
 
-use crate::memory::fixture::{Array, pyramids};
+use crate::memory::fixture::{Array, ImageFeatures, pyramids};
 use crate::scoring::{FeatureDistance, MapCombination, predictions};
 use crate::training::sum_of_scales;
 
@@ -22,9 +22,8 @@ const BORDER: usize = 4;
 
 #[derive(Deserialize)]
 pub(crate) struct Peers {
-    image_size: usize,
-    train: Vec<Array>,
-    test: Vec<Array>,
+    #[serde(flatten)]
+    pub(crate) features: ImageFeatures,
     student: Vec<Array>,
     pub(crate) padim: Padim,
     pub(crate) patchcore: PatchCore,
@@ -75,33 +74,18 @@ impl Peers {
         fmam_testkit::read_fixture("anomalib/anomalib.json")
     }
 
-    pub(crate) fn size(&self) -> ImageSize {
-        ImageSize::square(self.image_size)
-    }
-
-    /// Features of each training image.
-    pub(crate) fn train(&self) -> Vec<FeaturePyramid> {
-        pyramids(&self.train)
-    }
-
-    /// Features of each test image.
-    pub(crate) fn test(&self) -> Vec<FeaturePyramid> {
-        pyramids(&self.test)
-    }
-
     /// The pixels of a map, row by row, that the border does not reach.
     pub(crate) fn inner(&self, map: &[f32]) -> Vec<f32> {
-        let rows = map.chunks_exact(self.image_size).skip(BORDER).take(self.image_size - 2 * BORDER);
-        rows.flat_map(|row| row[BORDER..self.image_size - BORDER].to_vec()).collect()
+        let side = self.features.size().width;
+        let rows = map.chunks_exact(side).skip(BORDER).take(side - 2 * BORDER);
+        rows.flat_map(|row| row[BORDER..side - BORDER].to_vec()).collect()
     }
 }
 
 /// Features of teacher and student of all test images.
 fn pair(peers: &Peers) -> [FeaturePyramid; 2] {
-    [&peers.test, &peers.student].map(|scales| {
-        let images = pyramids(scales);
-        FeaturePyramid::concat(&images.iter().collect::<Vec<_>>()).unwrap()
-    })
+    [peers.features.test(), pyramids(&peers.student)]
+        .map(|images| FeaturePyramid::concat(&images.iter().collect::<Vec<_>>()).unwrap())
 }
 
 #[test]
@@ -121,7 +105,7 @@ fn distances_of_teacher_and_student_and_their_losses_are_anomalibs() {
     let loss = sum_of_scales(scales().map(|(t, s)| Ok(flattened_cosine_distillation(t, s)?))).unwrap();
     assert_close(&[scalar(loss)], &[peers.reverse.loss as f32], 1e-4, 0.0);
 
-    let found = predictions(maps, MapCombination::Sum, BLUR_SIGMA, peers.size()).unwrap();
+    let found = predictions(maps, MapCombination::Sum, BLUR_SIGMA, peers.features.size()).unwrap();
     for (n, found) in found.iter().enumerate() {
         let expected = peers.inner(&peers.reverse.maps.image(n));
         assert_close(&peers.inner(found.anomaly_map.data()), &expected, 1e-4, 1e-5);

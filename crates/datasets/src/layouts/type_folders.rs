@@ -42,7 +42,7 @@ impl TypeFolders {
     /// hold the top folder of `folders.train` or `folders.test`, complete or not.
     ///
     /// # Errors
-    /// Those of [`DatasetOptions::find`], and [`DatasetError::SharedName`].
+    /// The errors of [`DatasetOptions::find`], and [`DatasetError::SharedName`].
     pub(crate) fn open(
         entry: &'static DatasetEntry,
         folders: Folders,

@@ -44,7 +44,7 @@ pub(crate) trait HostSettings: Settings + Default {
         Self::configure(has_mapping, saved.card().settings.clone())
     }
 
-    /// The same with the number of epochs of the mapping on `n_images` training images.
+    /// These settings with the number of epochs of the mapping on `n_images` training images.
     fn resolved(mut self, n_images: usize) -> Self {
         if let Some(mapping) = self.mapping() {
             let epochs = Some(mapping.epochs_on(n_images, usize::MAX));

@@ -15,11 +15,18 @@ pub(crate) struct Array {
     data: Vec<f64>,
 }
 
+/// Features of training and test images, which the fixtures of peers have alike.
 #[derive(Deserialize)]
-pub(crate) struct Fixture {
+pub(crate) struct ImageFeatures {
     image_size: usize,
     train: Vec<Array>,
     test: Vec<Array>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Fixture {
+    #[serde(flatten)]
+    pub(crate) features: ImageFeatures,
     pub(crate) padim: Padim,
     pub(crate) spade: Spade,
     pub(crate) patchcore: PatchCore,
@@ -65,11 +72,7 @@ impl Array {
     }
 }
 
-impl Fixture {
-    pub(crate) fn read() -> Self {
-        fmam_testkit::read_fixture("memory/memory.json")
-    }
-
+impl ImageFeatures {
     pub(crate) fn size(&self) -> ImageSize {
         ImageSize::square(self.image_size)
     }
@@ -83,12 +86,18 @@ impl Fixture {
     pub(crate) fn test(&self) -> Vec<FeaturePyramid> {
         pyramids(&self.test)
     }
+}
+
+impl Fixture {
+    pub(crate) fn read() -> Self {
+        fmam_testkit::read_fixture("memory/memory.json")
+    }
 
     /// Checks the verdicts of `normal` on the test images.
     pub(crate) fn check(&self, normal: &impl NormalFeatures, maps: &Array, scores: &Array) {
-        for (n, features) in self.test().iter().enumerate() {
+        for (n, features) in self.features.test().iter().enumerate() {
             let Prediction { image_score, anomaly_map } =
-                normal.predict(features, self.size(), Place::default()).unwrap();
+                normal.predict(features, self.features.size(), Place::default()).unwrap();
             fmam_testkit::assert_close(anomaly_map.data(), &maps.image(n), 1e-4, 1e-4);
             fmam_testkit::assert_close(&[image_score], &scores.image(n), 1e-4, 1e-4);
         }

@@ -39,7 +39,7 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     load,
 };
 
-/// The same behind a feature mapping.
+/// PaDiM of mapped features.
 pub(crate) static WITH_FMAM: MethodEntry = MethodEntry {
     name: NAME_WITH_FMAM,
     summary: "padim on whitened features, mapped as the angular margin loss trains",
@@ -244,14 +244,15 @@ mod tests {
         let embed = |features: &FeaturePyramid| {
             PatchEmbedding::new(features, Alignment::Nearest, Some(&channels)).unwrap()
         };
-        let images: Vec<_> = fixture.train().iter().map(|features| (embed(features), None)).collect();
+        let images: Vec<_> =
+            fixture.features.train().iter().map(|features| (embed(features), None)).collect();
         let mut moments = PositionMoments::default();
         // In parts of several sizes, the first one odd.
         for part in [&images[..1], &images[1..8], &images[8..]] {
             moments.add(part);
         }
         let gaussians = moments.gaussians(0.01).unwrap();
-        for (n, features) in fixture.test().iter().enumerate() {
+        for (n, features) in fixture.features.test().iter().enumerate() {
             let expected = fixture.padim.distances.image(n);
             fmam_testkit::assert_close(
                 &gaussians.distances(&embed(features)).unwrap(),
@@ -272,14 +273,14 @@ mod tests {
         let embed = |features: &FeaturePyramid| {
             PatchEmbedding::new(features, Alignment::Nearest, Some(&channels)).unwrap()
         };
-        let images: Vec<_> = peers.train().iter().map(|features| (embed(features), None)).collect();
+        let images: Vec<_> = peers.features.train().iter().map(|features| (embed(features), None)).collect();
         let mut moments = PositionMoments::default();
         moments.add(&images);
         // anomalib adds 1e-5 once more before it inverts.
         let gaussians = PerTile::whole(moments.gaussians(0.01 + 1e-5).unwrap());
         let normal = Gaussians { channels: channels.clone(), gaussians, blur_sigma: peers::BLUR_SIGMA };
-        for (n, features) in peers.test().iter().enumerate() {
-            let found = normal.predict(features, peers.size(), Place::default()).unwrap();
+        for (n, features) in peers.features.test().iter().enumerate() {
+            let found = normal.predict(features, peers.features.size(), Place::default()).unwrap();
             let expected = peers.inner(&peers.padim.maps.image(n));
             fmam_testkit::assert_close(&peers.inner(found.anomaly_map.data()), &expected, 1e-3, 1e-3);
         }

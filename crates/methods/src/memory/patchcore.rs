@@ -51,7 +51,7 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     load,
 };
 
-/// The same behind a feature mapping.
+/// PatchCore of mapped features.
 pub(crate) static WITH_FMAM: MethodEntry = MethodEntry {
     name: NAME_WITH_FMAM,
     summary: "patchcore on whitened features, mapped as the angular margin loss trains",
@@ -372,7 +372,7 @@ mod tests {
         let distance = PatchDistance::Euclidean;
         let config = PatchCoreConfig { distance, neighbours: expected.b, ..PatchCoreConfig::default() };
         let rows = |features: &FeaturePyramid| config.embed(features).unwrap().values;
-        let patches: Vec<f32> = fixture.train().iter().flat_map(rows).collect();
+        let patches: Vec<f32> = fixture.features.train().iter().flat_map(rows).collect();
         let projection = Projection { matrix: expected.projection.values(), width: 4 };
         let projected = projection.apply(&patches);
         let pick = |_| Ok::<(), MethodError>(());
@@ -382,7 +382,7 @@ mod tests {
 
         let bank = selected.iter().flat_map(|&row| &patches[row * 9..(row + 1) * 9]).copied().collect();
         let bank = MemoryBank::new(config.clone(), bank, 9).unwrap();
-        for (n, features) in fixture.test().iter().enumerate() {
+        for (n, features) in fixture.features.test().iter().enumerate() {
             let nearest = bank.nearest(&config.embed(features).unwrap()).unwrap();
             let distances: Vec<f32> = nearest.iter().map(|nearest| nearest.squared.sqrt()).collect();
             fmam_testkit::assert_close(&distances, &expected.distances.image(n), 1e-4, 1e-4);
@@ -396,20 +396,20 @@ mod tests {
         let (distance, neighbours) = (PatchDistance::Euclidean, peers.patchcore.neighbours);
         let config = PatchCoreConfig { distance, neighbours, ..PatchCoreConfig::default() };
         let rows = |features: &FeaturePyramid| config.embed(features).unwrap().values;
-        let bank = peers.train().iter().flat_map(rows).collect();
+        let bank = peers.features.train().iter().flat_map(rows).collect();
         let bank = MemoryBank::new(config.clone(), bank, 9).unwrap();
-        for (n, features) in peers.test().iter().enumerate() {
+        for (n, features) in peers.features.test().iter().enumerate() {
             let nearest = bank.nearest(&config.embed(features).unwrap()).unwrap();
             let distances: Vec<f32> = nearest.iter().map(|nearest| nearest.squared.sqrt()).collect();
             fmam_testkit::assert_close(&distances, &peers.patchcore.distances.image(n), 1e-3, 1e-3);
-            let found = bank.predict(features, peers.size(), Place::default()).unwrap();
+            let found = bank.predict(features, peers.features.size(), Place::default()).unwrap();
             let expected = peers.patchcore.scores.image(n);
             fmam_testkit::assert_close(&[found.image_score], &expected, 1e-3, 1e-3);
         }
         // By default the authors' score: the largest squared distance, not weighed.
         let bank = MemoryBank::new(PatchCoreConfig::default(), bank.patches, 9).unwrap();
-        let features = &peers.test()[0];
-        let found = bank.predict(features, peers.size(), Place::default()).unwrap();
+        let features = &peers.features.test()[0];
+        let found = bank.predict(features, peers.features.size(), Place::default()).unwrap();
         let largest = peers.patchcore.distances.image(0).into_iter().fold(0.0, f32::max);
         fmam_testkit::assert_close(&[found.image_score], &[largest * largest], 2e-3, 1e-3);
     }
@@ -435,8 +435,9 @@ mod tests {
     fn a_bank_of_values_too_large_for_squares_is_an_error() {
         let fixture = Fixture::read();
         let bank = MemoryBank::new(PatchCoreConfig::default(), vec![1e30; 2 * 9], 9);
-        let predicted =
-            bank.and_then(|bank| bank.predict(&fixture.test()[0], ImageSize::square(64), Place::default()));
+        let predicted = bank.and_then(|bank| {
+            bank.predict(&fixture.features.test()[0], ImageSize::square(64), Place::default())
+        });
         assert!(predicted.is_err());
     }
 

@@ -40,7 +40,7 @@ pub(crate) static ENTRY: MethodEntry = MethodEntry {
     load,
 };
 
-/// The same behind a feature mapping.
+/// SPADE of mapped features.
 pub(crate) static WITH_FMAM: MethodEntry = MethodEntry {
     name: NAME_WITH_FMAM,
     summary: "spade on whitened features, mapped as the angular margin loss trains",
@@ -269,7 +269,7 @@ mod tests {
             let embed =
                 |features: &FeaturePyramid| PatchEmbedding::new(features, Alignment::Bilinear, None).unwrap();
             let mut moments = FeatureMoments::default();
-            let train = fixture.train();
+            let train = fixture.features.train();
             for features in &train {
                 add_rows(&mut moments, &embed(features).values, 12).unwrap();
             }
@@ -282,7 +282,7 @@ mod tests {
             };
             let images = train.iter().map(image).collect();
             let gallery = Gallery::new(config, basis, images);
-            for (n, features) in fixture.test().iter().enumerate() {
+            for (n, features) in fixture.features.test().iter().enumerate() {
                 let neighbours = gallery.neighbours(features, Place::default()).unwrap();
                 let rows: Vec<f32> = neighbours.iter().map(|neighbour| neighbour.row as f32).collect();
                 assert_eq!(rows, fixture.spade.neighbours.image(n));
