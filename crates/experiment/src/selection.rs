@@ -5,7 +5,6 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use fmam_core::{Progress, RgbImage, SampleSource, StageId, Subset};
-use fmam_datasets::{CachedSource, DEFAULT_CACHE_BYTES};
 use fmam_methods::{Detector, MethodEntry, MethodError, RunContext};
 use fmam_metrics::auroc;
 use fmam_synthesis::{Source, SynthesisConfig, Synthesizer, confetti_within};
@@ -57,7 +56,7 @@ impl MethodTrial {
     }
 }
 
-/// Tries `candidates` on the good images `good` within `budget`, which the final fit of the best is
+/// Tries `candidates` on the good images `good`, which each of them reads anew, within `budget`, which the final fit of the best is
 /// part of, and gives the trials, the best first. Methods that train nothing are tried first, then
 /// `rkd+fmam`, then the others in their order. A trial ends early where its candidate cannot be
 /// fitted within the budget. Where all end, the outcome does not depend on the machine.
@@ -77,11 +76,9 @@ pub fn rank_methods(
         let (method, needed) = ("auto".to_owned(), SELECTION_IMAGES);
         return Err(ExperimentError::TooFewImages { method, found: n, needed, others: Vec::new() });
     }
-    let is_held_out = |index: &usize| index % 5 == 2;
-    let mut held_out: Vec<usize> = (0..n).filter(is_held_out).collect();
-    held_out.truncate(MAX_HELD_OUT);
+    let held_out = held_out(n);
     let learnt = (0..n).filter(|index| held_out.binary_search(index).is_err()).collect();
-    let learnt = CachedSource::new(Subset::new(good, learnt), DEFAULT_CACHE_BYTES);
+    let learnt = Subset::new(good, learnt);
     let test = TestImages::new(&Subset::new(good, held_out), run)?;
     let (mut trials, mut best): (Vec<MethodTrial>, Option<(f64, f64)>) = (Vec::new(), None);
     for candidate in in_order(candidates)? {
@@ -106,6 +103,12 @@ pub fn rank_methods(
     let key = |trial: &MethodTrial| trial.separation().unwrap_or(-1.0);
     trials.sort_by(|a, b| key(b).total_cmp(&key(a)));
     Ok(trials)
+}
+
+/// A fifth of `n` images, [`MAX_HELD_OUT`] at most, from the middles of equal parts of them.
+fn held_out(n: usize) -> Vec<usize> {
+    let count = (n / 5).clamp(1, MAX_HELD_OUT);
+    (0..count).map(|k| (2 * k + 1) * n / (2 * count)).collect()
 }
 
 /// The candidates in the order in which they are tried.
@@ -269,5 +272,18 @@ impl Progress for Deadline<'_> {
 
     fn cancelled(&self) -> bool {
         self.inner.cancelled() || self.is_past() || self.will_pass()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn held_out_images_are_spread_over_all() {
+        assert_eq!(held_out(4), [2]);
+        assert_eq!(held_out(10), [2, 7]);
+        let of_many = held_out(1000);
+        assert_eq!((of_many.len(), of_many[0], of_many[47]), (48, 10, 989));
     }
 }

@@ -206,7 +206,8 @@ impl Session {
         self.rank_source(&train, fit, budget)
     }
 
-    /// [`Session::rank`] for the normal images of a source.
+    /// [`Session::rank`] for the normal images of a source. Each method reads them: where that is
+    /// slow, put a [`CachedSource`] around it.
     ///
     /// # Errors
     /// As [`Session::rank`].
