@@ -32,6 +32,12 @@ pub struct EvidenceConfig {
     /// True to weigh the Mahalanobis distance of the teacher's features to a Gaussian at each
     /// position. Of no effect where images are cut into tiles.
     pub gaussians: bool,
+    /// Share of the teacher's patch features that a memory keeps, as PatchCore's does, from 0 to 1,
+    /// but at least 1024 patches; the squared distance to the nearest is weighed. With 0 there is
+    /// no memory.
+    pub patches: f64,
+    /// Bytes of the patches of all images until those are chosen that are kept.
+    pub gallery_bytes: u64,
     /// Weight of the covariance of all positions together in that of one, in images.
     pub shared_images: f64,
     /// Share of the training images that nothing is trained on, above 0 and below 1: at most 64
@@ -41,12 +47,21 @@ pub struct EvidenceConfig {
 
 impl Default for EvidenceConfig {
     fn default() -> Self {
-        Self { base: true, gaussians: true, shared_images: 10.0, held_out: 0.2 }
+        Self {
+            base: true,
+            gaussians: true,
+            patches: 0.01,
+            gallery_bytes: 4 << 30,
+            shared_images: 10.0,
+            held_out: 0.2,
+        }
     }
 }
 
 impl Settings for EvidenceConfig {
     fn check(&self, check: &mut Check) {
+        let is_share = (0.0..=1.0).contains(&self.patches);
+        check.require("evidence.patches", is_share, "from 0 to 1", self.patches);
         check.above_zero("evidence.shared_images", self.shared_images);
         let is_share = self.held_out > 0.0 && self.held_out < 1.0;
         check.require("evidence.held_out", is_share, "above 0 and below 1", self.held_out);
@@ -62,7 +77,7 @@ pub(super) struct Split {
 impl EvidenceConfig {
     /// True if there is more to weigh than the mapped discrepancy.
     pub(super) fn is_weighed(&self) -> bool {
-        self.base || self.gaussians
+        self.base || self.gaussians || self.patches > 0.0
     }
 
     /// The use of `n` training images, the held-out ones evenly spread. Of a single image both.
@@ -77,9 +92,9 @@ impl EvidenceConfig {
     }
 }
 
-/// The maps of each piece of evidence for a batch of images, as [`Gate::combine`] takes them.
+/// The pieces of evidence for a batch of images: maps `[N, H, W]` of any size.
 pub(super) type Pieces<'a> =
-    dyn Fn(&[RgbImage], &[Place<'_>]) -> Result<Vec<Vec<Tensor>>, MethodError> + Sync + 'a;
+    dyn Fn(&[RgbImage], &[Place<'_>]) -> Result<Vec<Tensor>, MethodError> + Sync + 'a;
 
 /// Fits the gate of `pieces` to the images `held_out` of `train`, their maps blurred by
 /// `blur_sigma`.
@@ -96,8 +111,8 @@ pub(super) fn fit_gate(
     let score = |image: &RgbImage, place: Place<'_>| -> Result<Vec<Prediction>, MethodError> {
         let size = image.size();
         let pieces = pieces(std::slice::from_ref(image), &[place])?;
-        let of_piece = |maps: Vec<Tensor>| {
-            let maps = extended_maps(maps, &[place])?;
+        let of_piece = |map: Tensor| {
+            let maps = extended_maps(vec![map], &[place])?;
             let found = predictions(maps, MapCombination::Sum, blur_sigma, size)?;
             found.into_iter().next_back().ok_or(MethodError::UndefinedFeatures)
         };

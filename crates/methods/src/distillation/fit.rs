@@ -18,6 +18,7 @@ use super::config::{
 use super::evidence::Split;
 use super::grid_gaussians::GridGaussians;
 use super::networks::{MappedTeacher, ScaledStudent};
+use super::patch_memory::PatchMemory;
 use super::scorer::DistillationScorer;
 use crate::batch_inside::BatchInside;
 use crate::checkpoint::{Checkpoint, Tensors};
@@ -98,6 +99,9 @@ impl Method for Distillation {
             }
             if evidence.gaussians && run.preparation.tile_overlap().is_none() {
                 scorer.add_gaussians(GridGaussians::fit(train, evidence.shared_images, run)?);
+            }
+            if evidence.patches > 0.0 {
+                scorer.add_patches(PatchMemory::fit(evidence, self.flavour.name, train, run)?);
             }
             let synthesizer = Synthesizer::new(mapping.synthesis.clone(), run.textures.clone())?;
             scorer.fit_gate(everything, held_out, &synthesizer, run)?;

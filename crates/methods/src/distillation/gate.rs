@@ -7,12 +7,13 @@ use fmam_core::AnomalyMap;
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::{MethodError, Prediction};
 
-/// Added to the error of each piece, so that one without an error does not silence the others: half
-/// of a hundredth, about what a few dozen images can tell.
-const ERROR_FLOOR: f64 = 0.005;
+/// Added to the error of each piece, so that one without an error does not silence the others:
+/// about what a few dozen images can tell.
+const ERROR_FLOOR: f64 = 0.01;
 
-/// Name of the gate's tensor.
-const KEY: &str = "gate";
+/// Name of the gate's tensor. That of the time when the scales of a discrepancy were one piece is
+/// called otherwise: such a detector must be fitted anew.
+const KEY: &str = "pieces";
 
 /// Scale and weight of each piece of evidence.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,18 +87,24 @@ impl Gate {
         Self { pieces: scores.iter().map(piece).collect() }
     }
 
-    /// The maps whose sum is the weighted sum of the pieces, each in units of its spread above its
-    /// mean. `evidence`: the maps of each piece, `[N, H, W]` of any size, that are summed as well.
-    pub(super) fn combine(&self, evidence: Vec<Vec<Tensor>>) -> Result<Vec<Tensor>, MethodError> {
-        let mut maps = Vec::new();
-        for (piece, of_piece) in self.pieces.iter().zip(evidence) {
+    /// Maps whose sum is the weighted sum of the `pieces`, `[N, H, W]` of any size, each in units of
+    /// its spread above its mean: one map for each size, in the order in which the sizes come.
+    pub(super) fn combine(&self, pieces: Vec<Tensor>) -> Result<Vec<Tensor>, MethodError> {
+        let mut sums: Vec<Tensor> = Vec::new();
+        for (piece, map) in self.pieces.iter().zip(pieces) {
             let gain = f64::from(piece.weight) / f64::from(piece.spread);
-            let mut offset = -gain * f64::from(piece.mean);
-            for map in of_piece {
-                maps.push(map.affine(gain, std::mem::take(&mut offset))?);
+            let map = map.affine(gain, -gain * f64::from(piece.mean))?;
+            match sums.iter_mut().find(|sum| sum.dims() == map.dims()) {
+                Some(sum) => *sum = (&*sum + map)?,
+                None => sums.push(map),
             }
         }
-        Ok(maps)
+        Ok(sums)
+    }
+
+    /// The share of each piece in the sum, from 0 to 1.
+    pub(super) fn weights(&self) -> impl Iterator<Item = f32> {
+        self.pieces.iter().map(|piece| piece.weight)
     }
 
     /// The tensors that [`Gate::read`] takes.
@@ -148,10 +155,15 @@ mod tests {
         assert!(sharp.weight > 0.99, "{gate:?}");
         // Means of the maps 1.5 and 150, of the peaks 3 and 300.
         assert_eq!((sharp.mean, sharp.spread, blunt.mean, blunt.spread), (1.5, 1.5, 150.0, 150.0));
-        let map = |value: f32| Tensor::full(value, (1, 1, 1), &Device::Cpu).unwrap();
-        let maps = gate.combine(vec![vec![map(3.0), map(0.0)], vec![map(150.0)]]).unwrap();
-        let sum: f32 = maps.iter().map(|map| map.sum_all().unwrap().to_scalar::<f32>().unwrap()).sum();
-        assert!((sum - sharp.weight).abs() < 1e-6, "{sum}");
+        assert_eq!(gate.weights().collect::<Vec<_>>(), [sharp.weight, blunt.weight]);
+        let map = |value: f32, width| Tensor::full(value, (1, 1, width), &Device::Cpu).unwrap();
+        let combined = |widths: [usize; 2]| gate.combine(vec![map(3.0, widths[0]), map(300.0, widths[1])]);
+        let values = |map: &Tensor| map.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let apart = combined([2, 1]).unwrap();
+        assert_eq!([values(&apart[0]), values(&apart[1])], [vec![sharp.weight; 2], vec![blunt.weight]]);
+        let together = combined([2, 2]).unwrap();
+        assert_eq!(together.len(), 1);
+        fmam_testkit::assert_close(&values(&together[0]), &[1.0; 2], 1e-6, 0.0);
         let saved = Checkpoint::new(gate.tensors().unwrap(), "x");
         assert_eq!(Gate::read(&saved, 2).unwrap(), gate);
         assert!(Gate::read(&saved, 3).is_err());

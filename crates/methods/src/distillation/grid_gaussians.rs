@@ -4,7 +4,7 @@
 use candle_core::{Device, Tensor};
 use fmam_core::{ImageSize, SampleSource};
 use fmam_models::FeaturePyramid;
-use rand::seq::index;
+use rand::seq::index::sample;
 
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::feature_scorer::FeatureExtractor;
@@ -19,42 +19,65 @@ const MAX_ENTRIES: usize = 1 << 24;
 /// Share of the mean variance that is added to each variance.
 const RIDGE_SHARE: f64 = 0.01;
 
-/// The Gaussians of one grid per scale.
+/// A Gaussian for each position and view.
 #[derive(Debug)]
 pub(super) struct GridGaussians {
-    grids: Vec<(Channels, PositionGaussians)>,
+    views: Vec<(View, PositionGaussians)>,
 }
 
-/// The channels that the Gaussians of a grid look at.
+/// The grid of one scale, and the scales that are looked at there, from the finest on. A fine view
+/// is ahead on fabrics, a view of all scales where parts lie still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Scope {
+    grid: usize,
+    n_scales: usize,
+}
+
+impl Scope {
+    /// The scopes of `n` scales: on each grid its own scale and the finer ones, and all of them. On
+    /// the finest grid coarser scales say nothing new.
+    fn all(n: usize) -> Vec<Self> {
+        let of_grid = |grid: usize| {
+            let finer = Self { grid, n_scales: grid + 1 };
+            let whole = (grid > 0 && grid + 1 < n).then_some(Self { grid, n_scales: n });
+            std::iter::once(finer).chain(whole)
+        };
+        (0..n).flat_map(of_grid).collect()
+    }
+}
+
+/// The channels that Gaussians look at.
 #[derive(Debug)]
-struct Channels {
-    /// The scale whose grid it is.
-    scale: usize,
+struct View {
+    scope: Scope,
     /// Places among the channels of the scales looked at, in rising order.
     chosen: Vec<u32>,
 }
 
-impl Channels {
+impl View {
     /// As many channels, drawn at random, as [`MAX_ENTRIES`] allows.
-    fn draw(scale: usize, features: &FeaturePyramid, run: &RunContext<'_>) -> Result<Self, MethodError> {
-        let looked_at = scales(scale, features).iter().map(|scale| scale.dim(1));
+    fn draw(
+        (index, scope): (usize, Scope),
+        features: &FeaturePyramid,
+        run: &RunContext<'_>,
+    ) -> Result<Self, MethodError> {
+        let looked_at = features.scales[..scope.n_scales].iter().map(|scale| scale.dim(1));
         let total = looked_at.sum::<Result<usize, _>>()?;
-        let (_, _, height, width) = features.scales[scale].dims4()?;
+        let (_, _, height, width) = features.scales[scope.grid].dims4()?;
         let positions = height * width;
         let count = (1..=total).rev().find(|&d| positions * triangle(d) <= MAX_ENTRIES).unwrap_or(1);
-        let mut rng = run.seed.derive("gaussians").derive_index(scale as u64).rng();
+        let mut rng = run.seed.derive("gaussians").derive_index(index as u64).rng();
         let mut chosen: Vec<u32> =
-            index::sample(&mut rng, total, count).into_iter().map(|channel| channel as u32).collect();
+            sample(&mut rng, total, count).into_iter().map(|channel| channel as u32).collect();
         chosen.sort_unstable();
-        Ok(Self { scale, chosen })
+        Ok(Self { scope, chosen })
     }
 
-    /// The vectors of image `n` on the grid: those of all scales, brought to the grid as areas. On
-    /// the finest grid those of its own scale, since coarser ones say nothing new there.
+    /// The vectors of image `n` on the grid, to which all scales are brought as areas.
     fn embed(&self, features: &FeaturePyramid, n: usize) -> Result<PatchEmbedding, MethodError> {
-        let (_, _, height, width) = features.scales[self.scale].dims4()?;
+        let (_, _, height, width) = features.scales[self.scope.grid].dims4()?;
         let mut parts = Vec::new();
-        for scale in scales(self.scale, features) {
+        for scale in &features.scales[..self.scope.n_scales] {
             let scale = scale.narrow(0, n, 1)?.detach();
             parts.push(fmam_ops::upsample_bilinear(&scale, height, width, false)?);
         }
@@ -67,11 +90,6 @@ impl Channels {
         }
         Ok(PatchEmbedding { grid: ImageSize::new(height, width), n_channels: self.chosen.len(), values })
     }
-}
-
-/// The scales that the Gaussians on the grid of `scale` look at.
-fn scales(scale: usize, features: &FeaturePyramid) -> &[Tensor] {
-    if scale == 0 { &features.scales[..1] } else { &features.scales }
 }
 
 impl GridGaussians {
@@ -87,77 +105,101 @@ impl GridGaussians {
             .image(0)
             .map_err(|error| MethodError::Sample { id: train.sample(0).id.clone(), source: error })?;
         let first = extractor.features(&first)?;
-        let channels = (0..first.scales.len()).map(|scale| Channels::draw(scale, &first, run));
-        let channels = channels.collect::<Result<Vec<_>, _>>()?;
-        let mut moments: Vec<PositionMoments> = channels.iter().map(|_| PositionMoments::default()).collect();
+        let scopes = Scope::all(first.scales.len()).into_iter().enumerate();
+        let views = scopes.map(|scope| View::draw(scope, &first, run)).collect::<Result<Vec<_>, _>>()?;
+        let mut moments: Vec<PositionMoments> = views.iter().map(|_| PositionMoments::default()).collect();
         let all: Vec<usize> = (0..train.len()).collect();
         let embed = |features: &FeaturePyramid, place: Place<'_>| {
-            let embed = |channels: &Channels| {
-                let image = channels.embed(features, 0)?;
+            let embed = |view: &View| {
+                let image = view.embed(features, 0)?;
                 let cells = place.cells(image.grid);
                 Ok((image, cells))
             };
-            channels.iter().map(embed).collect::<Result<Vec<_>, MethodError>>()
+            views.iter().map(embed).collect::<Result<Vec<_>, MethodError>>()
         };
         each_training_image(train, run, &all, &extractor, embed, |images| {
             let mut images: Vec<_> = images.into_iter().map(Vec::into_iter).collect();
             for moments in &mut moments {
-                let of_grid: Vec<_> = images.iter_mut().filter_map(Iterator::next).collect();
-                moments.add(&of_grid);
+                let of_view: Vec<_> = images.iter_mut().filter_map(Iterator::next).collect();
+                moments.add(&of_view);
             }
             Ok(())
         })?;
-        let fitted = channels.into_iter().zip(&moments);
-        let fitted = fitted
-            .map(|(channels, moments)| Ok((channels, moments.shrunk_gaussians(shared_images, RIDGE_SHARE)?)));
-        Ok(Self { grids: fitted.collect::<Result<_, MethodError>>()? })
+        let fitted = views.into_iter().zip(&moments);
+        let fitted =
+            fitted.map(|(view, moments)| Ok((view, moments.shrunk_gaussians(shared_images, RIDGE_SHARE)?)));
+        Ok(Self { views: fitted.collect::<Result<_, MethodError>>()? })
     }
 
-    /// The Mahalanobis distance at each position, `[N, H, W]` for each grid, of the teacher's
+    /// The Mahalanobis distance at each position, `[N, H, W]` for each view, of the teacher's
     /// features of a batch.
     pub(super) fn maps(&self, features: &FeaturePyramid) -> Result<Vec<Tensor>, MethodError> {
-        let map = |(channels, gaussians): &(Channels, PositionGaussians)| {
-            let scale = &features.scales[channels.scale];
+        let map = |(view, gaussians): &(View, PositionGaussians)| {
+            let scale = &features.scales[view.scope.grid];
             let (n, _, height, width) = scale.dims4()?;
             let mut distances = Vec::with_capacity(n * height * width);
             for image in 0..n {
-                distances.extend(gaussians.distances(&channels.embed(features, image)?)?);
+                distances.extend(gaussians.distances(&view.embed(features, image)?)?);
             }
             Ok(Tensor::from_vec(distances, (n, height, width), scale.device())?)
         };
-        self.grids.iter().map(map).collect()
+        self.views.iter().map(map).collect()
+    }
+
+    /// A name of each view, for a backbone of `strides`.
+    pub(super) fn names(&self, strides: &[usize]) -> Vec<String> {
+        let name = |(View { scope, .. }, _): &(View, PositionGaussians)| {
+            format!("Gaussians of {} scales at stride {}", scope.n_scales, strides[scope.grid])
+        };
+        self.views.iter().map(name).collect()
     }
 
     /// The tensors that [`GridGaussians::read`] takes.
     pub(super) fn tensors(&self) -> Result<Tensors, MethodError> {
         let mut tensors = Tensors::new();
-        for (channels, gaussians) in &self.grids {
-            let name = |part: &str| format!("gaussians.{}.{part}", channels.scale);
-            tensors.insert(name("channels"), Tensor::new(channels.chosen.as_slice(), &Device::Cpu)?);
-            let of_grid = gaussians.tensors()?.into_iter();
-            tensors.extend(of_grid.map(|(key, tensor)| (name(&key), tensor)));
+        for (index, (view, gaussians)) in self.views.iter().enumerate() {
+            let name = |part: &str| format!("gaussians.{index}.{part}");
+            tensors.insert(name("channels"), Tensor::new(view.chosen.as_slice(), &Device::Cpu)?);
+            let of_view = gaussians.tensors()?.into_iter();
+            tensors.extend(of_view.map(|(key, tensor)| (name(&key), tensor)));
         }
         Ok(tensors)
     }
 
     /// The saved Gaussians of a backbone whose scales have `n_channels`.
     pub(super) fn read(saved: &Checkpoint, n_channels: &[usize]) -> Result<Self, MethodError> {
-        let grid = |scale: usize| {
-            let prefix = format!("gaussians.{scale}.");
+        let view = |(index, scope): (usize, Scope)| {
+            let prefix = format!("gaussians.{index}.");
             let key = format!("{prefix}channels");
             let chosen = saved.tensor(&key, &[None])?.to_vec1::<u32>()?;
-            let total: usize = if scale == 0 { n_channels[0] } else { n_channels.iter().sum() };
+            let total: usize = n_channels[..scope.n_scales].iter().sum();
             if let Some(&channel) = chosen.iter().find(|&&channel| channel as usize >= total) {
                 return Err(saved.misshapen(&key, vec![total], vec![channel as usize]));
             }
-            let of_grid = saved
+            let of_view = saved
                 .tensors
                 .iter()
                 .filter_map(|(key, tensor)| Some((key.strip_prefix(&prefix)?.to_owned(), tensor.clone())));
-            let of_grid = Checkpoint::new(of_grid.collect::<Tensors>(), saved.origin());
-            let gaussians = PositionGaussians::read(&of_grid, chosen.len())?;
-            Ok((Channels { scale, chosen }, gaussians))
+            let of_view = Checkpoint::new(of_view.collect::<Tensors>(), saved.origin());
+            let gaussians = PositionGaussians::read(&of_view, chosen.len())?;
+            Ok((View { scope, chosen }, gaussians))
         };
-        Ok(Self { grids: (0..n_channels.len()).map(grid).collect::<Result<_, _>>()? })
+        let scopes = Scope::all(n_channels.len()).into_iter().enumerate();
+        Ok(Self { views: scopes.map(view).collect::<Result<_, _>>()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_grid_is_seen_with_the_finer_scales_and_with_all() {
+        let scopes = |n| -> Vec<(usize, usize)> {
+            Scope::all(n).into_iter().map(|scope| (scope.grid, scope.n_scales)).collect()
+        };
+        assert_eq!(scopes(1), [(0, 1)]);
+        assert_eq!(scopes(2), [(0, 1), (1, 2)]);
+        assert_eq!(scopes(3), [(0, 1), (1, 2), (1, 3), (2, 3)]);
     }
 }

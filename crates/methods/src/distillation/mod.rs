@@ -9,6 +9,7 @@ mod flavours;
 mod gate;
 mod grid_gaussians;
 mod networks;
+mod patch_memory;
 mod position_scale;
 mod scorer;
 

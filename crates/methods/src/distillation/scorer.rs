@@ -13,6 +13,7 @@ use super::evidence::fit_gate;
 use super::gate::Gate;
 use super::grid_gaussians::GridGaussians;
 use super::networks::{MappedTeacher, ScaledStudent};
+use super::patch_memory::PatchMemory;
 use super::position_scale::{MapMoments, PositionScale};
 use crate::batch_inside::extended_maps;
 use crate::checkpoint::{Checkpoint, Tensors};
@@ -42,7 +43,8 @@ pub(super) struct DistillationScorer {
     /// The student of the plain method, with its tensors.
     base: Option<(ScaledStudent, Tensors)>,
     gaussians: Option<GridGaussians>,
-    /// The weights of the evidence; `None` where there is one piece.
+    patches: Option<PatchMemory>,
+    /// The weights of the evidence; `None` where the discrepancy alone counts.
     gate: Option<Gate>,
     device: Device,
 }
@@ -64,6 +66,7 @@ impl DistillationScorer {
             positions: None,
             base: None,
             gaussians: None,
+            patches: None,
             gate: None,
             device: device.clone(),
         })
@@ -82,6 +85,11 @@ impl DistillationScorer {
         self.gaussians = Some(gaussians);
     }
 
+    /// Adds the memory of the teacher's patches.
+    pub(super) fn add_patches(&mut self, patches: PatchMemory) {
+        self.patches = Some(patches);
+    }
+
     /// Weighs the evidence by the images `held_out` of `train`.
     pub(super) fn fit_gate(
         &mut self,
@@ -92,7 +100,11 @@ impl DistillationScorer {
     ) -> Result<(), MethodError> {
         let pieces = |images: &[RgbImage], places: &[Place<'_>]| self.evidence(images, places);
         let blur_sigma = self.config.scoring.blur_sigma;
-        self.gate = Some(fit_gate(&pieces, blur_sigma, (train, held_out), synthesizer, run)?);
+        let gate = fit_gate(&pieces, blur_sigma, (train, held_out), synthesizer, run)?;
+        for (piece, weight) in self.piece_names().iter().zip(gate.weights()) {
+            tracing::info!(piece, weight, "evidence weighed");
+        }
+        self.gate = Some(gate);
         Ok(())
     }
 
@@ -109,24 +121,44 @@ impl DistillationScorer {
         self.config.distance().maps(&self.teacher.to_compare(target)?, &self.teacher.to_compare(output)?)
     }
 
-    /// The maps of each piece of evidence, `[N, H, W]`, those of one piece to be summed: the
-    /// discrepancy, that of the plain method, and the distance to the Gaussians of each grid.
-    fn evidence(&self, images: &[RgbImage], places: &[Place<'_>]) -> Result<Vec<Vec<Tensor>>, MethodError> {
+    /// The pieces of evidence, `[N, H, W]` each: the discrepancy at each scale, that of the plain
+    /// method, the distance to each of the Gaussians, and that to the memory of patches.
+    fn evidence(&self, images: &[RgbImage], places: &[Place<'_>]) -> Result<Vec<Tensor>, MethodError> {
         let batch = to_batch(images, self.teacher.backbone.preprocess(), &self.device)?;
         let features = self.teacher.backbone.features(&batch)?;
-        let mut maps = self.discrepancy(&batch, &features)?;
+        let mut pieces = self.discrepancy(&batch, &features)?;
         if let Some(positions) = &self.positions {
-            maps = in_deviations(&maps, positions, places)?;
+            pieces = in_deviations(&pieces, positions, places)?;
         }
-        let mut pieces = vec![maps];
         if let Some((student, _)) = &self.base {
             let output = student.forward(&batch, &features)?;
-            pieces.push(self.config.distance().maps(&features, &output)?);
+            pieces.extend(self.config.distance().maps(&features, &output)?);
         }
         if let Some(gaussians) = &self.gaussians {
-            pieces.extend(gaussians.maps(&features)?.into_iter().map(|map| vec![map]));
+            pieces.extend(gaussians.maps(&features)?);
+        }
+        if let Some(patches) = &self.patches {
+            pieces.push(patches.map(&features)?);
         }
         Ok(pieces)
+    }
+
+    /// The names of the pieces that [`DistillationScorer::evidence`] gives, in its order.
+    fn piece_names(&self) -> Vec<String> {
+        let strides = self.teacher.backbone.strides();
+        let at_each =
+            |name: &'static str| strides.iter().map(move |stride| format!("{name} at stride {stride}"));
+        let mut names: Vec<String> = at_each("mapped discrepancy").collect();
+        if self.base.is_some() {
+            names.extend(at_each("plain discrepancy"));
+        }
+        if let Some(gaussians) = &self.gaussians {
+            names.extend(gaussians.names(strides));
+        }
+        if self.patches.is_some() {
+            names.push("memory of patches".to_owned());
+        }
+        names
     }
 
     /// Measures the distance maps of training images, or of each of their tiles, where the settings
@@ -171,7 +203,7 @@ impl Scorer for DistillationScorer {
         let pieces = self.evidence(images, places)?;
         let maps = match &self.gate {
             Some(gate) => gate.combine(pieces)?,
-            None => pieces.into_iter().flatten().collect(),
+            None => pieces,
         };
         let maps = extended_maps(maps, places)?;
         let scoring = &self.config.scoring;
@@ -214,6 +246,9 @@ impl Scorer for DistillationScorer {
             let mut tensors = gate.tensors()?;
             if let Some(gaussians) = &self.gaussians {
                 tensors.extend(gaussians.tensors()?);
+            }
+            if let Some(patches) = &self.patches {
+                tensors.extend(patches.tensors()?);
             }
             networks.push((EVIDENCE, tensors));
         }
@@ -261,17 +296,18 @@ pub(super) fn load(flavour: &Flavour, saved: &SavedModel) -> Result<Box<dyn Scor
     let scorer = DistillationScorer::new(flavour, config, teacher, saved.network(STUDENT)?, device)?;
     let mut scorer = DistillationScorer { positions, ..scorer };
     if let Some(evidence) = scorer.config.weighed().cloned() {
-        let mut n_pieces = 1;
         if evidence.base {
             scorer.add_base(flavour, saved.network(BASE_STUDENT)?)?;
-            n_pieces += 1;
         }
         let weights = saved.network(EVIDENCE)?;
         if evidence.gaussians && saved.card().preparation().tile_overlap().is_none() {
             scorer.add_gaussians(GridGaussians::read(&weights, scorer.teacher.backbone.channels())?);
-            n_pieces += n_scales;
         }
-        scorer.gate = Some(Gate::read(&weights, n_pieces)?);
+        if evidence.patches > 0.0 {
+            let backbone = scorer.teacher.backbone.as_ref();
+            scorer.add_patches(PatchMemory::read(&weights, backbone, flavour.name)?);
+        }
+        scorer.gate = Some(Gate::read(&weights, scorer.piece_names().len())?);
     }
     Ok(Box::new(scorer))
 }

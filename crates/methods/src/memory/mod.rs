@@ -3,7 +3,7 @@
 //! One file a method: [`teacher`] (the mean feature), [`padim`] (a Gaussian at each position),
 //! [`spade`] (the nearest training images), [`patchcore`] (a coreset of patches). Their parts:
 //! [`embedding`] (feature vectors from a pyramid), [`training_images`] (the pass over them),
-//! [`gaussians`], [`nearest`] and [`distance`] (exact neighbours), [`coreset`].
+//! [`gaussians`], [`nearest`] and [`distance`] (exact neighbours), [`coreset`], [`patch_bank`].
 
 mod coreset;
 mod distance;
@@ -13,10 +13,11 @@ pub(crate) mod fixture;
 pub(crate) mod gaussians;
 mod nearest;
 pub(crate) mod padim;
+pub(crate) mod patch_bank;
 pub(crate) mod patchcore;
 pub(crate) mod spade;
 pub(crate) mod teacher;
-mod training_images;
+pub(crate) mod training_images;
 
 pub use embedding::{Alignment, PatchEmbedding, neighbourhood_mean};
 pub use padim::{PadimConfig, padim};

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Settings under which FMAM is the mapped discrepancy and nothing else.
-const ALONE: &str = "evidence = { base = false, gaussians = false }";
+const ALONE: &str = "evidence = { base = false, gaussians = false, patches = 0 }";
 
 #[test]
 fn an_untrained_mapping_whitens_and_adapted_features_can_be_seen() {
@@ -205,13 +205,18 @@ fn evidence_is_weighed_by_images_that_nothing_is_trained_on() {
         method.fit(&train, &context(0, 1, &Silent)).unwrap().detector
     };
     let mut scores = Vec::new();
-    for (base, gaussians) in [(false, false), (true, false), (false, true), (true, true)] {
-        let name = format!("{base}-{gaussians}");
+    let alone = (false, false, 0.0);
+    let each = [(true, false, 0.0), (false, true, 0.0), (false, false, 0.1)];
+    for pieces in [vec![alone], each.to_vec(), vec![(true, true, 0.1)]].concat() {
+        let (base, gaussians, patches) = pieces;
+        let name = format!("{base}-{gaussians}-{patches}");
         let dir = folder.path().join(&name);
-        let detector = fit(&format!("evidence = {{ base = {base}, gaussians = {gaussians} }}"));
+        let detector =
+            fit(&format!("evidence = {{ base = {base}, gaussians = {gaussians}, patches = {patches} }}"));
         detector.save(&dir).unwrap();
-        // Weights exist where there are two pieces, the second student where there is a base.
-        assert_eq!(dir.join("evidence.safetensors").exists(), base || gaussians, "{name}");
+        // Weights exist where there is more than the discrepancy, the second student where there is
+        // a base.
+        assert_eq!(dir.join("evidence.safetensors").exists(), pieces != alone, "{name}");
         assert_eq!(dir.join("base-student.safetensors").exists(), base, "{name}");
         let loaded = load_detector(&dir, &Device::Cpu).unwrap();
         let found = bits(&detector.score(&images).unwrap());

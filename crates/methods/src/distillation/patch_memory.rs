@@ -1,0 +1,79 @@
+//! A memory of the teacher's patch features, as PatchCore keeps it: what any normal patch looks
+//! like, wherever it lies.
+
+use candle_core::Tensor;
+use fmam_core::SampleSource;
+use fmam_models::{Backbone, FeaturePyramid};
+
+use crate::checkpoint::{Checkpoint, Tensors};
+use crate::feature_scorer::FeatureExtractor;
+use crate::memory::patch_bank::{PATCHES, PatchBank, Thinning, embed_patches, patch_width};
+use crate::memory::training_images::MemoryLimit;
+use crate::memory::{PatchCoreConfig, PatchEmbedding};
+use crate::{MethodError, RunContext};
+
+use super::evidence::EvidenceConfig;
+
+/// Patches that are kept, at least: a hundredth of a few small images is too little.
+const MIN_PATCHES: usize = 1024;
+
+pub(super) struct PatchMemory {
+    first_scale: usize,
+    bank: PatchBank,
+}
+
+impl PatchMemory {
+    /// The memory of the images of `train`, for the method `method`.
+    pub(super) fn fit(
+        config: &EvidenceConfig,
+        method: &'static str,
+        train: &dyn SampleSource,
+        run: &RunContext<'_>,
+    ) -> Result<Self, MethodError> {
+        let first_scale = first_scale(run.backbone.as_ref());
+        let thinning = Thinning {
+            first_scale,
+            ratio: config.patches,
+            at_least: MIN_PATCHES,
+            projection: PatchCoreConfig::default().projection,
+            limit: MemoryLimit { method, key: "evidence.gallery_bytes", bytes: config.gallery_bytes },
+        };
+        Ok(Self { first_scale, bank: thinning.fit(train, &FeatureExtractor::of_run(run), run)? })
+    }
+
+    /// The squared distance to the nearest kept patch at each position, `[N, H, W]`, of the
+    /// teacher's features of a batch.
+    pub(super) fn map(&self, features: &FeaturePyramid) -> Result<Tensor, MethodError> {
+        let scale = &features.scales[self.first_scale];
+        let (n, _, height, width) = scale.dims4()?;
+        let mut squares = Vec::with_capacity(n * height * width);
+        for image in 0..n {
+            let of_image = features.scales.iter().map(|scale| scale.narrow(0, image, 1));
+            let of_image = FeaturePyramid { scales: of_image.collect::<Result<_, _>>()? };
+            let patches: PatchEmbedding = embed_patches(&of_image, self.first_scale)?;
+            squares.extend(self.bank.nearest(&patches)?.iter().map(|nearest| nearest.squared));
+        }
+        Ok(Tensor::from_vec(squares, (n, height, width), scale.device())?)
+    }
+
+    /// The tensors that [`PatchMemory::read`] takes.
+    pub(super) fn tensors(&self) -> Result<Tensors, MethodError> {
+        Ok([(PATCHES.to_owned(), self.bank.tensor()?)].into())
+    }
+
+    /// The saved memory of features of `backbone`.
+    pub(super) fn read(
+        saved: &Checkpoint,
+        backbone: &dyn Backbone,
+        method: &'static str,
+    ) -> Result<Self, MethodError> {
+        let first_scale = first_scale(backbone);
+        let bank = PatchBank::read(saved, patch_width(backbone, first_scale, method)?)?;
+        Ok(Self { first_scale, bank })
+    }
+}
+
+/// The finest scale that patches are taken from: PatchCore's, or the only one.
+fn first_scale(backbone: &dyn Backbone) -> usize {
+    PatchCoreConfig::default().first_scale.min(backbone.channels().len().saturating_sub(1))
+}
