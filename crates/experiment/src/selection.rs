@@ -56,10 +56,11 @@ impl MethodTrial {
     }
 }
 
-/// Tries `candidates` on the good images `good`, which each of them reads anew, within `budget`, which the final fit of the best is
-/// part of, and gives the trials, the best first. Methods that train nothing are tried first, then
-/// `rkd+fmam`, then the others in their order. A trial ends early where its candidate cannot be
-/// fitted within the budget. Where all end, the outcome does not depend on the machine.
+/// Tries `candidates` on the good images `good`, which each of them reads anew, and gives the
+/// trials, the best first. `budget` includes the final fit of the best. Methods that train nothing
+/// are tried first, then `rkd+fmam`, then the others in their order. A trial ends early where its
+/// candidate cannot be fitted within the budget. Where all end, the outcome does not depend on the
+/// machine.
 ///
 /// # Errors
 /// [`ExperimentError::TooFewImages`] for fewer than [`SELECTION_IMAGES`],

@@ -206,8 +206,8 @@ impl Session {
         self.rank_source(&train, fit, budget)
     }
 
-    /// [`Session::rank`] for the normal images of a source. Each method reads them: where that is
-    /// slow, put a [`CachedSource`] around it.
+    /// [`Session::rank`] for the normal images of a source, which each method reads anew: where
+    /// that is slow, let it keep what it decoded.
     ///
     /// # Errors
     /// As [`Session::rank`].

@@ -2,7 +2,10 @@
 
     cargo run --release -p fmam-experiment --example features -- DATA mvtec screw efficientnet-lite0 FEATURES
     pip install anomalib safetensors scikit-learn
-    python evaluate.py FEATURES patchcore --ratio 0.002 --seeds 0 1 2
+    python evaluate.py FEATURES patchcore --images 64 --ratio 0.02 --seeds 0 1 2
+
+The greedy search of the coreset takes hours on all images. `--images N` keeps the N evenly spread images that fmam keeps
+when `gallery_bytes` holds N.
 
 Coreset, nearest neighbours, image score, Gaussians, distances, enlargement and blur are anomalib's. Image AUROC is
 scikit-learn's, pixel AUROC and AUPRO those of ../maps/score.py. One line of JSON a seed, in per cent.
@@ -71,12 +74,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("features", type=Path, help="the folder that the example wrote")
     parser.add_argument("method", choices=["patchcore", "padim"])
+    parser.add_argument("--images", type=int, help="training images, evenly spread [default: all]")
     parser.add_argument("--ratio", type=float, default=0.01, help="share of the patches that is kept [default: 0.01]")
     parser.add_argument("--channels", type=int, default=100, help="channels of PaDiM [default: 100]")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     args = parser.parse_args()
     train, test = (load_file(args.features / f"{split}.safetensors") for split in ("train", "test"))
     scales = [[split[f"scale{k}"] for k in range(3)] for split in (train, test)]
+    n = len(scales[0][0])
+    count = min(args.images or n, n)
+    chosen = [k * n // count for k in range(count)]
+    scales[0] = [scale[chosen] for scale in scales[0]]
     for seed in args.seeds:
         found = evaluate(args.method, *scales, test["labels"], test["masks"], args.ratio, args.channels, seed)
         print(json.dumps(found), flush=True)

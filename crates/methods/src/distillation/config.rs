@@ -121,9 +121,11 @@ impl Settings for DistillationConfig {
 }
 
 impl DistillationConfig {
-    /// The same with the number of epochs of the mapping on `n_images` training images.
+    /// The same for `n_images` training images: with the number of epochs of the mapping, and
+    /// without evidence of a single image.
     pub(super) fn resolved(mut self, n_images: usize) -> Self {
-        let n_learnt = self.weighed().map_or(n_images, |evidence| evidence.split(n_images).learnt.len());
+        self.evidence = self.evidence.map(|evidence| evidence.resolved(n_images));
+        let n_learnt = self.weighed().map_or(n_images, |evidence| evidence.n_learnt(n_images));
         if let Some(mapping) = &mut self.mapping {
             mapping.epochs = Some(mapping.epochs_on(n_learnt, self.training.epochs));
         }

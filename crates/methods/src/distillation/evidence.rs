@@ -1,6 +1,8 @@
 //! The evidence that FMAM weighs beside the mapped discrepancy: the plain method's own, and the
 //! teacher's features themselves. Part of the training images is held out for the weighing.
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 use fmam_core::{RgbImage, SampleSource, StageId, Subset};
 use fmam_synthesis::Synthesizer;
@@ -18,8 +20,11 @@ use crate::{MethodError, Place, Prediction, RunContext};
 /// Good images that the gate is fitted to, at most.
 const MAX_HELD_OUT: usize = 64;
 
-/// Synthetic defects that the gate is fitted to, at least.
+/// Synthetic defects that the gate is fitted to, at least, as far as [`MAX_IN_ONE`] allows.
 const DEFECTS: usize = 128;
+
+/// Synthetic defects made of one image, at most.
+const MAX_IN_ONE: usize = 16;
 
 /// Configuration of the evidence: the table `evidence` of a method with FMAM. The mapped
 /// discrepancy always counts.
@@ -36,12 +41,13 @@ pub struct EvidenceConfig {
     /// but at least 1024 patches; the squared distance to the nearest is weighed. With 0 there is
     /// no memory.
     pub patches: f64,
-    /// Bytes of the patches of all images until those are chosen that are kept.
+    /// Bytes of memory for all patches and their projections while those are chosen that are kept.
+    /// Where they do not fit, evenly spread images are used.
     pub gallery_bytes: u64,
     /// Weight of the covariance of all positions together in that of one, in images.
     pub shared_images: f64,
     /// Share of the training images that nothing is trained on, above 0 and below 1: at most 64
-    /// images, from which, and from synthetic defects in them, the weights follow.
+    /// images or tiles, from which, and from synthetic defects in them, the weights follow.
     pub held_out: f64,
 }
 
@@ -80,16 +86,45 @@ impl EvidenceConfig {
         self.base || self.gaussians || self.patches > 0.0
     }
 
-    /// The use of `n` training images, the held-out ones evenly spread. Of a single image both.
-    pub(super) fn split(&self, n: usize) -> Split {
-        if n < 2 {
-            return Split { learnt: (0..n).collect(), held_out: (0..n).collect() };
-        }
-        let count = ((n as f64 * self.held_out).round() as usize).clamp(1, MAX_HELD_OUT.min(n - 1));
-        let held_out = spread(n, count);
-        let learnt = (0..n).filter(|index| held_out.binary_search(index).is_err()).collect();
-        Split { learnt, held_out }
+    /// The same for `n_images` training images: without evidence where there is no image to hold
+    /// out.
+    pub(super) fn resolved(self, n_images: usize) -> Self {
+        if n_images < 2 { Self { base: false, gaussians: false, patches: 0.0, ..self } } else { self }
     }
+
+    /// The number of `n` training images that are learnt from.
+    pub(super) fn n_learnt(&self, n: usize) -> usize {
+        n - self.n_held_out(n, MAX_HELD_OUT)
+    }
+
+    fn n_held_out(&self, n: usize, most: usize) -> usize {
+        ((n as f64 * self.held_out).round() as usize).clamp(1, most.clamp(1, n - 1))
+    }
+
+    /// The use of each sample of `train`, of which there are two at least. The held-out images are
+    /// evenly spread; the tiles of one image, which overlap, have one use.
+    pub(super) fn split(&self, train: &dyn SampleSource) -> Split {
+        let mut images = whole_images(train);
+        if images.len() < 2 {
+            images = (0..train.len()).map(|index| index..index + 1).collect();
+        }
+        let n = images.len();
+        let chosen = spread(n, self.n_held_out(n, MAX_HELD_OUT * n / train.len()));
+        let mut split = Split { learnt: Vec::new(), held_out: Vec::new() };
+        for (at, samples) in images.into_iter().enumerate() {
+            let is_held_out = chosen.binary_search(&at).is_ok();
+            if is_held_out { &mut split.held_out } else { &mut split.learnt }.extend(samples);
+        }
+        split
+    }
+}
+
+/// The samples of each image: one, or its tiles, whose positions rise.
+fn whole_images(train: &dyn SampleSource) -> Vec<Range<usize>> {
+    let starts = (0..train.len()).filter(|&index| index == 0 || train.tile(index) <= train.tile(index - 1));
+    let starts: Vec<usize> = starts.collect();
+    let ends = starts.iter().skip(1).copied().chain([train.len()]);
+    starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
 }
 
 /// The pieces of evidence for a batch of images: maps `[N, H, W]` of any size.
@@ -105,8 +140,9 @@ pub(super) fn fit_gate(
     synthesizer: &Synthesizer,
     run: &RunContext<'_>,
 ) -> Result<Gate, MethodError> {
-    let (held_out, seed) = (Subset::new(train, held_out), run.seed.derive("evidence"));
-    let rounds = DEFECTS.div_ceil(held_out.len()).min(16);
+    let some = spread(held_out.len(), MAX_HELD_OUT).into_iter().map(|at| held_out[at]).collect();
+    let (held_out, seed) = (Subset::new(train, some), run.seed.derive("evidence"));
+    let rounds = DEFECTS.div_ceil(held_out.len()).min(MAX_IN_ONE);
     run.progress.start(&StageId::new("weighing evidence"), held_out.len() as u64);
     let score = |image: &RgbImage, place: Place<'_>| -> Result<Vec<Prediction>, MethodError> {
         let size = image.size();
@@ -149,19 +185,38 @@ pub(super) fn fit_gate(
 
 #[cfg(test)]
 mod tests {
+    use fmam_core::{ImageSize, TiledSource};
+    use fmam_testkit::striped_train;
+
     use super::*;
 
     #[test]
     fn every_image_is_learnt_or_held_out() {
         let config = EvidenceConfig::default();
-        for (n, n_held_out) in [(2, 1), (5, 1), (90, 18), (320, 64), (1000, 64)] {
-            let Split { learnt, held_out } = config.split(n);
-            assert_eq!(held_out.len(), n_held_out, "{n}");
+        for (n, n_held_out) in [(2, 1), (5, 1), (90, 18), (320, 64), (400, 64)] {
+            let train = striped_train(n, ImageSize::square(8), fmam_core::Seed::new(1));
+            let Split { learnt, held_out } = config.split(&train);
+            assert_eq!((held_out.len(), learnt.len()), (n_held_out, config.n_learnt(n)), "{n}");
             let mut all = [learnt, held_out].concat();
             all.sort_unstable();
             assert_eq!(all, (0..n).collect::<Vec<_>>());
         }
-        let Split { learnt, held_out } = config.split(1);
-        assert_eq!((learnt, held_out), (vec![0], vec![0]));
+        let EvidenceConfig { base, gaussians, patches, .. } = config.clone().resolved(1);
+        assert_eq!((base, gaussians, patches), (false, false, 0.0));
+        assert_eq!(config.clone().resolved(2), config);
+    }
+
+    #[test]
+    fn tiles_of_one_image_have_one_use() {
+        let of_images = |n| {
+            let images = striped_train(n, ImageSize::new(16, 24), fmam_core::Seed::new(1));
+            TiledSource::new(images, ImageSize::square(16), 8).unwrap()
+        };
+        let config = EvidenceConfig::default();
+        // Two tiles an image.
+        let Split { learnt, held_out } = config.split(&of_images(5));
+        assert_eq!((held_out, learnt), (vec![0, 1], (2..10).collect()));
+        // Of a single image its tiles.
+        assert_eq!(config.split(&of_images(1)).held_out, [0]);
     }
 }

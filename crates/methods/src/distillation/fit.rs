@@ -59,12 +59,19 @@ impl Method for Distillation {
         }
         let config = self.config.clone().resolved(train.len());
         let everything = train;
-        let split = config.weighed().map(|evidence| evidence.split(train.len()));
+        let split = config.weighed().map(|evidence| evidence.split(train));
         let (learnt, held_out) = match split {
             Some(Split { learnt, held_out }) => (learnt, held_out),
             None => ((0..train.len()).collect(), Vec::new()),
         };
         let train = &Subset::new(train, learnt);
+        let memory = config.weighed().filter(|evidence| evidence.patches > 0.0);
+        let sampling =
+            memory.map(|evidence| PatchMemory::sampling(evidence, self.flavour.name, run.backbone.as_ref()));
+        if let Some(sampling) = &sampling {
+            // Before anything is trained.
+            sampling.images(train.len(), run)?;
+        }
         let fixed_size = match config.scoring.reference {
             DistanceReference::None => None,
             DistanceReference::Position => fixed_size(train)?,
@@ -100,8 +107,8 @@ impl Method for Distillation {
             if evidence.gaussians && run.preparation.tile_overlap().is_none() {
                 scorer.add_gaussians(GridGaussians::fit(train, evidence.shared_images, run)?);
             }
-            if evidence.patches > 0.0 {
-                scorer.add_patches(PatchMemory::fit(evidence, self.flavour.name, train, run)?);
+            if let Some(sampling) = &sampling {
+                scorer.add_patches(PatchMemory::fit(sampling, train, run)?);
             }
             let synthesizer = Synthesizer::new(mapping.synthesis.clone(), run.textures.clone())?;
             scorer.fit_gate(everything, held_out, &synthesizer, run)?;

@@ -114,11 +114,16 @@ impl Gate {
         Ok([(KEY.to_owned(), Tensor::from_vec(values, (self.pieces.len(), 3), &Device::Cpu)?)].into())
     }
 
-    /// The saved gate of `n_pieces` pieces.
-    pub(super) fn read(saved: &Checkpoint, n_pieces: usize) -> Result<Self, MethodError> {
-        let values = saved.tensor(KEY, &[Some(n_pieces), Some(3)])?.to_vec2::<f32>()?;
+    /// The saved gate.
+    pub(super) fn read(saved: &Checkpoint) -> Result<Self, MethodError> {
+        let values = saved.tensor(KEY, &[None, Some(3)])?.to_vec2::<f32>()?;
         let piece = |row: Vec<f32>| Piece { mean: row[0], spread: row[1], weight: row[2] };
         Ok(Self { pieces: values.into_iter().map(piece).collect() })
+    }
+
+    /// An error if this gate, of the file `saved`, is not for `n_pieces` pieces.
+    pub(super) fn check(&self, saved: &Checkpoint, n_pieces: usize) -> Result<(), MethodError> {
+        saved.tensor(KEY, &[Some(n_pieces), Some(3)]).map(|_| ())
     }
 }
 
@@ -165,7 +170,8 @@ mod tests {
         assert_eq!(together.len(), 1);
         fmam_testkit::assert_close(&values(&together[0]), &[1.0; 2], 1e-6, 0.0);
         let saved = Checkpoint::new(gate.tensors().unwrap(), "x");
-        assert_eq!(Gate::read(&saved, 2).unwrap(), gate);
-        assert!(Gate::read(&saved, 3).is_err());
+        assert_eq!(Gate::read(&saved).unwrap(), gate);
+        assert!(gate.check(&saved, 2).is_ok());
+        assert!(gate.check(&saved, 3).is_err());
     }
 }

@@ -25,59 +25,52 @@ pub(super) struct GridGaussians {
     views: Vec<(View, PositionGaussians)>,
 }
 
-/// The grid of one scale, and the scales that are looked at there, from the finest on. A fine view
-/// is ahead on fabrics, a view of all scales where parts lie still.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Scope {
-    grid: usize,
-    n_scales: usize,
-}
-
-impl Scope {
-    /// The scopes of `n` scales: on each grid its own scale and the finer ones, and all of them. On
-    /// the finest grid coarser scales say nothing new.
-    fn all(n: usize) -> Vec<Self> {
-        let of_grid = |grid: usize| {
-            let finer = Self { grid, n_scales: grid + 1 };
-            let whole = (grid > 0 && grid + 1 < n).then_some(Self { grid, n_scales: n });
-            std::iter::once(finer).chain(whole)
-        };
-        (0..n).flat_map(of_grid).collect()
-    }
-}
-
-/// The channels that Gaussians look at.
+/// The channels that Gaussians look at on the grid of one scale.
 #[derive(Debug)]
 struct View {
-    scope: Scope,
-    /// Places among the channels of the scales looked at, in rising order.
+    /// The scale whose grid it is.
+    grid: usize,
+    /// The scales that are looked at there, from the finest on.
+    n_scales: usize,
+    /// Places among the channels of these scales, in rising order.
     chosen: Vec<u32>,
+}
+
+/// The grid and the number of scales of each view of `n` scales: on each grid its own scale and the
+/// finer ones, and all of them. On the finest grid coarser scales say nothing new.
+fn views(n: usize) -> Vec<(usize, usize)> {
+    let of_grid = |grid: usize| {
+        let whole = (grid > 0 && grid + 1 < n).then_some((grid, n));
+        std::iter::once((grid, grid + 1)).chain(whole)
+    };
+    (0..n).flat_map(of_grid).collect()
 }
 
 impl View {
     /// As many channels, drawn at random, as [`MAX_ENTRIES`] allows.
     fn draw(
-        (index, scope): (usize, Scope),
+        (index, (grid, n_scales)): (usize, (usize, usize)),
         features: &FeaturePyramid,
         run: &RunContext<'_>,
     ) -> Result<Self, MethodError> {
-        let looked_at = features.scales[..scope.n_scales].iter().map(|scale| scale.dim(1));
+        let looked_at = features.scales[..n_scales].iter().map(|scale| scale.dim(1));
         let total = looked_at.sum::<Result<usize, _>>()?;
-        let (_, _, height, width) = features.scales[scope.grid].dims4()?;
+        let (_, _, height, width) = features.scales[grid].dims4()?;
         let positions = height * width;
         let count = (1..=total).rev().find(|&d| positions * triangle(d) <= MAX_ENTRIES).unwrap_or(1);
         let mut rng = run.seed.derive("gaussians").derive_index(index as u64).rng();
         let mut chosen: Vec<u32> =
             sample(&mut rng, total, count).into_iter().map(|channel| channel as u32).collect();
         chosen.sort_unstable();
-        Ok(Self { scope, chosen })
+        Ok(Self { grid, n_scales, chosen })
     }
 
-    /// The vectors of image `n` on the grid, to which all scales are brought as areas.
+    /// The vectors of image `n` on the grid, to which all scales are resampled bilinearly, corners
+    /// not aligned.
     fn embed(&self, features: &FeaturePyramid, n: usize) -> Result<PatchEmbedding, MethodError> {
-        let (_, _, height, width) = features.scales[self.scope.grid].dims4()?;
+        let (_, _, height, width) = features.scales[self.grid].dims4()?;
         let mut parts = Vec::new();
-        for scale in &features.scales[..self.scope.n_scales] {
+        for scale in &features.scales[..self.n_scales] {
             let scale = scale.narrow(0, n, 1)?.detach();
             parts.push(fmam_ops::upsample_bilinear(&scale, height, width, false)?);
         }
@@ -105,8 +98,8 @@ impl GridGaussians {
             .image(0)
             .map_err(|error| MethodError::Sample { id: train.sample(0).id.clone(), source: error })?;
         let first = extractor.features(&first)?;
-        let scopes = Scope::all(first.scales.len()).into_iter().enumerate();
-        let views = scopes.map(|scope| View::draw(scope, &first, run)).collect::<Result<Vec<_>, _>>()?;
+        let views = views(first.scales.len()).into_iter().enumerate();
+        let views = views.map(|view| View::draw(view, &first, run)).collect::<Result<Vec<_>, _>>()?;
         let mut moments: Vec<PositionMoments> = views.iter().map(|_| PositionMoments::default()).collect();
         let all: Vec<usize> = (0..train.len()).collect();
         let embed = |features: &FeaturePyramid, place: Place<'_>| {
@@ -135,7 +128,7 @@ impl GridGaussians {
     /// features of a batch.
     pub(super) fn maps(&self, features: &FeaturePyramid) -> Result<Vec<Tensor>, MethodError> {
         let map = |(view, gaussians): &(View, PositionGaussians)| {
-            let scale = &features.scales[view.scope.grid];
+            let scale = &features.scales[view.grid];
             let (n, _, height, width) = scale.dims4()?;
             let mut distances = Vec::with_capacity(n * height * width);
             for image in 0..n {
@@ -148,8 +141,8 @@ impl GridGaussians {
 
     /// A name of each view, for a backbone of `strides`.
     pub(super) fn names(&self, strides: &[usize]) -> Vec<String> {
-        let name = |(View { scope, .. }, _): &(View, PositionGaussians)| {
-            format!("Gaussians of {} scales at stride {}", scope.n_scales, strides[scope.grid])
+        let name = |(view, _): &(View, PositionGaussians)| {
+            format!("Gaussians of {} scales at stride {}", view.n_scales, strides[view.grid])
         };
         self.views.iter().map(name).collect()
     }
@@ -168,11 +161,11 @@ impl GridGaussians {
 
     /// The saved Gaussians of a backbone whose scales have `n_channels`.
     pub(super) fn read(saved: &Checkpoint, n_channels: &[usize]) -> Result<Self, MethodError> {
-        let view = |(index, scope): (usize, Scope)| {
+        let view = |(index, (grid, n_scales)): (usize, (usize, usize))| {
             let prefix = format!("gaussians.{index}.");
             let key = format!("{prefix}channels");
             let chosen = saved.tensor(&key, &[None])?.to_vec1::<u32>()?;
-            let total: usize = n_channels[..scope.n_scales].iter().sum();
+            let total: usize = n_channels[..n_scales].iter().sum();
             if let Some(&channel) = chosen.iter().find(|&&channel| channel as usize >= total) {
                 return Err(saved.misshapen(&key, vec![total], vec![channel as usize]));
             }
@@ -182,10 +175,10 @@ impl GridGaussians {
                 .filter_map(|(key, tensor)| Some((key.strip_prefix(&prefix)?.to_owned(), tensor.clone())));
             let of_view = Checkpoint::new(of_view.collect::<Tensors>(), saved.origin());
             let gaussians = PositionGaussians::read(&of_view, chosen.len())?;
-            Ok((View { scope, chosen }, gaussians))
+            Ok((View { grid, n_scales, chosen }, gaussians))
         };
-        let scopes = Scope::all(n_channels.len()).into_iter().enumerate();
-        Ok(Self { views: scopes.map(view).collect::<Result<_, _>>()? })
+        let views = views(n_channels.len()).into_iter().enumerate();
+        Ok(Self { views: views.map(view).collect::<Result<_, _>>()? })
     }
 }
 
@@ -195,11 +188,8 @@ mod tests {
 
     #[test]
     fn each_grid_is_seen_with_the_finer_scales_and_with_all() {
-        let scopes = |n| -> Vec<(usize, usize)> {
-            Scope::all(n).into_iter().map(|scope| (scope.grid, scope.n_scales)).collect()
-        };
-        assert_eq!(scopes(1), [(0, 1)]);
-        assert_eq!(scopes(2), [(0, 1), (1, 2)]);
-        assert_eq!(scopes(3), [(0, 1), (1, 2), (1, 3), (2, 3)]);
+        assert_eq!(views(1), [(0, 1)]);
+        assert_eq!(views(2), [(0, 1), (1, 2)]);
+        assert_eq!(views(3), [(0, 1), (1, 2), (1, 3), (2, 3)]);
     }
 }

@@ -7,9 +7,9 @@ use fmam_models::{Backbone, FeaturePyramid};
 
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::feature_scorer::FeatureExtractor;
-use crate::memory::patch_bank::{PATCHES, PatchBank, Thinning, embed_patches, patch_width};
+use crate::memory::PatchCoreConfig;
+use crate::memory::memory_bank::{CoresetSampling, MemoryBank, PATCHES, embed_patches, patch_width};
 use crate::memory::training_images::MemoryLimit;
-use crate::memory::{PatchCoreConfig, PatchEmbedding};
 use crate::{MethodError, RunContext};
 
 use super::evidence::EvidenceConfig;
@@ -19,26 +19,33 @@ const MIN_PATCHES: usize = 1024;
 
 pub(super) struct PatchMemory {
     first_scale: usize,
-    bank: PatchBank,
+    bank: MemoryBank,
 }
 
 impl PatchMemory {
-    /// The memory of the images of `train`, for the method `method`.
+    /// The memory of the images of `train`, by [`PatchMemory::sampling`].
     pub(super) fn fit(
-        config: &EvidenceConfig,
-        method: &'static str,
+        sampling: &CoresetSampling,
         train: &dyn SampleSource,
         run: &RunContext<'_>,
     ) -> Result<Self, MethodError> {
-        let first_scale = first_scale(run.backbone.as_ref());
-        let thinning = Thinning {
-            first_scale,
+        let bank = sampling.fit(train, &FeatureExtractor::of_run(run), run)?;
+        Ok(Self { first_scale: sampling.first_scale, bank })
+    }
+
+    /// The choice of the patches that the settings `config` of `method` ask for.
+    pub(super) fn sampling(
+        config: &EvidenceConfig,
+        method: &'static str,
+        backbone: &dyn Backbone,
+    ) -> CoresetSampling {
+        CoresetSampling {
+            first_scale: first_scale(backbone),
             ratio: config.patches,
             at_least: MIN_PATCHES,
             projection: PatchCoreConfig::default().projection,
             limit: MemoryLimit { method, key: "evidence.gallery_bytes", bytes: config.gallery_bytes },
-        };
-        Ok(Self { first_scale, bank: thinning.fit(train, &FeatureExtractor::of_run(run), run)? })
+        }
     }
 
     /// The squared distance to the nearest kept patch at each position, `[N, H, W]`, of the
@@ -50,7 +57,7 @@ impl PatchMemory {
         for image in 0..n {
             let of_image = features.scales.iter().map(|scale| scale.narrow(0, image, 1));
             let of_image = FeaturePyramid { scales: of_image.collect::<Result<_, _>>()? };
-            let patches: PatchEmbedding = embed_patches(&of_image, self.first_scale)?;
+            let patches = embed_patches(&of_image, self.first_scale)?;
             squares.extend(self.bank.nearest(&patches)?.iter().map(|nearest| nearest.squared));
         }
         Ok(Tensor::from_vec(squares, (n, height, width), scale.device())?)
@@ -68,7 +75,7 @@ impl PatchMemory {
         method: &'static str,
     ) -> Result<Self, MethodError> {
         let first_scale = first_scale(backbone);
-        let bank = PatchBank::read(saved, patch_width(backbone, first_scale, method)?)?;
+        let bank = MemoryBank::read(saved, patch_width(backbone, first_scale, method)?)?;
         Ok(Self { first_scale, bank })
     }
 }

@@ -9,7 +9,7 @@ use fmam_synthesis::Synthesizer;
 use rayon::prelude::*;
 
 use super::config::{DistanceReference, DistillationConfig, Flavour};
-use super::evidence::fit_gate;
+use super::evidence::{EvidenceConfig, fit_gate};
 use super::gate::Gate;
 use super::grid_gaussians::GridGaussians;
 use super::networks::{MappedTeacher, ScaledStudent};
@@ -148,15 +148,15 @@ impl DistillationScorer {
         let strides = self.teacher.backbone.strides();
         let at_each =
             |name: &'static str| strides.iter().map(move |stride| format!("{name} at stride {stride}"));
-        let mut names: Vec<String> = at_each("mapped discrepancy").collect();
+        let mut names: Vec<String> = at_each("mapped").collect();
         if self.base.is_some() {
-            names.extend(at_each("plain discrepancy"));
+            names.extend(at_each("base"));
         }
         if let Some(gaussians) = &self.gaussians {
             names.extend(gaussians.names(strides));
         }
         if self.patches.is_some() {
-            names.push("memory of patches".to_owned());
+            names.push("patches".to_owned());
         }
         names
     }
@@ -279,9 +279,13 @@ fn in_deviations(
 pub(super) fn load(flavour: &Flavour, saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
     let (backbone, device) = (saved.backbone()?, saved.device());
     let mut config = flavour.configure(saved.card.settings.clone())?;
-    if !saved.card.settings.contains_key("evidence") {
-        // A detector of the time before evidence was weighed.
-        config.evidence = None;
+    // A detector of the time before evidence was weighed, or before there was a memory of patches.
+    match saved.card.settings.get("evidence") {
+        None => config.evidence = None,
+        Some(table) if table.get("patches").is_none() => {
+            config.evidence = config.evidence.map(|evidence| EvidenceConfig { patches: 0.0, ..evidence });
+        }
+        Some(_) => (),
     }
     let mapping = config.has_mapping().then(|| saved.network(MAPPING)).transpose()?;
     let n_scales = backbone.channels().len();
@@ -296,10 +300,11 @@ pub(super) fn load(flavour: &Flavour, saved: &SavedModel) -> Result<Box<dyn Scor
     let scorer = DistillationScorer::new(flavour, config, teacher, saved.network(STUDENT)?, device)?;
     let mut scorer = DistillationScorer { positions, ..scorer };
     if let Some(evidence) = scorer.config.weighed().cloned() {
+        let weights = saved.network(EVIDENCE)?;
+        let gate = Gate::read(&weights)?;
         if evidence.base {
             scorer.add_base(flavour, saved.network(BASE_STUDENT)?)?;
         }
-        let weights = saved.network(EVIDENCE)?;
         if evidence.gaussians && saved.card().preparation().tile_overlap().is_none() {
             scorer.add_gaussians(GridGaussians::read(&weights, scorer.teacher.backbone.channels())?);
         }
@@ -307,7 +312,8 @@ pub(super) fn load(flavour: &Flavour, saved: &SavedModel) -> Result<Box<dyn Scor
             let backbone = scorer.teacher.backbone.as_ref();
             scorer.add_patches(PatchMemory::read(&weights, backbone, flavour.name)?);
         }
-        scorer.gate = Some(Gate::read(&weights, scorer.piece_names().len())?);
+        gate.check(&weights, scorer.piece_names().len())?;
+        scorer.gate = Some(gate);
     }
     Ok(Box::new(scorer))
 }

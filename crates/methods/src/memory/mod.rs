@@ -3,7 +3,7 @@
 //! One file a method: [`teacher`] (the mean feature), [`padim`] (a Gaussian at each position),
 //! [`spade`] (the nearest training images), [`patchcore`] (a coreset of patches). Their parts:
 //! [`embedding`] (feature vectors from a pyramid), [`training_images`] (the pass over them),
-//! [`gaussians`], [`nearest`] and [`distance`] (exact neighbours), [`coreset`], [`patch_bank`].
+//! [`gaussians`], [`nearest`] and [`distance`] (exact neighbours), [`coreset`], [`memory_bank`].
 
 mod coreset;
 mod distance;
@@ -11,9 +11,9 @@ pub(crate) mod embedding;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod gaussians;
+pub(crate) mod memory_bank;
 mod nearest;
 pub(crate) mod padim;
-pub(crate) mod patch_bank;
 pub(crate) mod patchcore;
 pub(crate) mod spade;
 pub(crate) mod teacher;

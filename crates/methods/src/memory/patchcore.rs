@@ -13,7 +13,7 @@ use crate::mapping::MappingConfig;
 use crate::mapping::host::{self, HostSettings, fitted_extractor, saved_extractor};
 use crate::memory::distance::{Nearest, nearest_rows, squared_distance};
 use crate::memory::embedding::PatchEmbedding;
-use crate::memory::patch_bank::{PATCHES, PatchBank, Thinning, embed_patches, patch_width};
+use crate::memory::memory_bank::{CoresetSampling, MemoryBank, PATCHES, embed_patches, patch_width};
 use crate::memory::training_images::MemoryLimit;
 use crate::scoring::grid_map;
 use crate::settings::{Check, Settings, checked};
@@ -154,27 +154,29 @@ impl Method for PatchCore {
     fn fit(self: Box<Self>, train: &dyn SampleSource, run: &RunContext<'_>) -> Result<Fitted, MethodError> {
         let config = self.config.resolved(train.len());
         let limit = MemoryLimit { method: config.name(), key: "gallery_bytes", bytes: config.gallery_bytes };
-        let thinning = Thinning {
+        let sampling = CoresetSampling {
             first_scale: config.first_scale,
             ratio: config.coreset_ratio,
             at_least: 1,
             projection: config.projection,
             limit,
         };
+        // Before the mapping is trained.
+        sampling.images(train.len(), run)?;
         let (extractor, curve) = fitted_extractor(config.mapping(), train, run)?;
-        let normal = MemoryBank { bank: thinning.fit(train, &extractor, run)?, config: config.clone() };
+        let normal = PatchCoreNormal { bank: sampling.fit(train, &extractor, run)?, config: config.clone() };
         let scorer = FeatureScorer { extractor, normal };
         Ok(Fitted { detector: Detector::fitted(config.name(), &config, run, scorer)?, curve })
     }
 }
 
 /// The kept patches, with the settings of scores.
-struct MemoryBank {
+struct PatchCoreNormal {
     config: PatchCoreConfig,
-    bank: PatchBank,
+    bank: MemoryBank,
 }
 
-impl MemoryBank {
+impl PatchCoreNormal {
     /// The largest distance of a patch that counts, weighted (equation 7): the less, the nearer the
     /// patch is to the neighbours of its nearest kept patch as well, as in a region that is rare
     /// but normal.
@@ -203,7 +205,7 @@ impl MemoryBank {
     }
 }
 
-impl NormalFeatures for MemoryBank {
+impl NormalFeatures for PatchCoreNormal {
     fn predict(
         &self,
         features: &FeaturePyramid,
@@ -227,7 +229,7 @@ fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
     let config = PatchCoreConfig::of_saved(saved)?;
     let extractor = saved_extractor(config.mapping(), saved)?;
     let width = patch_width(extractor.backbone.as_ref(), config.first_scale, config.name())?;
-    let normal = MemoryBank { bank: PatchBank::read(&saved.network(NORMAL)?, width)?, config };
+    let normal = PatchCoreNormal { bank: MemoryBank::read(&saved.network(NORMAL)?, width)?, config };
     Ok(Box::new(FeatureScorer { extractor, normal }))
 }
 
@@ -238,10 +240,10 @@ mod tests {
     use crate::peers::Peers;
 
     /// A bank of all patches of the training images.
-    fn of_all(config: PatchCoreConfig, train: Vec<FeaturePyramid>) -> MemoryBank {
+    fn of_all(config: PatchCoreConfig, train: Vec<FeaturePyramid>) -> PatchCoreNormal {
         let rows = |features: &FeaturePyramid| embed_patches(features, config.first_scale).unwrap().values;
-        let bank = PatchBank::new(train.iter().flat_map(rows).collect(), 9).unwrap();
-        MemoryBank { config, bank }
+        let bank = MemoryBank::new(train.iter().flat_map(rows).collect(), 9).unwrap();
+        PatchCoreNormal { config, bank }
     }
 
     #[test]
@@ -252,8 +254,8 @@ mod tests {
         let config = PatchCoreConfig { distance, neighbours: expected.b, ..PatchCoreConfig::default() };
         let all = of_all(config.clone(), fixture.features.train());
         let selected = expected.selected.iter().flat_map(|&row| all.bank.patch(row)).copied().collect();
-        let bank = MemoryBank { config, bank: PatchBank::new(selected, 9).unwrap() };
-        fixture.check(&bank, &expected.maps, &expected.scores);
+        let normal = PatchCoreNormal { config, bank: MemoryBank::new(selected, 9).unwrap() };
+        fixture.check(&normal, &expected.maps, &expected.scores);
     }
 
     #[test]
@@ -261,19 +263,19 @@ mod tests {
         let peers = Peers::read();
         let (distance, neighbours) = (PatchDistance::Euclidean, peers.patchcore.neighbours);
         let config = PatchCoreConfig { distance, neighbours, ..PatchCoreConfig::default() };
-        let bank = of_all(config, peers.features.train());
+        let normal = of_all(config, peers.features.train());
         for (n, features) in peers.features.test().iter().enumerate() {
-            let nearest = bank.bank.nearest(&embed_patches(features, 1).unwrap()).unwrap();
+            let nearest = normal.bank.nearest(&embed_patches(features, 1).unwrap()).unwrap();
             let distances: Vec<f32> = nearest.iter().map(|nearest| nearest.squared.sqrt()).collect();
             fmam_testkit::assert_close(&distances, &peers.patchcore.distances.image(n), 1e-3, 1e-3);
-            let found = bank.predict(features, peers.features.size(), Place::default()).unwrap();
+            let found = normal.predict(features, peers.features.size(), Place::default()).unwrap();
             let expected = peers.patchcore.scores.image(n);
             fmam_testkit::assert_close(&[found.image_score], &expected, 1e-3, 1e-3);
         }
         // By default the authors' score: the largest squared distance, not weighed.
-        let bank = MemoryBank { config: PatchCoreConfig::default(), ..bank };
+        let normal = PatchCoreNormal { config: PatchCoreConfig::default(), ..normal };
         let features = &peers.features.test()[0];
-        let found = bank.predict(features, peers.features.size(), Place::default()).unwrap();
+        let found = normal.predict(features, peers.features.size(), Place::default()).unwrap();
         let largest = peers.patchcore.distances.image(0).into_iter().fold(0.0, f32::max);
         fmam_testkit::assert_close(&[found.image_score], &[largest * largest], 2e-3, 1e-3);
     }

@@ -224,8 +224,20 @@ fn evidence_is_weighed_by_images_that_nothing_is_trained_on() {
         assert!(!scores.contains(&found), "{name}");
         scores.push(found);
     }
+    // A detector of the time before there was a memory of patches.
+    let dir = folder.path().join("true-false-0");
+    let card = std::fs::read_to_string(dir.join("model.toml")).unwrap();
+    let is_new = |line: &&str| line.starts_with("patches") || line.starts_with("gallery_bytes");
+    let before: Vec<&str> = card.lines().filter(|line| !is_new(line)).collect();
+    assert_eq!(before.len() + 2, card.lines().count());
+    std::fs::write(dir.join("model.toml"), before.join("\n")).unwrap();
+    let loaded = load_detector(&dir, &Device::Cpu).unwrap();
+    assert!(scores.contains(&bits(&loaded.score(&images).unwrap())));
+
     let refused = (method("rkd").unwrap().build)(toml::from_str(ALONE).unwrap());
     assert!(matches!(refused, Err(MethodError::ConfigValue { key: "evidence", .. })));
+    let too_small = built("rkd+fmam", "evidence.gallery_bytes = 1").fit(&train, &context(0, 1, &Silent));
+    assert!(matches!(too_small, Err(MethodError::ConfigValue { key: "evidence.gallery_bytes", .. })));
     let product = "scoring.combination = 'product'";
     let refused = (method("rkd+fmam").unwrap().build)(toml::from_str(product).unwrap());
     assert!(matches!(refused, Err(MethodError::ConfigValue { key: "scoring.combination", .. })));

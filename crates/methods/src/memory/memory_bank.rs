@@ -61,8 +61,8 @@ pub(crate) fn patch_width(
     }
 }
 
-/// The choice of the patches that are kept.
-pub(crate) struct Thinning {
+/// The choice of the patches that a memory bank keeps.
+pub(crate) struct CoresetSampling {
     pub(crate) first_scale: usize,
     /// Share of the training patches that is kept.
     pub(crate) ratio: f64,
@@ -74,17 +74,32 @@ pub(crate) struct Thinning {
     pub(crate) limit: MemoryLimit,
 }
 
-impl Thinning {
+impl CoresetSampling {
+    /// The indices of the training images whose patches are gathered, of `n`, for the features of
+    /// `run`: all of them where they fit into the memory.
+    ///
+    /// # Errors
+    /// Those of [`patch_width`] and [`MemoryLimit::images`]: settings out of range, which are to be
+    /// found before anything is trained.
+    pub(crate) fn images(&self, n: usize, run: &RunContext<'_>) -> Result<Vec<usize>, MethodError> {
+        let width = patch_width(run.backbone.as_ref(), self.first_scale, self.limit.method)?;
+        let projection = Projection::new(width, self.projection, run.seed);
+        let space_width = projection.as_ref().map_or(width, |projection| projection.width);
+        let positions = run.image_size().pixels() / run.backbone.strides()[self.first_scale].pow(2);
+        let image_bytes = positions * (width + space_width) * size_of::<f32>();
+        self.limit.images(image_bytes, n)
+    }
+
     /// The kept patches of the images of `train` by `extractor`.
     ///
     /// # Errors
-    /// Those of [`patch_width`], [`MemoryLimit::images`] and [`each_training_image`].
+    /// Those of [`CoresetSampling::images`] and [`each_training_image`].
     pub(crate) fn fit(
         &self,
         train: &dyn SampleSource,
         extractor: &FeatureExtractor,
         run: &RunContext<'_>,
-    ) -> Result<PatchBank, MethodError> {
+    ) -> Result<MemoryBank, MethodError> {
         let width = patch_width(run.backbone.as_ref(), self.first_scale, self.limit.method)?;
         let projection = Projection::new(width, self.projection, run.seed);
         let space_width = projection.as_ref().map_or(width, |projection| projection.width);
@@ -95,14 +110,11 @@ impl Thinning {
         };
         // Patches, and the same in the space where the coreset is chosen.
         let (mut patches, mut space) = (Vec::new(), Vec::new());
-        let positions = run.image_size().pixels() / run.backbone.strides()[self.first_scale].pow(2);
-        let image_bytes = positions * (width + space_width) * size_of::<f32>();
-        let images = self.limit.images(image_bytes, train.len())?;
+        let images = self.images(train.len(), run)?;
         each_training_image(train, run, &images, extractor, embed, |embedded| {
             for (rows, projected) in embedded {
                 if patches.is_empty() {
-                    // All images have as many: no doubling, which would take twice the memory for a
-                    // moment.
+                    // Without this, vectors that grow would take twice the memory for a moment.
                     patches.reserve_exact(rows.len() * images.len());
                     space.reserve_exact(projected.len() * images.len());
                 }
@@ -125,13 +137,13 @@ impl Thinning {
         let kept = chosen.iter().flat_map(|&row| &patches[row * width..(row + 1) * width]).copied();
         let kept = kept.collect();
         drop(patches);
-        PatchBank::new(kept, width)
+        MemoryBank::new(kept, width)
     }
 }
 
 /// A random linear map to fewer dimensions, which keeps distances in expectation (Johnson and
 /// Lindenstrauss).
-pub(crate) struct Projection {
+struct Projection {
     /// Rows of values in, columns of values out.
     matrix: Vec<f32>,
     width: usize,
@@ -164,15 +176,15 @@ fn turn_to_principal_axes(rows: &mut [f32], width: usize) -> Result<(), MethodEr
     Ok(())
 }
 
-/// The kept patches.
-pub(crate) struct PatchBank {
+/// The kept patches of normal images.
+pub(crate) struct MemoryBank {
     /// One a row.
     patches: Vec<f32>,
     basis: Basis,
     rotated: Rotated,
 }
 
-impl PatchBank {
+impl MemoryBank {
     /// Of the patches in rows of `width` values.
     pub(crate) fn new(patches: Vec<f32>, width: usize) -> Result<Self, MethodError> {
         let basis = Basis::of_rows(&patches, width)?;
@@ -185,7 +197,7 @@ impl PatchBank {
         Self::new(saved.tensor(PATCHES, &[None, Some(width)])?.flatten_all()?.to_vec1()?, width)
     }
 
-    /// The tensor [`PATCHES`] that [`PatchBank::read`] takes.
+    /// The tensor [`PATCHES`] that [`MemoryBank::read`] takes.
     pub(crate) fn tensor(&self) -> Result<Tensor, MethodError> {
         let width = self.basis.width();
         let shape = (self.patches.len() / width, width);
@@ -237,7 +249,7 @@ mod tests {
         assert_eq!(selected, expected.selected);
 
         let bank = selected.iter().flat_map(|&row| &patches[row * 9..(row + 1) * 9]).copied().collect();
-        let bank = PatchBank::new(bank, 9).unwrap();
+        let bank = MemoryBank::new(bank, 9).unwrap();
         for (n, features) in fixture.features.test().iter().enumerate() {
             let nearest = bank.nearest(&embed_patches(features, 1).unwrap()).unwrap();
             let distances: Vec<f32> = nearest.iter().map(|nearest| nearest.squared.sqrt()).collect();
@@ -265,7 +277,7 @@ mod tests {
     #[test]
     fn values_too_large_for_squares_are_an_error() {
         let fixture = Fixture::read();
-        let bank = PatchBank::new(vec![1e30; 2 * 9], 9);
+        let bank = MemoryBank::new(vec![1e30; 2 * 9], 9);
         let embedded = embed_patches(&fixture.features.test()[0], 1).unwrap();
         assert!(bank.and_then(|bank| bank.nearest(&embedded)).is_err());
     }
