@@ -87,8 +87,8 @@ impl Gate {
         Self { pieces: scores.iter().map(piece).collect() }
     }
 
-    /// Maps whose sum is the weighted sum of the `pieces`, `[N, H, W]` of any size, each in units of
-    /// its spread above its mean: one map for each size, in the order in which the sizes come.
+    /// Maps whose sum is the weighted sum of the `pieces`, `[N, H, W]` of any size, each in units
+    /// of its spread above its mean: one map for each size, in the order in which the sizes come.
     pub(super) fn combine(&self, pieces: Vec<Tensor>) -> Result<Vec<Tensor>, MethodError> {
         let mut sums: Vec<Tensor> = Vec::new();
         for (piece, map) in self.pieces.iter().zip(pieces) {

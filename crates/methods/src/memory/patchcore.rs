@@ -240,7 +240,7 @@ mod tests {
     use crate::peers::Peers;
 
     /// A bank of all patches of the training images.
-    fn of_all(config: PatchCoreConfig, train: Vec<FeaturePyramid>) -> PatchCoreNormal {
+    fn of_all(config: PatchCoreConfig, train: &[FeaturePyramid]) -> PatchCoreNormal {
         let rows = |features: &FeaturePyramid| embed_patches(features, config.first_scale).unwrap().values;
         let bank = MemoryBank::new(train.iter().flat_map(rows).collect(), 9).unwrap();
         PatchCoreNormal { config, bank }
@@ -252,7 +252,7 @@ mod tests {
         let expected = &fixture.patchcore;
         let distance = PatchDistance::Euclidean;
         let config = PatchCoreConfig { distance, neighbours: expected.b, ..PatchCoreConfig::default() };
-        let all = of_all(config.clone(), fixture.features.train());
+        let all = of_all(config.clone(), &fixture.features.train());
         let selected = expected.selected.iter().flat_map(|&row| all.bank.patch(row)).copied().collect();
         let normal = PatchCoreNormal { config, bank: MemoryBank::new(selected, 9).unwrap() };
         fixture.check(&normal, &expected.maps, &expected.scores);
@@ -263,7 +263,7 @@ mod tests {
         let peers = Peers::read();
         let (distance, neighbours) = (PatchDistance::Euclidean, peers.patchcore.neighbours);
         let config = PatchCoreConfig { distance, neighbours, ..PatchCoreConfig::default() };
-        let normal = of_all(config, peers.features.train());
+        let normal = of_all(config, &peers.features.train());
         for (n, features) in peers.features.test().iter().enumerate() {
             let nearest = normal.bank.nearest(&embed_patches(features, 1).unwrap()).unwrap();
             let distances: Vec<f32> = nearest.iter().map(|nearest| nearest.squared.sqrt()).collect();
