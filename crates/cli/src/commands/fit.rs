@@ -170,7 +170,8 @@ fn rank(args: &Args, session: &Session, images: &[PathBuf], fit: &Fit) -> Result
 /// The trials as a table.
 fn ranking(trials: &[MethodTrial]) -> String {
     let mut lines = vec![
-        "tried on good images that were held out, against synthetic defects in them; image AUROC in %:"
+        "tried on good images that were held out, against synthetic defects in them; image AUROC in %\n(within a \
+         standard error of the best, rkd+fmam and nkd+fmam come first):"
             .to_owned(),
     ];
     let width = trials.iter().map(|trial| trial.method.len()).max().unwrap_or_default();
