@@ -57,8 +57,8 @@ impl MethodTrial {
 }
 
 /// Tries `candidates` on the good images `good`, which each of them reads anew, and gives the
-/// trials, the best first. Since few images tell little, `rkd+fmam` and then `nkd+fmam` come before
-/// methods that are within a standard error of them. `budget` includes the final fit of the first.
+/// trials, the best first. Few images tell little: `rkd+fmam` and then `nkd+fmam` come first where
+/// they are within a standard error of the best. `budget` includes the final fit of the first.
 /// Methods that train nothing are tried first, then `rkd+fmam`, then the others in their order. A
 /// trial ends early where its candidate cannot be fitted within the budget. Where all end, the
 /// outcome does not depend on the machine.
@@ -82,28 +82,29 @@ pub fn rank_methods(
     let learnt = (0..n).filter(|index| held_out.binary_search(index).is_err()).collect();
     let learnt = Subset::new(good, learnt);
     let test = TestImages::new(&Subset::new(good, held_out), run)?;
-    let (mut trials, mut best): (Vec<MethodTrial>, Option<(f64, f64)>) = (Vec::new(), None);
+    let mut trials: Vec<MethodTrial> = Vec::new();
     for candidate in in_order(candidates)? {
         let left = budget.as_secs_f64() - start.elapsed().as_secs_f64();
-        // Time for this trial and the final fit of it, or of the best so far.
+        // Time for this trial and the final fit of it, or of the choice so far.
         let for_this = left / (1.0 + FINAL_FIT);
-        let allowed = best.map_or(for_this, |(_, seconds)| for_this.min(left - FINAL_FIT * seconds));
+        let allowed =
+            choice(&trials).map_or(for_this, |choice| for_this.min(left - FINAL_FIT * choice.seconds));
         let began = Instant::now();
         let kinds = if allowed > 0.0 { test.tried(&candidate, &learnt, run, allowed)? } else { Vec::new() };
         let trial =
             MethodTrial { method: candidate.entry.name, seconds: began.elapsed().as_secs_f64(), kinds };
-        if let Some(separation) = trial.separation()
-            && best.is_none_or(|(highest, _)| separation > highest)
-        {
-            best = Some((separation, trial.seconds));
-        }
         trials.push(trial);
+        sort_best_first(&mut trials, test.good.len());
     }
-    if best.is_none() {
+    if choice(&trials).is_none() {
         return Err(ExperimentError::NoMethodInTime { seconds: budget.as_secs_f64() });
     }
-    sort_best_first(&mut trials, test.good.len());
     Ok(trials)
+}
+
+/// The first of sorted trials; `None` where no method ended in time.
+fn choice(trials: &[MethodTrial]) -> Option<&MethodTrial> {
+    trials.first().filter(|trial| trial.separation().is_some())
 }
 
 /// Methods that weigh several kinds of evidence, in the order in which level ones are preferred.

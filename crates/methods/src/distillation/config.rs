@@ -121,8 +121,8 @@ impl Settings for DistillationConfig {
 }
 
 impl DistillationConfig {
-    /// The same for `n_images` training images: with the number of epochs of the mapping, and
-    /// without evidence of a single image.
+    /// These settings as `n_images` training images allow them. The mapping gets its number of
+    /// epochs; a single image gets no evidence.
     pub(super) fn resolved(mut self, n_images: usize) -> Self {
         self.evidence = self.evidence.map(|evidence| evidence.resolved(n_images));
         let n_learnt = self.weighed().map_or(n_images, |evidence| evidence.n_learnt(n_images));

@@ -42,7 +42,7 @@ pub struct EvidenceConfig {
     /// no memory.
     pub patches: f64,
     /// Bytes of memory for all patches and their projections while those are chosen that are kept.
-    /// Where they do not fit, evenly spread images are used.
+    /// The memory takes patches of evenly spread images where it cannot hold those of all.
     pub gallery_bytes: u64,
     /// Weight of the covariance of all positions together in that of one, in images.
     pub shared_images: f64,
@@ -86,8 +86,8 @@ impl EvidenceConfig {
         self.base || self.gaussians || self.patches > 0.0
     }
 
-    /// The same for `n_images` training images: without evidence where there is no image to hold
-    /// out.
+    /// These settings as `n_images` training images allow them: a single image cannot be held out,
+    /// so nothing is weighed.
     pub(super) fn resolved(self, n_images: usize) -> Self {
         if n_images < 2 { Self { base: false, gaussians: false, patches: 0.0, ..self } } else { self }
     }

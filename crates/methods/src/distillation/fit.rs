@@ -66,12 +66,13 @@ impl Method for Distillation {
         };
         let train = &Subset::new(train, learnt);
         let memory = config.weighed().filter(|evidence| evidence.patches > 0.0);
-        let sampling =
-            memory.map(|evidence| PatchMemory::sampling(evidence, self.flavour.name, run.backbone.as_ref()));
-        if let Some(sampling) = &sampling {
-            // Before anything is trained.
-            sampling.images(train.len(), run)?;
-        }
+        let sampling = |evidence| {
+            let sampling = PatchMemory::sampling(evidence, self.flavour.name, run.backbone.as_ref());
+            let images = sampling.images(train.len(), run)?;
+            Ok::<_, MethodError>((sampling, images))
+        };
+        // Before anything is trained.
+        let sampling = memory.map(sampling).transpose()?;
         let fixed_size = match config.scoring.reference {
             DistanceReference::None => None,
             DistanceReference::Position => fixed_size(train)?,
@@ -107,8 +108,8 @@ impl Method for Distillation {
             if evidence.gaussians && run.preparation.tile_overlap().is_none() {
                 scorer.add_gaussians(GridGaussians::fit(train, evidence.shared_images, run)?);
             }
-            if let Some(sampling) = &sampling {
-                scorer.add_patches(PatchMemory::fit(sampling, train, run)?);
+            if let Some((sampling, images)) = &sampling {
+                scorer.add_patches(PatchMemory::fit(sampling, (train, images), run)?);
             }
             let synthesizer = Synthesizer::new(mapping.synthesis.clone(), run.textures.clone())?;
             scorer.fit_gate(everything, held_out, &synthesizer, run)?;

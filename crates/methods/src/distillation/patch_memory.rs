@@ -5,14 +5,13 @@ use candle_core::Tensor;
 use fmam_core::SampleSource;
 use fmam_models::{Backbone, FeaturePyramid};
 
+use super::evidence::EvidenceConfig;
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::feature_scorer::FeatureExtractor;
 use crate::memory::PatchCoreConfig;
 use crate::memory::memory_bank::{CoresetSampling, MemoryBank, PATCHES, embed_patches, patch_width};
 use crate::memory::training_images::MemoryLimit;
 use crate::{MethodError, RunContext};
-
-use super::evidence::EvidenceConfig;
 
 /// Patches that are kept, at least: a hundredth of a few small images is too little.
 const MIN_PATCHES: usize = 1024;
@@ -23,13 +22,13 @@ pub(super) struct PatchMemory {
 }
 
 impl PatchMemory {
-    /// The memory of the images of `train`, by [`PatchMemory::sampling`].
+    /// The memory of some `images` of `train`, which `sampling` chose.
     pub(super) fn fit(
         sampling: &CoresetSampling,
-        train: &dyn SampleSource,
+        (train, images): (&dyn SampleSource, &[usize]),
         run: &RunContext<'_>,
     ) -> Result<Self, MethodError> {
-        let bank = sampling.fit(train, &FeatureExtractor::of_run(run), run)?;
+        let bank = sampling.fit((train, images), &FeatureExtractor::of_run(run), run)?;
         Ok(Self { first_scale: sampling.first_scale, bank })
     }
 

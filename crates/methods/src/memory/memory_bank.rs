@@ -79,24 +79,25 @@ impl CoresetSampling {
     /// `run`: all of them where they fit into the memory.
     ///
     /// # Errors
-    /// Those of [`patch_width`] and [`MemoryLimit::images`]: settings out of range, which are to be
-    /// found before anything is trained.
+    /// [`MethodError::ConfigValue`] for settings out of range. Callers train only afterwards, so
+    /// that no training is lost.
     pub(crate) fn images(&self, n: usize, run: &RunContext<'_>) -> Result<Vec<usize>, MethodError> {
         let width = patch_width(run.backbone.as_ref(), self.first_scale, self.limit.method)?;
-        let projection = Projection::new(width, self.projection, run.seed);
-        let space_width = projection.as_ref().map_or(width, |projection| projection.width);
+        let space_width = if Projection::shrinks(width, self.projection) { self.projection } else { width };
         let positions = run.image_size().pixels() / run.backbone.strides()[self.first_scale].pow(2);
         let image_bytes = positions * (width + space_width) * size_of::<f32>();
         self.limit.images(image_bytes, n)
     }
 
-    /// The kept patches of the images of `train` by `extractor`.
+    /// The kept patches of the images of `train` that [`CoresetSampling::images`] chose, by
+    /// `extractor`.
     ///
     /// # Errors
-    /// Those of [`CoresetSampling::images`] and [`each_training_image`].
+    /// [`MethodError::ConfigValue`] for a scale that the backbone lacks, and the errors of
+    /// [`each_training_image`].
     pub(crate) fn fit(
         &self,
-        train: &dyn SampleSource,
+        (train, images): (&dyn SampleSource, &[usize]),
         extractor: &FeatureExtractor,
         run: &RunContext<'_>,
     ) -> Result<MemoryBank, MethodError> {
@@ -110,8 +111,7 @@ impl CoresetSampling {
         };
         // Patches, and the same in the space where the coreset is chosen.
         let (mut patches, mut space) = (Vec::new(), Vec::new());
-        let images = self.images(train.len(), run)?;
-        each_training_image(train, run, &images, extractor, embed, |embedded| {
+        each_training_image(train, run, images, extractor, embed, |embedded| {
             for (rows, projected) in embedded {
                 if patches.is_empty() {
                     // Without this, vectors that grow would take twice the memory for a moment.
@@ -134,8 +134,7 @@ impl CoresetSampling {
         })?;
         run.progress.finish();
         drop(space);
-        let kept = chosen.iter().flat_map(|&row| &patches[row * width..(row + 1) * width]).copied();
-        let kept = kept.collect();
+        let kept = chosen.iter().flat_map(|&row| &patches[row * width..(row + 1) * width]).copied().collect();
         drop(patches);
         MemoryBank::new(kept, width)
     }
@@ -154,7 +153,12 @@ impl Projection {
     fn new(input: usize, output: usize, seed: Seed) -> Option<Self> {
         let init = Init::Normal { std: 1.0 / (output as f64).sqrt() };
         let matrix = || init.draw(seed.derive("projection"), input * output);
-        (1..input).contains(&output).then(|| Self { matrix: matrix(), width: output })
+        Self::shrinks(input, output).then(|| Self { matrix: matrix(), width: output })
+    }
+
+    /// True if `output` values are fewer than `input`, and some.
+    fn shrinks(input: usize, output: usize) -> bool {
+        (1..input).contains(&output)
     }
 
     fn apply(&self, rows: &[f32]) -> Vec<f32> {

@@ -162,9 +162,12 @@ impl Method for PatchCore {
             limit,
         };
         // Before the mapping is trained.
-        sampling.images(train.len(), run)?;
+        let images = sampling.images(train.len(), run)?;
         let (extractor, curve) = fitted_extractor(config.mapping(), train, run)?;
-        let normal = PatchCoreNormal { bank: sampling.fit(train, &extractor, run)?, config: config.clone() };
+        let normal = PatchCoreNormal {
+            bank: sampling.fit((train, &images), &extractor, run)?,
+            config: config.clone(),
+        };
         let scorer = FeatureScorer { extractor, normal };
         Ok(Fitted { detector: Detector::fitted(config.name(), &config, run, scorer)?, curve })
     }
