@@ -8,7 +8,7 @@ The greedy search of the coreset takes hours on all images. `--images N` keeps t
 when `gallery_bytes` holds N.
 
 Coreset, nearest neighbours, image score, Gaussians, distances, enlargement and blur are anomalib's. Image AUROC is
-scikit-learn's, pixel AUROC and AUPRO those of ../maps/score.py. One line of JSON a seed, in per cent.
+scikit-learn's, pixel AUROC and AUPRO those of ../maps/score.py. One line of JSON a seed, shares of 1.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def evaluate(name, train, test, labels, masks, ratio, n_features, seed):
             scores.append(found.pred_score.reshape(-1).numpy())
     maps, scores = np.concatenate(maps), np.concatenate(scores)
     pixels = score.figures(maps, masks.astype(bool), [score.FPR_LIMIT])
-    return {"method": name, "seed": seed, "ratio": ratio, "image_auroc": 100 * roc_auc_score(labels, scores), "pixels": pixels}
+    return {"method": name, "seed": seed, "ratio": ratio, "image_auroc": roc_auc_score(labels, scores), "pixels": pixels}
 
 
 def main():
