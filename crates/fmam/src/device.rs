@@ -2,6 +2,7 @@ use std::str::FromStr;
 
 use candle_core::Device;
 use fmam_experiment::device_name;
+use fmam_ops::cuda_device;
 
 use crate::Error;
 
@@ -45,7 +46,7 @@ impl DeviceChoice {
         }
     }
 
-    /// Opens the device.
+    /// Opens the device. Where `auto` does not get the GPU of a build with CUDA, a warning says why.
     ///
     /// # Errors
     /// [`Error::NoCuda`] where this build has none, [`Error::CudaDevice`] for one that does not
@@ -53,12 +54,13 @@ impl DeviceChoice {
     pub fn open(self) -> Result<Device, Error> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Auto if cfg!(feature = "cuda") => Ok(Device::new_cuda(0).unwrap_or(Device::Cpu)),
+            Self::Auto if cfg!(feature = "cuda") => Ok(cuda_device(0).unwrap_or_else(|error| {
+                tracing::warn!("no CUDA device, so the CPU computes: {error}");
+                Device::Cpu
+            })),
             Self::Auto => Ok(Device::Cpu),
             Self::Cuda(_) if !cfg!(feature = "cuda") => Err(Error::NoCuda),
-            Self::Cuda(index) => {
-                Device::new_cuda(index).map_err(|source| Error::CudaDevice { index, source })
-            }
+            Self::Cuda(index) => cuda_device(index).map_err(|source| Error::CudaDevice { index, source }),
         }
     }
 }

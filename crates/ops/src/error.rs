@@ -4,7 +4,7 @@
 use crate::conv2d_config::Conv2dConfig;
 
 /// An operator's refusal.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum OpsError {
     #[error("conv2d: weight {weight:?} does not fit input {input:?} with {config:?}")]
     Convolution { weight: Vec<usize>, input: [usize; 4], config: Conv2dConfig },
@@ -25,6 +25,18 @@ pub(crate) enum OpsError {
     NoLayer { op: &'static str },
     #[error("{op}: one activation is for native kernels, another for composed ones")]
     MixedKernels { op: &'static str },
+    #[error(
+        "CUDA device {index}: its driver is older than the CUDA toolkit that this program was built with; \
+         update the driver, or build with a toolkit that the driver supports ({reason})"
+    )]
+    OldDriver { index: usize, reason: String },
+    #[error("the first kernels of the device gave {found} instead of {expected}")]
+    WrongSum { found: f32, expected: f32 },
+    #[error(
+        "{op}: {elements} elements are more than the kernels of a GPU count with 32 bits; take a smaller \
+         batch or image size"
+    )]
+    TooManyElements { op: &'static str, elements: u64 },
     #[error("optimizer state of {actual} tensors, expected {expected}")]
     OptimizerState { expected: usize, actual: usize },
 }

@@ -77,6 +77,25 @@ impl Geometry {
         Ok(Self { n, h: out_h, w: out_w, ci: co, oh: h, ow: w, co: ci, kh, kw, stride, top, left })
     }
 
+    /// Refuses sizes whose elements a GPU's 32-bit indices cannot count: candle's CUDA kernels would
+    /// leave the rest of the memory as it was. The largest tensors are the image, the result, and
+    /// the matrix of all windows of one of `groups` groups.
+    ///
+    /// # Errors
+    /// [`OpsError::TooManyElements`].
+    pub(crate) fn check_indices(&self, op: &'static str, groups: usize) -> Result<()> {
+        let count = |sizes: &[usize]| sizes.iter().fold(1_u64, |all, &size| all.saturating_mul(size as u64));
+        let windows = count(&[self.n, self.oh, self.ow, self.kh, self.kw, self.ci / groups.max(1)]);
+        let image = count(&[self.n, self.h, self.w, self.ci]);
+        let result = count(&[self.n, self.oh, self.ow, self.co]);
+        let elements = windows.max(image).max(result);
+        if elements <= u64::from(u32::MAX) {
+            Ok(())
+        } else {
+            Err(OpsError::TooManyElements { op, elements }.into())
+        }
+    }
+
     /// Number of products in the sum of one output value, if the convolution is dense.
     pub(crate) fn depth(&self) -> usize {
         self.kh * self.kw * self.ci
@@ -115,5 +134,35 @@ impl Geometry {
             left: self.kw - 1 - self.left,
             ..*self
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_past_32_bit_indices_are_refused() {
+        let stem = |n, side| Geometry {
+            n,
+            h: side,
+            w: side,
+            ci: 64,
+            oh: side,
+            ow: side,
+            co: 64,
+            kh: 3,
+            kw: 3,
+            stride: 1,
+            top: 1,
+            left: 1,
+        };
+        // 16 x 512 x 512 x 9 x 64 is 2.4e9; twice the batch is past 2^32.
+        stem(16, 512).check_indices("conv2d", 1).unwrap();
+        let refusal = stem(32, 512).check_indices("conv2d", 1).unwrap_err().to_string();
+        assert!(refusal.contains("4831838208 elements") && refusal.contains("smaller batch"), "{refusal}");
+        // A depthwise convolution has a matrix of windows for each channel.
+        stem(32, 512).check_indices("conv2d", 64).unwrap();
+        stem(usize::MAX, 512).check_indices("conv2d", 64).unwrap_err();
     }
 }

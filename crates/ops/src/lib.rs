@@ -26,7 +26,7 @@
 //!   operators on maps. Each checks its arguments and calls `cpu` or `composed`.
 //! - `fused`: several layers, in training and frozen, as one operator of native kernels; composed
 //!   kernels run the layers one by one.
-//! - `optim`: optimizers. `process`: settings of the whole process.
+//! - `optim`: optimizers. `process`: settings of the whole process. `device`: CUDA devices.
 //!
 //! This crate knows nothing of anomalies and depends on no other crate of the workspace.
 //!
@@ -53,6 +53,7 @@ mod conv;
 mod conv2d_config;
 mod cosine;
 mod cpu;
+mod device;
 mod error;
 mod fused;
 mod geometry;
@@ -71,6 +72,7 @@ pub use blur::{gaussian_blur, gaussian_blur_with};
 pub use conv::{LayerKind, conv_transpose2d, conv2d};
 pub use conv2d_config::{Conv2dConfig, Padding};
 pub use cosine::{cosine_distance, cosine_distance_with};
+pub use device::cuda_device;
 pub use fused::{FrozenConv2d, TrainLayer, frozen_layers, train_layers};
 pub use kernels::{Kernels, default_kernels, set_default_kernels};
 pub use nonlinearity::Nonlinearity;

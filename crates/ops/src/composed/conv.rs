@@ -10,6 +10,9 @@ use crate::geometry::Geometry;
 /// never ambiguous. The weight is rounded to the type of `x`, which is the type of the result; the
 /// gradient of the weight has the type of the weight.
 pub(crate) fn conv2d(x: &Tensor, weight: &Tensor, g: &Geometry, groups: usize) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        g.check_indices("conv2d", groups)?;
+    }
     let fit = |x: Tensor, axis: usize, before: usize, size: usize, out: usize, kernel: usize| {
         let reach = (out - 1) * g.stride + kernel;
         let x = x.pad_with_zeros(axis, before, reach.saturating_sub(before + size))?;
@@ -24,6 +27,9 @@ pub(crate) fn conv2d(x: &Tensor, weight: &Tensor, g: &Geometry, groups: usize) -
 
 /// Transposed 2-D convolution of `x`, `[N, C_out, H', W']` of the geometry, to `[N, C_in, H, W]`.
 pub(crate) fn conv_transpose2d(x: &Tensor, weight: &Tensor, g: &Geometry) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        g.check_indices("conv_transpose2d", 1)?;
+    }
     let dtype = x.dtype();
     let weight = multipliable(&weight.to_dtype(dtype)?)?;
     multipliable(x)?.conv_transpose2d(&weight, g.top, 0, g.stride, 1)?.to_dtype(dtype)

@@ -1,0 +1,96 @@
+//! CUDA devices with one order for the work of all host threads.
+
+use candle_core::{Device, Result, Tensor};
+
+use crate::error::OpsError;
+
+/// Opens the CUDA device `index` and runs a first kernel on it.
+///
+/// candle's `Device::new_cuda` gives each host thread a stream of its own, and nothing orders the
+/// upload of one thread before the kernel of another, which then reads unfinished memory. The
+/// device given here has one stream for all threads: work runs in the order in which it was
+/// submitted, so that tensors may be shared between threads as on a CPU. Freed memory stays with
+/// the process for the next step.
+///
+/// # Errors
+/// Fails where the build has no CUDA, where the device does not open, where its driver is too old
+/// for the kernels of this build, and where a first sum is wrong.
+pub fn cuda_device(index: usize) -> Result<Device> {
+    let device = Device::new_cuda_with_stream(index)?;
+    prepare(&device)?;
+    try_kernels(&device).map_err(|error| named(index, error))?;
+    Ok(device)
+}
+
+/// Adds a few numbers up on `device`, so that a driver which cannot run the kernels is found before
+/// any work is done.
+fn try_kernels(device: &Device) -> Result<()> {
+    let found = Tensor::new(&[1.0_f32, 2.0, 4.0], device)?.affine(2.0, 1.0)?.sum_all()?.to_scalar::<f32>()?;
+    const EXPECTED: f32 = 17.0;
+    if found == EXPECTED { Ok(()) } else { Err(OpsError::WrongSum { found, expected: EXPECTED }.into()) }
+}
+
+/// The error of the first kernel, with its reason where the driver is too old.
+fn named(index: usize, error: candle_core::Error) -> candle_core::Error {
+    let text = error.to_string();
+    // The driver's own names of both cases: it cannot read the PTX, or the PTX is of a newer
+    // version than it knows.
+    let old = ["UNSUPPORTED_PTX_VERSION", "INVALID_PTX"].iter().any(|name| text.contains(name));
+    if old { OpsError::OldDriver { index, reason: text }.into() } else { error }
+}
+
+#[cfg(not(feature = "cuda"))]
+#[allow(clippy::unnecessary_wraps, reason = "with the feature `cuda` it can fail")]
+fn prepare(_: &Device) -> Result<()> {
+    Ok(())
+}
+
+#[cfg(feature = "cuda")]
+#[allow(unsafe_code, reason = "calls of the driver; see the safety arguments below")]
+fn prepare(device: &Device) -> Result<()> {
+    use candle_core::cuda::WrapErr;
+    use candle_core::cuda::cudarc::driver::result::{device as driver, mem_pool};
+    use candle_core::cuda::cudarc::driver::sys::CUmemPool_attribute;
+
+    let Device::Cuda(cuda) = device else { return Ok(()) };
+    // SAFETY: events order work between streams. Every tensor of this device is made, used and
+    // freed on its one stream, which orders them by itself.
+    unsafe { cuda.disable_event_tracking() };
+    let context = cuda.cuda_stream().context().clone();
+    if context.has_async_alloc() {
+        let mut kept = u64::MAX;
+        // SAFETY: the context has opened this device, whose default pool lives as long as the
+        // device. The attribute is a u64, which the driver reads before the call returns.
+        unsafe {
+            let pool = driver::get_default_mem_pool(context.cu_device()).w()?;
+            let release = CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+            mem_pool::set_attribute(pool, release, (&raw mut kept).cast()).w()?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_kernels_agree_with_the_sum() {
+        try_kernels(&Device::Cpu).unwrap();
+    }
+
+    #[test]
+    fn a_driver_that_is_too_old_is_named() {
+        let driver = |name: &str| candle_core::Error::Msg(format!("DriverError({name}, \"...\")"));
+        let old = named(1, driver("CUDA_ERROR_UNSUPPORTED_PTX_VERSION")).to_string();
+        assert!(old.contains("CUDA device 1") && old.contains("driver"), "{old}");
+        let other = named(1, driver("CUDA_ERROR_OUT_OF_MEMORY")).to_string();
+        assert!(other.contains("OUT_OF_MEMORY") && !other.contains("older"), "{other}");
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn a_build_without_cuda_opens_no_device() {
+        assert!(cuda_device(0).is_err());
+    }
+}
