@@ -63,13 +63,18 @@ impl AngularMargin {
         let distance = distances.to_dtype(DType::F64)?.flatten_all()?;
         let mask = |m: &Tensor| m.detach().to_dtype(DType::F64)?.flatten_all();
         let (positives, negatives) = (mask(&masks.positives)?, mask(&masks.negatives)?);
-        if count(&positives)? == 0.0 || count(&negatives)? == 0.0 {
+        let (n_positives, n_negatives) = (positives.sum_all()?, negatives.sum_all()?);
+        let present = n_positives.mul(&n_negatives)?.gt(0.0)?;
+        // On a GPU the host would wait for the number. There the product below is 0, as is its
+        // gradient.
+        if present.device().is_cpu() && present.to_scalar::<u8>()? == 0 {
             return Tensor::zeros((), distances.dtype(), distances.device());
         }
         let cosine = (1.0 - &distance)?;
-        let far = log_mean_exp(&(&cosine * self.scale)?, &negatives)?;
-        let near = log_mean_exp(&(self.with_margin(&distance)? * -self.scale)?, &positives)?;
-        (softplus(&(far + near)?)? / self.scale)?.to_dtype(distances.dtype())
+        let far = log_mean_exp(&(&cosine * self.scale)?, &negatives, &n_negatives)?;
+        let near = log_mean_exp(&(self.with_margin(&distance)? * -self.scale)?, &positives, &n_positives)?;
+        let loss = (softplus(&(far + near)?)? / self.scale)?;
+        loss.mul(&present.to_dtype(DType::F64)?)?.to_dtype(distances.dtype())
     }
 
     /// `cos(θ + m)`, or -1 where θ + m exceeds π. The gradient is 0 there, and where θ is too close
@@ -84,18 +89,14 @@ impl AngularMargin {
     }
 }
 
-fn count(mask: &Tensor) -> Result<f64> {
-    mask.sum_all()?.to_scalar()
-}
-
-/// `log` of the mean of `e^x` over the members of `mask`.
-fn log_mean_exp(x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+/// `log` of the mean of `e^x` over the `count` members of `mask`; finite without a member.
+fn log_mean_exp(x: &Tensor, mask: &Tensor, count: &Tensor) -> Result<Tensor> {
     // Members of the other class get a value far below every exponent, yet finite: infinity times
     // zero would be undefined in the gradient.
     let masked = x.mul(mask)?.add(&((mask - 1.0)? * 1e9)?)?;
     let largest = masked.detach().max_keepdim(D::Minus1)?;
     let sum = masked.broadcast_sub(&largest)?.exp()?.sum_all()?;
-    (sum.log()? + largest.squeeze(0)?)? - count(mask)?.ln()
+    (sum.log()? + largest.squeeze(0)?)? - count.maximum(1.0)?.log()?
 }
 
 fn softplus(x: &Tensor) -> Result<Tensor> {

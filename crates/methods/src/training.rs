@@ -1,7 +1,7 @@
 //! The training loop that every gradient-based method runs: batches in a seeded order, loaded and
 //! prepared ahead by other threads, one optimizer step each.
 
-use candle_core::{Tensor, Var};
+use candle_core::{Device, Tensor, Var};
 use fmam_core::{CurvePoint, Mask, RgbImage, SampleSource, Seed, StageId, StagePlan, ordered_map};
 use fmam_models::to_batch;
 use fmam_ops::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig, on_workers};
@@ -139,7 +139,8 @@ impl TrainingStage {
             prepare(samples)
         };
         let mut optimizer = self.optimizer(vars.clone())?;
-        let (mut curve, mut epoch_loss) = (Vec::new(), 0.0);
+        let mut losses = Losses::new(&self.id, batches, &run.device);
+        let mut curve = Vec::new();
         run.progress.start(&self.id, total as u64);
         ordered_map(total, run.loader_threads, run.loader_threads + 1, load, |step, batch| {
             if run.progress.cancelled() {
@@ -147,22 +148,15 @@ impl TrainingStage {
             }
             optimizer.set_learning_rate(self.learning_rate_at(step, total));
             let batch = batch?;
-            let value = on_workers(|| -> Result<f64, MethodError> {
+            let loss = on_workers(|| -> Result<Tensor, MethodError> {
                 let loss = loss(batch)?;
                 optimizer.step(&loss.backward()?)?;
-                Ok(f64::from(loss.to_scalar::<f32>()?))
+                Ok(loss.detach())
             });
-            let value = value.map_err(|error| self.memory_error(error, batch_size))?;
-            let epoch = step / batches + 1;
-            if !value.is_finite() {
-                return Err(MethodError::Diverged { stage: self.id.clone(), epoch, loss: value });
-            }
-            epoch_loss += value / batches as f64;
-            if (step + 1) % batches == 0 {
-                curve.push(CurvePoint { stage: self.id.to_string(), epoch, loss: epoch_loss });
-                epoch_loss = 0.0;
-            }
-            let detail = format!("epoch {epoch}/{}, loss {value:.4}", self.config.epochs);
+            let seen = loss.and_then(|loss| losses.add(step, loss));
+            curve.extend(seen.map_err(|error| self.memory_error(error, batch_size))?);
+            let loss = losses.last.map_or(String::new(), |loss| format!(", loss {loss:.4}"));
+            let detail = format!("epoch {}/{}{loss}", step / batches + 1, self.config.epochs);
             run.progress.update(step as u64 + 1, &detail);
             Ok(())
         })?;
@@ -215,6 +209,52 @@ impl TrainingStage {
     }
 }
 
+/// The losses of a training as they are read from the device.
+struct Losses<'a> {
+    stage: &'a StageId,
+    /// Steps of an epoch.
+    batches: usize,
+    /// Steps between two readings. To read a loss, the host waits until a GPU has done all its
+    /// work.
+    every: usize,
+    /// The losses not yet read, each a scalar.
+    unread: Vec<Tensor>,
+    /// Mean over the epoch, as far as losses have been read.
+    epoch_mean: f64,
+    /// The loss read last.
+    last: Option<f64>,
+}
+
+impl<'a> Losses<'a> {
+    /// Steps between two readings of a GPU.
+    const UNREAD: usize = 16;
+
+    fn new(stage: &'a StageId, batches: usize, device: &Device) -> Self {
+        let every = if device.is_cpu() { 1 } else { Self::UNREAD };
+        Self { stage, batches, every, unread: Vec::new(), epoch_mean: 0.0, last: None }
+    }
+
+    /// Takes the loss of `step` and gives the epoch that it ends.
+    fn add(&mut self, step: usize, loss: Tensor) -> Result<Option<CurvePoint>, MethodError> {
+        self.unread.push(loss);
+        let ends_epoch = (step + 1).is_multiple_of(self.batches);
+        if !ends_epoch && self.unread.len() < self.every {
+            return Ok(None);
+        }
+        let (stage, epoch) = (self.stage, step / self.batches + 1);
+        for value in Tensor::stack(&std::mem::take(&mut self.unread), 0)?.to_vec1::<f32>()? {
+            let loss = f64::from(value);
+            if !loss.is_finite() {
+                return Err(MethodError::Diverged { stage: stage.clone(), epoch, loss });
+            }
+            self.epoch_mean += loss / self.batches as f64;
+            self.last = Some(loss);
+        }
+        let point = |loss| CurvePoint { stage: stage.to_string(), epoch, loss };
+        Ok(ends_epoch.then(|| point(std::mem::take(&mut self.epoch_mean))))
+    }
+}
+
 /// Training images as one batch.
 pub(crate) struct IndexedBatch {
     /// Their positions in the source.
@@ -250,6 +290,46 @@ pub(crate) fn sum_of_scales(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What `every` steps between two readings give for `losses` in epochs of 5 steps, and the loss
+    /// shown after each step.
+    fn read(every: usize, losses: &[f32]) -> (Vec<CurvePoint>, Vec<Option<f64>>) {
+        let stage = StageId::new("student");
+        let mut reader = Losses { every, ..Losses::new(&stage, 5, &Device::Cpu) };
+        let (mut curve, mut shown) = (Vec::new(), Vec::new());
+        for (step, &loss) in losses.iter().enumerate() {
+            curve.extend(reader.add(step, Tensor::new(loss, &Device::Cpu).unwrap()).unwrap());
+            shown.push(reader.last);
+        }
+        (curve, shown)
+    }
+
+    #[test]
+    fn losses_that_are_read_together_give_the_same_curve() {
+        let losses: Vec<f32> = (0..15).map(|k| 1.0 / (k as f32 + 3.0)).collect();
+        let (curve, shown) = read(1, &losses);
+        assert_eq!(curve.iter().map(|point| point.epoch).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(shown[7], Some(f64::from(losses[7])));
+        for every in [2, 16] {
+            let (same, later) = read(every, &losses);
+            let pairs = |curve: &[CurvePoint]| curve.iter().map(|p| (p.epoch, p.loss)).collect::<Vec<_>>();
+            assert_eq!(pairs(&same), pairs(&curve), "{every}");
+            // An epoch's last loss is always read.
+            assert_eq!(later[14], Some(f64::from(losses[14])), "{every}");
+        }
+        assert_eq!(read(16, &losses).1[3], None);
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_ends_the_epoch_that_has_it() {
+        let stage = StageId::new("student");
+        let mut reader = Losses { every: 3, ..Losses::new(&stage, 5, &Device::Cpu) };
+        let mut add = |step, loss: f32| reader.add(step, Tensor::new(loss, &Device::Cpu).unwrap());
+        assert!(add(5, f32::NAN).unwrap().is_none());
+        assert!(add(6, 1.0).unwrap().is_none());
+        let error = add(7, 1.0).unwrap_err();
+        assert!(matches!(error, MethodError::Diverged { epoch: 2, loss, .. } if loss.is_nan()));
+    }
 
     #[test]
     fn a_full_device_names_the_batch() {

@@ -141,24 +141,28 @@ impl MappingTraining<'_> {
                 let images: Vec<RgbImage> = normal.images.into_iter().chain(defective.images).collect();
                 let images = to_batch(&images, run.backbone.preprocess(), &run.device)?;
                 normal.masks.append(&mut defective.masks);
-                Ok((images, normal.masks, BatchInside::new(insides)))
+                let strides = run.backbone.strides().iter();
+                let pairs = strides.map(|&stride| config.pair_masks(&normal.masks, stride, &run.device));
+                Ok((images, pairs.collect::<Result<Vec<_>, _>>()?, BatchInside::new(insides)))
             },
-            |(images, masks, inside)| self.loss(&contrast(&images)?, &masks, inside.as_ref()),
+            |(images, pairs, inside)| self.loss(&contrast(&images)?, &pairs, inside.as_ref()),
         )
     }
 
-    /// `masks`: those of all views of the batch; `inside`: the positions of its images that count.
+    /// `pairs`: those of all views of the batch, scale by scale; `inside`: the positions of its
+    /// images that count.
     fn loss(
         &self,
         contrasts: &[Contrast],
-        masks: &[DefectMasks],
+        pairs: &[PairMasks],
         inside: Option<&BatchInside>,
     ) -> Result<Tensor, MethodError> {
         let angular = AngularMargin { scale: self.config.scale, margin: self.config.margin };
-        let scales = contrasts.iter().zip(self.run.backbone.strides());
-        sum_of_scales(scales.map(|(scale, &stride)| {
-            let compared = &masks[masks.len() - scale.compared.dim(0)?..];
-            let mut pairs = self.config.pair_masks(compared, stride, &self.run.device)?;
+        sum_of_scales(contrasts.iter().zip(pairs).map(|(scale, pairs)| {
+            let compared = scale.compared.dim(0)?;
+            let last = |mask: &Tensor| mask.narrow(0, mask.dim(0)? - compared, compared);
+            let mut pairs =
+                PairMasks { positives: last(&pairs.positives)?, negatives: last(&pairs.negatives)? };
             let Some(inside) = inside else {
                 let apart = angular.loss(&scale.compared, &scale.reference, &pairs)?;
                 return Ok((apart + keep(&scale.normal, &scale.start, self.config.keep)?)?);
