@@ -43,7 +43,8 @@ static STEPS: &[Step] = &[
     Step { name: "test", run: Run::Cargo(&["test", "--workspace", "--tests"]) },
     Step { name: "doctest", run: Run::Cargo(&["test", "--workspace", "--doc"]) },
     Step { name: "outside", run: Run::Bash(&["tests/outside/run.sh"]) },
-    // Takes many minutes, and NVIDIA's compiler.
+    // Both need NVIDIA's compiler. The first takes seconds, the second many minutes.
+    Step { name: "kernels", run: Run::BashIf("FMAM_CHECK_CUDA", &["xtask/check-kernels.sh"]) },
     Step { name: "cuda", run: Run::BashIf("FMAM_CHECK_CUDA", &["xtask/check-cuda.sh", "cuda", "cudnn"]) },
 ];
 

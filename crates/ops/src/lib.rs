@@ -53,6 +53,8 @@ mod conv;
 mod conv2d_config;
 mod cosine;
 mod cpu;
+#[cfg(test)]
+mod cuda;
 mod device;
 mod error;
 mod fused;
