@@ -46,7 +46,8 @@ impl DeviceChoice {
         }
     }
 
-    /// Opens the device. Where `auto` does not get the GPU of a build with CUDA, a warning says why.
+    /// Opens the device. Where `auto` does not get the GPU of a build with CUDA, a warning says
+    /// why.
     ///
     /// # Errors
     /// [`Error::NoCuda`] where this build has none, [`Error::CudaDevice`] for one that does not

@@ -77,9 +77,9 @@ impl Geometry {
         Ok(Self { n, h: out_h, w: out_w, ci: co, oh: h, ow: w, co: ci, kh, kw, stride, top, left })
     }
 
-    /// Refuses sizes whose elements a GPU's 32-bit indices cannot count: candle's CUDA kernels would
-    /// leave the rest of the memory as it was. The largest tensors are the image, the result, and
-    /// the matrix of all windows of one of `groups` groups.
+    /// Refuses sizes whose elements a GPU's 32-bit indices cannot count: candle's CUDA kernels
+    /// would leave the rest of the memory as it was. The largest tensors are the image, the result,
+    /// and the matrix of all windows of one of `groups` groups.
     ///
     /// # Errors
     /// [`OpsError::TooManyElements`].

@@ -81,7 +81,7 @@ impl Shim {
         let source = format!("#define FMAM_SHIM\n{}\n{more}\n{}", program(real), entries.collect::<String>());
         std::fs::write(&text, source).unwrap();
         let shim = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cuda/shim");
-        // Symbols of one kind of library must not stand for those of another that is loaded as well.
+        // Symbols of one library must not stand for those of another that is loaded as well.
         let apart = "-fno-gnu-unique";
         let flags =
             ["-std=c++17", apart, "-O1", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror", "-I", shim, "-o"];
