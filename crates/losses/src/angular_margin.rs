@@ -70,11 +70,22 @@ impl AngularMargin {
         if present.device().is_cpu() && present.to_scalar::<u8>()? == 0 {
             return Tensor::zeros((), distances.dtype(), distances.device());
         }
-        let cosine = (1.0 - &distance)?;
-        let far = log_mean_exp(&(&cosine * self.scale)?, &negatives, &n_negatives)?;
-        let near = log_mean_exp(&(self.with_margin(&distance)? * -self.scale)?, &positives, &n_positives)?;
-        let loss = (softplus(&(far + near)?)? / self.scale)?;
-        loss.mul(&present.to_dtype(DType::F64)?)?.to_dtype(distances.dtype())
+        self.of_members(&distance, [(&positives, &n_positives), (&negatives, &n_negatives)], &present)?
+            .to_dtype(distances.dtype())
+    }
+
+    /// The loss of f64 distances and masks, each with its sum, times `present`, which is 1 where
+    /// both have a member, else 0.
+    fn of_members(
+        &self,
+        distance: &Tensor,
+        [(positives, n_positives), (negatives, n_negatives)]: [(&Tensor, &Tensor); 2],
+        present: &Tensor,
+    ) -> Result<Tensor> {
+        let cosine = (1.0 - distance)?;
+        let far = log_mean_exp(&(&cosine * self.scale)?, negatives, n_negatives)?;
+        let near = log_mean_exp(&(self.with_margin(distance)? * -self.scale)?, positives, n_positives)?;
+        (softplus(&(far + near)?)? / self.scale)?.mul(&present.to_dtype(DType::F64)?)
     }
 
     /// `cos(θ + m)`, or -1 where θ + m exceeds π. The gradient is 0 there, and where θ is too close
@@ -102,4 +113,30 @@ fn log_mean_exp(x: &Tensor, mask: &Tensor, count: &Tensor) -> Result<Tensor> {
 fn softplus(x: &Tensor) -> Result<Tensor> {
     let tail = (x.abs()?.neg()?.exp()? + 1.0)?.log()?;
     x.relu()? + tail
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Var};
+
+    use super::*;
+
+    /// A GPU computes on where a CPU returns early.
+    #[test]
+    fn without_a_pair_the_loss_and_its_gradient_are_0() {
+        let vector = |values: [f64; 3]| Tensor::new(&values, &Device::Cpu).unwrap();
+        let distance = Var::from_tensor(&vector([0.0, 0.5, 2.0])).unwrap();
+        let (all, none) = (vector([1.0; 3]), vector([0.0; 3]));
+        let angular = AngularMargin { scale: 16.0, margin: 0.3 };
+        for (positives, negatives) in [(&all, &none), (&none, &all), (&none, &none)] {
+            let sums = [positives, negatives].map(|mask| mask.sum_all().unwrap());
+            let present = sums[0].mul(&sums[1]).unwrap().gt(0.0).unwrap();
+            let masks = [(positives, &sums[0]), (negatives, &sums[1])];
+            let loss = angular.of_members(&distance, masks, &present).unwrap();
+            assert_eq!(loss.to_scalar::<f64>().unwrap(), 0.0);
+            let grads = loss.backward().unwrap();
+            let grad: Vec<f64> = grads.get(&distance).unwrap().to_vec1().unwrap();
+            assert!(grad.iter().all(|&value| value == 0.0), "{grad:?}");
+        }
+    }
 }
