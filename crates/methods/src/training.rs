@@ -291,8 +291,8 @@ pub(crate) fn sum_of_scales(
 mod tests {
     use super::*;
 
-    /// What `every` steps between two readings give for `losses` in epochs of 5 steps, and the loss
-    /// shown after each step.
+    /// The curve of `losses` in epochs of 5 steps, read every `every` steps, and the loss shown
+    /// after each step.
     fn read(every: usize, losses: &[f32]) -> (Vec<CurvePoint>, Vec<Option<f64>>) {
         let stage = StageId::new("student");
         let mut reader = Losses { every, ..Losses::new(&stage, 5, &Device::Cpu) };

@@ -173,7 +173,7 @@ fn lite0(n: usize) -> Network {
     Network { blocks, pooled: false }
 }
 
-/// What the backward pass of a layer needs of the forward pass.
+/// A layer after its forward pass, with the arrays that its backward pass reads.
 struct Kept {
     layer: Layer,
     weight: Bytes,

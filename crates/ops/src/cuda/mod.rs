@@ -4,15 +4,11 @@
 //! kernels an operator runs, with which blocks and arguments, for any [`Gpu`](launch::Gpu). Tests
 //! run the same launches on a CPU: `shim/shim.hpp` makes g++ compile the same text.
 //!
-//! No operator runs these kernels yet: on a device, [`Kernels::Native`](crate::Kernels) still means
-//! the compositions of candle's operators.
+//! The module is compiled for tests only, since no operator runs these kernels yet: on a device,
+//! [`Kernels::Native`](crate::Kernels) still means the compositions of candle's operators.
 
-mod launch;
-mod source;
-
-#[cfg(test)]
 mod agreement;
-#[cfg(test)]
 mod counted;
-#[cfg(test)]
+mod launch;
 mod shim;
+mod source;

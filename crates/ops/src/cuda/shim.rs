@@ -31,6 +31,7 @@ impl Memory {
         Self { words: RefCell::new(vec![u64::MAX; (elements * bytes).div_ceil(8)]), elements }
     }
 
+    /// `elements` elements, or one number and its bytes.
     fn from_bytes(elements: usize, bytes: &[u8]) -> Self {
         let words = bytes.chunks(8).map(|chunk| {
             let mut word = [0; 8];
@@ -145,32 +146,32 @@ impl Gpu for Shim {
         threads: usize,
         arguments: &[Argument<'_, Memory>],
     ) -> Result<()> {
-        let mut numbers = vec![[0_u64; 6]; arguments.len()];
-        let raw = arguments.iter().zip(&mut numbers).map(|(argument, room)| {
-            let data = room.as_mut_ptr();
-            let mut put = |bytes: &[u8]| {
-                let words = bytes.chunks(8).map(|chunk| {
-                    let mut word = [0; 8];
-                    word[..chunk.len()].copy_from_slice(chunk);
-                    u64::from_ne_bytes(word)
-                });
-                room.iter_mut().zip(words).for_each(|(room, word)| *room = word);
-                RawArgument { data: data.cast(), length: bytes.len() as i64 }
-            };
-            match argument {
-                Argument::In(memory) | Argument::Out(memory) => RawArgument {
+        // Numbers live as memory of their own for the time of the call.
+        let number = |bytes: &[u8]| Some(Memory::from_bytes(bytes.len(), bytes));
+        let numbers: Vec<Option<Memory>> = arguments
+            .iter()
+            .map(|argument| match argument {
+                Argument::In(_) | Argument::Out(_) => None,
+                Argument::Int(value) => number(&value.to_ne_bytes()),
+                Argument::Float(value) => number(&value.to_ne_bytes()),
+                Argument::Double(value) => number(&value.to_ne_bytes()),
+                Argument::Sizes(sizes) => number(&sizes.map(i32::to_ne_bytes).concat()),
+            })
+            .collect();
+        let raw: Vec<RawArgument> = arguments
+            .iter()
+            .zip(&numbers)
+            .filter_map(|(argument, number)| {
+                let memory = match argument {
+                    Argument::In(memory) | Argument::Out(memory) => Some(*memory),
+                    _ => number.as_ref(),
+                };
+                memory.map(|memory| RawArgument {
                     data: memory.words.borrow_mut().as_mut_ptr().cast(),
                     length: memory.elements as i64,
-                },
-                Argument::Int(value) => put(&value.to_ne_bytes()),
-                Argument::Float(value) => put(&value.to_ne_bytes()),
-                Argument::Double(value) => put(&value.to_ne_bytes()),
-                Argument::Sizes(sizes) => {
-                    put(&sizes.iter().flat_map(|v| v.to_ne_bytes()).collect::<Vec<_>>())
-                }
-            }
-        });
-        let raw: Vec<RawArgument> = raw.collect();
+                })
+            })
+            .collect();
         let name = CString::new(kernel).unwrap();
         let grid = grid.map(|blocks| c_uint::try_from(blocks).unwrap());
         let one = ONE_LAUNCH.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

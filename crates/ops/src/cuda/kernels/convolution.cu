@@ -5,47 +5,56 @@
 
 enum { TILE = 64, DEPTH = 16 };
 
-// Adds to `sum` the products of terms first..last, for rows from `row` and columns from `column`. `left(row, term)` and
-// `right(term, column)` give factors, 0 outside of their matrix; `left.prepare(row)` is called once for each of a thread's rows.
-template <class Left, class Right>
-DEVICE void multiply(Left& left, const Right& right, int row, int column, int first, int last, float (&sum)[4][4]) {
-    SHARED(float, rows, DEPTH * TILE);
-    SHARED(float, columns, DEPTH * TILE);
-    for (int i = 0; i < 4; i++) left.prepare(i, row + Left::row_of(THREAD, i));
-    int ty = THREAD / 16 * 4, tx = THREAD % 16 * 4;
+// Calls store(row, column, sum) for each value of this block's tile of a `rows` x `columns` product: `sum` is that of the terms
+// first..last. `left.at` and `right.at` give factors, 0 outside of their matrix; `left.prepare` is called once for each of a thread's
+// rows.
+template <class Left, class Right, class Store>
+DEVICE void product(Left left, Right right, int rows, int columns, int first, int last, Store store) {
+    SHARED(float, lefts, DEPTH * TILE);
+    SHARED(float, rights, DEPTH * TILE);
+    float sum[4][4] = {};
+    int row = BLOCK_X * TILE, column = BLOCK_Y * TILE, y = THREAD / 16 * 4, x = THREAD % 16 * 4;
+    for (int i = 0; i < 4; i++) left.prepare(i, row + Left::place(THREAD, i));
     for (int start = first; start < last; start += DEPTH) {
         for (int i = 0; i < 4; i++) {
-            int term = Left::term_of(THREAD, i);
-            rows[term * TILE + Left::row_of(THREAD, i)] = start + term < last ? left.at(i, start + term) : 0.0f;
+            int term = Left::term(THREAD, i);
+            lefts[term * TILE + Left::place(THREAD, i)] = start + term < last ? left.at(i, start + term) : 0.0f;
         }
         for (int i = 0; i < 4; i++) {
-            int term = Right::term_of(THREAD, i), at = Right::column_of(THREAD, i);
-            columns[term * TILE + at] = start + term < last ? right.at(start + term, column + at) : 0.0f;
+            int term = Right::term(THREAD, i), at = Right::place(THREAD, i);
+            rights[term * TILE + at] = start + term < last ? right.at(start + term, column + at) : 0.0f;
         }
         BARRIER();
         for (int term = 0; term < DEPTH; term++) {
             float a[4], b[4];
-            for (int i = 0; i < 4; i++) a[i] = rows[term * TILE + ty + i];
-            for (int i = 0; i < 4; i++) b[i] = columns[term * TILE + tx + i];
+            for (int i = 0; i < 4; i++) a[i] = lefts[term * TILE + y + i];
+            for (int i = 0; i < 4; i++) b[i] = rights[term * TILE + x + i];
             for (int i = 0; i < 4; i++)
                 for (int j = 0; j < 4; j++) sum[i][j] += a[i] * b[j];
         }
         BARRIER();
     }
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < 4; j++)
+            if (row + y + i < rows && column + x + j < columns) store(row + y + i, column + x + j, sum[i][j]);
 }
 
-// Which of a tile's elements a thread gathers: neighbouring threads take neighbouring terms of one row, or neighbouring rows of one
-// term, whichever lie side by side in memory.
+// Which of a tile's elements a thread gathers: neighbouring threads take neighbouring terms of one place (a row of the left factor, a
+// column of the right one), or neighbouring places of one term, whichever lie side by side in memory.
 struct TermsFirst {
-    static DEVICE_MEMBER int term_of(int thread, int) { return thread % DEPTH; }
-    static DEVICE_MEMBER int row_of(int thread, int i) { return thread / DEPTH + i * 16; }
-    static DEVICE_MEMBER int column_of(int thread, int i) { return thread / DEPTH + i * 16; }
+    static DEVICE_MEMBER int term(int thread, int) { return thread % DEPTH; }
+    static DEVICE_MEMBER int place(int thread, int i) { return thread / DEPTH + i * 16; }
 };
-struct RowsFirst {
-    static DEVICE_MEMBER int term_of(int thread, int i) { return thread / TILE + i * 4; }
-    static DEVICE_MEMBER int row_of(int thread, int) { return thread % TILE; }
-    static DEVICE_MEMBER int column_of(int thread, int) { return thread % TILE; }
+struct PlacesFirst {
+    static DEVICE_MEMBER int term(int thread, int i) { return thread / TILE + i * 4; }
+    static DEVICE_MEMBER int place(int thread, int) { return thread % TILE; }
 };
+
+// A value of an image, 0 outside of it.
+DEVICE float pixel(IN(real) x, const Window& g, int image, int iy, int ix, int ci) {
+    bool inside = iy >= 0 && iy < g.h && ix >= 0 && ix < g.w;
+    return inside ? value(x[((image * g.h + iy) * g.w + ix) * g.ci + ci]) : 0.0f;
+}
 
 // Rows: output positions. Terms: (ky, kx, ci).
 struct Windows : TermsFirst {
@@ -58,9 +67,8 @@ struct Windows : TermsFirst {
         x0[i] = row % g.ow * g.stride - g.left;
     }
     DEVICE_MEMBER float at(int i, int term) const {
-        int ci = term % g.ci, iy = y[i] + term / g.ci / g.kw, ix = x0[i] + term / g.ci % g.kw;
-        if (image[i] < 0 || iy < 0 || iy >= g.h || ix < 0 || ix >= g.w) return 0.0f;
-        return value(x[((image[i] * g.h + iy) * g.w + ix) * g.ci + ci]);
+        if (image[i] < 0) return 0.0f;
+        return pixel(x, g, image[i], y[i] + term / g.ci / g.kw, x0[i] + term / g.ci % g.kw, term % g.ci);
     }
 };
 
@@ -75,16 +83,14 @@ struct Readers : TermsFirst {
         x0[i] = row % g.w + g.left;
     }
     DEVICE_MEMBER float at(int i, int term) const {
-        int co = term % g.co, oy = y[i] - term / g.co / g.kw, ox = x0[i] - term / g.co % g.kw;
-        if (image[i] < 0 || oy < 0 || ox < 0 || oy % g.stride != 0 || ox % g.stride != 0) return 0.0f;
-        oy /= g.stride, ox /= g.stride;
-        if (oy >= g.oh || ox >= g.ow) return 0.0f;
-        return value(grad[((image[i] * g.oh + oy) * g.ow + ox) * g.co + co]);
+        int oy = reader(y[i] - term / g.co / g.kw, g.stride, g.oh), ox = reader(x0[i] - term / g.co % g.kw, g.stride, g.ow);
+        if (image[i] < 0 || oy < 0 || ox < 0) return 0.0f;
+        return value(grad[((image[i] * g.oh + oy) * g.ow + ox) * g.co + term % g.co]);
     }
 };
 
 // Rows: (ky, kx, ci). Terms: output positions.
-struct Taps : RowsFirst {
+struct Taps : PlacesFirst {
     IN(real) x;
     Window g;
     int ky[4], kx[4], ci[4];
@@ -95,13 +101,12 @@ struct Taps : RowsFirst {
     }
     DEVICE_MEMBER float at(int i, int term) const {
         int iy = term / g.ow % g.oh * g.stride + ky[i] - g.top, ix = term % g.ow * g.stride + kx[i] - g.left;
-        if (ky[i] < 0 || iy < 0 || iy >= g.h || ix < 0 || ix >= g.w) return 0.0f;
-        return value(x[((term / g.ow / g.oh * g.h + iy) * g.w + ix) * g.ci + ci[i]]);
+        return ky[i] < 0 ? 0.0f : pixel(x, g, term / g.ow / g.oh, iy, ix, ci[i]);
     }
 };
 
 // Packed weights with terms (ky, kx, ci) and columns co.
-struct Packed : RowsFirst {
+struct Packed : PlacesFirst {
     IN(float) packed;
     int columns;
     DEVICE_MEMBER float at(int term, int column) const { return column < columns ? packed[term * columns + column] : 0.0f; }
@@ -117,50 +122,39 @@ struct PackedTurned : TermsFirst {
 };
 
 // The gradient of the result, with terms that are output positions.
-struct Gradient : RowsFirst {
+struct Gradient : PlacesFirst {
     IN(real) grad;
     int columns;
     DEVICE_MEMBER float at(int term, int column) const { return column < columns ? value(grad[term * columns + column]) : 0.0f; }
 };
 
-// [C_out, C_in, kh, kw] to [kh, kw, C_in, C_out].
+// The place in a weight [C_out, C_in, kh, kw] of element `at` of the packed weight [kh, kw, C_in, C_out].
+DEVICE int unpacked(int at, int co, int ci, int taps) { return (at % co * ci + at / co % ci) * taps + at / co / ci; }
+
 KERNEL pack_weight(IN(float) weight, OUT(float) packed, int co, int ci, int taps) {
     int at = BLOCK_X * THREADS + THREAD;
-    if (at >= co * ci * taps) return;
-    packed[at] = weight[(at % co * ci + at / co % ci) * taps + at / co / ci];
+    if (at < co * ci * taps) packed[at] = weight[unpacked(at, co, ci, taps)];
+}
+
+// store(row, column, sum) for each value of a convolution.
+template <class Store> DEVICE void convolve(IN(real) x, IN(float) packed, const Window& g, Store store) {
+    Windows left;
+    left.x = x, left.g = g;
+    Packed right;
+    right.packed = packed, right.columns = g.co;
+    product(left, right, g.n * g.oh * g.ow, g.co, 0, g.kh * g.kw * g.ci, store);
 }
 
 KERNEL conv_forward(IN(real) x, IN(float) packed, OUT(real) y, Window g) {
-    Windows left;
-    left.x = x, left.g = g;
-    Packed right;
-    right.packed = packed, right.columns = g.co;
-    float sum[4][4] = {};
-    int row = BLOCK_X * TILE, column = BLOCK_Y * TILE;
-    multiply(left, right, row, column, 0, g.kh * g.kw * g.ci, sum);
-    row += THREAD / 16 * 4, column += THREAD % 16 * 4;
-    for (int i = 0; i < 4 && row + i < g.n * g.oh * g.ow; i++)
-        for (int j = 0; j < 4 && column + j < g.co; j++) y[(row + i) * g.co + column + j] = rounded(sum[i][j]);
+    convolve(x, packed, g, [&](int row, int column, float sum) { y[row * g.co + column] = rounded(sum); });
 }
 
-// As `conv_forward`, with what follows a frozen convolution: a bias [C_out], another image of the result's shape where `add` says so,
-// and a nonlinearity.
+// With what follows a frozen convolution: a bias [C_out], another image of the result's shape where `add` says so, and a nonlinearity.
 KERNEL conv_frozen(IN(real) x, IN(float) packed, IN(float) bias, IN(real) added, OUT(real) y, Window g, int add, int kind) {
-    Windows left;
-    left.x = x, left.g = g;
-    Packed right;
-    right.packed = packed, right.columns = g.co;
-    float sum[4][4] = {};
-    int row = BLOCK_X * TILE, column = BLOCK_Y * TILE;
-    multiply(left, right, row, column, 0, g.kh * g.kw * g.ci, sum);
-    row += THREAD / 16 * 4, column += THREAD % 16 * 4;
-    for (int i = 0; i < 4 && row + i < g.n * g.oh * g.ow; i++) {
-        for (int j = 0; j < 4 && column + j < g.co; j++) {
-            int at = (row + i) * g.co + column + j;
-            float z = sum[i][j] + bias[column + j] + (add ? value(added[at]) : 0.0f);
-            y[at] = rounded(nonlinearity(z, kind));
-        }
-    }
+    convolve(x, packed, g, [&](int row, int column, float sum) {
+        int at = row * g.co + column;
+        y[at] = rounded(nonlinearity(sum + bias[column] + (add ? value(added[at]) : 0.0f), kind));
+    });
 }
 
 // With `add`, plus a gradient that reaches the input on another way.
@@ -169,16 +163,10 @@ KERNEL conv_input_gradient(IN(real) grad, IN(float) packed, IN(real) added, OUT(
     left.grad = grad, left.g = g;
     PackedTurned right;
     right.packed = packed, right.ci = g.ci, right.co = g.co;
-    float sum[4][4] = {};
-    int row = BLOCK_X * TILE, column = BLOCK_Y * TILE;
-    multiply(left, right, row, column, 0, g.kh * g.kw * g.co, sum);
-    row += THREAD / 16 * 4, column += THREAD % 16 * 4;
-    for (int i = 0; i < 4 && row + i < g.n * g.h * g.w; i++) {
-        for (int j = 0; j < 4 && column + j < g.ci; j++) {
-            int at = (row + i) * g.ci + column + j;
-            dx[at] = rounded(sum[i][j] + (add ? value(added[at]) : 0.0f));
-        }
-    }
+    product(left, right, g.n * g.h * g.w, g.ci, 0, g.kh * g.kw * g.co, [&](int row, int column, float sum) {
+        int at = row * g.ci + column;
+        dx[at] = rounded(sum + (add ? value(added[at]) : 0.0f));
+    });
 }
 
 // Part BLOCK_Z of GRID_Z of the sum over all output positions, as packed weights: parts [GRID_Z, kh, kw, C_in, C_out].
@@ -187,22 +175,15 @@ KERNEL conv_weight_gradient(IN(real) x, IN(real) grad, OUT(float) parts, Window 
     left.x = x, left.g = g;
     Gradient right;
     right.grad = grad, right.columns = g.co;
-    float sum[4][4] = {};
-    int row = BLOCK_X * TILE, column = BLOCK_Y * TILE, positions = g.n * g.oh * g.ow;
+    int rows = g.kh * g.kw * g.ci, positions = g.n * g.oh * g.ow;
     int share = (positions + GRID_Z - 1) / GRID_Z, first = BLOCK_Z * share;
     int last = first + share < positions ? first + share : positions;
-    multiply(left, right, row, column, first, last, sum);
-    row += THREAD / 16 * 4, column += THREAD % 16 * 4;
-    int rows = g.kh * g.kw * g.ci;
-    for (int i = 0; i < 4 && row + i < rows; i++)
-        for (int j = 0; j < 4 && column + j < g.co; j++) parts[(BLOCK_Z * rows + row + i) * g.co + column + j] = sum[i][j];
+    product(left, right, rows, g.co, first, last,
+            [&](int row, int column, float sum) { parts[(BLOCK_Z * rows + row) * g.co + column] = sum; });
 }
 
 // The sum of `count` parts of packed weights, as [C_out, C_in, kh, kw].
 KERNEL sum_packed_parts(IN(float) parts, OUT(float) weight, int count, int co, int ci, int taps) {
     int at = BLOCK_X * THREADS + THREAD, length = co * ci * taps;
-    if (at >= length) return;
-    float sum = 0.0f;
-    for (int part = 0; part < count; part++) sum += parts[part * length + at];
-    weight[(at % co * ci + at / co % ci) * taps + at / co / ci] = sum;
+    if (at < length) weight[unpacked(at, co, ci, taps)] = sum_of_parts(parts, count, length, at);
 }

@@ -1,7 +1,13 @@
 // Cosine distance of two images at each position, 32 threads a position. `smallest` bounds each norm from below.
 
-// Sums of a 32-thread group over all its threads, in one order; `shared` has three rows of 256.
-DEVICE void add_up(SHARED_ARRAY(float) shared, float& dot, float& aa, float& bb) {
+// a.b, a.a and b.b at a position, added up by its 32 threads in one order; 0 where `position` is none. `shared` has three rows of 256.
+DEVICE void products(SHARED_ARRAY(float) shared, IN(real) a, IN(real) b, int position, int positions, int c, float& dot, float& aa,
+                     float& bb) {
+    dot = aa = bb = 0.0f;
+    for (int k = THREAD % 32; position < positions && k < c; k += 32) {
+        float left = value(a[position * c + k]), right = value(b[position * c + k]);
+        dot += left * right, aa += left * left, bb += right * right;
+    }
     shared[THREAD] = dot, shared[256 + THREAD] = aa, shared[512 + THREAD] = bb;
     BARRIER();
     int first = THREAD / 32 * 32;
@@ -12,14 +18,8 @@ DEVICE void add_up(SHARED_ARRAY(float) shared, float& dot, float& aa, float& bb)
 KERNEL cosine_distance(IN(real) a, IN(real) b, OUT(float) distance, int positions, int c, float smallest) {
     SHARED(float, shared, 768);
     int position = BLOCK_X * 8 + THREAD / 32, lane = THREAD % 32;
-    float dot = 0.0f, aa = 0.0f, bb = 0.0f;
-    if (position < positions) {
-        for (int k = lane; k < c; k += 32) {
-            float left = value(a[position * c + k]), right = value(b[position * c + k]);
-            dot += left * right, aa += left * left, bb += right * right;
-        }
-    }
-    add_up(shared, dot, aa, bb);
+    float dot, aa, bb;
+    products(shared, a, b, position, positions, c, dot, aa, bb);
     if (lane == 0 && position < positions) distance[position] = 1.0f - dot / (larger(sqrtf(aa), smallest) * larger(sqrtf(bb), smallest));
 }
 
@@ -27,14 +27,8 @@ KERNEL cosine_distance(IN(real) a, IN(real) b, OUT(float) distance, int position
 KERNEL cosine_gradient(IN(real) a, IN(real) b, IN(float) grad, OUT(real) da, int positions, int c, float smallest) {
     SHARED(float, shared, 768);
     int position = BLOCK_X * 8 + THREAD / 32, lane = THREAD % 32;
-    float dot = 0.0f, aa = 0.0f, bb = 0.0f;
-    if (position < positions) {
-        for (int k = lane; k < c; k += 32) {
-            float left = value(a[position * c + k]), right = value(b[position * c + k]);
-            dot += left * right, aa += left * left, bb += right * right;
-        }
-    }
-    add_up(shared, dot, aa, bb);
+    float dot, aa, bb;
+    products(shared, a, b, position, positions, c, dot, aa, bb);
     if (position >= positions) return;
     float a_norm = larger(sqrtf(aa), smallest), b_norm = larger(sqrtf(bb), smallest);
     float across = -grad[position] / (a_norm * b_norm);

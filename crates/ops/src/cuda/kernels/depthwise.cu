@@ -4,15 +4,9 @@
 DEVICE float depthwise(IN(real) x, IN(float) weight, const Window& g, int at) {
     int c = at % g.co, ox = at / g.co % g.ow, oy = at / g.co / g.ow % g.oh, n = at / g.co / g.ow / g.oh;
     float sum = 0.0f;
-    for (int ky = 0; ky < g.kh; ky++) {
-        int iy = oy * g.stride + ky - g.top;
-        if (iy < 0 || iy >= g.h) continue;
-        for (int kx = 0; kx < g.kw; kx++) {
-            int ix = ox * g.stride + kx - g.left;
-            if (ix < 0 || ix >= g.w) continue;
-            sum += value(x[((n * g.h + iy) * g.w + ix) * g.co + c]) * weight[(c * g.kh + ky) * g.kw + kx];
-        }
-    }
+    each_tap(g, oy, ox, [&](int ky, int kx, int iy, int ix) {
+        sum += value(x[((n * g.h + iy) * g.w + ix) * g.co + c]) * weight[(c * g.kh + ky) * g.kw + kx];
+    });
     return sum;
 }
 
@@ -32,16 +26,9 @@ KERNEL depthwise_input_gradient(IN(real) grad, IN(float) weight, OUT(real) dx, W
     if (at >= g.n * g.h * g.w * g.co) return;
     int c = at % g.co, ix = at / g.co % g.w, iy = at / g.co / g.w % g.h, n = at / g.co / g.w / g.h;
     float sum = 0.0f;
-    for (int ky = 0; ky < g.kh; ky++) {
-        int oy = iy + g.top - ky;
-        if (oy < 0 || oy % g.stride != 0 || oy / g.stride >= g.oh) continue;
-        for (int kx = 0; kx < g.kw; kx++) {
-            int ox = ix + g.left - kx;
-            if (ox < 0 || ox % g.stride != 0 || ox / g.stride >= g.ow) continue;
-            int from = ((n * g.oh + oy / g.stride) * g.ow + ox / g.stride) * g.co + c;
-            sum += value(grad[from]) * weight[(c * g.kh + ky) * g.kw + kx];
-        }
-    }
+    each_reader(g, iy, ix, [&](int ky, int kx, int oy, int ox) {
+        sum += value(grad[((n * g.oh + oy) * g.ow + ox) * g.co + c]) * weight[(c * g.kh + ky) * g.kw + kx];
+    });
     dx[at] = rounded(sum);
 }
 
@@ -67,11 +54,7 @@ KERNEL depthwise_weight_gradient(IN(real) x, IN(real) grad, OUT(float) parts, Wi
     parts[(BLOCK_Y * g.co + c) * g.kh * g.kw + BLOCK_Z] = sum;
 }
 
-// The sum of `count` parts of `length` values each, in their order.
 KERNEL sum_parts(IN(float) parts, OUT(float) sums, int count, int length) {
     int at = BLOCK_X * THREADS + THREAD;
-    if (at >= length) return;
-    float sum = 0.0f;
-    for (int part = 0; part < count; part++) sum += parts[part * length + at];
-    sums[at] = sum;
+    if (at < length) sums[at] = sum_of_parts(parts, count, length, at);
 }

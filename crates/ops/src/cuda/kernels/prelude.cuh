@@ -68,3 +68,39 @@ DEVICE float nonlinearity(float x, int kind) {
 DEVICE bool passes(float x, int kind) {
     return kind == IDENTITY || (x > 0.0f && !(kind == RELU6 && x >= 6.0f));
 }
+
+// The output position, among `count`, whose window begins at `start` of the padded image; -1 where none does.
+DEVICE int reader(int start, int stride, int count) {
+    return start < 0 || start % stride != 0 || start / stride >= count ? -1 : start / stride;
+}
+
+// Calls visit(ky, kx, iy, ix) for each tap of the window of output position (oy, ox) that lies in the image.
+template <class Visit> DEVICE void each_tap(const Window& g, int oy, int ox, Visit visit) {
+    for (int ky = 0; ky < g.kh; ky++) {
+        int iy = oy * g.stride + ky - g.top;
+        if (iy < 0 || iy >= g.h) continue;
+        for (int kx = 0; kx < g.kw; kx++) {
+            int ix = ox * g.stride + kx - g.left;
+            if (ix >= 0 && ix < g.w) visit(ky, kx, iy, ix);
+        }
+    }
+}
+
+// Calls visit(ky, kx, oy, ox) for each output position (oy, ox) that reads input position (iy, ix), by its tap (ky, kx).
+template <class Visit> DEVICE void each_reader(const Window& g, int iy, int ix, Visit visit) {
+    for (int ky = 0; ky < g.kh; ky++) {
+        int oy = reader(iy + g.top - ky, g.stride, g.oh);
+        if (oy < 0) continue;
+        for (int kx = 0; kx < g.kw; kx++) {
+            int ox = reader(ix + g.left - kx, g.stride, g.ow);
+            if (ox >= 0) visit(ky, kx, oy, ox);
+        }
+    }
+}
+
+// The sum of element `at` of `count` parts of `length` values each, in their order.
+DEVICE float sum_of_parts(IN(float) parts, int count, int length, int at) {
+    float sum = 0.0f;
+    for (int part = 0; part < count; part++) sum += parts[part * length + at];
+    return sum;
+}
