@@ -4,7 +4,7 @@
 use candle_core::{Device, Tensor, Var};
 use fmam_core::{CurvePoint, Mask, RgbImage, SampleSource, Seed, StageId, StagePlan, ordered_map};
 use fmam_models::to_batch;
-use fmam_ops::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig, on_workers};
+use fmam_ops::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig, gradients, on_workers};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -149,9 +149,9 @@ impl TrainingStage {
             optimizer.set_learning_rate(self.learning_rate_at(step, total));
             let batch = batch?;
             let loss = on_workers(|| -> Result<Tensor, MethodError> {
-                let loss = loss(batch)?;
-                optimizer.step(&loss.backward()?)?;
-                Ok(loss.detach())
+                let (loss, found) = gradients(|| loss(batch))?;
+                optimizer.step(&found)?;
+                Ok(loss)
             });
             let seen = loss.and_then(|loss| losses.add(step, loss));
             curve.extend(seen.map_err(|error| self.memory_error(error, batch_size))?);

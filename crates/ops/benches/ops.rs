@@ -104,6 +104,7 @@ fn training(c: &mut Criterion) {
                 norm_bias: &shift,
                 epsilon: 1e-5,
                 nonlinearity: Nonlinearity::Relu,
+                running: None,
             };
             let y = train_layers(&Activation::from_nchw(&x)?, &[layer], None)?.0.to_nchw()?;
             y.sum_all()?.backward()?;

@@ -48,6 +48,7 @@ impl Layer {
             norm_bias: &self.shift,
             epsilon: 1e-5,
             nonlinearity: self.nonlinearity,
+            running: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::error::OpsError;
-use crate::kernels::{Kernels, default_kernels};
+use crate::kernels::{Kernels, Path, default_kernels};
 
 /// A batch of feature maps inside a network, and the [`Kernels`] that its operators run. The layout
 /// follows from the kernels: channels last for native ones, channels first for composed ones.
@@ -22,8 +22,9 @@ impl Activation {
         Self::from_nchw_with(tensor, default_kernels())
     }
 
-    /// Takes `[N, C, H, W]` for `kernels`, or for [`Kernels::Composed`] where the tensor is not f32
-    /// on a CPU. Copies nothing when the tensor is a view that [`Activation::to_nchw`] gave.
+    /// Takes `[N, C, H, W]` for `kernels`, or for [`Kernels::Composed`] where the native ones do not
+    /// take the tensor's type or device. Copies nothing when the tensor is a view that
+    /// [`Activation::to_nchw`] gave.
     ///
     /// # Errors
     /// Fails if the rank is not 4.
@@ -97,6 +98,11 @@ impl Activation {
             part.check_kernels(kernels, "cat")?;
         }
         Ok(Self { tensor: Tensor::cat(&tensors, axis)?.contiguous()?, kernels })
+    }
+
+    /// The module that computes an operator on this activation.
+    pub(crate) fn path(&self) -> Path {
+        self.kernels.path(&self.tensor)
     }
 
     /// # Errors

@@ -3,9 +3,9 @@
 use candle_core::{D, Result, Tensor};
 
 use crate::composed::half::{is_half, widened};
-use crate::kernels::{Kernels, default_kernels};
+use crate::kernels::{Kernels, Path, default_kernels};
 use crate::separable::Gaussian;
-use crate::{composed, cpu};
+use crate::{composed, cpu, cuda};
 
 /// [`gaussian_blur_with`] the default kernels.
 ///
@@ -33,9 +33,10 @@ pub fn gaussian_blur_with(x: &Tensor, sigma: f64, kernels: Kernels) -> Result<Te
         return gaussian_blur_with(&widened(x)?, sigma, kernels)?.to_dtype(x.dtype());
     }
     x.dim(D::Minus2)?;
-    let gaussian_blur = match kernels.on(x) {
-        Kernels::Native => cpu::gaussian_blur,
-        Kernels::Composed => composed::gaussian_blur,
+    let gaussian_blur = match kernels.path(x) {
+        Path::Cpu => cpu::gaussian_blur,
+        Path::Cuda => cuda::gaussian_blur,
+        Path::Composed => composed::gaussian_blur,
     };
     gaussian_blur(x, &Gaussian::new(sigma))
 }

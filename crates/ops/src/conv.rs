@@ -6,8 +6,8 @@ use crate::activation::Activation;
 use crate::conv2d_config::Conv2dConfig;
 use crate::cpu::Convolution;
 use crate::geometry::Geometry;
-use crate::kernels::Kernels;
-use crate::{composed, cpu};
+use crate::kernels::Path;
+use crate::{composed, cpu, cuda};
 
 /// 2-D convolution (cross-correlation) without bias.
 ///
@@ -18,9 +18,10 @@ use crate::{composed, cpu};
 /// Fails if the shapes do not fit each other.
 pub fn conv2d(x: &Activation, weight: &Tensor, config: &Conv2dConfig) -> Result<Activation> {
     let geometry = Geometry::of(config, x.dims()?, weight)?;
-    let conv2d = match x.kernels() {
-        Kernels::Native => cpu::conv2d,
-        Kernels::Composed => composed::conv2d,
+    let conv2d = match x.path() {
+        Path::Cpu => cpu::conv2d,
+        Path::Cuda => cuda::conv2d,
+        Path::Composed => composed::conv2d,
     };
     Ok(x.with(conv2d(x.tensor(), weight, &geometry, config.groups)?))
 }
@@ -41,9 +42,10 @@ pub fn conv_transpose2d(
     padding: usize,
 ) -> Result<Activation> {
     let geometry = Geometry::transposed(x.dims()?, weight, stride, padding)?;
-    let conv_transpose2d = match x.kernels() {
-        Kernels::Native => cpu::conv_transpose2d,
-        Kernels::Composed => composed::conv_transpose2d,
+    let conv_transpose2d = match x.path() {
+        Path::Cpu => cpu::conv_transpose2d,
+        Path::Cuda => cuda::conv_transpose2d,
+        Path::Composed => composed::conv_transpose2d,
     };
     Ok(x.with(conv_transpose2d(x.tensor(), weight, &geometry)?))
 }

@@ -3,8 +3,8 @@
 use candle_core::{Error, Result, Tensor};
 
 use crate::composed::half::{is_half, widened};
-use crate::kernels::{Kernels, default_kernels};
-use crate::{composed, cpu};
+use crate::kernels::{Kernels, Path, default_kernels};
+use crate::{composed, cpu, cuda};
 
 /// Lower bound of each norm, as in PyTorch's `cosine_similarity`.
 const SMALLEST_NORM: f64 = 1e-8;
@@ -34,8 +34,9 @@ pub fn cosine_distance_with(a: &Tensor, b: &Tensor, kernels: Kernels) -> Result<
     if is_half(a) && is_half(b) {
         return cosine_distance_with(&widened(a)?, &widened(b)?, kernels)?.to_dtype(a.dtype());
     }
-    let cosine_distance = match (kernels.on(a), kernels.on(b)) {
-        (Kernels::Native, Kernels::Native) => cpu::cosine_distance,
+    let cosine_distance = match (kernels.path(a), kernels.path(b)) {
+        (Path::Cpu, Path::Cpu) => cpu::cosine_distance,
+        (Path::Cuda, Path::Cuda) => cuda::cosine_distance,
         _ => composed::cosine_distance,
     };
     cosine_distance(a, b, SMALLEST_NORM)

@@ -21,6 +21,15 @@ pub(crate) enum OpsError {
     Pooling { kernel: usize, stride: usize, padding: usize, size: [usize; 2] },
     #[error("upsample_bilinear: {from:?} to {to:?}: a side is zero")]
     EmptyImage { from: [usize; 2], to: [usize; 2] },
+    #[error(
+        "backward of a tensor that was made inside of `gradients`, after its end: the gradients of parameters \
+         are there no more"
+    )]
+    ClosedStep,
+    #[error("combined_maps: no map")]
+    NoMap,
+    #[error("{op}: {rows:?} do not fit {other:?}")]
+    Rows { op: &'static str, rows: Vec<usize>, other: Vec<usize> },
     #[error("{op}: no layer")]
     NoLayer { op: &'static str },
     #[error("{op}: one activation is for native kernels, another for composed ones")]

@@ -2,12 +2,13 @@
 
 use std::sync::OnceLock;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 /// The implementation of the operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernels {
-    /// The kernels of this crate for f32 on a CPU, [`Kernels::Composed`] for everything else.
+    /// The kernels of this crate for f32 on a CPU, and for f32 and bf16 on a CUDA device;
+    /// [`Kernels::Composed`] for everything else.
     Native,
     /// candle's operators, composed where the gradient of one of them is wrong or missing.
     Composed,
@@ -31,9 +32,34 @@ pub fn default_kernels() -> Kernels {
 impl Kernels {
     /// The implementation that runs on `tensor`.
     pub(crate) fn on(self, tensor: &Tensor) -> Self {
-        let fits = tensor.device().is_cpu() && tensor.dtype() == DType::F32;
-        if fits { self } else { Self::Composed }
+        if self.path(tensor) == Path::Composed { Self::Composed } else { Self::Native }
     }
+
+    /// The module that computes an operator on `tensor`.
+    pub(crate) fn path(self, tensor: &Tensor) -> Path {
+        match (self, tensor.dtype()) {
+            (Self::Native, DType::F32 | DType::BF16) if runs_launches(tensor.device()) => Path::Cuda,
+            (Self::Native, DType::F32) if tensor.device().is_cpu() => Path::Cpu,
+            _ => Path::Composed,
+        }
+    }
+}
+
+/// The modules that compute operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Path {
+    Cpu,
+    Cuda,
+    Composed,
+}
+
+/// True for a CUDA device, and in tests for what stands in its place.
+fn runs_launches(device: &Device) -> bool {
+    #[cfg(test)]
+    if crate::cuda::is_simulated() {
+        return device.is_cpu();
+    }
+    device.is_cuda()
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Optimizers.
 
 use candle_core::backprop::GradStore;
-use candle_core::{Error, Result, Tensor, Var};
+use candle_core::{DType, Error, Result, Tensor, Var};
 
-use crate::cpu;
+use crate::cuda::{AdamStep, FlatAverages, SgdStep};
 use crate::error::OpsError;
-use crate::kernels::{Kernels, default_kernels};
+use crate::kernels::{Kernels, Path, default_kernels};
+use crate::{cpu, cuda};
 
 /// Changes variables along their gradients.
 pub trait Optimizer {
@@ -66,7 +67,7 @@ pub struct Adam {
     config: AdamConfig,
     vars: Vec<Var>,
     /// Mean of the gradients and of their squares.
-    moments: Vec<Averages<2>>,
+    moments: AllAverages<2>,
     steps: usize,
 }
 
@@ -84,7 +85,7 @@ impl Adam {
     /// # Errors
     /// Fails if the device fails.
     pub fn with_kernels(vars: Vec<Var>, config: AdamConfig, kernels: Kernels) -> Result<Self> {
-        let moments = vars.iter().map(|var| Averages::zeros(var, kernels)).collect::<Result<_>>()?;
+        let moments = AllAverages::zeros(&vars, kernels)?;
         Ok(Self { config, vars, moments, steps: 0 })
     }
 }
@@ -96,7 +97,15 @@ impl Optimizer for Adam {
         let correction = |beta: f64| 1.0 - beta.powi(i32::try_from(self.steps).unwrap_or(i32::MAX));
         let step = learning_rate / correction(b1);
         let root = correction(b2).sqrt();
-        for (var, moments) in self.vars.iter().zip(&mut self.moments) {
+        let moments = match &mut self.moments {
+            AllAverages::Flat(averages) => {
+                let [step, root, epsilon, decay] = [step, root, epsilon, weight_decay].map(|v| v as f32);
+                let step = AdamStep { betas: (b1 as f32, b2 as f32), step, root, epsilon, decay };
+                return cuda::adam(averages, &self.vars, grads, &step);
+            }
+            AllAverages::Apart(moments) => moments,
+        };
+        for (var, moments) in self.vars.iter().zip(moments) {
             let Some(grad) = grads.get(var) else { continue };
             match moments {
                 Averages::Native(moments) => {
@@ -126,11 +135,11 @@ impl Optimizer for Adam {
     }
 
     fn state(&self) -> Result<OptimizerState> {
-        Ok(OptimizerState { steps: self.steps, tensors: Averages::tensors(&self.moments, &self.vars)? })
+        Ok(OptimizerState { steps: self.steps, tensors: self.moments.tensors(&self.vars)? })
     }
 
     fn restore(&mut self, state: &OptimizerState) -> Result<()> {
-        self.moments = Averages::restored(&self.moments, &self.vars, &state.tensors)?;
+        self.moments = self.moments.restored(&self.vars, &state.tensors)?;
         self.steps = state.steps;
         Ok(())
     }
@@ -153,7 +162,7 @@ pub struct SgdConfig {
 pub struct Sgd {
     config: SgdConfig,
     vars: Vec<Var>,
-    velocities: Vec<Averages<1>>,
+    velocities: AllAverages<1>,
     steps: usize,
 }
 
@@ -171,7 +180,7 @@ impl Sgd {
     /// # Errors
     /// Fails if the device fails.
     pub fn with_kernels(vars: Vec<Var>, config: SgdConfig, kernels: Kernels) -> Result<Self> {
-        let velocities = vars.iter().map(|var| Averages::zeros(var, kernels)).collect::<Result<_>>()?;
+        let velocities = AllAverages::zeros(&vars, kernels)?;
         Ok(Self { config, vars, velocities, steps: 0 })
     }
 }
@@ -180,7 +189,14 @@ impl Optimizer for Sgd {
     fn step(&mut self, grads: &GradStore) -> Result<()> {
         self.steps += 1;
         let SgdConfig { learning_rate, momentum, weight_decay } = self.config;
-        for (var, velocity) in self.vars.iter().zip(&mut self.velocities) {
+        let velocities = match &mut self.velocities {
+            AllAverages::Flat(averages) => {
+                let [rate, momentum, decay] = [learning_rate, momentum, weight_decay].map(|v| v as f32);
+                return cuda::sgd(averages, &self.vars, grads, &SgdStep { rate, momentum, decay });
+            }
+            AllAverages::Apart(velocities) => velocities,
+        };
+        for (var, velocity) in self.vars.iter().zip(velocities) {
             let Some(grad) = grads.get(var) else { continue };
             match velocity {
                 Averages::Native(velocity) => {
@@ -205,13 +221,70 @@ impl Optimizer for Sgd {
     }
 
     fn state(&self) -> Result<OptimizerState> {
-        Ok(OptimizerState { steps: self.steps, tensors: Averages::tensors(&self.velocities, &self.vars)? })
+        Ok(OptimizerState { steps: self.steps, tensors: self.velocities.tensors(&self.vars)? })
     }
 
     fn restore(&mut self, state: &OptimizerState) -> Result<()> {
-        self.velocities = Averages::restored(&self.velocities, &self.vars, &state.tensors)?;
+        self.velocities = self.velocities.restored(&self.vars, &state.tensors)?;
         self.steps = state.steps;
         Ok(())
+    }
+}
+
+/// `N` running averages of each variable.
+#[derive(Debug)]
+enum AllAverages<const N: usize> {
+    /// Those of a variable in one place.
+    Apart(Vec<Averages<N>>),
+    /// For f32 variables on a GPU: those of all variables in one place, changed in one launch.
+    Flat(FlatAverages<N>),
+}
+
+impl<const N: usize> AllAverages<N> {
+    fn zeros(vars: &[Var], kernels: Kernels) -> Result<Self> {
+        let is_flat = |var: &Var| var.dtype() == DType::F32 && kernels.path(var) == Path::Cuda;
+        Ok(match vars.first().filter(|_| vars.iter().all(is_flat)) {
+            Some(first) => Self::Flat(FlatAverages::zeros(vars, first)?),
+            None => Self::Apart(vars.iter().map(|var| Averages::zeros(var, kernels)).collect::<Result<_>>()?),
+        })
+    }
+
+    /// The averages of `vars`, `N` tensors for each.
+    fn tensors(&self, vars: &[Var]) -> Result<Vec<Tensor>> {
+        match self {
+            Self::Apart(averages) => Averages::tensors(averages, vars),
+            Self::Flat(averages) => averages.tensors(vars),
+        }
+    }
+
+    /// Averages of `vars` with the values of `tensors`, in this form.
+    fn restored(&self, vars: &[Var], tensors: &[Tensor]) -> Result<Self> {
+        let (expected, actual) = (N * vars.len(), tensors.len());
+        if actual != expected {
+            return Err(OpsError::OptimizerState { expected, actual }.into());
+        }
+        let groups = vars.iter().zip(tensors.chunks_exact(N));
+        for (var, tensors) in groups.clone() {
+            if let Some(tensor) = tensors.iter().find(|tensor| tensor.dims() != var.dims()) {
+                let (expected, got) = (var.shape().clone(), tensor.shape().clone());
+                return Err(Error::UnexpectedShape { msg: "optimizer state".into(), expected, got }.bt());
+            }
+        }
+        Ok(match self {
+            Self::Apart(averages) => {
+                let restored = averages.iter().zip(groups);
+                let restored = restored.map(|(averages, (var, tensors))| averages.with_values(var, tensors));
+                Self::Apart(restored.collect::<Result<_>>()?)
+            }
+            Self::Flat(_) => {
+                let on_device = |(var, tensor): (&Var, &Tensor)| {
+                    tensor.detach().to_dtype(DType::F32)?.to_device(var.device())
+                };
+                let vars = vars.iter().flat_map(|var| std::iter::repeat_n(var, N));
+                let tensors = vars.zip(tensors).map(on_device).collect::<Result<Vec<_>>>()?;
+                Self::Flat(FlatAverages::of_tensors(&tensors)?)
+            }
+        })
     }
 }
 
@@ -225,9 +298,9 @@ enum Averages<const N: usize> {
 
 impl<const N: usize> Averages<N> {
     fn zeros(var: &Var, kernels: Kernels) -> Result<Self> {
-        Ok(match kernels.on(var) {
-            Kernels::Native => Self::Native(std::array::from_fn(|_| vec![0.0; var.elem_count()])),
-            Kernels::Composed => {
+        Ok(match kernels.path(var) {
+            Path::Cpu => Self::Native(std::array::from_fn(|_| vec![0.0; var.elem_count()])),
+            Path::Cuda | Path::Composed => {
                 let zeros = var.zeros_like()?.detach();
                 Self::Composed(std::array::from_fn(|_| zeros.clone()))
             }
@@ -250,22 +323,8 @@ impl<const N: usize> Averages<N> {
         Ok(tensors)
     }
 
-    /// Averages of `vars` with the values of `tensors`, in the forms of `averages`.
-    fn restored(averages: &[Self], vars: &[Var], tensors: &[Tensor]) -> Result<Vec<Self>> {
-        let (expected, actual) = (N * vars.len(), tensors.len());
-        if actual != expected {
-            return Err(OpsError::OptimizerState { expected, actual }.into());
-        }
-        let groups = averages.iter().zip(vars).zip(tensors.chunks_exact(N));
-        groups.map(|((averages, var), tensors)| averages.with_values(var, tensors)).collect()
-    }
-
     /// The same form with the values of `N` tensors.
     fn with_values(&self, var: &Var, tensors: &[Tensor]) -> Result<Self> {
-        if let Some(tensor) = tensors.iter().find(|tensor| tensor.dims() != var.dims()) {
-            let (expected, got) = (var.shape().clone(), tensor.shape().clone());
-            return Err(Error::UnexpectedShape { msg: "optimizer state".into(), expected, got }.bt());
-        }
         let tensor = |k: usize| tensors[k].detach().to_dtype(var.dtype())?.to_device(var.device());
         Ok(match self {
             Self::Native(_) => {

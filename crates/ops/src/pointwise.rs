@@ -3,9 +3,9 @@
 use candle_core::{Error, Result, Tensor};
 
 use crate::activation::Activation;
-use crate::kernels::Kernels;
+use crate::kernels::Path;
 use crate::nonlinearity::Nonlinearity;
-use crate::{composed, cpu};
+use crate::{composed, cpu, cuda};
 
 /// Applies `kind` element by element.
 ///
@@ -15,9 +15,10 @@ pub fn nonlinearity(x: &Activation, kind: Nonlinearity) -> Result<Activation> {
     if kind == Nonlinearity::Identity {
         return Ok(x.clone());
     }
-    let nonlinearity = match x.kernels() {
-        Kernels::Native => cpu::nonlinearity,
-        Kernels::Composed => composed::nonlinearity,
+    let nonlinearity = match x.path() {
+        Path::Cpu => cpu::nonlinearity,
+        Path::Cuda => cuda::nonlinearity,
+        Path::Composed => composed::nonlinearity,
     };
     Ok(x.with(nonlinearity(x.tensor(), kind)?))
 }
@@ -32,9 +33,10 @@ pub fn add_nonlinearity(a: &Activation, b: &Activation, kind: Nonlinearity) -> R
         let (lhs, rhs) = (a.dims()?.into(), b.dims()?.into());
         return Err(Error::ShapeMismatchBinaryOp { lhs, rhs, op: "add_nonlinearity" }.bt());
     }
-    let add_nonlinearity = match a.kernels() {
-        Kernels::Native => cpu::add_nonlinearity,
-        Kernels::Composed => composed::add_nonlinearity,
+    let add_nonlinearity = match a.path() {
+        Path::Cpu => cpu::add_nonlinearity,
+        Path::Cuda => cuda::add_nonlinearity,
+        Path::Composed => composed::add_nonlinearity,
     };
     Ok(a.with(add_nonlinearity(a.tensor(), b.tensor(), kind)?))
 }
@@ -63,9 +65,10 @@ pub fn channel_affine(x: &Activation, scale: &Tensor, shift: &Tensor) -> Result<
         return Err(Error::ShapeMismatchBinaryOp { lhs, rhs, op: "channel_affine" }.bt());
     }
     let (scale, shift) = (scale.detach().contiguous()?, shift.detach().contiguous()?);
-    let channel_affine = match x.kernels() {
-        Kernels::Native => cpu::channel_affine,
-        Kernels::Composed => composed::channel_affine,
+    let channel_affine = match x.path() {
+        Path::Cpu => cpu::channel_affine,
+        Path::Cuda => cuda::channel_affine,
+        Path::Composed => composed::channel_affine,
     };
     Ok(x.with(channel_affine(x.tensor(), &scale, &shift)?))
 }

@@ -4,8 +4,8 @@ use candle_core::Result;
 
 use crate::activation::Activation;
 use crate::error::OpsError;
-use crate::kernels::Kernels;
-use crate::{composed, cpu};
+use crate::kernels::Path;
+use crate::{composed, cpu, cuda};
 
 /// Max pooling over square windows. Padding never wins; of equal values the first in row order gets
 /// the gradient, as in PyTorch.
@@ -25,9 +25,10 @@ pub fn max_pool2d(x: &Activation, kernel: usize, stride: usize, padding: usize) 
     {
         return Err(OpsError::Pooling { kernel, stride, padding, size: [h, w] }.into());
     }
-    let max_pool2d = match x.kernels() {
-        Kernels::Native => cpu::max_pool2d,
-        Kernels::Composed => composed::max_pool2d,
+    let max_pool2d = match x.path() {
+        Path::Cpu => cpu::max_pool2d,
+        Path::Cuda => cuda::max_pool2d,
+        Path::Composed => composed::max_pool2d,
     };
     Ok(x.with(max_pool2d(x.tensor(), kernel, stride, padding)?))
 }

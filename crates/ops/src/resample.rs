@@ -1,12 +1,12 @@
 //! Resampling of maps.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Error, Result, Tensor};
 
 use crate::composed::half::{is_half, widened};
 use crate::error::OpsError;
-use crate::kernels::{Kernels, default_kernels};
+use crate::kernels::{Kernels, Path, default_kernels};
 use crate::separable::Interpolation;
-use crate::{composed, cpu};
+use crate::{composed, cpu, cuda};
 
 /// Nearest-neighbour upsampling by a whole factor.
 ///
@@ -59,10 +59,59 @@ pub fn upsample_bilinear_with(
         let y = upsample_bilinear_with(&widened(x)?, height, width, align_corners, kernels)?;
         return y.to_dtype(x.dtype());
     }
-    let upsample_bilinear = match kernels.on(x) {
-        Kernels::Native => cpu::upsample_bilinear,
-        Kernels::Composed => composed::upsample_bilinear,
+    let upsample_bilinear = match kernels.path(x) {
+        Path::Cpu => cpu::upsample_bilinear,
+        Path::Cuda => return cuda::upsample_bilinear(x, height, width, align_corners),
+        Path::Composed => composed::upsample_bilinear,
     };
     let rows = Interpolation::new(h, height, align_corners);
     upsample_bilinear(x, rows, Interpolation::new(w, width, align_corners))
+}
+
+/// How maps become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Combination {
+    /// Their sum.
+    Sum,
+    /// Their product.
+    Product,
+}
+
+/// Maps of several sizes as one: each is resampled bilinearly with corners aligned. No gradient is
+/// recorded.
+///
+/// # Shapes and units
+/// `maps`: `[N, H, W]` each, f32. Gives `[N, height, width]`.
+///
+/// # Errors
+/// Fails without a map, for a map of another rank or batch, or when a size is zero.
+pub fn combined_maps(
+    maps: &[Tensor],
+    height: usize,
+    width: usize,
+    combination: Combination,
+) -> Result<Tensor> {
+    let Some((first, others)) = maps.split_first() else {
+        return Err(OpsError::NoMap.into());
+    };
+    let (n, ..) = first.dims3()?;
+    for map in maps {
+        let (images, h, w) = map.dims3()?;
+        if images != n {
+            let (lhs, rhs) = (first.shape().clone(), map.shape().clone());
+            return Err(Error::ShapeMismatchBinaryOp { lhs, rhs, op: "combined_maps" }.bt());
+        }
+        if [h, w, height, width].contains(&0) {
+            return Err(OpsError::EmptyImage { from: [h, w], to: [height, width] }.into());
+        }
+    }
+    if maps.iter().all(|map| default_kernels().path(map) == Path::Cuda && map.dtype() == DType::F32) {
+        return cuda::combined_maps(maps, (height, width), combination);
+    }
+    let resampled =
+        |map: &Tensor| upsample_bilinear(&map.detach().unsqueeze(1)?, height, width, true)?.squeeze(1);
+    others.iter().try_fold(resampled(first)?, |combined, map| match combination {
+        Combination::Sum => combined + resampled(map)?,
+        Combination::Product => combined * resampled(map)?,
+    })
 }

@@ -78,6 +78,7 @@ fn count_allocations() {
                 norm_bias: shift,
                 epsilon: 1e-5,
                 nonlinearity: Nonlinearity::Relu,
+                running: None,
             })
             .collect();
         let input = Activation::from_nchw(&x).unwrap();

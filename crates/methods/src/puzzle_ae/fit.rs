@@ -1,6 +1,7 @@
 use candle_core::{Tensor, Var};
 use fmam_core::{Needs, Plan, RgbImage, SampleSource, StageId};
 use fmam_models::{Params, UNet, to_batch};
+use fmam_ops::gradients;
 use rand::seq::SliceRandom;
 
 use super::config::{NAME, PuzzleAeConfig};
@@ -96,8 +97,9 @@ fn attacked(
     let mut changed = puzzles.clone();
     for _ in 0..config.adversarial_steps {
         let input = Var::from_tensor(&changed)?;
-        let gradients = mean_error(&restoration_error(network, &input, images)?, inside)?.backward()?;
-        let Some(gradient) = gradients.get(&input) else { break };
+        let error = || mean_error(&restoration_error(network, &input, images)?, inside);
+        let (_, found) = gradients(error)?;
+        let Some(gradient) = found.get(&input) else { break };
         // The sum of the steps is within epsilon; pixel values stay within theirs.
         changed = (changed + (gradient.sign()? * step)?)?.clamp(0.0, 1.0)?.detach();
     }

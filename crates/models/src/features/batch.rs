@@ -1,5 +1,6 @@
 use candle_core::{Device, Tensor};
 use fmam_core::RgbImage;
+use fmam_ops::normalized_pixels;
 
 use crate::ModelError;
 
@@ -16,6 +17,11 @@ pub fn to_batch(images: &[RgbImage], preprocess: Preprocess, device: &Device) ->
     let size = images.first().ok_or(ModelError::EmptyBatch)?.size();
     if let Some(other) = images.iter().find(|image| image.size() != size) {
         return Err(ModelError::MixedSizes { first: size, other: other.size() });
+    }
+    if device.is_cuda() {
+        let bytes = images.iter().map(RgbImage::data).collect::<Vec<_>>().concat();
+        let dims = (images.len(), size.height, size.width);
+        return Ok(normalized_pixels(&bytes, dims, [preprocess.mean, preprocess.std], device)?);
     }
     let [red, green, blue] = preprocess.tables();
     let mut values = Vec::with_capacity(images.len() * size.pixels() * 3);

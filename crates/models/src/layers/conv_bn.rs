@@ -2,8 +2,8 @@
 
 use candle_core::{Tensor, Var};
 use fmam_ops::{
-    Activation, BatchStatistics, Conv2dConfig, FrozenConv2d, LayerKind, Nonlinearity, TrainLayer,
-    add_nonlinearity, channel_affine, conv_transpose2d, conv2d, frozen_layers, nonlinearity, train_layers,
+    Activation, Conv2dConfig, FrozenConv2d, LayerKind, Nonlinearity, Running, TrainLayer, add_nonlinearity,
+    channel_affine, conv_transpose2d, conv2d, frozen_layers, nonlinearity, train_layers,
 };
 
 use crate::{Init, ModelError, Params};
@@ -93,13 +93,6 @@ impl BatchNorm {
         })
     }
 
-    /// Takes the statistics of a batch into the running ones.
-    fn update(&self, batch: &BatchStatistics) -> Result<(), ModelError> {
-        let unbiased = batch.count as f64 / (batch.count - 1) as f64;
-        update(&self.mean, &batch.mean, 1.0)?;
-        update(&self.variance, &batch.variance, unbiased)
-    }
-
     /// `(scale, shift)`, each `[C]`, that normalise by the running statistics.
     fn folded(&self) -> Result<(Tensor, Tensor), ModelError> {
         let deviation = (self.variance.as_detached_tensor() + self.norm.epsilon)?.sqrt()?;
@@ -107,11 +100,6 @@ impl BatchNorm {
         let shift = self.bias.sub(&self.mean.as_detached_tensor().mul(&scale)?)?;
         Ok((scale, shift))
     }
-}
-
-fn update(running: &Var, batch: &Tensor, factor: f64) -> Result<(), ModelError> {
-    let kept = (running.as_detached_tensor() * (1.0 - MOMENTUM))?;
-    Ok(running.set(&(kept + (batch.detach() * (MOMENTUM * factor))?)?)?)
 }
 
 /// Convolution, batch normalisation and nonlinearity. Frozen, the three are one convolution.
@@ -254,13 +242,7 @@ impl ConvBn {
     ) -> Result<Activation, ModelError> {
         let trainable: Option<Vec<_>> = layers.iter().map(Self::train_layer).collect();
         if let Some(trainable) = trainable {
-            let (y, statistics) = train_layers(x, &trainable, shortcut)?;
-            for (layer, batch) in layers.iter().zip(&statistics) {
-                if let Form::Trainable { bn, .. } = &layer.0 {
-                    bn.update(batch)?;
-                }
-            }
-            return Ok(y);
+            return Ok(train_layers(x, &trainable, shortcut)?.0);
         }
         match shortcut {
             None => Self::run_frozen(layers, x, None),
@@ -333,6 +315,7 @@ impl ConvBn {
                 norm_bias: &bn.bias,
                 epsilon: bn.norm.epsilon,
                 nonlinearity: bn.norm.nonlinearity,
+                running: Some(Running { mean: &bn.mean, variance: &bn.variance, momentum: MOMENTUM }),
             }),
         }
     }

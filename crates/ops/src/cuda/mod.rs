@@ -1,14 +1,59 @@
-//! Kernels for CUDA, of activations that lie channels last.
+//! The operators as kernels for CUDA, in f32 and bf16, over images that lie channels last.
 //!
-//! [`source`] is the text that NVRTC compiles on the machine with the GPU. [`launch`] says which
-//! kernels an operator runs, with which blocks and arguments, for any [`Gpu`](launch::Gpu). Tests
-//! run the same launches on a CPU: `shim/shim.hpp` makes g++ compile the same text.
+//! In reading order: [`source`] is the text that NVRTC compiles on the machine with the GPU.
+//! [`launch`] says which kernels an operator runs, with which blocks and arguments, on any
+//! [`gpu`]. [`runner`] is the GPU of a tensor, whose memory are [`array`]s; [`driver`] runs its
+//! launches where the build has CUDA. [`recorded`] makes results operators of candle. The rest are
+//! the operators: [`conv`], [`norm`], [`pointwise`], [`pool`], [`cosine`], [`layers`],
+//! [`frozen`], [`maps`], [`optimizer`] and [`rows`].
 //!
-//! The module is compiled for tests only, since no operator runs these kernels yet: on a device,
-//! [`Kernels::Native`](crate::Kernels) still means the compositions of candle's operators.
+//! Tests run the same launches and operators on a CPU: `shim/shim.hpp` makes g++ compile the same
+//! text, and [`simulated`] runs it on the memory of CPU tensors.
 
-mod agreement;
-mod counted;
+mod array;
+mod conv;
+mod cosine;
+#[cfg(feature = "cuda")]
+mod driver;
+mod frozen;
+mod gpu;
 mod launch;
-mod shim;
+mod layers;
+mod maps;
+mod norm;
+mod optimizer;
+mod pixels;
+mod pointwise;
+mod pool;
+mod recorded;
+mod rows;
+mod runner;
+#[cfg(any(feature = "cuda", test))]
 mod source;
+
+#[cfg(test)]
+mod agreement;
+#[cfg(test)]
+mod counted;
+#[cfg(test)]
+mod operators;
+#[cfg(test)]
+mod shim;
+#[cfg(test)]
+mod simulated;
+
+pub(crate) use conv::{conv_transpose2d, conv2d};
+pub(crate) use cosine::cosine_distance;
+pub(crate) use frozen::FrozenWeight;
+pub(crate) use launch::{AdamStep, SgdStep};
+pub(crate) use layers::train_layers;
+pub(crate) use maps::{combined_maps, gaussian_blur, upsample_bilinear};
+pub(crate) use norm::batch_norm_train;
+pub(crate) use optimizer::{FlatAverages, adam, sgd};
+pub(crate) use pixels::normalized_pixels;
+pub(crate) use pointwise::{add_nonlinearity, channel_affine, nonlinearity};
+pub(crate) use pool::max_pool2d;
+pub(crate) use rows::{add_products, k_centres, nearest_rows};
+pub use runner::{set_tf32, tf32};
+#[cfg(test)]
+pub(crate) use simulated::is_simulated;

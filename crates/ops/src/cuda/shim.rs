@@ -8,8 +8,8 @@ use std::sync::{Mutex, OnceLock};
 use candle_core::{Error, Result};
 use libloading::{Library, Symbol};
 
-use super::launch::{Argument, Gpu};
-use super::source::{Real, kernels, program};
+use super::gpu::{Argument, Element, Gpu, Real};
+use super::source::{kernels, program};
 
 /// The shim runs one launch at a time.
 static ONE_LAUNCH: Mutex<()> = Mutex::new(());
@@ -32,7 +32,7 @@ impl Memory {
     }
 
     /// `elements` elements, or one number and its bytes.
-    fn from_bytes(elements: usize, bytes: &[u8]) -> Self {
+    pub(super) fn from_bytes(elements: usize, bytes: &[u8]) -> Self {
         let words = bytes.chunks(8).map(|chunk| {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
@@ -62,8 +62,8 @@ impl Shim {
     /// The kernels of one type, compiled once; `None`, with a line that says so, where they cannot
     /// be compiled.
     pub(super) fn of(real: Real) -> Option<&'static Self> {
-        static COMPILED: [OnceLock<Option<Shim>>; 2] = [const { OnceLock::new() }; 2];
-        let compiled = &COMPILED[usize::from(real == Real::Bf16)];
+        static COMPILED: [OnceLock<Option<Shim>>; 3] = [const { OnceLock::new() }; 3];
+        let compiled = &COMPILED[real as usize];
         compiled.get_or_init(|| Self::compile_with(real, "", &[])).as_ref()
     }
 
@@ -96,7 +96,7 @@ impl Shim {
     /// Activations, rounded where they are bf16.
     pub(super) fn upload(&self, values: &[f32]) -> Memory {
         match self.real {
-            Real::F32 => self.parameters(values),
+            Real::F32 | Real::Tf32 => self.parameters(values),
             Real::Bf16 => {
                 let bytes = values.iter().flat_map(|&v| half::bf16::from_f32(v).to_ne_bytes());
                 Memory::from_bytes(values.len(), &bytes.collect::<Vec<_>>())
@@ -113,7 +113,7 @@ impl Shim {
 
     pub(super) fn download(&self, memory: &Memory) -> Vec<f32> {
         match self.real {
-            Real::F32 => memory.floats(),
+            Real::F32 | Real::Tf32 => memory.floats(),
             Real::Bf16 => {
                 let bytes = memory.bytes();
                 let values = bytes.chunks_exact(2).map(|b| half::bf16::from_ne_bytes([b[0], b[1]]).to_f32());
@@ -127,15 +127,24 @@ impl Gpu for Shim {
     type Memory = Memory;
 
     fn reals(&self, length: usize) -> Result<Memory> {
-        Ok(Memory::unset(length, self.real.size()))
+        Ok(Memory::unset(length, if self.real == Real::Bf16 { 2 } else { 4 }))
     }
 
-    fn floats(&self, length: usize) -> Result<Memory> {
-        Ok(Memory::unset(length, 4))
+    fn array(&self, length: usize, element: Element) -> Result<Memory> {
+        let bytes = match element {
+            Element::U8 => 1,
+            Element::U32 | Element::F32 => 4,
+        };
+        Ok(Memory::unset(length, bytes))
     }
 
-    fn bytes(&self, length: usize) -> Result<Memory> {
-        Ok(Memory::unset(length, 1))
+    fn table(&self, values: &[u32]) -> Result<Memory> {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
+        Ok(Memory::from_bytes(values.len(), &bytes))
+    }
+
+    fn upload(&self, bytes: &[u8]) -> Result<Memory> {
+        Ok(Memory::from_bytes(bytes.len(), bytes))
     }
 
     #[allow(unsafe_code, reason = "functions of the shim are called; see the safety argument below")]
@@ -151,25 +160,36 @@ impl Gpu for Shim {
         let numbers: Vec<Option<Memory>> = arguments
             .iter()
             .map(|argument| match argument {
-                Argument::In(_) | Argument::Out(_) => None,
+                Argument::In(_) | Argument::Out(_) | Argument::Ins(_) | Argument::Outs(_) => None,
                 Argument::Int(value) => number(&value.to_ne_bytes()),
                 Argument::Float(value) => number(&value.to_ne_bytes()),
                 Argument::Double(value) => number(&value.to_ne_bytes()),
                 Argument::Sizes(sizes) => number(&sizes.map(i32::to_ne_bytes).concat()),
             })
             .collect();
+        let of_memory = |memory: &Memory| RawArgument {
+            data: memory.words.borrow_mut().as_mut_ptr().cast(),
+            length: memory.elements as i64,
+        };
+        // Several arrays are an array of arguments.
+        let lists: Vec<Vec<RawArgument>> = arguments
+            .iter()
+            .map(|argument| match argument {
+                Argument::Ins(arrays) | Argument::Outs(arrays) => {
+                    arrays.iter().map(|memory| of_memory(memory)).collect()
+                }
+                _ => Vec::new(),
+            })
+            .collect();
         let raw: Vec<RawArgument> = arguments
             .iter()
-            .zip(&numbers)
-            .filter_map(|(argument, number)| {
-                let memory = match argument {
-                    Argument::In(memory) | Argument::Out(memory) => Some(*memory),
-                    _ => number.as_ref(),
-                };
-                memory.map(|memory| RawArgument {
-                    data: memory.words.borrow_mut().as_mut_ptr().cast(),
-                    length: memory.elements as i64,
-                })
+            .zip(numbers.iter().zip(&lists))
+            .filter_map(|(argument, (number, list))| match argument {
+                Argument::In(memory) | Argument::Out(memory) => Some(of_memory(memory)),
+                Argument::Ins(_) | Argument::Outs(_) => {
+                    Some(RawArgument { data: list.as_ptr().cast_mut().cast(), length: list.len() as i64 })
+                }
+                _ => number.as_ref().map(of_memory),
             })
             .collect();
         let name = CString::new(kernel).unwrap();

@@ -1,6 +1,6 @@
 //! A layer of a frozen network.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{DType, Result, Tensor};
 
@@ -15,9 +15,9 @@ use crate::cpu::input_gradient::{AdjointWeight, input_gradient};
 use crate::cpu::panels::Epilogue;
 use crate::fused::inference::{check_residual, infer};
 use crate::fused::stage::{Kernel, Stage};
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, Path};
 use crate::nonlinearity::Nonlinearity;
-use crate::pointwise;
+use crate::{cuda, pointwise};
 
 /// A convolution whose weight does not change any more, with the bias and the nonlinearity after
 /// it. The weight is packed once for native kernels, where they can run. No gradient is recorded.
@@ -25,7 +25,7 @@ use crate::pointwise;
 pub struct FrozenConv2d {
     weight: Tensor,
     bias: Option<Tensor>,
-    /// The form for native kernels, if the weight is f32 on a CPU.
+    /// The form for native kernels, where they take the weight.
     packed: Option<Packed>,
     /// Weight and bias in the type of the first activation whose type was another.
     rounded: OnceLock<(Tensor, Option<Tensor>)>,
@@ -34,9 +34,9 @@ pub struct FrozenConv2d {
 }
 
 #[derive(Debug, Clone)]
-struct Packed {
-    weight: PackedWeight,
-    bias: Option<Vec<f32>>,
+enum Packed {
+    Host { weight: PackedWeight, bias: Option<Vec<f32>> },
+    Device(Arc<cuda::FrozenWeight>),
 }
 
 #[derive(Debug, Clone)]
@@ -95,8 +95,12 @@ impl FrozenConv2d {
     ) -> Result<Self> {
         let weight = weight.detach().contiguous()?;
         let bias = bias.map(|(b, co)| b.detach().contiguous()?.reshape(co)).transpose()?;
-        let packed = match kind.convolution(dims, &weight)?.0 {
-            Some(convolution) if Kernels::Native.on(&weight) == Kernels::Native => {
+        let packed = match (kind.convolution(dims, &weight)?.0, Kernels::Native.path(&weight)) {
+            (Some(convolution), Path::Cuda) => {
+                let frozen = cuda::FrozenWeight::new(&weight, bias.as_ref(), &convolution)?;
+                Some(Packed::Device(Arc::new(frozen)))
+            }
+            (Some(convolution), Path::Cpu) => {
                 let host = Host::new(&weight)?;
                 let weight = match &convolution {
                     Convolution::Dense(g) => PackedWeight::Dense(DenseWeight::new(&host, g)),
@@ -104,7 +108,7 @@ impl FrozenConv2d {
                     Convolution::Transposed(g) => PackedWeight::Transposed(AdjointWeight::new(&host, g)),
                 };
                 let bias = bias.as_ref().map(|b| Host::new(b).map(|b| b.to_vec())).transpose()?;
-                Some(Packed { weight, bias })
+                Some(Packed::Host { weight, bias })
             }
             _ => None,
         };
@@ -144,8 +148,8 @@ impl FrozenConv2d {
     /// computed alone.
     pub(crate) fn stage(&self, dims: (usize, usize, usize, usize)) -> Result<Option<Stage<'_>>> {
         let (Some(convolution), _) = self.kind.convolution(dims, &self.weight)? else { return Ok(None) };
-        let Some(packed) = &self.packed else { return Ok(None) };
-        let (kernel, geometry) = match (&packed.weight, convolution) {
+        let Some(Packed::Host { weight, bias }) = &self.packed else { return Ok(None) };
+        let (kernel, geometry) = match (weight, convolution) {
             (PackedWeight::Dense(DenseWeight::Direct(panels)), Convolution::Dense(g)) if g.is_pointwise() => {
                 (Kernel::Pointwise(panels), g)
             }
@@ -154,7 +158,7 @@ impl FrozenConv2d {
             }
             _ => return Ok(None),
         };
-        let (bias, nonlinearity) = (packed.bias.as_deref(), self.nonlinearity);
+        let (bias, nonlinearity) = (bias.as_deref(), self.nonlinearity);
         Ok(Some(Stage { kernel, geometry, bias, nonlinearity }))
     }
 
@@ -165,13 +169,20 @@ impl FrozenConv2d {
         nonlinearity: Nonlinearity,
     ) -> Result<Activation> {
         let (convolution, dims) = self.kind.convolution(x.dims()?, &self.weight)?;
-        if let (Some(packed), Some(convolution), Kernels::Native) = (&self.packed, convolution, x.kernels()) {
-            return infer("frozen_conv2d", x, residual, dims, |x, residual, y| {
-                let epilogue = Epilogue { bias: packed.bias.as_deref(), residual, nonlinearity };
-                packed.weight.run(x, &convolution, &epilogue, y);
-            });
+        match (&self.packed, convolution, x.path()) {
+            (Some(Packed::Host { weight, bias }), Some(convolution), Path::Cpu) => {
+                return infer("frozen_conv2d", x, residual, dims, |x, residual, y| {
+                    let epilogue = Epilogue { bias: bias.as_deref(), residual, nonlinearity };
+                    weight.run(x, &convolution, &epilogue, y);
+                });
+            }
+            (Some(Packed::Device(frozen)), Some(convolution), Path::Cuda) => {
+                check_residual(x, residual, dims)?;
+                let residual = residual.map(Activation::tensor);
+                return Ok(x.with(frozen.run(x.tensor(), &convolution, residual, nonlinearity)?));
+            }
+            _ => check_residual(x, residual, dims)?,
         }
-        check_residual(x, residual, dims)?;
         let x = x.detach();
         let (weight, bias) = self.parameters(x.dtype())?;
         let y = self.kind.apply(&x, &weight)?;

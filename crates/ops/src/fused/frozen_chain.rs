@@ -10,7 +10,7 @@ use crate::error::OpsError;
 use crate::fused::frozen::FrozenConv2d;
 use crate::fused::inference::infer;
 use crate::fused::stage::{Kernel, Source, Stage, Window};
-use crate::kernels::Kernels;
+use crate::kernels::Path;
 use crate::nonlinearity::Nonlinearity;
 
 /// Frozen layers one after the other, with a shortcut added to the result:
@@ -60,7 +60,7 @@ struct Chain<'a> {
 impl<'a> Chain<'a> {
     /// The chain for `layers` on `x`, if native kernels can run it and it pays.
     fn of(x: &Activation, layers: &[&'a FrozenConv2d], last: Option<Nonlinearity>) -> Result<Option<Self>> {
-        if x.kernels() != Kernels::Native {
+        if x.path() != Path::Cpu {
             return Ok(None);
         }
         let mut dims = x.dims()?;

@@ -12,10 +12,11 @@ use crate::cpu::host::{Host, elements, output, zeros};
 use crate::cpu::normalizer::Normalizer;
 use crate::cpu::pointwise::{accumulate, masked_gradient};
 use crate::error::OpsError;
-use crate::kernels::Kernels;
+use crate::kernels::Path;
 use crate::nonlinearity::Nonlinearity;
-use crate::norm::{self, BatchStatistics, batch_norm_train};
+use crate::norm::{self, BatchStatistics, Running, batch_norm_train};
 use crate::pointwise::add_nonlinearity;
+use crate::{cuda, gradients};
 
 /// A convolution in training with the batch normalisation and the nonlinearity after it.
 #[derive(Debug, Clone, Copy)]
@@ -33,12 +34,15 @@ pub struct TrainLayer<'a> {
     pub epsilon: f64,
     /// The function after the normalisation.
     pub nonlinearity: Nonlinearity,
+    /// The running statistics that the layer moves.
+    pub running: Option<Running<'a>>,
 }
 
 impl TrainLayer<'_> {
     fn compose(&self, x: &Activation) -> Result<(Activation, BatchStatistics)> {
         let z = self.kind.apply(x, self.weight)?;
-        batch_norm_train(&z, self.norm_weight, self.norm_bias, self.epsilon, self.nonlinearity)
+        let (weight, bias, running) = (self.norm_weight, self.norm_bias, self.running.as_ref());
+        batch_norm_train(&z, weight, bias, self.epsilon, self.nonlinearity, running)
     }
 }
 
@@ -62,20 +66,40 @@ pub fn train_layers(
     if layers.is_empty() {
         return Err(OpsError::NoLayer { op: "train_layers" }.into());
     }
+    // On a GPU one operator has too few arguments for all parameters: their gradients must have
+    // another way.
+    let is_fused = match x.path() {
+        Path::Cpu => true,
+        Path::Cuda => gradients::is_open(),
+        Path::Composed => false,
+    };
     let mut convolutions = Vec::with_capacity(layers.len());
     let mut dims = x.dims()?;
     for layer in layers {
         let (convolution, (n, c, h, w)) = layer.kind.convolution(dims, layer.weight)?;
-        let Some(convolution) = convolution.filter(|_| x.kernels() == Kernels::Native) else {
+        let Some(convolution) = convolution.filter(|_| is_fused) else {
             return compose(x, layers, shortcut);
         };
         norm::check(layer.norm_weight, layer.norm_bias, c, n * h * w)?;
+        layer.running.map_or(Ok(()), |running| running.check(c))?;
         dims = (n, c, h, w);
         convolutions.push(convolution);
     }
     if shortcut.is_some() && dims != x.dims()? {
         let (lhs, rhs) = (x.dims()?.into(), dims.into());
         return Err(Error::ShapeMismatchBinaryOp { lhs, rhs, op: "shortcut of train_layers" }.bt());
+    }
+    if x.path() == Path::Cuda {
+        let counts = convolutions.iter().map(|convolution| {
+            let (n, h, w, _) = convolution.output_shape();
+            n * h * w
+        });
+        let counts: Vec<usize> = counts.collect();
+        let (y, statistics) = cuda::train_layers(x.tensor(), layers, convolutions, shortcut)?;
+        let statistics = statistics.into_iter().zip(counts);
+        let statistics =
+            statistics.map(|([mean, variance], count)| BatchStatistics { mean, variance, count });
+        return Ok((x.with(y), statistics.collect()));
     }
     let input = x.tensor().contiguous()?;
     // An operator takes three tensors.
@@ -91,7 +115,10 @@ pub fn train_layers(
         let [mean, variance] = layer.normalizer.statistics(x.device())?;
         Ok(BatchStatistics { mean, variance, count: n * h * w })
     });
-    let statistics = statistics.collect::<Result<_>>()?;
+    let statistics = statistics.collect::<Result<Vec<_>>>()?;
+    for (layer, statistics) in layers.iter().zip(&statistics) {
+        layer.running.map_or(Ok(()), |running| running.take(statistics))?;
+    }
     Ok((x.with(input.apply_op3(&weights, &affine, chain)?), statistics))
 }
 

@@ -114,6 +114,7 @@ fn layers<'a>(tensors: &'a [Tensor], kinds: &[LayerKind], inside: &[Nonlinearity
             norm_bias: &t[2],
             epsilon: 1e-3,
             nonlinearity: *nonlinearity,
+            running: None,
         })
         .collect()
 }
@@ -122,7 +123,7 @@ fn layers<'a>(tensors: &'a [Tensor], kinds: &[LayerKind], inside: &[Nonlinearity
 fn batch_norm_gradients_flow_through_the_statistics() {
     for kind in [Nonlinearity::Identity, Nonlinearity::Relu, Nonlinearity::Relu6] {
         check("batch_norm_train", &inputs(&[&[2, 3, 4, 5], &[3], &[3]]), |kernels, x| {
-            batch_norm_train(&act(kernels, &x[0]), &x[1], &x[2], 1e-5, kind)?.0.to_nchw()
+            batch_norm_train(&act(kernels, &x[0]), &x[1], &x[2], 1e-5, kind, None)?.0.to_nchw()
         });
     }
     check("batch_norm", &inputs(&[&[2, 3, 4, 5], &[3], &[3]]), |kernels, x| {
@@ -326,7 +327,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
                 &Conv2dConfig { stride: 2, ..Conv2dConfig::same(3) },
             )
             .unwrap();
-            let y = batch_norm_train(&y, &vars[2], &vars[3], 1e-5, Nonlinearity::Relu).unwrap().0;
+            let y = batch_norm_train(&y, &vars[2], &vars[3], 1e-5, Nonlinearity::Relu, None).unwrap().0;
             let y = y.to_nchw().unwrap().contiguous().unwrap();
             let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
             let mut bits: Vec<u32> = Vec::new();

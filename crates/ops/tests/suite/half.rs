@@ -135,12 +135,12 @@ fn normalisations_measure_and_shift_in_f32() {
     let parameters = [random(2, &[6]), random(3, &[6])];
     for kind in [Nonlinearity::Identity, Nonlinearity::Relu, Nonlinearity::Relu6] {
         check(bounds(kind), "batch_norm_train", &x, &parameters, 3, |x, p| {
-            batch_norm_train(&act(x), &p[0], &p[1], 1e-5, kind)?.0.to_nchw()
+            batch_norm_train(&act(x), &p[0], &p[1], 1e-5, kind, None)?.0.to_nchw()
         });
     }
     let one = Tensor::ones(6, DType::F32, &Device::Cpu).unwrap();
     let statistics =
-        |x: &Tensor| batch_norm_train(&act(x), &one, &one, 1e-5, Nonlinearity::Identity).unwrap().1;
+        |x: &Tensor| batch_norm_train(&act(x), &one, &one, 1e-5, Nonlinearity::Identity, None).unwrap().1;
     let (expected, actual) = (statistics(&x), statistics(&x.to_dtype(DType::BF16).unwrap()));
     for (expected, actual) in [(expected.mean, actual.mean), (expected.variance, actual.variance)] {
         assert_eq!(actual.dtype(), DType::F32);
@@ -170,7 +170,15 @@ fn layers_with_a_shortcut_learn() {
     check(CLOSE, "train_layers", &random(1, &IMAGE), &parameters, 10, |x, p| {
         let layers = p.chunks_exact(3).zip(kinds.iter().zip(inside)).map(|(p, (kind, nonlinearity))| {
             let (weight, norm_weight, norm_bias) = (&p[0], &p[1], &p[2]);
-            TrainLayer { weight, kind: *kind, norm_weight, norm_bias, epsilon: 1e-3, nonlinearity }
+            TrainLayer {
+                weight,
+                kind: *kind,
+                norm_weight,
+                norm_bias,
+                epsilon: 1e-3,
+                nonlinearity,
+                running: None,
+            }
         });
         train_layers(&act(x), &layers.collect::<Vec<_>>(), Some(Nonlinearity::Relu))?.0.to_nchw()
     });

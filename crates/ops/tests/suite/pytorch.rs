@@ -113,7 +113,7 @@ fn batch_normalisation() {
         let dtype = x.dtype();
         let y = if case.params["training"] == true {
             let (y, batch) =
-                batch_norm_train(&x, &input("weight"), &input("bias"), epsilon, Nonlinearity::Identity)
+                batch_norm_train(&x, &input("weight"), &input("bias"), epsilon, Nonlinearity::Identity, None)
                     .unwrap();
             let momentum = case.params["momentum"].as_f64().unwrap();
             let unbiased = batch.count as f64 / (batch.count - 1) as f64;

@@ -88,6 +88,7 @@ fn layers_without_a_result_to_add_to() {
         norm_bias: &scale,
         epsilon: 1e-3,
         nonlinearity: Nonlinearity::Relu,
+        running: None,
     };
     let frozen = FrozenConv2d::new(&weight, None, Conv2dConfig::same(1), Nonlinearity::Identity).unwrap();
     for kernels in BOTH {
@@ -105,11 +106,12 @@ fn layers_without_a_result_to_add_to() {
 fn statistics_of_a_single_value_and_parameters_of_another_length() {
     let (three, four) = (zeros(&[3]), zeros(&[4]));
     for kernels in BOTH {
-        let single = batch_norm_train(&act(kernels, &[1, 3, 1, 1]), &three, &three, 1e-3, Nonlinearity::Relu);
+        let single =
+            batch_norm_train(&act(kernels, &[1, 3, 1, 1]), &three, &three, 1e-3, Nonlinearity::Relu, None);
         assert!(facts(single).contains("there are 1"));
         let x = act(kernels, &[2, 3, 4, 4]);
         for (weight, bias) in [(&three, &four), (&four, &three)] {
-            match refusal(batch_norm_train(&x, weight, bias, 1e-3, Nonlinearity::Relu)) {
+            match refusal(batch_norm_train(&x, weight, bias, 1e-3, Nonlinearity::Relu, None)) {
                 Error::UnexpectedShape { expected, got, .. } => {
                     assert_eq!((expected.dims(), got.dims()), (&[3][..], &[4][..]));
                 }

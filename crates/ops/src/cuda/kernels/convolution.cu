@@ -1,42 +1,80 @@
 // Dense convolution as products of matrices that are never written: each tile of a factor is gathered into shared memory.
 //
-// A block of 256 threads computes 64 x 64 values of the result, a thread 4 x 4. Along the sum it proceeds 16 terms at a time.
+// A block of 256 threads computes 64 x 64 values of the result, a thread 16 of them. Along the sum it proceeds 16 terms at a time.
 // Weights are packed to [kh, kw, C_in, C_out] once a step by `pack_weight`.
 
-enum { TILE = 64, DEPTH = 16 };
+// PITCH is the distance of two terms in shared memory: the threads of a warp then read from different banks.
+enum { TILE = 64, DEPTH = 16, PITCH = 72 };
+
+#ifdef FMAM_TENSOR
+// A warp of 32 threads multiplies on tensor cores, in TF32: of a block's eight warps each has 16 rows and 32 columns, four fragments
+// of 16 x 8. The places of values in the threads are those of mma.m16n8k8 in the PTX manual.
+DEVICE float kept(float x) { return to_tf32(x); }
+
+struct Tile {
+    float sum[4][4] = {};
+    DEVICE_MEMBER static int row(int, int i) { return THREAD / 32 % 4 * 16 + THREAD % 32 / 4 + i / 2 * 8; }
+    DEVICE_MEMBER static int column(int fragment, int i) { return THREAD / 128 * 32 + fragment * 8 + THREAD % 4 * 2 + i % 2; }
+    DEVICE_MEMBER void add(SHARED_ARRAY(float) lefts, SHARED_ARRAY(float) rights) {
+        int place = THREAD % 32 / 4, row = THREAD / 32 % 4 * 16 + place, column = THREAD / 128 * 32 + place;
+        for (int first = 0; first < DEPTH; first += 8) {
+            int near = (first + THREAD % 4) * PITCH, far = near + 4 * PITCH;
+            float a[4] = {lefts[near + row], lefts[near + row + 8], lefts[far + row], lefts[far + row + 8]};
+            for (int j = 0; j < 4; j++) {
+                float b[2] = {rights[near + column + j * 8], rights[far + column + j * 8]};
+                multiply_fragments(sum[j], a, b);
+            }
+        }
+    }
+};
+#else
+DEVICE float kept(float x) { return x; }
+
+struct Tile {
+    float sum[4][4] = {};
+    DEVICE_MEMBER static int row(int i, int) { return THREAD / 16 * 4 + i; }
+    DEVICE_MEMBER static int column(int, int j) { return THREAD % 16 * 4 + j; }
+    DEVICE_MEMBER void add(SHARED_ARRAY(float) lefts, SHARED_ARRAY(float) rights) {
+        int y = row(0, 0), x = column(0, 0);
+        for (int term = 0; term < DEPTH; term++) {
+            float a[4], b[4];
+            for (int i = 0; i < 4; i++) a[i] = lefts[term * PITCH + y + i];
+            for (int i = 0; i < 4; i++) b[i] = rights[term * PITCH + x + i];
+            for (int i = 0; i < 4; i++)
+                for (int j = 0; j < 4; j++) sum[i][j] += a[i] * b[j];
+        }
+    }
+};
+#endif
 
 // Calls store(row, column, sum) for each value of this block's tile of a `rows` x `columns` product: `sum` is that of the terms
 // first..last. `left.at` and `right.at` give factors, 0 outside of their matrix; `left.prepare` is called once for each of a thread's
 // rows.
 template <class Left, class Right, class Store>
 DEVICE void product(Left left, Right right, int rows, int columns, int first, int last, Store store) {
-    SHARED(float, lefts, DEPTH * TILE);
-    SHARED(float, rights, DEPTH * TILE);
-    float sum[4][4] = {};
-    int row = BLOCK_X * TILE, column = BLOCK_Y * TILE, y = THREAD / 16 * 4, x = THREAD % 16 * 4;
+    SHARED(float, lefts, DEPTH * PITCH);
+    SHARED(float, rights, DEPTH * PITCH);
+    Tile tile;
+    int row = BLOCK_X * TILE, column = BLOCK_Y * TILE;
     for (int i = 0; i < 4; i++) left.prepare(i, row + Left::place(THREAD, i));
     for (int start = first; start < last; start += DEPTH) {
         for (int i = 0; i < 4; i++) {
             int term = Left::term(THREAD, i);
-            lefts[term * TILE + Left::place(THREAD, i)] = start + term < last ? left.at(i, start + term) : 0.0f;
+            lefts[term * PITCH + Left::place(THREAD, i)] = start + term < last ? kept(left.at(i, start + term)) : 0.0f;
         }
         for (int i = 0; i < 4; i++) {
             int term = Right::term(THREAD, i), at = Right::place(THREAD, i);
-            rights[term * TILE + at] = start + term < last ? right.at(start + term, column + at) : 0.0f;
+            rights[term * PITCH + at] = start + term < last ? kept(right.at(start + term, column + at)) : 0.0f;
         }
         BARRIER();
-        for (int term = 0; term < DEPTH; term++) {
-            float a[4], b[4];
-            for (int i = 0; i < 4; i++) a[i] = lefts[term * TILE + y + i];
-            for (int i = 0; i < 4; i++) b[i] = rights[term * TILE + x + i];
-            for (int i = 0; i < 4; i++)
-                for (int j = 0; j < 4; j++) sum[i][j] += a[i] * b[j];
-        }
+        tile.add(lefts, rights);
         BARRIER();
     }
     for (int i = 0; i < 4; i++)
-        for (int j = 0; j < 4; j++)
-            if (row + y + i < rows && column + x + j < columns) store(row + y + i, column + x + j, sum[i][j]);
+        for (int j = 0; j < 4; j++) {
+            int y = row + Tile::row(i, j), x = column + Tile::column(i, j);
+            if (y < rows && x < columns) store(y, x, tile.sum[i][j]);
+        }
 }
 
 // Which of a tile's elements a thread gathers: neighbouring threads take neighbouring terms of one place (a row of the left factor, a

@@ -38,15 +38,3 @@ KERNEL cosine_gradient(IN(real) a, IN(real) b, IN(float) grad, OUT(real) da, int
         da[at] = rounded(across * value(b[at]) + along * value(a[at]));
     }
 }
-
-// The mean of `length` values, by one block.
-KERNEL mean(IN(float) values, OUT(float) result, int length) {
-    SHARED(double, sums, 256);
-    double sum = 0.0;
-    for (int at = THREAD; at < length; at += 256) sum += values[at];
-    sums[THREAD] = sum;
-    BARRIER();
-    if (THREAD != 0) return;
-    for (int other = 1; other < 256; other++) sum += sums[other];
-    result[0] = (float)(sum / length);
-}

@@ -37,8 +37,8 @@ KERNEL norm_parts(IN(real) x, OUT(float) parts, OUT(float) counts, int rows, int
 
 // Mean and biased variance, [2, C], of `n_parts` parts, and the running statistics of the layer moved by `momentum` towards them,
 // the variance as the unbiased one. With `momentum` 0 the running statistics stay.
-KERNEL norm_statistics(IN(float) parts, IN(float) counts, OUT(float) statistics, OUT(float) running, int n_parts, int c,
-                       float momentum) {
+KERNEL norm_statistics(IN(float) parts, IN(float) counts, OUT(float) statistics, OUT(float) running_mean,
+                       OUT(float) running_variance, int n_parts, int c, float momentum) {
     int channel = BLOCK_X * THREADS + THREAD;
     if (channel >= c) return;
     double mean = 0.0, square = 0.0, count = 0.0;
@@ -53,9 +53,9 @@ KERNEL norm_statistics(IN(float) parts, IN(float) counts, OUT(float) statistics,
     statistics[channel] = (float)mean;
     statistics[c + channel] = (float)(square / count);
     if (momentum == 0.0f) return;
-    double old_mean = running[channel], old_variance = running[c + channel];
-    running[channel] = (float)(old_mean + momentum * (mean - old_mean));
-    running[c + channel] = (float)(old_variance + momentum * (square / (count - 1.0) - old_variance));
+    double old_mean = running_mean[channel], old_variance = running_variance[channel];
+    running_mean[channel] = (float)(old_mean + momentum * (mean - old_mean));
+    running_variance[channel] = (float)(old_variance + momentum * (square / (count - 1.0) - old_variance));
 }
 
 DEVICE float inverse_deviation(float variance, double epsilon) { return (float)(1.0 / sqrt((double)variance + epsilon)); }

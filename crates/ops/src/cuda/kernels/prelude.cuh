@@ -2,7 +2,8 @@
 // compilation is checked, and by g++ behind shim.hpp, which runs blocks and threads as loops (FMAM_SHIM).
 //
 // Images lie channels last, [N, H, W, C]. `real` is the type of activations, float or bfloat16 (FMAM_BF16); parameters, statistics
-// and sums are float. A kernel reads IN(type) and writes OUT(type), each an array of known length in the shim.
+// and sums are float. A kernel reads IN(type) and writes OUT(type), each an array of known length in the shim; INS and OUTS are several
+// such arrays. With FMAM_TENSOR, dense convolutions multiply on tensor cores.
 
 #ifdef FMAM_SHIM
 #include "shim.hpp"
@@ -12,6 +13,8 @@
 #define DEVICE_MEMBER __device__ __forceinline__
 #define IN(type) const type* __restrict__
 #define OUT(type) type* __restrict__
+#define INS(type) const type* const* __restrict__
+#define OUTS(type) type* const* __restrict__
 #define SHARED(type, name, length) __shared__ type name[length]
 #define SHARED_ARRAY(type) type*
 #define BARRIER() __syncthreads()
@@ -23,6 +26,23 @@
 #define GRID_Z ((int)gridDim.z)
 #define THREAD ((int)threadIdx.x)
 #define THREADS ((int)blockDim.x)
+
+#ifdef FMAM_TENSOR
+// Rounded to the 10 bits of TF32, ties away from 0.
+DEVICE float to_tf32(float x) {
+    unsigned int bits;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+    return __uint_as_float(bits);
+}
+
+// sum += a b of a warp's fragments, as PTX's mma.m16n8k8 has them.
+DEVICE void multiply_fragments(float* sum, const float* a, const float* b) {
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+                 : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])), "r"(__float_as_uint(a[3])),
+                   "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
+}
+#endif
 #endif
 
 #ifdef FMAM_BF16

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <limits>
 #include <map>
@@ -159,34 +160,81 @@ inline void run_block() {
     }
 }
 
+// Who touched the elements of each array of a launch. A deque, as arrays keep the address of theirs.
+using Watched = std::deque<std::vector<Touched>>;
+
 // An argument as the test gives it: an array's elements and their number, or a value and its bytes.
 struct Argument { void* data; int64_t length; };
 
 template <class T> struct Take {
-    static T of(const Argument& a, std::vector<std::vector<Touched>>&) { T v; std::memcpy(&v, a.data, sizeof v); return v; }
+    static T of(const Argument& a, Watched&) { T v; std::memcpy(&v, a.data, sizeof v); return v; }
 };
 template <class T> struct Take<Array<T>> {
-    static Array<T> of(const Argument& a, std::vector<std::vector<Touched>>& kept) {
+    static Array<T> of(const Argument& a, Watched& kept) {
         kept.emplace_back((size_t)a.length);
         return {(T*)a.data, (long)a.length, kept.back().data()};
     }
 };
 
+// Several arrays, each an argument of its own.
+template <class T> struct Arrays {
+    std::shared_ptr<std::vector<Array<T>>> all;
+    Array<T> operator[](long at) const {
+        if (at < 0 || at >= (long)all->size()) state().fail("array " + std::to_string(at) + " of " + std::to_string(all->size()));
+        return (*all)[at];
+    }
+};
+template <class T> struct Inputs {
+    Arrays<T> arrays;
+    Input<T> operator[](long at) const { return {arrays[at]}; }
+};
+
+// The product of fragments of 32 threads: `a` is 16 x 8 and `b` 8 x 8, each thread with the values that PTX's mma.m16n8k8 gives it.
+inline void multiply_fragments(float* sum, const float* a, const float* b) {
+    static float lefts[32][16][8], rights[32][8][8];
+    State& s = state();
+    int warp = s.thread / 32, group = s.thread % 32 / 4, member = s.thread % 4;
+    for (int k = 0; k < 4; k++) lefts[warp][group + k % 2 * 8][member + k / 2 * 4] = a[k];
+    for (int k = 0; k < 2; k++) rights[warp][member + k * 4][group] = b[k];
+    barrier();
+    for (int k = 0; k < 4; k++)
+        for (int term = 0; term < 8; term++) sum[k] += lefts[warp][group + k / 2 * 8][term] * rights[warp][term][member * 2 + k % 2];
+    barrier();
+}
+
+// A float rounded to TF32, as cvt.rna.tf32 does.
+inline float to_tf32(float x) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    if (x == x) bits = (bits + 0x1000u) & ~0x1fffu;
+    std::memcpy(&x, &bits, sizeof bits);
+    return x;
+}
+
+template <class T> struct Take<Arrays<T>> {
+    static Arrays<T> of(const Argument& a, Watched& kept) {
+        Arrays<T> arrays{std::make_shared<std::vector<Array<T>>>()};
+        for (int64_t k = 0; k < a.length; k++) arrays.all->push_back(Take<Array<T>>::of(((const Argument*)a.data)[k], kept));
+        return arrays;
+    }
+};
+template <class T> struct Take<Inputs<T>> {
+    static Inputs<T> of(const Argument& a, Watched& kept) { return {Take<Arrays<T>>::of(a, kept)}; }
+};
 template <class T> struct Take<Input<T>> {
-    static Input<T> of(const Argument& a, std::vector<std::vector<Touched>>& kept) { return {Take<Array<T>>::of(a, kept)}; }
+    static Input<T> of(const Argument& a, Watched& kept) { return {Take<Array<T>>::of(a, kept)}; }
 };
 
 using Entry = std::function<void(const Argument*)>;
 inline std::map<std::string, Entry>& entries() { static std::map<std::string, Entry> all; return all; }
 
-template <class... A, size_t... K> std::tuple<A...> taken(const Argument* given, std::vector<std::vector<Touched>>& kept, std::index_sequence<K...>) {
+template <class... A, size_t... K> std::tuple<A...> taken(const Argument* given, Watched& kept, std::index_sequence<K...>) {
     return std::tuple<A...>{Take<A>::of(given[K], kept)...};
 }
 
 template <class... A> Entry entry(void (*kernel)(A...)) {
     return [kernel](const Argument* given) {
-        std::vector<std::vector<Touched>> kept;
-        kept.reserve(sizeof...(A));
+        Watched kept;
         auto arguments = taken<A...>(given, kept, std::index_sequence_for<A...>{});
         State& s = state();
         s.kernel = [&] { std::apply(kernel, arguments); };
@@ -221,9 +269,13 @@ extern "C" const char* fmam_shim_fault() { return shim::state().fault.c_str(); }
 #define DEVICE_MEMBER inline
 #define IN(type) shim::Input<type>
 #define OUT(type) shim::Array<type>
+#define INS(type) shim::Inputs<type>
+#define OUTS(type) shim::Arrays<type>
 #define SHARED(type, name, length) static shim::SharedArray<type, length> name##_memory; auto name = name##_memory.whole()
 #define SHARED_ARRAY(type) shim::Array<type>
 #define BARRIER() shim::barrier()
+using shim::multiply_fragments;
+using shim::to_tf32;
 #define BLOCK_X ((int)shim::state().block.x)
 #define BLOCK_Y ((int)shim::state().block.y)
 #define BLOCK_Z ((int)shim::state().block.z)

@@ -1,104 +1,13 @@
-//! The launches of each operator: kernels with their blocks and arguments.
+//! The launches of the operators of networks.
 
 use candle_core::Result;
 
-use crate::error::OpsError;
+use super::super::gpu::Argument::{Double, Float, In, Int, Out};
+use super::super::gpu::{
+    Argument, BUSY, Element, Gpu, LANE_ROWS, LANES, THREADS, TILE, each, int, kind, number, parts, sizes,
+};
 use crate::geometry::Geometry;
 use crate::nonlinearity::Nonlinearity;
-
-/// A device that runs kernels, or something in its place.
-pub(crate) trait Gpu {
-    /// An array on the device.
-    type Memory;
-
-    /// An array of `length` activations, unset.
-    fn reals(&self, length: usize) -> Result<Self::Memory>;
-
-    /// An array of `length` f32, unset.
-    fn floats(&self, length: usize) -> Result<Self::Memory>;
-
-    /// An array of `length` bytes, unset.
-    fn bytes(&self, length: usize) -> Result<Self::Memory>;
-
-    /// Runs `kernel` on `grid` blocks of `threads` threads.
-    fn launch(
-        &self,
-        kernel: &'static str,
-        grid: [usize; 3],
-        threads: usize,
-        arguments: &[Argument<'_, Self::Memory>],
-    ) -> Result<()>;
-}
-
-/// An argument of a kernel.
-#[derive(Debug)]
-pub(crate) enum Argument<'a, M> {
-    /// An array that the kernel reads.
-    In(&'a M),
-    /// An array that the kernel writes, and may read.
-    Out(&'a M),
-    Int(i32),
-    Float(f32),
-    Double(f64),
-    /// The kernel's `Window`.
-    Sizes([i32; 12]),
-}
-
-use Argument::{Double, Float, In, Int, Out, Sizes};
-
-/// Threads of a block.
-const THREADS: usize = 256;
-/// Channels of a block in kernels that sum over rows, and rows that its threads take at once.
-const LANES: usize = 32;
-const LANE_ROWS: usize = THREADS / LANES;
-/// Rows and columns of a convolution's tile.
-const TILE: usize = 64;
-/// Blocks that keep all processors of a large GPU busy.
-const BUSY: usize = 264;
-
-/// A number of elements, which kernels count with an `int`.
-///
-/// # Errors
-/// Fails above 2^31 - 1.
-fn int(elements: usize) -> Result<i32> {
-    i32::try_from(elements)
-        .map_err(|_| OpsError::TooManyElements { op: "kernel", elements: elements as u64 }.into())
-}
-
-fn number<'a, M>(elements: usize) -> Result<Argument<'a, M>> {
-    Ok(Int(int(elements)?))
-}
-
-fn sizes<'a, M>(g: &Geometry) -> Result<Argument<'a, M>> {
-    let Geometry { n, h, w, ci, oh, ow, co, kh, kw, stride, top, left } = *g;
-    for channels in [ci, co] {
-        int(n * h * w * channels)?;
-        int(n * oh * ow * channels)?;
-    }
-    let mut all = [0; 12];
-    for (size, value) in all.iter_mut().zip([n, h, w, ci, oh, ow, co, kh, kw, stride, top, left]) {
-        *size = int(value)?;
-    }
-    Ok(Sizes(all))
-}
-
-fn kind<'a, M>(kind: Nonlinearity) -> Argument<'a, M> {
-    Int(match kind {
-        Nonlinearity::Identity => 0,
-        Nonlinearity::Relu => 1,
-        Nonlinearity::Relu6 => 2,
-    })
-}
-
-/// Blocks for a thread an element.
-fn each(elements: usize) -> [usize; 3] {
-    [elements.div_ceil(THREADS), 1, 1]
-}
-
-/// Parts of a sum over `rows` rows, for `blocks` blocks a part.
-fn parts(rows: usize, blocks: usize) -> usize {
-    (2 * BUSY).div_ceil(blocks).min(rows.div_ceil(4 * LANE_ROWS)).max(1)
-}
 
 /// Depthwise convolution of `x`, `[N, H, W, C]`, with `weight`, `[C, 1, kh, kw]`.
 pub(crate) fn depthwise<G: Gpu>(
@@ -256,14 +165,13 @@ impl Norm {
         Ok([number(self.rows)?, number(self.c)?])
     }
 
-    /// Mean and biased variance, `[2, C]`; `running`, of the same shape, moves towards them by
-    /// `momentum`.
+    /// Mean and biased variance, `[2, C]`. The running mean and variance, `[C]` each, move towards
+    /// them by a part of the way.
     pub(crate) fn statistics<G: Gpu>(
         &self,
         gpu: &G,
         x: &G::Memory,
-        running: &G::Memory,
-        momentum: f32,
+        running: Option<([&G::Memory; 2], f32)>,
     ) -> Result<G::Memory> {
         let count = parts(self.rows, self.columns());
         let (partial, counts) = (gpu.floats(count * 2 * self.c)?, gpu.floats(count)?);
@@ -271,7 +179,9 @@ impl Norm {
         let grid = [self.columns(), count, 1];
         gpu.launch("norm_parts", grid, THREADS, &[In(x), Out(&partial), Out(&counts), rows, c])?;
         let statistics = gpu.floats(2 * self.c)?;
-        let arrays = [In(&partial), In(&counts), Out(&statistics), Out(running)];
+        // The kernel leaves the two as they are where it moves nothing.
+        let ([mean, variance], momentum) = running.unwrap_or(([&partial; 2], 0.0));
+        let arrays = [In(&partial), In(&counts), Out(&statistics), Out(mean), Out(variance)];
         let numbers = [number(count)?, number(self.c)?, Float(momentum)];
         let arguments: Vec<_> = arrays.into_iter().chain(numbers).collect();
         gpu.launch("norm_statistics", each(self.c), THREADS, &arguments)?;
@@ -334,6 +244,48 @@ impl Norm {
     }
 }
 
+/// What [`pointwise`] adds to and multiplies with.
+pub(crate) struct Affine<'a, M> {
+    /// A factor of each channel.
+    pub(crate) scale: Option<&'a M>,
+    /// A summand of each channel.
+    pub(crate) shift: Option<&'a M>,
+    /// An image of the same shape.
+    pub(crate) added: Option<&'a M>,
+}
+
+/// `function(x scale + shift + added)` of rows of `c` channels, `length` values.
+pub(crate) fn pointwise<G: Gpu>(
+    gpu: &G,
+    x: &G::Memory,
+    affine: &Affine<'_, G::Memory>,
+    function: Nonlinearity,
+    (length, c): (usize, usize),
+) -> Result<G::Memory> {
+    let y = gpu.reals(length)?;
+    let Affine { scale, shift, added } = *affine;
+    let bit = |part: Option<&G::Memory>, bit: i32| if part.is_some() { bit } else { 0 };
+    let what = Int(bit(scale, 1) + bit(shift, 2) + bit(added, 4));
+    let arrays = [In(x), In(scale.unwrap_or(x)), In(shift.unwrap_or(x)), In(added.unwrap_or(x)), Out(&y)];
+    let numbers = [number(length)?, number(c)?, what, kind(function)];
+    let arguments: Vec<_> = arrays.into_iter().chain(numbers).collect();
+    gpu.launch("pointwise", each(length), THREADS, &arguments)?;
+    Ok(y)
+}
+
+/// Pixels `[N, H, W, 3]` of 8 bits, `length` in all, as the input of a network.
+pub(crate) fn normalized_pixels<G: Gpu>(
+    gpu: &G,
+    pixels: &G::Memory,
+    [mean, deviation]: [&G::Memory; 2],
+    length: usize,
+) -> Result<G::Memory> {
+    let y = gpu.reals(length)?;
+    let arguments = [In(pixels), In(mean), In(deviation), Out(&y), number(length)?];
+    gpu.launch("normalized_pixels", each(length), THREADS, &arguments)?;
+    Ok(y)
+}
+
 /// The gradient of the input of `function`, from the gradients of its result `y` on one way or two.
 pub(crate) fn sum_masked<G: Gpu>(
     gpu: &G,
@@ -351,7 +303,7 @@ pub(crate) fn sum_masked<G: Gpu>(
 /// Max pooling, and the tap that won at each output position.
 pub(crate) fn max_pool<G: Gpu>(gpu: &G, x: &G::Memory, g: &Geometry) -> Result<(G::Memory, G::Memory)> {
     let length = g.n * g.oh * g.ow * g.co;
-    let (y, taken) = (gpu.reals(length)?, gpu.bytes(length)?);
+    let (y, taken) = (gpu.reals(length)?, gpu.array(length, Element::U8)?);
     gpu.launch("max_pool", each(length), THREADS, &[In(x), Out(&y), Out(&taken), sizes(g)?])?;
     Ok((y, taken))
 }
@@ -395,54 +347,4 @@ pub(crate) fn cosine_gradient<G: Gpu>(
     let arguments = [In(a), In(b), In(grad), Out(&da), number(positions)?, number(c)?, Float(smallest_norm)];
     gpu.launch("cosine_gradient", [positions.div_ceil(LANE_ROWS), 1, 1], THREADS, &arguments)?;
     Ok(da)
-}
-
-/// The mean of `length` f32.
-pub(crate) fn mean<G: Gpu>(gpu: &G, values: &G::Memory, length: usize) -> Result<G::Memory> {
-    let mean = gpu.floats(1)?;
-    gpu.launch("mean", [1, 1, 1], THREADS, &[In(values), Out(&mean), number(length)?])?;
-    Ok(mean)
-}
-
-/// Arrays of `length` values of all parameters, one after the other, that [`adam`] changes, and
-/// their gradients.
-pub(crate) struct Moments<'a, M> {
-    pub(crate) parameters: &'a M,
-    pub(crate) grads: &'a M,
-    pub(crate) means: &'a M,
-    pub(crate) squares: &'a M,
-    pub(crate) length: usize,
-}
-
-/// Settings of one step of [`adam`].
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct AdamStep {
-    pub(crate) betas: (f32, f32),
-    /// The learning rate over the correction of the first moment.
-    pub(crate) step: f32,
-    /// The root of the correction of the second moment.
-    pub(crate) root: f32,
-    pub(crate) epsilon: f32,
-    pub(crate) decay: f32,
-}
-
-/// A step of Adam.
-pub(crate) fn adam<G: Gpu>(gpu: &G, moments: &Moments<'_, G::Memory>, step: &AdamStep) -> Result<()> {
-    let &Moments { parameters, grads, means, squares, length } = moments;
-    let numbers = [step.betas.0, step.betas.1, step.step, step.root, step.epsilon, step.decay].map(Float);
-    let arrays = [Out(parameters), In(grads), Out(means), Out(squares), number(length)?];
-    let arguments: Vec<_> = arrays.into_iter().chain(numbers).collect();
-    gpu.launch("adam", each(length), THREADS, &arguments)
-}
-
-/// A step of SGD: `[rate, momentum, weight decay]` on `length` parameters.
-pub(crate) fn sgd<G: Gpu>(
-    gpu: &G,
-    [parameters, grads, velocities]: [&G::Memory; 3],
-    length: usize,
-    settings: [f32; 3],
-) -> Result<()> {
-    let arrays = [Out(parameters), In(grads), Out(velocities), number(length)?];
-    let arguments: Vec<_> = arrays.into_iter().chain(settings.map(Float)).collect();
-    gpu.launch("sgd", each(length), THREADS, &arguments)
 }

@@ -1,0 +1,98 @@
+//! Convolutions as operators of candle, with their gradients.
+
+use candle_core::{Result, Tensor};
+
+use super::array::Array;
+use super::launch::{self, Affine};
+use super::recorded::{Pass, record2};
+use super::runner::Runner;
+use crate::cpu::Convolution;
+use crate::geometry::Geometry;
+use crate::nonlinearity::Nonlinearity;
+
+/// 2-D convolution of `x`, `[N, H, W, C_in]`, to `[N, H', W', C_out]`.
+pub(crate) fn conv2d(x: &Tensor, weight: &Tensor, g: &Geometry, groups: usize) -> Result<Tensor> {
+    if let Some(convolution) = Convolution::of(*g, groups) {
+        return run(x, weight, convolution);
+    }
+    // Several groups of several channels, which are rare: one dense convolution for each group.
+    let (ci, co) = (g.ci / groups, g.co / groups);
+    let part = Geometry { ci, co, ..*g };
+    let parts = (0..groups)
+        .map(|i| conv2d(&x.narrow(3, i * ci, ci)?, &weight.narrow(0, i * co, co)?, &part, 1))
+        .collect::<Result<Vec<_>>>()?;
+    Tensor::cat(&parts, 3)?.contiguous()
+}
+
+/// Transposed 2-D convolution of `x`, `[N, H', W', C_out]` of the geometry, to `[N, H, W, C_in]`.
+pub(crate) fn conv_transpose2d(x: &Tensor, weight: &Tensor, g: &Geometry) -> Result<Tensor> {
+    run(x, weight, Convolution::Transposed(*g))
+}
+
+fn run(x: &Tensor, weight: &Tensor, convolution: Convolution) -> Result<Tensor> {
+    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+    let runner = Runner::of(&x)?;
+    let kernel = Kernel::new(&runner, &weight, convolution)?;
+    let y = kernel.forward(&runner, &Array::of(&x)?)?;
+    record2("conv2d", [&x, &weight], y, convolution.output_shape(), move |pass: &Pass<'_, 2>| {
+        let (x, grad) = (Array::of(pass.args[0])?, Array::of(pass.grad)?);
+        Ok([
+            pass.gradient(0, || kernel.input_gradient(&runner, &grad, None))?,
+            pass.gradient(1, || kernel.weight_gradient(&runner, &x, &grad))?,
+        ])
+    })
+}
+
+/// A convolution with its weight in the form that its kernels read.
+pub(super) struct Kernel {
+    pub(super) convolution: Convolution,
+    weight: Array,
+}
+
+impl Kernel {
+    pub(super) fn new(runner: &Runner, weight: &Tensor, convolution: Convolution) -> Result<Self> {
+        let plain = Array::parameter(weight)?;
+        let weight = match &convolution {
+            Convolution::Depthwise(_) => plain,
+            Convolution::Dense(g) | Convolution::Transposed(g) => launch::packed(runner, &plain, g)?,
+        };
+        Ok(Self { convolution, weight })
+    }
+
+    pub(super) fn forward(&self, runner: &Runner, x: &Array) -> Result<Array> {
+        match &self.convolution {
+            Convolution::Dense(g) => launch::conv(runner, x, &self.weight, g),
+            Convolution::Depthwise(g) => launch::depthwise(runner, x, &self.weight, g),
+            Convolution::Transposed(g) => launch::conv_input_gradient(runner, x, &self.weight, None, g),
+        }
+    }
+
+    /// The gradient of the input, plus `added`.
+    pub(super) fn input_gradient(
+        &self,
+        runner: &Runner,
+        grad: &Array,
+        added: Option<&Array>,
+    ) -> Result<Array> {
+        let dx = match &self.convolution {
+            Convolution::Dense(g) => {
+                return launch::conv_input_gradient(runner, grad, &self.weight, added, g);
+            }
+            Convolution::Depthwise(g) => launch::depthwise_input_gradient(runner, grad, &self.weight, g)?,
+            Convolution::Transposed(g) => launch::conv(runner, grad, &self.weight, g)?,
+        };
+        if added.is_none() {
+            return Ok(dx);
+        }
+        let (sum, length) = (Affine { scale: None, shift: None, added }, self.convolution.input_len());
+        launch::pointwise(runner, &dx, &sum, Nonlinearity::Identity, (length, 1))
+    }
+
+    pub(super) fn weight_gradient(&self, runner: &Runner, x: &Array, grad: &Array) -> Result<Array> {
+        match &self.convolution {
+            Convolution::Dense(g) => launch::conv_weight_gradient(runner, x, grad, g),
+            Convolution::Depthwise(g) => launch::depthwise_weight_gradient(runner, x, grad, g),
+            Convolution::Transposed(g) => launch::conv_weight_gradient(runner, grad, x, g),
+        }
+    }
+}
