@@ -14,9 +14,6 @@ use crate::large::{LARGE, Scanned, scan_file};
 use crate::workers::Workers;
 use crate::{Error, Image};
 
-/// Images that are scored together.
-const BATCH_SIZE: usize = 8;
-
 /// A detector's verdict on one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
@@ -148,7 +145,8 @@ impl<I: Iterator<Item: Into<Image>>> Verdicts<'_, I> {
         let first = self.n_taken;
         let preparation = self.scoring.detector.card().preparation();
         // Images in their own size are large.
-        let batch_size = if preparation.tile_overlap().is_some() { 1 } else { BATCH_SIZE };
+        let batch_size =
+            if preparation.tile_overlap().is_some() { 1 } else { self.scoring.detector.batch_size() };
         let batch: Vec<Image> = self.images.by_ref().take(batch_size).map(Into::into).collect();
         self.n_taken += batch.len();
         if batch.is_empty() {

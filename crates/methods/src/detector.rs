@@ -167,7 +167,7 @@ impl Detector {
         let scorer = TileScorer {
             score: &|tiles, places| self.score_placed(tiles, places),
             is_peak: self.scorer.score_is_peak(),
-            takes_batches: self.scorer.takes_batches(),
+            batch_size: self.scorer.takes_batches().then(|| self.batch_size()),
         };
         scan(&scorer, self.tiles(rows.size())?, (rows, region), progress, sink)
     }
@@ -209,6 +209,28 @@ impl Detector {
         Ok(Prediction { image_score: scan.image_score, anomaly_map: AnomalyMap::new(image.size(), scores)? })
     }
 
+    /// Images to score together: more on a GPU, where one takes as long as several.
+    pub fn batch_size(&self) -> usize {
+        if self.scorer.takes_batches() { 32 } else { 8 }
+    }
+
+    /// Scores a batch, in halves where the device has no memory for all.
+    fn score_together(
+        &self,
+        images: &[RgbImage],
+        places: &[Place<'_>],
+    ) -> Result<Vec<Prediction>, MethodError> {
+        match self.scorer.score(images, places) {
+            Err(error) if images.len() > 1 && error.is_out_of_memory() => {
+                let half = images.len() / 2;
+                let mut predictions = self.score_together(&images[..half], &places[..half])?;
+                predictions.extend(self.score_together(&images[half..], &places[half..])?);
+                Ok(predictions)
+            }
+            scored => scored,
+        }
+    }
+
     /// Scores images of the detector's size.
     fn score_placed(
         &self,
@@ -227,12 +249,12 @@ impl Detector {
             let single: Result<Vec<_>, _> = pairs.map(|(image, place)| score_one(image, place)).collect();
             single?.into_iter().flatten().collect()
         } else if places.iter().all(|place| place.inside.is_none()) {
-            self.scorer.score(images, places)?
+            self.score_together(images, places)?
         } else {
             let filled =
                 |(image, place): (&RgbImage, _)| Ok(filled(image, place)?.unwrap_or_else(|| image.clone()));
             let images: Vec<_> = images.iter().zip(places).map(filled).collect::<Result<_, MethodError>>()?;
-            self.scorer.score(&images, places)?
+            self.score_together(&images, places)?
         };
         let is_peak = self.scorer.score_is_peak();
         let confined = |(prediction, place): (Prediction, &Place<'_>)| match place.inside {
@@ -337,6 +359,9 @@ mod tests {
     impl Scorer for Brightness {
         fn score(&self, images: &[RgbImage], _: &[Place<'_>]) -> Result<Vec<Prediction>, MethodError> {
             assert!(self.takes_batches || images.len() == 1);
+            if images.len() > 2 {
+                return Err(candle_core::Error::Msg("CUDA_ERROR_OUT_OF_MEMORY".into()).into());
+            }
             let predict = |image: &RgbImage| {
                 let score = f32::from(image.data()[0]) / self.divisor;
                 let anomaly_map = AnomalyMap::new(image.size(), vec![score; image.size().pixels()])?;
@@ -366,6 +391,7 @@ mod tests {
     #[test]
     fn images_come_back_in_their_order_however_they_are_batched() {
         for takes_batches in [false, true] {
+            // Of three, one or two at a time: there is no memory for more.
             let found = detector(1.0, takes_batches).score(&[image(9), image(2), image(7)]).unwrap();
             let scores: Vec<f32> = found.iter().map(|prediction| prediction.anomaly_map.max()).collect();
             assert_eq!(scores, [9.0, 2.0, 7.0]);

@@ -273,6 +273,15 @@ impl MethodError {
     }
 }
 
+impl MethodError {
+    /// True where the device had no memory. It says so in its own words.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        let causes = std::iter::successors(Some(self as &dyn std::error::Error), |error| error.source());
+        let is_memory = |text: &str| text.contains("OUT_OF_MEMORY") || text.contains("out of memory");
+        causes.map(ToString::to_string).any(|text| is_memory(&text))
+    }
+}
+
 fn numbers(numbers: &[u32]) -> String {
     numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(" and ")
 }

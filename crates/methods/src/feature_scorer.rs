@@ -6,6 +6,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use fmam_core::{AnomalyMap, ImageSize, Mask, RgbImage};
 use fmam_models::{Backbone, FeaturePyramid, to_batch};
+use rayon::prelude::*;
 
 use crate::checkpoint::Tensors;
 use crate::mapping::{FrozenMapping, MAPPING};
@@ -73,16 +74,27 @@ impl FeatureExtractor {
     /// # Errors
     /// As [`Backbone::features`].
     pub fn features(&self, image: &RgbImage) -> Result<FeaturePyramid, MethodError> {
-        let centre;
-        let image = match self.crop {
-            None => image,
+        self.batch_features(std::slice::from_ref(image))
+    }
+
+    /// The features of `images` of one size.
+    ///
+    /// # Errors
+    /// As [`Backbone::features`].
+    pub fn batch_features(&self, images: &[RgbImage]) -> Result<FeaturePyramid, MethodError> {
+        let centres: Vec<RgbImage>;
+        let images = match self.crop {
+            None => images,
             Some(size) => {
-                let (top, left) = margins(image.size(), size);
-                centre = RgbImage::from_fn(size, |y, x| image.pixel(y + top, x + left));
-                &centre
+                let centre = |image: &RgbImage| {
+                    let (top, left) = margins(image.size(), size);
+                    RgbImage::from_fn(size, |y, x| image.pixel(y + top, x + left))
+                };
+                centres = images.iter().map(centre).collect();
+                &centres
             }
         };
-        self.mapped(self.of_batch(std::slice::from_ref(image))?)
+        self.mapped(self.of_batch(images)?)
     }
 
     /// The part of `inside` that belongs to the features; `None` where all of them count.
@@ -121,19 +133,27 @@ pub struct FeatureScorer<N> {
 
 impl<N: NormalFeatures> Scorer for FeatureScorer<N> {
     fn score(&self, images: &[RgbImage], places: &[Place<'_>]) -> Result<Vec<Prediction>, MethodError> {
-        let score = |(image, place): (&RgbImage, &Place<'_>)| {
+        if images.is_empty() {
+            return Ok(Vec::new());
+        }
+        let all = self.extractor.batch_features(images)?;
+        let score = |(n, (image, place)): (usize, (&RgbImage, &Place<'_>))| {
             let size = self.extractor.crop.unwrap_or(image.size());
-            let features = self.extractor.features(image)?;
+            let features = if images.len() == 1 { all.clone() } else { all.image(n)? };
             let inside = place.inside.and_then(|inside| self.extractor.looked_at(inside));
             let place = Place { inside: inside.as_ref(), ..*place };
             let Prediction { image_score, anomaly_map } = self.normal.predict(&features, size, place)?;
             Ok(Prediction { image_score, anomaly_map: surrounded(anomaly_map, image.size())? })
         };
-        images.iter().zip(places).map(score).collect()
+        images.par_iter().zip(places).enumerate().map(score).collect()
     }
 
     fn score_is_peak(&self) -> bool {
         self.normal.score_is_peak()
+    }
+
+    fn takes_batches(&self) -> bool {
+        !self.extractor.device.is_cpu()
     }
 
     fn features(&self, images: &[RgbImage]) -> Result<Option<AdaptedFeatures>, MethodError> {

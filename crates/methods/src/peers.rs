@@ -105,7 +105,7 @@ fn distances_of_teacher_and_student_and_their_losses_are_anomalibs() {
     let loss = sum_of_scales(scales().map(|(t, s)| Ok(flattened_cosine_distillation(t, s)?))).unwrap();
     assert_close(&[scalar(loss)], &[peers.reverse.loss as f32], 1e-4, 0.0);
 
-    let found = predictions(maps, MapCombination::Sum, BLUR_SIGMA, peers.features.size()).unwrap();
+    let found = predictions(&maps, MapCombination::Sum, BLUR_SIGMA, peers.features.size()).unwrap();
     for (n, found) in found.iter().enumerate() {
         let expected = peers.inner(&peers.reverse.maps.image(n));
         assert_close(&peers.inner(found.anomaly_map.data()), &expected, 1e-4, 1e-5);

@@ -8,9 +8,6 @@ use crate::{MethodError, Place};
 /// The scoring of the tiles of one image.
 const TILES: StageId = StageId::new("tiles");
 
-/// Tiles that are scored together by a detector that takes batches.
-const BATCH: usize = 8;
-
 /// Tiles that are scored together by the threads of a CPU, at most: each takes memory.
 const MOST_TOGETHER: usize = 4;
 
@@ -49,7 +46,7 @@ pub(crate) struct TileScorer<'a> {
     /// tiles.
     pub(crate) is_peak: bool,
     /// True if a whole batch is scored at a time.
-    pub(crate) takes_batches: bool,
+    pub(crate) batch_size: Option<usize>,
 }
 
 /// See [`Detector::scan`](crate::Detector::scan), for the tiles of `grid`.
@@ -111,11 +108,8 @@ impl Scanner<'_> {
     fn score_row(&mut self, row: usize, progress: &dyn Progress) -> Result<(), MethodError> {
         let n_columns = self.grid.columns().len();
         self.sums.resize(self.band.size().pixels(), 0.0);
-        let together = if self.scorer.takes_batches {
-            BATCH
-        } else {
-            rayon::current_num_threads().clamp(1, MOST_TOGETHER)
-        };
+        let threads = || rayon::current_num_threads().clamp(1, MOST_TOGETHER);
+        let together = self.scorer.batch_size.unwrap_or_else(threads);
         let columns: Vec<usize> = (0..n_columns).collect();
         for columns in columns.chunks(together) {
             if progress.cancelled() {

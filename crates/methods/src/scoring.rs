@@ -4,6 +4,7 @@ use candle_core::{Device, Tensor};
 use fmam_core::{AnomalyMap, ImageSize};
 use fmam_losses::{smooth_l1_difference, squared_difference};
 use fmam_models::FeaturePyramid;
+use fmam_ops::{Combination, combined_maps};
 use serde::{Deserialize, Serialize};
 
 use crate::{MethodError, Prediction};
@@ -68,22 +69,20 @@ pub fn distances(teacher: &FeaturePyramid, student: &FeaturePyramid) -> Result<V
 /// # Errors
 /// The errors of the device.
 pub fn predictions(
-    distances: Vec<Tensor>,
+    distances: &[Tensor],
     combination: MapCombination,
     sigma: f64,
     size: ImageSize,
 ) -> Result<Vec<Prediction>, MethodError> {
-    let mut combined: Option<Tensor> = None;
-    for distance in distances {
-        let map = fmam_ops::upsample_bilinear(&distance.unsqueeze(1)?, size.height, size.width, true)?;
-        combined = Some(match (combined, combination) {
-            (None, _) => map,
-            (Some(sum), MapCombination::Sum) => (sum + map)?,
-            (Some(product), MapCombination::Product) => (product * map)?,
-        });
+    if distances.is_empty() {
+        return Ok(Vec::new());
     }
-    let Some(map) = combined else { return Ok(Vec::new()) };
-    let maps = blurred(&map.squeeze(1)?, sigma, size)?;
+    let combination = match combination {
+        MapCombination::Sum => Combination::Sum,
+        MapCombination::Product => Combination::Product,
+    };
+    let maps = combined_maps(distances, size.height, size.width, combination)?;
+    let maps = blurred(&maps, sigma, size)?;
     let pixels = maps.flatten_from(1)?.to_vec2::<f32>()?;
     pixels
         .into_iter()

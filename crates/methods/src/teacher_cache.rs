@@ -2,12 +2,16 @@
 
 use candle_core::Tensor;
 use fmam_models::FeaturePyramid;
+use fmam_ops::free_memory;
 
 use crate::sample_features::FeatureSource;
 use crate::{MethodError, RunContext};
 
-/// Memory for the features of all training images.
+/// Memory of the host for the features of all training images.
 const CACHE_BYTES: usize = 1 << 30;
+
+/// Part of a GPU's free memory for them.
+const GPU_SHARE: u64 = 4;
 
 /// Features of training images by their index, where memory is enough for those of all: batches are
 /// drawn anew in each epoch, so that a part of them would hardly ever fill one.
@@ -19,10 +23,11 @@ pub(crate) struct TeacherCache<'a> {
 }
 
 impl<'a> TeacherCache<'a> {
-    /// A cache for the `n_images` of `run`. On a GPU the teacher is quick and memory is short:
-    /// nothing is kept.
+    /// A cache for the `n_images` of `run`, on the device where they are used.
     pub(crate) fn for_run(teacher: &'a dyn FeatureSource, n_images: usize, run: &RunContext<'_>) -> Self {
-        Self::new(teacher, n_images, if run.device.is_cpu() { CACHE_BYTES } else { 0 })
+        let free = free_memory(&run.device).map(|free| usize::try_from(free / GPU_SHARE));
+        let limit = free.map_or(CACHE_BYTES, |share| share.unwrap_or(usize::MAX));
+        Self::new(teacher, n_images, limit)
     }
 
     /// A cache for `n_images` that takes at most `limit` bytes.

@@ -190,9 +190,7 @@ impl TrainingStage {
     /// A device without memory for a step of `batch_size` images says so in its own words, which
     /// help nobody.
     fn memory_error(&self, error: MethodError, batch_size: usize) -> MethodError {
-        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-        let is_memory = |text: &str| text.contains("OUT_OF_MEMORY") || text.contains("out of memory");
-        if causes.map(ToString::to_string).any(|text| is_memory(&text)) {
+        if error.is_out_of_memory() {
             return MethodError::OutOfMemory { stage: self.id.clone(), batch_size, source: Box::new(error) };
         }
         error

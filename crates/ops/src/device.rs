@@ -22,6 +22,17 @@ pub fn cuda_device(index: usize) -> Result<Device> {
     Ok(device)
 }
 
+/// Bytes of memory that are free on a GPU; `None` for the host and where the driver does not say.
+pub fn free_memory(device: &Device) -> Option<u64> {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(cuda) = device {
+        let context = cuda.cuda_stream().context().clone();
+        return context.mem_get_info().ok().map(|(free, _)| free as u64);
+    }
+    let _ = device;
+    None
+}
+
 /// Adds a few numbers up on `device`, so that a driver which cannot run the kernels is found before
 /// any work is done.
 fn try_kernels(device: &Device) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Operators on rows of feature vectors, for methods that compare features with those they keep.
 
-use candle_core::{D, DType, Device, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
 
 use crate::cuda;
 use crate::error::OpsError;
@@ -137,10 +137,4 @@ fn runs_kernels(tensors: &[&Tensor]) -> bool {
 
 fn refusal(op: &'static str, rows: &Tensor, other: &Tensor) -> candle_core::Error {
     OpsError::Rows { op, rows: rows.dims().to_vec(), other: other.dims().to_vec() }.into()
-}
-
-/// True where operators on rows are quick on `device`, so that a method need not bring its features
-/// to the host.
-pub fn has_row_kernels(device: &Device) -> bool {
-    device.is_cuda()
 }

@@ -6,9 +6,6 @@ use fmam_synthesis::Textures;
 use crate::ExperimentError;
 use crate::defects::synthesizer_of;
 
-/// Images that are scored together.
-const BATCH_SIZE: usize = 8;
-
 /// Synthetic defects that are scored at least, on few images several each.
 const SCORED_DEFECTS: usize = 50;
 
@@ -58,7 +55,7 @@ pub fn score_good(
     let n_defects = SCORED_DEFECTS.div_ceil(trial.n_images.max(1));
     // Images in their own size are large: one of them is in memory at a time, in one copy.
     let is_tiled = detector.card().preparation().tile_overlap().is_some();
-    let (batch_size, threads) = if is_tiled { (1, 1) } else { (BATCH_SIZE, threads) };
+    let (batch_size, threads) = if is_tiled { (1, 1) } else { (detector.batch_size(), threads) };
     let window = if is_tiled { 1 } else { threads + 2 };
     let defect = |image: &RgbImage, inside: Option<&Mask>, index: usize, number: usize| {
         let seed = trial.seed.derive_index(index as u64).derive_index(number as u64);

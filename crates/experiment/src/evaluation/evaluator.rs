@@ -16,9 +16,6 @@ use super::map_digest::MapDigest;
 use super::pixel_sample::PixelSample;
 use crate::ExperimentError;
 
-/// Images that are scored together.
-const BATCH_SIZE: usize = 8;
-
 /// Bytes of pixel scores that are ranked in memory; beyond it they go to a temporary file.
 const PIXEL_BYTES: usize = 512 << 20;
 
@@ -92,7 +89,8 @@ impl Evaluator<'_> {
         let mut image_scores = Vec::with_capacity(n);
         let mut comparison = Comparison::new(self, n);
         // Images in their own size are large.
-        let batch_size = if detector.card().preparation().tile_overlap().is_some() { 1 } else { BATCH_SIZE };
+        let batch_size =
+            if detector.card().preparation().tile_overlap().is_some() { 1 } else { detector.batch_size() };
         let (mut images, mut truths) = (Vec::with_capacity(batch_size), Vec::with_capacity(batch_size));
         ordered_map(
             n,

@@ -144,35 +144,44 @@ pub(super) fn fit_gate(
     let (held_out, seed) = (Subset::new(train, some), run.seed.derive("evidence"));
     let rounds = DEFECTS.div_ceil(held_out.len()).min(MAX_IN_ONE);
     run.progress.start(&StageId::new("weighing evidence"), held_out.len() as u64);
-    let score = |image: &RgbImage, place: Place<'_>| -> Result<Vec<Prediction>, MethodError> {
-        let size = image.size();
-        let pieces = pieces(std::slice::from_ref(image), &[place])?;
+    // Each piece's verdicts on images at one place.
+    let score = |images: &[RgbImage], place: Place<'_>| -> Result<Vec<Vec<Prediction>>, MethodError> {
+        let places = vec![place; images.len()];
         let of_piece = |map: Tensor| {
-            let maps = extended_maps(vec![map], &[place])?;
-            let found = predictions(maps, MapCombination::Sum, blur_sigma, size)?;
-            found.into_iter().next_back().ok_or(MethodError::UndefinedFeatures)
+            let maps = extended_maps(vec![map], &places)?;
+            predictions(&maps, MapCombination::Sum, blur_sigma, images[0].size())
         };
-        pieces.into_iter().map(of_piece).collect()
+        pieces(images, &places)?.into_iter().map(of_piece).collect()
     };
     let (mut scores, mut n_done) = (Vec::<PieceScores>::new(), 0);
     spread_images(&held_out, held_out.len(), run, |images| {
-        // One image at a time, several at once on the cores, as in scoring.
+        // As in scoring: on cores one image at a time and several at once, on a GPU all of a batch.
         let of_image = |(k, image): (usize, &TrainingImage)| {
-            let good = score(&image.image, image.place())?;
-            let defective = (0..rounds).map(|round| {
+            let mut all = vec![image.image.clone()];
+            for round in 0..rounds {
                 let seed = seed.derive_index(((n_done + k) * rounds + round) as u64);
                 let defect = synthesizer.synthesize_within(&image.image, image.inside.as_ref(), seed)?;
-                score(&defect.image, image.place())
-            });
-            Ok((good, defective.collect::<Result<Vec<_>, MethodError>>()?))
+                all.push(defect.image);
+            }
+            let together = if run.device.is_cpu() { 1 } else { all.len() };
+            all.chunks(together).map(|images| score(images, image.place())).collect()
         };
-        let found: Vec<_> =
+        let found: Vec<Vec<Vec<Vec<Prediction>>>> =
             images.par_iter().enumerate().map(of_image).collect::<Result<_, MethodError>>()?;
-        for (good, defective) in found {
-            scores.resize_with(good.len(), PieceScores::default);
-            scores.iter_mut().zip(&good).for_each(|(scores, good)| scores.add_good(good));
-            for defective in &defective {
-                scores.iter_mut().zip(defective).for_each(|(scores, found)| scores.add_defective(found));
+        for batches in found {
+            let mut is_good = true;
+            for of_pieces in batches {
+                scores.resize_with(of_pieces.len(), PieceScores::default);
+                let images = of_pieces.first().map_or(0, Vec::len);
+                for n in 0..images {
+                    for (scores, verdicts) in scores.iter_mut().zip(&of_pieces) {
+                        match is_good {
+                            true => scores.add_good(&verdicts[n]),
+                            false => scores.add_defective(&verdicts[n]),
+                        }
+                    }
+                    is_good = false;
+                }
             }
         }
         n_done += images.len();

@@ -77,11 +77,7 @@ impl View {
         let all = Tensor::cat(&parts, 1)?;
         let chosen = Tensor::new(self.chosen.as_slice(), all.device())?;
         let rows = all.index_select(&chosen, 1)?.permute((0, 2, 3, 1))?;
-        let values: Vec<f32> = rows.flatten_all()?.to_vec1()?;
-        if values.iter().any(|value| !value.is_finite()) {
-            return Err(MethodError::UndefinedFeatures);
-        }
-        Ok(PatchEmbedding { grid: ImageSize::new(height, width), n_channels: self.chosen.len(), values })
+        PatchEmbedding::of_rows(&rows.reshape(((), self.chosen.len()))?, ImageSize::new(height, width))
     }
 }
 
@@ -114,11 +110,11 @@ impl GridGaussians {
             let mut images: Vec<_> = images.into_iter().map(Vec::into_iter).collect();
             for moments in &mut moments {
                 let of_view: Vec<_> = images.iter_mut().filter_map(Iterator::next).collect();
-                moments.add(&of_view);
+                moments.add(&of_view)?;
             }
             Ok(())
         })?;
-        let fitted = views.into_iter().zip(&moments);
+        let fitted = views.into_iter().zip(moments);
         let fitted =
             fitted.map(|(view, moments)| Ok((view, moments.shrunk_gaussians(shared_images, RIDGE_SHARE)?)));
         Ok(Self { views: fitted.collect::<Result<_, MethodError>>()? })

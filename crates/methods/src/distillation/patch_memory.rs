@@ -1,7 +1,7 @@
 //! A memory of the teacher's patch features, as PatchCore keeps it: what any normal patch looks
 //! like, wherever it lies.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use fmam_core::SampleSource;
 use fmam_models::{Backbone, FeaturePyramid};
 
@@ -71,10 +71,10 @@ impl PatchMemory {
     pub(super) fn read(
         saved: &Checkpoint,
         backbone: &dyn Backbone,
-        method: &'static str,
+        (method, device): (&'static str, &Device),
     ) -> Result<Self, MethodError> {
         let first_scale = first_scale(backbone);
-        let bank = MemoryBank::read(saved, patch_width(backbone, first_scale, method)?)?;
+        let bank = MemoryBank::read(saved, patch_width(backbone, first_scale, method)?, device)?;
         Ok(Self { first_scale, bank })
     }
 }

@@ -21,7 +21,6 @@ use crate::mapping::MAPPING;
 use crate::per_tile::{PerTile, samples_by_tile};
 use crate::sample_features::spread_images;
 use crate::scoring::predictions;
-use crate::training_image::TrainingImage;
 use crate::{AdaptedFeatures, MethodError, Place, Prediction, RunContext, SavedModel, Scorer};
 
 /// The files of the networks, without their ending.
@@ -179,12 +178,15 @@ impl DistillationScorer {
         for (tile, samples) in samples {
             let mut moments = MapMoments::default();
             spread_images(&Subset::new(train, samples), REFERENCE_IMAGES, run, |images| {
-                // As in scoring: one image at a time, several at once on the cores.
-                let distances = |image: &TrainingImage| self.distances(std::slice::from_ref(&image.image));
-                let maps: Vec<_> = images.par_iter().map(distances).collect();
-                maps.into_iter()
-                    .zip(&images)
-                    .try_for_each(|(maps, image)| moments.add(&maps?, image.place()))?;
+                // As in scoring: on cores one image at a time and several at once, on a GPU all.
+                let pixels: Vec<RgbImage> = images.iter().map(|image| image.image.clone()).collect();
+                let together = if self.takes_batches() { pixels.len().max(1) } else { 1 };
+                let maps = pixels.par_chunks(together).map(|pixels| self.distances(pixels));
+                let maps = maps.collect::<Result<Vec<_>, _>>()?;
+                for (n, image) in images.iter().enumerate() {
+                    let of_image = maps[n / together].iter().map(|map| map.narrow(0, n % together, 1));
+                    moments.add(&of_image.collect::<Result<Vec<_>, _>>()?, image.place())?;
+                }
                 n_measured += images.len() as u64;
                 run.progress.update(n_measured, "");
                 Ok(())
@@ -207,7 +209,7 @@ impl Scorer for DistillationScorer {
         };
         let maps = extended_maps(maps, places)?;
         let scoring = &self.config.scoring;
-        predictions(maps, scoring.combination, scoring.blur_sigma, size)
+        predictions(&maps, scoring.combination, scoring.blur_sigma, size)
     }
 
     fn score_is_peak(&self) -> bool {
@@ -310,7 +312,7 @@ pub(super) fn load(flavour: &Flavour, saved: &SavedModel) -> Result<Box<dyn Scor
         }
         if evidence.patches > 0.0 {
             let backbone = scorer.teacher.backbone.as_ref();
-            scorer.add_patches(PatchMemory::read(&weights, backbone, flavour.name)?);
+            scorer.add_patches(PatchMemory::read(&weights, backbone, (flavour.name, device))?);
         }
         gate.check(&weights, scorer.piece_names().len())?;
         scorer.gate = Some(gate);

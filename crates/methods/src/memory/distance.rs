@@ -1,6 +1,8 @@
 //! Squared Euclidean distances of feature vectors, without cancellation and to the same bits on any
 //! machine.
 
+use candle_core::Tensor;
+
 use crate::MethodError;
 
 /// Lanes of the sums and minima, a whole number of the widest vectors.
@@ -20,6 +22,13 @@ pub(crate) struct Nearest {
 
 impl Nearest {
     pub(crate) const NONE: Self = Self { squared: f32::INFINITY, row: usize::MAX };
+
+    /// What a device found: squared distances and rows, `[N]` each.
+    pub(crate) fn of_device(squared: &Tensor, rows: &Tensor) -> Result<Vec<Self>, MethodError> {
+        let (squared, rows) = (squared.to_vec1::<f32>()?, rows.to_vec1::<u32>()?);
+        let nearest = squared.into_iter().zip(rows);
+        Ok(nearest.map(|(squared, row)| Self { squared, row: row as usize }).collect())
+    }
 
     /// # Errors
     /// [`MethodError::UndefinedFeatures`] when nothing was near: squares of the features are too

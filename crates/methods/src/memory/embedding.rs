@@ -17,7 +17,7 @@ pub enum Alignment {
 }
 
 /// Feature vectors of one image, position by position in rows of the grid.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct PatchEmbedding {
     /// The grid of the finest scale.
     pub grid: ImageSize,
@@ -25,6 +25,8 @@ pub struct PatchEmbedding {
     pub n_channels: usize,
     /// `grid.pixels() * n_channels` values.
     pub values: Vec<f32>,
+    /// The same on a GPU, if the features are there: `[grid.pixels(), n_channels]`.
+    pub(crate) on_device: Option<Tensor>,
 }
 
 impl PatchEmbedding {
@@ -39,6 +41,9 @@ impl PatchEmbedding {
         selection: Option<&[usize]>,
     ) -> Result<Self, MethodError> {
         let Some(finest) = features.scales.first() else { return Err(ModelError::EmptyBatch.into()) };
+        if !finest.device().is_cpu() {
+            return Self::on_device(features, alignment, selection);
+        }
         let (_, _, height, width) = finest.dims4()?;
         let grid = ImageSize::new(height, width);
         let mut scales = Vec::with_capacity(features.scales.len());
@@ -68,7 +73,53 @@ impl PatchEmbedding {
         if values.iter().any(|value| !value.is_finite()) {
             return Err(MethodError::UndefinedFeatures);
         }
-        Ok(Self { grid, n_channels: chosen.len(), values })
+        Ok(Self { grid, n_channels: chosen.len(), values, on_device: None })
+    }
+
+    /// As [`PatchEmbedding::new`], computed where the features are.
+    fn on_device(
+        features: &FeaturePyramid,
+        alignment: Alignment,
+        selection: Option<&[usize]>,
+    ) -> Result<Self, MethodError> {
+        let (_, _, height, width) = features.scales.first().ok_or(ModelError::EmptyBatch)?.dims4()?;
+        let mut parts = Vec::with_capacity(features.scales.len());
+        for scale in &features.scales {
+            let scale = scale.detach();
+            parts.push(match alignment {
+                Alignment::Bilinear => fmam_ops::upsample_bilinear(&scale, height, width, false)?,
+                Alignment::Nearest => {
+                    let (_, _, h, w) = scale.dims4()?;
+                    let cells = |out: usize, size: usize| {
+                        let cells = (0..out).map(|at| (at * size / out) as u32);
+                        Tensor::from_iter(cells, scale.device())
+                    };
+                    let rows = scale.contiguous()?.index_select(&cells(height, h)?, 2)?;
+                    rows.index_select(&cells(width, w)?, 3)?
+                }
+            });
+        }
+        let mut all = Tensor::cat(&parts, 1)?;
+        if let Some(selection) = selection {
+            let chosen = Tensor::from_iter(selection.iter().map(|&channel| channel as u32), all.device())?;
+            all = all.index_select(&chosen, 1)?;
+        }
+        let n_channels = all.dim(1)?;
+        Self::of_rows(&all.permute((0, 2, 3, 1))?.reshape(((), n_channels))?, ImageSize::new(height, width))
+    }
+
+    /// Vectors on a device, `[grid.pixels(), n_channels]`.
+    ///
+    /// # Errors
+    /// [`MethodError::UndefinedFeatures`] for a feature that is not finite.
+    pub(crate) fn of_rows(rows: &Tensor, grid: ImageSize) -> Result<Self, MethodError> {
+        let (rows, n_channels) = (rows.contiguous()?, rows.dim(1)?);
+        let values: Vec<f32> = rows.flatten_all()?.to_vec1()?;
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(MethodError::UndefinedFeatures);
+        }
+        let on_device = (!rows.device().is_cpu()).then_some(rows);
+        Ok(Self { grid, n_channels, values, on_device })
     }
 
     /// The vectors of the positions that count at `place`, one behind the other.
@@ -91,6 +142,9 @@ impl PatchEmbedding {
 /// # Errors
 /// The errors of the device.
 pub fn neighbourhood_mean(scale: &Tensor) -> Result<Tensor, MethodError> {
+    if !scale.device().is_cpu() {
+        return neighbourhood_mean_on_device(scale);
+    }
     let Rows { height, width, n_channels, values } = Rows::new(scale)?;
     let mut means = vec![0.0_f32; values.len()];
     for (cell, mean) in means.chunks_exact_mut(n_channels).enumerate() {
@@ -108,6 +162,12 @@ pub fn neighbourhood_mean(scale: &Tensor) -> Result<Tensor, MethodError> {
     }
     let means = Tensor::from_vec(means, (1, height, width, n_channels), scale.device())?;
     Ok(means.permute((0, 3, 1, 2))?)
+}
+
+/// As [`neighbourhood_mean`], computed where the scale is.
+fn neighbourhood_mean_on_device(scale: &Tensor) -> Result<Tensor, MethodError> {
+    let padded = scale.detach().contiguous()?.pad_with_zeros(2, 1, 1)?.pad_with_zeros(3, 1, 1)?;
+    Ok(padded.avg_pool2d_with_stride(3, 1)?)
 }
 
 /// Positions of a 3 by 3 neighbourhood.
@@ -175,6 +235,20 @@ mod tests {
         let means = neighbourhood_mean(&scale).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         // Sums 8, 15, 12 of the cells that exist, in either row.
         assert_eq!(means, [8.0, 15.0, 12.0, 8.0, 15.0, 12.0].map(|sum| sum / 9.0));
+        let on_device = neighbourhood_mean_on_device(&scale).unwrap().flatten_all().unwrap();
+        fmam_testkit::assert_close(&on_device.to_vec1::<f32>().unwrap(), &means, 1e-6, 1e-6);
+    }
+
+    #[test]
+    fn a_device_gives_the_same_vectors_as_the_host() {
+        for alignment in [Alignment::Nearest, Alignment::Bilinear] {
+            for selection in [None, Some(&[2, 0][..])] {
+                let host = PatchEmbedding::new(&pyramid(), alignment, selection).unwrap();
+                let device = PatchEmbedding::on_device(&pyramid(), alignment, selection).unwrap();
+                assert_eq!((host.grid, host.n_channels), (device.grid, device.n_channels));
+                fmam_testkit::assert_close(&device.values, &host.values, 1e-6, 1e-6);
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use candle_core::{Device, Tensor};
 use faer::{Mat, Side};
 use fmam_core::ImageSize;
 use fmam_models::ModelError;
+use fmam_ops::PositionSums;
 use rayon::prelude::*;
 
 use crate::MethodError;
@@ -32,13 +33,61 @@ pub(crate) struct PositionMoments {
     sums: Vec<f64>,
     /// Lower triangles of the sums of outer products, row by row.
     products: Vec<f64>,
+    /// The sums and products as a GPU adds them up, if the images are there.
+    on_device: Option<PositionSums>,
 }
 
 impl PositionMoments {
+    /// Takes in `images` on a device: one that does not count at a position is there as the centre,
+    /// which adds nothing.
+    fn add_on_device(&mut self, images: &[(PatchEmbedding, Option<Vec<bool>>)]) -> Result<(), MethodError> {
+        let mut stacked = Vec::with_capacity(images.len());
+        for (image, counts) in images {
+            let rows = image.on_device.as_ref().ok_or(ModelError::EmptyBatch)?;
+            if self.on_device.is_none() {
+                self.on_device = Some(PositionSums::new(rows)?);
+                self.grid = Some(image.grid);
+                self.n_channels = image.n_channels;
+                self.centre = image.values.clone();
+                self.counts = vec![0.0; image.grid.pixels()];
+            }
+            let counts = counts.clone().unwrap_or_else(|| vec![true; image.grid.pixels()]);
+            for (sum, counts) in self.counts.iter_mut().zip(&counts) {
+                *sum += f64::from(u8::from(*counts));
+            }
+            stacked.push(if counts.iter().all(|counts| *counts) {
+                rows.clone()
+            } else {
+                let inside = counts.iter().map(|counts| f32::from(u8::from(*counts)));
+                let inside = Tensor::from_iter(inside, rows.device())?.reshape(((), 1))?;
+                let centre = Tensor::from_slice(&self.centre, rows.shape(), rows.device())?;
+                (centre.broadcast_mul(&(1.0 - &inside)?)? + rows.broadcast_mul(&inside)?)?
+            });
+        }
+        if let Some(sums) = &mut self.on_device {
+            sums.add(&Tensor::stack(&stacked, 0)?)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what a device has added up to the host.
+    fn read(&mut self) -> Result<(), MethodError> {
+        if let Some(sums) = self.on_device.take() {
+            (self.sums, self.products) = sums.read()?;
+        }
+        Ok(())
+    }
+
     /// Takes in images, all of one grid and number of channels, each with the positions at which it
     /// counts; `None` for all.
-    pub(crate) fn add(&mut self, images: &[(PatchEmbedding, Option<Vec<bool>>)]) {
-        let Some((first, _)) = images.first() else { return };
+    ///
+    /// # Errors
+    /// The errors of the device.
+    pub(crate) fn add(&mut self, images: &[(PatchEmbedding, Option<Vec<bool>>)]) -> Result<(), MethodError> {
+        let Some((first, _)) = images.first() else { return Ok(()) };
+        if first.on_device.is_some() {
+            return self.add_on_device(images);
+        }
         let d = first.n_channels;
         if self.grid.is_none() {
             let n = first.grid.pixels();
@@ -79,6 +128,7 @@ impl PositionMoments {
                     }
                 },
             );
+        Ok(())
     }
 
     /// The Gaussians: covariance of the sample (over n - 1), `ridge` added to each variance. At a
@@ -87,7 +137,8 @@ impl PositionMoments {
     /// # Errors
     /// [`MethodError::NoTrainingImages`] before any image, [`ModelError::Covariance`] for features
     /// that are not finite.
-    pub(crate) fn gaussians(&self, ridge: f64) -> Result<PositionGaussians, MethodError> {
+    pub(crate) fn gaussians(mut self, ridge: f64) -> Result<PositionGaussians, MethodError> {
+        self.read()?;
         self.factored(|scatter, n, i, j| scatter / (n - 1.0).max(1.0) + if i == j { ridge } else { 0.0 })
     }
 
@@ -98,10 +149,11 @@ impl PositionMoments {
     /// # Errors
     /// As [`PositionMoments::gaussians`].
     pub(crate) fn shrunk_gaussians(
-        &self,
+        mut self,
         shared_images: f64,
         ridge_share: f64,
     ) -> Result<PositionGaussians, MethodError> {
+        self.read()?;
         let (whole, d) = (self.whole_covariance(), self.n_channels);
         let mean_variance = (0..d).map(|i| whole[triangle(i) + i]).sum::<f64>() / d.max(1) as f64;
         // Features without any variance: every deviation counts alike.

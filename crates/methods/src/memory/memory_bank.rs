@@ -5,6 +5,7 @@ use candle_core::{Device, Tensor};
 use faer::MatRef;
 use fmam_core::{SampleSource, Seed, StageId};
 use fmam_models::{Backbone, FeaturePyramid, Init};
+use fmam_ops::{k_centres, nearest_rows};
 use rand::Rng;
 use rayon::prelude::*;
 
@@ -123,20 +124,26 @@ impl CoresetSampling {
             }
             Ok(())
         })?;
-        turn_to_principal_axes(&mut space, space_width)?;
         let n = patches.len() / width;
         let count = ((n as f64 * self.ratio).ceil() as usize).max(self.at_least).clamp(1, n);
         let start = run.seed.derive("coreset").rng().random_range(0..n);
         run.progress.start(&StageId::new("coreset"), count as u64);
-        let chosen = greedy_k_centres(&space, space_width, count, start, |picked| {
+        let tick = |picked: usize| {
             run.progress.update(picked as u64, "");
             if run.progress.cancelled() { Err(MethodError::Cancelled) } else { Ok(()) }
-        })?;
+        };
+        let chosen = if extractor.device.is_cpu() {
+            turn_to_principal_axes(&mut space, space_width)?;
+            greedy_k_centres(&space, space_width, count, start, tick)?
+        } else {
+            let space = Tensor::from_slice(&space, (n, space_width), &extractor.device)?;
+            k_centres(&space, start, count, tick)?.into_iter().map(|row| row as usize).collect()
+        };
         run.progress.finish();
         drop(space);
         let kept = chosen.iter().flat_map(|&row| &patches[row * width..(row + 1) * width]).copied().collect();
         drop(patches);
-        MemoryBank::new(kept, width)
+        MemoryBank::new(kept, width, &extractor.device)
     }
 }
 
@@ -186,19 +193,23 @@ pub(crate) struct MemoryBank {
     patches: Vec<f32>,
     basis: Basis,
     rotated: Rotated,
+    /// The patches on the GPU that finds the nearest of them, `[patches, width]`.
+    on_device: Option<Tensor>,
 }
 
 impl MemoryBank {
-    /// Of the patches in rows of `width` values.
-    pub(crate) fn new(patches: Vec<f32>, width: usize) -> Result<Self, MethodError> {
+    /// Of the patches in rows of `width` values, to be compared with those that `device` computes.
+    pub(crate) fn new(patches: Vec<f32>, width: usize, device: &Device) -> Result<Self, MethodError> {
         let basis = Basis::of_rows(&patches, width)?;
         let rotated = basis.rotate(&patches);
-        Ok(Self { patches, basis, rotated })
+        let upload = || Tensor::from_slice(&patches, (patches.len() / width, width), device);
+        let on_device = (!device.is_cpu()).then(upload).transpose()?;
+        Ok(Self { patches, basis, rotated, on_device })
     }
 
     /// The saved patches of `width` values.
-    pub(crate) fn read(saved: &Checkpoint, width: usize) -> Result<Self, MethodError> {
-        Self::new(saved.tensor(PATCHES, &[None, Some(width)])?.flatten_all()?.to_vec1()?, width)
+    pub(crate) fn read(saved: &Checkpoint, width: usize, device: &Device) -> Result<Self, MethodError> {
+        Self::new(saved.tensor(PATCHES, &[None, Some(width)])?.flatten_all()?.to_vec1()?, width, device)
     }
 
     /// The tensor [`PATCHES`] that [`MemoryBank::read`] takes.
@@ -224,8 +235,17 @@ impl MemoryBank {
     /// # Errors
     /// As [`Nearest::check`].
     pub(crate) fn nearest(&self, image: &PatchEmbedding) -> Result<Vec<Nearest>, MethodError> {
-        let mut best = vec![Nearest::NONE; image.grid.pixels()];
-        self.basis.improve(&self.basis.rotate(&image.values), &self.rotated, 0, &mut best);
+        let best = match (&image.on_device, &self.on_device) {
+            (Some(queries), Some(patches)) => {
+                let (squared, rows) = nearest_rows(queries, patches)?;
+                Nearest::of_device(&squared, &rows)?
+            }
+            _ => {
+                let mut best = vec![Nearest::NONE; image.grid.pixels()];
+                self.basis.improve(&self.basis.rotate(&image.values), &self.rotated, 0, &mut best);
+                best
+            }
+        };
         Nearest::check(&best)?;
         Ok(best)
     }
@@ -251,13 +271,27 @@ mod tests {
         let selected =
             greedy_k_centres(&projected, 4, count, expected.start, |_| Ok::<_, Infallible>(())).unwrap();
         assert_eq!(selected, expected.selected);
+        let space = Tensor::from_slice(&projected, (projected.len() / 4, 4), &Device::Cpu).unwrap();
+        let picks = k_centres(&space, expected.start, count, |_| Ok::<_, MethodError>(())).unwrap();
+        assert_eq!(picks.into_iter().map(|row| row as usize).collect::<Vec<_>>(), selected);
 
         let bank = selected.iter().flat_map(|&row| &patches[row * 9..(row + 1) * 9]).copied().collect();
-        let bank = MemoryBank::new(bank, 9).unwrap();
+        let bank = MemoryBank::new(bank, 9, &Device::Cpu).unwrap();
         for (n, features) in fixture.features.test().iter().enumerate() {
             let nearest = bank.nearest(&embed_patches(features, 1).unwrap()).unwrap();
             let distances: Vec<f32> = nearest.iter().map(|nearest| nearest.squared.sqrt()).collect();
             fmam_testkit::assert_close(&distances, &expected.distances.image(n), 1e-4, 1e-4);
+            // As on a GPU.
+            let image = embed_patches(features, 1).unwrap();
+            let queries = Tensor::from_slice(&image.values, (image.grid.pixels(), 9), &Device::Cpu).unwrap();
+            let patches = Tensor::from_slice(bank.patches(), (selected.len(), 9), &Device::Cpu).unwrap();
+            let on_device = MemoryBank {
+                on_device: Some(patches),
+                ..MemoryBank::new(bank.patches.clone(), 9, &Device::Cpu).unwrap()
+            };
+            let found = on_device.nearest(&PatchEmbedding { on_device: Some(queries), ..image }).unwrap();
+            let found: Vec<f32> = found.iter().map(|nearest| nearest.squared.sqrt()).collect();
+            fmam_testkit::assert_close(&found, &distances, 1e-4, 1e-4);
         }
     }
 
@@ -281,7 +315,7 @@ mod tests {
     #[test]
     fn values_too_large_for_squares_are_an_error() {
         let fixture = Fixture::read();
-        let bank = MemoryBank::new(vec![1e30; 2 * 9], 9);
+        let bank = MemoryBank::new(vec![1e30; 2 * 9], 9, &Device::Cpu);
         let embedded = embed_patches(&fixture.features.test()[0], 1).unwrap();
         assert!(bank.and_then(|bank| bank.nearest(&embedded)).is_err());
     }

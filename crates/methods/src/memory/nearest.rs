@@ -164,6 +164,13 @@ impl Basis {
         .into())
     }
 
+    /// Mean, `[width]`, and axes, `[width, width]`, on `device`.
+    pub(crate) fn on_device(&self, device: &Device) -> Result<DeviceBasis, MethodError> {
+        let tensors = self.tensors()?;
+        let on_device = |name: &str| tensors[name].to_device(device);
+        Ok(DeviceBasis { mean: on_device("basis.mean")?, axes: on_device("basis.axes")? })
+    }
+
     /// The saved basis for vectors of `width` values.
     pub(crate) fn read(saved: &Checkpoint, width: usize) -> Result<Self, MethodError> {
         let mean = saved.tensor("basis.mean", &[Some(width)])?.to_vec1()?;
@@ -171,6 +178,19 @@ impl Basis {
         let head = saved.tensor("basis.head", &[Some(1)])?.to_vec1::<u32>()?[0];
         let axes = Mat::from_fn(width, width, |i, j| axes[i][j]);
         Ok(Self { mean, axes, head: (head as usize).clamp(1, width) })
+    }
+}
+
+/// A [`Basis`] on a GPU.
+pub(crate) struct DeviceBasis {
+    mean: Tensor,
+    axes: Tensor,
+}
+
+impl DeviceBasis {
+    /// `rows`, `[N, width]`, in this basis.
+    pub(crate) fn rotate(&self, rows: &Tensor) -> Result<Tensor, MethodError> {
+        Ok(rows.broadcast_sub(&self.mean)?.matmul(&self.axes)?)
     }
 }
 

@@ -165,10 +165,7 @@ impl Method for Padim {
         let mut tiles = BTreeMap::new();
         for (tile, samples) in samples_by_tile(train) {
             let mut moments = PositionMoments::default();
-            each_training_image(train, run, &samples, &extractor, embed, |images| {
-                moments.add(&images);
-                Ok(())
-            })?;
+            each_training_image(train, run, &samples, &extractor, embed, |images| moments.add(&images))?;
             tiles.insert(tile, moments.gaussians(self.config.regularization)?);
         }
         let gaussians = PerTile::new(tiles, fixed_size.is_some());
@@ -233,6 +230,8 @@ fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::{Device, Tensor};
+
     use super::*;
     use crate::memory::fixture::Fixture;
     use crate::peers::{self, Peers};
@@ -249,7 +248,7 @@ mod tests {
         let mut moments = PositionMoments::default();
         // In parts of several sizes, the first one odd.
         for part in [&images[..1], &images[1..8], &images[8..]] {
-            moments.add(part);
+            moments.add(part).unwrap();
         }
         let gaussians = moments.gaussians(0.01).unwrap();
         for (n, features) in fixture.features.test().iter().enumerate() {
@@ -267,6 +266,35 @@ mod tests {
     }
 
     #[test]
+    fn a_device_adds_up_the_same_gaussians() {
+        let fixture = Fixture::read();
+        let channels = fixture.padim.channels.clone();
+        let embed = |features: &FeaturePyramid| {
+            PatchEmbedding::new(features, Alignment::Nearest, Some(&channels)).unwrap()
+        };
+        let train = fixture.features.train();
+        // The second image does not count everywhere.
+        let images = |on_device: bool| {
+            let image = |(n, features): (usize, &FeaturePyramid)| {
+                let image = embed(features);
+                let shape = (image.grid.pixels(), image.n_channels);
+                let rows = Tensor::from_slice(&image.values, shape, &Device::Cpu).unwrap();
+                let counts = (n == 1).then(|| (0..image.grid.pixels()).map(|at| at % 3 > 0).collect());
+                (PatchEmbedding { on_device: on_device.then_some(rows), ..image }, counts)
+            };
+            train.iter().enumerate().map(image).collect::<Vec<_>>()
+        };
+        let distances = |on_device: bool| {
+            let (images, mut moments) = (images(on_device), PositionMoments::default());
+            for part in [&images[..3], &images[3..]] {
+                moments.add(part).unwrap();
+            }
+            moments.gaussians(0.01).unwrap().distances(&embed(&fixture.features.test()[0])).unwrap()
+        };
+        fmam_testkit::assert_close(&distances(true), &distances(false), 1e-5, 1e-5);
+    }
+
+    #[test]
     fn maps_are_anomalibs() {
         let peers = Peers::read();
         let channels = peers.padim.channels.clone();
@@ -275,7 +303,7 @@ mod tests {
         };
         let images: Vec<_> = peers.features.train().iter().map(|features| (embed(features), None)).collect();
         let mut moments = PositionMoments::default();
-        moments.add(&images);
+        moments.add(&images).unwrap();
         // anomalib adds 1e-5 once more before it inverts.
         let gaussians = PerTile::whole(moments.gaussians(0.01 + 1e-5).unwrap());
         let normal = Gaussians { channels: channels.clone(), gaussians, blur_sigma: peers::BLUR_SIGMA };

@@ -232,12 +232,15 @@ fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
     let config = PatchCoreConfig::of_saved(saved)?;
     let extractor = saved_extractor(config.mapping(), saved)?;
     let width = patch_width(extractor.backbone.as_ref(), config.first_scale, config.name())?;
-    let normal = PatchCoreNormal { bank: MemoryBank::read(&saved.network(NORMAL)?, width)?, config };
+    let normal =
+        PatchCoreNormal { bank: MemoryBank::read(&saved.network(NORMAL)?, width, saved.device())?, config };
     Ok(Box::new(FeatureScorer { extractor, normal }))
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
     use crate::memory::fixture::Fixture;
     use crate::peers::Peers;
@@ -245,7 +248,7 @@ mod tests {
     /// A bank of all patches of the training images.
     fn of_all(config: PatchCoreConfig, train: &[FeaturePyramid]) -> PatchCoreNormal {
         let rows = |features: &FeaturePyramid| embed_patches(features, config.first_scale).unwrap().values;
-        let bank = MemoryBank::new(train.iter().flat_map(rows).collect(), 9).unwrap();
+        let bank = MemoryBank::new(train.iter().flat_map(rows).collect(), 9, &Device::Cpu).unwrap();
         PatchCoreNormal { config, bank }
     }
 
@@ -257,7 +260,7 @@ mod tests {
         let config = PatchCoreConfig { distance, neighbours: expected.b, ..PatchCoreConfig::default() };
         let all = of_all(config.clone(), &fixture.features.train());
         let selected = expected.selected.iter().flat_map(|&row| all.bank.patch(row)).copied().collect();
-        let normal = PatchCoreNormal { config, bank: MemoryBank::new(selected, 9).unwrap() };
+        let normal = PatchCoreNormal { config, bank: MemoryBank::new(selected, 9, &Device::Cpu).unwrap() };
         fixture.check(&normal, &expected.maps, &expected.scores);
     }
 

@@ -14,7 +14,7 @@ use crate::mapping::MappingConfig;
 use crate::mapping::host::{self, HostSettings, fitted_extractor, saved_extractor};
 use crate::memory::distance::{Nearest, nearest_rows};
 use crate::memory::embedding::{Alignment, PatchEmbedding};
-use crate::memory::nearest::{Basis, add_rows};
+use crate::memory::nearest::{Basis, DeviceBasis, add_rows};
 use crate::memory::training_images::{MemoryLimit, each_training_image};
 use crate::sample_features::spread;
 use crate::scoring::grid_map;
@@ -149,7 +149,7 @@ impl Method for Spade {
             gallery.extend(kept);
             Ok(())
         })?;
-        let normal = Gallery::new(config.clone(), basis, gallery);
+        let normal = Gallery::new(config.clone(), basis, gallery).prepared(&extractor.device)?;
         let scorer = FeatureScorer { extractor, normal };
         Ok(Fitted { detector: Detector::fitted(config.name(), &config, run, scorer)?, curve })
     }
@@ -180,13 +180,33 @@ struct Gallery {
     /// Pooled features of all images, row by row.
     pooled: Vec<f32>,
     images: Vec<Tensor>,
+    /// What a GPU compares with.
+    on_device: Option<DeviceGallery>,
+}
+
+/// The basis and the images on a GPU.
+struct DeviceGallery {
+    basis: DeviceBasis,
+    images: Vec<Tensor>,
 }
 
 impl Gallery {
     fn new(config: SpadeConfig, basis: Basis, images: Vec<GalleryImage>) -> Self {
         let (pooled, images): (Vec<_>, Vec<_>) =
             images.into_iter().map(|image| (image.pooled, image.rows)).unzip();
-        Self { config, basis, pooled: pooled.concat(), images }
+        Self { config, basis, pooled: pooled.concat(), images, on_device: None }
+    }
+
+    /// This gallery on `device`, if that is a GPU.
+    fn prepared(self, device: &Device) -> Result<Self, MethodError> {
+        if device.is_cpu() { Ok(self) } else { self.on_device(device) }
+    }
+
+    fn on_device(self, device: &Device) -> Result<Self, MethodError> {
+        let images = self.images.iter().map(|image| image.to_device(device));
+        let images = images.collect::<Result<_, candle_core::Error>>()?;
+        let on_device = DeviceGallery { basis: self.basis.on_device(device)?, images };
+        Ok(Self { on_device: Some(on_device), ..self })
     }
 
     /// The training images nearest to one with `features`, nearest first.
@@ -196,6 +216,9 @@ impl Gallery {
 
     /// Squared distance of each position of an image to the nearest position of `neighbours`.
     fn distances(&self, image: &PatchEmbedding, neighbours: &[Nearest]) -> Result<Vec<f32>, MethodError> {
+        if let (Some(gallery), Some(rows)) = (&self.on_device, &image.on_device) {
+            return gallery.distances(rows, neighbours);
+        }
         let queries = self.basis.rotate(&image.values);
         let mut best = vec![Nearest::NONE; image.grid.pixels()];
         for neighbour in neighbours {
@@ -204,6 +227,28 @@ impl Gallery {
         }
         Nearest::check(&best)?;
         Ok(best.into_iter().map(|nearest| nearest.squared).collect())
+    }
+}
+
+impl DeviceGallery {
+    /// As [`Gallery::distances`], of an image's vectors in rows.
+    fn distances(&self, rows: &Tensor, neighbours: &[Nearest]) -> Result<Vec<f32>, MethodError> {
+        let queries = self.basis.rotate(rows)?;
+        let mut best: Option<Tensor> = None;
+        for neighbour in neighbours {
+            let rows = self.images[neighbour.row].to_dtype(DType::F32)?;
+            let squared = fmam_ops::nearest_rows(&queries, &rows)?.0;
+            best = Some(match best {
+                None => squared,
+                Some(best) => best.minimum(&squared)?,
+            });
+        }
+        let best = best.ok_or(ModelError::EmptyBatch)?.to_vec1::<f32>()?;
+        if best.iter().all(|squared| squared.is_finite()) {
+            Ok(best)
+        } else {
+            Err(MethodError::UndefinedFeatures)
+        }
     }
 }
 
@@ -251,7 +296,7 @@ fn load(saved: &SavedModel) -> Result<Box<dyn Scorer>, MethodError> {
     let image = |k| Ok(normal.tensor(&gallery_key(k), &[None, Some(width)])?.clone());
     let images = (0..n_images).map(image).collect::<Result<_, MethodError>>()?;
     let pooled = pooled.flatten_all()?.to_vec1()?;
-    let normal = Gallery { config, basis, pooled, images };
+    let normal = Gallery { config, basis, pooled, images, on_device: None }.prepared(saved.device())?;
     Ok(Box::new(FeatureScorer { extractor, normal }))
 }
 
@@ -287,6 +332,17 @@ mod tests {
                 let rows: Vec<f32> = neighbours.iter().map(|neighbour| neighbour.row as f32).collect();
                 assert_eq!(rows, fixture.spade.neighbours.image(n));
                 let distances = gallery.distances(&embed(features), &neighbours).unwrap();
+                let tolerance = if half_precision { 2e-2 } else { 1e-4 };
+                let expected = fixture.spade.distances.image(n);
+                fmam_testkit::assert_close(&distances, &expected, tolerance, tolerance);
+            }
+            // As on a GPU.
+            let gallery = gallery.on_device(&Device::Cpu).unwrap();
+            for (n, features) in fixture.features.test().iter().enumerate() {
+                let neighbours = gallery.neighbours(features, Place::default()).unwrap();
+                let rows = Tensor::from_vec(embed(features).values, (64, 12), &Device::Cpu).unwrap();
+                let image = PatchEmbedding { on_device: Some(rows), ..embed(features) };
+                let distances = gallery.distances(&image, &neighbours).unwrap();
                 let tolerance = if half_precision { 2e-2 } else { 1e-4 };
                 let expected = fixture.spade.distances.image(n);
                 fmam_testkit::assert_close(&distances, &expected, tolerance, tolerance);

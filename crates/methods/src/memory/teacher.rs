@@ -132,7 +132,7 @@ impl NormalFeatures for MeanFeatures {
         let means = self.means.iter().zip(&features.scales).map(everywhere).collect::<Result<_, _>>()?;
         let distances = distances(features, &FeaturePyramid { scales: means })?;
         let distances = extended_maps(distances, &[place])?;
-        let found = predictions(distances, MapCombination::Sum, self.config.blur_sigma, size)?;
+        let found = predictions(&distances, MapCombination::Sum, self.config.blur_sigma, size)?;
         found.into_iter().next_back().ok_or(MethodError::UndefinedFeatures)
     }
 

@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
-use candle_core::{Device, Var};
+use candle_core::{Device, Tensor, Var};
 use fmam_core::{AnomalyMap, RgbImage};
-use fmam_models::{Backbone, Student, to_batch};
+use fmam_models::{Backbone, FeaturePyramid, Student, to_batch};
+use fmam_ops::gradients;
+use rayon::prelude::*;
 
 use super::config::{MrkdConfig, NAME};
 use super::loss::loss;
@@ -41,29 +43,52 @@ impl ClonerScorer {
         Ok(Self { config, backbone, teacher, cloner, standardizer, tensors, device })
     }
 
-    fn score_image(&self, image: &RgbImage, place: Place<'_>) -> Result<Prediction, MethodError> {
-        let (images, size) = (std::slice::from_ref(image), image.size());
-        let image = Var::from_tensor(&to_batch(images, self.backbone.preprocess(), &self.device)?)?;
+    /// The loss of each image, and the gradient of their sum: that of an image's own loss.
+    fn losses(&self, images: &Var, places: &[Place<'_>]) -> Result<(Vec<f32>, Option<Tensor>), MethodError> {
         let weight = self.config.direction_weight.unwrap_or(1.0);
-        let target = self.standardizer.apply(&self.teacher.forward(&image)?)?;
-        let inside = BatchInside::new(vec![place.inside.cloned()]);
-        let loss = loss(&target, &self.cloner.forward(&image)?, weight, inside.as_ref())?;
-        let gradients = loss.backward()?;
-        let gradient = match gradients.get(&image) {
-            Some(gradient) => gradient.abs()?.sum(1)?,
-            None => image.zeros_like()?.sum(1)?,
-        };
-        let gradient = extended_maps(vec![gradient.to_device(&Device::Cpu)?], &[place])?;
-        let map = blurred(&gradient[0], self.config.blur_sigma, size)?;
-        let map = opened(&map.flatten_all()?.to_vec1()?, size, self.config.opening);
-        let anomaly_map = AnomalyMap::new(size, map)?;
-        Ok(Prediction { image_score: loss.to_scalar::<f32>()?, anomaly_map })
+        let mut losses = Vec::with_capacity(places.len());
+        let (_, found) = gradients(|| {
+            let target = self.standardizer.apply(&self.teacher.forward(images)?)?;
+            let output = self.cloner.forward(images)?;
+            for (n, place) in places.iter().enumerate() {
+                let inside = BatchInside::new(vec![place.inside.cloned()]);
+                let of_image = [&target, &output].map(|features| {
+                    let scales = features.scales.iter().map(|scale| scale.narrow(0, n, 1));
+                    Ok::<_, MethodError>(FeaturePyramid { scales: scales.collect::<Result<_, _>>()? })
+                });
+                let [target, output] = of_image;
+                losses.push(loss(&target?, &output?, weight, inside.as_ref())?);
+            }
+            match &losses[..] {
+                [only] => Ok::<_, MethodError>(only.clone()),
+                several => Ok(Tensor::stack(several, 0)?.sum_all()?),
+            }
+        })?;
+        let values = losses.iter().map(|loss| Ok(loss.to_scalar::<f32>()?));
+        Ok((values.collect::<Result<_, MethodError>>()?, found.get(images).cloned()))
     }
 }
 
 impl Scorer for ClonerScorer {
     fn score(&self, images: &[RgbImage], places: &[Place<'_>]) -> Result<Vec<Prediction>, MethodError> {
-        images.iter().zip(places).map(|(image, place)| self.score_image(image, *place)).collect()
+        let Some(size) = images.first().map(RgbImage::size) else { return Ok(Vec::new()) };
+        let images = Var::from_tensor(&to_batch(images, self.backbone.preprocess(), &self.device)?)?;
+        let (losses, gradient) = self.losses(&images, places)?;
+        let gradient = match gradient {
+            Some(gradient) => gradient.abs()?.sum(1)?,
+            None => images.zeros_like()?.sum(1)?,
+        };
+        let gradient = extended_maps(vec![gradient.to_device(&Device::Cpu)?], places)?;
+        let maps = blurred(&gradient[0], self.config.blur_sigma, size)?.flatten_from(1)?.to_vec2()?;
+        let verdict = |(map, image_score): (Vec<f32>, f32)| {
+            let anomaly_map = AnomalyMap::new(size, opened(&map, size, self.config.opening))?;
+            Ok(Prediction { image_score, anomaly_map })
+        };
+        maps.into_par_iter().zip(losses).map(verdict).collect()
+    }
+
+    fn takes_batches(&self) -> bool {
+        !self.device.is_cpu()
     }
 
     fn features(&self, images: &[RgbImage]) -> Result<Option<AdaptedFeatures>, MethodError> {

@@ -30,19 +30,25 @@ impl RestorationScorer {
         Ok(Self { config, network, tensors: saved.tensors, device: device.clone() })
     }
 
-    fn score_image(&self, image: &RgbImage, place: Place<'_>) -> Result<Prediction, MethodError> {
-        let target = to_batch(std::slice::from_ref(image), UNIT, &self.device)?;
+    /// The error of each pixel in the mean over all puzzles, (N, H, W).
+    fn error(&self, images: &[RgbImage]) -> Result<Tensor, MethodError> {
+        let target = to_batch(images, UNIT, &self.device)?;
         let mut sum: Option<Tensor> = None;
         for shift in 0..PIECES {
-            let puzzle = exchanged(image, std::array::from_fn(|piece| (piece + shift) % PIECES));
-            let puzzle = to_batch(&[puzzle], UNIT, &self.device)?;
-            let error = restoration_error(&self.network, &puzzle, &target)?.mean(1)?;
+            let order = std::array::from_fn(|piece| (piece + shift) % PIECES);
+            let puzzles: Vec<RgbImage> = images.iter().map(|image| exchanged(image, order)).collect();
+            let puzzles = to_batch(&puzzles, UNIT, &self.device)?;
+            let error = restoration_error(&self.network, &puzzles, &target)?.mean(1)?;
             sum = Some(match sum {
                 None => error,
                 Some(sum) => (sum + error)?,
             });
         }
-        let error = (sum.ok_or(ModelError::EmptyBatch)? / PIECES as f64)?.to_device(&Device::Cpu)?;
+        Ok((sum.ok_or(ModelError::EmptyBatch)? / PIECES as f64)?.to_device(&Device::Cpu)?)
+    }
+
+    /// The verdict on `image` by its error, (1, H, W).
+    fn verdict(&self, image: &RgbImage, place: Place<'_>, error: Tensor) -> Result<Prediction, MethodError> {
         let image_score = match place.inside {
             None => error.mean_all()?.to_scalar::<f32>()?,
             Some(_) => place.mean(&error.flatten_all()?.to_vec1::<f32>()?, image.size()),
@@ -56,7 +62,16 @@ impl RestorationScorer {
 
 impl Scorer for RestorationScorer {
     fn score(&self, images: &[RgbImage], places: &[Place<'_>]) -> Result<Vec<Prediction>, MethodError> {
-        images.iter().zip(places).map(|(image, place)| self.score_image(image, *place)).collect()
+        if images.is_empty() {
+            return Ok(Vec::new());
+        }
+        let errors = self.error(images)?;
+        let images = images.iter().zip(places).enumerate();
+        images.map(|(n, (image, place))| self.verdict(image, *place, errors.narrow(0, n, 1)?)).collect()
+    }
+
+    fn takes_batches(&self) -> bool {
+        !self.device.is_cpu()
     }
 
     fn networks(&self) -> Result<Vec<(&'static str, Tensors)>, MethodError> {
