@@ -1,7 +1,6 @@
 """The networks of fmam in PyTorch, for timing only: the shapes are the same, the weights random."""
 
 import torch
-import torchvision
 from torch import nn
 
 
@@ -93,13 +92,18 @@ class Lite0Decoder(nn.Module):
 
 
 class ResNet(nn.Module):
-    """torchvision's, to layer 3."""
+    """As torchvision has it, to layer 3."""
 
-    def __init__(self, name):
+    def __init__(self, channels, depths, bottleneck, widening):
         super().__init__()
-        net = torchvision.models.get_model(name, weights=None)
-        self.stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
-        self.layers = nn.ModuleList([net.layer1, net.layer2, net.layer3])
+        conv = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.stem = nn.Sequential(conv, nn.BatchNorm2d(64), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1))
+        i, layers = 64, []
+        for index, (o, depth) in enumerate(zip(channels, depths)):
+            first = Block(i, o, 1 if index == 0 else 2, bottleneck, widening)
+            layers.append(nn.Sequential(first, *(Block(o, o, 1, bottleneck, widening) for _ in range(depth - 1))))
+            i = o
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, x):
         x, scales = self.stem(x), []
@@ -162,17 +166,18 @@ class ResNetDecoder(nn.Module):
         return tuple(reversed(out))
 
 
+RESNETS = {
+    "resnet18": ((64, 128, 256), (2, 2, 2, 2), False, 1),
+    "wide-resnet50-2": ((256, 512, 1024), (3, 4, 6, 3), True, 2),
+}
+
+
 def encoder(name):
-    return Lite0() if name == "efficientnet-lite0" else ResNet({"wide-resnet50-2": "wide_resnet50_2"}.get(name, name))
+    return Lite0() if name == "efficientnet-lite0" else ResNet(*RESNETS[name])
 
 
 def decoder(name):
-    if name == "efficientnet-lite0":
-        return Lite0Decoder()
-    if name == "wide-resnet50-2":
-        return ResNetDecoder((256, 512, 1024), (3, 4, 6, 3), True, 2)
-    assert name == "resnet18", name
-    return ResNetDecoder((64, 128, 256), (2, 2, 2, 2), False, 1)
+    return Lite0Decoder() if name == "efficientnet-lite0" else ResNetDecoder(*RESNETS[name])
 
 
 class Scoring(nn.Module):

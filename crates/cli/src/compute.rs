@@ -17,6 +17,9 @@ pub(crate) struct ComputeArgs {
     /// `auto` takes CUDA where this build has it and a device opens, else the CPU [default: auto]
     #[arg(long, value_name = "DEVICE")]
     pub(crate) device: Option<DeviceChoice>,
+    /// Let the convolutions of a GPU multiply in TF32: faster, with 10 of the 23 bits of each factor
+    #[arg(long)]
+    pub(crate) tf32: bool,
     /// Threads to compute and to load images with [default: one a core]; results do not depend on
     /// it
     #[arg(long, value_name = "N", value_parser = numbers(1..=1024))]
@@ -43,6 +46,7 @@ impl ComputeArgs {
         let console = Arc::new(Console::new(self.quiet, []));
         let builder =
             Session::builder().registry(registry.clone()).device(device).progress(Arc::clone(&console));
+        let builder = builder.tf32(self.tf32);
         Ok((self.threads.into_iter().fold(builder, SessionBuilder::threads).build()?, console))
     }
 }

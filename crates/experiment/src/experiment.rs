@@ -174,6 +174,11 @@ impl Experiment {
         &self.config
     }
 
+    /// The device of all tensors.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Name of the device for records.
     pub fn device_name(&self) -> String {
         device_name(&self.device)

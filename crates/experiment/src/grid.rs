@@ -252,7 +252,7 @@ impl<'a> Grid<'a> {
             peak_rss_bytes,
             started_at,
             config: run_config,
-            versions: host::versions(),
+            versions: host::versions_on(experiment.device()),
             curve: fitted.curve,
             pixels: evaluation.pixels,
             analysis,

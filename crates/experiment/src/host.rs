@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use candle_core::{Device, DeviceLocation};
+use fmam_ops::{gpu, tf32};
 use fmam_record::SOURCES_KEY;
 
 use crate::program::THIS_SOURCES;
@@ -11,13 +12,19 @@ use crate::program::THIS_SOURCES;
 /// candle's version; a test holds it to the workspace's manifest.
 const CANDLE_VERSION: &str = "0.11.1";
 
-/// The device's name in records: `cpu`, `cuda:0`.
+/// The device's name in records: `cpu`, `cuda:0`, or `cuda+tf32:0` where convolutions multiply in
+/// TF32, which is another kind of device for whoever compares records.
 pub fn device_name(device: &Device) -> String {
     match device.location() {
         DeviceLocation::Cpu => "cpu".to_owned(),
-        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        DeviceLocation::Cuda { gpu_id } => cuda_name(gpu_id),
         DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
     }
+}
+
+/// [`device_name`] of the CUDA device `index`.
+pub fn cuda_name(index: usize) -> String {
+    format!("cuda{}:{index}", if tf32() { "+tf32" } else { "" })
 }
 
 /// Largest resident memory of this process in bytes, since it began or since the last run of a grid
@@ -34,6 +41,19 @@ pub fn peak_rss_bytes() -> Option<u64> {
 pub(crate) fn reset_peak_rss() {
     // Best effort: proc(5), `clear_refs`, value 5.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// [`versions`], and of a GPU its name, the newest CUDA that its driver runs, and the order of its
+/// work.
+pub(crate) fn versions_on(device: &Device) -> BTreeMap<String, String> {
+    let mut versions = versions();
+    if let Some(gpu) = gpu(device) {
+        versions.insert("gpu".to_owned(), gpu.name);
+        versions.insert("cuda-driver".to_owned(), gpu.driver);
+        versions.insert("cuda-stream".to_owned(), "one for all threads".to_owned());
+        versions.insert("tf32".to_owned(), if tf32() { "yes" } else { "no" }.to_owned());
+    }
+    versions
 }
 
 /// Versions of the program and of what it is built on, and the kind of processor, which decides the
@@ -99,5 +119,7 @@ mod tests {
     #[test]
     fn the_cpu_has_a_name() {
         assert_eq!(device_name(&Device::Cpu), "cpu");
+        assert_eq!(versions_on(&Device::Cpu), versions());
+        assert_eq!(cuda_name(2), "cuda:2");
     }
 }

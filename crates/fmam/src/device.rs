@@ -1,7 +1,7 @@
 use std::str::FromStr;
 
 use candle_core::Device;
-use fmam_experiment::device_name;
+use fmam_experiment::{cuda_name, device_name};
 use fmam_ops::cuda_device;
 
 use crate::Error;
@@ -41,7 +41,7 @@ impl DeviceChoice {
     pub fn name(self) -> String {
         match self {
             Self::Cpu => "cpu".to_owned(),
-            Self::Cuda(index) => format!("cuda:{index}"),
+            Self::Cuda(index) => cuda_name(index),
             Self::Auto => self.open().map_or_else(|_| "cpu".to_owned(), |device| device_name(&device)),
         }
     }

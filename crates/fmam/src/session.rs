@@ -15,6 +15,7 @@ use fmam_experiment::{
 };
 use fmam_methods::{Detector, MethodEntry, RunContext};
 use fmam_models::Precision;
+use fmam_ops::set_tf32;
 use fmam_record::EvaluationConfig;
 use fmam_synthesis::Textures;
 use serde_json::Value;
@@ -48,6 +49,7 @@ pub struct SessionBuilder {
     registry: Registry,
     device: DeviceChoice,
     threads: Option<usize>,
+    tf32: Option<bool>,
     progress: Arc<dyn Progress>,
 }
 
@@ -73,6 +75,14 @@ impl SessionBuilder {
         self
     }
 
+    /// Lets the convolutions of a GPU multiply in TF32, as [`fmam_ops::set_tf32`] describes; not
+    /// without it. It holds for the whole process.
+    #[must_use]
+    pub fn tf32(mut self, allowed: bool) -> Self {
+        self.tf32 = Some(allowed);
+        self
+    }
+
     /// Threads that compute, and as many that decode images; one a core without it. The results do
     /// not depend on the number.
     #[must_use]
@@ -94,7 +104,10 @@ impl SessionBuilder {
     /// # Errors
     /// [`Error::NoCuda`], [`Error::CudaDevice`], [`Error::Threads`].
     pub fn build(self) -> Result<Session, Error> {
-        let Self { registry, device, threads, progress } = self;
+        let Self { registry, device, threads, tf32, progress } = self;
+        if let Some(allowed) = tf32 {
+            set_tf32(allowed);
+        }
         Ok(Session { device: device.open()?, workers: Workers::new(threads)?, progress, registry })
     }
 }
@@ -114,6 +127,7 @@ impl Session {
             registry: Registry::builtin(),
             device: DeviceChoice::Auto,
             threads: None,
+            tf32: None,
             progress: Arc::new(Silent),
         }
     }

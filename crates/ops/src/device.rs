@@ -22,6 +22,42 @@ pub fn cuda_device(index: usize) -> Result<Device> {
     Ok(device)
 }
 
+/// What a record says of a GPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gpu {
+    /// The name that its maker gave it.
+    pub name: String,
+    /// The newest CUDA that its driver runs, as `13.0`.
+    pub driver: String,
+    /// Bytes of its memory.
+    pub memory: u64,
+}
+
+/// The GPU behind `device`; `None` for the host, and where the driver does not say.
+pub fn gpu(device: &Device) -> Option<Gpu> {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(cuda) = device {
+        let context = cuda.cuda_stream().context().clone();
+        let version = driver_version()?;
+        return Some(Gpu {
+            name: context.name().ok()?,
+            driver: format!("{}.{}", version / 1000, version % 1000 / 10),
+            memory: context.total_mem().ok()? as u64,
+        });
+    }
+    let _ = device;
+    None
+}
+
+#[cfg(feature = "cuda")]
+#[allow(unsafe_code, reason = "a call of the driver; see the safety argument below")]
+fn driver_version() -> Option<i32> {
+    let mut version = 0;
+    // SAFETY: the driver writes one int to the address before the call returns.
+    let result = unsafe { candle_core::cuda::cudarc::driver::sys::cuDriverGetVersion(&raw mut version) };
+    result.result().ok().map(|()| version)
+}
+
 /// Bytes of memory that are free on a GPU; `None` for the host and where the driver does not say.
 pub fn free_memory(device: &Device) -> Option<u64> {
     #[cfg(feature = "cuda")]

@@ -78,7 +78,7 @@ pub use conv::{LayerKind, conv_transpose2d, conv2d};
 pub use conv2d_config::{Conv2dConfig, Padding};
 pub use cosine::{cosine_distance, cosine_distance_with};
 pub use cuda::{set_tf32, tf32};
-pub use device::{cuda_device, free_memory};
+pub use device::{Gpu, cuda_device, free_memory, gpu};
 pub use fused::{FrozenConv2d, TrainLayer, frozen_layers, train_layers};
 pub use gradients::gradients;
 pub use kernels::{Kernels, default_kernels, set_default_kernels};

@@ -3,7 +3,7 @@
 //! This crate must not know any crate of the workspace but `fmam-core`. Its functions panic with a
 //! message that names the remedy, as assertions do, because their only callers are tests. Modules
 //! in reading order: [`MemorySource`], [`Listed`], [`striped_scene`], [`read_fixture`],
-//! [`uniform`], [`assert_close`].
+//! [`uniform`], [`assert_close`], [`test_device`].
 //!
 //! ```
 //! use fmam_core::{ImageSize, SampleSource, Seed};
@@ -13,12 +13,14 @@
 //! ```
 
 mod close;
+mod device;
 mod fixture;
 mod listed;
 mod scene;
 mod stream;
 
 pub use close::assert_close;
+pub use device::test_device;
 pub use fixture::{data_root, fixture_path, read_fixture};
 pub use fmam_core::MemorySource;
 pub use listed::Listed;

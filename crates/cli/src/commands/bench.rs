@@ -1,8 +1,8 @@
 use anyhow::Result;
 use clap::Subcommand;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use fmam::measure::{Student, Workload, measure_speed};
-use fmam::{DeviceChoice, Session, SessionBuilder};
+use fmam::measure::{Load, Student, Workload, measure_speed};
+use fmam::{DeviceChoice, Precision, Session, SessionBuilder};
 
 use crate::compute::numbers;
 use crate::stdout::print;
@@ -47,26 +47,48 @@ struct Pair {
 
 #[derive(clap::Args)]
 struct Run {
-    /// Images in a batch
-    #[arg(long, default_value_t = 8, value_parser = numbers(1..))]
-    batch: usize,
+    /// Images in a batch; several sizes are measured one after the other
+    #[arg(long, default_value = "8", value_delimiter = ',', value_parser = numbers(1..))]
+    batch: Vec<usize>,
     /// Measured repetitions, after two that are not
     #[arg(long, default_value_t = 10, value_parser = numbers(1..))]
     iters: usize,
     /// Threads [default: one a core]
     #[arg(long, value_name = "N", value_parser = numbers(1..=1024))]
     threads: Option<usize>,
+    /// The device: cpu, cuda or cuda:INDEX
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: DeviceChoice,
+    /// Numbers of the convolutions: f32, bf16, or tf32 on a GPU; several are measured one after the
+    /// other
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "f32")]
+    numbers: Vec<Numbers>,
 }
 
-/// Times one workload and prints one JSON line.
+/// The numbers that convolutions multiply.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Numbers {
+    F32,
+    Tf32,
+    Bf16,
+}
+
+/// Times one workload and prints a JSON line for each batch size and kind of numbers.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let (run, name, workload) = match &args.what {
         What::Forward { network, run } => (run, network, Workload::Forward),
         What::Score(pair) => (&pair.run, &pair.backbone, Workload::Score(pair.method)),
         What::TrainStep(pair) => (&pair.run, &pair.backbone, Workload::TrainStep(pair.method)),
     };
-    let builder = Session::builder().device(DeviceChoice::Cpu);
-    let session = run.threads.into_iter().fold(builder, SessionBuilder::threads).build()?;
-    let speed = measure_speed(&session, workload, name, run.batch, run.iters)?;
-    print(&format!("{}\n", serde_json::to_string(&speed)?))
+    for &numbers in &run.numbers {
+        let builder = Session::builder().device(run.device).tf32(numbers == Numbers::Tf32);
+        let session = run.threads.into_iter().fold(builder, SessionBuilder::threads).build()?;
+        let precision = if numbers == Numbers::Bf16 { Precision::Bf16 } else { Precision::F32 };
+        for &batch in &run.batch {
+            let load = Load { workload, backbone: name, precision, batch };
+            let speed = measure_speed(&session, &load, run.iters)?;
+            print(&format!("{}\n", serde_json::to_string(&speed)?))?;
+        }
+    }
+    Ok(())
 }

@@ -2,9 +2,10 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor, Var};
 use fmam_core::Seed;
+use fmam_experiment::device_name;
 use fmam_losses::cosine_distillation;
-use fmam_models::{AnyStudent, Backbone, LoadedBackbone, ModelError, Params, random_backbone};
-use fmam_ops::{Adam, AdamConfig, Optimizer, on_workers};
+use fmam_models::{AnyStudent, Backbone, LoadedBackbone, ModelError, Params, Precision, random_backbone};
+use fmam_ops::{Adam, AdamConfig, Optimizer, free_memory, gpu, gradients, on_workers};
 use serde::Serialize;
 
 use crate::{Error, Session};
@@ -48,6 +49,16 @@ pub struct Speed {
     pub batch: usize,
     /// Threads.
     pub threads: usize,
+    /// The device, `cpu` or `cuda:0`; `cuda+tf32:0` where convolutions multiply in TF32.
+    pub device: String,
+    /// The numbers of the convolutions.
+    pub precision: Precision,
+    /// The GPU, with the newest CUDA that its driver runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<String>,
+    /// Bytes of the GPU's memory that the workload takes at its peak.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_bytes: Option<u64>,
     /// The median time of a batch in milliseconds.
     pub median_ms: f64,
     /// The minimum.
@@ -73,21 +84,29 @@ impl Student {
     }
 }
 
-/// Times a workload on the CPU and the threads of `session` with batches of `batch` images, on the
-/// backbone called `backbone` with random weights: `n_repeats` times, at least once, after two that
-/// are not measured.
+/// A workload with its sizes.
+#[derive(Debug, Clone, Copy)]
+pub struct Load<'a> {
+    /// The kind of work.
+    pub workload: Workload,
+    /// The name of a backbone, whose weights are drawn at random.
+    pub backbone: &'a str,
+    /// The numbers of the convolutions.
+    pub precision: Precision,
+    /// Images in a batch.
+    pub batch: usize,
+}
+
+/// Times a workload on the device and the threads of `session`: `n_repeats` times, at least once,
+/// after two that are not measured.
 ///
 /// # Errors
 /// [`Error::Experiment`] for an unknown backbone or one without a student; [`Error::Tensor`].
-pub fn measure_speed(
-    session: &Session,
-    workload: Workload,
-    backbone: &str,
-    batch: usize,
-    n_repeats: usize,
-) -> Result<Speed, Error> {
-    let device = Device::Cpu;
-    let teacher = random_backbone(backbone, Seed::new(0), &device)?;
+pub fn measure_speed(session: &Session, load: &Load<'_>, n_repeats: usize) -> Result<Speed, Error> {
+    let &Load { workload, backbone, precision, batch } = load;
+    let device = session.device().clone();
+    let free_before = free_memory(&device);
+    let teacher = random_backbone(backbone, Seed::new(0), &device)?.with_precision(precision);
     let batch = batch.max(1);
     let images = images(batch, &device)?;
     let (median_ms, min_ms) = match workload {
@@ -115,11 +134,14 @@ pub fn measure_speed(
             let mut optimizer = Adam::new(params.vars(), AdamConfig::default())?;
             measure(session, n_repeats, || {
                 let features = teacher.features(&images)?;
-                let output = student.forward(&images, &features)?;
-                let losses = features.scales.iter().zip(&output.scales);
-                let losses = losses.map(|(t, s)| cosine_distillation(t, s)).collect::<Result<Vec<_>, _>>()?;
-                let loss = Tensor::stack(&losses, 0)?.sum_all()?;
-                Ok(optimizer.step(&loss.backward()?)?)
+                let (_, found) = gradients(|| {
+                    let output = student.forward(&images, &features)?;
+                    let losses = features.scales.iter().zip(&output.scales);
+                    let losses =
+                        losses.map(|(t, s)| cosine_distillation(t, s)).collect::<Result<Vec<_>, _>>()?;
+                    Ok::<_, Error>(Tensor::stack(&losses, 0)?.sum_all()?)
+                })?;
+                Ok(optimizer.step(&found)?)
             })?
         }
     };
@@ -134,6 +156,11 @@ pub fn measure_speed(
         backbone: named(method.is_some()),
         batch,
         threads: session.loader_threads(),
+        device: device_name(&device),
+        precision,
+        gpu: gpu(&device).map(|gpu| format!("{}, CUDA {}", gpu.name, gpu.driver)),
+        // The pool gives nothing back: what is taken now is what was taken at the peak.
+        gpu_bytes: free_before.zip(free_memory(&device)).map(|(before, after)| before.saturating_sub(after)),
         median_ms,
         min_ms,
         images_per_second: 1000.0 * batch as f64 / median_ms,
@@ -155,10 +182,20 @@ fn measure(
     n_repeats: usize,
     work: impl FnMut() -> Result<(), Error> + Send,
 ) -> Result<(f64, f64), Error> {
-    session.on_threads(|| on_workers(|| measure_here(n_repeats.max(1), work)))
+    let device = session.device();
+    session.on_threads(|| on_workers(|| measure_here(device, n_repeats.max(1), work)))
 }
 
-fn measure_here(n_repeats: usize, mut work: impl FnMut() -> Result<(), Error>) -> Result<(f64, f64), Error> {
+fn measure_here(
+    device: &Device,
+    n_repeats: usize,
+    mut work: impl FnMut() -> Result<(), Error>,
+) -> Result<(f64, f64), Error> {
+    // A GPU works on after the host has submitted its work.
+    let mut work = || {
+        work()?;
+        Ok::<_, Error>(device.synchronize()?)
+    };
     for _ in 0..2 {
         work()?;
     }

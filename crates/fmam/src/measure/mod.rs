@@ -10,4 +10,4 @@ mod npy_header;
 
 pub use analysis::{Revisited, analyses_json, analyze_detector, analyze_runs};
 pub use arrays::{PixelMemory, metrics_of_maps, metrics_of_scores};
-pub use bench::{Speed, Student, Workload, measure_speed};
+pub use bench::{Load, Speed, Student, Workload, measure_speed};

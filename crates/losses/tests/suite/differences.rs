@@ -1,9 +1,11 @@
 //! The differences of features against SciPy and scikit-learn, and their gradients against finite
 //! differences.
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor, Var};
 use fmam_losses::{smooth_l1_difference, squared_difference};
 use serde::Deserialize;
+
+use crate::device;
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -21,7 +23,7 @@ fn fixture() -> Fixture {
 }
 
 fn tensor(values: &[f64], shape: &[usize]) -> Tensor {
-    Tensor::from_slice(values, shape, &Device::Cpu).unwrap()
+    Tensor::from_slice(values, shape, device()).unwrap()
 }
 
 #[test]

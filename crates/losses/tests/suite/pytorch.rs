@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Error, Result, Tensor, Var};
+use candle_core::{DType, Error, Result, Tensor, Var};
 use fmam_losses::{
     AngularMargin, PairMasks, cosine_distillation, flattened_cosine_distillation, hypersphere_classifier,
     keep, multiresolution_distillation,
 };
 use serde::Deserialize;
+
+use crate::device;
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -60,7 +62,7 @@ fn tensors(case: &Case, dtype: DType) -> BTreeMap<&str, Var> {
     case.inputs
         .iter()
         .map(|(name, f)| {
-            let x = Tensor::from_slice(&f.data, f.shape.as_slice(), &Device::Cpu).unwrap();
+            let x = Tensor::from_slice(&f.data, f.shape.as_slice(), device()).unwrap();
             (name.as_str(), Var::from_tensor(&x.to_dtype(dtype).unwrap()).unwrap())
         })
         .collect()
@@ -126,8 +128,8 @@ fn gradients_are_finite_differences() {
                         let mut moved = data.clone();
                         moved[i] += step;
                         let mut vars = vars.clone();
-                        let x = Tensor::from_vec(moved, case.inputs[name].shape.as_slice(), &Device::Cpu)
-                            .unwrap();
+                        let x =
+                            Tensor::from_vec(moved, case.inputs[name].shape.as_slice(), device()).unwrap();
                         vars.insert(name, Var::from_tensor(&x).unwrap());
                         scalar(&value(case, &vars))
                     };
@@ -150,7 +152,7 @@ fn the_flattened_loss_of_large_maps_keeps_its_precision() {
     // In f64 it is composed of candle's operators.
     let evaluate = |dtype| {
         let tensor =
-            |data: &[f64]| Tensor::from_slice(data, &shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            |data: &[f64]| Tensor::from_slice(data, &shape, device()).unwrap().to_dtype(dtype).unwrap();
         let student = Var::from_tensor(&tensor(&student)).unwrap();
         let loss = flattened_cosine_distillation(&tensor(&teacher), &student).unwrap();
         (scalar(&loss), list(loss.backward().unwrap().get(&student).unwrap()))
@@ -165,15 +167,15 @@ fn the_flattened_loss_of_large_maps_keeps_its_precision() {
 
 #[test]
 fn masks_of_another_shape_are_refused() {
-    let x = Tensor::ones((1, 2, 3, 3), DType::F32, &Device::Cpu).unwrap();
-    let mask = Tensor::ones((1, 3, 2), DType::F32, &Device::Cpu).unwrap();
+    let x = Tensor::ones((1, 2, 3, 3), DType::F32, device()).unwrap();
+    let mask = Tensor::ones((1, 3, 2), DType::F32, device()).unwrap();
     let masks = PairMasks { positives: mask.clone(), negatives: mask };
     assert!(AngularMargin { scale: 16.0, margin: 0.3 }.loss(&x, &x, &masks).is_err());
 }
 
 #[test]
 fn labels_for_another_batch_are_refused() {
-    let outputs = Tensor::ones((3, 2, 2), DType::F32, &Device::Cpu).unwrap();
+    let outputs = Tensor::ones((3, 2, 2), DType::F32, device()).unwrap();
     let mut error = hypersphere_classifier(&outputs, &[true, false]).unwrap_err();
     // candle adds a backtrace where the environment asks for one.
     while let Error::WithBacktrace { inner, .. } = error {

@@ -1,12 +1,14 @@
 //! Losses over a part of the positions: the loss of that part cut out, and finite differences.
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor, Var};
 use fmam_losses::{
     cosine_distillation, cosine_distillation_within, flattened_cosine_distillation,
     flattened_cosine_distillation_within, hypersphere_classifier, hypersphere_classifier_within, keep,
     keep_within, multiresolution_distillation, multiresolution_distillation_within, smooth_l1_difference,
     squared_difference, weighted_mean,
 };
+
+use crate::device;
 
 /// A loss of features and what they are compared with, over some positions or over all.
 type Loss = fn(&Tensor, &Tensor, Option<&Tensor>) -> Result<Tensor>;
@@ -49,13 +51,13 @@ fn features(period: f64) -> Vec<f64> {
 }
 
 fn tensor(values: &[f64]) -> Tensor {
-    Tensor::from_slice(values, SHAPE, &Device::Cpu).unwrap()
+    Tensor::from_slice(values, SHAPE, device()).unwrap()
 }
 
 /// The left two columns of both images.
 fn left() -> Tensor {
     let values: Vec<f64> = (0..16).map(|at| f64::from(u8::from(at % 4 < 2))).collect();
-    Tensor::from_vec(values, (2, 2, 4), &Device::Cpu).unwrap()
+    Tensor::from_vec(values, (2, 2, 4), device()).unwrap()
 }
 
 fn scalar(x: &Tensor) -> f64 {
@@ -107,7 +109,7 @@ fn gradients_are_finite_differences_inside_and_zero_outside() {
 #[test]
 fn weights_of_another_shape_are_refused() {
     let (teacher, student) = (tensor(&features(0.7)), tensor(&features(1.9)));
-    let other = Tensor::ones((2, 4, 2), DType::F64, &Device::Cpu).unwrap();
+    let other = Tensor::ones((2, 4, 2), DType::F64, device()).unwrap();
     for (name, loss) in LOSSES {
         assert!(loss(&teacher, &student, Some(&other)).is_err(), "{name}");
     }

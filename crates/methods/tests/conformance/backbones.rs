@@ -8,7 +8,7 @@ use super::*;
 #[test]
 fn a_backbone_without_students_serves_the_methods_that_need_none() {
     for spec in BACKBONES.iter().filter(|spec| !spec.has_students()) {
-        let backbone = Arc::new(random_backbone(spec.name, Seed::new(3), &Device::Cpu).unwrap());
+        let backbone = Arc::new(random_backbone(spec.name, Seed::new(3), device()).unwrap());
         let coarsest = spec.strides.iter().copied().max().unwrap();
         let size = ImageSize::square(2 * coarsest);
         let train = striped_train(1, size, Seed::new(1));

@@ -42,11 +42,7 @@ fn a_mapping_is_trained_behind_the_student_or_before_it() {
         let dir = folder.path().join(name);
         fitted.detector.save(&dir).unwrap();
         let scores = bits(&fitted.detector.score(&images).unwrap());
-        assert_eq!(
-            bits(&load_detector(&dir, &Device::Cpu).unwrap().score(&images).unwrap()),
-            scores,
-            "{name}"
-        );
+        assert_eq!(bits(&load_detector(&dir, device()).unwrap().score(&images).unwrap()), scores, "{name}");
         let stages: Vec<String> = fitted.curve.into_iter().map(|point| point.stage).collect();
         (stages, scores, std::fs::read(dir.join("student.safetensors")).unwrap())
     };
@@ -74,7 +70,7 @@ fn the_last_block_can_be_trained_instead_of_a_mapping() {
     assert!(losses.len() == 4 && losses[3] < losses[0], "{losses:?}");
     let folder = tempfile::tempdir().unwrap();
     fitted.detector.save(&folder.path().join("model")).unwrap();
-    let loaded = load_detector(&folder.path().join("model"), &Device::Cpu).unwrap();
+    let loaded = load_detector(&folder.path().join("model"), device()).unwrap();
     assert_eq!(bits(&loaded.score(&images).unwrap()), bits(&fitted.detector.score(&images).unwrap()));
     // The finer scales are the teacher's own, the coarsest is not.
     let tuned = loaded.features(&images[..1]).unwrap().unwrap().teacher;
@@ -87,7 +83,7 @@ fn the_last_block_can_be_trained_instead_of_a_mapping() {
 #[test]
 fn students_that_end_in_a_relu_learn_whitened_features_of_either_sign() {
     let train = striped_train(4, SIZE, Seed::new(1));
-    let backbone = random_backbone("resnet18", Seed::new(3), &Device::Cpu).unwrap();
+    let backbone = random_backbone("resnet18", Seed::new(3), device()).unwrap();
     let run = RunContext { backbone: Arc::new(backbone), ..context(0, 1, &Silent) };
     for name in ["nkd+fmam", "rkd+fmam"] {
         let table = toml::from_str("epochs = 6\nbatch_size = 4\nmapping.epochs = 0").unwrap();
@@ -98,7 +94,7 @@ fn students_that_end_in_a_relu_learn_whitened_features_of_either_sign() {
         let folder = tempfile::tempdir().unwrap();
         let images = test_images().0;
         fitted.detector.save(&folder.path().join("model")).unwrap();
-        let loaded = load_detector(&folder.path().join("model"), &Device::Cpu).unwrap();
+        let loaded = load_detector(&folder.path().join("model"), device()).unwrap();
         assert_eq!(
             bits(&loaded.score(&images[..2]).unwrap()),
             bits(&fitted.detector.score(&images[..2]).unwrap())
@@ -218,7 +214,7 @@ fn evidence_is_weighed_by_images_that_nothing_is_trained_on() {
         // a base.
         assert_eq!(dir.join("evidence.safetensors").exists(), pieces != alone, "{name}");
         assert_eq!(dir.join("base-student.safetensors").exists(), base, "{name}");
-        let loaded = load_detector(&dir, &Device::Cpu).unwrap();
+        let loaded = load_detector(&dir, device()).unwrap();
         let found = bits(&detector.score(&images).unwrap());
         assert_eq!(bits(&loaded.score(&images).unwrap()), found, "{name}");
         assert!(!scores.contains(&found), "{name}");
@@ -231,7 +227,7 @@ fn evidence_is_weighed_by_images_that_nothing_is_trained_on() {
     let before: Vec<&str> = card.lines().filter(|line| !is_new(line)).collect();
     assert_eq!(before.len() + 2, card.lines().count());
     std::fs::write(dir.join("model.toml"), before.join("\n")).unwrap();
-    let loaded = load_detector(&dir, &Device::Cpu).unwrap();
+    let loaded = load_detector(&dir, device()).unwrap();
     assert!(scores.contains(&bits(&loaded.score(&images).unwrap())));
 
     let refused = (method("rkd").unwrap().build)(toml::from_str(ALONE).unwrap());

@@ -42,7 +42,7 @@ fn bad_input_is_refused_with_its_own_error() {
 #[test]
 fn a_damaged_model_folder_names_the_file() {
     let folder = tempfile::tempdir().unwrap();
-    let missing = load_detector(folder.path(), &Device::Cpu).err().unwrap();
+    let missing = load_detector(folder.path(), device()).err().unwrap();
     assert!(missing.to_string().contains("model.toml"), "{missing}");
     let dir = folder.path().join("model");
     let fitted = fit(method("rkd").unwrap(), 0, 2);
@@ -50,10 +50,10 @@ fn a_damaged_model_folder_names_the_file() {
     let student = dir.join("student.safetensors");
     let whole = std::fs::read(&student).unwrap();
     std::fs::write(&student, &whole[..whole.len() / 2]).unwrap();
-    let error = load_detector(&dir, &Device::Cpu).err().unwrap();
+    let error = load_detector(&dir, device()).err().unwrap();
     assert!(error.to_string().contains("student.safetensors"), "{error}");
     std::fs::copy(dir.join("teacher.safetensors"), &student).unwrap();
-    let error = load_detector(&dir, &Device::Cpu).err().unwrap();
+    let error = load_detector(&dir, device()).err().unwrap();
     assert!(error.to_string().contains("student.safetensors"), "{error}");
     let images = [RgbImage::filled(ImageSize::square(32), [0; 3])];
     assert!(matches!(fitted.detector.score(&images), Err(MethodError::ImageSize { .. })));
@@ -89,7 +89,7 @@ fn other_settings_survive_saving_too() {
         assert!(predictions.iter().any(|p| p.image_score > 0.0), "{name}: {settings}");
         let dir = folder.path().join(number.to_string());
         detector.save(&dir).unwrap();
-        let loaded = load_detector(&dir, &Device::Cpu).unwrap();
+        let loaded = load_detector(&dir, device()).unwrap();
         assert_eq!(bits(&loaded.score(&images).unwrap()), bits(&predictions), "{name}: {settings}");
     }
 }
@@ -152,7 +152,7 @@ fn a_model_whose_parts_do_not_fit_is_an_error_and_never_a_panic() {
             assert_ne!(edited, manifest, "{}", entry.name);
             std::fs::write(dir.join("model.toml"), edited).unwrap();
             // A map of another size may be right for a method that looks at each position alike.
-            if let Ok(loaded) = load_detector(&dir, &Device::Cpu)
+            if let Ok(loaded) = load_detector(&dir, device())
                 && let Ok(predictions) = loaded.score(images)
             {
                 assert_eq!(predictions[0].anomaly_map.size(), images[0].size(), "{}", entry.name);
@@ -164,7 +164,7 @@ fn a_model_whose_parts_do_not_fit_is_an_error_and_never_a_panic() {
             if file.extension().is_some_and(|extension| extension == "safetensors") {
                 let whole = std::fs::read(&file).unwrap();
                 std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
-                assert!(load_detector(&dir, &Device::Cpu).is_err(), "{}: {}", entry.name, file.display());
+                assert!(load_detector(&dir, device()).is_err(), "{}: {}", entry.name, file.display());
                 std::fs::write(&file, whole).unwrap();
             }
         }

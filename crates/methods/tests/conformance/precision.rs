@@ -12,13 +12,13 @@ fn check_both_precisions(entry: &MethodEntry, settings: &toml::Table) {
     let images = &test_images().0[..4];
     let folder = tempfile::tempdir().unwrap();
     let fit = |precision: Precision| {
-        let backbone = small_backbone().with_precision(precision);
+        let backbone = small_backbone(device()).with_precision(precision);
         let run = RunContext { backbone: Arc::new(backbone), ..context(0, 2, &Silent) };
         let detector = (entry.build)(settings.clone()).unwrap().fit(&train, &run).unwrap().detector;
         let dir = folder.path().join(precision.name());
         detector.save(&dir).unwrap();
         let predictions = detector.score(images).unwrap();
-        let loaded = load_detector(&dir, &Device::Cpu).unwrap();
+        let loaded = load_detector(&dir, device()).unwrap();
         assert_eq!(
             bits(&loaded.score(images).unwrap()),
             bits(&predictions),

@@ -158,7 +158,7 @@ fn pixels_outside_of_the_region_change_no_byte_of_model_and_map() {
             let found = one.score_within(&images(1), &regions).unwrap();
             let again = other.score_within(&images(2), &regions).unwrap();
             assert!(bits(&found) == bits(&again), "{name}: pixels outside of the region change a score");
-            let loaded = load_detector(&dir("one"), &Device::Cpu).unwrap();
+            let loaded = load_detector(&dir("one"), device()).unwrap();
             let again = loaded.score_within(&images(1), &regions).unwrap();
             assert!(bits(&found) == bits(&again), "{name}: the loaded detector scores otherwise");
         }

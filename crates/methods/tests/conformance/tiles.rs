@@ -100,7 +100,7 @@ fn every_method_fits_and_scores_tiles_of_large_images() {
         }
         let dir = folder.path().join(number.to_string());
         detector.save(&dir).unwrap();
-        let loaded = load_detector(&dir, &Device::Cpu).unwrap();
+        let loaded = load_detector(&dir, device()).unwrap();
         assert_eq!(loaded.card().preparation(), preparation(), "{name}");
         assert!(
             bits(&loaded.score(&images).unwrap()) == bits(&found),

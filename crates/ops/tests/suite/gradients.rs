@@ -1,7 +1,7 @@
 //! Gradients against finite differences in f64, and convolution against the definition, over random
 //! shapes. Each check runs native kernels in f32, and composed ones in f32 and f64.
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor, Var};
 use fmam_ops::{
     Activation, Conv2dConfig, Kernels, LayerKind, Nonlinearity, Padding, TrainLayer, add_nonlinearity,
     batch_norm, batch_norm_train, channel_affine, conv_transpose2d, conv2d, cosine_distance_with, max_pool2d,
@@ -11,9 +11,11 @@ use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::support::device;
+
 fn random(rng: &mut ChaCha8Rng, shape: &[usize]) -> Tensor {
     let data: Vec<f64> = (0..shape.iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
-    Tensor::from_vec(data, shape, &Device::Cpu).unwrap()
+    Tensor::from_vec(data, shape, device()).unwrap()
 }
 
 /// A fixed random projection turns the output into a scalar.
@@ -35,7 +37,7 @@ fn check(what: &str, inputs: &[Tensor], f: impl Fn(Kernels, &[Tensor]) -> Result
                         let mut moved = values.clone();
                         moved[i] += step;
                         let mut inputs = inputs.to_vec();
-                        inputs[k] = Tensor::from_vec(moved, inputs[k].shape(), &Device::Cpu).unwrap();
+                        inputs[k] = Tensor::from_vec(moved, inputs[k].shape(), device()).unwrap();
                         projected(&f(Kernels::Composed, &inputs).unwrap())
                     };
                     (at(1e-5) - at(-1e-5)) / 2e-5
@@ -127,8 +129,8 @@ fn batch_norm_gradients_flow_through_the_statistics() {
         });
     }
     check("batch_norm", &inputs(&[&[2, 3, 4, 5], &[3], &[3]]), |kernels, x| {
-        let mean = Tensor::new(&[0.1, -0.2, 0.3], &Device::Cpu)?.to_dtype(x[0].dtype())?;
-        let variance = Tensor::new(&[0.5, 1.5, 0.7], &Device::Cpu)?.to_dtype(x[0].dtype())?;
+        let mean = Tensor::new(&[0.1, -0.2, 0.3], device())?.to_dtype(x[0].dtype())?;
+        let variance = Tensor::new(&[0.5, 1.5, 0.7], device())?.to_dtype(x[0].dtype())?;
         batch_norm(&act(kernels, &x[0]), [&x[1], &x[2], &mean, &variance], 1e-3, Nonlinearity::Relu)?
             .to_nchw()
     });
@@ -145,7 +147,7 @@ fn pointwise_gradients() {
         });
     }
     check("channel_affine", &inputs(&[&[2, 3, 4, 5]]), |kernels, x| {
-        let constant = |v: [f64; 3]| Tensor::new(&v, &Device::Cpu)?.to_dtype(x[0].dtype());
+        let constant = |v: [f64; 3]| Tensor::new(&v, device())?.to_dtype(x[0].dtype());
         channel_affine(&act(kernels, &x[0]), &constant([0.5, -2.0, 3.0])?, &constant([1.0, 0.0, -1.0])?)?
             .to_nchw()
     });
@@ -192,8 +194,8 @@ fn cosine_gradients() {
 
 #[test]
 fn a_constant_input_costs_no_gradient() {
-    let x = Tensor::ones((1, 2, 4, 4), DType::F32, &Device::Cpu).unwrap();
-    let w = Var::ones((3, 2, 3, 3), DType::F32, &Device::Cpu).unwrap();
+    let x = Tensor::ones((1, 2, 4, 4), DType::F32, device()).unwrap();
+    let w = Var::ones((3, 2, 3, 3), DType::F32, device()).unwrap();
     for kernels in BOTH {
         let y = conv2d(&act(kernels, &x), &w, &Conv2dConfig::same(3)).unwrap().to_nchw().unwrap();
         let grads = y.sum_all().unwrap().backward().unwrap();

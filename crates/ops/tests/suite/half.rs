@@ -1,6 +1,6 @@
 //! bf16 activations with f32 parameters: results and gradients against those of f32, on the CPU.
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor, Var};
 use fmam_ops::{
     Activation, Conv2dConfig, FrozenConv2d, LayerKind, Nonlinearity, Padding, TrainLayer, add_nonlinearity,
     batch_norm, batch_norm_train, channel_affine, conv_transpose2d, conv2d, cosine_distance, frozen_layers,
@@ -9,10 +9,12 @@ use fmam_ops::{
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::support::device;
+
 fn random(seed: u64, shape: &[usize]) -> Tensor {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let data: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
-    Tensor::from_vec(data, shape, &Device::Cpu).unwrap()
+    Tensor::from_vec(data, shape, device()).unwrap()
 }
 
 fn values(tensor: &Tensor) -> Vec<f64> {
@@ -138,7 +140,7 @@ fn normalisations_measure_and_shift_in_f32() {
             batch_norm_train(&act(x), &p[0], &p[1], 1e-5, kind, None)?.0.to_nchw()
         });
     }
-    let one = Tensor::ones(6, DType::F32, &Device::Cpu).unwrap();
+    let one = Tensor::ones(6, DType::F32, device()).unwrap();
     let statistics =
         |x: &Tensor| batch_norm_train(&act(x), &one, &one, 1e-5, Nonlinearity::Identity, None).unwrap().1;
     let (expected, actual) = (statistics(&x), statistics(&x.to_dtype(DType::BF16).unwrap()));

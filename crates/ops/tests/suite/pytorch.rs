@@ -1,8 +1,8 @@
 //! Every operator against values and gradients that PyTorch computed in f64: native kernels in f32,
 //! and composed ones, which a GPU runs, in f32 and f64.
 
-use crate::support::{Case, assert_close, cases, read};
-use candle_core::{DType, Device, Result, Tensor, Var};
+use crate::support::{Case, assert_close, cases, device, read};
+use candle_core::{DType, Result, Tensor, Var};
 use fmam_ops::{
     Activation, Adam, AdamConfig, Conv2dConfig, FrozenConv2d, Kernels, Nonlinearity, Optimizer, Padding, Sgd,
     SgdConfig, batch_norm, batch_norm_train, conv_transpose2d, conv2d, cosine_distance_with,
@@ -120,7 +120,7 @@ fn batch_normalisation() {
             for (name, batch, factor) in
                 [("running_mean", &batch.mean, 1.0), ("running_var", &batch.variance, unbiased)]
             {
-                let old = Tensor::new(case.vector(name), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+                let old = Tensor::new(case.vector(name), device()).unwrap().to_dtype(dtype).unwrap();
                 let new =
                     ((old * (1.0 - momentum)).unwrap() + (batch * (factor * momentum)).unwrap()).unwrap();
                 assert_close(name, &new, &case.vector(&format!("new_{name}")), 2e-5);
@@ -128,7 +128,7 @@ fn batch_normalisation() {
             y
         } else {
             let [mean, variance] = ["running_mean", "running_var"]
-                .map(|n| Tensor::new(case.vector(n), &Device::Cpu).unwrap().to_dtype(dtype).unwrap());
+                .map(|n| Tensor::new(case.vector(n), device()).unwrap().to_dtype(dtype).unwrap());
             let parameters = [&input("weight"), &input("bias"), &mean, &variance];
             batch_norm(&x, parameters, epsilon, Nonlinearity::Identity).unwrap()
         };

@@ -1,17 +1,19 @@
 //! Arguments that do not fit are refused with an error that has the facts, by either
 //! implementation.
 
-use candle_core::{DType, Device, Error, Tensor, Var};
+use candle_core::{DType, Error, Tensor, Var};
 use fmam_ops::{
     Activation, Adam, AdamConfig, Conv2dConfig, FrozenConv2d, Kernels, LayerKind, Nonlinearity, Optimizer,
     Padding, TrainLayer, add_nonlinearity, batch_norm_train, channel_affine, conv_transpose2d, conv2d,
     cosine_distance_with, frozen_layers, max_pool2d, train_layers, upsample_bilinear_with,
 };
 
+use crate::support::device;
+
 const BOTH: [Kernels; 2] = [Kernels::Native, Kernels::Composed];
 
 fn zeros(shape: &[usize]) -> Tensor {
-    Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap()
+    Tensor::zeros(shape, DType::F32, device()).unwrap()
 }
 
 fn act(kernels: Kernels, shape: &[usize]) -> Activation {

@@ -1,10 +1,19 @@
 //! Fixtures that PyTorch made, and comparison.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 use serde_json::Value;
+
+/// The device of the tests: see [`fmam_testkit::test_device`].
+pub(crate) fn device() -> &'static Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    DEVICE.get_or_init(|| {
+        fmam_testkit::test_device().map_or(Device::Cpu, |index| fmam_ops::cuda_device(index).unwrap())
+    })
+}
 
 #[derive(Deserialize)]
 pub(crate) struct Fixture {
@@ -14,7 +23,7 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn tensor(&self, dtype: DType) -> Tensor {
-        Tensor::from_slice(&self.data, self.shape.as_slice(), &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+        Tensor::from_slice(&self.data, self.shape.as_slice(), device()).unwrap().to_dtype(dtype).unwrap()
     }
 }
 
