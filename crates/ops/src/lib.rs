@@ -68,6 +68,7 @@ mod pixels;
 mod pointwise;
 mod pool;
 mod process;
+mod recorded;
 mod resample;
 mod rows;
 mod separable;

@@ -5,6 +5,8 @@ use std::sync::{PoisonError, RwLock};
 use candle_core::op::BackpropOp;
 use candle_core::{DType, Result, Shape, Storage, StorageRef, Tensor};
 
+use crate::recorded::result_of;
+
 /// The elements of a tensor, or new ones.
 #[derive(Debug)]
 pub(crate) enum Array {
@@ -38,14 +40,13 @@ impl Array {
         }
     }
 
-    /// The new elements; those of a tensor are copied.
-    pub(super) fn into_storage(self) -> Result<Storage> {
+    /// The new elements as a result to record; those of a tensor are copied.
+    pub(super) fn result(self, shape: impl Into<Shape>) -> Result<(Storage, Shape)> {
         match self {
-            Self::Of(tensor) => {
-                let (storage, layout) = tensor.storage_and_layout();
-                storage.try_clone(layout)
+            Self::Of(tensor) => result_of(&tensor.reshape(shape.into())?),
+            Self::Made(storage) => {
+                Ok((storage.into_inner().unwrap_or_else(PoisonError::into_inner), shape.into()))
             }
-            Self::Made(storage) => Ok(storage.into_inner().unwrap_or_else(PoisonError::into_inner)),
         }
     }
 

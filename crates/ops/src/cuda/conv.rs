@@ -4,11 +4,11 @@ use candle_core::{Result, Tensor};
 
 use super::array::Array;
 use super::launch::{self, Affine};
-use super::recorded::{Pass, record2};
 use super::runner::Runner;
 use crate::cpu::Convolution;
 use crate::geometry::Geometry;
 use crate::nonlinearity::Nonlinearity;
+use crate::recorded::{Pass, record2};
 
 /// 2-D convolution of `x`, `[N, H, W, C_in]`, to `[N, H', W', C_out]`.
 pub(crate) fn conv2d(x: &Tensor, weight: &Tensor, g: &Geometry, groups: usize) -> Result<Tensor> {
@@ -34,11 +34,16 @@ fn run(x: &Tensor, weight: &Tensor, convolution: Convolution) -> Result<Tensor> 
     let runner = Runner::of(&x)?;
     let kernel = Kernel::new(&runner, &weight, convolution)?;
     let y = kernel.forward(&runner, &Array::of(&x)?)?;
-    record2("conv2d", [&x, &weight], y, convolution.output_shape(), move |pass: &Pass<'_, 2>| {
+    let y = y.result(convolution.output_shape())?;
+    record2("conv2d", [&x, &weight], y, move |pass: &Pass<'_, 2>| {
         let (x, grad) = (Array::of(pass.args[0])?, Array::of(pass.grad)?);
         Ok([
-            pass.gradient(0, || kernel.input_gradient(&runner, &grad, None))?,
-            pass.gradient(1, || kernel.weight_gradient(&runner, &x, &grad))?,
+            pass.gradient(0, || {
+                kernel.input_gradient(&runner, &grad, None)?.into_tensor(pass.args[0].shape())
+            })?,
+            pass.gradient(1, || {
+                kernel.weight_gradient(&runner, &x, &grad)?.into_tensor(pass.args[1].shape())
+            })?,
         ])
     })
 }

@@ -4,8 +4,8 @@ use candle_core::{Result, Tensor};
 
 use super::array::Array;
 use super::launch;
-use super::recorded::{Pass, record2};
 use super::runner::Runner;
+use crate::recorded::{Pass, record2};
 
 /// Cosine distance of `a` and `b`, `[N, C, H, W]`, f32, at each position. Nothing is copied where
 /// both lie channels last in memory, as the results of native kernels do.
@@ -17,10 +17,13 @@ pub(crate) fn cosine_distance(a: &Tensor, b: &Tensor, smallest_norm: f64) -> Res
     let runner = Runner::of(&a)?;
     let arrays = [&Array::of(&a)?, &Array::of(&b)?];
     let distance = launch::cosine_distance(&runner, arrays, positions, c, smallest)?;
-    record2("cosine_distance", [&a, &b], distance, (n, h, w), move |pass: &Pass<'_, 2>| {
+    let distance = distance.result((n, h, w))?;
+    record2("cosine_distance", [&a, &b], distance, move |pass: &Pass<'_, 2>| {
         let (a, b, grad) = (Array::of(pass.args[0])?, Array::of(pass.args[1])?, Array::of(pass.grad)?);
-        let gradient =
-            |this, other| launch::cosine_gradient(&runner, [this, other, &grad], positions, c, smallest);
+        let gradient = |this, other| {
+            let gradient = launch::cosine_gradient(&runner, [this, other, &grad], positions, c, smallest)?;
+            gradient.into_tensor((n, h, w, c))
+        };
         Ok([pass.gradient(0, || gradient(&a, &b))?, pass.gradient(1, || gradient(&b, &a))?])
     })
 }

@@ -6,12 +6,12 @@ use super::array::Array;
 use super::conv::Kernel;
 use super::launch::{self, Norm};
 use super::norm::Moved;
-use super::recorded::{Pass, record1, record2};
 use super::runner::Runner;
 use crate::cpu::Convolution;
 use crate::fused::TrainLayer;
 use crate::gradients;
 use crate::nonlinearity::Nonlinearity;
+use crate::recorded::{Pass, record1, record2};
 
 /// `shortcut(layers(x) + x)`, or `layers(x)` without a shortcut, of `x`, `[N, H, W, C]`, with the
 /// mean and the variance of each layer. The gradients of parameters go to [`gradients`], which must
@@ -42,14 +42,14 @@ pub(crate) fn train_layers(
     let y = match anchor {
         _ if x.track_op() => {
             let chain = Chain { runner, layers: kept, shortcut };
-            record1("train_layers", &x, result, shape, move |pass: &Pass<'_, 1>| {
+            record1("train_layers", &x, result.result(shape)?, move |pass: &Pass<'_, 1>| {
                 Ok([chain.backward(pass.args[0], pass.result, pass.grad)?])
             })?
         }
         Some(anchor) => {
             // The graph leads to no variable but the parameters: one of them stands for all.
             let chain = Chain { runner, layers: kept, shortcut };
-            record2("train_layers", [&x, anchor], result, shape, move |pass: &Pass<'_, 2>| {
+            record2("train_layers", [&x, anchor], result.result(shape)?, move |pass: &Pass<'_, 2>| {
                 chain.backward(pass.args[0], pass.result, pass.grad)?;
                 Ok([None, Some(pass.args[1].zeros_like()?)])
             })?

@@ -5,8 +5,8 @@ use candle_core::{D, Result, Tensor};
 use super::array::Array;
 use super::gpu::Gpu;
 use super::launch::{self, Combine, Grid};
-use super::recorded::{Pass, record1};
 use super::runner::Runner;
+use crate::recorded::{Pass, record1};
 use crate::resample::Combination;
 use crate::separable::Gaussian;
 
@@ -23,8 +23,11 @@ pub(crate) fn upsample_bilinear(
     let runner = Runner::of(&x)?;
     let y = runner.floats(grid.n * height * width)?;
     launch::upsample_bilinear(&runner, &Array::of(&x)?, &y, &grid, Combine::Set)?;
-    record1("upsample_bilinear", &x, y, (n, c, height, width), move |pass: &Pass<'_, 1>| {
-        let dx = || launch::upsample_bilinear_gradient(&runner, &Array::of(pass.grad)?, &grid);
+    record1("upsample_bilinear", &x, y.result((n, c, height, width))?, move |pass: &Pass<'_, 1>| {
+        let dx = || {
+            let dx = launch::upsample_bilinear_gradient(&runner, &Array::of(pass.grad)?, &grid)?;
+            dx.into_tensor(pass.args[0].shape())
+        };
         Ok([pass.gradient(0, dx)?])
     })
 }

@@ -3,8 +3,7 @@
 //! In reading order: [`source`] is the text that NVRTC compiles on the machine with the GPU.
 //! [`launch`] says which kernels an operator runs, with which blocks and arguments, on any
 //! [`gpu`]. [`runner`] is the GPU of a tensor, whose memory are [`array`]s; [`driver`] runs its
-//! launches where the build has CUDA. [`recorded`] makes results operators of candle. The rest are
-//! the operators: [`conv`], [`norm`], [`pointwise`], [`pool`], [`cosine`], [`layers`],
+//! launches where the build has CUDA. The rest are the operators: [`conv`], [`norm`], [`pointwise`], [`pool`], [`cosine`], [`layers`],
 //! [`frozen`], [`maps`], [`optimizer`] and [`rows`].
 //!
 //! Tests run the same launches and operators on a CPU: `shim/shim.hpp` makes g++ compile the same
@@ -25,7 +24,6 @@ mod optimizer;
 mod pixels;
 mod pointwise;
 mod pool;
-mod recorded;
 mod rows;
 mod runner;
 #[cfg(any(feature = "cuda", test))]

@@ -4,10 +4,10 @@ use candle_core::{Result, Tensor};
 
 use super::array::Array;
 use super::launch::Norm;
-use super::recorded::{Pass, record3};
 use super::runner::Runner;
 use crate::nonlinearity::Nonlinearity;
 use crate::norm::Running;
+use crate::recorded::{Pass, record3};
 
 /// Normalises `x`, `[N, H, W, C]`, by the statistics of the batch, which move `running`. Gives the
 /// result, and the mean and the biased variance.
@@ -31,15 +31,15 @@ pub(crate) fn batch_norm_train(
     let parameters = [Array::parameter(&weight)?, Array::parameter(&bias)?];
     let y = norm.apply(&runner, &input, [&statistics, &parameters[0], &parameters[1]], None)?;
     let args = [&x, &weight, &bias];
-    let y = record3("batch_norm_train", args, y, x.shape(), move |pass: &Pass<'_, 3>| {
+    let y = record3("batch_norm_train", args, y.result(x.shape())?, move |pass: &Pass<'_, 3>| {
         let layer = [&statistics, &parameters[0], &parameters[1]];
         let arrays = [&Array::of(pass.args[0])?, &Array::of(pass.grad)?];
         let (dx, sums) = norm.gradients(&runner, arrays, layer)?;
         // Of the bias and then of the weight.
         let sums = sums.into_tensor((2, norm.c))?;
-        let dx = pass.gradient(0, || Ok(dx))?;
-        let of_weight = pass.gradient(1, || Array::of(&sums.get(1)?))?;
-        Ok([dx, of_weight, pass.gradient(2, || Array::of(&sums.get(0)?))?])
+        let dx = pass.gradient(0, || dx.into_tensor(pass.args[0].shape()))?;
+        let of_weight = pass.gradient(1, || sums.get(1))?;
+        Ok([dx, of_weight, pass.gradient(2, || sums.get(0))?])
     })?;
     Ok((y, both))
 }

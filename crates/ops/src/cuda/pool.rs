@@ -4,10 +4,10 @@ use candle_core::{Result, Tensor};
 
 use super::array::Array;
 use super::launch;
-use super::recorded::{Pass, record1};
 use super::runner::Runner;
 use crate::composed;
 use crate::geometry::Geometry;
+use crate::recorded::{Pass, record1};
 
 /// Largest window whose taps a byte counts.
 const LARGEST_KERNEL: usize = 16;
@@ -26,8 +26,11 @@ pub(crate) fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usiz
     let g = Geometry { n, h, w, ci: c, oh, ow, co: c, kh, kw, stride, top, left };
     let runner = Runner::of(&x)?;
     let (y, taken) = launch::max_pool(&runner, &Array::of(&x)?, &g)?;
-    record1("max_pool2d", &x, y, (n, oh, ow, c), move |pass: &Pass<'_, 1>| {
-        let dx = || launch::max_pool_gradient(&runner, &Array::of(pass.grad)?, &taken, &g);
+    record1("max_pool2d", &x, y.result((n, oh, ow, c))?, move |pass: &Pass<'_, 1>| {
+        let dx = || {
+            let dx = launch::max_pool_gradient(&runner, &Array::of(pass.grad)?, &taken, &g)?;
+            dx.into_tensor(pass.args[0].shape())
+        };
         Ok([pass.gradient(0, dx)?])
     })
 }

@@ -1,12 +1,11 @@
-//! Results of kernels as operators of candle, with their gradients.
+//! Results that are there already as operators of candle, with their gradients.
 
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{
-    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Error, Layout, Result, Shape, Storage, Tensor,
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Error, Layout, MetalStorage, Result, Shape,
+    Storage, Tensor,
 };
-
-use super::array::Array;
 
 /// A result that is there before its operator is recorded: the operator hands it over. `backward`
 /// gives the gradients of the `N` arguments from the arguments, the result and its gradient.
@@ -24,15 +23,22 @@ pub(crate) struct Pass<'a, const N: usize> {
 }
 
 impl<const N: usize> Pass<'_, N> {
-    /// `compute`'s array as the gradient of argument `index`, if that is tracked.
+    /// What `compute` gives as the gradient of argument `index`, if that is tracked.
     pub(crate) fn gradient(
         &self,
         index: usize,
-        compute: impl FnOnce() -> Result<Array>,
+        compute: impl FnOnce() -> Result<Tensor>,
     ) -> Result<Option<Tensor>> {
         let of = self.args[index];
-        of.track_op().then(|| compute()?.into_tensor(of.shape())?.to_dtype(of.dtype())).transpose()
+        of.track_op().then(|| compute()?.reshape(of.shape())?.to_dtype(of.dtype())).transpose()
     }
+}
+
+/// The elements of `tensor` as a result to record: a copy.
+pub(crate) fn result_of(tensor: &Tensor) -> Result<(Storage, Shape)> {
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    Ok((storage.try_clone(layout)?, tensor.shape().clone()))
 }
 
 type Gradients<const N: usize> = Result<[Option<Tensor>; N]>;
@@ -41,38 +47,35 @@ type Gradients<const N: usize> = Result<[Option<Tensor>; N]>;
 pub(crate) fn record1(
     name: &'static str,
     x: &Tensor,
-    result: Array,
-    shape: impl Into<Shape>,
+    result: (Storage, Shape),
     backward: impl Fn(&Pass<'_, 1>) -> Gradients<1> + Send + Sync + 'static,
 ) -> Result<Tensor> {
-    x.apply_op1(Recorded::new(name, result, shape, backward)?)
+    x.apply_op1(Recorded::new(name, result, backward))
 }
 
 /// `result` as an operator on `x` and `y`.
 pub(crate) fn record2(
     name: &'static str,
     [x, y]: [&Tensor; 2],
-    result: Array,
-    shape: impl Into<Shape>,
+    result: (Storage, Shape),
     backward: impl Fn(&Pass<'_, 2>) -> Gradients<2> + Send + Sync + 'static,
 ) -> Result<Tensor> {
-    x.apply_op2(y, Recorded::new(name, result, shape, backward)?)
+    x.apply_op2(y, Recorded::new(name, result, backward))
 }
 
 /// `result` as an operator on `x`, `y` and `z`.
 pub(crate) fn record3(
     name: &'static str,
     [x, y, z]: [&Tensor; 3],
-    result: Array,
-    shape: impl Into<Shape>,
+    result: (Storage, Shape),
     backward: impl Fn(&Pass<'_, 3>) -> Gradients<3> + Send + Sync + 'static,
 ) -> Result<Tensor> {
-    x.apply_op3(y, z, Recorded::new(name, result, shape, backward)?)
+    x.apply_op3(y, z, Recorded::new(name, result, backward))
 }
 
 impl<B> Recorded<B> {
-    fn new(name: &'static str, result: Array, shape: impl Into<Shape>, backward: B) -> Result<Self> {
-        Ok(Self { name, result: Mutex::new(Some((result.into_storage()?, shape.into()))), backward })
+    fn new(name: &'static str, result: (Storage, Shape), backward: B) -> Self {
+        Self { name, result: Mutex::new(Some(result)), backward }
     }
 
     fn take(&self) -> Result<(Storage, Shape)> {
@@ -94,6 +97,13 @@ impl<B> Recorded<B> {
         }
     }
 
+    fn take_metal(&self) -> Result<(MetalStorage, Shape)> {
+        match self.take()? {
+            (Storage::Metal(storage), shape) => Ok((storage, shape)),
+            _ => Err(self.elsewhere()),
+        }
+    }
+
     fn elsewhere(&self) -> Error {
         Error::Msg(format!("{}: arguments and result are on two devices", self.name)).bt()
     }
@@ -110,6 +120,10 @@ impl<B: Fn(&Pass<'_, 1>) -> Gradients<1>> CustomOp1 for Recorded<B> {
 
     fn cuda_fwd(&self, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
         self.take_cuda()
+    }
+
+    fn metal_fwd(&self, _: &MetalStorage, _: &Layout) -> Result<(MetalStorage, Shape)> {
+        self.take_metal()
     }
 
     fn bwd(&self, x: &Tensor, result: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
@@ -135,6 +149,16 @@ impl<B: Fn(&Pass<'_, 2>) -> Gradients<2>> CustomOp2 for Recorded<B> {
         _: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
         self.take_cuda()
+    }
+
+    fn metal_fwd(
+        &self,
+        _: &MetalStorage,
+        _: &Layout,
+        _: &MetalStorage,
+        _: &Layout,
+    ) -> Result<(MetalStorage, Shape)> {
+        self.take_metal()
     }
 
     fn bwd(
@@ -176,6 +200,18 @@ impl<B: Fn(&Pass<'_, 3>) -> Gradients<3>> CustomOp3 for Recorded<B> {
         _: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
         self.take_cuda()
+    }
+
+    fn metal_fwd(
+        &self,
+        _: &MetalStorage,
+        _: &Layout,
+        _: &MetalStorage,
+        _: &Layout,
+        _: &MetalStorage,
+        _: &Layout,
+    ) -> Result<(MetalStorage, Shape)> {
+        self.take_metal()
     }
 
     fn bwd(
