@@ -17,7 +17,7 @@ pub(crate) struct ComputeArgs {
     /// `auto` takes CUDA where this build has it and a device opens, else the CPU [default: auto]
     #[arg(long, value_name = "DEVICE")]
     pub(crate) device: Option<DeviceChoice>,
-    /// Let the convolutions of a GPU multiply in TF32: faster, with 10 of the 23 bits of each factor
+    /// Let convolutions on a GPU multiply in TF32: faster, with 10 of the 23 bits of a factor
     #[arg(long)]
     pub(crate) tf32: bool,
     /// Threads to compute and to load images with [default: one a core]; results do not depend on

@@ -22,8 +22,8 @@ impl Activation {
         Self::from_nchw_with(tensor, default_kernels())
     }
 
-    /// Takes `[N, C, H, W]` for `kernels`, or for [`Kernels::Composed`] where the native ones do not
-    /// take the tensor's type or device. Copies nothing when the tensor is a view that
+    /// Takes `[N, C, H, W]` for `kernels`, or for [`Kernels::Composed`] where the native ones do
+    /// not take the tensor's type or device. Copies nothing when the tensor is a view that
     /// [`Activation::to_nchw`] gave.
     ///
     /// # Errors

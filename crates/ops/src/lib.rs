@@ -2,20 +2,20 @@
 //! that is fast.
 //!
 //! Every function here takes and gives candle tensors and records itself for `backward`. Each
-//! operator has two implementations with equal signatures: `cpu` holds kernels for f32 on a CPU,
-//! `composed` holds compositions of candle's operators for every other device and type. A
-//! [`Kernels`] value chooses. An [`Activation`] carries the value through a network; an operator on
-//! plain tensors takes it in the form that ends in `_with`. Without a value an operator runs the
-//! default of the process, [`Kernels::Native`] unless the program calls [`set_default_kernels`].
-//! This crate reads no environment variable.
+//! operator has three implementations with equal signatures: `cpu` holds kernels for f32 on a CPU,
+//! `cuda` kernels for f32 and bf16 on a GPU, and `composed` compositions of candle's operators for
+//! every other device and type. A [`Kernels`] value chooses. An [`Activation`] carries the value
+//! through a network; an operator on plain tensors takes it in the form that ends in `_with`.
+//! Without a value an operator runs the default of the process, [`Kernels::Native`] unless the
+//! program calls [`set_default_kernels`]. This crate reads no environment variable.
 //!
 //! Inside a network, activations are [`Activation`]s: channels last for native kernels, channels
 //! first for composed ones. Outside, tensors are `[N, C, H, W]` as everyone expects;
 //! [`Activation::from_nchw`] and [`Activation::to_nchw`] convert once at each end.
 //!
-//! An activation may be bf16 while parameters are f32: convolutions round copies of their weights,
-//! normalisations compute in f32, and each result is rounded to the type of the activation. A
-//! gradient has the type of its tensor.
+//! An activation may be bf16 while parameters are f32: convolutions round copies of their weights
+//! (to bf16, and to TF32 on a GPU), normalisations compute in f32, and each result is rounded to
+//! the type of the activation. A gradient has the type of its tensor.
 //!
 //! Modules in reading order:
 //!
@@ -23,9 +23,11 @@
 //! - `conv2d_config`, `geometry`, `nonlinearity`, `separable`: the settings of operators and the
 //!   numbers that follow from them.
 //! - `conv`, `norm`, `pointwise`, `pool`: operators on activations. `resample`, `blur`, `cosine`:
-//!   operators on maps. Each checks its arguments and calls `cpu` or `composed`.
+//!   operators on maps. `rows`: operators on feature vectors. `pixels`: from images to the input of
+//!   a network. Each checks its arguments and calls `cpu`, `cuda` or `composed`.
 //! - `fused`: several layers, in training and frozen, as one operator of native kernels; composed
 //!   kernels run the layers one by one.
+//! - `gradients`: the gradients of a training step. `recorded`: results as operators of candle.
 //! - `optim`: optimizers. `process`: settings of the whole process. `device`: CUDA devices.
 //!
 //! This crate knows nothing of anomalies and depends on no other crate of the workspace.

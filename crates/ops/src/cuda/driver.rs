@@ -201,7 +201,7 @@ fn ptx(real: Real) -> Result<&'static str> {
         let options = CompileOptions {
             arch: Some("compute_80"),
             options: vec!["--std=c++17".to_owned()],
-            name: Some(format!("fmam-{}.cu", real.name())),
+            name: Some(format!("{}.cu", real.name())),
             ..CompileOptions::default()
         };
         let ptx = compile_ptx_with_opts(program(real), options);

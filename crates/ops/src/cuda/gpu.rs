@@ -56,9 +56,9 @@ impl Real {
     #[cfg(feature = "cuda")]
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::F32 => "f32",
-            Self::Tf32 => "tf32",
-            Self::Bf16 => "bf16",
+            Self::F32 => "fmam-f32",
+            Self::Tf32 => "fmam-tf32",
+            Self::Bf16 => "fmam-bf16",
         }
     }
 }

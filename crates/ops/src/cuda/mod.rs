@@ -3,8 +3,9 @@
 //! In reading order: [`source`] is the text that NVRTC compiles on the machine with the GPU.
 //! [`launch`] says which kernels an operator runs, with which blocks and arguments, on any
 //! [`gpu`]. [`runner`] is the GPU of a tensor, whose memory are [`array`]s; [`driver`] runs its
-//! launches where the build has CUDA. The rest are the operators: [`conv`], [`norm`], [`pointwise`], [`pool`], [`cosine`], [`layers`],
-//! [`frozen`], [`maps`], [`optimizer`] and [`rows`].
+//! launches where the build has CUDA. The rest are the operators: [`conv`], [`norm`],
+//! [`pointwise`], [`pool`], [`cosine`], [`layers`], [`frozen`], [`maps`], [`optimizer`],
+//! [`pixels`] and [`rows`].
 //!
 //! Tests run the same launches and operators on a CPU: `shim/shim.hpp` makes g++ compile the same
 //! text, and [`simulated`] runs it on the memory of CPU tensors.
