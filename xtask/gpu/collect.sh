@@ -9,7 +9,8 @@ collect() {
     rm -rf "$folder"
     mkdir -p "$folder"
     cargo build --locked --package fmam-cli "${cli[@]}" "$@" --message-format json | programs | copy "$folder"
-    cargo test --locked --no-run --package fmam-ops --package fmam-losses --package fmam-methods --lib --test '*' "${tests[@]}" "$@" \
+    cargo test --locked --no-run --package fmam-ops --package fmam-losses --package fmam-methods --test suite --test conformance \
+        "${tests[@]}" "$@" \
         --message-format json | programs | copy "$folder"
     # Tests read their fixtures below the folder that they were built in.
     pwd >"$folder/root"
