@@ -54,14 +54,12 @@ for program in "$carried"/test-*; do
 done
 
 # One seed twice: the same weights, bit for bit.
-images=$out/images
-"$fmam" synth --help >/dev/null
 reproduce=("$fmam" reproduce --dataset demo --methods rkd+fmam --epochs $((dry ? 1 : 3)) --seeds 0 --device "$device" --quiet)
 for turn in first second; do
     rm -rf "$out/$turn"
-    step "seed-0-$turn" 90 "${reproduce[@]}" --save-models --out "$out/$turn"
+    step "seed-0-$turn" 90 "${reproduce[@]}" --out "$out/$turn"
 done
-digests() { (cd "$1" && find . -name '*.safetensors' -exec sha256sum {} + | sort -k 2); }
+digests() { (cd "$1" 2>>"$log" && find . -name '*.safetensors' -exec sha256sum {} + | sort -k 2); }
 step same-bits 10 bash -c "[ -n \"\$1\" ] && [ \"\$1\" = \"\$2\" ]" _ "$(digests "$out/first")" "$(digests "$out/second")"
 
 rm -rf "$out/demo"
