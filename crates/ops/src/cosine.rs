@@ -31,8 +31,9 @@ pub fn cosine_distance_with(a: &Tensor, b: &Tensor, kernels: Kernels) -> Result<
         let (lhs, rhs) = (a.shape().clone(), b.shape().clone());
         return Err(Error::ShapeMismatchBinaryOp { lhs, rhs, op: "cosine_distance" }.bt());
     }
-    if is_half(a) && is_half(b) {
-        return cosine_distance_with(&widened(a)?, &widened(b)?, kernels)?.to_dtype(a.dtype());
+    if is_half(a) || is_half(b) {
+        let dtype = if is_half(a) { b.dtype() } else { a.dtype() };
+        return cosine_distance_with(&widened(a)?, &widened(b)?, kernels)?.to_dtype(dtype);
     }
     let cosine_distance = match (kernels.path(a), kernels.path(b)) {
         (Path::Cpu, Path::Cpu) => cpu::cosine_distance,

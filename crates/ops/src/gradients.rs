@@ -28,13 +28,11 @@ struct Gradients(Vec<(TensorId, Tensor)>);
 pub fn gradients<E: From<candle_core::Error>>(
     loss: impl FnOnce() -> std::result::Result<Tensor, E>,
 ) -> std::result::Result<(Tensor, GradStore), E> {
-    let outer = OPEN.replace(Some(Gradients::default()));
-    let computed = loss().and_then(|loss| {
-        let store = loss.backward()?;
-        Ok((loss.detach(), store))
-    });
-    let found = OPEN.replace(outer).unwrap_or_default();
-    let (loss, mut store) = computed?;
+    let step = Step(OPEN.replace(Some(Gradients::default())));
+    let loss = loss()?;
+    let mut store = loss.backward()?;
+    let (loss, found) = (loss.detach(), OPEN.take().unwrap_or_default());
+    drop(step);
     for (id, grad) in found.0 {
         let sum = match store.get_id(id) {
             Some(other) => other.add(&grad)?,
@@ -43,6 +41,15 @@ pub fn gradients<E: From<candle_core::Error>>(
         store.insert_id(id, sum);
     }
     Ok((loss, store))
+}
+
+/// The step around this one, which goes on when this value is dropped, after a panic, too.
+struct Step(Option<Gradients>);
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        OPEN.set(self.0.take());
+    }
 }
 
 /// True while this thread computes a loss for [`gradients`].

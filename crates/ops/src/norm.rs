@@ -1,6 +1,6 @@
 //! Batch normalisation.
 
-use candle_core::{Error, Result, Tensor, Var};
+use candle_core::{DType, Error, Result, Tensor, Var};
 
 use crate::activation::Activation;
 use crate::composed::half::widened;
@@ -47,8 +47,14 @@ impl Running<'_> {
     /// # Errors
     /// Fails if the averages are not those of `c` channels.
     pub(crate) fn check(&self, c: usize) -> Result<()> {
-        check_length(self.mean, "running mean", c)?;
-        check_length(self.variance, "running variance", c)
+        for (running, name) in [(self.mean, "running mean"), (self.variance, "running variance")] {
+            check_length(running, name, c)?;
+            if running.dtype() != DType::F32 {
+                let (msg, expected, got) = ("batch_norm_train: running", DType::F32, running.dtype());
+                return Err(Error::UnexpectedDType { msg, expected, got }.bt());
+            }
+        }
+        Ok(())
     }
 }
 

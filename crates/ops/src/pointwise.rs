@@ -29,6 +29,10 @@ pub fn nonlinearity(x: &Activation, kind: Nonlinearity) -> Result<Activation> {
 /// Fails if the shapes or the kernels differ.
 pub fn add_nonlinearity(a: &Activation, b: &Activation, kind: Nonlinearity) -> Result<Activation> {
     b.check_kernels(a.kernels(), "add_nonlinearity")?;
+    if a.dtype() != b.dtype() {
+        let (lhs, rhs) = (a.dtype(), b.dtype());
+        return Err(Error::DTypeMismatchBinaryOp { lhs, rhs, op: "add_nonlinearity" }.bt());
+    }
     if a.dims()? != b.dims()? {
         let (lhs, rhs) = (a.dims()?.into(), b.dims()?.into());
         return Err(Error::ShapeMismatchBinaryOp { lhs, rhs, op: "add_nonlinearity" }.bt());

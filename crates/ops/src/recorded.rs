@@ -36,7 +36,9 @@ impl<const N: usize> Pass<'_, N> {
 
 /// The elements of `tensor` as a result to record: a copy.
 pub(crate) fn result_of(tensor: &Tensor) -> Result<(Storage, Shape)> {
-    let tensor = tensor.contiguous()?;
+    // A view may have a part of its storage: what is copied is the storage.
+    let is_whole = tensor.is_contiguous() && tensor.layout().start_offset() == 0;
+    let tensor = if is_whole { tensor.clone() } else { tensor.force_contiguous()? };
     let (storage, layout) = tensor.storage_and_layout();
     Ok((storage.try_clone(layout)?, tensor.shape().clone()))
 }

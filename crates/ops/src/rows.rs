@@ -20,6 +20,10 @@ pub fn nearest_rows(queries: &Tensor, rows: &Tensor) -> Result<(Tensor, Tensor)>
         return Err(refusal("nearest_rows", queries, rows));
     }
     let (queries, rows) = (queries.detach(), rows.detach());
+    if queries.dim(0)? == 0 {
+        let none = |dtype| Tensor::zeros(0, dtype, queries.device());
+        return Ok((none(DType::F32)?, none(DType::U32)?));
+    }
     if runs_kernels(&[&queries, &rows]) {
         return cuda::nearest_rows(&queries, &rows);
     }

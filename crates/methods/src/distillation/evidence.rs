@@ -166,8 +166,11 @@ pub(super) fn fit_gate(
             let together = if run.device.is_cpu() { 1 } else { all.len() };
             all.chunks(together).map(|images| score(images, image.place())).collect()
         };
-        let found: Vec<Vec<Vec<Vec<Prediction>>>> =
-            images.par_iter().enumerate().map(of_image).collect::<Result<_, MethodError>>()?;
+        let found: Vec<Vec<Vec<Vec<Prediction>>>> = if run.device.is_cpu() {
+            images.par_iter().enumerate().map(of_image).collect::<Result<_, MethodError>>()?
+        } else {
+            images.iter().enumerate().map(of_image).collect::<Result<_, MethodError>>()?
+        };
         for batches in found {
             let mut is_good = true;
             for of_pieces in batches {

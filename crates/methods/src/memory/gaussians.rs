@@ -44,8 +44,7 @@ impl PositionMoments {
         let mut stacked = Vec::with_capacity(images.len());
         for (image, counts) in images {
             let rows = image.on_device.as_ref().ok_or(ModelError::EmptyBatch)?;
-            if self.on_device.is_none() {
-                self.on_device = Some(PositionSums::new(rows)?);
+            if self.grid.is_none() {
                 self.grid = Some(image.grid);
                 self.n_channels = image.n_channels;
                 self.centre = image.values.clone();
@@ -85,7 +84,11 @@ impl PositionMoments {
     /// The errors of the device.
     pub(crate) fn add(&mut self, images: &[(PatchEmbedding, Option<Vec<bool>>)]) -> Result<(), MethodError> {
         let Some((first, _)) = images.first() else { return Ok(()) };
-        if first.on_device.is_some() {
+        if let Some(rows) = first.on_device.as_ref().filter(|_| self.grid.is_none()) {
+            // Where the device has no memory for the products, the host has.
+            self.on_device = PositionSums::new(rows).ok();
+        }
+        if self.on_device.is_some() {
             return self.add_on_device(images);
         }
         let d = first.n_channels;

@@ -11,14 +11,27 @@ use crate::geometry::Geometry;
 
 /// 2-D convolution of `x`, `[N, H, W, C_in]`, to `[N, H', W', C_out]`.
 pub(crate) fn conv2d(x: &Tensor, weight: &Tensor, g: &Geometry, groups: usize) -> Result<Tensor> {
+    by_groups(x, weight, g, groups, |x, weight, convolution| {
+        x.contiguous()?.apply_op2(&weight.contiguous()?, convolution)
+    })
+}
+
+/// Runs a convolution by `run`: as one, or, for several groups of several channels, which are rare,
+/// as a dense one for each group.
+pub(crate) fn by_groups(
+    x: &Tensor,
+    weight: &Tensor,
+    g: &Geometry,
+    groups: usize,
+    run: impl Fn(&Tensor, &Tensor, Convolution) -> Result<Tensor>,
+) -> Result<Tensor> {
     if let Some(convolution) = Convolution::of(*g, groups) {
-        return x.contiguous()?.apply_op2(&weight.contiguous()?, convolution);
+        return run(x, weight, convolution);
     }
-    // Several groups of several channels, which are rare: one dense convolution for each group.
     let (ci, co) = (g.ci / groups, g.co / groups);
-    let part = Geometry { ci, co, ..*g };
+    let part = Convolution::Dense(Geometry { ci, co, ..*g });
     let parts = (0..groups)
-        .map(|i| conv2d(&x.narrow(3, i * ci, ci)?, &weight.narrow(0, i * co, co)?, &part, 1))
+        .map(|i| run(&x.narrow(3, i * ci, ci)?, &weight.narrow(0, i * co, co)?, part))
         .collect::<Result<Vec<_>>>()?;
     Tensor::cat(&parts, 3)?.contiguous()
 }

@@ -27,7 +27,7 @@ mod update;
 mod winograd_gradient;
 
 pub(crate) use blur::gaussian_blur;
-pub(crate) use conv::{Convolution, conv_transpose2d, conv2d};
+pub(crate) use conv::{Convolution, by_groups, conv_transpose2d, conv2d};
 pub(crate) use cosine::cosine_distance;
 pub(crate) use norm::batch_norm_train;
 pub(crate) use pointwise::{add_nonlinearity, channel_affine, nonlinearity};

@@ -5,23 +5,14 @@ use candle_core::{Result, Tensor};
 use super::array::Array;
 use super::launch::{self, Affine};
 use super::runner::Runner;
-use crate::cpu::Convolution;
+use crate::cpu::{Convolution, by_groups};
 use crate::geometry::Geometry;
 use crate::nonlinearity::Nonlinearity;
 use crate::recorded::{Pass, record2};
 
 /// 2-D convolution of `x`, `[N, H, W, C_in]`, to `[N, H', W', C_out]`.
 pub(crate) fn conv2d(x: &Tensor, weight: &Tensor, g: &Geometry, groups: usize) -> Result<Tensor> {
-    if let Some(convolution) = Convolution::of(*g, groups) {
-        return run(x, weight, convolution);
-    }
-    // Several groups of several channels, which are rare: one dense convolution for each group.
-    let (ci, co) = (g.ci / groups, g.co / groups);
-    let part = Geometry { ci, co, ..*g };
-    let parts = (0..groups)
-        .map(|i| conv2d(&x.narrow(3, i * ci, ci)?, &weight.narrow(0, i * co, co)?, &part, 1))
-        .collect::<Result<Vec<_>>>()?;
-    Tensor::cat(&parts, 3)?.contiguous()
+    by_groups(x, weight, g, groups, run)
 }
 
 /// Transposed 2-D convolution of `x`, `[N, H', W', C_out]` of the geometry, to `[N, H, W, C_in]`.

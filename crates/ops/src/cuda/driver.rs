@@ -27,9 +27,10 @@ impl Driver {
 
     #[allow(unsafe_code, reason = "memory is taken that nothing has written; see the safety argument below")]
     fn empty(&self, length: usize, dtype: DType) -> Result<Array> {
+        // The driver gives no memory of no bytes.
         // SAFETY: any bits are a value of these types. A kernel that reads an element before one
         // has written it is a fault that the simulated device of the tests reports.
-        let storage = unsafe { self.device.alloc_uninit(&Shape::from(length), dtype) }?;
+        let storage = unsafe { self.device.alloc_uninit(&Shape::from(length.max(1)), dtype) }?;
         Ok(Array::made(Storage::Cuda(storage)))
     }
 
@@ -117,12 +118,17 @@ impl Gpu for Driver {
 
     /// By way of memory that the driver copies from while the calling thread goes on.
     fn upload(&self, bytes: &[u8]) -> Result<Array> {
-        let mut pinned = Pinned::take(&self.device, bytes.len())?;
-        // Waits for the last copy from this memory.
-        pinned.as_mut_slice().w()?[..bytes.len()].copy_from_slice(bytes);
-        let mut slice = self.empty_slice(pinned.len())?;
-        self.device.memcpy_htod(&pinned, &mut slice)?;
-        Pinned::give_back(pinned);
+        let mut slice = self.empty_slice(bytes.len().max(1))?;
+        if !bytes.is_empty() {
+            let mut pinned = Pinned::take(&self.device, bytes.len())?;
+            pinned.memory.as_mut_slice().w()?.copy_from_slice(bytes);
+            let copied = self.device.memcpy_htod(&pinned.memory, &mut slice);
+            // The event that cudarc keeps with the memory is not recorded, as event tracking is
+            // off.
+            pinned.copied = Some(self.device.cuda_stream().record_event(None).w()?);
+            pinned.give_back()?;
+            copied?;
+        }
         Ok(Array::made(Storage::Cuda(CudaStorage::wrap_cuda_slice(slice, self.device.clone()))))
     }
 
@@ -163,32 +169,46 @@ impl Gpu for Driver {
 }
 
 /// Page-locked memory of the host that is used again: to lock pages takes milliseconds.
-struct Pinned;
+struct Pinned {
+    memory: PinnedHostSlice<u8>,
+    /// The end of the last copy from it.
+    copied: Option<CudaEvent>,
+}
 
-static PINNED: Mutex<Vec<PinnedHostSlice<u8>>> = Mutex::new(Vec::new());
+static PINNED: Mutex<Vec<Pinned>> = Mutex::new(Vec::new());
 
 impl Pinned {
     /// Buffers that are kept: one for each loader thread and a few more.
     const KEPT: usize = 16;
 
+    /// Memory of `length` bytes from which no copy is under way.
     #[allow(unsafe_code, reason = "memory is taken that nothing has written; see the safety argument below")]
-    fn take(device: &CudaDevice, length: usize) -> Result<PinnedHostSlice<u8>> {
+    fn take(device: &CudaDevice, length: usize) -> Result<Self> {
         let context = device.cuda_stream().context().clone();
         let mut kept = PINNED.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |buffer: &PinnedHostSlice<u8>| buffer.len() == length && *buffer.context() == context;
+        let fits = |buffer: &Self| {
+            let is_free = buffer.copied.as_ref().is_none_or(CudaEvent::is_complete);
+            buffer.memory.len() == length && *buffer.memory.context() == context && is_free
+        };
         if let Some(at) = kept.iter().position(fits) {
             return Ok(kept.swap_remove(at));
         }
         drop(kept);
         // SAFETY: any bits are bytes, and the caller writes all of them before they are read.
-        unsafe { context.alloc_pinned(length) }.w()
+        let memory = unsafe { context.alloc_pinned(length) }.w()?;
+        Ok(Self { memory, copied: None })
     }
 
-    fn give_back(buffer: PinnedHostSlice<u8>) {
+    /// Keeps the memory for a later upload, and frees the oldest of too many, once the copy from it
+    /// is done.
+    fn give_back(self) -> Result<()> {
         let mut kept = PINNED.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push(buffer);
-        if kept.len() > Self::KEPT {
-            kept.remove(0);
+        kept.push(self);
+        let oldest = (kept.len() > Self::KEPT).then(|| kept.remove(0));
+        drop(kept);
+        match oldest.and_then(|oldest| oldest.copied.map(|copied| (oldest.memory, copied))) {
+            Some((_memory, copied)) => copied.synchronize().w(),
+            None => Ok(()),
         }
     }
 }

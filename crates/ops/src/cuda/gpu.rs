@@ -116,9 +116,8 @@ pub(super) fn number<'a, M>(elements: usize) -> Result<Argument<'a, M>> {
 
 pub(super) fn sizes<'a, M>(g: &Geometry) -> Result<Argument<'a, M>> {
     let Geometry { n, h, w, ci, oh, ow, co, kh, kw, stride, top, left } = *g;
-    for channels in [ci, co] {
-        int(n * h * w * channels)?;
-        int(n * oh * ow * channels)?;
+    for elements in [n * h * w * ci, n * oh * ow * co, co * ci * kh * kw] {
+        int(elements)?;
     }
     let mut all = [0; 12];
     for (size, value) in all.iter_mut().zip([n, h, w, ci, oh, ow, co, kh, kw, stride, top, left]) {

@@ -40,18 +40,20 @@ pub(crate) fn train_layers(
     let anchor = layers.iter().flat_map(|layer| [layer.weight, layer.norm_weight, layer.norm_bias]);
     let anchor = anchor.into_iter().find(|parameter| parameter.track_op());
     let y = match anchor {
-        _ if x.track_op() => {
+        // One of the parameters stands for all: where `x` leads to no variable, the graph must lead
+        // to this one.
+        Some(anchor) => {
+            let chain = Chain { runner, layers: kept, shortcut };
+            let result = result.result(shape)?;
+            record2("train_layers", [&x, anchor], result, move |pass: &Pass<'_, 2>| {
+                let dx = chain.backward(pass.args[0], pass.result, pass.grad)?;
+                Ok([dx, Some(pass.args[1].zeros_like()?)])
+            })?
+        }
+        None if x.track_op() => {
             let chain = Chain { runner, layers: kept, shortcut };
             record1("train_layers", &x, result.result(shape)?, move |pass: &Pass<'_, 1>| {
                 Ok([chain.backward(pass.args[0], pass.result, pass.grad)?])
-            })?
-        }
-        Some(anchor) => {
-            // The graph leads to no variable but the parameters: one of them stands for all.
-            let chain = Chain { runner, layers: kept, shortcut };
-            record2("train_layers", [&x, anchor], result.result(shape)?, move |pass: &Pass<'_, 2>| {
-                chain.backward(pass.args[0], pass.result, pass.grad)?;
-                Ok([None, Some(pass.args[1].zeros_like()?)])
             })?
         }
         None => result.into_tensor(shape)?,

@@ -256,6 +256,25 @@ fn backward_without_asking_for_it_before_gives_the_same_gradients() {
 }
 
 #[test]
+fn the_gradient_of_a_computed_parameter_goes_on_to_its_variable() {
+    let run = || -> Result<Vec<f32>> {
+        let factor = Var::from_tensor(&random(1, &[2]))?;
+        let (weight, scale, shift) = (random(2, &[2, 3, 3, 3]), random(3, &[2]), random(4, &[2]));
+        let image = random(5, &[1, 3, 4, 4]);
+        let loss = || {
+            let all = [weight.clone(), scale.mul(&factor)?, shift.clone()];
+            let layers = layers(&all, &[LayerKind::Conv(Conv2dConfig::same(3))], &[Nonlinearity::Relu]);
+            let y = train_layers(&act(&image), &layers, None)?.0.to_nchw()?;
+            y.mul(&random(99, y.dims()))?.sum_all()
+        };
+        Ok(flat(gradients(loss)?.1.get(&factor).unwrap()))
+    };
+    let expected = run().unwrap();
+    let Some(found) = simulated(run) else { return };
+    assert_close("factor", &found.unwrap(), &expected, 1e-4);
+}
+
+#[test]
 fn running_statistics_move_with_the_batch() {
     let run = || -> Result<(Vec<f32>, Vec<f32>)> {
         let [mean, variance] =
@@ -414,6 +433,8 @@ fn rows_of_features() {
     let Some(found) = simulated(run) else { return };
     assert_eq!(found.1, expected.1);
     assert_close("nearest", &found.0, &expected.0, 1e-5);
+    let none = simulated(|| nearest_rows(&queries.narrow(0, 0, 0).unwrap(), &rows).unwrap().0).unwrap();
+    assert_eq!(none.dims(), [0]);
 
     // The farthest of equal rows is the first one.
     let rows = Tensor::cat(&[&rows, &rows], 0).unwrap();

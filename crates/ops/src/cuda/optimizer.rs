@@ -35,7 +35,7 @@ impl<const N: usize> FlatAverages<N> {
         for var in vars {
             for average in &self.averages {
                 let part = average.as_detached_tensor().narrow(0, first, var.elem_count())?;
-                tensors.push(part.reshape(var.shape())?.copy()?);
+                tensors.push(part.force_contiguous()?.reshape(var.shape())?);
             }
             first += var.elem_count();
         }

@@ -13,6 +13,10 @@ type Dims = (usize, usize, usize, usize);
 pub(crate) fn check_residual(x: &Activation, residual: Option<&Activation>, dims: Dims) -> Result<()> {
     let Some(residual) = residual else { return Ok(()) };
     residual.check_kernels(x.kernels(), "residual")?;
+    if residual.dtype() != x.dtype() {
+        let (lhs, rhs) = (x.dtype(), residual.dtype());
+        return Err(Error::DTypeMismatchBinaryOp { lhs, rhs, op: "residual" }.bt());
+    }
     let actual = residual.dims()?;
     if actual == dims {
         return Ok(());

@@ -39,6 +39,12 @@ pub struct TrainLayer<'a> {
 }
 
 impl TrainLayer<'_> {
+    /// True if no parameter is computed from a variable, to which its gradient would have to go on.
+    fn has_plain_parameters(&self) -> bool {
+        let parameters = [self.weight, self.norm_weight, self.norm_bias];
+        parameters.into_iter().all(|parameter| parameter.is_variable() || !parameter.track_op())
+    }
+
     fn compose(&self, x: &Activation) -> Result<(Activation, BatchStatistics)> {
         let z = self.kind.apply(x, self.weight)?;
         let (weight, bias, running) = (self.norm_weight, self.norm_bias, self.running.as_ref());
@@ -70,7 +76,7 @@ pub fn train_layers(
     // another way.
     let is_fused = match x.path() {
         Path::Cpu => true,
-        Path::Cuda => gradients::is_open(),
+        Path::Cuda => gradients::is_open() && layers.iter().all(TrainLayer::has_plain_parameters),
         Path::Composed => false,
     };
     let mut convolutions = Vec::with_capacity(layers.len());

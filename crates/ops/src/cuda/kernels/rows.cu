@@ -159,7 +159,8 @@ KERNEL add_products(IN(float) images, IN(float) centre, OUT(double) sums, OUT(do
             sum += left * (images[from + j] - second);
             plain += left;
         }
-        products[position * triangle + at] = products[position * triangle + at] + sum;
+        long long entry = (long long)position * triangle + at;
+        products[entry] = products[entry] + sum;
         if (i == j) sums[position * d + i] = sums[position * d + i] + plain;
     }
 }

@@ -329,6 +329,7 @@ pub(crate) fn cosine_distance<G: Gpu>(
     c: usize,
     smallest_norm: f32,
 ) -> Result<G::Memory> {
+    int(positions * c)?;
     let distance = gpu.floats(positions)?;
     let arguments = [In(a), In(b), Out(&distance), number(positions)?, number(c)?, Float(smallest_norm)];
     gpu.launch("cosine_distance", [positions.div_ceil(LANE_ROWS), 1, 1], THREADS, &arguments)?;
@@ -343,6 +344,7 @@ pub(crate) fn cosine_gradient<G: Gpu>(
     c: usize,
     smallest_norm: f32,
 ) -> Result<G::Memory> {
+    int(positions * c)?;
     let da = gpu.reals(positions * c)?;
     let arguments = [In(a), In(b), In(grad), Out(&da), number(positions)?, number(c)?, Float(smallest_norm)];
     gpu.launch("cosine_gradient", [positions.div_ceil(LANE_ROWS), 1, 1], THREADS, &arguments)?;

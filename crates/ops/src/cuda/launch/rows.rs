@@ -64,7 +64,7 @@ pub(crate) fn add_products<G: Gpu>(
     [sums, products]: [&G::Memory; 2],
     (n, positions, d): (usize, usize, usize),
 ) -> Result<()> {
-    int(positions * (d * (d + 1) / 2))?;
+    int(d * (d + 1) / 2)?;
     int(n * positions * d)?;
     let arrays = [In(images), In(centre), Out(sums), Out(products)];
     let arguments: Vec<_> = arrays.into_iter().chain([number(n)?, number(positions)?, number(d)?]).collect();
