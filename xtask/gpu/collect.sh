@@ -8,10 +8,10 @@ collect() {
     [ -z "$feature" ] || cli=(--features "fmam-cli/$feature") tests=(--features "fmam-ops/$feature,fmam-losses/$feature,fmam-methods/$feature")
     rm -rf "$folder"
     mkdir -p "$folder"
-    cargo build --locked --package fmam-cli "${cli[@]}" "$@" --message-format json | programs | copy "$folder"
+    cargo build --locked --package fmam-cli "${cli[@]}" "$@" --message-format json-render-diagnostics | programs | copy "$folder"
     cargo test --locked --no-run --package fmam-ops --package fmam-losses --package fmam-methods --test suite --test conformance \
         "${tests[@]}" "$@" \
-        --message-format json | programs | copy "$folder"
+        --message-format json-render-diagnostics | programs | copy "$folder"
     # Tests read their fixtures below the folder that they were built in.
     pwd >"$folder/root"
 }

@@ -4,7 +4,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use candle_core::backend::BackendDevice;
 use candle_core::cuda::WrapErr;
-use candle_core::cuda::cudarc::driver::{CudaSlice, DevicePtr, LaunchConfig, PinnedHostSlice, PushKernelArg};
+use candle_core::cuda::cudarc::driver::{
+    CudaEvent, CudaSlice, DevicePtr, LaunchConfig, PinnedHostSlice, PushKernelArg,
+};
 use candle_core::cuda::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 use candle_core::cuda_backend::{CudaDevice, CudaStorageSlice};
 use candle_core::{CudaStorage, DType, Error, Result, Shape, Storage};
