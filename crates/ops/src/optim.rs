@@ -97,7 +97,17 @@ impl Optimizer for Adam {
         let correction = |beta: f64| 1.0 - beta.powi(i32::try_from(self.steps).unwrap_or(i32::MAX));
         let step = learning_rate / correction(b1);
         let root = correction(b2).sqrt();
-        let moments = match &mut self.moments {
+        let composed = |var: &Tensor, grad: &Tensor, [mean, square]: &[Tensor; 2]| {
+            let grad = decayed(grad, var, weight_decay)?;
+            let mean = ((mean * b1)? + (&grad * (1.0 - b1))?)?;
+            let square = ((square * b2)? + (grad.sqr()? * (1.0 - b2))?)?;
+            let denominator = ((square.sqrt()? / root)? + epsilon)?;
+            Ok((var.sub(&(mean.div(&denominator)? * step)?)?, [mean, square]))
+        };
+        let moments = match self.moments.of_step(&self.vars, grads)? {
+            AllAverages::Together(averages) => {
+                return step_together(&self.vars, grads, averages, composed);
+            }
             AllAverages::Flat(averages) => {
                 let [step, root, epsilon, decay] = [step, root, epsilon, weight_decay].map(|v| v as f32);
                 let step = AdamStep { betas: (b1 as f32, b2 as f32), step, root, epsilon, decay };
@@ -118,12 +128,10 @@ impl Optimizer for Adam {
                         *p -= step * *m / (s.sqrt() / root + epsilon);
                     })?;
                 }
-                Averages::Composed([mean, square]) => {
-                    let grad = decayed(grad, var, weight_decay)?;
-                    *mean = ((&*mean * b1)? + (&grad * (1.0 - b1))?)?;
-                    *square = ((&*square * b2)? + (grad.sqr()? * (1.0 - b2))?)?;
-                    let denominator = ((square.sqrt()? / root)? + epsilon)?;
-                    var.set(&var.detach().sub(&(mean.div(&denominator)? * step)?)?)?;
+                Averages::Composed(moments) => {
+                    let (changed, next) = composed(&var.as_detached_tensor(), grad, moments)?;
+                    *moments = next;
+                    var.set(&changed)?;
                 }
             }
         }
@@ -189,7 +197,14 @@ impl Optimizer for Sgd {
     fn step(&mut self, grads: &GradStore) -> Result<()> {
         self.steps += 1;
         let SgdConfig { learning_rate, momentum, weight_decay } = self.config;
-        let velocities = match &mut self.velocities {
+        let composed = |var: &Tensor, grad: &Tensor, [velocity]: &[Tensor; 1]| {
+            let velocity = ((velocity * momentum)? + decayed(grad, var, weight_decay)?)?;
+            Ok((var.sub(&(&velocity * learning_rate)?)?, [velocity]))
+        };
+        let velocities = match self.velocities.of_step(&self.vars, grads)? {
+            AllAverages::Together(averages) => {
+                return step_together(&self.vars, grads, averages, composed);
+            }
             AllAverages::Flat(averages) => {
                 let [rate, momentum, decay] = [learning_rate, momentum, weight_decay].map(|v| v as f32);
                 return cuda::sgd(averages, &self.vars, grads, &SgdStep { rate, momentum, decay });
@@ -206,10 +221,10 @@ impl Optimizer for Sgd {
                         *p -= rate * *v;
                     })?;
                 }
-                Averages::Composed([velocity]) => {
-                    let grad = decayed(grad, var, weight_decay)?;
-                    *velocity = ((&*velocity * momentum)? + grad)?;
-                    var.set(&var.detach().sub(&(&*velocity * learning_rate)?)?)?;
+                Averages::Composed(velocities) => {
+                    let (changed, next) = composed(&var.as_detached_tensor(), grad, velocities)?;
+                    *velocities = next;
+                    var.set(&changed)?;
                 }
             }
         }
@@ -236,6 +251,9 @@ impl Optimizer for Sgd {
 enum AllAverages<const N: usize> {
     /// Those of a variable in one place.
     Apart(Vec<Averages<N>>),
+    /// For composed kernels, as long as each variable has a gradient: those of all variables as one
+    /// tensor.
+    Together([Tensor; N]),
     /// For f32 variables on a GPU: those of all variables in one place, changed in one launch.
     Flat(FlatAverages<N>),
 }
@@ -243,16 +261,42 @@ enum AllAverages<const N: usize> {
 impl<const N: usize> AllAverages<N> {
     fn zeros(vars: &[Var], kernels: Kernels) -> Result<Self> {
         let is_flat = |var: &Var| var.dtype() == DType::F32 && kernels.path(var) == Path::Cuda;
-        Ok(match vars.first().filter(|_| vars.iter().all(is_flat)) {
-            Some(first) => Self::Flat(FlatAverages::zeros(vars, first)?),
-            None => Self::Apart(vars.iter().map(|var| Averages::zeros(var, kernels)).collect::<Result<_>>()?),
-        })
+        if let Some(first) = vars.first() {
+            if vars.iter().all(is_flat) {
+                return Ok(Self::Flat(FlatAverages::zeros(vars, first)?));
+            }
+            let is_like_first =
+                |var: &Var| var.dtype() == first.dtype() && var.device().same_device(first.device());
+            if vars.iter().all(|var| kernels.path(var) == Path::Composed && is_like_first(var)) {
+                let length: usize = vars.iter().map(|var| var.elem_count()).sum();
+                let zeros = Tensor::zeros(length, first.dtype(), first.device())?;
+                return Ok(Self::Together(std::array::from_fn(|_| zeros.clone())));
+            }
+        }
+        Ok(Self::Apart(vars.iter().map(|var| Averages::zeros(var, kernels)).collect::<Result<_>>()?))
+    }
+
+    /// These averages in the form in which a step with `grads` changes them: those of a variable
+    /// without a gradient stay as they are, and so cannot be changed together with others.
+    fn of_step(&mut self, vars: &[Var], grads: &GradStore) -> Result<&mut Self> {
+        if matches!(self, Self::Together(_)) && vars.iter().any(|var| grads.get(var).is_none()) {
+            let tensors = self.tensors(vars)?;
+            let apart = tensors.chunks_exact(N).filter_map(|part| part.to_vec().try_into().ok());
+            *self = Self::Apart(apart.map(Averages::Composed).collect());
+        }
+        Ok(self)
     }
 
     /// The averages of `vars`, `N` tensors for each.
     fn tensors(&self, vars: &[Var]) -> Result<Vec<Tensor>> {
         match self {
             Self::Apart(averages) => Averages::tensors(averages, vars),
+            Self::Together(averages) => {
+                let of_all = averages.iter().map(|average| parts_of(average, vars));
+                let of_all = of_all.collect::<Result<Vec<_>>>()?;
+                let of_var = |k: usize| of_all.iter().map(move |parts| parts[k].clone());
+                Ok((0..vars.len()).flat_map(of_var).collect())
+            }
             Self::Flat(averages) => averages.tensors(vars),
         }
     }
@@ -275,6 +319,16 @@ impl<const N: usize> AllAverages<N> {
                 let restored = averages.iter().zip(groups);
                 let restored = restored.map(|(averages, (var, tensors))| averages.with_values(var, tensors));
                 Self::Apart(restored.collect::<Result<_>>()?)
+            }
+            Self::Together(averages) => {
+                let mut averages = averages.clone();
+                for (k, average) in averages.iter_mut().enumerate() {
+                    let of_var = |(var, tensors): (&Var, &[Tensor])| {
+                        tensors[k].detach().to_dtype(var.dtype())?.to_device(var.device())?.flatten_all()
+                    };
+                    *average = Tensor::cat(&groups.clone().map(of_var).collect::<Result<Vec<_>>>()?, 0)?;
+                }
+                Self::Together(averages)
             }
             Self::Flat(_) => {
                 let on_device = |(var, tensor): (&Var, &Tensor)| {
@@ -345,7 +399,37 @@ impl<const N: usize> Averages<N> {
     }
 }
 
-fn decayed(grad: &Tensor, var: &Var, weight_decay: f64) -> Result<Tensor> {
+fn decayed(grad: &Tensor, var: &Tensor, weight_decay: f64) -> Result<Tensor> {
     let grad = grad.detach();
-    if weight_decay == 0.0 { Ok(grad) } else { grad + (var.detach() * weight_decay)? }
+    if weight_decay == 0.0 { Ok(grad) } else { grad + (var * weight_decay)? }
+}
+
+/// One step of all variables, which all have gradients, as one tensor: a device computes a few
+/// large operators faster than many small ones.
+fn step_together<const N: usize>(
+    vars: &[Var],
+    grads: &GradStore,
+    averages: &mut [Tensor; N],
+    update: impl Fn(&Tensor, &Tensor, &[Tensor; N]) -> Result<(Tensor, [Tensor; N])>,
+) -> Result<()> {
+    let all = vars.iter().filter_map(|var| Some((var.as_detached_tensor(), grads.get(var)?)));
+    let flat = all.map(|(var, grad)| Ok((var.flatten_all()?, grad.detach().flatten_all()?)));
+    let (parameters, gradients): (Vec<_>, Vec<_>) = flat.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    let (changed, next) = update(&Tensor::cat(&parameters, 0)?, &Tensor::cat(&gradients, 0)?, averages)?;
+    *averages = next;
+    for (var, part) in vars.iter().zip(parts_of(&changed, vars)?) {
+        var.set(&part)?;
+    }
+    Ok(())
+}
+
+/// The parts of a tensor that has the elements of all `vars`, each in the shape of its variable.
+fn parts_of(flat: &Tensor, vars: &[Var]) -> Result<Vec<Tensor>> {
+    let mut first = 0;
+    let part = |var: &Var| {
+        let part = flat.narrow(0, first, var.elem_count())?.force_contiguous()?.reshape(var.shape());
+        first += var.elem_count();
+        part
+    };
+    vars.iter().map(part).collect()
 }
