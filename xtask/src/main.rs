@@ -58,7 +58,7 @@ enum Task {
     },
     /// Time the networks, the operators or the methods on this machine
     ///
-    /// `forward`, `score` and `train-step` print one JSON line (`cargo xtask bench forward
+    /// `forward`, `score`, `train-step` and `predict` print JSON lines (`cargo xtask bench forward
     /// --help`); `ops` and `methods` run the Criterion benchmarks of fmam-ops and fmam-methods.
     #[command(disable_help_flag = true)]
     Bench {

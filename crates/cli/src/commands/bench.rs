@@ -1,10 +1,13 @@
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::Subcommand;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use fmam::measure::{Load, Student, Workload, measure_speed};
+use fmam::measure::{Load, Student, Workload, measure_predict, measure_speed};
 use fmam::{DeviceChoice, Precision, Session, SessionBuilder};
 
 use crate::compute::numbers;
+use crate::images::listed;
 use crate::stdout::print;
 
 #[derive(clap::Args)]
@@ -27,6 +30,28 @@ enum What {
     Score(Pair),
     /// A training step: teacher, student, loss, gradients and Adam
     TrainStep(Pair),
+    /// A detector on image files: decoding, preparation, scoring, and the whole way
+    Predict(Predict),
+}
+
+/// A detector and its images.
+#[derive(clap::Args)]
+struct Predict {
+    /// Image files, or folders of them, all of one format
+    #[arg(value_name = "IMAGES", required = true)]
+    images: Vec<PathBuf>,
+    /// Folder of the detector
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Measured repetitions of the whole way
+    #[arg(long, default_value_t = 3, value_parser = numbers(1..))]
+    iters: usize,
+    /// Threads [default: one a core]
+    #[arg(long, value_name = "N", value_parser = numbers(1..=1024))]
+    threads: Option<usize>,
+    /// The device: cpu, cuda or cuda:INDEX
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: DeviceChoice,
 }
 
 /// A teacher and its student.
@@ -79,6 +104,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::Forward { network, run } => (run, network, Workload::Forward),
         What::Score(pair) => (&pair.run, &pair.backbone, Workload::Score(pair.method)),
         What::TrainStep(pair) => (&pair.run, &pair.backbone, Workload::TrainStep(pair.method)),
+        What::Predict(args) => return predict(args),
     };
     for &numbers in &run.numbers {
         let builder = Session::builder().device(run.device).tf32(numbers == Numbers::Tf32);
@@ -91,4 +117,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn predict(args: &Predict) -> Result<()> {
+    let builder = Session::builder().device(args.device);
+    let session = args.threads.into_iter().fold(builder, SessionBuilder::threads).build()?;
+    let (detector, files) = (session.load(&args.model)?, listed(&args.images)?);
+    let speed = measure_predict(&session, &detector, &files, args.iters)?;
+    print(&format!("{}\n", serde_json::to_string(&speed)?))
 }
