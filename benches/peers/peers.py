@@ -1,7 +1,9 @@
 """Times fmam beside PyTorch, ONNX Runtime and OpenVINO on this machine. See run.sh.
 
-Every measurement is the median of several repetitions; the candidates of one row run one after the other, twice, and the
-better median counts, so that a moment in which the machine was busy does not decide.
+Every measurement is the median of several repetitions. The candidates of one row run in turn, five times and more, so that a moment
+in which the machine was busy does not decide; the figure of a candidate is the median of its turns, with the least and the largest.
+Each row says which share of the machine's peak a candidate reaches: its multiply-adds, counted as the direct convolutions that they
+stand for, over the speed of a large matrix product in the same run.
 """
 
 import argparse
@@ -20,6 +22,49 @@ from networks import Scoring, decoder, encoder
 FORWARD = ["resnet18", "wide-resnet50-2", "efficientnet-lite0"]
 SCORE = [("nkd", "resnet18"), ("rkd", "resnet18"), ("nkd", "efficientnet-lite0"), ("rkd", "efficientnet-lite0")]
 THREADS = len(os.sched_getaffinity(0))
+PEAK = float("nan")
+
+
+TURNS = int(os.environ.get("FMAM_PEERS_TURNS", "5"))
+
+
+def cpu():
+    """The processor's name and the vector instructions that decide which kernels run."""
+    text = open("/proc/cpuinfo").read()
+    field = lambda name: next((l.split(":", 1)[1].strip() for l in text.splitlines() if l.startswith(name)), "?")
+    wanted = ("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16", "amx_tile")
+    features = set(field("flags").split())
+    model = f"family {field('cpu family')}, model {field('model')}".replace("\t", "")
+    return {"cpu": field("model name"), "model": model, "features": [f for f in wanted if f in features], "threads": THREADS}
+
+
+def peak_gflops(side=2048):
+    """The fastest of several large matrix products."""
+    a, b = torch.rand(side, side), torch.rand(side, side)
+    best = float("inf")
+    for _ in range(8):
+        start = time.perf_counter()
+        torch.mm(a, b)
+        best = min(best, time.perf_counter() - start)
+    return 2e-9 * side**3 / best
+
+
+def gflop(net, *inputs):
+    """Billions of multiplications and additions of a network's convolutions."""
+    total = 0
+
+    def add(module, given, result):
+        nonlocal total
+        weight = module.weight
+        per_output = weight[0].numel() if isinstance(module, nn.Conv2d) else weight[:, 0].numel() // module.stride[0] ** 2
+        total += 2 * result.numel() * per_output
+
+    hooks = [m.register_forward_hook(add) for m in net.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]
+    with torch.inference_mode():
+        net(*inputs)
+    for hook in hooks:
+        hook.remove()
+    return total * 1e-9
 
 
 def median_ms(work, iters):
@@ -113,24 +158,32 @@ def fmam(binary, iters, *args):
     return run
 
 
-def row(what, candidates):
-    """`candidates`: name to a function that gives milliseconds."""
-    best = {name: float("inf") for name in candidates}
-    for _ in range(2):
+def row(what, work, candidates):
+    """`candidates`: name to a function that gives milliseconds; `work`: billions of operations."""
+    turns = {name: [] for name in candidates}
+    for _ in range(TURNS):
         for name, run in candidates.items():
-            best[name] = min(best[name], run())
-    peers = min(value for name, value in best.items() if name != "fmam")
-    figures = {name: round(value, 1) for name, value in best.items()}
-    print(json.dumps({**what, "threads": THREADS, "ms": figures, "fmam_speedup": round(peers / best["fmam"], 2)}), flush=True)
+            turns[name].append(run())
+    # Ours alternately with the fastest peer alone, as often again.
+    middle = lambda values: sorted(values)[len(values) // 2]
+    fastest = min((name for name in turns if name != "fmam"), key=lambda name: middle(turns[name]))
+    for _ in range(TURNS):
+        for name in ("fmam", fastest):
+            turns[name].append(candidates[name]())
+    ms = {name: [round(v, 2) for v in (middle(values), min(values), max(values))] for name, values in turns.items()}
+    share = {name: round(work / middle(values) * 1e3 / PEAK, 2) for name, values in turns.items()}
+    speedup = round(middle(turns[fastest]) / middle(turns["fmam"]), 2)
+    line = {**what, "threads": THREADS, "ms": ms, "share_of_peak": share, "fastest": fastest, "fmam_speedup": speedup}
+    print(json.dumps(line), flush=True)
 
 
 def inference(what, net, batch, iters, ours):
-    path = onnx_file(net, batch)
+    path, work = onnx_file(net, batch), gflop(net, images(batch))
     plain, last, ort, vino = (
         torch_forward(folded(net), batch, False), torch_forward(folded(net), batch, True), onnxruntime(path, batch),
         openvino(path),
     )
-    row({**what, "batch": batch}, {
+    row({**what, "batch": batch}, work, {
         "fmam": ours,
         "torch": lambda: median_ms(plain, iters),
         "torch channels_last": lambda: median_ms(last, iters),
@@ -147,7 +200,9 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
-    print("threads", THREADS, "torch", torch.__version__, file=sys.stderr)
+    global PEAK
+    PEAK = peak_gflops()
+    print(json.dumps({**cpu(), "torch": torch.__version__, "peak_gflops": round(PEAK)}), flush=True)
     if args.what in (None, "forward"):
         for name in FORWARD:
             for batch in (1, 8):
@@ -163,7 +218,10 @@ def main():
         for method, name in SCORE:
             ours = fmam(args.fmam, 5, "train-step", "--method", method, "--backbone", name, "--batch", "8")
             eager, last = train_step(method, name, 8, False), train_step(method, name, 8, True)
-            row({"train_step": method, "backbone": name, "batch": 8}, {
+            teacher = gflop(encoder(name), images(8))
+            # The student forward, and twice as much backward.
+            work = teacher + 3 * (gflop(Scoring(name, method), images(8)) - teacher)
+            row({"train_step": method, "backbone": name, "batch": 8}, work, {
                 "fmam": ours,
                 "torch": lambda: median_ms(eager, 5),
                 "torch channels_last": lambda: median_ms(last, 5),
