@@ -1,10 +1,13 @@
 //! Input gradient of dense convolutions. With stride 1 it is a convolution again. Where windows do
-//! not overlap it is a matrix product whose rows are parts of rows of the image. Otherwise the
-//! products are scattered (col2im).
+//! not overlap it is a matrix product whose rows are parts of rows of the image. With a larger
+//! stride every `stride`-th row and column belong to one phase, whose gradient is a convolution
+//! with the taps that reach it. Padding that no phase can have leaves the products to be scattered
+//! (col2im).
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::cpu::buffer::Buffer;
 use crate::cpu::dense::{DenseWeight, forward, horizontal_run, pack};
 use crate::cpu::gemm::{Matrix, gemm};
 use crate::cpu::host::vectorized;
@@ -19,6 +22,9 @@ pub(crate) enum AdjointWeight {
     Convolution(DenseWeight),
     /// `[C_out, k_w C_in]` for each row of windows that do not overlap.
     Disjoint(Vec<Panels>),
+    /// The weights of the phases of the rows and columns, row by row; `None` where no tap reaches
+    /// one.
+    Phases(Vec<Option<DenseWeight>>),
     /// The result of [`pack`]; the products are scattered.
     Scattered(Vec<f32>),
 }
@@ -42,7 +48,15 @@ impl AdjointWeight {
             );
         }
         if !g.has_adjoint() {
-            return Self::Scattered(pack(weight, g));
+            let Some(phases) = Phase::all(g) else { return Self::Scattered(pack(weight, g)) };
+            let weights = phases.iter().map(|phase| {
+                // Input and output change places. The taps lie in the order of what they read.
+                let geometry = phase.geometry(g)?;
+                Some(DenseWeight::pack(&geometry, |o, i, ky, kx| {
+                    weight[(i * g.ci + o) * taps + phase.rows.tap(ky, g) * g.kw + phase.columns.tap(kx, g)]
+                }))
+            });
+            return Self::Phases(weights.collect());
         }
         // Input and output change places, and the kernel is turned by 180 degrees.
         Self::Convolution(DenseWeight::pack(&g.adjoint(), |o, i, ky, kx| {
@@ -63,6 +77,7 @@ pub(crate) fn input_gradient(
     let packed = match weight {
         AdjointWeight::Convolution(weight) => return forward(grad, weight, &g.adjoint(), epilogue, dx),
         AdjointWeight::Disjoint(panels) => return disjoint_gradient(grad, panels, g, epilogue, dx),
+        AdjointWeight::Phases(weights) => return phase_gradient(grad, weights, g, epilogue, dx),
         AdjointWeight::Scattered(packed) => packed,
     };
     let (depth, row) = (g.depth(), g.ow * g.co);
@@ -80,6 +95,120 @@ pub(crate) fn input_gradient(
                 scatter_add(columns, g, tile * rows, positions / g.ow, dx);
             });
         }
+        let residual = epilogue.residual.map(|r| &r[n * image..][..image]);
+        Epilogue { residual, ..*epilogue }.apply(dx, g.ci);
+    });
+}
+
+/// Every `stride`-th position of an axis of the input, from `first` on.
+#[derive(Debug, Clone, Copy)]
+struct AxisPhase {
+    first: usize,
+    /// Positions of the phase.
+    count: usize,
+    /// The smallest tap that reaches it; every `stride`-th does.
+    tap: usize,
+    /// Number of these taps.
+    taps: usize,
+    /// Zeros before the gradient.
+    before: usize,
+}
+
+impl AxisPhase {
+    /// The phase from `first` on, of an axis of `size` with a kernel of `kernel` and `before`
+    /// zeros; `None` where the convolution would begin inside of the gradient.
+    fn new(first: usize, size: usize, kernel: usize, stride: usize, before: usize) -> Option<Self> {
+        let tap = (first + before) % stride;
+        let taps = kernel.saturating_sub(tap).div_ceil(stride);
+        // Position `j` reads the gradient from `j + shift - (taps - 1)` to `j + shift`.
+        let shift = (first + before - tap) / stride;
+        let before = if taps == 0 { 0 } else { (taps - 1).checked_sub(shift)? };
+        Some(Self { first, count: size.saturating_sub(first).div_ceil(stride), tap, taps, before })
+    }
+
+    /// The tap that reads the gradient at place `place` of a window.
+    fn tap(&self, place: usize, g: &Geometry) -> usize {
+        self.tap + (self.taps - 1 - place) * g.stride
+    }
+}
+
+/// The positions of the input that the same taps reach.
+struct Phase {
+    rows: AxisPhase,
+    columns: AxisPhase,
+}
+
+impl Phase {
+    /// All phases, row by row.
+    fn all(g: &Geometry) -> Option<Vec<Self>> {
+        let axis = |size, kernel, before| -> Option<Vec<AxisPhase>> {
+            (0..g.stride).map(|first| AxisPhase::new(first, size, kernel, g.stride, before)).collect()
+        };
+        let (rows, columns) = (axis(g.h, g.kh, g.top)?, axis(g.w, g.kw, g.left)?);
+        let pairs = rows.iter().flat_map(|&rows| columns.iter().map(move |&columns| Self { rows, columns }));
+        Some(pairs.collect())
+    }
+
+    /// The convolution of the gradient that gives the phase; `None` where no tap reaches it.
+    fn geometry(&self, g: &Geometry) -> Option<Geometry> {
+        let (rows, columns) = (&self.rows, &self.columns);
+        (rows.taps > 0 && columns.taps > 0).then_some(Geometry {
+            n: g.n,
+            h: g.oh,
+            w: g.ow,
+            ci: g.co,
+            oh: rows.count,
+            ow: columns.count,
+            co: g.ci,
+            kh: rows.taps,
+            kw: columns.taps,
+            stride: 1,
+            top: rows.before,
+            left: columns.before,
+        })
+    }
+}
+
+/// [`input_gradient`] phase by phase.
+fn phase_gradient(
+    grad: &[f32],
+    weights: &[Option<DenseWeight>],
+    g: &Geometry,
+    epilogue: &Epilogue<'_>,
+    dx: &mut [f32],
+) {
+    let (line, stride) = (g.w * g.ci, g.stride);
+    for (phase, weight) in Phase::all(g).into_iter().flatten().zip(weights) {
+        let (rows, columns) = (phase.rows, phase.columns);
+        if rows.count == 0 || columns.count == 0 {
+            continue;
+        }
+        let geometry = phase.geometry(g);
+        let part = geometry.zip(weight.as_ref()).map(|(geometry, weight)| {
+            let mut part = Buffer::take(g.n * rows.count * columns.count * g.ci);
+            forward(grad, weight, &geometry, &Epilogue::NONE, &mut part);
+            part
+        });
+        // The rows of the phase, each between those of the others.
+        let width = columns.count * g.ci;
+        dx.par_chunks_mut(g.h * line).enumerate().for_each(|(n, image)| {
+            let lines = image.chunks_exact_mut(line).skip(rows.first).step_by(stride);
+            for (row, line) in lines.enumerate() {
+                let pixels = line.chunks_exact_mut(g.ci).skip(columns.first).step_by(stride);
+                match &part {
+                    None => pixels.for_each(|pixel| pixel.fill(0.0)),
+                    Some(part) => {
+                        let from = &part[(n * rows.count + row) * width..][..width];
+                        for (pixel, from) in pixels.zip(from.chunks_exact(g.ci)) {
+                            pixel.copy_from_slice(from);
+                        }
+                    }
+                }
+            }
+        });
+    }
+    let image = g.h * line;
+    dx.par_chunks_mut(image).enumerate().for_each(|(n, dx)| {
         let residual = epilogue.residual.map(|r| &r[n * image..][..image]);
         Epilogue { residual, ..*epilogue }.apply(dx, g.ci);
     });
