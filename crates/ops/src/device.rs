@@ -22,7 +22,7 @@ pub fn cuda_device(index: usize) -> Result<Device> {
     Ok(device)
 }
 
-/// What a record says of a GPU.
+/// A GPU as a record describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpu {
     /// The name that its maker gave it.

@@ -24,7 +24,7 @@ struct Gradients(Vec<(TensorId, Tensor)>);
 /// adversarial image, are asked for in the same way.
 ///
 /// # Errors
-/// Those of `loss` and of the device.
+/// The errors of `loss` and of the device.
 pub fn gradients<E: From<candle_core::Error>>(
     loss: impl FnOnce() -> std::result::Result<Tensor, E>,
 ) -> std::result::Result<(Tensor, GradStore), E> {

@@ -249,7 +249,7 @@ impl Optimizer for Sgd {
 /// `N` running averages of each variable.
 #[derive(Debug)]
 enum AllAverages<const N: usize> {
-    /// Those of a variable in one place.
+    /// The averages of a variable in one place.
     Apart(Vec<Averages<N>>),
     /// For composed kernels, as long as each variable has a gradient: those of all variables as one
     /// tensor.

@@ -23,7 +23,7 @@ pub(crate) struct Pass<'a, const N: usize> {
 }
 
 impl<const N: usize> Pass<'_, N> {
-    /// What `compute` gives as the gradient of argument `index`, if that is tracked.
+    /// The result of `compute` as the gradient of argument `index`, if that is tracked.
     pub(crate) fn gradient(
         &self,
         index: usize,

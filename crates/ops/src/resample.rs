@@ -68,7 +68,7 @@ pub fn upsample_bilinear_with(
     upsample_bilinear(x, rows, Interpolation::new(w, width, align_corners))
 }
 
-/// How maps become one.
+/// The combination of several maps to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Combination {
     /// Their sum.

@@ -23,7 +23,7 @@ pub(crate) struct Nearest {
 impl Nearest {
     pub(crate) const NONE: Self = Self { squared: f32::INFINITY, row: usize::MAX };
 
-    /// What a device found: squared distances and rows, `[N]` each.
+    /// The neighbours that a device found: squared distances and rows, `[N]` each.
     pub(crate) fn of_device(squared: &Tensor, rows: &Tensor) -> Result<Vec<Self>, MethodError> {
         let (squared, rows) = (squared.to_vec1::<f32>()?, rows.to_vec1::<u32>()?);
         let nearest = squared.into_iter().zip(rows);

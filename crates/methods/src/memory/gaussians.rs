@@ -85,7 +85,7 @@ impl PositionMoments {
     pub(crate) fn add(&mut self, images: &[(PatchEmbedding, Option<Vec<bool>>)]) -> Result<(), MethodError> {
         let Some((first, _)) = images.first() else { return Ok(()) };
         if let Some(rows) = first.on_device.as_ref().filter(|_| self.grid.is_none()) {
-            // Where the device has no memory for the products, the host has.
+            // The host has memory for the products where the device has none.
             self.on_device = PositionSums::new(rows).ok();
         }
         if self.on_device.is_some() {

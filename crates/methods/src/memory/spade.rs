@@ -180,7 +180,7 @@ struct Gallery {
     /// Pooled features of all images, row by row.
     pooled: Vec<f32>,
     images: Vec<Tensor>,
-    /// What a GPU compares with.
+    /// The gallery of a GPU.
     on_device: Option<DeviceGallery>,
 }
 

@@ -158,7 +158,7 @@ impl Chain {
                 launch::sum_masked(&self.runner, (&grad, None), (&Array::of(result)?, kind), length)?
             }
         };
-        // What reaches the input around the layers.
+        // The gradient that reaches the input around the layers.
         let mut around = None;
         for (index, layer) in self.layers.iter().enumerate().rev() {
             let dz = layer.backward(&self.runner, &grad)?;

@@ -421,7 +421,7 @@ fn optimizers_change_all_variables_at_once() {
         let found = found.unwrap();
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(&expected) {
-            // What has come near 0 has the rounding errors of what it was.
+            // Values that have come near 0 have the rounding errors of those that they were.
             assert_close(what, found, expected, 1e-4);
         }
     }

@@ -42,7 +42,7 @@ impl<const N: usize> FlatAverages<N> {
         Ok(tensors)
     }
 
-    /// Those that [`FlatAverages::tensors`] gave.
+    /// The averages that [`FlatAverages::tensors`] gave.
     pub(crate) fn of_tensors(tensors: &[Tensor]) -> Result<Self> {
         Self::of(|k| {
             let flat = tensors.iter().skip(k).step_by(N).map(Tensor::flatten_all);

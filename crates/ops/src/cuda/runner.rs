@@ -21,7 +21,7 @@ pub fn set_tf32(allowed: bool) {
     TF32.store(allowed, Ordering::Relaxed);
 }
 
-/// What [`set_tf32`] was told last.
+/// True if [`set_tf32`] allowed TF32 last.
 pub fn tf32() -> bool {
     TF32.load(Ordering::Relaxed)
 }

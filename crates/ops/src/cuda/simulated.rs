@@ -11,7 +11,7 @@ use super::array::Array;
 use super::gpu::{Argument, Element, Gpu, Real};
 use super::shim::{Memory, Shim};
 
-/// What stands in the place of a GPU on this thread.
+/// The stand-in for a GPU on this thread.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Nothing,

@@ -25,7 +25,7 @@ impl Grid {
     }
 }
 
-/// What [`upsample_bilinear`] does with the result before it.
+/// The use that [`upsample_bilinear`] makes of the result before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Combine {
     Set,

@@ -244,7 +244,7 @@ impl Norm {
     }
 }
 
-/// What [`pointwise`] adds to and multiplies with.
+/// Factors and summands of [`pointwise`].
 pub(crate) struct Affine<'a, M> {
     /// A factor of each channel.
     pub(crate) scale: Option<&'a M>,

@@ -16,7 +16,7 @@ pub(crate) struct Pieces<M> {
 }
 
 impl<M> Pieces<M> {
-    /// Those of the tensors `(place, length, averages)`: a tensor's place among the arrays of a
+    /// The pieces of tensors `(place, length, averages)`: a tensor's place among the arrays of a
     /// launch, its elements, and where its averages begin.
     pub(crate) fn of<G: Gpu<Memory = M>>(gpu: &G, tensors: &[(usize, usize, usize)]) -> Result<Self> {
         let mut table = Vec::new();
