@@ -144,9 +144,7 @@ impl<I: Iterator<Item: Into<Image>>> Verdicts<'_, I> {
     fn load_next(&mut self) {
         let first = self.n_taken;
         let preparation = self.scoring.detector.card().preparation();
-        // Images in their own size are large.
-        let batch_size =
-            if preparation.tile_overlap().is_some() { 1 } else { self.scoring.detector.batch_size() };
+        let batch_size = self.scoring.detector.batch_size();
         let batch: Vec<Image> = self.images.by_ref().take(batch_size).map(Into::into).collect();
         self.n_taken += batch.len();
         if batch.is_empty() {

@@ -167,7 +167,7 @@ impl Detector {
         let scorer = TileScorer {
             score: &|tiles, places| self.score_placed(tiles, places),
             is_peak: self.scorer.score_is_peak(),
-            batch_size: self.scorer.takes_batches().then(|| self.batch_size()),
+            batch_size: self.scorer.takes_batches().then(|| self.inputs_together()),
         };
         scan(&scorer, self.tiles(rows.size())?, (rows, region), progress, sink)
     }
@@ -209,8 +209,14 @@ impl Detector {
         Ok(Prediction { image_score: scan.image_score, anomaly_map: AnomalyMap::new(image.size(), scores)? })
     }
 
-    /// Images to score together: more on a GPU, where one takes as long as several.
+    /// Images to score together: more on a GPU, where one takes as long as several; a single one
+    /// for a detector with tiles, whose images are large.
     pub fn batch_size(&self) -> usize {
+        if self.card.preparation().tile_overlap().is_some() { 1 } else { self.inputs_together() }
+    }
+
+    /// Images or tiles of the detector's size that are scored together.
+    fn inputs_together(&self) -> usize {
         if self.scorer.takes_batches() { 32 } else { 8 }
     }
 

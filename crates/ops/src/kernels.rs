@@ -37,9 +37,14 @@ impl Kernels {
 
     /// The module that computes an operator on `tensor`.
     pub(crate) fn path(self, tensor: &Tensor) -> Path {
-        match (self, tensor.dtype()) {
-            (Self::Native, DType::F32 | DType::BF16) if runs_launches(tensor.device()) => Path::Cuda,
-            (Self::Native, DType::F32) if tensor.device().is_cpu() => Path::Cpu,
+        self.path_of(tensor.dtype(), tensor.device())
+    }
+
+    /// The module that computes an operator on tensors of `dtype` on `device`.
+    pub(crate) fn path_of(self, dtype: DType, device: &Device) -> Path {
+        match (self, dtype) {
+            (Self::Native, DType::F32 | DType::BF16) if runs_launches(device) => Path::Cuda,
+            (Self::Native, DType::F32) if device.is_cpu() => Path::Cpu,
             _ => Path::Composed,
         }
     }

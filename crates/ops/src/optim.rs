@@ -261,16 +261,19 @@ enum AllAverages<const N: usize> {
 impl<const N: usize> AllAverages<N> {
     fn zeros(vars: &[Var], kernels: Kernels) -> Result<Self> {
         let is_flat = |var: &Var| var.dtype() == DType::F32 && kernels.path(var) == Path::Cuda;
+        let zeros = |first: &Var| -> Result<[Tensor; N]> {
+            let length: usize = vars.iter().map(|var| var.elem_count()).sum();
+            let zeros = Tensor::zeros(length, first.dtype(), first.device())?;
+            Ok(std::array::from_fn(|_| zeros.clone()))
+        };
         if let Some(first) = vars.first() {
             if vars.iter().all(is_flat) {
-                return Ok(Self::Flat(FlatAverages::zeros(vars, first)?));
+                return Ok(Self::Flat(FlatAverages::of(&zeros(first)?)?));
             }
             let is_like_first =
                 |var: &Var| var.dtype() == first.dtype() && var.device().same_device(first.device());
             if vars.iter().all(|var| kernels.path(var) == Path::Composed && is_like_first(var)) {
-                let length: usize = vars.iter().map(|var| var.elem_count()).sum();
-                let zeros = Tensor::zeros(length, first.dtype(), first.device())?;
-                return Ok(Self::Together(std::array::from_fn(|_| zeros.clone())));
+                return Ok(Self::Together(zeros(first)?));
             }
         }
         Ok(Self::Apart(vars.iter().map(|var| Averages::zeros(var, kernels)).collect::<Result<_>>()?))
@@ -291,13 +294,8 @@ impl<const N: usize> AllAverages<N> {
     fn tensors(&self, vars: &[Var]) -> Result<Vec<Tensor>> {
         match self {
             Self::Apart(averages) => Averages::tensors(averages, vars),
-            Self::Together(averages) => {
-                let of_all = averages.iter().map(|average| parts_of(average, vars));
-                let of_all = of_all.collect::<Result<Vec<_>>>()?;
-                let of_var = |k: usize| of_all.iter().map(move |parts| parts[k].clone());
-                Ok((0..vars.len()).flat_map(of_var).collect())
-            }
-            Self::Flat(averages) => averages.tensors(vars),
+            Self::Together(averages) => split(averages, vars),
+            Self::Flat(averages) => split(&averages.detached(), vars),
         }
     }
 
@@ -320,24 +318,8 @@ impl<const N: usize> AllAverages<N> {
                 let restored = restored.map(|(averages, (var, tensors))| averages.with_values(var, tensors));
                 Self::Apart(restored.collect::<Result<_>>()?)
             }
-            Self::Together(averages) => {
-                let mut averages = averages.clone();
-                for (k, average) in averages.iter_mut().enumerate() {
-                    let of_var = |(var, tensors): (&Var, &[Tensor])| {
-                        tensors[k].detach().to_dtype(var.dtype())?.to_device(var.device())?.flatten_all()
-                    };
-                    *average = Tensor::cat(&groups.clone().map(of_var).collect::<Result<Vec<_>>>()?, 0)?;
-                }
-                Self::Together(averages)
-            }
-            Self::Flat(_) => {
-                let on_device = |(var, tensor): (&Var, &Tensor)| {
-                    tensor.detach().to_dtype(DType::F32)?.to_device(var.device())
-                };
-                let vars = vars.iter().flat_map(|var| std::iter::repeat_n(var, N));
-                let tensors = vars.zip(tensors).map(on_device).collect::<Result<Vec<_>>>()?;
-                Self::Flat(FlatAverages::of_tensors(&tensors)?)
-            }
+            Self::Together(_) => Self::Together(join(tensors, vars)?),
+            Self::Flat(_) => Self::Flat(FlatAverages::of(&join::<N>(tensors, vars)?)?),
         })
     }
 }
@@ -421,6 +403,27 @@ fn step_together<const N: usize>(
         var.set(&part)?;
     }
     Ok(())
+}
+
+/// The averages of each of `vars`, `N` tensors for each, from `averages` of all of them.
+fn split<const N: usize>(averages: &[Tensor; N], vars: &[Var]) -> Result<Vec<Tensor>> {
+    let of_all = averages.iter().map(|average| parts_of(average, vars)).collect::<Result<Vec<_>>>()?;
+    let of_var = |k: usize| of_all.iter().map(move |parts| parts[k].clone());
+    Ok((0..vars.len()).flat_map(of_var).collect())
+}
+
+/// The inverse of [`split`], in the type and on the device of each variable.
+fn join<const N: usize>(tensors: &[Tensor], vars: &[Var]) -> Result<[Tensor; N]> {
+    let average = |k: usize| {
+        let of_var = |(var, tensors): (&Var, &[Tensor])| {
+            tensors[k].detach().to_dtype(var.dtype())?.to_device(var.device())?.flatten_all()
+        };
+        let parts = vars.iter().zip(tensors.chunks_exact(N)).map(of_var);
+        Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
+    };
+    let averages = (0..N).map(average).collect::<Result<Vec<_>>>()?;
+    let mismatch = |averages: Vec<Tensor>| OpsError::OptimizerState { expected: N, actual: averages.len() };
+    averages.try_into().map_err(|averages| mismatch(averages).into())
 }
 
 /// The parts of a tensor that has the elements of all `vars`, each in the shape of its variable.

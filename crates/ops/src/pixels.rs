@@ -24,8 +24,7 @@ pub fn normalized_pixels(
     if pixels.len() != n * h * w * 3 {
         return Err(Error::ShapeMismatch { buffer_size: pixels.len(), shape: shape.into() }.bt());
     }
-    let probe = Tensor::zeros(1, DType::F32, device)?;
-    if default_kernels().path(&probe) == Path::Cuda {
+    if default_kernels().path_of(DType::F32, device) == Path::Cuda {
         return cuda::normalized_pixels(pixels, shape, [mean, deviation], device);
     }
     let normalized = pixels

@@ -55,7 +55,7 @@ pub fn score_good(
     let n_defects = SCORED_DEFECTS.div_ceil(trial.n_images.max(1));
     // Images in their own size are large: one of them is in memory at a time, in one copy.
     let is_tiled = detector.card().preparation().tile_overlap().is_some();
-    let (batch_size, threads) = if is_tiled { (1, 1) } else { (detector.batch_size(), threads) };
+    let threads = if is_tiled { 1 } else { threads };
     let window = if is_tiled { 1 } else { threads + 2 };
     let defect = |image: &RgbImage, inside: Option<&Mask>, index: usize, number: usize| {
         let seed = trial.seed.derive_index(index as u64).derive_index(number as u64);
@@ -80,7 +80,7 @@ pub fn score_good(
             scored.map_err(|error| ExperimentError::of_image(error, &id()))
         };
         let mut is_first = true;
-        for batch in images.chunks(batch_size) {
+        for batch in images.chunks(detector.batch_size()) {
             for prediction in score(batch)? {
                 match std::mem::take(&mut is_first) {
                     true => found.images.push(held_out(&prediction, inside.as_ref())),

@@ -88,9 +88,7 @@ impl Evaluator<'_> {
         let start = Instant::now();
         let mut image_scores = Vec::with_capacity(n);
         let mut comparison = Comparison::new(self, n);
-        // Images in their own size are large.
-        let batch_size =
-            if detector.card().preparation().tile_overlap().is_some() { 1 } else { detector.batch_size() };
+        let batch_size = detector.batch_size();
         let (mut images, mut truths) = (Vec::with_capacity(batch_size), Vec::with_capacity(batch_size));
         ordered_map(
             n,

@@ -144,14 +144,17 @@ pub(super) fn fit_gate(
     let (held_out, seed) = (Subset::new(train, some), run.seed.derive("evidence"));
     let rounds = DEFECTS.div_ceil(held_out.len()).min(MAX_IN_ONE);
     run.progress.start(&StageId::new("weighing evidence"), held_out.len() as u64);
-    // Each piece's verdicts on images at one place.
+    // The verdicts of all pieces on each of some images at one place.
     let score = |images: &[RgbImage], place: Place<'_>| -> Result<Vec<Vec<Prediction>>, MethodError> {
         let places = vec![place; images.len()];
         let of_piece = |map: Tensor| {
             let maps = extended_maps(vec![map], &places)?;
             predictions(&maps, MapCombination::Sum, blur_sigma, images[0].size())
         };
-        pieces(images, &places)?.into_iter().map(of_piece).collect()
+        let of_pieces: Vec<Vec<Prediction>> =
+            pieces(images, &places)?.into_iter().map(of_piece).collect::<Result<_, MethodError>>()?;
+        let of_image = |n: usize| of_pieces.iter().map(|verdicts| verdicts[n].clone()).collect();
+        Ok((0..images.len()).map(of_image).collect())
     };
     let (mut scores, mut n_done) = (Vec::<PieceScores>::new(), 0);
     spread_images(&held_out, held_out.len(), run, |images| {
@@ -164,26 +167,20 @@ pub(super) fn fit_gate(
                 all.push(defect.image);
             }
             let together = if run.device.is_cpu() { 1 } else { all.len() };
-            all.chunks(together).map(|images| score(images, image.place())).collect()
+            let batches = all.chunks(together).map(|images| score(images, image.place()));
+            Ok(batches.collect::<Result<Vec<_>, _>>()?.concat())
         };
-        let found: Vec<Vec<Vec<Vec<Prediction>>>> = if run.device.is_cpu() {
+        let found: Vec<Vec<Vec<Prediction>>> = if run.device.is_cpu() {
             images.par_iter().enumerate().map(of_image).collect::<Result<_, MethodError>>()?
         } else {
             images.iter().enumerate().map(of_image).collect::<Result<_, MethodError>>()?
         };
-        for batches in found {
-            let mut is_good = true;
-            for of_pieces in batches {
-                scores.resize_with(of_pieces.len(), PieceScores::default);
-                let images = of_pieces.first().map_or(0, Vec::len);
-                for n in 0..images {
-                    for (scores, verdicts) in scores.iter_mut().zip(&of_pieces) {
-                        match is_good {
-                            true => scores.add_good(&verdicts[n]),
-                            false => scores.add_defective(&verdicts[n]),
-                        }
-                    }
-                    is_good = false;
+        for verdicts in found {
+            // The image itself comes before those with a defect.
+            for (n, of_image) in verdicts.iter().enumerate() {
+                scores.resize_with(of_image.len(), PieceScores::default);
+                for (scores, verdict) in scores.iter_mut().zip(of_image) {
+                    if n == 0 { scores.add_good(verdict) } else { scores.add_defective(verdict) }
                 }
             }
         }

@@ -9,7 +9,7 @@ use rand::seq::index::sample;
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::feature_scorer::FeatureExtractor;
 use crate::memory::each_training_image;
-use crate::memory::embedding::PatchEmbedding;
+use crate::memory::embedding::{Alignment, PatchEmbedding};
 use crate::memory::gaussians::{PositionGaussians, PositionMoments, triangle};
 use crate::{MethodError, Place, RunContext};
 
@@ -69,15 +69,9 @@ impl View {
     /// not aligned.
     fn embed(&self, features: &FeaturePyramid, n: usize) -> Result<PatchEmbedding, MethodError> {
         let (_, _, height, width) = features.scales[self.grid].dims4()?;
-        let mut parts = Vec::new();
-        for scale in &features.scales[..self.n_scales] {
-            let scale = scale.narrow(0, n, 1)?.detach();
-            parts.push(fmam_ops::upsample_bilinear(&scale, height, width, false)?);
-        }
-        let all = Tensor::cat(&parts, 1)?;
-        let chosen = Tensor::new(self.chosen.as_slice(), all.device())?;
-        let rows = all.index_select(&chosen, 1)?.permute((0, 2, 3, 1))?;
-        PatchEmbedding::of_rows(&rows.reshape(((), self.chosen.len()))?, ImageSize::new(height, width))
+        let scales = features.scales[..self.n_scales].iter().map(|scale| scale.narrow(0, n, 1));
+        let (scales, grid) = (scales.collect::<Result<Vec<_>, _>>()?, ImageSize::new(height, width));
+        PatchEmbedding::on_grid(&scales, grid, Alignment::Bilinear, Some(&self.chosen))
     }
 }
 

@@ -25,7 +25,7 @@ pub struct PatchEmbedding {
     pub n_channels: usize,
     /// `grid.pixels() * n_channels` values.
     pub values: Vec<f32>,
-    /// The same on a GPU, if the features are there: `[grid.pixels(), n_channels]`.
+    /// A copy of the values on a GPU, if the features are there: `[grid.pixels(), n_channels]`.
     pub(crate) on_device: Option<Tensor>,
 }
 
@@ -83,8 +83,25 @@ impl PatchEmbedding {
         selection: Option<&[usize]>,
     ) -> Result<Self, MethodError> {
         let (_, _, height, width) = features.scales.first().ok_or(ModelError::EmptyBatch)?.dims4()?;
-        let mut parts = Vec::with_capacity(features.scales.len());
-        for scale in &features.scales {
+        let grid = ImageSize::new(height, width);
+        let selection = selection.map(|all| all.iter().map(|&channel| channel as u32).collect::<Vec<_>>());
+        Self::on_grid(&features.scales, grid, alignment, selection.as_deref())
+    }
+
+    /// The channels of `scales`, `[1, C, H, W]` each, on the grid `grid`, computed where they are;
+    /// only those in `selection`, in its order, where there is one.
+    ///
+    /// # Errors
+    /// [`MethodError::UndefinedFeatures`] for a feature that is not finite.
+    pub(crate) fn on_grid(
+        scales: &[Tensor],
+        grid: ImageSize,
+        alignment: Alignment,
+        selection: Option<&[u32]>,
+    ) -> Result<Self, MethodError> {
+        let ImageSize { height, width } = grid;
+        let mut parts = Vec::with_capacity(scales.len());
+        for scale in scales {
             let scale = scale.detach();
             parts.push(match alignment {
                 Alignment::Bilinear => fmam_ops::upsample_bilinear(&scale, height, width, false)?,
@@ -101,19 +118,10 @@ impl PatchEmbedding {
         }
         let mut all = Tensor::cat(&parts, 1)?;
         if let Some(selection) = selection {
-            let chosen = Tensor::from_iter(selection.iter().map(|&channel| channel as u32), all.device())?;
-            all = all.index_select(&chosen, 1)?;
+            all = all.index_select(&Tensor::new(selection, all.device())?, 1)?;
         }
         let n_channels = all.dim(1)?;
-        Self::of_rows(&all.permute((0, 2, 3, 1))?.reshape(((), n_channels))?, ImageSize::new(height, width))
-    }
-
-    /// Vectors on a device, `[grid.pixels(), n_channels]`.
-    ///
-    /// # Errors
-    /// [`MethodError::UndefinedFeatures`] for a feature that is not finite.
-    pub(crate) fn of_rows(rows: &Tensor, grid: ImageSize) -> Result<Self, MethodError> {
-        let (rows, n_channels) = (rows.contiguous()?, rows.dim(1)?);
+        let rows = all.permute((0, 2, 3, 1))?.reshape(((), n_channels))?.contiguous()?;
         let values: Vec<f32> = rows.flatten_all()?.to_vec1()?;
         if values.iter().any(|value| !value.is_finite()) {
             return Err(MethodError::UndefinedFeatures);

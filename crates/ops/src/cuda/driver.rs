@@ -16,7 +16,6 @@ use super::gpu::{Argument, Element, Gpu, Real, int};
 use super::source::program;
 
 /// A CUDA device that runs the kernels for activations of one type.
-#[derive(Clone)]
 pub(crate) struct Driver {
     device: CudaDevice,
     real: Real,

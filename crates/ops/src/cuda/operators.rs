@@ -236,7 +236,7 @@ fn backward_without_asking_for_it_before_gives_the_same_gradients() {
         let loss = || {
             let layers = layers(&tensors[1..], &kinds, &[Relu, Identity]);
             let y = train_layers(&act(&tensors[0]), &layers, Some(Relu))?.0.to_nchw()?;
-            // The same layers twice: gradients add up.
+            // Layers that run twice have the sum of both gradients.
             let y = train_layers(&act(&y), &layers, Some(Relu))?.0.to_nchw()?;
             y.mul(&random(99, y.dims()))?.sum_all()
         };

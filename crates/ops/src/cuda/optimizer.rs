@@ -1,7 +1,7 @@
 //! Steps of optimizers over all parameters of a network in one launch.
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Result, Tensor, Var};
+use candle_core::{Result, Tensor, Var};
 
 use super::array::Array;
 use super::launch::{self, AdamStep, Pieces, SgdStep};
@@ -17,37 +17,18 @@ pub(crate) struct FlatAverages<const N: usize> {
 }
 
 impl<const N: usize> FlatAverages<N> {
-    /// Zeros for `vars`, which are on the device of `first`.
-    pub(crate) fn zeros(vars: &[Var], first: &Var) -> Result<Self> {
-        let length: usize = vars.iter().map(|var| var.elem_count()).sum();
-        let zeros = Tensor::zeros(length, DType::F32, first.device())?;
-        Self::of(|_| Ok(zeros.clone()))
-    }
-
-    fn of(average: impl Fn(usize) -> Result<Tensor>) -> Result<Self> {
-        let averages = (0..N).map(|k| Var::from_tensor(&average(k)?)).collect::<Result<Vec<_>>>()?;
-        Ok(Self { averages, pieces: None })
-    }
-
-    /// The averages of each of `vars`, `N` tensors for each.
-    pub(crate) fn tensors(&self, vars: &[Var]) -> Result<Vec<Tensor>> {
-        let (mut tensors, mut first) = (Vec::with_capacity(N * vars.len()), 0);
-        for var in vars {
-            for average in &self.averages {
-                let part = average.as_detached_tensor().narrow(0, first, var.elem_count())?;
-                tensors.push(part.force_contiguous()?.reshape(var.shape())?);
-            }
-            first += var.elem_count();
+    /// Averages that begin as copies of `averages`.
+    pub(crate) fn of(averages: &[Tensor; N]) -> Result<Self> {
+        let mut vars = Vec::with_capacity(N);
+        for average in averages {
+            vars.push(Var::from_tensor(average)?);
         }
-        Ok(tensors)
+        Ok(Self { averages: vars, pieces: None })
     }
 
-    /// The averages that [`FlatAverages::tensors`] gave.
-    pub(crate) fn of_tensors(tensors: &[Tensor]) -> Result<Self> {
-        Self::of(|k| {
-            let flat = tensors.iter().skip(k).step_by(N).map(Tensor::flatten_all);
-            Tensor::cat(&flat.collect::<Result<Vec<_>>>()?, 0)
-        })
+    /// The averages, which the next step changes.
+    pub(crate) fn detached(&self) -> [Tensor; N] {
+        std::array::from_fn(|k| self.averages[k].as_detached_tensor())
     }
 
     /// Calls `step` with the variables that have a gradient, their gradients, the averages and the

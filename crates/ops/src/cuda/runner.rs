@@ -1,5 +1,6 @@
 //! The device of a tensor, as launches see it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Error, Result, Tensor};
@@ -28,12 +29,7 @@ pub fn tf32() -> bool {
 
 /// A device that runs kernels on tensors. A build without CUDA has none.
 #[derive(Clone)]
-pub(crate) enum Runner {
-    #[cfg(feature = "cuda")]
-    Cuda(Driver),
-    #[cfg(test)]
-    Simulated(Simulated),
-}
+pub(crate) struct Runner(Arc<dyn Gpu<Memory = Array> + Send + Sync>);
 
 impl Runner {
     /// The device of `tensor`, for activations of its type.
@@ -49,9 +45,9 @@ impl Runner {
     fn on(device: &Device, real: Real) -> Result<Self> {
         match device {
             #[cfg(feature = "cuda")]
-            Device::Cuda(device) => Ok(Self::Cuda(Driver::new(device, real))),
+            Device::Cuda(device) => Ok(Self(Arc::new(Driver::new(device, real)))),
             #[cfg(test)]
-            Device::Cpu => Simulated::of(real).map(Self::Simulated),
+            Device::Cpu => Ok(Self(Arc::new(Simulated::of(real)?))),
             _ => {
                 let _ = real;
                 Err(Error::NotCompiledWithCudaSupport.bt())
@@ -64,43 +60,19 @@ impl Gpu for Runner {
     type Memory = Array;
 
     fn reals(&self, length: usize) -> Result<Array> {
-        let _ = length;
-        match *self {
-            #[cfg(feature = "cuda")]
-            Self::Cuda(ref driver) => driver.reals(length),
-            #[cfg(test)]
-            Self::Simulated(ref simulated) => simulated.reals(length),
-        }
+        self.0.reals(length)
     }
 
     fn array(&self, length: usize, element: Element) -> Result<Array> {
-        let _ = (length, element);
-        match *self {
-            #[cfg(feature = "cuda")]
-            Self::Cuda(ref driver) => driver.array(length, element),
-            #[cfg(test)]
-            Self::Simulated(ref simulated) => simulated.array(length, element),
-        }
+        self.0.array(length, element)
     }
 
     fn table(&self, values: &[u32]) -> Result<Array> {
-        let _ = values;
-        match *self {
-            #[cfg(feature = "cuda")]
-            Self::Cuda(ref driver) => driver.table(values),
-            #[cfg(test)]
-            Self::Simulated(ref simulated) => simulated.table(values),
-        }
+        self.0.table(values)
     }
 
     fn upload(&self, bytes: &[u8]) -> Result<Array> {
-        let _ = bytes;
-        match *self {
-            #[cfg(feature = "cuda")]
-            Self::Cuda(ref driver) => driver.upload(bytes),
-            #[cfg(test)]
-            Self::Simulated(ref simulated) => simulated.upload(bytes),
-        }
+        self.0.upload(bytes)
     }
 
     fn launch(
@@ -110,12 +82,6 @@ impl Gpu for Runner {
         threads: usize,
         arguments: &[Argument<'_, Array>],
     ) -> Result<()> {
-        let _ = (kernel, grid, threads, arguments);
-        match *self {
-            #[cfg(feature = "cuda")]
-            Self::Cuda(ref driver) => driver.launch(kernel, grid, threads, arguments),
-            #[cfg(test)]
-            Self::Simulated(ref simulated) => simulated.launch(kernel, grid, threads, arguments),
-        }
+        self.0.launch(kernel, grid, threads, arguments)
     }
 }

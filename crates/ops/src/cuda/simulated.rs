@@ -69,7 +69,6 @@ fn within<R>(mode: Mode, test: impl FnOnce() -> R) -> R {
 }
 
 /// The device of CPU tensors on which launches run.
-#[derive(Clone)]
 pub(crate) struct Simulated {
     real: Real,
     /// `None` where launches are only counted.
