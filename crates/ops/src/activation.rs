@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
+use crate::cpu;
 use crate::error::OpsError;
 use crate::kernels::{Kernels, Path, default_kernels};
 
@@ -32,6 +33,7 @@ impl Activation {
         tensor.dims4()?;
         let kernels = kernels.on(tensor);
         let tensor = match kernels {
+            Kernels::Native if kernels.path(tensor) == Path::Cpu => cpu::channels_last(tensor)?,
             Kernels::Native => tensor.permute((0, 2, 3, 1))?.contiguous()?,
             Kernels::Composed => tensor.contiguous()?,
         };

@@ -1,5 +1,7 @@
 //! Settings of the whole process that make training on a CPU faster.
 
+use candle_core::Device;
+
 /// Makes the process ready for training on a CPU; a program calls this first in `main`.
 ///
 /// - candle's own elementwise operators stay on the calling thread: their pool of spinning workers
@@ -22,6 +24,17 @@ pub fn tune_process() {
 /// `work` must not wait for another thread that needs rayon itself.
 pub fn on_workers<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     rayon::scope(|_| work())
+}
+
+/// Runs two pieces of work that do not depend on each other: at the same time where they compute on
+/// the cores, and one after the other on another device, which has one stream for all threads. Two
+/// networks side by side wait for each other once, and one after the other at each of their layers.
+pub fn side_by_side<A: Send, B: Send>(
+    device: &Device,
+    a: impl FnOnce() -> A + Send,
+    b: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    if device.is_cpu() { rayon::join(a, b) } else { (a(), b()) }
 }
 
 #[allow(unsafe_code, reason = "the environment is candle's only switch; see the safety argument below")]

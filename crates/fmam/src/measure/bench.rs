@@ -120,8 +120,7 @@ pub fn measure_speed(session: &Session, load: &Load<'_>, n_repeats: usize) -> Re
             let params = Params::frozen(params.tensors()?, "random weights", &device);
             let student = kind.build(&teacher, &params)?;
             measure(session, n_repeats, || {
-                let features = teacher.features(&images)?;
-                let output = student.forward(&images, &features)?;
+                let (features, output) = student.beside(&teacher, &images)?;
                 for (teacher, student) in features.scales.iter().zip(&output.scales) {
                     fmam_ops::cosine_distance(teacher, student)?;
                 }

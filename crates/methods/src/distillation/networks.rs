@@ -57,7 +57,21 @@ impl ScaledStudent {
         images: &Tensor,
         teacher: &FeaturePyramid,
     ) -> Result<FeaturePyramid, MethodError> {
-        let output = self.student.forward(images, teacher)?;
+        self.scaled(self.student.forward(images, teacher)?)
+    }
+
+    /// The features of `teacher` and the student's output, where the student learnt those features
+    /// as they are.
+    pub(super) fn beside(
+        &self,
+        teacher: &dyn Backbone,
+        images: &Tensor,
+    ) -> Result<(FeaturePyramid, FeaturePyramid), MethodError> {
+        let (features, output) = self.student.beside(teacher, images)?;
+        Ok((features, self.scaled(output)?))
+    }
+
+    fn scaled(&self, output: FeaturePyramid) -> Result<FeaturePyramid, MethodError> {
         Ok(match &self.affine {
             None => output,
             Some(affine) => affine.forward(&output)?,

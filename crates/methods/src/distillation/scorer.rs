@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor};
 use fmam_core::{RgbImage, SampleSource, StageId, Subset};
 use fmam_models::{Backbone, FeaturePyramid, to_batch};
+use fmam_ops::side_by_side;
 use fmam_synthesis::Synthesizer;
 use rayon::prelude::*;
 
@@ -124,20 +125,41 @@ impl DistillationScorer {
     /// method, the distance to each of the Gaussians, and that to the memory of patches.
     fn evidence(&self, images: &[RgbImage], places: &[Place<'_>]) -> Result<Vec<Tensor>, MethodError> {
         let batch = to_batch(images, self.teacher.backbone.preprocess(), &self.device)?;
-        let features = self.teacher.backbone.features(&batch)?;
-        let mut pieces = self.discrepancy(&batch, &features)?;
+        let (mut pieces, others) = if self.teacher.mapping_tensors().is_none() && self.base.is_none() {
+            let (features, output) = self.student.beside(self.teacher.backbone.as_ref(), &batch)?;
+            (self.config.distance().maps(&features, &output)?, self.further_evidence(&batch, &features)?)
+        } else {
+            let features = self.teacher.backbone.features(&batch)?;
+            let (mapped, others) = side_by_side(
+                &self.device,
+                || self.discrepancy(&batch, &features),
+                || self.further_evidence(&batch, &features),
+            );
+            (mapped?, others?)
+        };
         if let Some(positions) = &self.positions {
             pieces = in_deviations(&pieces, positions, places)?;
         }
+        pieces.extend(others);
+        Ok(pieces)
+    }
+
+    /// The pieces of evidence behind the first, from the teacher's `features` of a batch.
+    fn further_evidence(
+        &self,
+        batch: &Tensor,
+        features: &FeaturePyramid,
+    ) -> Result<Vec<Tensor>, MethodError> {
+        let mut pieces = Vec::new();
         if let Some((student, _)) = &self.base {
-            let output = student.forward(&batch, &features)?;
-            pieces.extend(self.config.distance().maps(&features, &output)?);
+            let output = student.forward(batch, features)?;
+            pieces.extend(self.config.distance().maps(features, &output)?);
         }
         if let Some(gaussians) = &self.gaussians {
-            pieces.extend(gaussians.maps(&features)?);
+            pieces.extend(gaussians.maps(features)?);
         }
         if let Some(patches) = &self.patches {
-            pieces.push(patches.map(&features)?);
+            pieces.push(patches.map(features)?);
         }
         Ok(pieces)
     }

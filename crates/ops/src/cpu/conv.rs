@@ -4,9 +4,10 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 use crate::cpu::dense::{self, DenseWeight};
 use crate::cpu::depthwise;
-use crate::cpu::host::{Host, elements, output, zeros};
+use crate::cpu::host::{Host, elements, output};
 use crate::cpu::input_gradient::{AdjointWeight, input_gradient};
 use crate::cpu::panels::Epilogue;
+use crate::cpu::target::{Target, computed};
 use crate::geometry::Geometry;
 
 /// 2-D convolution of `x`, `[N, H, W, C_in]`, to `[N, H', W', C_out]`.
@@ -89,7 +90,7 @@ impl Convolution {
     }
 
     /// Writes every element of `y`.
-    pub(crate) fn forward(&self, x: &[f32], weight: &[f32], y: &mut [f32]) {
+    pub(crate) fn forward(&self, x: &[f32], weight: &[f32], y: Target<'_>) {
         let none = &Epilogue::NONE;
         match self {
             Self::Dense(g) => dense::forward(x, &DenseWeight::new(weight, g), g, none, y),
@@ -99,7 +100,7 @@ impl Convolution {
     }
 
     /// Writes every element of `dx`.
-    pub(crate) fn input_gradient(&self, grad: &[f32], weight: &[f32], dx: &mut [f32]) {
+    pub(crate) fn input_gradient(&self, grad: &[f32], weight: &[f32], dx: Target<'_>) {
         let none = &Epilogue::NONE;
         match self {
             Self::Dense(g) => input_gradient(grad, &AdjointWeight::new(weight, g), g, none, dx),
@@ -133,9 +134,8 @@ impl CustomOp2 for Convolution {
         s2: &CpuStorage,
         l2: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let mut y = zeros(self.output_len());
-        self.forward(elements(s1, l1)?, elements(s2, l2)?, &mut y);
-        output(y, self.output_shape())
+        let (x, weight) = (elements(s1, l1)?, elements(s2, l2)?);
+        output(computed(self.output_len(), |y| self.forward(x, weight, y)), self.output_shape())
     }
 
     fn bwd(
@@ -151,11 +151,7 @@ impl CustomOp2 for Convolution {
             of.track_op().then(|| Tensor::from_vec(compute(), of.shape(), of.device())).transpose()
         };
         Ok((
-            gradient(x, &|| {
-                let mut dx = zeros(self.input_len());
-                self.input_gradient(&grad, &weight_host, &mut dx);
-                dx
-            })?,
+            gradient(x, &|| computed(self.input_len(), |dx| self.input_gradient(&grad, &weight_host, dx)))?,
             gradient(weight, &|| self.weight_gradient(&x_host, &grad))?,
         ))
     }

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::cpu::gemm::{Matrix, gemm};
 use crate::cpu::panels::{Epilogue, Panels, Rows, multiply, multiply_matrix};
 use crate::cpu::parallel::{sum_in_order, with_scratch};
+use crate::cpu::target::Target;
 use crate::cpu::winograd::{self, WinogradWeight};
 use crate::cpu::winograd_gradient;
 use crate::geometry::Geometry;
@@ -44,7 +45,7 @@ impl DenseWeight {
 }
 
 /// `[N, H, W, C_in]` to `[N, H', W', C_out]`, every element of which is written.
-pub(crate) fn forward(x: &[f32], weight: &DenseWeight, g: &Geometry, epilogue: &Epilogue<'_>, y: &mut [f32]) {
+pub(crate) fn forward(x: &[f32], weight: &DenseWeight, g: &Geometry, epilogue: &Epilogue<'_>, y: Target<'_>) {
     match weight {
         DenseWeight::Direct(panels) => direct(x, panels, g, epilogue, y),
         DenseWeight::Winograd(weight) => winograd::forward(x, weight, g, epilogue, y),
@@ -56,29 +57,27 @@ const TILE_ELEMENTS: usize = 1 << 15;
 
 /// Multiplies windows where they lie. An image that needs zeros around it is copied, a few rows at
 /// a time, into a buffer that has the zeros.
-fn direct(x: &[f32], panels: &Panels, g: &Geometry, epilogue: &Epilogue<'_>, y: &mut [f32]) {
+fn direct(x: &[f32], panels: &Panels, g: &Geometry, epilogue: &Epilogue<'_>, y: Target<'_>) {
     let (image, row) = (g.oh * g.ow * g.co, g.ow * g.co);
     let (reach_h, reach_w) = ((g.oh - 1) * g.stride + g.kh, (g.ow - 1) * g.stride + g.kw);
     let padded = g.top + g.left > 0 || reach_h > g.h || reach_w > g.w;
     let width = if padded { reach_w } else { g.w };
     let rows = TILE_ELEMENTS / (g.stride * width * g.ci).max(1);
     let rows = rows.min((g.n * g.oh).div_ceil(8)).clamp(1, g.oh);
-    y.par_chunks_mut(image).enumerate().for_each(|(n, y)| {
+    y.pieces(image, rows * row, |n, tile, y| {
         let x = &x[n * g.h * g.w * g.ci..][..g.h * g.w * g.ci];
-        y.par_chunks_mut(rows * row).enumerate().for_each(|(tile, y)| {
-            let (first, count) = (tile * rows, y.len() / row);
-            let residual = epilogue.residual.map(|r| &r[n * image + first * row..][..y.len()]);
-            let epilogue = Epilogue { residual, ..*epilogue };
-            let mut multiply = |x: &[f32]| Arch::new().dispatch(Tile { x, panels, g, width, epilogue, y });
-            if padded {
-                with_scratch(((count - 1) * g.stride + g.kh) * width * g.ci, |lines| {
-                    pad(x, g, first * g.stride, width, lines);
-                    multiply(lines);
-                });
-            } else {
-                multiply(&x[first * g.stride * width * g.ci..]);
-            }
-        });
+        let (first, count) = (tile * rows, y.len() / row);
+        let residual = epilogue.residual.map(|r| &r[n * image + first * row..][..y.len()]);
+        let epilogue = Epilogue { residual, ..*epilogue };
+        let mut multiply = |x: &[f32]| Arch::new().dispatch(Tile { x, panels, g, width, epilogue, y });
+        if padded {
+            with_scratch(((count - 1) * g.stride + g.kh) * width * g.ci, |lines| {
+                pad(x, g, first * g.stride, width, lines);
+                multiply(lines);
+            });
+        } else {
+            multiply(&x[first * g.stride * width * g.ci..]);
+        }
     });
 }
 

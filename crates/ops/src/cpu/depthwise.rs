@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use crate::cpu::panels::{Epilogue, load, store};
 use crate::cpu::parallel::sum_in_order;
+use crate::cpu::target::Target;
 use crate::geometry::Geometry;
 
 /// `[C][k_h][k_w]` to `[k_h][k_w][C]`.
@@ -25,13 +26,13 @@ fn transpose(data: &[f32], rows: usize, cols: usize) -> Vec<f32> {
 }
 
 /// `[N, H, W, C]` to `[N, H', W', C]`, every element of which is written.
-pub(crate) fn forward(x: &[f32], packed: &[f32], g: &Geometry, epilogue: &Epilogue<'_>, y: &mut [f32]) {
+pub(crate) fn forward(x: &[f32], packed: &[f32], g: &Geometry, epilogue: &Epilogue<'_>, y: Target<'_>) {
     let (c, image) = (g.co, g.h * g.w * g.co);
     let plan = Plan::of_output(g);
-    y.par_chunks_mut(g.ow * c).with_min_len(2).enumerate().for_each(|(row, out)| {
-        let image = &x[row / g.oh * image..][..image];
-        let vertical = taps_of_output(row % g.oh, g.kh, g.stride, g.top, g.h);
-        let residual = epilogue.residual.map(|r| &r[row * g.ow * c..][..g.ow * c]);
+    y.pieces(g.oh * g.ow * c, g.ow * c, |n, row, out| {
+        let image = &x[n * image..][..image];
+        let vertical = taps_of_output(row, g.kh, g.stride, g.top, g.h);
+        let residual = epilogue.residual.map(|r| &r[(n * g.oh + row) * g.ow * c..][..g.ow * c]);
         let epilogue = Epilogue { residual, ..*epilogue };
         Arch::new().dispatch(Row {
             out,
@@ -48,7 +49,7 @@ pub(crate) fn forward(x: &[f32], packed: &[f32], g: &Geometry, epilogue: &Epilog
 }
 
 /// Gradient of the output to that of the input, every element of which is written.
-pub(crate) fn input_gradient(grad: &[f32], packed: &[f32], g: &Geometry, dx: &mut [f32]) {
+pub(crate) fn input_gradient(grad: &[f32], packed: &[f32], g: &Geometry, dx: Target<'_>) {
     if g.has_adjoint() {
         let taps = g.kh * g.kw;
         let turned: Vec<f32> =
@@ -57,9 +58,9 @@ pub(crate) fn input_gradient(grad: &[f32], packed: &[f32], g: &Geometry, dx: &mu
     }
     let (c, image) = (g.co, g.oh * g.ow * g.co);
     let plan = Plan::of_input(g);
-    dx.par_chunks_mut(g.w * c).with_min_len(2).enumerate().for_each(|(row, out)| {
-        let image = &grad[row / g.h * image..][..image];
-        let vertical = taps_of_input(row % g.h, g.kh, g.stride, g.top, g.oh);
+    dx.pieces(g.h * g.w * c, g.w * c, |n, row, out| {
+        let image = &grad[n * image..][..image];
+        let vertical = taps_of_input(row, g.kh, g.stride, g.top, g.oh);
         let (width, kw, epilogue) = (g.ow, g.kw, Epilogue::NONE);
         Arch::new().dispatch(Row { out, image, packed, c, width, kw, vertical, plan: &plan, epilogue });
     });

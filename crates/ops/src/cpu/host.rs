@@ -5,7 +5,6 @@ use std::ops::Deref;
 use candle_core::{
     CpuStorage, DType, DeviceLocation, Error, Layout, Result, Shape, Storage, StorageRef, Tensor,
 };
-use rayon::prelude::*;
 
 /// The elements of a contiguous f32 CPU tensor, borrowed.
 pub(crate) struct Host<'a> {
@@ -56,25 +55,6 @@ pub(crate) fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&
 
 fn contiguous(layout: &Layout) -> Result<(usize, usize)> {
     layout.contiguous_offsets().ok_or_else(|| Error::RequiresContiguous { op: "fmam-ops kernel" }.bt())
-}
-
-/// `len` zeros, written by all threads: clearing a large result on one took a tenth of a step.
-#[allow(unsafe_code, reason = "a vector's memory is initialised in pieces; see the safety argument below")]
-pub(crate) fn zeros(len: usize) -> Vec<f32> {
-    const PIECE: usize = 1 << 16;
-    if len <= PIECE {
-        return vec![0.0; len];
-    }
-    let mut data = Vec::with_capacity(len);
-    data.spare_capacity_mut()[..len].par_chunks_mut(PIECE).for_each(|piece| {
-        for value in piece {
-            value.write(0.0);
-        }
-    });
-    // SAFETY: the capacity is at least `len`, and the pieces cover `0..len`, each element of which
-    // has been written.
-    unsafe { data.set_len(len) };
-    data
 }
 
 /// A custom op's result.

@@ -13,6 +13,7 @@ use crate::cpu::gemm::{Matrix, gemm};
 use crate::cpu::host::vectorized;
 use crate::cpu::panels::{Epilogue, Panels, multiply_matrix};
 use crate::cpu::parallel::with_scratch;
+use crate::cpu::target::Target;
 use crate::geometry::Geometry;
 
 /// A weight in the form in which [`input_gradient`] multiplies it.
@@ -72,12 +73,12 @@ pub(crate) fn input_gradient(
     weight: &AdjointWeight,
     g: &Geometry,
     epilogue: &Epilogue<'_>,
-    dx: &mut [f32],
+    dx: Target<'_>,
 ) {
     let packed = match weight {
         AdjointWeight::Convolution(weight) => return forward(grad, weight, &g.adjoint(), epilogue, dx),
         AdjointWeight::Disjoint(panels) => return disjoint_gradient(grad, panels, g, epilogue, dx),
-        AdjointWeight::Phases(weights) => return phase_gradient(grad, weights, g, epilogue, dx),
+        AdjointWeight::Phases(weights) => return phase_gradient(grad, weights, g, epilogue, dx.whole()),
         AdjointWeight::Scattered(packed) => packed,
     };
     let (depth, row) = (g.depth(), g.ow * g.co);
@@ -85,8 +86,8 @@ pub(crate) fn input_gradient(
     // Windows overlap, so that each image belongs to one thread.
     let rows = 256_usize.div_ceil(g.ow).min(g.oh);
     let image = g.h * g.w * g.ci;
-    let images = dx.par_chunks_mut(image).zip(grad.par_chunks(g.oh * row));
-    images.enumerate().for_each(|(n, (dx, grad))| {
+    dx.pieces(image, image, |n, _, dx| {
+        let grad = &grad[n * g.oh * row..][..g.oh * row];
         dx.fill(0.0);
         for (tile, grad) in grad.chunks(rows * row).enumerate() {
             let positions = grad.len() / g.co;
@@ -186,7 +187,7 @@ fn phase_gradient(
         let geometry = phase.geometry(g);
         let part = geometry.zip(weight.as_ref()).map(|(geometry, weight)| {
             let mut part = Buffer::take(g.n * rows.count * columns.count * g.ci);
-            forward(grad, weight, &geometry, &Epilogue::NONE, &mut part);
+            forward(grad, weight, &geometry, &Epilogue::NONE, Target::from(&mut *part));
             part
         });
         // The rows of the phase, each between those of the others.
@@ -216,13 +217,14 @@ fn phase_gradient(
 
 /// [`input_gradient`] where windows do not overlap: a product's row is a part of one row of the
 /// image.
-fn disjoint_gradient(grad: &[f32], panels: &[Panels], g: &Geometry, epilogue: &Epilogue<'_>, dx: &mut [f32]) {
+fn disjoint_gradient(grad: &[f32], panels: &[Panels], g: &Geometry, epilogue: &Epilogue<'_>, dx: Target<'_>) {
     let (row, line) = (g.ow * g.co, g.w * g.ci);
     // Enough positions to use a weight often while it is in the cache, few enough to occupy all
     // threads.
     let rows = 64_usize.div_ceil(g.ow).min((g.n * g.oh).div_ceil(8)).max(1);
     let band = rows * g.stride * line;
-    dx.par_chunks_mut(band).zip(grad.par_chunks(rows * row)).enumerate().for_each(|(index, (dx, grad))| {
+    dx.pieces(g.n * g.h * line, band, |_, index, dx| {
+        let grad = &grad[index * rows * row..((index + 1) * rows * row).min(grad.len())];
         let count = grad.len() / g.co;
         with_scratch(count * g.kw * g.ci, |products| {
             for (ky, panels) in panels.iter().enumerate() {

@@ -3,7 +3,7 @@
 //! In reading order: [`conv`] chooses among [`dense`], [`depthwise`] and [`input_gradient`]; dense
 //! 3x3 kernels of stride 1 are [`winograd`]'s, with [`winograd_gradient`]; all of these multiply
 //! with [`panels`] or [`gemm`]. [`norm`] is [`normalizer`] as an operator. [`update`] is a step of
-//! an optimizer. Memory is in [`host`] and [`buffer`], the cut of work in [`parallel`].
+//! an optimizer. Memory is in [`host`], [`target`] and [`buffer`], the cut of work in [`parallel`].
 
 pub(crate) mod buffer;
 pub(crate) mod dense;
@@ -14,12 +14,14 @@ pub(crate) mod normalizer;
 pub(crate) mod panels;
 pub(crate) mod parallel;
 pub(crate) mod pointwise;
+pub(crate) mod target;
 pub(crate) mod winograd;
 
 mod blur;
 mod conv;
 mod cosine;
 mod gemm;
+mod layout;
 mod norm;
 mod pool;
 mod resample;
@@ -29,6 +31,7 @@ mod winograd_gradient;
 pub(crate) use blur::gaussian_blur;
 pub(crate) use conv::{Convolution, by_groups, conv_transpose2d, conv2d};
 pub(crate) use cosine::cosine_distance;
+pub(crate) use layout::channels_last;
 pub(crate) use norm::batch_norm_train;
 pub(crate) use pointwise::{add_nonlinearity, channel_affine, nonlinearity};
 pub(crate) use pool::max_pool2d;

@@ -2,8 +2,9 @@
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
-use crate::cpu::host::{Host, elements, output, zeros};
+use crate::cpu::host::{Host, elements, output};
 use crate::cpu::normalizer::Normalizer;
+use crate::cpu::target::{Target, computed};
 use crate::nonlinearity::Nonlinearity;
 
 /// Normalises `x`, `[N, H, W, C]`, by the statistics of the batch. Gives the result, and the mean
@@ -38,10 +39,8 @@ impl CustomOp3 for Train {
         s3: &CpuStorage,
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let x = elements(s1, l1)?;
-        let mut y = zeros(x.len());
-        self.0.normalize(x, (elements(s2, l2)?, elements(s3, l3)?), &mut y);
-        output(y, l1.shape().clone())
+        let (x, parameters) = (elements(s1, l1)?, (elements(s2, l2)?, elements(s3, l3)?));
+        output(computed(x.len(), |y| self.0.normalize(x, parameters, None, y)), l1.shape().clone())
     }
 
     fn bwd(
@@ -59,8 +58,8 @@ impl CustomOp3 for Train {
         let dx = x
             .track_op()
             .then(|| {
-                let mut dx = zeros(grad.len());
-                self.0.input_gradient(&x_host, &grad, (&w, &b), &sums, &mut dx);
+                let compute = |dx: Target<'_>| self.0.input_gradient(&x_host, &grad, (&w, &b), &sums, dx);
+                let dx = computed(grad.len(), compute);
                 Tensor::from_vec(dx, x.shape(), x.device())
             })
             .transpose()?;

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use crate::cpu::host::vectorized;
 use crate::cpu::parallel::block_rows;
 use crate::cpu::pointwise::masked;
+use crate::cpu::target::Target;
 use crate::nonlinearity::Nonlinearity;
 
 /// Statistics of one batch and the nonlinearity after the normalisation.
@@ -46,11 +47,19 @@ impl Normalizer {
         weight.iter().zip(&self.inverse_deviation).map(|(w, i)| w * i).collect()
     }
 
-    /// `kind((x - mean) / deviation * weight + bias)`, written to `y`.
-    pub(crate) fn normalize(&self, x: &[f32], (weight, bias): (&[f32], &[f32]), y: &mut [f32]) {
+    /// `kind((x - mean) / deviation * weight + bias)`, written to `y`. With a shortcut, it is added
+    /// and its nonlinearity applied to the sum.
+    pub(crate) fn normalize(
+        &self,
+        x: &[f32],
+        (weight, bias): (&[f32], &[f32]),
+        shortcut: Option<(&[f32], Nonlinearity)>,
+        y: Target<'_>,
+    ) {
         let (c, scale) = (weight.len(), self.scale(weight));
         let block = block_rows(c) * c;
-        y.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(y, x)| {
+        y.pieces(x.len(), block, |_, index, y| {
+            let x = &x[index * block..][..y.len()];
             vectorized(|| {
                 let (mean, scale, bias) = (&self.mean[..c], &scale[..c], &bias[..c]);
                 for (y, x) in y.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
@@ -61,6 +70,12 @@ impl Normalizer {
                     }
                 }
                 self.kind.apply(y);
+                if let Some((shortcut, kind)) = shortcut {
+                    for (y, s) in y.iter_mut().zip(&shortcut[index * block..]) {
+                        *y += s;
+                    }
+                    kind.apply(y);
+                }
             });
         });
     }
@@ -113,7 +128,7 @@ impl Normalizer {
         grad: &[f32],
         (weight, bias): (&[f32], &[f32]),
         sums: &GradientSums,
-        dx: &mut [f32],
+        dx: Target<'_>,
     ) {
         let (c, scale, bounds) = (weight.len(), self.scale(weight), self.kind.bounds());
         let count = (x.len() / c) as f64;
@@ -125,8 +140,8 @@ impl Normalizer {
             })
             .collect();
         let block = block_rows(c) * c;
-        let inputs = x.par_chunks(block).zip(grad.par_chunks(block));
-        dx.par_chunks_mut(block).zip(inputs).for_each(|(dx, (x, grad))| {
+        dx.pieces(x.len(), block, |_, index, dx| {
+            let (x, grad) = (&x[index * block..][..dx.len()], &grad[index * block..][..dx.len()]);
             vectorized(|| {
                 let (mean, scale, bias) = (&self.mean[..c], &scale[..c], &bias[..c]);
                 let (slope, offset) = (&slope[..c], &offset[..c]);

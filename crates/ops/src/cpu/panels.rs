@@ -6,6 +6,8 @@
 //! The code is generic over the vector width of `pulp`; each product is summed in one order,
 //! whatever the machine's threads.
 
+use std::ops::Range;
+
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::cpu::host::vectorized;
@@ -35,6 +37,20 @@ pub(crate) fn machine_lanes() -> usize {
 }
 
 impl Panels {
+    /// Number of columns.
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The rows `rows` of the panel `index`, two vectors each.
+    #[inline(always)]
+    pub(crate) fn vectors<S: Simd>(&self, index: usize, rows: Range<usize>) -> &[S::f32s] {
+        assert_eq!(self.lanes, S::F32_LANES, "packed for another vector width");
+        let width = 2 * self.lanes;
+        let panel = &self.data[index * self.depth * width..][..self.depth * width];
+        S::as_simd_f32s(&panel[rows.start * width..rows.end * width]).0
+    }
+
     /// Packs for this machine; `fill(k, row)` writes row `k` of the matrix.
     pub(crate) fn new(depth: usize, columns: usize, fill: impl FnMut(usize, &mut [f32])) -> Self {
         Self::with_lanes(machine_lanes(), depth, columns, fill)
@@ -110,6 +126,53 @@ impl Epilogue<'_> {
         match self.bias {
             Some(bias) => load(simd, &bias[column..]),
             None => simd.splat_f32s(0.0),
+        }
+    }
+
+    /// Writes the sums of `R` rows, from row `p` on, and `V` vectors, from column `first` on, to
+    /// `out`, rows of `columns`.
+    #[inline(always)]
+    pub(crate) fn write<S: Simd, const R: usize, const V: usize>(
+        &self,
+        simd: S,
+        sums: [[S::f32s; V]; R],
+        out: &mut [f32],
+        (p, first, columns): (usize, usize, usize),
+    ) {
+        let lanes = S::F32_LANES;
+        // Whole vectors by themselves: a vector that is cut needs calls, for which all sums would
+        // leave their registers.
+        if columns - first >= V * lanes {
+            let mut bias = [simd.splat_f32s(0.0); V];
+            if let Some(values) = self.bias {
+                bias.copy_from_slice(&S::as_simd_f32s(&values[first..first + V * lanes]).0[..V]);
+            }
+            for i in 0..R {
+                let range = (p + i) * columns + first..(p + i) * columns + first + V * lanes;
+                let residual = self.residual.map(|residual| S::as_simd_f32s(&residual[range.clone()]).0);
+                let out = S::as_mut_simd_f32s(&mut out[range]).0;
+                for v in 0..V {
+                    let mut sum = simd.add_f32s(sums[i][v], bias[v]);
+                    if let Some(residual) = residual {
+                        sum = simd.add_f32s(sum, residual[v]);
+                    }
+                    out[v] = self.finish(simd, sum);
+                }
+            }
+            return;
+        }
+        for v in 0..V {
+            let column = first + v * lanes;
+            let bias = self.bias(simd, column);
+            let width = (columns - column).min(lanes);
+            for i in 0..R {
+                let at = (p + i) * columns + column;
+                let mut sum = simd.add_f32s(sums[i][v], bias);
+                if let Some(residual) = self.residual {
+                    sum = simd.add_f32s(sum, load(simd, &residual[at..at + width]));
+                }
+                store(simd, &mut out[at..at + width], self.finish(simd, sum));
+            }
         }
     }
 
@@ -193,10 +256,6 @@ pub(crate) fn multiply_matrix<S: Simd>(
 
 /// The block of `R` rows from row `p` on and `V` vectors from column `first` on. Gives `R`.
 #[inline(always)]
-#[allow(
-    unsafe_code,
-    reason = "the innermost loop cannot afford bounds checks; see the safety argument below"
-)]
 fn block<S: Simd, F: Fn(usize) -> usize, const R: usize, const V: usize>(
     simd: S,
     rows: &Rows<'_, F>,
@@ -205,11 +264,37 @@ fn block<S: Simd, F: Fn(usize) -> usize, const R: usize, const V: usize>(
     out: &mut [f32],
     (p, first, columns): (usize, usize, usize),
 ) -> usize {
-    let mut sums = [[simd.splat_f32s(0.0); V]; R];
-    let bases: [usize; R] = std::array::from_fn(|i| (rows.base)(p + i));
+    let zero = simd.splat_f32s(0.0);
+    let sums = add_products(simd, rows, panel, p, [[zero; V]; R]);
+    epilogue.write(simd, sums, out, (p, first, columns));
+    R
+}
+
+/// Adds to `sums` the products of `R` rows, from row `p` on, with the first `V` vectors of each row
+/// of a panel.
+#[inline(always)]
+#[allow(
+    unsafe_code,
+    reason = "the innermost loop cannot afford bounds checks; see the safety argument below"
+)]
+pub(crate) fn add_products<S: Simd, F: Fn(usize) -> usize, const R: usize, const V: usize>(
+    simd: S,
+    rows: &Rows<'_, F>,
+    panel: &[S::f32s],
+    p: usize,
+    mut sums: [[S::f32s; V]; R],
+) -> [[S::f32s; V]; R] {
+    // Loops, since `array::from_fn` is not inlined here: its call would spill all sums.
+    let mut bases = [0; R];
+    for i in 0..R {
+        bases[i] = (rows.base)(p + i);
+    }
     for (index, panel) in panel.chunks_exact(2 * rows.run).enumerate() {
         let start = index * rows.run_stride;
-        let runs: [&[f32]; R] = std::array::from_fn(|i| &rows.data[bases[i] + start..][..rows.run]);
+        let mut runs = [&rows.data[..0]; R];
+        for i in 0..R {
+            runs[i] = &rows.data[bases[i] + start..][..rows.run];
+        }
         for (k, vectors) in panel.chunks_exact(2).enumerate() {
             for i in 0..R {
                 // SAFETY: the panel's chunk has `2 * rows.run` vectors, so that `k < rows.run`,
@@ -221,18 +306,5 @@ fn block<S: Simd, F: Fn(usize) -> usize, const R: usize, const V: usize>(
             }
         }
     }
-    for v in 0..V {
-        let column = first + v * S::F32_LANES;
-        let bias = epilogue.bias(simd, column);
-        let width = (columns - column).min(S::F32_LANES);
-        for (i, sums) in sums.iter().enumerate() {
-            let at = (p + i) * columns + column;
-            let mut sum = simd.add_f32s(sums[v], bias);
-            if let Some(residual) = epilogue.residual {
-                sum = simd.add_f32s(sum, load(simd, &residual[at..at + width]));
-            }
-            store(simd, &mut out[at..at + width], epilogue.finish(simd, sum));
-        }
-    }
-    R
+    sums
 }

@@ -3,8 +3,9 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use crate::cpu::host::{Host, elements, output, vectorized, zeros};
+use crate::cpu::host::{Host, elements, output, vectorized};
 use crate::cpu::parallel::block_rows;
+use crate::cpu::target::computed;
 use crate::nonlinearity::Nonlinearity;
 
 /// Elements to a parallel piece.
@@ -34,9 +35,9 @@ struct ChannelAffine {
 impl ChannelAffine {
     fn apply(&self, x: &[f32], shift: &[f32]) -> Vec<f32> {
         let c = self.scale.len();
-        let mut y = zeros(x.len());
         let chunk = block_rows(c) * c;
-        y.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).for_each(|(y, x)| {
+        let piece = |index: usize, y: &mut [f32]| {
+            let x = &x[index * chunk..][..y.len()];
             vectorized(|| {
                 let (scale, shift) = (&self.scale[..c], &shift[..c]);
                 for (y, x) in y.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
@@ -46,8 +47,8 @@ impl ChannelAffine {
                     }
                 }
             });
-        });
-        y
+        };
+        computed(x.len(), |y| y.pieces(x.len(), chunk, |_, index, y| piece(index, y)))
     }
 }
 
@@ -76,13 +77,13 @@ impl CustomOp1 for Apply {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = elements(storage, layout)?;
-        let mut y = zeros(x.len());
-        y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
+        let piece = |index: usize, y: &mut [f32]| {
             vectorized(|| {
-                y.copy_from_slice(x);
+                y.copy_from_slice(&x[index * CHUNK..][..y.len()]);
                 self.0.apply(y);
             });
-        });
+        };
+        let y = computed(x.len(), |y| y.pieces(x.len(), CHUNK, |_, index, y| piece(index, y)));
         output(y, layout.shape().clone())
     }
 
@@ -106,16 +107,16 @@ impl CustomOp2 for AddApply {
         l2: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (a, b) = (elements(s1, l1)?, elements(s2, l2)?);
-        let mut y = zeros(a.len());
-        let inputs = a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK));
-        y.par_chunks_mut(CHUNK).zip(inputs).for_each(|(y, (a, b))| {
+        let piece = |index: usize, y: &mut [f32]| {
+            let (a, b) = (&a[index * CHUNK..][..y.len()], &b[index * CHUNK..][..y.len()]);
             vectorized(|| {
                 for (y, (a, b)) in y.iter_mut().zip(a.iter().zip(b)) {
                     *y = a + b;
                 }
                 self.0.apply(y);
             });
-        });
+        };
+        let y = computed(a.len(), |y| y.pieces(a.len(), CHUNK, |_, index, y| piece(index, y)));
         output(y, l1.shape().clone())
     }
 
@@ -156,14 +157,14 @@ pub(crate) fn masked_gradient(kind: Nonlinearity, res: &Tensor, grad: &Tensor) -
     }
     let bounds = kind.bounds();
     let (y, g) = (Host::new(res)?, Host::new(&grad)?);
-    let mut dx = zeros(g.len());
-    let inputs = y.par_chunks(CHUNK).zip(g.par_chunks(CHUNK));
-    dx.par_chunks_mut(CHUNK).zip(inputs).for_each(|(dx, (y, g))| {
+    let piece = |index: usize, dx: &mut [f32]| {
+        let (y, g) = (&y[index * CHUNK..][..dx.len()], &g[index * CHUNK..][..dx.len()]);
         vectorized(|| {
             for (dx, (y, g)) in dx.iter_mut().zip(y.iter().zip(g)) {
                 *dx = masked(*g, *y, bounds);
             }
         });
-    });
+    };
+    let dx = computed(g.len(), |dx| dx.pieces(g.len(), CHUNK, |_, index, dx| piece(index, dx)));
     Tensor::from_vec(dx, res.shape(), res.device())
 }

@@ -6,6 +6,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::cpu::host::{Host, elements, output, vectorized};
+use crate::cpu::target::computed;
 
 /// Max pooling of `x`, `[N, H, W, C]`.
 pub(crate) fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
@@ -40,12 +41,12 @@ impl CustomOp1 for MaxPool {
         let (n, h, w, c) = layout.shape().dims4()?;
         let size = |s: usize| (s + 2 * self.padding - self.kernel) / self.stride + 1;
         let (oh, ow) = (size(h), size(w));
-        let mut y = vec![f32::NEG_INFINITY; n * oh * ow * c];
-        y.par_chunks_mut((ow * c).max(1)).enumerate().for_each(|(row, y)| {
-            let image = &x[row / oh * h * w * c..][..h * w * c];
+        let row = |n: usize, row: usize, y: &mut [f32]| {
+            let image = &x[n * h * w * c..][..h * w * c];
             vectorized(|| {
+                y.fill(f32::NEG_INFINITY);
                 for (ox, y) in y.chunks_exact_mut(c).enumerate() {
-                    self.taps((row % oh, ox), (h, w), |position| {
+                    self.taps((row, ox), (h, w), |position| {
                         let x = &image[position * c..][..c];
                         for (y, x) in y.iter_mut().zip(x) {
                             // NaN wins, and stays.
@@ -54,7 +55,8 @@ impl CustomOp1 for MaxPool {
                     });
                 }
             });
-        });
+        };
+        let y = computed(n * oh * ow * c, |y| y.pieces(oh * ow * c, ow * c, row));
         output(y, (n, oh, ow, c))
     }
 

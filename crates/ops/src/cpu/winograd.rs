@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use crate::cpu::panels::{Epilogue, Panels, load, machine_lanes, multiply_matrix, store};
 use crate::cpu::parallel::with_scratch;
+use crate::cpu::target::Target;
 use crate::geometry::Geometry;
 
 /// Side of an output tile.
@@ -94,7 +95,7 @@ pub(crate) fn forward(
     weight: &WinogradWeight,
     g: &Geometry,
     epilogue: &Epilogue<'_>,
-    y: &mut [f32],
+    y: Target<'_>,
 ) {
     let across = g.ow.div_ceil(TILE);
     // Enough tiles to use a weight often while it is in the cache, few enough to occupy all
@@ -103,17 +104,15 @@ pub(crate) fn forward(
     let wanted = 32_usize.div_ceil(across).min((g.n * strips).div_ceil(4)).clamp(1, strips);
     let (image, rows) = (g.oh * g.ow * g.co, wanted * TILE);
     let block = rows * g.ow * g.co;
-    y.par_chunks_mut(image).enumerate().for_each(|(n, y)| {
+    y.pieces(image, block, |n, index, y| {
         let x = &x[n * g.h * g.w * g.ci..][..g.h * g.w * g.ci];
-        y.par_chunks_mut(block).enumerate().for_each(|(index, y)| {
-            let residual = epilogue.residual.map(|r| &r[n * image + index * block..][..y.len()]);
-            let tiles = (y.len() / (g.ow * g.co)).div_ceil(TILE) * across;
-            let (inputs, outputs) = (POINTS * tiles * g.ci, POINTS * tiles * g.co);
-            with_scratch(inputs + outputs, |scratch| {
-                let (v, m) = scratch.split_at_mut(inputs);
-                let (epilogue, first) = (Epilogue { residual, ..*epilogue }, index * rows);
-                Arch::new().dispatch(Strip { x, weight, g, epilogue, y, v, m, tiles, across, first });
-            });
+        let residual = epilogue.residual.map(|r| &r[n * image + index * block..][..y.len()]);
+        let tiles = (y.len() / (g.ow * g.co)).div_ceil(TILE) * across;
+        let (inputs, outputs) = (POINTS * tiles * g.ci, POINTS * tiles * g.co);
+        with_scratch(inputs + outputs, |scratch| {
+            let (v, m) = scratch.split_at_mut(inputs);
+            let (epilogue, first) = (Epilogue { residual, ..*epilogue }, index * rows);
+            Arch::new().dispatch(Strip { x, weight, g, epilogue, y, v, m, tiles, across, first });
         });
     });
 }
@@ -380,7 +379,7 @@ pub(crate) mod tests {
             let (x, w) = (values(2 * size.0 * size.1 * ci, 5), values(co * ci * 9, 6));
             let weight = WinogradWeight::new(ci, co, |o, i, ky, kx| w[(o * ci + i) * 9 + ky * 3 + kx]);
             let mut y = vec![f32::NAN; 2 * size.0 * size.1 * co];
-            forward(&x, &weight, &g, &Epilogue::NONE, &mut y);
+            forward(&x, &weight, &g, &Epilogue::NONE, Target::from(&mut *y));
             let typical = (9.0 * ci as f64).sqrt() / 3.0;
             let worst = y
                 .iter()

@@ -13,6 +13,7 @@ use crate::cpu::depthwise::{self, Plan};
 use crate::cpu::host::Host;
 use crate::cpu::input_gradient::{AdjointWeight, input_gradient};
 use crate::cpu::panels::Epilogue;
+use crate::cpu::target::Target;
 use crate::fused::inference::{check_residual, infer};
 use crate::fused::stage::{Kernel, Stage};
 use crate::kernels::{Kernels, Path};
@@ -215,7 +216,7 @@ impl FrozenConv2d {
 
 impl PackedWeight {
     /// Writes every element of `y`.
-    fn run(&self, x: &[f32], convolution: &Convolution, epilogue: &Epilogue<'_>, y: &mut [f32]) {
+    fn run(&self, x: &[f32], convolution: &Convolution, epilogue: &Epilogue<'_>, y: Target<'_>) {
         let (Convolution::Dense(g) | Convolution::Depthwise(g) | Convolution::Transposed(g)) = convolution;
         match self {
             Self::Dense(weight) => dense::forward(x, weight, g, epilogue, y),

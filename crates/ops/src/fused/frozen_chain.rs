@@ -2,13 +2,15 @@
 
 use candle_core::Result;
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use crate::activation::Activation;
+use crate::cpu::panels::machine_lanes;
 use crate::cpu::parallel::with_scratch;
+use crate::cpu::target::Target;
 use crate::error::OpsError;
 use crate::fused::frozen::FrozenConv2d;
 use crate::fused::inference::infer;
+use crate::fused::inverted_residual::{InvertedResidual, Part};
 use crate::fused::stage::{Kernel, Source, Stage, Window};
 use crate::kernels::Path;
 use crate::nonlinearity::Nonlinearity;
@@ -113,36 +115,41 @@ impl<'a> Chain<'a> {
     }
 
     /// Writes every element of `y`.
-    fn compute(&self, x: &[f32], residual: Option<&[f32]>, y: &mut [f32]) {
+    fn compute(&self, x: &[f32], residual: Option<&[f32]>, y: Target<'_>) {
         let (first, last) = (&self.stages[0].geometry, &self.last().geometry);
         let (input, image) = (first.h * first.w * first.ci, last.oh * self.last().row_len());
         let block = self.segment * self.last().row_len();
-        let scratch = self.kept.iter().zip(&self.stages).map(|(rows, stage)| rows * stage.row_len()).sum();
-        y.par_chunks_mut(image).enumerate().for_each(|(n, y)| {
-            let x = &x[n * input..][..input];
-            y.par_chunks_mut(block).enumerate().for_each(|(index, y)| {
-                let residual = residual.map(|r| &r[n * image + index * block..][..y.len()]);
-                with_scratch(scratch, |scratch| {
-                    let first = index * self.segment;
-                    Arch::new().dispatch(Segment { chain: self, x, residual, y, first, scratch });
-                });
+        let inverted = InvertedResidual::of(&self.stages);
+        let scratch = match &inverted {
+            Some(layers) => layers.scratch(machine_lanes()),
+            None => self.kept.iter().zip(&self.stages).map(|(rows, stage)| rows * stage.row_len()).sum(),
+        };
+        y.pieces(image, block, |n, index, y| {
+            let (x, first) = (&x[n * input..][..input], index * self.segment);
+            let residual = residual.map(|r| &r[n * image + index * block..][..y.len()]);
+            with_scratch(scratch, |scratch| match &inverted {
+                Some(layers) => Arch::new().dispatch(Part { layers, x, first, y, residual, scratch }),
+                None => Arch::new().dispatch(Segment { chain: self, x, residual, y, first, scratch }),
             });
         });
     }
 }
 
-/// Rows of the result for one thread: enough that the halo is at most 1/8 of the rows, few enough
-/// that all threads have work. `None` if no number is both.
+/// Rows of the result for one thread: enough that the halo is at most 1/8 of the rows, or 1/4 where
+/// the layers are an inverted residual, and otherwise so many that all threads have the same work
+/// or several pieces. `None` if no number is both.
 fn segment_rows(stages: &[Stage<'_>], overlap: usize) -> Option<usize> {
-    const SHARED_PART: usize = 8;
     let last = &stages[stages.len() - 1].geometry;
     let threads = rayon::current_num_threads();
     if threads == 1 {
         return Some(last.oh);
     }
+    let shared_part = if InvertedResidual::of(stages).is_some() { 4 } else { 8 };
     let stride: usize = stages.iter().map(|stage| stage.geometry.stride).product();
-    let fewest = (SHARED_PART * overlap).div_ceil(stride).min(last.oh);
-    let segments = (last.oh / fewest).min((4 * threads).div_ceil(last.n.max(1))).max(1);
+    let fewest = (shared_part * overlap).div_ceil(stride).min(last.oh);
+    let most = (last.oh / fewest).max(1);
+    let is_even = |segments: &usize| (last.n * segments) % threads == 0 || last.n * segments >= 4 * threads;
+    let segments = (1..=most).find(is_even).unwrap_or(most);
     (last.n * segments >= threads).then(|| last.oh.div_ceil(segments))
 }
 

@@ -3,7 +3,8 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape};
 
 use crate::activation::Activation;
-use crate::cpu::host::{elements, output, zeros};
+use crate::cpu::host::{elements, output};
+use crate::cpu::target::{Target, computed};
 
 /// (N, C, H, W).
 type Dims = (usize, usize, usize, usize);
@@ -31,7 +32,7 @@ pub(crate) fn infer(
     x: &Activation,
     residual: Option<&Activation>,
     dims: Dims,
-    compute: impl Fn(&[f32], Option<&[f32]>, &mut [f32]),
+    compute: impl Fn(&[f32], Option<&[f32]>, Target<'_>),
 ) -> Result<Activation> {
     check_residual(x, residual, dims)?;
     let op = Inference { name, dims, compute };
@@ -48,16 +49,14 @@ struct Inference<F> {
     compute: F,
 }
 
-impl<F: Fn(&[f32], Option<&[f32]>, &mut [f32])> Inference<F> {
+impl<F: Fn(&[f32], Option<&[f32]>, Target<'_>)> Inference<F> {
     fn run(&self, x: &[f32], residual: Option<&[f32]>) -> Result<(CpuStorage, Shape)> {
         let (n, c, h, w) = self.dims;
-        let mut y = zeros(n * h * w * c);
-        (self.compute)(x, residual, &mut y);
-        output(y, (n, h, w, c))
+        output(computed(n * h * w * c, |y| (self.compute)(x, residual, y)), (n, h, w, c))
     }
 }
 
-impl<F: Fn(&[f32], Option<&[f32]>, &mut [f32])> CustomOp1 for Inference<F> {
+impl<F: Fn(&[f32], Option<&[f32]>, Target<'_>)> CustomOp1 for Inference<F> {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -67,7 +66,7 @@ impl<F: Fn(&[f32], Option<&[f32]>, &mut [f32])> CustomOp1 for Inference<F> {
     }
 }
 
-impl<F: Fn(&[f32], Option<&[f32]>, &mut [f32])> CustomOp2 for Inference<F> {
+impl<F: Fn(&[f32], Option<&[f32]>, Target<'_>)> CustomOp2 for Inference<F> {
     fn name(&self) -> &'static str {
         self.name
     }

@@ -3,6 +3,7 @@
 mod frozen;
 mod frozen_chain;
 mod inference;
+mod inverted_residual;
 mod stage;
 mod train;
 

@@ -8,9 +8,10 @@ use crate::activation::Activation;
 use crate::conv::LayerKind;
 use crate::cpu::Convolution;
 use crate::cpu::buffer::Buffer;
-use crate::cpu::host::{Host, elements, output, zeros};
+use crate::cpu::host::{Host, elements, output};
 use crate::cpu::normalizer::Normalizer;
 use crate::cpu::pointwise::{accumulate, masked_gradient};
+use crate::cpu::target::{Target, computed};
 use crate::error::OpsError;
 use crate::kernels::Path;
 use crate::nonlinearity::Nonlinearity;
@@ -185,7 +186,7 @@ impl Chain {
             let input = kept.last().and_then(|layer| layer.y.as_deref()).unwrap_or(&x);
             let weight = weight_start..weight_start + layer.weight.elem_count();
             let mut z = Buffer::take(convolution.output_len());
-            convolution.forward(input, &weights[weight.clone()], &mut z);
+            convolution.forward(input, &weights[weight.clone()], Target::from(&mut *z));
             let c = layer.norm_weight.elem_count();
             let normalizer = Normalizer::measure(&z, c, layer.epsilon, layer.nonlinearity);
             (weight_start, affine_start) = (weight.end, affine_start + 2 * c);
@@ -193,7 +194,7 @@ impl Chain {
             let mut layer = Kept { convolution, normalizer, z, y: None, weight, affine: affine_range };
             if kept.len() + 1 < layers.len() {
                 let mut y = Buffer::take(layer.z.len());
-                layer.normalizer.normalize(&layer.z, layer.parameters(&affine), &mut y);
+                layer.normalizer.normalize(&layer.z, layer.parameters(&affine), None, Target::from(&mut *y));
                 layer.y = Some(y);
             }
             kept.push(layer);
@@ -217,11 +218,9 @@ impl CustomOp3 for Chain {
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let last = &self.layers[self.layers.len() - 1];
-        let mut y = zeros(last.z.len());
-        last.normalizer.normalize(&last.z, last.parameters(elements(s3, l3)?), &mut y);
-        if let Some(kind) = self.shortcut {
-            accumulate(&mut y, elements(s1, l1)?, kind);
-        }
+        let (x, parameters) = (elements(s1, l1)?, last.parameters(elements(s3, l3)?));
+        let shortcut = self.shortcut.map(|kind| (x, kind));
+        let y = computed(last.z.len(), |y| last.normalizer.normalize(&last.z, parameters, shortcut, y));
         output(y, last.convolution.output_shape())
     }
 
@@ -255,7 +254,7 @@ impl CustomOp3 for Chain {
                 *d = *sum as f32;
             }
             let mut dz = Buffer::take(layer.z.len());
-            layer.normalizer.input_gradient(&layer.z, dy, parameters, &sums, &mut dz);
+            layer.normalizer.input_gradient(&layer.z, dy, parameters, &sums, Target::from(&mut *dz));
             let before = index.checked_sub(1).map(|before| &self.layers[before]);
             let input: &[f32] = before.and_then(|before| before.y.as_deref()).unwrap_or(&x_host);
             if weights.track_op() {
@@ -265,12 +264,11 @@ impl CustomOp3 for Chain {
             let weight = &w_host[layer.weight.clone()];
             if before.is_some() {
                 let mut below = Buffer::take(layer.convolution.input_len());
-                layer.convolution.input_gradient(&dz, weight, &mut below);
+                layer.convolution.input_gradient(&dz, weight, Target::from(&mut *below));
                 inner = Some(below);
             } else if x.track_op() {
-                let mut below = zeros(layer.convolution.input_len());
-                layer.convolution.input_gradient(&dz, weight, &mut below);
-                dx = Some(below);
+                let len = layer.convolution.input_len();
+                dx = Some(computed(len, |dx| layer.convolution.input_gradient(&dz, weight, dx)));
             }
         }
         if let (Some(dx), Some(_)) = (&mut dx, self.shortcut) {
