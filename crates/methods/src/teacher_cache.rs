@@ -7,11 +7,11 @@ use fmam_ops::free_memory;
 use crate::sample_features::FeatureSource;
 use crate::{MethodError, RunContext};
 
-/// Memory of the host for the features of all training images.
-const CACHE_BYTES: usize = 1 << 30;
+/// Part of the free memory for the features of all training images.
+const SHARE: u64 = 4;
 
-/// Part of a GPU's free memory for them.
-const GPU_SHARE: u64 = 4;
+/// Memory for them where the system does not say what is free.
+const CACHE_BYTES: usize = 1 << 30;
 
 /// Features of training images by their index, where memory is enough for those of all: batches are
 /// drawn anew in each epoch, so that a part of them would hardly ever fill one.
@@ -25,7 +25,7 @@ pub(crate) struct TeacherCache<'a> {
 impl<'a> TeacherCache<'a> {
     /// A cache for the `n_images` of `run`, on the device where they are used.
     pub(crate) fn for_run(teacher: &'a dyn FeatureSource, n_images: usize, run: &RunContext<'_>) -> Self {
-        let free = free_memory(&run.device).map(|free| usize::try_from(free / GPU_SHARE));
+        let free = free_memory(&run.device).map(|free| usize::try_from(free / SHARE));
         let limit = free.map_or(CACHE_BYTES, |share| share.unwrap_or(usize::MAX));
         Self::new(teacher, n_images, limit)
     }

@@ -4,6 +4,7 @@
 //! its blocks is that of the gaps between them.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark has no user to tell")]
+#![allow(clippy::print_stdout, reason = "the figures are the program's output")]
 
 use std::time::Instant;
 

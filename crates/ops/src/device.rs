@@ -58,15 +58,29 @@ fn driver_version() -> Option<i32> {
     result.result().ok().map(|()| version)
 }
 
-/// Bytes of memory that are free on a GPU; `None` for the host and where the driver does not say.
+/// Bytes of memory that are free on a GPU, or that the host has available: on Linux, within the
+/// limit of the process's control group. `None` where the driver or the system does not say.
 pub fn free_memory(device: &Device) -> Option<u64> {
     #[cfg(feature = "cuda")]
     if let Device::Cuda(cuda) = device {
         let context = cuda.cuda_stream().context().clone();
         return context.mem_get_info().ok().map(|(free, _)| free as u64);
     }
-    let _ = device;
-    None
+    if !device.is_cpu() {
+        return None;
+    }
+    let read = |path| std::fs::read_to_string(path).ok();
+    let of_host = available(&read("/proc/meminfo")?)?;
+    let number = |path| read(path)?.trim().parse::<u64>().ok();
+    let limit = number("/sys/fs/cgroup/memory.max").zip(number("/sys/fs/cgroup/memory.current"));
+    Some(limit.map_or(of_host, |(most, used)| of_host.min(most.saturating_sub(used))))
+}
+
+/// The bytes that `/proc/meminfo` calls available.
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
 }
 
 /// Adds a few numbers up on `device`, so that a driver which cannot run the kernels is found before
@@ -133,6 +147,14 @@ mod tests {
         assert!(old.contains("CUDA device 1") && old.contains("driver"), "{old}");
         let other = named(1, driver("CUDA_ERROR_OUT_OF_MEMORY")).to_string();
         assert!(other.contains("OUT_OF_MEMORY") && !other.contains("older"), "{other}");
+    }
+
+    #[test]
+    fn available_memory_is_read_in_kibibytes() {
+        let text = "MemTotal:  24683128 kB\nMemFree:  100 kB\nMemAvailable:   22010 kB\nBuffers: 1 kB\n";
+        assert_eq!(available(text), Some(22_010 * 1024));
+        assert_eq!(available("MemTotal: 3 kB\n"), None);
+        assert_eq!(available("MemAvailable: many kB\n"), None);
     }
 
     #[cfg(not(feature = "cuda"))]

@@ -1,5 +1,9 @@
 //! Settings of the whole process that make training on a CPU faster.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
 use candle_core::Device;
 
 /// Makes the process ready for training on a CPU; a program calls this first in `main`.
@@ -17,13 +21,54 @@ pub fn tune_process() {
     keep_freed_memory();
 }
 
-/// Runs `work` on one of rayon's threads. Each operator of this crate shares its work among rayon's
-/// threads. An operator called from another thread hands its work over and sleeps until the work is
-/// done, hundreds of times in a training step. Inside this function the handover happens once.
+/// Runs `work` on one of rayon's threads, and keeps the others awake meanwhile.
+///
+/// Each operator of this crate shares its work among rayon's threads. An operator called from
+/// another thread hands its work over and sleeps until the work is done, hundreds of times in a
+/// training step. Inside this function the handover happens once. A worker of rayon that finds
+/// nothing to do sleeps within microseconds, and waking it takes as long as a small operator:
+/// inside this function it looks for work for a millisecond before it may sleep.
 ///
 /// `work` must not wait for another thread that needs rayon itself.
 pub fn on_workers<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    rayon::scope(|_| work())
+    rayon::scope(|_| {
+        let attention = Attention(Arc::new(AtomicBool::new(true)));
+        for _ in 1..rayon::current_num_threads() {
+            let is_wanted = Arc::clone(&attention.0);
+            // Not of the scope: nothing waits for a worker that has found other work.
+            rayon::spawn(move || look_for_work(&is_wanted));
+        }
+        work()
+    })
+}
+
+/// Lets the workers sleep when it is dropped.
+struct Attention(Arc<AtomicBool>);
+
+impl Drop for Attention {
+    fn drop(&mut self) {
+        self.0.store(false, Relaxed);
+    }
+}
+
+/// Takes work of this thread's pool as it comes, until it `is_wanted` no more or none has come for
+/// some time.
+fn look_for_work(is_wanted: &AtomicBool) {
+    const PATIENCE: Duration = Duration::from_millis(1);
+    const PAUSES: usize = 16;
+    let mut idle_since = Instant::now();
+    while is_wanted.load(Relaxed) {
+        if rayon::yield_now() == Some(rayon::Yield::Executed) {
+            idle_since = Instant::now();
+            continue;
+        }
+        if idle_since.elapsed() > PATIENCE {
+            return;
+        }
+        (0..PAUSES).for_each(|_| std::hint::spin_loop());
+        // Where threads are more than cores.
+        std::thread::yield_now();
+    }
 }
 
 /// Runs two pieces of work that do not depend on each other: at the same time where they compute on

@@ -29,7 +29,13 @@ enum What {
     /// Scoring: teacher, student and the anomaly map's distances
     Score(Pair),
     /// A training step: teacher, student, loss, gradients and Adam
-    TrainStep(Pair),
+    TrainStep {
+        #[command(flatten)]
+        pair: Pair,
+        /// Take the teacher's features from an earlier epoch, as `fit` does where memory allows
+        #[arg(long)]
+        cached_teacher: bool,
+    },
     /// A detector on image files: decoding, preparation, scoring, and the whole way
     Predict(Predict),
 }
@@ -103,7 +109,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (run, name, workload) = match &args.what {
         What::Forward { network, run } => (run, network, Workload::Forward),
         What::Score(pair) => (&pair.run, &pair.backbone, Workload::Score(pair.method)),
-        What::TrainStep(pair) => (&pair.run, &pair.backbone, Workload::TrainStep(pair.method)),
+        What::TrainStep { pair, cached_teacher: false } => {
+            (&pair.run, &pair.backbone, Workload::TrainStep(pair.method))
+        }
+        What::TrainStep { pair, cached_teacher: true } => {
+            (&pair.run, &pair.backbone, Workload::CachedTrainStep(pair.method))
+        }
         What::Predict(args) => return predict(args),
     };
     for &numbers in &run.numbers {

@@ -31,6 +31,8 @@ pub enum Workload {
     Score(Student),
     /// A training step: teacher, student, loss, gradients and Adam.
     TrainStep(Student),
+    /// A training step with features of the teacher that are kept from an earlier epoch.
+    CachedTrainStep(Student),
 }
 
 /// The speed of a workload.
@@ -42,6 +44,9 @@ pub struct Speed {
     /// The method whose student is timed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<&'static str>,
+    /// True if the teacher's features are kept from an earlier epoch.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cached_teacher: bool,
     /// The backbone of that student.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backbone: Option<String>,
@@ -105,7 +110,7 @@ pub struct Load<'a> {
 pub fn measure_speed(session: &Session, load: &Load<'_>, n_repeats: usize) -> Result<Speed, Error> {
     let &Load { workload, backbone, precision, batch } = load;
     let device = session.device().clone();
-    let free_before = free_memory(&device);
+    let free_before = gpu(&device).and_then(|_| free_memory(&device));
     let teacher = random_backbone(backbone, Seed::new(0), &device)?.with_precision(precision);
     let batch = batch.max(1);
     let images = images(batch, &device)?;
@@ -127,12 +132,14 @@ pub fn measure_speed(session: &Session, load: &Load<'_>, n_repeats: usize) -> Re
                 Ok(())
             })?
         }
-        Workload::TrainStep(kind) => {
+        Workload::TrainStep(kind) | Workload::CachedTrainStep(kind) => {
             let params = Params::trainable(Seed::new(1), &device);
             let student = kind.build(&teacher, &params)?;
             let mut optimizer = Adam::new(params.vars(), AdamConfig::default())?;
+            let is_cached = matches!(workload, Workload::CachedTrainStep(_));
+            let cached = is_cached.then(|| teacher.features(&images)).transpose()?;
             measure(session, n_repeats, || {
-                let features = teacher.features(&images)?;
+                let features = cached.clone().map_or_else(|| teacher.features(&images), Ok)?;
                 let (_, found) = gradients(|| {
                     let output = student.forward(&images, &features)?;
                     let losses = features.scales.iter().zip(&output.scales);
@@ -146,12 +153,15 @@ pub fn measure_speed(session: &Session, load: &Load<'_>, n_repeats: usize) -> Re
     };
     let method = match workload {
         Workload::Forward => None,
-        Workload::Score(student) | Workload::TrainStep(student) => Some(student.method()),
+        Workload::Score(student) | Workload::TrainStep(student) | Workload::CachedTrainStep(student) => {
+            Some(student.method())
+        }
     };
     let named = |is_wanted: bool| is_wanted.then(|| backbone.to_owned());
     Ok(Speed {
         network: named(method.is_none()),
         method,
+        cached_teacher: matches!(workload, Workload::CachedTrainStep(_)),
         backbone: named(method.is_some()),
         batch,
         threads: session.loader_threads(),

@@ -35,13 +35,16 @@ impl CustomOp2 for CosineDistance {
         let mut distance = vec![0.0; n * h * w];
         let rows = block_rows(c);
         distance.par_chunks_mut(rows).enumerate().for_each(|(block, distance)| {
-            vectorized(|| {
-                for (offset, d) in distance.iter_mut().enumerate() {
-                    let start = (block * rows + offset) * c;
-                    let (dot, aa, bb) = products(&a[start..start + c], &b[start..start + c]);
-                    *d = 1.0 - dot / (self.clamped(aa) * self.clamped(bb));
-                }
-            });
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (offset, d) in distance.iter_mut().enumerate() {
+                        let start = (block * rows + offset) * c;
+                        let (dot, aa, bb) = products(&a[start..start + c], &b[start..start + c]);
+                        *d = 1.0 - dot / (self.clamped(aa) * self.clamped(bb));
+                    }
+                },
+            );
         });
         output(distance, (n, h, w))
     }
@@ -61,13 +64,16 @@ impl CustomOp2 for CosineDistance {
                 let mut dx = vec![0.0; x.len()];
                 let rows = block_rows(c);
                 dx.par_chunks_mut((rows * c).max(1)).enumerate().for_each(|(block, dx)| {
-                    vectorized(|| {
-                        for (offset, dx) in dx.chunks_exact_mut(c).enumerate() {
-                            let position = block * rows + offset;
-                            let range = position * c..(position + 1) * c;
-                            self.row_gradient(dx, &x[range.clone()], &other[range], grad[position]);
-                        }
-                    });
+                    vectorized(
+                        #[inline(always)]
+                        || {
+                            for (offset, dx) in dx.chunks_exact_mut(c).enumerate() {
+                                let position = block * rows + offset;
+                                let range = position * c..(position + 1) * c;
+                                self.row_gradient(dx, &x[range.clone()], &other[range], grad[position]);
+                            }
+                        },
+                    );
                 });
                 Tensor::from_vec(dx, this.shape(), this.device())
             })

@@ -1,6 +1,6 @@
 //! Dense convolution over channels-last images as implicit GEMM: the rows of a window are
-//! multiplied with the packed weight where they lie. The weight gradient, where Winograd's method
-//! does not apply, gathers windows into a matrix (im2col), a tile of output rows at a time.
+//! multiplied with the packed weight where they lie, and with the gradient of the output for the
+//! gradient of the weight.
 //!
 //! Tiles and partial sums are cut by shape alone, so that a result has the same bits for any number
 //! of threads.
@@ -8,7 +8,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::cpu::gemm::{Matrix, gemm};
+use crate::cpu::outer::OuterProducts;
 use crate::cpu::panels::{Epilogue, Panels, Rows, multiply, multiply_matrix};
 use crate::cpu::parallel::{sum_in_order, with_scratch};
 use crate::cpu::target::Target;
@@ -59,26 +59,36 @@ const TILE_ELEMENTS: usize = 1 << 15;
 /// a time, into a buffer that has the zeros.
 fn direct(x: &[f32], panels: &Panels, g: &Geometry, epilogue: &Epilogue<'_>, y: Target<'_>) {
     let (image, row) = (g.oh * g.ow * g.co, g.ow * g.co);
-    let (reach_h, reach_w) = ((g.oh - 1) * g.stride + g.kh, (g.ow - 1) * g.stride + g.kw);
-    let padded = g.top + g.left > 0 || reach_h > g.h || reach_w > g.w;
-    let width = if padded { reach_w } else { g.w };
-    let rows = TILE_ELEMENTS / (g.stride * width * g.ci).max(1);
+    let rows = TILE_ELEMENTS / (g.stride * line_width(g).unwrap_or(g.w) * g.ci).max(1);
     let rows = rows.min((g.n * g.oh).div_ceil(8)).clamp(1, g.oh);
     y.pieces(image, rows * row, |n, tile, y| {
         let x = &x[n * g.h * g.w * g.ci..][..g.h * g.w * g.ci];
         let (first, count) = (tile * rows, y.len() / row);
         let residual = epilogue.residual.map(|r| &r[n * image + first * row..][..y.len()]);
         let epilogue = Epilogue { residual, ..*epilogue };
-        let mut multiply = |x: &[f32]| Arch::new().dispatch(Tile { x, panels, g, width, epilogue, y });
-        if padded {
-            with_scratch(((count - 1) * g.stride + g.kh) * width * g.ci, |lines| {
-                pad(x, g, first * g.stride, width, lines);
-                multiply(lines);
-            });
-        } else {
-            multiply(&x[first * g.stride * width * g.ci..]);
-        }
+        with_lines(x, g, first, count, |x, width| {
+            Arch::new().dispatch(Tile { x, panels, g, width, epilogue, y });
+        });
     });
+}
+
+/// Columns of a row with the zeros around it; `None` where no window needs zeros.
+fn line_width(g: &Geometry) -> Option<usize> {
+    let (reach_h, reach_w) = ((g.oh - 1) * g.stride + g.kh, (g.ow - 1) * g.stride + g.kw);
+    (g.top + g.left > 0 || reach_h > g.h || reach_w > g.w).then_some(reach_w)
+}
+
+/// Calls `work` with the rows of an image that `count` output rows read, from row `first` on, with
+/// the zeros around the image, and with their width in columns. Rows are copied only for the sake
+/// of zeros.
+fn with_lines(x: &[f32], g: &Geometry, first: usize, count: usize, work: impl FnOnce(&[f32], usize)) {
+    match line_width(g) {
+        None => work(&x[first * g.stride * g.w * g.ci..], g.w),
+        Some(width) => with_scratch(((count - 1) * g.stride + g.kh) * width * g.ci, |lines| {
+            pad(x, g, first * g.stride, width, lines);
+            work(lines, width);
+        }),
+    }
 }
 
 /// One tile of [`direct`]: `x` begins with the first input row of the first window.
@@ -162,67 +172,50 @@ pub(crate) fn unpack(packed: &[f32], g: &Geometry) -> Vec<f32> {
 /// Gradient of the packed weight, `[C_out][k_h][k_w][C_in]`.
 pub(crate) fn weight_gradient(x: &[f32], grad: &[f32], g: &Geometry) -> Vec<f32> {
     const PARTIAL_ELEMENTS: usize = 1 << 24;
+    /// Positions to a block, whose rows stay in the first-level cache.
+    const POSITIONS: usize = 128;
     if winograd::applies(g) {
         return winograd_gradient::weight_gradient(x, grad, g);
     }
     let (depth, row, size) = (g.depth(), g.ow * g.co, g.co * g.depth());
-    let rows = g.n * g.oh;
-    // Partial sums over fixed ranges of rows, added in order.
-    let ranges = (PARTIAL_ELEMENTS / size.max(1)).clamp(1, 8).min(rows.max(1));
-    let range = rows.div_ceil(ranges).max(1);
-    let tile = 512_usize.div_ceil(g.ow).max(1);
-    let partials: Vec<Vec<f32>> = (0..rows.div_ceil(range))
+    let rows = POSITIONS.div_ceil(g.ow.max(1)).min(g.oh).max(1);
+    let blocks = g.oh.div_ceil(rows);
+    // Partial sums over fixed ranges of blocks, added in order.
+    let ranges = (PARTIAL_ELEMENTS / size.max(1)).clamp(1, 8);
+    let range = (g.n * blocks).div_ceil(ranges).max(1);
+    let partials: Vec<Vec<f32>> = (0..(g.n * blocks).div_ceil(range))
         .into_par_iter()
         .map(|index| {
             let mut sum = vec![0.0; size];
-            let end = ((index + 1) * range).min(rows);
-            for first in (index * range..end).step_by(tile) {
-                let count = tile.min(end - first);
-                let grad = Matrix::new(&grad[first * row..][..count * row], count * g.ow, g.co);
-                if g.is_pointwise() {
-                    let x = &x[first * g.w * g.ci..][..count * g.w * g.ci];
-                    gemm(&mut sum, grad.transposed(), Matrix::new(x, count * g.ow, depth), true);
-                } else {
-                    with_scratch(count * g.ow * depth, |columns| {
-                        gather(x, g, first, count, columns);
-                        gemm(&mut sum, grad.transposed(), Matrix::new(columns, count * g.ow, depth), true);
-                    });
-                }
+            for block in index * range..((index + 1) * range).min(g.n * blocks) {
+                let (n, first) = (block / blocks, block % blocks * rows);
+                let count = rows.min(g.oh - first);
+                let x = &x[n * g.h * g.w * g.ci..][..g.h * g.w * g.ci];
+                let grad = &grad[(n * g.oh + first) * row..][..count * row];
+                with_lines(x, g, first, count, |lines, width| {
+                    let line = width * g.ci;
+                    for ky in 0..g.kh {
+                        let runs: Vec<_> =
+                            (0..count).map(|r| (r * row, (r * g.stride + ky) * line)).collect();
+                        Arch::new().dispatch(OuterProducts {
+                            runs: &runs,
+                            count: g.ow,
+                            a: grad,
+                            a_step: g.co,
+                            b: lines,
+                            b_step: g.stride * g.ci,
+                            sum: &mut sum[ky * g.kw * g.ci..],
+                            sum_step: depth,
+                            rows: g.co,
+                            columns: g.kw * g.ci,
+                        });
+                    }
+                });
             }
             sum
         })
         .collect();
     sum_in_order(partials, size)
-}
-
-/// Writes the windows of `count` output rows as rows of `columns`, from row `first` of the whole
-/// batch on.
-fn gather(x: &[f32], g: &Geometry, first: usize, count: usize, columns: &mut [f32]) {
-    let (ci, run) = (g.ci, g.kw * g.ci);
-    let mut windows = columns.chunks_exact_mut(g.depth());
-    for row in first..first + count {
-        let image = &x[row / g.oh * g.h * g.w * ci..][..g.h * g.w * ci];
-        let y0 = (row % g.oh * g.stride) as isize - g.top as isize;
-        for ox in 0..g.ow {
-            let Some(window) = windows.next() else { return };
-            let (inside, skip, x0) = horizontal_run(ox, g);
-            for (ky, to) in window.chunks_exact_mut(run).enumerate() {
-                let iy = y0 + ky as isize;
-                if iy < 0 || iy >= g.h as isize || inside == 0 {
-                    to.fill(0.0);
-                    continue;
-                }
-                let from = &image[(iy as usize * g.w + x0) * ci..][..inside * ci];
-                if inside == g.kw {
-                    to.copy_from_slice(from);
-                } else {
-                    to[..skip * ci].fill(0.0);
-                    to[skip * ci..(skip + inside) * ci].copy_from_slice(from);
-                    to[(skip + inside) * ci..].fill(0.0);
-                }
-            }
-        }
-    }
 }
 
 /// The window at output column `ox`: the number of its columns inside the image, the number before

@@ -62,8 +62,9 @@ pub(crate) fn output(data: Vec<f32>, shape: impl Into<Shape>) -> Result<(CpuStor
     Ok((CpuStorage::F32(data), shape.into()))
 }
 
-/// Runs `kernel` compiled for the widest vector instructions of this machine. `kernel` and what it
-/// calls must be `#[inline(always)]` to profit.
+/// Runs `kernel` compiled for the widest vector instructions of this machine. To profit, `kernel`
+/// must be written `#[inline(always)] || ...`, and what it calls must be `#[inline(always)]` too:
+/// what is called, not inlined, is code for the oldest machine.
 #[inline(always)]
 pub(crate) fn vectorized<R>(kernel: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(kernel)

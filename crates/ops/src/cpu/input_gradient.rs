@@ -9,7 +9,6 @@ use rayon::prelude::*;
 
 use crate::cpu::buffer::Buffer;
 use crate::cpu::dense::{DenseWeight, forward, horizontal_run, pack};
-use crate::cpu::gemm::{Matrix, gemm};
 use crate::cpu::host::vectorized;
 use crate::cpu::panels::{Epilogue, Panels, multiply_matrix};
 use crate::cpu::parallel::with_scratch;
@@ -26,8 +25,8 @@ pub(crate) enum AdjointWeight {
     /// The weights of the phases of the rows and columns, row by row; `None` where no tap reaches
     /// one.
     Phases(Vec<Option<DenseWeight>>),
-    /// The result of [`pack`]; the products are scattered.
-    Scattered(Vec<f32>),
+    /// `[C_out, k_h k_w C_in]`; the products are scattered.
+    Scattered(Panels),
 }
 
 impl AdjointWeight {
@@ -49,7 +48,12 @@ impl AdjointWeight {
             );
         }
         if !g.has_adjoint() {
-            let Some(phases) = Phase::all(g) else { return Self::Scattered(pack(weight, g)) };
+            let Some(phases) = Phase::all(g) else {
+                let (packed, depth) = (pack(weight, g), g.depth());
+                return Self::Scattered(Panels::new(g.co, depth, |o, row| {
+                    row.copy_from_slice(&packed[o * depth..][..depth]);
+                }));
+            };
             let weights = phases.iter().map(|phase| {
                 // Input and output change places. The taps lie in the order of what they read.
                 let geometry = phase.geometry(g)?;
@@ -75,14 +79,13 @@ pub(crate) fn input_gradient(
     epilogue: &Epilogue<'_>,
     dx: Target<'_>,
 ) {
-    let packed = match weight {
+    let panels = match weight {
         AdjointWeight::Convolution(weight) => return forward(grad, weight, &g.adjoint(), epilogue, dx),
         AdjointWeight::Disjoint(panels) => return disjoint_gradient(grad, panels, g, epilogue, dx),
         AdjointWeight::Phases(weights) => return phase_gradient(grad, weights, g, epilogue, dx.whole()),
-        AdjointWeight::Scattered(packed) => packed,
+        AdjointWeight::Scattered(panels) => panels,
     };
     let (depth, row) = (g.depth(), g.ow * g.co);
-    let weight = Matrix::new(packed, g.co, depth);
     // Windows overlap, so that each image belongs to one thread.
     let rows = 256_usize.div_ceil(g.ow).min(g.oh);
     let image = g.h * g.w * g.ci;
@@ -92,7 +95,7 @@ pub(crate) fn input_gradient(
         for (tile, grad) in grad.chunks(rows * row).enumerate() {
             let positions = grad.len() / g.co;
             with_scratch(positions * depth, |columns| {
-                gemm(columns, Matrix::new(grad, positions, g.co), weight, false);
+                Arch::new().dispatch(Products { grad, panels, out: &mut *columns });
                 scatter_add(columns, g, tile * rows, positions / g.ow, dx);
             });
         }
@@ -260,23 +263,26 @@ impl WithSimd for Products<'_, '_> {
 fn scatter_add(columns: &[f32], g: &Geometry, first: usize, count: usize, image: &mut [f32]) {
     let (ci, run) = (g.ci, g.kw * g.ci);
     let mut windows = columns.chunks_exact(g.depth());
-    vectorized(|| {
-        for row in first..first + count {
-            let y0 = (row * g.stride) as isize - g.top as isize;
-            for ox in 0..g.ow {
-                let Some(window) = windows.next() else { return };
-                let (inside, skip, x0) = horizontal_run(ox, g);
-                for (ky, from) in window.chunks_exact(run).enumerate() {
-                    let iy = y0 + ky as isize;
-                    if iy < 0 || iy >= g.h as isize || inside == 0 {
-                        continue;
-                    }
-                    let to = &mut image[(iy as usize * g.w + x0) * ci..][..inside * ci];
-                    for (t, f) in to.iter_mut().zip(&from[skip * ci..]) {
-                        *t += f;
+    vectorized(
+        #[inline(always)]
+        || {
+            for row in first..first + count {
+                let y0 = (row * g.stride) as isize - g.top as isize;
+                for ox in 0..g.ow {
+                    let Some(window) = windows.next() else { return };
+                    let (inside, skip, x0) = horizontal_run(ox, g);
+                    for (ky, from) in window.chunks_exact(run).enumerate() {
+                        let iy = y0 + ky as isize;
+                        if iy < 0 || iy >= g.h as isize || inside == 0 {
+                            continue;
+                        }
+                        let to = &mut image[(iy as usize * g.w + x0) * ci..][..inside * ci];
+                        for (t, f) in to.iter_mut().zip(&from[skip * ci..]) {
+                            *t += f;
+                        }
                     }
                 }
             }
-        }
-    });
+        },
+    );
 }

@@ -31,17 +31,20 @@ impl CustomOp1 for ChannelsLast {
         let y = computed(x.len(), |y| {
             y.pieces(image, rows * c, |n, index, y| {
                 let x = &x[n * image..][..image];
-                vectorized(|| match c {
-                    // The usual number for itself: the compiler then knows the distance of writes.
-                    3 => interleave(x, pixels, index * rows, y.as_chunks_mut::<3>().0),
-                    _ => {
-                        for (k, x) in x.chunks_exact(pixels).enumerate() {
-                            for (y, x) in y.chunks_exact_mut(c).zip(&x[index * rows..]) {
-                                y[k] = *x;
+                vectorized(
+                    #[inline(always)]
+                    || match c {
+                        // The usual number for itself: the compiler then knows the distance of writes.
+                        3 => interleave(x, pixels, index * rows, y.as_chunks_mut::<3>().0),
+                        _ => {
+                            for (k, x) in x.chunks_exact(pixels).enumerate() {
+                                for (y, x) in y.chunks_exact_mut(c).zip(&x[index * rows..]) {
+                                    y[k] = *x;
+                                }
                             }
                         }
-                    }
-                });
+                    },
+                );
             });
         });
         output(y, (n, h, w, c))

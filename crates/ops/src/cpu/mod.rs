@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`conv`] chooses among [`dense`], [`depthwise`] and [`input_gradient`]; dense
 //! 3x3 kernels of stride 1 are [`winograd`]'s, with [`winograd_gradient`]; all of these multiply
-//! with [`panels`] or [`gemm`]. [`norm`] is [`normalizer`] as an operator. [`update`] is a step of
+//! with [`panels`] or [`outer`]. [`norm`] is [`normalizer`] as an operator. [`update`] is a step of
 //! an optimizer. Memory is in [`host`], [`target`] and [`buffer`], the cut of work in [`parallel`].
 
 pub(crate) mod buffer;
@@ -11,6 +11,7 @@ pub(crate) mod depthwise;
 pub(crate) mod host;
 pub(crate) mod input_gradient;
 pub(crate) mod normalizer;
+pub(crate) mod outer;
 pub(crate) mod panels;
 pub(crate) mod parallel;
 pub(crate) mod pointwise;
@@ -20,7 +21,6 @@ pub(crate) mod winograd;
 mod blur;
 mod conv;
 mod cosine;
-mod gemm;
 mod layout;
 mod norm;
 mod pool;

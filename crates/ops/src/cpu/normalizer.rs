@@ -60,23 +60,26 @@ impl Normalizer {
         let block = block_rows(c) * c;
         y.pieces(x.len(), block, |_, index, y| {
             let x = &x[index * block..][..y.len()];
-            vectorized(|| {
-                let (mean, scale, bias) = (&self.mean[..c], &scale[..c], &bias[..c]);
-                for (y, x) in y.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
-                    // Equal lengths, known to the compiler: no bounds check in the loop.
-                    let (y, x) = (&mut y[..c], &x[..c]);
-                    for k in 0..c {
-                        y[k] = (x[k] - mean[k]) * scale[k] + bias[k];
+            vectorized(
+                #[inline(always)]
+                || {
+                    let (mean, scale, bias) = (&self.mean[..c], &scale[..c], &bias[..c]);
+                    for (y, x) in y.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
+                        // Equal lengths, known to the compiler: no bounds check in the loop.
+                        let (y, x) = (&mut y[..c], &x[..c]);
+                        for k in 0..c {
+                            y[k] = (x[k] - mean[k]) * scale[k] + bias[k];
+                        }
                     }
-                }
-                self.kind.apply(y);
-                if let Some((shortcut, kind)) = shortcut {
-                    for (y, s) in y.iter_mut().zip(&shortcut[index * block..]) {
-                        *y += s;
+                    self.kind.apply(y);
+                    if let Some((shortcut, kind)) = shortcut {
+                        for (y, s) in y.iter_mut().zip(&shortcut[index * block..]) {
+                            *y += s;
+                        }
+                        kind.apply(y);
                     }
-                    kind.apply(y);
-                }
-            });
+                },
+            );
         });
     }
 
@@ -94,19 +97,22 @@ impl Normalizer {
             .zip(grad.par_chunks(block))
             .map(|(x, grad)| {
                 let (mut plain, mut product) = (vec![0.0_f32; c], vec![0.0_f32; c]);
-                vectorized(|| {
-                    let (plain, product) = (&mut plain[..c], &mut product[..c]);
-                    let (mean, scale, bias) = (&self.mean[..c], &scale[..c], &bias[..c]);
-                    for (x, grad) in x.chunks_exact(c).zip(grad.chunks_exact(c)) {
-                        let (x, grad) = (&x[..c], &grad[..c]);
-                        for k in 0..c {
-                            let centred = x[k] - mean[k];
-                            let g = masked(grad[k], centred * scale[k] + bias[k], bounds);
-                            plain[k] += g;
-                            product[k] += g * centred;
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        let (plain, product) = (&mut plain[..c], &mut product[..c]);
+                        let (mean, scale, bias) = (&self.mean[..c], &scale[..c], &bias[..c]);
+                        for (x, grad) in x.chunks_exact(c).zip(grad.chunks_exact(c)) {
+                            let (x, grad) = (&x[..c], &grad[..c]);
+                            for k in 0..c {
+                                let centred = x[k] - mean[k];
+                                let g = masked(grad[k], centred * scale[k] + bias[k], bounds);
+                                plain[k] += g;
+                                product[k] += g * centred;
+                            }
                         }
-                    }
-                });
+                    },
+                );
                 (plain, product)
             })
             .collect();
@@ -142,19 +148,23 @@ impl Normalizer {
         let block = block_rows(c) * c;
         dx.pieces(x.len(), block, |_, index, dx| {
             let (x, grad) = (&x[index * block..][..dx.len()], &grad[index * block..][..dx.len()]);
-            vectorized(|| {
-                let (mean, scale, bias) = (&self.mean[..c], &scale[..c], &bias[..c]);
-                let (slope, offset) = (&slope[..c], &offset[..c]);
-                for (dx, (x, grad)) in dx.chunks_exact_mut(c).zip(x.chunks_exact(c).zip(grad.chunks_exact(c)))
-                {
-                    let (dx, x, grad) = (&mut dx[..c], &x[..c], &grad[..c]);
-                    for k in 0..c {
-                        let centred = x[k] - mean[k];
-                        let g = masked(grad[k], centred * scale[k] + bias[k], bounds);
-                        dx[k] = scale[k] * g - slope[k] * centred - offset[k];
+            vectorized(
+                #[inline(always)]
+                || {
+                    let (mean, scale, bias) = (&self.mean[..c], &scale[..c], &bias[..c]);
+                    let (slope, offset) = (&slope[..c], &offset[..c]);
+                    for (dx, (x, grad)) in
+                        dx.chunks_exact_mut(c).zip(x.chunks_exact(c).zip(grad.chunks_exact(c)))
+                    {
+                        let (dx, x, grad) = (&mut dx[..c], &x[..c], &grad[..c]);
+                        for k in 0..c {
+                            let centred = x[k] - mean[k];
+                            let g = masked(grad[k], centred * scale[k] + bias[k], bounds);
+                            dx[k] = scale[k] * g - slope[k] * centred - offset[k];
+                        }
                     }
-                }
-            });
+                },
+            );
         });
     }
 }
@@ -167,21 +177,24 @@ fn statistics(x: &[f32], c: usize) -> (Vec<f32>, Vec<f32>) {
         .map(|block| {
             let rows = block.len() / c;
             let (mut mean, mut squares) = (vec![0.0_f32; c], vec![0.0_f32; c]);
-            vectorized(|| {
-                for row in block.chunks_exact(c) {
-                    for (m, v) in mean.iter_mut().zip(row) {
-                        *m += v;
+            vectorized(
+                #[inline(always)]
+                || {
+                    for row in block.chunks_exact(c) {
+                        for (m, v) in mean.iter_mut().zip(row) {
+                            *m += v;
+                        }
                     }
-                }
-                for m in &mut mean {
-                    *m /= rows as f32;
-                }
-                for row in block.chunks_exact(c) {
-                    for ((s, v), m) in squares.iter_mut().zip(row).zip(&mean) {
-                        *s += (v - m) * (v - m);
+                    for m in &mut mean {
+                        *m /= rows as f32;
                     }
-                }
-            });
+                    for row in block.chunks_exact(c) {
+                        for ((s, v), m) in squares.iter_mut().zip(row).zip(&mean) {
+                            *s += (v - m) * (v - m);
+                        }
+                    }
+                },
+            );
             (rows, mean, squares)
         })
         .collect();

@@ -103,21 +103,24 @@ impl Epilogue<'_> {
     /// Applies the epilogue to whole rows that are already written; a residual has the rows'
     /// length.
     pub(crate) fn apply(&self, rows: &mut [f32], columns: usize) {
-        vectorized(|| {
-            if let Some(residual) = self.residual {
-                for (v, r) in rows.iter_mut().zip(residual) {
-                    *v += r;
-                }
-            }
-            if let Some(bias) = self.bias {
-                for row in rows.chunks_exact_mut(columns) {
-                    for (v, b) in row.iter_mut().zip(bias) {
-                        *v += b;
+        vectorized(
+            #[inline(always)]
+            || {
+                if let Some(residual) = self.residual {
+                    for (v, r) in rows.iter_mut().zip(residual) {
+                        *v += r;
                     }
                 }
-            }
-            self.nonlinearity.apply(rows);
-        });
+                if let Some(bias) = self.bias {
+                    for row in rows.chunks_exact_mut(columns) {
+                        for (v, b) in row.iter_mut().zip(bias) {
+                            *v += b;
+                        }
+                    }
+                }
+                self.nonlinearity.apply(rows);
+            },
+        );
     }
 
     /// Bias of a vector's columns.
@@ -132,6 +135,7 @@ impl Epilogue<'_> {
     /// Writes the sums of `R` rows, from row `p` on, and `V` vectors, from column `first` on, to
     /// `out`, rows of `columns`.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "an iterator over the sums moves them to memory")]
     pub(crate) fn write<S: Simd, const R: usize, const V: usize>(
         &self,
         simd: S,
@@ -277,6 +281,7 @@ fn block<S: Simd, F: Fn(usize) -> usize, const R: usize, const V: usize>(
     unsafe_code,
     reason = "the innermost loop cannot afford bounds checks; see the safety argument below"
 )]
+#[allow(clippy::needless_range_loop, reason = "an iterator over the sums moves them to memory")]
 pub(crate) fn add_products<S: Simd, F: Fn(usize) -> usize, const R: usize, const V: usize>(
     simd: S,
     rows: &Rows<'_, F>,

@@ -38,15 +38,18 @@ impl ChannelAffine {
         let chunk = block_rows(c) * c;
         let piece = |index: usize, y: &mut [f32]| {
             let x = &x[index * chunk..][..y.len()];
-            vectorized(|| {
-                let (scale, shift) = (&self.scale[..c], &shift[..c]);
-                for (y, x) in y.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
-                    let (y, x) = (&mut y[..c], &x[..c]);
-                    for k in 0..c {
-                        y[k] = x[k] * scale[k] + shift[k];
+            vectorized(
+                #[inline(always)]
+                || {
+                    let (scale, shift) = (&self.scale[..c], &shift[..c]);
+                    for (y, x) in y.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
+                        let (y, x) = (&mut y[..c], &x[..c]);
+                        for k in 0..c {
+                            y[k] = x[k] * scale[k] + shift[k];
+                        }
                     }
-                }
-            });
+                },
+            );
         };
         computed(x.len(), |y| y.pieces(x.len(), chunk, |_, index, y| piece(index, y)))
     }
@@ -78,10 +81,13 @@ impl CustomOp1 for Apply {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = elements(storage, layout)?;
         let piece = |index: usize, y: &mut [f32]| {
-            vectorized(|| {
-                y.copy_from_slice(&x[index * CHUNK..][..y.len()]);
-                self.0.apply(y);
-            });
+            vectorized(
+                #[inline(always)]
+                || {
+                    y.copy_from_slice(&x[index * CHUNK..][..y.len()]);
+                    self.0.apply(y);
+                },
+            );
         };
         let y = computed(x.len(), |y| y.pieces(x.len(), CHUNK, |_, index, y| piece(index, y)));
         output(y, layout.shape().clone())
@@ -109,12 +115,15 @@ impl CustomOp2 for AddApply {
         let (a, b) = (elements(s1, l1)?, elements(s2, l2)?);
         let piece = |index: usize, y: &mut [f32]| {
             let (a, b) = (&a[index * CHUNK..][..y.len()], &b[index * CHUNK..][..y.len()]);
-            vectorized(|| {
-                for (y, (a, b)) in y.iter_mut().zip(a.iter().zip(b)) {
-                    *y = a + b;
-                }
-                self.0.apply(y);
-            });
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (y, (a, b)) in y.iter_mut().zip(a.iter().zip(b)) {
+                        *y = a + b;
+                    }
+                    self.0.apply(y);
+                },
+            );
         };
         let y = computed(a.len(), |y| y.pieces(a.len(), CHUNK, |_, index, y| piece(index, y)));
         output(y, l1.shape().clone())
@@ -135,12 +144,15 @@ impl CustomOp2 for AddApply {
 /// `to = kind(to + from)`.
 pub(crate) fn accumulate(to: &mut [f32], from: &[f32], kind: Nonlinearity) {
     to.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK)).for_each(|(to, from)| {
-        vectorized(|| {
-            for (to, from) in to.iter_mut().zip(from) {
-                *to += from;
-            }
-            kind.apply(to);
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                for (to, from) in to.iter_mut().zip(from) {
+                    *to += from;
+                }
+                kind.apply(to);
+            },
+        );
     });
 }
 
@@ -159,11 +171,14 @@ pub(crate) fn masked_gradient(kind: Nonlinearity, res: &Tensor, grad: &Tensor) -
     let (y, g) = (Host::new(res)?, Host::new(&grad)?);
     let piece = |index: usize, dx: &mut [f32]| {
         let (y, g) = (&y[index * CHUNK..][..dx.len()], &g[index * CHUNK..][..dx.len()]);
-        vectorized(|| {
-            for (dx, (y, g)) in dx.iter_mut().zip(y.iter().zip(g)) {
-                *dx = masked(*g, *y, bounds);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                for (dx, (y, g)) in dx.iter_mut().zip(y.iter().zip(g)) {
+                    *dx = masked(*g, *y, bounds);
+                }
+            },
+        );
     };
     let dx = computed(g.len(), |dx| dx.pieces(g.len(), CHUNK, |_, index, dx| piece(index, dx)));
     Tensor::from_vec(dx, res.shape(), res.device())

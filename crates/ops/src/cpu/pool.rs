@@ -43,18 +43,21 @@ impl CustomOp1 for MaxPool {
         let (oh, ow) = (size(h), size(w));
         let row = |n: usize, row: usize, y: &mut [f32]| {
             let image = &x[n * h * w * c..][..h * w * c];
-            vectorized(|| {
-                y.fill(f32::NEG_INFINITY);
-                for (ox, y) in y.chunks_exact_mut(c).enumerate() {
-                    self.taps((row, ox), (h, w), |position| {
-                        let x = &image[position * c..][..c];
-                        for (y, x) in y.iter_mut().zip(x) {
-                            // NaN wins, and stays.
-                            *y = if (*x > *y) | x.is_nan() { *x } else { *y };
-                        }
-                    });
-                }
-            });
+            vectorized(
+                #[inline(always)]
+                || {
+                    y.fill(f32::NEG_INFINITY);
+                    for (ox, y) in y.chunks_exact_mut(c).enumerate() {
+                        self.taps((row, ox), (h, w), |position| {
+                            let x = &image[position * c..][..c];
+                            for (y, x) in y.iter_mut().zip(x) {
+                                // NaN wins, and stays.
+                                *y = if (*x > *y) | x.is_nan() { *x } else { *y };
+                            }
+                        });
+                    }
+                },
+            );
         };
         let y = computed(n * oh * ow * c, |y| y.pieces(oh * ow * c, ow * c, row));
         output(y, (n, oh, ow, c))
@@ -71,19 +74,22 @@ impl CustomOp1 for MaxPool {
         let images = dx.par_chunks_mut((h * w * c).max(1)).zip(x.par_chunks((h * w * c).max(1)));
         images.zip(outputs).for_each(|((dx, x), (y, grad))| {
             let mut left = vec![0.0_f32; c];
-            vectorized(|| {
-                for (position, (y, grad)) in y.chunks_exact(c).zip(grad.chunks_exact(c)).enumerate() {
-                    left.copy_from_slice(grad);
-                    self.taps((position / ow, position % ow), (h, w), |at| {
-                        let (dx, x) = (&mut dx[at * c..][..c], &x[at * c..][..c]);
-                        for (((dx, x), y), left) in dx.iter_mut().zip(x).zip(y).zip(&mut left) {
-                            let wins = (x == y) | (x.is_nan() & y.is_nan());
-                            *dx += if wins { *left } else { 0.0 };
-                            *left = if wins { 0.0 } else { *left };
-                        }
-                    });
-                }
-            });
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (position, (y, grad)) in y.chunks_exact(c).zip(grad.chunks_exact(c)).enumerate() {
+                        left.copy_from_slice(grad);
+                        self.taps((position / ow, position % ow), (h, w), |at| {
+                            let (dx, x) = (&mut dx[at * c..][..c], &x[at * c..][..c]);
+                            for (((dx, x), y), left) in dx.iter_mut().zip(x).zip(y).zip(&mut left) {
+                                let wins = (x == y) | (x.is_nan() & y.is_nan());
+                                *dx += if wins { *left } else { 0.0 };
+                                *left = if wins { 0.0 } else { *left };
+                            }
+                        });
+                    }
+                },
+            );
         });
         Tensor::from_vec(dx, arg.shape(), arg.device()).map(Some)
     }

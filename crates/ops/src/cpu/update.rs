@@ -54,11 +54,14 @@ where
         }
         let update = &self.update;
         pieces.into_par_iter().for_each(|(p, g, mut averages)| {
-            vectorized(|| {
-                for i in 0..g.len() {
-                    update(&mut p[i], g[i], averages.each_mut().map(|a| &mut a[i]));
-                }
-            });
+            vectorized(
+                #[inline(always)]
+                || {
+                    for i in 0..g.len() {
+                        update(&mut p[i], g[i], averages.each_mut().map(|a| &mut a[i]));
+                    }
+                },
+            );
         });
         Ok(())
     }

@@ -155,30 +155,29 @@ impl Strip<'_> {
     /// `Y = A^T m A`, bias, residual and nonlinearity for each channel of one tile. Outputs beyond
     /// the image are not written.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "an iterator over an array of vectors moves it to memory")]
     fn transform_output<S: Simd>(&mut self, simd: S, tile: usize) {
         let (g, co) = (self.g, self.g.co);
         let (y0, x0) = (tile / self.across * TILE, tile % self.across * TILE);
         let (height, width) = ((self.y.len() / (g.ow * co) - y0).min(TILE), (g.ow - x0).min(TILE));
-        let zero = simd.splat_f32s(0.0);
+        let mut half = [[simd.splat_f32s(0.0); WINDOW]; TILE];
         let mut channel = 0;
         while channel < co {
             let lanes = (co - channel).min(S::F32_LANES);
             let bias = self.epilogue.bias(simd, channel);
-            let mut half = [[zero; WINDOW]; TILE];
             for j in 0..WINDOW {
-                let mut column = [zero; WINDOW];
-                for (i, value) in column.iter_mut().enumerate() {
-                    let at = ((i * WINDOW + j) * self.tiles + tile) * co + channel;
-                    *value = load(simd, &self.m[at..at + lanes]);
-                }
-                for (half, value) in half.iter_mut().zip(output_transform(simd, column)) {
-                    half[j] = value;
+                let at = |i| ((i * WINDOW + j) * self.tiles + tile) * co + channel;
+                let m = |i| load(simd, &self.m[at(i)..at(i) + lanes]);
+                let column = output_transform(simd, [m(0), m(1), m(2), m(3), m(4), m(5)]);
+                for i in 0..TILE {
+                    half[i][j] = column[i];
                 }
             }
-            for (i, row) in half.into_iter().enumerate().take(height) {
-                for (j, value) in output_transform(simd, row).into_iter().enumerate().take(width) {
+            for (i, row) in half.iter().enumerate().take(height) {
+                let row = output_transform(simd, *row);
+                for j in 0..width {
                     let at = ((y0 + i) * g.ow + x0 + j) * co + channel;
-                    let mut sum = simd.add_f32s(value, bias);
+                    let mut sum = simd.add_f32s(row[j], bias);
                     if let Some(residual) = self.epilogue.residual {
                         sum = simd.add_f32s(sum, load(simd, &residual[at..at + lanes]));
                     }
@@ -193,6 +192,7 @@ impl Strip<'_> {
 /// `V = B^T d B` for each channel of the tile whose output begins at row `y` and column `x`; the
 /// values of a point lie `stride` after those of the one before.
 #[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "an iterator over an array of vectors moves it to memory")]
 pub(crate) fn transform_input<S: Simd>(
     simd: S,
     image: &[f32],
@@ -207,28 +207,34 @@ pub(crate) fn transform_input<S: Simd>(
     let inside = |start: usize, k: usize, before: usize, size: usize| {
         (start + k).checked_sub(before).filter(|&at| at < size)
     };
-    let rows: [Option<usize>; WINDOW] = std::array::from_fn(|k| inside(y, k, g.top, g.h).map(|y| y * g.w));
-    let cols: [Option<usize>; WINDOW] = std::array::from_fn(|k| inside(x, k, g.left, g.w));
+    let mut pixels = [[None; WINDOW]; WINDOW];
+    for (i, row) in pixels.iter_mut().enumerate() {
+        for (j, pixel) in row.iter_mut().enumerate() {
+            let place = inside(y, i, g.top, g.h).zip(inside(x, j, g.left, g.w));
+            *pixel = place.map(|(row, column)| (row * g.w + column) * ci);
+        }
+    }
+    // Every element is written for each vector of channels. Declared here, for the memory is
+    // cleared where it is declared.
+    let mut half = [[zero; WINDOW]; WINDOW];
     let mut channel = 0;
     while channel < ci {
         let width = (ci - channel).min(S::F32_LANES);
-        let mut half = [[zero; WINDOW]; WINDOW];
-        for (j, col) in cols.iter().enumerate() {
-            let mut column = [zero; WINDOW];
-            for (value, row) in column.iter_mut().zip(rows) {
-                if let (Some(row), Some(col)) = (row, *col) {
-                    *value = load(simd, &image[(row + col) * ci + channel..][..width]);
-                }
-            }
-            let transformed = input_transform(simd, column);
-            for (half, value) in half.iter_mut().zip(transformed) {
-                half[j] = value;
+        for j in 0..WINDOW {
+            let d = |i: usize| match pixels[i][j] {
+                Some(at) => load(simd, &image[at + channel..][..width]),
+                None => zero,
+            };
+            let column = input_transform(simd, [d(0), d(1), d(2), d(3), d(4), d(5)]);
+            for i in 0..WINDOW {
+                half[i][j] = column[i];
             }
         }
-        for (i, row) in half.into_iter().enumerate() {
-            for (j, value) in input_transform(simd, row).into_iter().enumerate() {
+        for (i, row) in half.iter().enumerate() {
+            let row = input_transform(simd, *row);
+            for j in 0..WINDOW {
                 let at = (i * WINDOW + j) * stride + channel;
-                store(simd, &mut v[at..at + width], value);
+                store(simd, &mut v[at..at + width], row[j]);
             }
         }
         channel += width;

@@ -10,7 +10,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::cpu::buffer::Buffer;
-use crate::cpu::gemm::{Matrix, gemm};
+use crate::cpu::outer::OuterProducts;
 use crate::cpu::panels::{load, store};
 use crate::cpu::winograd::{POINTS, TILE, WINDOW, transform_input};
 use crate::geometry::Geometry;
@@ -18,33 +18,62 @@ use crate::geometry::Geometry;
 /// Transformed elements at a time: few enough for the last cache.
 const CHUNK_ELEMENTS: usize = 1 << 21;
 
+/// Tiles whose values of a point lie side by side.
+const BLOCK: usize = 16;
+
 /// Gradient of the packed weight, `[C_out][3][3][C_in]`, from the input `[N, H, W, C_in]` and the
 /// gradient of the output `[N, H', W', C_out]`.
 pub(crate) fn weight_gradient(x: &[f32], grad: &[f32], g: &Geometry) -> Vec<f32> {
     let (down, across) = (g.oh.div_ceil(TILE), g.ow.div_ceil(TILE));
     let tiles = g.n * down * across;
-    let chunk = (CHUNK_ELEMENTS / (POINTS * (g.ci + g.co))).clamp(1, tiles.max(1));
-    let (points_in, points_out) = (POINTS * g.ci, POINTS * g.co);
+    let chunk = (CHUNK_ELEMENTS / (POINTS * (g.ci + g.co))).clamp(1, tiles.max(1)).next_multiple_of(BLOCK);
+    // `[36][BLOCK][C]` a block of tiles.
+    let (inputs, outputs) = (POINTS * BLOCK * g.ci, POINTS * BLOCK * g.co);
     let mut products = Buffer::take(POINTS * g.co * g.ci);
-    let (mut v, mut d) = (Buffer::take(chunk * points_in), Buffer::take(chunk * points_out));
+    let (mut v, mut d) = (Buffer::take(chunk / BLOCK * inputs), Buffer::take(chunk / BLOCK * outputs));
     for first in (0..tiles).step_by(chunk) {
-        let count = chunk.min(tiles - first);
-        let place = |index: usize| {
-            let tile = first + index;
-            (tile / (down * across), tile / across % down * TILE, tile % across * TILE)
-        };
-        let inputs = v[..count * points_in].par_chunks_mut(points_in);
-        let gradients = d[..count * points_out].par_chunks_mut(points_out);
-        inputs.zip(gradients).with_min_len(4).enumerate().for_each(|(index, (v, d))| {
-            let (n, y, column) = place(index);
-            let image = &x[n * g.h * g.w * g.ci..][..g.h * g.w * g.ci];
-            let grad = &grad[n * g.oh * g.ow * g.co..][..g.oh * g.ow * g.co];
-            Arch::new().dispatch(Tile { image, grad, g, at: (y, column), v, d });
-        });
+        let blocks = chunk.min(tiles - first).div_ceil(BLOCK);
+        let v_blocks = v[..blocks * inputs].par_chunks_mut(inputs);
+        v_blocks.zip(d[..blocks * outputs].par_chunks_mut(outputs)).enumerate().for_each(
+            |(block, (v, d))| {
+                for index in 0..BLOCK {
+                    let tile = first + block * BLOCK + index;
+                    let (v, d) = (&mut v[index * g.ci..], &mut d[index * g.co..]);
+                    if tile >= tiles {
+                        // The rest of the last block adds nothing.
+                        v.chunks_mut(BLOCK * g.ci).for_each(|point| point[..g.ci].fill(0.0));
+                        d.chunks_mut(BLOCK * g.co).for_each(|point| point[..g.co].fill(0.0));
+                        continue;
+                    }
+                    let (n, at) =
+                        (tile / (down * across), (tile / across % down * TILE, tile % across * TILE));
+                    let image = &x[n * g.h * g.w * g.ci..][..g.h * g.w * g.ci];
+                    let grad = &grad[n * g.oh * g.ow * g.co..][..g.oh * g.ow * g.co];
+                    Arch::new().dispatch(Tile { image, grad, g, at, v, d });
+                }
+            },
+        );
         products.par_chunks_mut(g.co * g.ci).enumerate().for_each(|(point, sums)| {
-            let d = Matrix::strided(&d[point * g.co..], count, g.co, points_out);
-            let v = Matrix::strided(&v[point * g.ci..], count, g.ci, points_in);
-            gemm(sums, d.transposed(), v, first > 0);
+            if first == 0 {
+                sums.fill(0.0);
+            }
+            let run = |block| {
+                let tile = (block * POINTS + point) * BLOCK;
+                (tile * g.co, tile * g.ci)
+            };
+            let runs: Vec<_> = (0..blocks).map(run).collect();
+            Arch::new().dispatch(OuterProducts {
+                runs: &runs,
+                count: BLOCK,
+                a: &d,
+                a_step: g.co,
+                b: &v,
+                b_step: g.ci,
+                sum: sums,
+                sum_step: g.ci,
+                rows: g.co,
+                columns: g.ci,
+            });
         });
     }
     let mut weight = vec![0.0; g.co * 9 * g.ci];
@@ -61,9 +90,9 @@ struct Tile<'a, 's> {
     g: &'a Geometry,
     /// First output row and column.
     at: (usize, usize),
-    /// `[36][C_in]`
+    /// The tile's row of each point; points lie `BLOCK` rows apart, of C_in elements.
     v: &'s mut [f32],
-    /// `[36][C_out]`
+    /// As `v`, of C_out elements.
     d: &'s mut [f32],
 }
 
@@ -71,28 +100,29 @@ impl WithSimd for Tile<'_, '_> {
     type Output = ();
 
     #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "an iterator over an array of vectors moves it to memory")]
     fn with_simd<S: Simd>(self, simd: S) {
         let (g, co, (y0, x0)) = (self.g, self.g.co, self.at);
-        transform_input(simd, self.image, g, self.at, self.v, g.ci);
+        transform_input(simd, self.image, g, self.at, self.v, BLOCK * g.ci);
         let (height, width) = ((g.oh - y0).min(TILE), (g.ow - x0).min(TILE));
         let zero = simd.splat_f32s(0.0);
+        // Columns beyond the image stay zero.
+        let mut half = [[zero; TILE]; WINDOW];
         let mut channel = 0;
         while channel < co {
             let lanes = (co - channel).min(S::F32_LANES);
-            let mut half = [[zero; TILE]; WINDOW];
             for j in 0..width {
-                let mut column = [zero; TILE];
-                for (i, value) in column.iter_mut().enumerate().take(height) {
-                    let at = ((y0 + i) * g.ow + x0 + j) * co + channel;
-                    *value = load(simd, &self.grad[at..at + lanes]);
-                }
-                for (half, value) in half.iter_mut().zip(gradient_transform(simd, column)) {
-                    half[j] = value;
+                let at = |i| ((y0 + i) * g.ow + x0 + j) * co + channel;
+                let d = |i| if i < height { load(simd, &self.grad[at(i)..][..lanes]) } else { zero };
+                let column = gradient_transform(simd, [d(0), d(1), d(2), d(3)]);
+                for i in 0..WINDOW {
+                    half[i][j] = column[i];
                 }
             }
-            for (i, row) in half.into_iter().enumerate() {
-                for (j, value) in gradient_transform(simd, row).into_iter().enumerate() {
-                    store(simd, &mut self.d[(i * WINDOW + j) * co + channel..][..lanes], value);
+            for (i, row) in half.iter().enumerate() {
+                let row = gradient_transform(simd, *row);
+                for j in 0..WINDOW {
+                    store(simd, &mut self.d[(i * WINDOW + j) * BLOCK * co + channel..][..lanes], row[j]);
                 }
             }
             channel += lanes;
@@ -113,26 +143,25 @@ impl WithSimd for Filters<'_, '_> {
     type Output = ();
 
     #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "an iterator over an array of vectors moves it to memory")]
     fn with_simd<S: Simd>(self, simd: S) {
         let (ci, co) = (self.g.ci, self.g.co);
-        let zero = simd.splat_f32s(0.0);
+        let mut half = [[simd.splat_f32s(0.0); WINDOW]; 3];
         let mut channel = 0;
         while channel < ci {
             let lanes = (ci - channel).min(S::F32_LANES);
-            let mut half = [[zero; WINDOW]; 3];
             for j in 0..WINDOW {
-                let mut column = [zero; WINDOW];
-                for (i, value) in column.iter_mut().enumerate() {
-                    let at = ((i * WINDOW + j) * co + self.o) * ci + channel;
-                    *value = load(simd, &self.products[at..at + lanes]);
-                }
-                for (half, value) in half.iter_mut().zip(filter_transform(simd, column)) {
-                    half[j] = value;
+                let at = |i| ((i * WINDOW + j) * co + self.o) * ci + channel;
+                let m = |i| load(simd, &self.products[at(i)..at(i) + lanes]);
+                let column = filter_transform(simd, [m(0), m(1), m(2), m(3), m(4), m(5)]);
+                for i in 0..3 {
+                    half[i][j] = column[i];
                 }
             }
-            for (ky, row) in half.into_iter().enumerate() {
-                for (kx, value) in filter_transform(simd, row).into_iter().enumerate() {
-                    store(simd, &mut self.filters[(ky * 3 + kx) * ci + channel..][..lanes], value);
+            for (ky, row) in half.iter().enumerate() {
+                let row = filter_transform(simd, *row);
+                for kx in 0..3 {
+                    store(simd, &mut self.filters[(ky * 3 + kx) * ci + channel..][..lanes], row[kx]);
                 }
             }
             channel += lanes;

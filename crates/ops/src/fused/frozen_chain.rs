@@ -148,7 +148,8 @@ fn segment_rows(stages: &[Stage<'_>], overlap: usize) -> Option<usize> {
     let stride: usize = stages.iter().map(|stage| stage.geometry.stride).product();
     let fewest = (shared_part * overlap).div_ceil(stride).min(last.oh);
     let most = (last.oh / fewest).max(1);
-    let is_even = |segments: &usize| (last.n * segments) % threads == 0 || last.n * segments >= 4 * threads;
+    let is_even =
+        |segments: &usize| (last.n * segments).is_multiple_of(threads) || last.n * segments >= 4 * threads;
     let segments = (1..=most).find(is_even).unwrap_or(most);
     (last.n * segments >= threads).then(|| last.oh.div_ceil(segments))
 }

@@ -196,7 +196,7 @@ impl Part<'_, '_> {
                         residual: residual.map(|r| &r[at.clone()]),
                         nonlinearity: last.nonlinearity,
                     });
-                    let part = (channel..channel + width, panel == 0);
+                    let part = (&(channel..channel + width), panel == 0);
                     add_row(simd, &rows, project, part, epilogue.as_ref(), &mut y[at]);
                 }
             }
@@ -245,6 +245,7 @@ fn expand_row<S: Simd, const V: usize>(
 
 /// `R` positions of [`expand_row`], from `p` on. Gives `R`.
 #[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "an iterator over the sums moves them to memory")]
 fn expand<S: Simd, F: Fn(usize) -> usize, const R: usize, const V: usize>(
     simd: S,
     rows: &Rows<'_, F>,
@@ -301,21 +302,21 @@ impl<V: Copy> Filter<'_, V> {
     }
 }
 
-/// Adds to positions of the result the products with some rows of the projection. `part` are these
-/// rows, and whether they are the first.
+/// Adds to positions of the result the products with some rows of the projection. `depth` are
+/// these rows, which may be the first of all.
 #[inline(always)]
 fn add_row<S: Simd, F: Fn(usize) -> usize>(
     simd: S,
     rows: &Rows<'_, F>,
     project: &Panels,
-    part: (Range<usize>, bool),
+    (depth, is_first): (&Range<usize>, bool),
     epilogue: Option<&Epilogue<'_>>,
     out: &mut [f32],
 ) {
     let columns = project.columns();
     for (index, first) in (0..columns).step_by(2 * S::F32_LANES).enumerate() {
-        let panel = project.vectors::<S>(index, part.0.clone());
-        let place = (first, columns, part.1);
+        let panel = project.vectors::<S>(index, depth.clone());
+        let place = (first, columns, is_first);
         let mut p = 0;
         while p < rows.count {
             p += match (rows.count - p, columns - first > S::F32_LANES) {
@@ -334,6 +335,7 @@ fn add_row<S: Simd, F: Fn(usize) -> usize>(
 
 /// `R` positions of [`add_row`] from `p` on, in the columns from `first` on. Gives `R`.
 #[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "an iterator over the sums moves them to memory")]
 fn add<S: Simd, F: Fn(usize) -> usize, const R: usize, const V: usize>(
     simd: S,
     rows: &Rows<'_, F>,
