@@ -77,14 +77,17 @@ const TAPS: [usize; 3] = [2, 4, 10];
 
 fn encoder(params: &Params) -> Result<Box<dyn Encoder>, ModelError> {
     let stem = ConvBn::new(&params.pp("_conv_stem"), &params.pp("_bn0"), same(3, 32, 3, 2, 1), RELU6)?;
-    let mut blocks: Chain = vec![Box::new(stem)];
+    // The first block runs together with the stem, whose large result then exists in parts only.
+    let mut stem = Some(stem);
+    let mut blocks: Chain = Vec::new();
     let mut input = 32;
     for (i, &(kernel, stride, expansion, output)) in BLOCKS.iter().enumerate() {
         let params = params.pp("_blocks").pp(i);
-        blocks.push(Box::new(inverted(&params, (input, output), kernel, stride, expansion)?));
+        let block = inverted(&params, (input, output), kernel, stride, expansion)?;
+        blocks.push(Box::new(stem.take().into_iter().fold(block, InvertedResidual::behind)));
         input = output;
     }
-    Ok(Box::new(TappedChain { blocks, taps: TAPS.map(|block| block + 1).to_vec() }))
+    Ok(Box::new(TappedChain { blocks, taps: TAPS.to_vec() }))
 }
 
 /// Channels of the one-class embedding.

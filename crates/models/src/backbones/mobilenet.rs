@@ -65,7 +65,9 @@ fn encoder(params: &Params) -> Result<Box<dyn Encoder>, ModelError> {
     let mut input = 32;
     let stem = params.pp(0);
     let stem = ConvBn::new(&stem.pp(0), &stem.pp(1), ConvShape::dense(3, input, 3, 2), RELU6)?;
-    let mut blocks: Chain = vec![Box::new(stem)];
+    // The first block runs together with the stem, whose large result then exists in parts only.
+    let mut stem = Some(stem);
+    let mut blocks: Chain = Vec::new();
     for (expansion, output, depth, first_stride) in STAGES {
         for i in 0..depth {
             let shape = InvertedShape {
@@ -75,11 +77,13 @@ fn encoder(params: &Params) -> Result<Box<dyn Encoder>, ModelError> {
                 expansion,
                 padding: |kernel| Padding::Symmetric(kernel / 2),
             };
-            blocks.push(Box::new(inverted(&params.pp(blocks.len()).pp("conv"), shape)?));
+            let block = inverted(&params.pp(blocks.len() + 1).pp("conv"), shape)?;
+            blocks.push(Box::new(stem.take().into_iter().fold(block, InvertedResidual::behind)));
             input = output;
         }
     }
-    Ok(Box::new(TappedChain { blocks, taps: TAPS.to_vec() }))
+    // The stem is the first of torchvision's sequence, and has no place of its own here.
+    Ok(Box::new(TappedChain { blocks, taps: TAPS.map(|place| place - 1).to_vec() }))
 }
 
 /// A block whose expansion, where there is one, and depthwise convolution are pairs of a

@@ -63,6 +63,13 @@ impl InvertedResidual {
         layers.push(layer(Part::Project, conv((hidden, output), 1, 1, 1))?);
         Ok(Self { layers, is_residual: stride == 1 && input == output })
     }
+
+    /// `first` and the block as one, which compute together. The input is not added any more.
+    #[must_use]
+    pub fn behind(mut self, first: ConvBn) -> Self {
+        self.layers.insert(0, first);
+        Self { is_residual: false, ..self }
+    }
 }
 
 impl Block for InvertedResidual {

@@ -151,8 +151,8 @@ impl FrozenConv2d {
         let (Some(convolution), _) = self.kind.convolution(dims, &self.weight)? else { return Ok(None) };
         let Some(Packed::Host { weight, bias }) = &self.packed else { return Ok(None) };
         let (kernel, geometry) = match (weight, convolution) {
-            (PackedWeight::Dense(DenseWeight::Direct(panels)), Convolution::Dense(g)) if g.is_pointwise() => {
-                (Kernel::Pointwise(panels), g)
+            (PackedWeight::Dense(DenseWeight::Direct(panels)), Convolution::Dense(g)) => {
+                (if g.is_pointwise() { Kernel::Pointwise(panels) } else { Kernel::Dense(panels) }, g)
             }
             (PackedWeight::Depthwise(packed), Convolution::Depthwise(g)) => {
                 (Kernel::Depthwise(packed, Plan::of_output(&g)), g)

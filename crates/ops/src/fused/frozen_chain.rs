@@ -80,6 +80,10 @@ impl<'a> Chain<'a> {
             }
             last.nonlinearity = kind;
         }
+        let is_dense = stages.iter().any(|stage| matches!(stage.kernel, Kernel::Dense(_)));
+        if is_dense && InvertedResidual::of(&stages).is_none() {
+            return Ok(None);
+        }
         let overlap: usize = stages.iter().map(Stage::overlap).sum();
         if stages.len() < 2 || overlap == 0 {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! An inverted residual (1x1, depthwise, 1x1), or its last two layers alone, whose hidden channels
-//! are computed two vectors at a time. The hidden maps exist for a few rows, some columns and 16 or
+//! An inverted residual (1x1, depthwise, 1x1), or its last two layers behind any dense layer or
+//! alone, whose hidden channels are computed two vectors at a time. The hidden maps exist for a few rows, some columns and 16 or
 //! 32 channels only, which stay in the first-level cache. The last layer adds the products of each
 //! group of channels to the result, in the order of one long sum.
 
@@ -36,7 +36,7 @@ impl<'a> InvertedResidual<'a> {
         };
         let pointwise = |stage: &'a Stage<'a>| match &stage.kernel {
             Kernel::Pointwise(panels) => Some((*panels, stage)),
-            Kernel::Depthwise(..) => None,
+            Kernel::Dense(_) | Kernel::Depthwise(..) => None,
         };
         let Kernel::Depthwise(weight, _) = &middle.kernel else { return None };
         let g = &middle.geometry;
@@ -44,7 +44,10 @@ impl<'a> InvertedResidual<'a> {
             return None;
         }
         let expand = match first {
-            Some(first) => Some(pointwise(first)?),
+            Some(first) => match &first.kernel {
+                Kernel::Pointwise(panels) | Kernel::Dense(panels) => Some((*panels, first)),
+                Kernel::Depthwise(..) => return None,
+            },
             None => None,
         };
         Some(Self { expand, depthwise: (*weight, middle), project: pointwise(last)? })
@@ -73,7 +76,16 @@ impl<'a> InvertedResidual<'a> {
     /// Elements of the memory that [`Part`] works in, for vectors of `lanes`.
     pub(crate) fn scratch(&self, lanes: usize) -> usize {
         let (g, tile) = (self.geometry(), self.tile(lanes));
-        2 * lanes * (tile + g.kh * self.reach(tile) + g.kh * g.kw)
+        2 * lanes * (tile + g.kh * self.reach(tile) + g.kh * g.kw) + self.lines(tile)
+    }
+
+    /// Elements of the input's rows below `tile` columns of the result, with the zeros around them,
+    /// where the first layer reads more than one pixel.
+    fn lines(&self, tile: usize) -> usize {
+        self.expand.filter(|(_, stage)| !stage.geometry.is_pointwise()).map_or(0, |(_, stage)| {
+            let g = &stage.geometry;
+            g.kh * ((self.reach(tile) - 1) * g.stride + g.kw) * g.ci
+        })
     }
 }
 
@@ -114,8 +126,9 @@ impl Part<'_, '_> {
         let (g, lanes, tile) = (layers.geometry(), S::F32_LANES, layers.tile(S::F32_LANES));
         let (ci, co, reach) =
             (layers.expand.map_or(g.co, |(_, s)| s.geometry.ci), last.geometry.co, layers.reach(tile));
-        // `[tile][2]`, `[2][k_h][reach]`, `[2][k_h k_w]`
-        let (filtered, rest) = scratch.split_at_mut(2 * lanes * tile);
+        // `[k_h][..][C_in]`, `[tile][2]`, `[2][k_h][reach]`, `[2][k_h k_w]`
+        let (lines, rest) = scratch.split_at_mut(layers.lines(tile));
+        let (filtered, rest) = rest.split_at_mut(2 * lanes * tile);
         let (hidden, weights) = S::as_mut_simd_f32s(rest).0.split_at_mut(2 * K * reach);
         let zero = simd.splat_f32s(0.0);
         let (rows, panels) = (y.len() / (g.ow * co), g.co.div_ceil(2 * lanes));
@@ -152,18 +165,37 @@ impl Part<'_, '_> {
                 for row in 0..rows {
                     let sources = filter_stage.sources(&(first + row..first + row + 1));
                     for iy in sources.start.max(next)..sources.end {
-                        let line = &x[(iy * g.w + start) * ci..][..columns * ci];
                         let at = iy % K * reach + before;
                         let (low, high) = hidden.split_at_mut(K * reach);
                         let outs = [&mut low[at..at + columns], &mut high[at..at + columns]];
                         match layers.expand {
-                            None => copy_row(simd, line, ci, [range(0), range(1)], outs),
+                            None => {
+                                let line = &x[(iy * g.w + start) * ci..][..columns * ci];
+                                copy_row(simd, line, ci, [range(0), range(1)], outs);
+                            }
                             Some((weight, stage)) => {
-                                let panel = (weight.vectors::<S>(panel, 0..ci), expand_bias);
+                                let window = &stage.geometry;
+                                let data = match window.is_pointwise() {
+                                    true => &x[(iy * g.w + start) * ci..][..columns * ci],
+                                    false => {
+                                        copy_lines(x, window, (iy, start), columns, lines);
+                                        &*lines
+                                    }
+                                };
+                                let panel = (weight.vectors::<S>(panel, 0..window.depth()), expand_bias);
+                                let step = window.stride * ci;
+                                let rows = Rows {
+                                    data,
+                                    count: columns,
+                                    base: |p| p * step,
+                                    runs: window.kh,
+                                    run: window.kw * ci,
+                                    run_stride: ((columns.max(1) - 1) * window.stride + window.kw) * ci,
+                                };
                                 if count == 2 {
-                                    expand_row::<S, 2>(simd, line, panel, stage.nonlinearity, outs);
+                                    expand_row::<S, _, 2>(simd, &rows, panel, stage.nonlinearity, outs);
                                 } else {
-                                    expand_row::<S, 1>(simd, line, panel, stage.nonlinearity, outs);
+                                    expand_row::<S, _, 1>(simd, &rows, panel, stage.nonlinearity, outs);
                                 }
                             }
                         }
@@ -220,25 +252,45 @@ fn copy_row<S: Simd>(
     }
 }
 
-/// `V` vectors of hidden channels at each position of `line`, whose slices are `outs`.
+/// The rows of the windows at `columns` positions of an output row from column `start` on, with the
+/// zeros around the image.
+fn copy_lines(x: &[f32], g: &Geometry, (row, start): (usize, usize), columns: usize, lines: &mut [f32]) {
+    let width = (columns.max(1) - 1) * g.stride + g.kw;
+    for (ky, line) in lines.chunks_exact_mut(width * g.ci).take(g.kh).enumerate() {
+        let Some(y) = (row * g.stride + ky).checked_sub(g.top).filter(|&y| y < g.h) else {
+            line.fill(0.0);
+            continue;
+        };
+        // The columns of the image under the windows, and the zeros before them.
+        let first = (start * g.stride).saturating_sub(g.left).min(g.w);
+        let before = g.left.saturating_sub(start * g.stride).min(width);
+        let inside = (width - before).min(g.w - first);
+        let (zeros, rest) = line.split_at_mut(before * g.ci);
+        let (image, more_zeros) = rest.split_at_mut(inside * g.ci);
+        zeros.fill(0.0);
+        image.copy_from_slice(&x[(y * g.w + first) * g.ci..][..inside * g.ci]);
+        more_zeros.fill(0.0);
+    }
+}
+
+/// `V` vectors of hidden channels at each position of `rows`, whose slices are `outs`.
 #[inline(always)]
-fn expand_row<S: Simd, const V: usize>(
+fn expand_row<S: Simd, F: Fn(usize) -> usize, const V: usize>(
     simd: S,
-    line: &[f32],
+    rows: &Rows<'_, F>,
     (panel, bias): (&[S::f32s], [S::f32s; 2]),
     nonlinearity: Nonlinearity,
     mut outs: [&mut [S::f32s]; 2],
 ) {
-    let (run, count) = (panel.len() / 2, outs[0].len());
-    let rows = Rows { data: line, count, base: |p| p * run, runs: 1, run, run_stride: 0 };
+    let count = rows.count;
     let epilogue = Epilogue { nonlinearity, ..Epilogue::NONE };
     let mut p = 0;
     while p < count {
         p += match count - p {
-            BLOCK.. => expand::<S, _, BLOCK, V>(simd, &rows, (panel, bias), &epilogue, p, &mut outs),
-            4.. => expand::<S, _, 4, V>(simd, &rows, (panel, bias), &epilogue, p, &mut outs),
-            2.. => expand::<S, _, 2, V>(simd, &rows, (panel, bias), &epilogue, p, &mut outs),
-            _ => expand::<S, _, 1, V>(simd, &rows, (panel, bias), &epilogue, p, &mut outs),
+            BLOCK.. => expand::<S, F, BLOCK, V>(simd, rows, (panel, bias), &epilogue, p, &mut outs),
+            4.. => expand::<S, F, 4, V>(simd, rows, (panel, bias), &epilogue, p, &mut outs),
+            2.. => expand::<S, F, 2, V>(simd, rows, (panel, bias), &epilogue, p, &mut outs),
+            _ => expand::<S, F, 1, V>(simd, rows, (panel, bias), &epilogue, p, &mut outs),
         };
     }
 }

@@ -20,6 +20,10 @@ pub(crate) struct Stage<'a> {
 /// A packed weight.
 pub(crate) enum Kernel<'a> {
     Pointwise(&'a Panels),
+    /// Any other dense kernel: the first layer of an [`InvertedResidual`] only.
+    ///
+    /// [`InvertedResidual`]: crate::fused::inverted_residual::InvertedResidual
+    Dense(&'a Panels),
     Depthwise(&'a [f32], Plan),
 }
 
@@ -89,7 +93,7 @@ impl Stage<'_> {
         while !rows.is_empty() {
             let place = (rows.start - to.base) % to.kept;
             let count = match self.kernel {
-                Kernel::Pointwise(_) => rows.len().min(to.kept - place),
+                Kernel::Pointwise(_) | Kernel::Dense(_) => rows.len().min(to.kept - place),
                 Kernel::Depthwise(..) => 1,
             };
             let out = &mut to.data[place * len..][..count * len];
@@ -97,7 +101,7 @@ impl Stage<'_> {
             let residual = residual.map(|r| &r[place * len..][..count * len]);
             let epilogue = Epilogue { bias: self.bias, residual, nonlinearity: self.nonlinearity };
             match &self.kernel {
-                Kernel::Pointwise(panels) => {
+                Kernel::Pointwise(panels) | Kernel::Dense(panels) => {
                     let data = &from.data[from.place(rows.start) * from.row_len..];
                     multiply_matrix(simd, data, panels, &epilogue, out);
                 }
