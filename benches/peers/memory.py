@@ -13,12 +13,13 @@ import argparse
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 
-from turns import TURNS, middle, print_machine
+from turns import TURNS, middle, print_machine, undisturbed
 
 SIDE = 256
 PEERS = ["imports", "padim", "patchcore", "stfpm", "reverse-distillation"]
@@ -120,18 +121,23 @@ def main():
         args.weights = folder / "resnet18.pth"
         program = f"import torch, torchvision; torch.save(torchvision.models.resnet18().state_dict(), {str(args.weights)!r})"
         subprocess.run([sys.executable, "-c", program], check=True)
-        # Turn by turn, so that a busy moment does not hit all turns of one method.
-        found = {name: {"fit": [], "predict": []} for name in args.what or names}
-        for turn in range(TURNS):
-            for name, figures in found.items():
+        for name in args.what or names:
+            peer = name.removeprefix("anomalib:")
+            figures = {"fit": [], "predict": []}
+            for turn in range(TURNS):
                 place = folder / f"{turn}-{name}"
                 place.mkdir()
-                peer = name.removeprefix("anomalib:")
                 is_peer = name != peer
                 commands = peer_commands(peer, data, place) if is_peer else fmam_commands(args, name, data, place)
                 for what, command in commands.items():
-                    figures[what].append(measured(command))
-        for name, figures in found.items():
+
+                    def run():
+                        if what == "fit":
+                            # An earlier try left a model.
+                            shutil.rmtree(place / "model", ignore_errors=True)
+                        return measured(command)
+
+                    figures[what].append(undisturbed(run))
             line = {"method": name}
             for what, values in figures.items():
                 seconds, mib = zip(*values)

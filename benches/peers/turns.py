@@ -1,18 +1,23 @@
 """Measuring several candidates in turn on a shared machine, for the scripts beside this one; needs the standard library only.
 
 The candidates of one row run one after the other, five times and more (FMAM_PEERS_TURNS), so that a moment in which the machine was busy
-does not decide. The figure of a candidate is the median of its turns; the least and the largest stand beside it.
+does not decide. The figure of a candidate is the median of its turns; the least and the largest stand beside it. A turn during which
+other processes computed is taken again, FMAM_PEERS_TRIES times in all (1 by default); the least disturbed try counts.
 """
 
 import json
 import os
 import platform
+import resource
 import subprocess
 import time
 from importlib import metadata
 
 THREADS = len(os.sched_getaffinity(0))
 TURNS = int(os.environ.get("FMAM_PEERS_TURNS", "5"))
+TRIES = int(os.environ.get("FMAM_PEERS_TRIES", "1"))
+# Cores that others may use on average during a turn.
+UNDISTURBED = 0.08
 
 
 def cpu():
@@ -55,17 +60,43 @@ def bench(binary, *args):
     return json.loads(out.splitlines()[0])
 
 
+def seconds_of_others():
+    """Processor time of all but this process and those that it has waited for, since the start of the machine."""
+    jiffies = [int(field) for field in open("/proc/stat").readline().split()[1:9]]
+    user, nice, system, _idle, _wait, irq, soft_irq, steal = jiffies
+    all_of_it = (user + nice + system + irq + soft_irq + steal) / os.sysconf("SC_CLK_TCK")
+    ours = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return all_of_it - sum(usage.ru_utime + usage.ru_stime for usage in ours)
+
+
+def undisturbed(run):
+    """The result of the least disturbed of several tries of `run`."""
+    best = None
+    for attempt in range(TRIES):
+        if attempt > 0:
+            time.sleep(3)
+        others, start = seconds_of_others(), time.perf_counter()
+        result = run()
+        # A short run cannot tell: the clock of the processor time has a hundred ticks a second.
+        used = max(seconds_of_others() - others - 0.02, 0) / (time.perf_counter() - start)
+        if best is None or used < best[0]:
+            best = (used, result)
+        if used < UNDISTURBED:
+            break
+    return best[1]
+
+
 def take_turns(candidates, ours="fmam"):
     """The milliseconds of every turn by name. `candidates`: name to a function that gives milliseconds; ours begin with `fmam`, and the
     one called `ours` takes as many turns more, alternately with the fastest peer alone."""
     turns = {name: [] for name in candidates}
     for _ in range(TURNS):
         for name, run in candidates.items():
-            turns[name].append(run())
+            turns[name].append(undisturbed(run))
     if ours in turns:
         for _ in range(TURNS):
             for name in (ours, fastest_peer(turns)):
-                turns[name].append(candidates[name]())
+                turns[name].append(undisturbed(candidates[name]))
     return turns
 
 
