@@ -100,7 +100,7 @@ class Spade:
 METHODS = {
     "padim": ("anomalib", padim, {1: 8, 8: 32}),
     "patchcore": ("anomalib", patchcore, {1: 8, 8: 32}),
-    "spade": ("plain PyTorch", lambda train, _model: Spade(train), {1: 2}),
+    "spade": ("plain PyTorch", lambda train, _model: Spade(train), {1: 1}),
 }
 
 
