@@ -1,16 +1,12 @@
 """Times fmam beside PyTorch, ONNX Runtime and OpenVINO on this machine. See run.sh.
 
-Every measurement is the median of several repetitions. The candidates of one row run in turn, five times and more, so that a moment
-in which the machine was busy does not decide; the figure of a candidate is the median of its turns, with the least and the largest.
-Each row says which share of the machine's peak a candidate reaches: its multiply-adds, counted as the direct convolutions that they
+Every measurement is the median of several repetitions; the candidates of one row run in turn, see turns.py. Each row says which share of the machine's peak a candidate reaches: its multiply-adds, counted as the direct convolutions that they
 stand for, over the speed of a large matrix product in the same run.
 """
 
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 
@@ -18,24 +14,11 @@ import torch
 from torch import nn
 
 from networks import Scoring, decoder, encoder
+from turns import THREADS, bench, cpu, median_ms, middle, print_row, take_turns
 
 FORWARD = ["resnet18", "wide-resnet50-2", "efficientnet-lite0"]
 SCORE = [("nkd", "resnet18"), ("rkd", "resnet18"), ("nkd", "efficientnet-lite0"), ("rkd", "efficientnet-lite0")]
-THREADS = len(os.sched_getaffinity(0))
 PEAK = float("nan")
-
-
-TURNS = int(os.environ.get("FMAM_PEERS_TURNS", "5"))
-
-
-def cpu():
-    """The processor's name and the vector instructions that decide which kernels run."""
-    text = open("/proc/cpuinfo").read()
-    field = lambda name: next((l.split(":", 1)[1].strip() for l in text.splitlines() if l.startswith(name)), "?")
-    wanted = ("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16", "amx_tile")
-    features = set(field("flags").split())
-    model = f"family {field('cpu family')}, model {field('model')}".replace("\t", "")
-    return {"cpu": field("model name"), "model": model, "features": [f for f in wanted if f in features], "threads": THREADS}
 
 
 def peak_gflops(side=2048):
@@ -65,17 +48,6 @@ def gflop(net, *inputs):
     for hook in hooks:
         hook.remove()
     return total * 1e-9
-
-
-def median_ms(work, iters):
-    for _ in range(2):
-        work()
-    times = []
-    for _ in range(iters):
-        start = time.perf_counter()
-        work()
-        times.append(1e3 * (time.perf_counter() - start))
-    return sorted(times)[iters // 2]
 
 
 def images(batch):
@@ -151,30 +123,14 @@ def train_step(method, name, batch, channels_last):
 
 
 def fmam(binary, iters, *args):
-    def run():
-        out = subprocess.run([binary, "bench", *args, "--iters", str(iters)], check=True, capture_output=True, text=True)
-        return json.loads(out.stdout)["median_ms"]
-
-    return run
+    return lambda: bench(binary, *args, "--iters", iters)["median_ms"]
 
 
 def row(what, work, candidates):
     """`candidates`: name to a function that gives milliseconds; `work`: billions of operations."""
-    turns = {name: [] for name in candidates}
-    for _ in range(TURNS):
-        for name, run in candidates.items():
-            turns[name].append(run())
-    # Ours alternately with the fastest peer alone, as often again.
-    middle = lambda values: sorted(values)[len(values) // 2]
-    fastest = min((name for name in turns if name != "fmam"), key=lambda name: middle(turns[name]))
-    for _ in range(TURNS):
-        for name in ("fmam", fastest):
-            turns[name].append(candidates[name]())
-    ms = {name: [round(v, 2) for v in (middle(values), min(values), max(values))] for name, values in turns.items()}
+    turns = take_turns(candidates)
     share = {name: round(work / middle(values) * 1e3 / PEAK, 2) for name, values in turns.items()}
-    speedup = round(middle(turns[fastest]) / middle(turns["fmam"]), 2)
-    line = {**what, "threads": THREADS, "ms": ms, "share_of_peak": share, "fastest": fastest, "fmam_speedup": speedup}
-    print(json.dumps(line), flush=True)
+    print_row({**what, "threads": THREADS}, turns, share_of_peak=share)
 
 
 def inference(what, net, batch, iters, ours):

@@ -337,6 +337,10 @@ pub enum Error {
         source: MetricError,
     },
 
+    /// A metric is not defined for scores that were generated to time it.
+    #[error("cannot evaluate generated scores")]
+    EvaluateGenerated(#[source] MetricError),
+
     /// Sorted scores beyond the memory budget cannot be written or read back.
     #[error("cannot keep the scores that exceed the memory in {}; choose another folder", folder.display())]
     Spill {
@@ -456,7 +460,7 @@ impl Error {
             | Self::OtherFile { .. }
             | Self::NotThePublished { .. }
             | Self::UnfitWeights { .. } => ErrorKind::Data,
-            Self::Json(_) | Self::Toml(_) | Self::Tensor(_) => ErrorKind::Bug,
+            Self::Json(_) | Self::Toml(_) | Self::Tensor(_) | Self::EvaluateGenerated(_) => ErrorKind::Bug,
             Self::NoCuda
             | Self::CudaDevice { .. }
             | Self::Threads(_)

@@ -46,7 +46,7 @@ pub use picture::colormap::inferno;
 pub use picture::colours::MapColours;
 pub use picture::figure::{ColourScale, Column, Figure, Heatmap, Localization, Row, figure_stem, run_title};
 pub use picture::large_png::{write_large_png, write_mask_png};
-pub use picture::map_format::{MapFormat, write_map_file};
+pub use picture::map_format::{MapFormat, npy_header, write_map_file};
 pub use picture::original::{defect_mask, map_in_size, overlay_in_colour};
 pub use picture::overlay::{encode_png, map_range, overlay, write_png};
 pub use picture::sheet::sheet;

@@ -3,8 +3,11 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Subcommand;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use fmam::measure::{Load, Student, Workload, measure_predict, measure_speed};
-use fmam::{DeviceChoice, Precision, Session, SessionBuilder};
+use fmam::measure::{
+    Load, Student, Workload, measure_aupro, measure_auroc, measure_predict, measure_speed, measure_synthesis,
+};
+use fmam::output::{repeated_images, repeated_samples};
+use fmam::{DeviceChoice, Image, ImageSize, Precision, Session, SessionBuilder};
 
 use crate::compute::numbers;
 use crate::images::listed;
@@ -38,6 +41,65 @@ enum What {
     },
     /// A detector on image files: decoding, preparation, scoring, and the whole way
     Predict(Predict),
+    /// AUROC of generated scores, one in a hundred of them anomalous
+    Auroc(Auroc),
+    /// AUPRO up to a false positive rate of 0.3 of generated maps
+    Aupro(Aupro),
+    /// Synthesis of defective images as FMAM trains with, on one thread
+    Synthesis(Synthesis),
+}
+
+/// Generated scores.
+#[derive(clap::Args)]
+struct Auroc {
+    /// Scores
+    #[arg(long, value_name = "N", default_value_t = 50_000_000, value_parser = numbers(2..))]
+    scores: usize,
+    #[command(flatten)]
+    run: MetricRun,
+}
+
+/// Generated maps.
+#[derive(clap::Args)]
+struct Aupro {
+    /// Maps, three of four of them with defects
+    #[arg(long, value_name = "N", default_value_t = 83, value_parser = numbers(1..))]
+    maps: usize,
+    /// Side of a map in pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = 256, value_parser = numbers(16..=8192))]
+    side: usize,
+    #[command(flatten)]
+    run: MetricRun,
+}
+
+#[derive(clap::Args)]
+struct MetricRun {
+    /// Measured repetitions
+    #[arg(long, default_value_t = 3, value_parser = numbers(1..))]
+    iters: usize,
+    /// Folder for what was generated, as .npy files
+    #[arg(long, value_name = "DIR")]
+    save: Option<PathBuf>,
+}
+
+/// Normal images and the textures of their defects.
+#[derive(clap::Args)]
+struct Synthesis {
+    /// Normal images, or folders of them [default: the generated demo set]
+    #[arg(value_name = "IMAGES")]
+    images: Vec<PathBuf>,
+    /// Side in pixels to which images are resized
+    #[arg(long, value_name = "PIXELS", default_value_t = 256, value_parser = numbers(8..=4096))]
+    side: usize,
+    /// Images in a pass; where there are fewer they come again
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = numbers(1..))]
+    count: usize,
+    /// Folder that holds `dtd/`; without it textures are generated
+    #[arg(long, value_name = "DIR")]
+    data_root: Option<PathBuf>,
+    /// Measured passes, after one that is not
+    #[arg(long, default_value_t = 5, value_parser = numbers(1..))]
+    iters: usize,
 }
 
 /// A detector and its images.
@@ -49,6 +111,9 @@ struct Predict {
     /// Folder of the detector
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
+    /// Images that are scored together [default: as many as the detector takes]
+    #[arg(long, value_name = "N", value_parser = numbers(1..))]
+    batch: Option<usize>,
     /// Measured repetitions of the whole way
     #[arg(long, default_value_t = 3, value_parser = numbers(1..))]
     iters: usize,
@@ -116,6 +181,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             (&pair.run, &pair.backbone, Workload::CachedTrainStep(pair.method))
         }
         What::Predict(args) => return predict(args),
+        What::Auroc(Auroc { scores, run }) => {
+            return print_line(&measure_auroc(*scores, run.iters, run.save.as_deref())?);
+        }
+        What::Aupro(Aupro { maps, side, run }) => {
+            return print_line(&measure_aupro(*maps, *side, run.iters, run.save.as_deref())?);
+        }
+        What::Synthesis(args) => return synthesis(args),
     };
     for &numbers in &run.numbers {
         let builder = Session::builder().device(run.device).tf32(numbers == Numbers::Tf32);
@@ -124,7 +196,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         for &batch in &run.batch {
             let load = Load { workload, backbone: name, precision, batch };
             let speed = measure_speed(&session, &load, run.iters)?;
-            print(&format!("{}\n", serde_json::to_string(&speed)?))?;
+            print_line(&speed)?;
         }
     }
     Ok(())
@@ -134,6 +206,26 @@ fn predict(args: &Predict) -> Result<()> {
     let builder = Session::builder().device(args.device);
     let session = args.threads.into_iter().fold(builder, SessionBuilder::threads).build()?;
     let (detector, files) = (session.load(&args.model)?, listed(&args.images)?);
-    let speed = measure_predict(&session, &detector, &files, args.iters)?;
-    print(&format!("{}\n", serde_json::to_string(&speed)?))
+    print_line(&measure_predict(&session, &detector, &files, args.batch, args.iters)?)
+}
+
+fn synthesis(args: &Synthesis) -> Result<()> {
+    let size = ImageSize::square(args.side);
+    let textures = fmam::textures(args.data_root.as_deref(), size)?;
+    let images = if args.images.is_empty() {
+        let session = Session::builder().device(DeviceChoice::Cpu).build()?;
+        let dataset = session.dataset("demo", None)?;
+        let name = dataset.categories().into_iter().next();
+        let category = session.category(dataset.as_ref(), name.as_deref(), &size.into())?;
+        repeated_samples(category.train.as_ref(), args.count)?
+    } else {
+        let files: Vec<Image> = listed(&args.images)?.into_iter().map(Image::from).collect();
+        repeated_images(&files, args.count, size)?
+    };
+    print_line(&measure_synthesis(&images, textures, args.iters)?)
+}
+
+/// Prints a measurement as a line of JSON.
+fn print_line(speed: &impl serde::Serialize) -> Result<()> {
+    print(&format!("{}\n", serde_json::to_string(speed)?))
 }

@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use candle_core::{Device, Tensor, Var};
 use fmam_core::Seed;
 use fmam_experiment::device_name;
@@ -8,6 +6,7 @@ use fmam_models::{AnyStudent, Backbone, LoadedBackbone, ModelError, Params, Prec
 use fmam_ops::{Adam, AdamConfig, Optimizer, free_memory, gpu, gradients, on_workers};
 use serde::Serialize;
 
+use super::timing::median_and_min_ms;
 use crate::{Error, Session};
 
 /// Side of the images in pixels.
@@ -192,7 +191,7 @@ fn measure(
     work: impl FnMut() -> Result<(), Error> + Send,
 ) -> Result<(f64, f64), Error> {
     let device = session.device();
-    session.on_threads(|| on_workers(|| measure_here(device, n_repeats.max(1), work)))
+    session.on_threads(|| on_workers(|| measure_here(device, n_repeats, work)))
 }
 
 fn measure_here(
@@ -208,12 +207,5 @@ fn measure_here(
     for _ in 0..2 {
         work()?;
     }
-    let mut times = Vec::with_capacity(n_repeats);
-    for _ in 0..n_repeats {
-        let start = Instant::now();
-        work()?;
-        times.push(1e3 * start.elapsed().as_secs_f64());
-    }
-    times.sort_by(f64::total_cmp);
-    Ok((times[n_repeats / 2], times[0]))
+    median_and_min_ms(n_repeats, work)
 }

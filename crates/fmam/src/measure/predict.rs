@@ -20,6 +20,8 @@ pub struct PredictSpeed {
     pub images: usize,
     /// Height and width of the first one in pixels.
     pub size: [usize; 2],
+    /// Images that `score_ms` scores together.
+    pub batch: usize,
     /// Threads.
     pub threads: usize,
     /// The device.
@@ -35,7 +37,8 @@ pub struct PredictSpeed {
 }
 
 /// Times `detector` on image files: the whole way as [`Session::predict`] goes it, `n_repeats`
-/// times, and each part of it alone.
+/// times, and each part of it alone. Scoring alone takes `batch` images together, by default as
+/// many as the detector does.
 ///
 /// # Errors
 /// [`Error::NoImages`] without a file; those of [`Session::predict`].
@@ -43,6 +46,7 @@ pub fn measure_predict(
     session: &Session,
     detector: &Detector,
     files: &[PathBuf],
+    batch: Option<usize>,
     n_repeats: usize,
 ) -> Result<PredictSpeed, Error> {
     let first = files.first().ok_or_else(|| Error::NoImages { path: PathBuf::new() })?;
@@ -61,9 +65,10 @@ pub fn measure_predict(
     let prepare_ms = 1e3 * start.elapsed().as_secs_f64() / n;
 
     let images: Vec<RgbImage> = prepared.into_iter().map(|prepared| prepared.image).collect();
+    let batch = batch.unwrap_or_else(|| detector.batch_size()).max(1);
     let score = || -> Result<(), Error> {
-        for batch in images.chunks(detector.batch_size()) {
-            detector.score(batch)?;
+        for images in images.chunks(batch) {
+            detector.score(images)?;
         }
         Ok(())
     };
@@ -86,6 +91,7 @@ pub fn measure_predict(
         format: extension,
         images: files.len(),
         size: [size.height, size.width],
+        batch,
         threads: session.loader_threads(),
         device: device_name(session.device()),
         images_per_second: n / best,

@@ -103,25 +103,36 @@ fn grey(score: f32, (low, high): (f32, f32)) -> u16 {
     (65535.0 * place).round() as u16
 }
 
-/// The content of a `.npy` file, version 1.0 of NumPy's format: the scores, row by row.
+/// The content of the `.npy` file of a map: the header and the scores, row by row.
 fn npy(map: &AnomalyMap) -> Vec<u8> {
     let ImageSize { height, width } = map.size();
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({height}, {width}), }}");
-    // Magic, version and length of the header take 10 bytes; the data begin at a multiple of 64,
-    // after a line break.
-    let start = (10 + header.len() + 1).next_multiple_of(64);
-    header += &" ".repeat(start - 10 - header.len() - 1);
-    header.push('\n');
-    let mut file = Vec::with_capacity(start + 4 * map.data().len());
-    file.extend_from_slice(b"\x93NUMPY\x01\x00");
-    // Two numbers of at most twenty digits: far below 2^16 bytes.
-    file.extend_from_slice(&(header.len() as u16).to_le_bytes());
-    file.extend_from_slice(header.as_bytes());
+    let mut file = npy_header("<f4", &[height, width]);
+    let start = file.len();
     file.resize(start + 4 * map.data().len(), 0);
     for (bytes, score) in file[start..].as_chunks_mut().0.iter_mut().zip(map.data()) {
         *bytes = score.to_le_bytes();
     }
     file
+}
+
+/// The bytes before the elements of a `.npy` file in C order, version 1.0 of NumPy's format.
+/// `descr` is NumPy's name of the element type, `<f4` or `|u1`.
+pub fn npy_header(descr: &str, shape: &[usize]) -> Vec<u8> {
+    let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
+    // A tuple of one element has a comma after it.
+    let comma = if sizes.len() == 1 { "," } else { "" };
+    let sizes = sizes.join(", ");
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({sizes}{comma}), }}");
+    // Magic, version and length of the header take 10 bytes; the data begin at a multiple of 64,
+    // after a line break.
+    let start = (10 + header.len() + 1).next_multiple_of(64);
+    header += &" ".repeat(start - 10 - header.len() - 1);
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    // Some numbers of at most twenty digits: far below 2^16 bytes.
+    bytes.extend_from_slice(&(header.len() as u16).to_le_bytes());
+    bytes.extend_from_slice(header.as_bytes());
+    bytes
 }
 
 #[cfg(test)]
