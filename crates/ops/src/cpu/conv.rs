@@ -111,9 +111,9 @@ impl Convolution {
 
     pub(crate) fn weight_gradient(&self, x: &[f32], grad: &[f32]) -> Vec<f32> {
         match self {
-            Self::Dense(g) => dense::unpack(&dense::weight_gradient(x, grad, g), g),
+            Self::Dense(g) => dense::unpack(dense::weight_gradient(x, grad, g), g),
             Self::Depthwise(g) => depthwise::unpack(&depthwise::weight_gradient(x, grad, g), g),
-            Self::Transposed(g) => dense::unpack(&dense::weight_gradient(grad, x, g), g),
+            Self::Transposed(g) => dense::unpack(dense::weight_gradient(grad, x, g), g),
         }
     }
 }

@@ -8,10 +8,12 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::cpu::host::vectorized;
+use crate::cpu::layout::interleave;
 use crate::cpu::outer::OuterProducts;
 use crate::cpu::panels::{Epilogue, Panels, Rows, multiply, multiply_matrix};
 use crate::cpu::parallel::{sum_in_order, with_scratch};
-use crate::cpu::target::Target;
+use crate::cpu::target::{Target, computed};
 use crate::cpu::winograd::{self, WinogradWeight};
 use crate::cpu::winograd_gradient;
 use crate::geometry::Geometry;
@@ -109,11 +111,11 @@ impl WithSimd for Tile<'_, '_> {
         let Self { x, panels, g, width, epilogue, y } = self;
         let (count, run) = (y.len() / g.co, g.kw * g.ci);
         if g.is_pointwise() {
-            multiply_matrix(simd, x, panels, &epilogue, y);
+            multiply_matrix(simd, x, panels.view(), &epilogue, y);
         } else {
             let base = |p| (p / g.ow * width + p % g.ow) * g.stride * g.ci;
             let rows = Rows { data: x, count, base, runs: g.kh, run, run_stride: width * g.ci };
-            multiply(simd, &rows, panels, &epilogue, y);
+            multiply(simd, &rows, panels.view(), &epilogue, y);
         }
     }
 }
@@ -154,19 +156,31 @@ pub(crate) fn pack(weight: &[f32], g: &Geometry) -> Vec<f32> {
 }
 
 /// The inverse of [`pack`].
-pub(crate) fn unpack(packed: &[f32], g: &Geometry) -> Vec<f32> {
+pub(crate) fn unpack(packed: Vec<f32>, g: &Geometry) -> Vec<f32> {
     let (taps, ci) = (g.kh * g.kw, g.ci);
-    let mut weight = vec![0.0; packed.len()];
-    weight.par_chunks_mut((taps * ci).max(1)).zip(packed.par_chunks((taps * ci).max(1))).for_each(
-        |(to, from)| {
-            for tap in 0..taps {
-                for c in 0..ci {
-                    to[c * taps + tap] = from[tap * ci + c];
+    if taps == 1 {
+        return packed;
+    }
+    let (len, filter) = (packed.len(), taps * ci);
+    let piece = |o: usize, to: &mut [f32]| {
+        let from = &packed[o * filter..][..filter];
+        vectorized(
+            #[inline(always)]
+            || match taps {
+                // The usual numbers for themselves: the compiler then knows the distance of writes.
+                4 => interleave(from, ci, 0, to.as_chunks_mut::<4>().0),
+                9 => interleave(from, ci, 0, to.as_chunks_mut::<9>().0),
+                _ => {
+                    for tap in 0..taps {
+                        for c in 0..ci {
+                            to[c * taps + tap] = from[tap * ci + c];
+                        }
+                    }
                 }
-            }
-        },
-    );
-    weight
+            },
+        );
+    };
+    computed(len, |weight| weight.pieces(len, filter, |_, o, to| piece(o, to)))
 }
 
 /// Gradient of the packed weight, `[C_out][k_h][k_w][C_in]`.

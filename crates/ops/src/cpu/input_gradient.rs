@@ -254,7 +254,7 @@ impl WithSimd for Products<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        multiply_matrix(simd, self.grad, self.panels, &Epilogue::NONE, self.out);
+        multiply_matrix(simd, self.grad, self.panels.view(), &Epilogue::NONE, self.out);
     }
 }
 

@@ -57,7 +57,7 @@ impl CustomOp1 for ChannelsLast {
 
 /// The channels of the pixels from `first` on, side by side.
 #[inline(always)]
-fn interleave<const C: usize>(x: &[f32], pixels: usize, first: usize, y: &mut [[f32; C]]) {
+pub(crate) fn interleave<const C: usize>(x: &[f32], pixels: usize, first: usize, y: &mut [[f32; C]]) {
     let mut channels = [x; C];
     for (k, channel) in channels.iter_mut().enumerate() {
         *channel = &x[k * pixels + first..][..y.len()];

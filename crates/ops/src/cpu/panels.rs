@@ -36,7 +36,24 @@ pub(crate) fn machine_lanes() -> usize {
     Arch::new().dispatch(Lanes)
 }
 
+/// Panels that lie somewhere.
+#[derive(Clone, Copy)]
+pub(crate) struct PanelsRef<'a> {
+    /// Begins with the first panel.
+    pub(crate) data: &'a [f32],
+    /// Elements from panel to panel.
+    pub(crate) step: usize,
+    pub(crate) depth: usize,
+    pub(crate) columns: usize,
+    pub(crate) lanes: usize,
+}
+
 impl Panels {
+    pub(crate) fn view(&self) -> PanelsRef<'_> {
+        let &Self { ref data, depth, columns, lanes } = self;
+        PanelsRef { data, step: depth * 2 * lanes, depth, columns, lanes }
+    }
+
     /// Number of columns.
     pub(crate) fn columns(&self) -> usize {
         self.columns
@@ -216,7 +233,7 @@ pub(crate) fn store<S: Simd>(simd: S, values: &mut [f32], vector: S::f32s) {
 pub(crate) fn multiply<S: Simd, F: Fn(usize) -> usize>(
     simd: S,
     rows: &Rows<'_, F>,
-    panels: &Panels,
+    panels: PanelsRef<'_>,
     epilogue: &Epilogue<'_>,
     out: &mut [f32],
 ) {
@@ -224,8 +241,8 @@ pub(crate) fn multiply<S: Simd, F: Fn(usize) -> usize>(
     assert_eq!(panels.lanes, lanes, "packed for another vector width");
     assert_eq!(panels.depth, rows.runs * rows.run, "inner dimensions differ");
     assert_eq!(out.len(), rows.count * columns, "the product does not fit its buffer");
-    for (index, panel) in panels.data.chunks_exact((panels.depth * 2 * lanes).max(1)).enumerate() {
-        let panel = S::as_simd_f32s(panel).0;
+    for index in 0..columns.div_ceil(2 * lanes) {
+        let panel = S::as_simd_f32s(&panels.data[index * panels.step..][..panels.depth * 2 * lanes]).0;
         let first = index * 2 * lanes;
         let width = (columns - first).min(2 * lanes);
         let mut p = 0;
@@ -249,7 +266,7 @@ pub(crate) fn multiply<S: Simd, F: Fn(usize) -> usize>(
 pub(crate) fn multiply_matrix<S: Simd>(
     simd: S,
     data: &[f32],
-    panels: &Panels,
+    panels: PanelsRef<'_>,
     epilogue: &Epilogue<'_>,
     out: &mut [f32],
 ) {

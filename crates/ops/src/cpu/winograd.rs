@@ -6,11 +6,11 @@
 //! threads changes a bit.
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
-use crate::cpu::panels::{Epilogue, Panels, load, machine_lanes, multiply_matrix, store};
+use crate::cpu::host::vectorized;
+use crate::cpu::panels::{Epilogue, PanelsRef, load, machine_lanes, multiply_matrix, store};
 use crate::cpu::parallel::with_scratch;
-use crate::cpu::target::Target;
+use crate::cpu::target::{Target, computed};
 use crate::geometry::Geometry;
 
 /// Side of an output tile.
@@ -30,9 +30,15 @@ const G: [[f64; 3]; WINDOW] = [
     [0.0, 0.0, 1.0],
 ];
 
-/// A transformed weight: one packed `[C_in, C_out]` matrix for each of the 36 points.
+/// A transformed weight: one `[C_in, C_out]` matrix in panels for each of the 36 points. A panel of
+/// each point lies beside those of the others: `[panels][36][C_in][2 lanes]`.
 #[derive(Debug, Clone)]
-pub(crate) struct WinogradWeight(Vec<Panels>);
+pub(crate) struct WinogradWeight {
+    data: Vec<f32>,
+    ci: usize,
+    co: usize,
+    lanes: usize,
+}
 
 /// True if the method applies and pays: with few channels the transforms cost more than the
 /// multiplications that they save. The size of the image does not count, so that a weight can be
@@ -57,36 +63,75 @@ impl WinogradWeight {
         co: usize,
         element: impl Fn(usize, usize, usize, usize) -> f32 + Sync,
     ) -> Self {
-        // `[C_in][36][C_out]`: each filter is read and transformed once.
-        let mut transformed = vec![0.0; ci * POINTS * co];
-        transformed.par_chunks_mut(POINTS * co).enumerate().for_each(|(i, rows)| {
-            for o in 0..co {
-                let filter = std::array::from_fn(|ky| std::array::from_fn(|kx| element(o, i, ky, kx)));
-                for (row, value) in rows.chunks_exact_mut(co).zip(transform(&filter)) {
-                    row[o] = value;
-                }
+        /// Input channels at a time, whose points stay in the cache.
+        const ROWS: usize = 16;
+        let width = 2 * lanes;
+        let (point, panel) = (ci * width, POINTS * ci * width);
+        let fill = |index: usize, panel: &mut [f32]| {
+            for first in (0..ci).step_by(ROWS) {
+                let rows = ROWS.min(ci - first);
+                with_scratch(POINTS * rows * width, |points| {
+                    for row in 0..rows {
+                        for column in (0..width).step_by(FILTERS) {
+                            let filters = FILTERS.min(width - column);
+                            let mut taps = [[0.0; FILTERS]; 9];
+                            for k in 0..filters {
+                                let o = index * width + column + k;
+                                for (tap, values) in taps.iter_mut().enumerate() {
+                                    values[k] = match o < co {
+                                        true => f64::from(element(o, first + row, tap / 3, tap % 3)),
+                                        false => 0.0,
+                                    };
+                                }
+                            }
+                            let to = &mut points[row * width + column..];
+                            vectorized(
+                                #[inline(always)]
+                                || transform(&taps, to, rows * width, filters),
+                            );
+                        }
+                    }
+                    for (from, to) in points.chunks_exact(rows * width).zip(panel.chunks_exact_mut(point)) {
+                        to[first * width..][..rows * width].copy_from_slice(from);
+                    }
+                });
             }
-        });
-        let panels = |point: usize| {
-            Panels::with_lanes(lanes, ci, co, |i, row| {
-                row.copy_from_slice(&transformed[(i * POINTS + point) * co..][..co]);
-            })
         };
-        Self((0..POINTS).into_par_iter().map(panels).collect())
+        let len = co.div_ceil(width) * panel;
+        let data = computed(len, |data| data.pieces(len, panel, |_, index, panel| fill(index, panel)));
+        Self { data, ci, co, lanes }
+    }
+
+    /// The matrix of a point.
+    fn point(&self, point: usize) -> PanelsRef<'_> {
+        let size = self.ci * 2 * self.lanes;
+        let data = &self.data[point * size..];
+        PanelsRef { data, step: POINTS * size, depth: self.ci, columns: self.co, lanes: self.lanes }
     }
 }
 
-/// `G g G^T`, row by row.
-fn transform(filter: &[[f32; 3]; 3]) -> [f32; POINTS] {
-    let mut points = [0.0; POINTS];
-    for (row, u) in points.chunks_exact_mut(WINDOW).zip(&G) {
-        let half: [f64; 3] =
-            std::array::from_fn(|kx| (0..3).map(|ky| u[ky] * f64::from(filter[ky][kx])).sum());
-        for (point, v) in row.iter_mut().zip(&G) {
-            *point = (half[0] * v[0] + half[1] * v[1] + half[2] * v[2]) as f32;
+/// Filters that are transformed together.
+const FILTERS: usize = 8;
+
+/// `G g G^T` of some filters: tap by tap the values of all, to point by point, `step` apart, the
+/// first `count` of them.
+#[inline(always)]
+fn transform(taps: &[[f64; FILTERS]; 9], points: &mut [f32], step: usize, count: usize) {
+    for (row, u) in G.iter().enumerate() {
+        let mut half = [[0.0; FILTERS]; 3];
+        for (kx, half) in half.iter_mut().enumerate() {
+            for (k, value) in half.iter_mut().enumerate() {
+                *value = u[0] * taps[kx][k] + u[1] * taps[3 + kx][k] + u[2] * taps[6 + kx][k];
+            }
+        }
+        for (column, v) in G.iter().enumerate() {
+            let mut sums = [0.0_f32; FILTERS];
+            for (k, sum) in sums.iter_mut().enumerate() {
+                *sum = (half[0][k] * v[0] + half[1][k] * v[1] + half[2][k] * v[2]) as f32;
+            }
+            points[(row * WINDOW + column) * step..][..count].copy_from_slice(&sums[..count]);
         }
     }
-    points
 }
 
 /// `[N, H, W, C_in]` to `[N, H', W', C_out]`, every element of which is written.
@@ -142,8 +187,8 @@ impl WithSimd for Strip<'_> {
             transform_input(simd, self.x, self.g, at, &mut self.v[tile * ci..], self.tiles * ci);
         }
         let products = self.v.chunks_exact(self.tiles * ci).zip(self.m.chunks_exact_mut(self.tiles * co));
-        for (panels, (v, m)) in self.weight.0.iter().zip(products) {
-            multiply_matrix(simd, v, panels, &Epilogue::NONE, m);
+        for (point, (v, m)) in products.enumerate() {
+            multiply_matrix(simd, v, self.weight.point(point), &Epilogue::NONE, m);
         }
         for tile in 0..self.tiles {
             self.transform_output(simd, tile);

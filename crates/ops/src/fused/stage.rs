@@ -103,7 +103,7 @@ impl Stage<'_> {
             match &self.kernel {
                 Kernel::Pointwise(panels) | Kernel::Dense(panels) => {
                     let data = &from.data[from.place(rows.start) * from.row_len..];
-                    multiply_matrix(simd, data, panels, &epilogue, out);
+                    multiply_matrix(simd, data, panels.view(), &epilogue, out);
                 }
                 Kernel::Depthwise(packed, plan) => {
                     let taps = taps_of_output(rows.start, g.kh, g.stride, g.top, g.h);
