@@ -9,6 +9,7 @@ use fmam_core::{
 };
 use fmam_inspection::Calibration;
 use fmam_models::Backbone;
+use fmam_ops::on_workers;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -252,7 +253,8 @@ impl Detector {
             Vec::new()
         } else if !self.scorer.takes_batches() {
             let pairs = images.par_iter().zip(places.par_iter());
-            let single: Result<Vec<_>, _> = pairs.map(|(image, place)| score_one(image, place)).collect();
+            let score_all = || pairs.map(|(image, place)| score_one(image, place)).collect();
+            let single: Result<Vec<_>, MethodError> = on_workers(score_all);
             single?.into_iter().flatten().collect()
         } else if places.iter().all(|place| place.inside.is_none()) {
             self.score_together(images, places)?

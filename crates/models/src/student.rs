@@ -51,9 +51,7 @@ impl AnyStudent {
             Self::Reverse(student) => student.forward(teacher),
         }
     }
-}
 
-impl AnyStudent {
     /// The features of `teacher` and this student's output. A student that does not see the
     /// teacher's features runs beside the teacher, on a CPU.
     ///

@@ -1,5 +1,7 @@
 //! CUDA devices with one order for the work of all host threads.
 
+use std::path::{Path, PathBuf};
+
 use candle_core::{Device, Result, Tensor};
 
 use crate::error::OpsError;
@@ -69,11 +71,37 @@ pub fn free_memory(device: &Device) -> Option<u64> {
     if !device.is_cpu() {
         return None;
     }
-    let read = |path| std::fs::read_to_string(path).ok();
-    let of_host = available(&read("/proc/meminfo")?)?;
-    let number = |path| read(path)?.trim().parse::<u64>().ok();
-    let limit = number("/sys/fs/cgroup/memory.max").zip(number("/sys/fs/cgroup/memory.current"));
-    Some(limit.map_or(of_host, |(most, used)| of_host.min(most.saturating_sub(used))))
+    let read = |path: &Path| std::fs::read_to_string(path).ok();
+    let of_host = available(&read(Path::new("/proc/meminfo"))?)?;
+    let number = |path: &Path| read(path)?.trim().parse::<u64>().ok();
+    let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
+    let left = group_files(&groups)
+        .into_iter()
+        .filter_map(|(most, used)| Some(number(&most)?.saturating_sub(number(&used)?)));
+    Some(left.fold(of_host, u64::min))
+}
+
+/// The files with the limit and the use of memory of every control group above a process, whose
+/// `/proc/self/cgroup` is given. Not every group has them.
+fn group_files(groups: &str) -> Vec<(PathBuf, PathBuf)> {
+    let mut files = Vec::new();
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
+        let (root, most, used) = if controllers.is_empty() {
+            ("/sys/fs/cgroup", "memory.max", "memory.current")
+        } else if controllers.split(',').any(|name| name == "memory") {
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes")
+        } else {
+            continue;
+        };
+        let group = Path::new(root).join(path.trim_start_matches('/'));
+        let above = group.ancestors().take_while(|folder| folder.starts_with(root));
+        files.extend(above.map(|folder| (folder.join(most), folder.join(used))));
+    }
+    files
 }
 
 /// The bytes that `/proc/meminfo` calls available.
@@ -155,6 +183,21 @@ mod tests {
         assert_eq!(available(text), Some(22_010 * 1024));
         assert_eq!(available("MemTotal: 3 kB\n"), None);
         assert_eq!(available("MemAvailable: many kB\n"), None);
+    }
+
+    #[test]
+    fn every_control_group_above_the_process_may_limit_its_memory() {
+        let first = |groups| group_files(groups).into_iter().map(|(most, _)| most).collect::<Vec<_>>();
+        let root = Path::new("/sys/fs/cgroup");
+        assert_eq!(
+            first("0::/job/step\n"),
+            ["job/step/memory.max", "job/memory.max", "memory.max"].map(|file| root.join(file))
+        );
+        assert_eq!(
+            first("5:cpu,cpuacct:/a\n4:memory:/a\n"),
+            ["memory/a/memory.limit_in_bytes", "memory/memory.limit_in_bytes"].map(|file| root.join(file))
+        );
+        assert!(first("").is_empty() && first("nonsense").is_empty());
     }
 
     #[cfg(not(feature = "cuda"))]

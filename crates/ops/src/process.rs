@@ -1,4 +1,5 @@
-//! Settings of the whole process that make training on a CPU faster.
+//! The process and its threads: settings that make training on a CPU faster, and work that is
+//! handed to the workers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -27,7 +28,7 @@ pub fn tune_process() {
 /// another thread hands its work over and sleeps until the work is done, hundreds of times in a
 /// training step. Inside this function the handover happens once. A worker of rayon that finds
 /// nothing to do sleeps within microseconds, and waking it takes as long as a small operator:
-/// inside this function it looks for work for a millisecond before it may sleep.
+/// inside this function it looks for work until the first millisecond without any.
 ///
 /// `work` must not wait for another thread that needs rayon itself.
 pub fn on_workers<R: Send>(work: impl FnOnce() -> R + Send) -> R {
@@ -36,7 +37,7 @@ pub fn on_workers<R: Send>(work: impl FnOnce() -> R + Send) -> R {
         for _ in 1..rayon::current_num_threads() {
             let is_wanted = Arc::clone(&attention.0);
             // Not of the scope: nothing waits for a worker that has found other work.
-            rayon::spawn(move || look_for_work(&is_wanted));
+            rayon::spawn(move || look_for_work(is_wanted));
         }
         work()
     })
@@ -53,11 +54,19 @@ impl Drop for Attention {
 
 /// Takes work of this thread's pool as it comes, until it `is_wanted` no more or none has come for
 /// some time.
-fn look_for_work(is_wanted: &AtomicBool) {
+fn look_for_work(is_wanted: Arc<AtomicBool>) {
     const PATIENCE: Duration = Duration::from_millis(1);
+    /// The time after which a worker returns to what it may be waiting for, and looks again as a
+    /// job of its own.
+    const TURN: Duration = Duration::from_millis(5);
     const PAUSES: usize = 16;
-    let mut idle_since = Instant::now();
+    let begin = Instant::now();
+    let mut idle_since = begin;
     while is_wanted.load(Relaxed) {
+        if begin.elapsed() > TURN {
+            rayon::spawn(move || look_for_work(is_wanted));
+            return;
+        }
         if rayon::yield_now() == Some(rayon::Yield::Executed) {
             idle_since = Instant::now();
             continue;

@@ -188,10 +188,11 @@ fn images(batch: usize, device: &Device) -> Result<Tensor, Error> {
 fn measure(
     session: &Session,
     n_repeats: usize,
-    work: impl FnMut() -> Result<(), Error> + Send,
+    mut work: impl FnMut() -> Result<(), Error> + Send,
 ) -> Result<(f64, f64), Error> {
     let device = session.device();
-    session.on_threads(|| on_workers(|| measure_here(device, n_repeats, work)))
+    // As scoring and training do, each time anew.
+    session.on_threads(|| measure_here(device, n_repeats, || on_workers(&mut work)))
 }
 
 fn measure_here(

@@ -125,9 +125,13 @@ impl DistillationScorer {
     /// method, the distance to each of the Gaussians, and that to the memory of patches.
     fn evidence(&self, images: &[RgbImage], places: &[Place<'_>]) -> Result<Vec<Tensor>, MethodError> {
         let batch = to_batch(images, self.teacher.backbone.preprocess(), &self.device)?;
-        let (mut pieces, others) = if self.teacher.mapping_tensors().is_none() && self.base.is_none() {
+        let is_plain = self.teacher.mapping_tensors().is_none()
+            && self.base.is_none()
+            && self.gaussians.is_none()
+            && self.patches.is_none();
+        let (mut pieces, others) = if is_plain {
             let (features, output) = self.student.beside(self.teacher.backbone.as_ref(), &batch)?;
-            (self.config.distance().maps(&features, &output)?, self.further_evidence(&batch, &features)?)
+            (self.config.distance().maps(&features, &output)?, Vec::new())
         } else {
             let features = self.teacher.backbone.features(&batch)?;
             let (mapped, others) = side_by_side(

@@ -64,11 +64,12 @@ impl InvertedResidual {
         Ok(Self { layers, is_residual: stride == 1 && input == output })
     }
 
-    /// `first` and the block as one, which compute together. The input is not added any more.
+    /// `first` and the block, which must not add its input, as one that computes them together.
     #[must_use]
     pub fn behind(mut self, first: ConvBn) -> Self {
+        debug_assert!(!self.is_residual, "a block that adds its input stands alone");
         self.layers.insert(0, first);
-        Self { is_residual: false, ..self }
+        self
     }
 }
 

@@ -1,5 +1,5 @@
-//! Convolutions of any shape: the f32 kernels and the composed f64 form agree in value and
-//! gradients, or both refuse.
+//! Convolutions of any shape, and frozen chains of three: the f32 kernels and the composed f64 form
+//! agree in value and gradients, or both refuse.
 //!
 //! `cd crates/ops && cargo +nightly fuzz run shapes -- -max_total_time=60`
 
@@ -7,7 +7,9 @@
 
 use arbitrary::Arbitrary;
 use candle_core::{DType, Device, Result, Tensor, Var};
-use fmam_ops::{Activation, Conv2dConfig, Padding, conv_transpose2d, conv2d};
+use fmam_ops::{
+    Activation, Conv2dConfig, FrozenConv2d, Nonlinearity, Padding, conv_transpose2d, conv2d, frozen_layers,
+};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -28,6 +30,8 @@ enum Form {
     Depthwise,
     Grouped,
     Transposed,
+    /// Dense, depthwise and pointwise, frozen.
+    Chain,
 }
 
 fn values(shape: &[usize], seed: usize) -> Result<Tensor> {
@@ -43,10 +47,13 @@ fn run(case: &Case, dtype: DType) -> Result<[Vec<f64>; 3]> {
     let (a, b) = (1 + case.channels.0 as usize % 40, 1 + case.channels.1 as usize % 40);
     let stride = case.stride as usize % 5;
     let padding = case.padding.map_or(Padding::TfSame, |p| Padding::Symmetric(p as usize % 6));
+    if matches!(case.form, Form::Chain) {
+        return run_chain([n, a, h, w], (kh, kw), stride, padding, (b, case.channels.0 as usize % 7 + 1), dtype);
+    }
     let (groups, ci, co) = match case.form {
         Form::Depthwise => (a, a, a),
         Form::Grouped => (2, 2 * a, 2 * b),
-        Form::Dense | Form::Transposed => (1, a, b),
+        Form::Dense | Form::Transposed | Form::Chain => (1, a, b),
     };
     let weight_shape = match case.form {
         Form::Transposed => [ci, co, kh, kw],
@@ -65,6 +72,33 @@ fn run(case: &Case, dtype: DType) -> Result<[Vec<f64>; 3]> {
     let flat = |t: &Tensor| t.to_dtype(DType::F64)?.flatten_all()?.to_vec1();
     let grad = |v: &Var| grads.get(v).map_or_else(|| Ok(vec![0.0; v.elem_count()]), flat);
     Ok([flat(&y)?, grad(&x)?, grad(&weight)?])
+}
+
+/// The result of a chain on an image of `shape`; the first layer is pointwise where the kernel is
+/// 0 wide, and the depthwise one has the kernel.
+fn run_chain(
+    shape: [usize; 4],
+    (kh, kw): (usize, usize),
+    stride: usize,
+    padding: Padding,
+    (hidden, output): (usize, usize),
+    dtype: DType,
+) -> Result<[Vec<f64>; 3]> {
+    let layer = |input: usize, output, (kh, kw), stride, groups: usize, seed, kind| {
+        let weight = values(&[output, input / groups, kh, kw], seed)?.to_dtype(dtype)?;
+        let bias = values(&[output], seed + 1)?.to_dtype(dtype)?;
+        FrozenConv2d::new(&weight, Some(&bias), Conv2dConfig { stride, padding, groups }, kind)
+    };
+    let first = if kw == 0 { ((1, 1), 1) } else { ((kh, kh), 1 + kw % 2) };
+    let layers = [
+        layer(shape[1], hidden, first.0, first.1, 1, 4, Nonlinearity::Relu6)?,
+        layer(hidden, hidden, (kh, kh), stride, hidden, 6, Nonlinearity::Relu)?,
+        layer(hidden, output, (1, 1), 1, 1, 8, Nonlinearity::Identity)?,
+    ];
+    let x = Activation::from_nchw(&values(&shape, 1)?.to_dtype(dtype)?)?;
+    let layers: Vec<_> = layers.iter().collect();
+    let y = frozen_layers(&x, &layers, None)?.to_nchw()?;
+    Ok([y.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?, Vec::new(), Vec::new()])
 }
 
 fuzz_target!(|case: Case| {

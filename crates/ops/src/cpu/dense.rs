@@ -192,7 +192,8 @@ pub(crate) fn weight_gradient(x: &[f32], grad: &[f32], g: &Geometry) -> Vec<f32>
         return winograd_gradient::weight_gradient(x, grad, g);
     }
     let (depth, row, size) = (g.depth(), g.ow * g.co, g.co * g.depth());
-    let rows = POSITIONS.div_ceil(g.ow.max(1)).min(g.oh).max(1);
+    // As many blocks as a few threads need, too.
+    let rows = POSITIONS.div_ceil(g.ow.max(1)).min((g.n * g.oh).div_ceil(8)).clamp(1, g.oh.max(1));
     let blocks = g.oh.div_ceil(rows);
     // Partial sums over fixed ranges of blocks, added in order.
     let ranges = (PARTIAL_ELEMENTS / size.max(1)).clamp(1, 8);

@@ -34,7 +34,7 @@ impl CustomOp1 for ChannelsLast {
                 vectorized(
                     #[inline(always)]
                     || match c {
-                        // The usual number for itself: the compiler then knows the distance of writes.
+                        // The usual number for itself: the compiler knows the distance of writes.
                         3 => interleave(x, pixels, index * rows, y.as_chunks_mut::<3>().0),
                         _ => {
                             for (k, x) in x.chunks_exact(pixels).enumerate() {

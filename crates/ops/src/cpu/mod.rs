@@ -1,9 +1,10 @@
 //! The operators as kernels for f32 in host memory, over images that lie channels last.
 //!
-//! In reading order: [`conv`] chooses among [`dense`], [`depthwise`] and [`input_gradient`]; dense
-//! 3x3 kernels of stride 1 are [`winograd`]'s, with [`winograd_gradient`]; all of these multiply
-//! with [`panels`] or [`outer`]. [`norm`] is [`normalizer`] as an operator. [`update`] is a step of
-//! an optimizer. Memory is in [`host`], [`target`] and [`buffer`], the cut of work in [`parallel`].
+//! In reading order: [`layout`] brings images to that order. [`conv`] chooses among [`dense`],
+//! [`depthwise`] and [`input_gradient`]; dense 3x3 kernels of stride 1 are [`winograd`]'s, with
+//! [`winograd_gradient`]; dense kernels multiply with [`panels`] and [`outer`]. [`norm`] is
+//! [`normalizer`] as an operator. [`update`] is a step of an optimizer. Memory is in [`host`],
+//! [`target`] and [`buffer`], the cut of work in [`parallel`].
 
 pub(crate) mod buffer;
 pub(crate) mod dense;

@@ -141,8 +141,8 @@ impl CustomOp2 for AddApply {
     }
 }
 
-/// `to = kind(to + from)`.
-pub(crate) fn accumulate(to: &mut [f32], from: &[f32], kind: Nonlinearity) {
+/// `to = to + from`.
+pub(crate) fn accumulate(to: &mut [f32], from: &[f32]) {
     to.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK)).for_each(|(to, from)| {
         vectorized(
             #[inline(always)]
@@ -150,7 +150,6 @@ pub(crate) fn accumulate(to: &mut [f32], from: &[f32], kind: Nonlinearity) {
                 for (to, from) in to.iter_mut().zip(from) {
                     *to += from;
                 }
-                kind.apply(to);
             },
         );
     });

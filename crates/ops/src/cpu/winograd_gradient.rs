@@ -26,7 +26,10 @@ const BLOCK: usize = 16;
 pub(crate) fn weight_gradient(x: &[f32], grad: &[f32], g: &Geometry) -> Vec<f32> {
     let (down, across) = (g.oh.div_ceil(TILE), g.ow.div_ceil(TILE));
     let tiles = g.n * down * across;
-    let chunk = (CHUNK_ELEMENTS / (POINTS * (g.ci + g.co))).clamp(1, tiles.max(1)).next_multiple_of(BLOCK);
+    if tiles == 0 {
+        return vec![0.0; g.co * 9 * g.ci];
+    }
+    let chunk = (CHUNK_ELEMENTS / (POINTS * (g.ci + g.co))).clamp(1, tiles).next_multiple_of(BLOCK);
     // `[36][BLOCK][C]` a block of tiles.
     let (inputs, outputs) = (POINTS * BLOCK * g.ci, POINTS * BLOCK * g.co);
     let mut products = Buffer::take(POINTS * g.co * g.ci);

@@ -18,10 +18,10 @@ use crate::nonlinearity::Nonlinearity;
 /// Frozen layers one after the other, with a shortcut added to the result:
 /// `nonlinearity(layers(x) + shortcut)`.
 ///
-/// Pointwise and depthwise layers, as in an inverted residual, run together on native kernels: a
-/// few rows at a time go through all layers while they are in the cache, and the wide maps between
-/// the layers never exist as a whole. The result has the same bits as that of the layers one by
-/// one.
+/// Pointwise and depthwise layers, as in an inverted residual, run together on native kernels, also
+/// behind a dense layer: a few rows, of a few channels of an inverted residual, go through all
+/// layers while they are in the cache, and the wide maps between the layers never exist as a whole.
+/// For finite weights the result has the same bits as that of the layers one by one.
 ///
 /// # Shapes and units
 /// `x`: (N, C, H, W); the shortcut has the result's shape. Gives the result, detached.
@@ -88,7 +88,7 @@ impl<'a> Chain<'a> {
         if stages.len() < 2 || overlap == 0 {
             return Ok(None);
         }
-        let Some(segment) = segment_rows(&stages, overlap) else { return Ok(None) };
+        let Some(segment) = segment_rows(&stages) else { return Ok(None) };
         let kept = |strip| {
             let mut rows = strip;
             let mut kept: Vec<_> = stages
@@ -139,23 +139,30 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// Rows of the result for one thread: enough that the halo is at most 1/8 of the rows, or 1/4 where
-/// the layers are an inverted residual, and otherwise so many that all threads have the same work
-/// or several pieces. `None` if no number is both.
-fn segment_rows(stages: &[Stage<'_>], overlap: usize) -> Option<usize> {
+/// Rows of the result for one thread: enough that a layer computes at most 1/8 of its rows twice, or
+/// 1/4 where the layers are an inverted residual, and otherwise so many that all threads have the
+/// same work or several pieces. `None` if no number is both.
+fn segment_rows(stages: &[Stage<'_>]) -> Option<usize> {
     let last = &stages[stages.len() - 1].geometry;
     let threads = rayon::current_num_threads();
     if threads == 1 {
         return Some(last.oh);
     }
     let shared_part = if InvertedResidual::of(stages).is_some() { 4 } else { 8 };
-    let stride: usize = stages.iter().map(|stage| stage.geometry.stride).product();
-    let fewest = (shared_part * overlap).div_ceil(stride).min(last.oh);
+    // From the last layer up: rows of its input that two neighbouring segments read, and the stride
+    // from them to the result. The input of the first layer is not computed.
+    let (mut halo, mut stride, mut fewest) = (0, 1, 1);
+    for stage in stages.iter().skip(1).rev() {
+        halo = stage.overlap() + stage.geometry.stride * halo;
+        stride *= stage.geometry.stride;
+        fewest = fewest.max((shared_part * halo).div_ceil(stride)).min(last.oh.max(1));
+    }
     let most = (last.oh / fewest).max(1);
+    let pieces = |segments: usize| last.n * last.oh.div_ceil(last.oh.div_ceil(segments));
     let is_even =
-        |segments: &usize| (last.n * segments).is_multiple_of(threads) || last.n * segments >= 4 * threads;
+        |&segments: &usize| pieces(segments).is_multiple_of(threads) || pieces(segments) >= 4 * threads;
     let segments = (1..=most).find(is_even).unwrap_or(most);
-    (last.n * segments >= threads).then(|| last.oh.div_ceil(segments))
+    (pieces(segments) >= threads).then(|| last.oh.div_ceil(segments))
 }
 
 /// Rows of one image's result, computed by one thread.
@@ -268,7 +275,8 @@ mod tests {
             let actual = pool.install(|| {
                 let chain = Chain::of(&x, &layers, shortcut.map(|(_, kind)| kind)).unwrap().unwrap();
                 assert!(threads == 1 || chain.segment < chain.last().geometry.oh || shape[0] > 1);
-                assert!(chain.strip < chain.segment, "one strip only");
+                let is_inverted = InvertedResidual::of(&chain.stages).is_some();
+                assert!(is_inverted || chain.strip < chain.segment, "one strip only");
                 frozen_layers(&x, &layers, shortcut).unwrap()
             });
             assert_eq!(bits(&actual), bits(&expected), "{threads} threads");
@@ -303,6 +311,30 @@ mod tests {
             &[1, 44, 301, 90],
             true,
         );
+    }
+
+    #[test]
+    fn a_dense_layer_runs_before_them() {
+        let dense = |channels, kernel, stride, padding, seed| {
+            layer(channels, kernel, Conv2dConfig { stride, padding, groups: 1 }, seed)
+        };
+        for (kernel, stride, padding) in [
+            (3, 2, Padding::TfSame),
+            (3, 1, Padding::Symmetric(1)),
+            (5, 2, Padding::Symmetric(0)),
+            (1, 2, Padding::Symmetric(0)),
+            // Whole windows lie in the zeros.
+            (3, 2, Padding::Symmetric(30)),
+        ] {
+            let layers = [
+                dense((3, 40), kernel, stride, padding, 1),
+                depthwise(40, 3, 1, Padding::TfSame, 3),
+                pointwise(40, 9, 5),
+            ];
+            check(&layers, &[1, 3, 131, 70], false);
+            check(&layers, &[3, 3, 130, 1], true);
+        }
+        check(&[depthwise(44, 5, 2, Padding::TfSame, 3), pointwise(44, 9, 5)], &[1, 44, 131, 70], false);
     }
 
     #[test]

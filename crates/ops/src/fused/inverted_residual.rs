@@ -1,7 +1,7 @@
 //! An inverted residual (1x1, depthwise, 1x1), or its last two layers behind any dense layer or
-//! alone, whose hidden channels are computed two vectors at a time. The hidden maps exist for a few rows, some columns and 16 or
-//! 32 channels only, which stay in the first-level cache. The last layer adds the products of each
-//! group of channels to the result, in the order of one long sum.
+//! alone, whose hidden channels are computed two vectors at a time. The hidden maps exist for a few
+//! rows, some columns and a few channels only, which stay in the first-level cache. The last layer
+//! adds the products of each group of channels to the result, in the order of one long sum.
 
 use std::ops::Range;
 

@@ -93,15 +93,16 @@ impl Stage<'_> {
         while !rows.is_empty() {
             let place = (rows.start - to.base) % to.kept;
             let count = match self.kernel {
-                Kernel::Pointwise(_) | Kernel::Dense(_) => rows.len().min(to.kept - place),
-                Kernel::Depthwise(..) => 1,
+                Kernel::Pointwise(_) => rows.len().min(to.kept - place),
+                Kernel::Dense(_) | Kernel::Depthwise(..) => 1,
             };
             let out = &mut to.data[place * len..][..count * len];
             // Only the last stage has a residual. Its window is the segment, from the first row on.
             let residual = residual.map(|r| &r[place * len..][..count * len]);
             let epilogue = Epilogue { bias: self.bias, residual, nonlinearity: self.nonlinearity };
             match &self.kernel {
-                Kernel::Pointwise(panels) | Kernel::Dense(panels) => {
+                Kernel::Dense(_) => unreachable!("an inverted residual runs it"),
+                Kernel::Pointwise(panels) => {
                     let data = &from.data[from.place(rows.start) * from.row_len..];
                     multiply_matrix(simd, data, panels.view(), &epilogue, out);
                 }

@@ -272,7 +272,7 @@ impl CustomOp3 for Chain {
             }
         }
         if let (Some(dx), Some(_)) = (&mut dx, self.shortcut) {
-            accumulate(dx, &grad_host, Nonlinearity::Identity);
+            accumulate(dx, &grad_host);
         }
         let tensor = |of: &Tensor, values: Vec<f32>| Tensor::from_vec(values, of.shape(), of.device());
         Ok((
