@@ -11,8 +11,9 @@
 //! [`fmam_ops`], never on candle's own convolutions.
 //!
 //! Modules in reading order: `backbone` (the trait), `backbones` (the table, one file for each
-//! network), `loaded` (a backbone with its weights), `student`, `features` (what networks give and
-//! what adapts it), `layers` (the blocks), `params`, `checkpoint` (files of weights).
+//! network), `loaded` (a backbone with its weights), `student`, `beside` (a teacher with its
+//! student), `features` (what networks give and what adapts it), `layers` (the blocks), `params`,
+//! `checkpoint` (files of weights).
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -35,6 +36,7 @@
 mod anomaly_head;
 mod backbone;
 mod backbones;
+mod beside;
 mod checkpoint;
 mod cloner;
 mod error;

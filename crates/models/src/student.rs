@@ -1,9 +1,9 @@
 use candle_core::Tensor;
-use fmam_ops::{Kernels, side_by_side};
+use fmam_ops::Kernels;
 
 use crate::features::check_images;
 use crate::layers::{Encoder, ReversePath};
-use crate::{Backbone, FeaturePyramid, ModelError, Precision};
+use crate::{FeaturePyramid, ModelError, Precision};
 
 /// A network that imitates a teacher's features from the image: the symmetric student.
 pub trait Student: Send + Sync {
@@ -49,33 +49,6 @@ impl AnyStudent {
         match self {
             Self::Symmetric(student) => student.forward(images),
             Self::Reverse(student) => student.forward(teacher),
-        }
-    }
-
-    /// The features of `teacher` and this student's output. A student that does not see the
-    /// teacher's features runs beside the teacher, on a CPU.
-    ///
-    /// # Shapes and units
-    /// `images` as [`Backbone::features`] takes them.
-    ///
-    /// # Errors
-    /// Those of the two.
-    pub fn beside(
-        &self,
-        teacher: &dyn Backbone,
-        images: &Tensor,
-    ) -> Result<(FeaturePyramid, FeaturePyramid), ModelError> {
-        match self {
-            Self::Symmetric(student) => {
-                let (features, output) =
-                    side_by_side(images.device(), || teacher.features(images), || student.forward(images));
-                Ok((features?, output?))
-            }
-            Self::Reverse(student) => {
-                let features = teacher.features(images)?;
-                let output = student.forward(&features)?;
-                Ok((features, output))
-            }
         }
     }
 }

@@ -28,7 +28,8 @@
 //! - `fused`: several layers, in training and frozen, as one operator of native kernels; composed
 //!   kernels run the layers one by one.
 //! - `gradients`: the gradients of a training step. `recorded`: results as operators of candle.
-//! - `optim`: optimizers. `process`: settings of the process, and its threads. `device`: CUDA devices.
+//! - `optim`: optimizers. `process`: settings of the process, and its threads. `device`: CUDA
+//!   devices.
 //!
 //! This crate knows nothing of anomalies and depends on no other crate of the workspace.
 //!

@@ -139,9 +139,9 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// Rows of the result for one thread: enough that a layer computes at most 1/8 of its rows twice, or
-/// 1/4 where the layers are an inverted residual, and otherwise so many that all threads have the
-/// same work or several pieces. `None` if no number is both.
+/// Rows of the result for one thread: enough that a layer computes at most 1/8 of its rows twice,
+/// or 1/4 where the layers are an inverted residual, and otherwise so many that all threads have
+/// the same work or several pieces. `None` if no number is both.
 fn segment_rows(stages: &[Stage<'_>]) -> Option<usize> {
     let last = &stages[stages.len() - 1].geometry;
     let threads = rayon::current_num_threads();
