@@ -332,8 +332,14 @@ mod tests {
                 pointwise(40, 9, 5),
             ];
             check(&layers, &[1, 3, 131, 70], false);
-            check(&layers, &[3, 3, 130, 1], true);
+            check(&layers, &[3, 3, 130, 7], true);
         }
+        let narrow = [
+            dense((3, 40), 3, 2, Padding::TfSame, 1),
+            depthwise(40, 5, 1, Padding::TfSame, 3),
+            pointwise(40, 9, 5),
+        ];
+        check(&narrow, &[1, 3, 131, 1], false);
         check(&[depthwise(44, 5, 2, Padding::TfSame, 3), pointwise(44, 9, 5)], &[1, 44, 131, 70], false);
     }
 
