@@ -38,8 +38,8 @@ fn tiles(sizes: &[ImageSize]) -> TiledSource<MemorySource> {
 
 /// All methods, with settings, and variants that learn positions although their defaults do not.
 fn variants() -> Vec<(&'static MethodEntry, toml::Table)> {
-    // The U-Net learns more slowly: after 12 and 16 epochs its peaks still move with the rounding of
-    // a gradient, and lie at the seams of the quarters as often as at the defects.
+    // The U-Net learns more slowly: after 12 and 16 epochs its peaks still move with the rounding
+    // of a gradient, and lie at the seams of the quarters as often as at the defects.
     let epochs = |entry: &MethodEntry| if entry.name == "puzzle-ae" { 2 * EPOCHS } else { EPOCHS };
     let mut variants: Vec<_> = methods().map(|entry| (entry, trial(entry, epochs(entry)))).collect();
     if is_asked_for("rkd+fmam") {
