@@ -58,13 +58,17 @@ fn the_best_of_the_methods_that_end_in_time_is_fitted() {
     let auto = FIT.replace("padim", "auto");
     fail(dir.path(), &format!("{auto} --budget 0s"), 1, &["no method can be tried", "--budget"]);
     fail(dir.path(), &format!("{auto} --set channels=20"), 2, &["settings"]);
-    // Trainings of so many epochs do not end in time; the methods that train nothing do.
+    // Students of so many epochs do not end in time; the methods that train none do.
     let said = succeed(dir.path(), &format!("{auto} --epochs 100000 --budget 40s"));
     assert!(said.contains("not within the budget") && said.contains("confetti"), "{said}");
     let rows: Vec<&str> = said.lines().filter(|line| line.starts_with("  ")).collect();
     let best = rows[0].split_whitespace().next().unwrap();
-    assert!(["padim", "patchcore", "spade"].contains(&best), "{said}");
-    assert!(said.contains(&format!("fitted {best} to 12 of 12 images")), "{said}");
+    // A mapping alone trains for epochs of its own and may end in time.
+    let host = best.strip_suffix("+fmam").unwrap_or(best);
+    assert!(["padim", "patchcore", "spade"].contains(&host), "{said}");
+    // A method that trains holds good images out for its threshold.
+    let learnt_from = if host == best { 12 } else { 10 };
+    assert!(said.contains(&format!("fitted {best} to {learnt_from} of 12 images")), "{said}");
 }
 
 #[test]
