@@ -11,7 +11,7 @@ impl AnyStudent {
     /// `images` as [`Backbone::features`] takes them.
     ///
     /// # Errors
-    /// Those of the two.
+    /// The errors of [`Backbone::features`] and of [`AnyStudent::forward`].
     pub fn beside(
         &self,
         teacher: &dyn Backbone,

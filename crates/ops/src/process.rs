@@ -75,7 +75,7 @@ fn look_for_work(is_wanted: Arc<AtomicBool>) {
             return;
         }
         (0..PAUSES).for_each(|_| std::hint::spin_loop());
-        // Where threads are more than cores.
+        // Another thread may need this core.
         std::thread::yield_now();
     }
 }

@@ -62,6 +62,10 @@ fn the_best_of_the_methods_that_end_in_time_is_fitted() {
     let said = succeed(dir.path(), &format!("{auto} --epochs 100000 --budget 40s"));
     assert!(said.contains("not within the budget") && said.contains("confetti"), "{said}");
     let rows: Vec<&str> = said.lines().filter(|line| line.starts_with("  ")).collect();
+    for student in ["nkd", "rkd", "nkd+fmam", "rkd+fmam", "mrkd", "fcdd", "puzzle-ae"] {
+        let row = rows.iter().find(|row| row.split_whitespace().next() == Some(student)).unwrap();
+        assert!(row.contains("not within the budget"), "{student}: {said}");
+    }
     let best = rows[0].split_whitespace().next().unwrap();
     // A mapping alone trains for epochs of its own and may end in time.
     let host = best.strip_suffix("+fmam").unwrap_or(best);

@@ -90,7 +90,7 @@ impl OuterProducts<'_, '_> {
             for &(a, b) in self.runs {
                 for k in 0..self.count {
                     let a = &self.a[a + k * self.a_step + row..][..R];
-                    // What lies behind the columns is multiplied too, where it exists, and dropped.
+                    // The vector may reach beyond the columns; the store drops these products.
                     let b = load(simd, &self.b[b + k * self.b_step + column..]);
                     for i in 0..R {
                         sums[i] = simd.mul_add_e_f32s(simd.splat_f32s(a[i]), b, sums[i]);
