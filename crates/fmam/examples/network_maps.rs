@@ -1,8 +1,8 @@
 //! Writes the anomaly maps of a detector as the network gives them, before they are brought to the
 //! size of an image: `cargo run --release -p fmam --example network_maps -- MODEL OUT IMAGE..`.
 //!
-//! The map of image number `n` is `OUT/n.npy`, float32 [H, W]. Each image has a JSON line with its
-//! score, its verdict and the threshold. `tests/reference/export/parity.py` compares them with the
+//! The map of image number `n` is `OUT/n.npy`, float32 [H, W], and the pixels that the network saw
+//! are `OUT/n.png`. Each image has a JSON line with its score, its verdict and the threshold. `tests/reference/export/parity.py` compares them with the
 //! outputs of an exported graph.
 
 use std::io::Write;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use fmam::{DeviceChoice, Outcome, Session, Verdict};
-use fmam_report::{MapFormat, write_map_file};
+use fmam_report::{MapFormat, write_map_file, write_png};
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -37,6 +37,7 @@ fn write_maps(model: &Path, out: &Path, images: &[PathBuf]) -> Result<(), AnyErr
         let map = &verdict.prediction.anomaly_map;
         let file = out.join(format!("{}.npy", verdict.index));
         write_map_file(&file, MapFormat::Npy, map, map.size(), (0.0, 1.0))?;
+        write_png(&out.join(format!("{}.png", verdict.index)), &verdict.image)?;
         writeln!(std::io::stdout(), "{}", line(&verdict))?;
     }
     Ok(())

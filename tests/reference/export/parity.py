@@ -54,22 +54,31 @@ def faults_of(path, calibrated):
     if list(inputs) != ["image"] or kind(inputs["image"]) != (UINT8, 3):
         faults.append(f"the inputs are {sorted(inputs)} and not `image`, uint8 [height, width, 3]")
     else:
-        height, width, channels = inputs["image"].type.tensor_type.shape.dim
-        if height.HasField("dim_value") or width.HasField("dim_value") or channels.dim_value != 3:
-            faults.append("`image` is not [any height, any width, 3]")
+        dims = inputs["image"].type.tensor_type.shape.dim
+        map_dims = next((value.type.tensor_type.shape.dim for value in graph.output if value.name == "map"), [])
+        sides, map_sides = ([dim.dim_value for dim in found[:2]] for found in (dims, map_dims))
+        if dims[2].dim_value != 3 or sides not in ([0, 0], map_sides):
+            faults.append("`image` is neither [any height, any width, 3] nor of the size of the map")
     outputs = {value.name: kind(value) for value in graph.output}
     if outputs != expected:
         faults.append(f"the outputs are {outputs}, not {expected}")
     return faults
 
 
+def is_fixed(path):
+    """True for a graph that `fmam export --fixed-size` wrote."""
+    dims = onnx.load(path, load_external_data=False).graph.input[0].type.tensor_type.shape.dim
+    return dims[0].dim_value > 0
+
+
 def own(args, model, images, folder):
-    """Scores, maps and verdicts of fmam, a dictionary for each image."""
+    """Scores, maps, verdicts and prepared pixels of fmam, a dictionary for each image."""
     command = [args.maps, model, folder, *images]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     found = [json.loads(line) for line in lines]
     for number, one in enumerate(found):
         one["map"] = np.load(folder / f"{number}.npy")
+        one["prepared"] = folder / f"{number}.png"
     return found
 
 
@@ -99,6 +108,8 @@ def measure(args, name, sources, work):
     """Figures of one model."""
     path, model = args.graphs / f"{name}.onnx", args.models / name
     found = own(args, model, sources, work / name)
+    if is_fixed(path):
+        sources = [one["prepared"] for one in found]
     figures = {"name": name, "bytes": path.stat().st_size, "images": len(sources)}
     figures["faults"] = faults_of(path, found[0]["threshold"] is not None)
     figures["fmam"] = own_times(args, model, sources[:10])
