@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::path::Path;
 
+use fmam_experiment::ExperimentError;
 use fmam_inspection::Calibration;
-use fmam_methods::{Detector, TracedDetector};
+use fmam_methods::{Detector, MethodError, TracedDetector};
 use fmam_models::Weights;
 use fmam_onnx::{Detection, InputSize};
 
@@ -16,15 +17,19 @@ impl Session {
     ///
     /// The file bears the facts of the detector as metadata: `version`, `method`, `backbone`,
     /// `image_size`, `settings`, and where they are known `threshold`, `promise` (the rate of false
-    /// alarms that the threshold is for), `values` (the way from other values than 8 bits to 8 bits)
-    /// and `weights_licence`.
+    /// alarms that the threshold is for), `values` (the way from other values than 8 bits to 8
+    /// bits) and `weights_licence`.
     ///
     /// # Errors
     /// [`Error::Experiment`] for a detector that is no graph of operators
     /// ([`Usage`](crate::ErrorKind::Usage)); [`Error::Onnx`] for one that is too large for the
     /// format.
     pub fn onnx(&self, detector: &Detector, input: InputSize) -> Result<Vec<u8>, Error> {
-        let traced = self.on_threads(|| detector.trace(self.device()))?;
+        let traced = self.on_threads(|| detector.trace(self.device()));
+        let traced = traced.map_err(|error| match error {
+            error @ MethodError::Untraceable { .. } => ExperimentError::Configuration(Box::new(error)),
+            error => error.into(),
+        })?;
         let TracedDetector { graph, image_score, anomaly_map } = traced;
         let file = Detection {
             graph,

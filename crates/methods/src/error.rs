@@ -1,7 +1,8 @@
 use std::path::{Path, PathBuf};
 
-use crate::trace::Untraceable;
 use fmam_core::{CoreError, ErrorKind, ImageSize, SourceError, StageId};
+
+use crate::untraceable::Untraceable;
 
 /// A method could not be configured, fitted, saved, loaded or run.
 #[derive(Debug, thiserror::Error)]

@@ -21,7 +21,8 @@
 //! origin), `settings`, `training_image` and `batch_inside` (regions of interest in training),
 //! `per_tile` (statistics of fixed positions), `training` (the loop), `sample_features` and
 //! `teacher_cache` (features of training images), `feature_scorer` (verdicts by frozen features),
-//! `scoring` (anomaly maps), `trace` (a detector as a graph).
+//! `scoring` (anomaly maps), `trace` and `untraceable` (a detector as a
+//! graph).
 //!
 //! ```
 //! use std::sync::Arc;
@@ -88,6 +89,7 @@ mod teacher_cache;
 mod trace;
 mod training;
 mod training_image;
+mod untraceable;
 
 pub use card::{ModelCard, SavedModel};
 pub use checkpoint::{Checkpoint, Tensors};
@@ -113,5 +115,6 @@ pub use scan::{Scan, ScannedRows};
 pub use scorer::{AdaptedFeatures, Prediction, Scorer, TracedPrediction};
 pub use scoring::{FeatureDistance, MapCombination, distances, grid_map, predictions};
 pub use settings::{Check, Settings, checked, overlay_settings, settings_value};
-pub use trace::{TracedDetector, Untraceable};
+pub use trace::TracedDetector;
 pub use training::{OptimizerKind, Schedule, TrainingConfig};
+pub use untraceable::Untraceable;

@@ -6,7 +6,7 @@ use fmam_ops::{Graph, Trace, ValueId};
 use rand::Rng;
 
 use crate::scorer::TracedPrediction;
-use crate::{Detector, MethodError};
+use crate::{Detector, MethodError, Untraceable};
 
 /// A traced detector: what it does to the pixels of an image of its size.
 #[derive(Debug)]
@@ -19,44 +19,8 @@ pub struct TracedDetector {
     pub anomaly_map: ValueId,
 }
 
-/// The property that keeps a detector from being a graph.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Untraceable {
-    /// The method computes its score otherwise than by operators, as by gradients.
-    Method,
-    /// Images are cut into tiles.
-    Tiles,
-    /// Images are padded.
-    Padding,
-    /// A part of the image does not count.
-    Region,
-    /// The networks compute in half precision.
-    Precision,
-    /// A network runs operators that write nothing down.
-    Operators,
-}
-
-impl std::fmt::Display for Untraceable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Method => {
-                "its method computes the score otherwise than by operators (mrkd: by gradients); use another method"
-            }
-            Self::Tiles => "it cuts images into tiles; fit one that sees tiles as whole images, and cut them yourself",
-            Self::Padding => "it pads images to keep their aspect; fit one without that",
-            Self::Region => "it has a region of interest; fit one without, on images that are cut to the region",
-            Self::Precision => "its networks compute in bf16; fit one in f32",
-            Self::Operators => {
-                "its backbone runs operators that are not written down (dinov2-small is candle's own network); use \
-                 another backbone"
-            }
-        })
-    }
-}
-
-/// The largest relative difference of the score of a graph from that of its detector, on an image of
-/// noise: far above rounding, far below that of any operator written down wrongly.
+/// The largest relative difference of the score of a graph from that of its detector, on an image
+/// of noise: far above rounding, far below that of any operator written down wrongly.
 const LARGEST_DIFFERENCE: f32 = 1e-3;
 
 impl Detector {

@@ -55,10 +55,24 @@ impl Assembly {
         self.constant(name, DataType::Float, Vec::new(), value.to_le_bytes().to_vec())
     }
 
+    /// Adds a constant whole number; gives its name.
+    pub(crate) fn whole(&mut self, name: &str, value: i64) -> String {
+        self.wholes(name, Vec::new(), &[value])
+    }
+
     /// Adds a constant list of whole numbers; gives its name.
     pub(crate) fn list(&mut self, name: &str, values: &[i64]) -> String {
+        self.wholes(name, vec![values.len() as i64], values)
+    }
+
+    /// Adds a constant column of whole numbers, `[values, 1]`; gives its name.
+    pub(crate) fn column(&mut self, name: &str, values: &[i64]) -> String {
+        self.wholes(name, vec![values.len() as i64, 1], values)
+    }
+
+    fn wholes(&mut self, name: &str, dims: Vec<i64>, values: &[i64]) -> String {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.constant(name, DataType::Int64, vec![values.len() as i64], bytes)
+        self.constant(name, DataType::Int64, dims, bytes)
     }
 
     fn constant(&mut self, name: &str, kind: DataType, dims: Vec<i64>, bytes: Vec<u8>) -> String {

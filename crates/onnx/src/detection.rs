@@ -6,25 +6,15 @@ use prost::Message;
 
 use crate::OnnxError;
 use crate::assembly::{Assembly, Axis, value_name};
-use crate::preparation::prepare;
+use crate::preparation::{InputSize, prepare};
 use crate::proto::tensor_proto::DataType;
 use crate::proto::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
 
 /// The version of ONNX's intermediate representation that came with version 18 of its operators.
 const IR_VERSION: i64 = 8;
 
-/// The version of ONNX's operators: the first whose `Resize` filters before it shrinks.
+/// The version of ONNX's operators.
 const OPERATORS: i64 = 18;
-
-/// The images that a file takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum InputSize {
-    /// Images of any size, which the graph resizes.
-    #[default]
-    Any,
-    /// Images of the detector's size alone, for runtimes whose `Resize` has no antialiasing.
-    Fixed,
-}
 
 /// A traced detector: from pixels, `[1, 3, height, width]` of values from 0 to 255, to a score and
 /// a map.

@@ -19,5 +19,6 @@ mod preparation;
 #[rustfmt::skip]
 mod proto;
 
-pub use detection::{Detection, InputSize};
+pub use detection::Detection;
 pub use error::OnnxError;
+pub use preparation::InputSize;

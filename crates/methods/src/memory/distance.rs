@@ -63,8 +63,7 @@ impl TracedNearest {
     }
 }
 
-/// The squared distance of a traced `query`, as many values as `rows`, `[M, D]`, is wide, to each of
-/// them, `[M]`.
+/// The squared distance of a traced `query`, D values, to each of `rows`, `[M, D]`: `[M]`.
 pub(crate) fn trace_squared_distances(rows: &Tensor, query: &Tensor) -> Result<Tensor, MethodError> {
     Ok(traced::sum(&traced::sqr(&traced::sub(rows, query)?)?, &[1])?)
 }

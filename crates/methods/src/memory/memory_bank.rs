@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use faer::MatRef;
 use fmam_core::{ImageSize, SampleSource, Seed, StageId};
 use fmam_models::{Backbone, FeaturePyramid, Init, ModelError};
-use fmam_ops::{k_centres, nearest_rows};
+use fmam_ops::{k_centres, nearest_rows, traced};
 use rand::Rng;
 use rayon::prelude::*;
 
@@ -266,7 +266,10 @@ impl MemoryBank {
 
     /// [`MemoryBank::nearest`] of traced `rows`, `[positions, width]`.
     pub(crate) fn trace(&self, rows: &Tensor) -> Result<TracedNearest, MethodError> {
-        TracedNearest::of(rows, &self.tensor()?.to_device(rows.device())?)
+        // About their mean: the products of vectors far from 0 lose the digits of a small distance.
+        let mean = self.basis.on_device(rows.device())?.mean;
+        let kept = self.tensor()?.to_device(rows.device())?.broadcast_sub(&mean)?;
+        TracedNearest::of(&traced::sub(rows, &mean)?, &kept)
     }
 }
 

@@ -184,7 +184,7 @@ impl Basis {
 
 /// A [`Basis`] on a GPU.
 pub(crate) struct DeviceBasis {
-    mean: Tensor,
+    pub(crate) mean: Tensor,
     axes: Tensor,
 }
 

@@ -15,6 +15,7 @@ mod precision;
 mod regions;
 mod scan;
 mod tiles;
+mod trace;
 
 use std::sync::{Arc, OnceLock};
 

@@ -18,8 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::dinov2::{DinoVisionTransformer, vit_small};
-use fmam_ops::Activation;
+use fmam_ops::{Activation, traced};
 
+use super::dinov2_traced::TracedVit;
 use super::spec::{BackboneSpec, PublishedWeights, Students, Weights};
 use crate::layers::Encoder;
 use crate::{Init, ModelError, Params, Preprocess};
@@ -53,6 +54,7 @@ const NAME: &str = "dinov2-small";
 const TAPS: [usize; 3] = [3, 7, 11];
 const DEPTH: usize = 12;
 const WIDTH: usize = 384;
+const HEADS: usize = 6;
 const PATCH: usize = 14;
 const POSITIONS: &str = "pos_embed";
 /// Patches along a side of 518 pixels, for which there are position embeddings, beside the class
@@ -213,12 +215,18 @@ impl Frozen {
 impl Encoder for Frozen {
     fn forward(&self, images: &Activation) -> Result<Vec<Activation>, ModelError> {
         let kernels = images.kernels();
-        let images = images.to_nchw()?.contiguous()?.detach();
+        let images = traced::detach(&traced::contiguous(&images.to_nchw()?)?);
         let (n, _, height, width) = images.dims4()?;
         let (rows, columns) = (height / PATCH, width / PATCH);
         if rows.max(columns) > GRID {
             let actual = images.dims().to_vec();
             return Err(ModelError::TooLarge { backbone: NAME, largest: GRID * PATCH, actual });
+        }
+        if traced::is_known(&images) {
+            let network = TracedVit { tensors: &self.tensors, patch: PATCH, heads: HEADS };
+            let positions = positions(&self.tensors[POSITIONS], (rows, columns))?;
+            let scales = network.features(&images, &positions, DEPTH, &TAPS)?;
+            return scales.iter().map(|scale| Ok(Activation::from_nchw_with(scale, kernels)?)).collect();
         }
         let network = self.network((rows, columns))?;
         // One by one: candle puts its one class token before the patches of one image only.
@@ -237,11 +245,8 @@ fn placed(embeddings: &Tensor, (rows, columns): (usize, usize)) -> Result<Tensor
     if (rows, columns) == (GRID, GRID) {
         return Ok(embeddings.clone());
     }
-    let (device, width) = (embeddings.device(), embeddings.dim(2)?);
-    let patches = embeddings.narrow(1, 1, GRID * GRID)?.reshape((GRID, GRID * width))?;
-    let across = bicubic(columns, device)?;
-    let interpolated = bicubic(rows, device)?.matmul(&patches)?.reshape((rows, GRID, width))?;
-    let interpolated = across.broadcast_matmul(&interpolated)?.reshape((rows * columns, width))?;
+    let device = embeddings.device();
+    let interpolated = interpolated(embeddings, (rows, columns))?;
     // Candle itself tells which of the 37x37 it takes for each patch. It counts columns before rows
     // here and rows before columns everywhere else, so the patch is told by its number.
     let numbers = Tensor::arange(0_f32, (GRID * GRID) as f32, device)?.reshape((1, 1, GRID, GRID))?;
@@ -253,6 +258,24 @@ fn placed(embeddings: &Tensor, (rows, columns): (usize, usize)) -> Result<Tensor
     let patch_at = Tensor::new(patch_at, device)?;
     let patches = interpolated.index_select(&patch_at, 0)?.unsqueeze(0)?;
     Ok(Tensor::cat(&[&embeddings.narrow(1, 0, 1)?, &patches], 1)?)
+}
+
+/// The embeddings of as many patches, row by row, `[rows columns, width]`: bicubic interpolation
+/// of those of the trained grid.
+fn interpolated(embeddings: &Tensor, (rows, columns): (usize, usize)) -> Result<Tensor, ModelError> {
+    let (device, width) = (embeddings.device(), embeddings.dim(2)?);
+    let patches = embeddings.narrow(1, 1, GRID * GRID)?.reshape((GRID, GRID * width))?;
+    let across = bicubic(columns, device)?;
+    let interpolated = bicubic(rows, device)?.matmul(&patches)?.reshape((rows, GRID, width))?;
+    Ok(across.broadcast_matmul(&interpolated)?.reshape((rows * columns, width))?)
+}
+
+/// The embeddings of the class token and of as many patches, `[1 + rows columns, width]`.
+fn positions(embeddings: &Tensor, patches: (usize, usize)) -> Result<Tensor, ModelError> {
+    if patches == (GRID, GRID) {
+        return Ok(embeddings.get(0)?);
+    }
+    Ok(Tensor::cat(&[&embeddings.get(0)?.narrow(0, 0, 1)?, &interpolated(embeddings, patches)?], 0)?)
 }
 
 /// The matrix `[n, 37]` that brings 37 values to `n`: cubic convolution with a = -0.75 on the

@@ -3,6 +3,8 @@
 
 #[cfg(feature = "dinov2")]
 mod dinov2;
+#[cfg(feature = "dinov2")]
+mod dinov2_traced;
 mod key_pattern;
 mod lite0;
 mod mobilenet;

@@ -55,7 +55,8 @@ impl Preprocess {
     /// From -1 to 1, as TensorFlow's networks take it.
     pub const SYMMETRIC: Self = Self { mean: [0.5; 3], std: [0.5; 3] };
 
-    /// Pixels of values from 0 to 255 as the network's input, written down where a trace knows them.
+    /// Pixels of values from 0 to 255 as the network's input, written down where a trace knows
+    /// them.
     ///
     /// # Shapes and units
     /// `pixels`: `[N, 3, H, W]`, f32, red first. Gives as many.

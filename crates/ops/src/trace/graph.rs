@@ -193,6 +193,16 @@ impl Graph {
     }
 }
 
+/// A number, on the device of `like`, as a constant of the graph.
+pub(super) fn scalar(graph: &mut Graph, like: &Tensor, value: f64) -> Result<ValueId> {
+    graph.float(&Tensor::new(value as f32, like.device())?)
+}
+
+/// Whole numbers as a setting.
+pub(super) fn ints<const N: usize>(values: [usize; N]) -> Attribute {
+    Attribute::Ints(values.iter().map(|&value| value as i64).collect())
+}
+
 fn bits(tensor: &Tensor) -> Result<Vec<u32>> {
     Ok(tensor.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits).collect())
 }

@@ -1,9 +1,9 @@
 //! The operators of networks on a traced tensor: each computes as its composed form does and is
 //! written down as an operator of the standard.
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{D, Result, Tensor};
 
-use super::graph::{Attribute, Graph, ValueId};
+use super::graph::{Attribute, ints, scalar};
 use super::{traced, written};
 use crate::composed;
 use crate::geometry::Geometry;
@@ -100,13 +100,4 @@ pub(crate) fn gaussian_blur(x: &Tensor, gaussian: &Gaussian) -> Result<Tensor> {
     let (h, w) = (x.dim(D::Minus2)?, x.dim(D::Minus1)?);
     let columns = composed::blur_matrix(gaussian, w, x)?.t()?.contiguous()?;
     traced::matmul(&traced::matmul(&composed::blur_matrix(gaussian, h, x)?, x)?, &columns)
-}
-
-/// A number, on the device of `like`, as a constant of the graph.
-pub(super) fn scalar(graph: &mut Graph, like: &Tensor, value: f64) -> Result<ValueId> {
-    graph.float(&Tensor::new(value as f32, like.device())?.to_dtype(DType::F32)?)
-}
-
-pub(super) fn ints<const N: usize>(values: [usize; N]) -> Attribute {
-    Attribute::Ints(values.iter().map(|&value| value as i64).collect())
 }

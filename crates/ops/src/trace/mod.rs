@@ -43,9 +43,8 @@ struct Known {
 #[derive(Debug, Default)]
 struct Inner {
     graph: Mutex<Graph>,
-    /// The values of tensors that are constants to the trace, which are kept so that no other
-    /// tensor gets their identity.
-    constants: Mutex<HashMap<TensorId, (Tensor, ValueId)>>,
+    /// The values of tensors that are constants to the trace.
+    constants: Mutex<HashMap<TensorId, ValueId>>,
 }
 
 /// A recording of what is done to a tensor; see the page of the module.
@@ -132,11 +131,11 @@ pub(crate) fn written(
 impl Inner {
     fn constant(&self, tensor: &Tensor) -> Result<ValueId> {
         let mut constants = lock(&self.constants);
-        if let Some((_, value)) = constants.get(&tensor.id()) {
+        if let Some(value) = constants.get(&tensor.id()) {
             return Ok(*value);
         }
         let value = lock(&self.graph).float(tensor)?;
-        constants.insert(tensor.id(), (tensor.clone(), value));
+        constants.insert(tensor.id(), value);
         Ok(value)
     }
 }

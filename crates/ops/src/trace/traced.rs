@@ -5,8 +5,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::graph::{Attribute, Graph, ValueId};
-use super::layers::{ints, scalar};
+use super::graph::{Attribute, Graph, ValueId, ints, scalar};
 use super::written;
 use crate::trace::is_traced;
 
@@ -93,6 +92,25 @@ pub fn abs(x: &Tensor) -> Result<Tensor> {
     unary("Abs", x, x.abs()?)
 }
 
+/// The hyperbolic tangent.
+///
+/// # Errors
+/// Fails if the device fails.
+pub fn tanh(x: &Tensor) -> Result<Tensor> {
+    unary("Tanh", x, x.tanh()?)
+}
+
+/// The exponentials along the last axis over their sum.
+///
+/// # Errors
+/// Fails if the device fails.
+pub fn softmax(x: &Tensor) -> Result<Tensor> {
+    let exponential = x.broadcast_sub(&x.max_keepdim(D::Minus1)?)?.exp()?;
+    let shares = exponential.broadcast_div(&exponential.sum_keepdim(D::Minus1)?)?;
+    // The last axis is the default.
+    unary("Softmax", x, shares)
+}
+
 /// The lesser of each element and `bound`.
 ///
 /// # Errors
@@ -155,6 +173,16 @@ pub fn sum(x: &Tensor, axes: &[usize]) -> Result<Tensor> {
 /// Fails for an axis that `x` has not.
 pub fn mean(x: &Tensor, axes: &[usize]) -> Result<Tensor> {
     written(&[x], x.mean(axes)?, |graph, values| Ok(reduced(graph, "ReduceMean", values[0], axes, false)))
+}
+
+/// The mean over `axes`, which stay with one element each.
+///
+/// # Errors
+/// Fails for an axis that `x` has not.
+pub fn mean_keepdim(x: &Tensor, axes: &[usize]) -> Result<Tensor> {
+    written(&[x], x.mean_keepdim(axes)?, |graph, values| {
+        Ok(reduced(graph, "ReduceMean", values[0], axes, true))
+    })
 }
 
 /// The largest element, a scalar.
@@ -299,6 +327,11 @@ pub fn average_pool2d(x: &Tensor, side: usize) -> Result<Tensor> {
     written(&[x], x.avg_pool2d_with_stride(side, 1)?, |graph, values| {
         Ok(graph.node_with("AveragePool", values, vec![("kernel_shape", ints([side; 2]))]))
     })
+}
+
+/// True if a trace knows the tensor.
+pub fn is_known(x: &Tensor) -> bool {
+    is_traced(x)
 }
 
 /// The values without their gradients.

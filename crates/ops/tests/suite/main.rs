@@ -8,3 +8,4 @@ mod half;
 mod pytorch;
 mod refusals;
 mod support;
+mod trace;
