@@ -45,8 +45,8 @@
 //! to stop; every fault is an [`Error`] with the facts. This crate knows no command line: the
 //! binary `fmam` is one program on top of it.
 //!
-//! Modules in reading order: [`Session`], [`Fit`], [`Image`], [`Verdict`], [`Recalibration`],
-//! [`Error`], [`DeviceChoice`], [`Setting`], [`propose_region`], [`catalogue()`]; [`mod@reproduce`]
+//! Modules in reading order: [`Session`], [`Fit`], [`Image`], [`Verdict`], [`Loader`],
+//! [`Recalibration`], [`Error`], [`DeviceChoice`], [`Setting`], [`propose_region`], [`catalogue()`]; [`mod@reproduce`]
 //! (configurations in layers, the report that grows), [`mod@report`] (figures), [`mod@input`]
 //! (images in folders, patterns, lists), [`mod@check`] (the facts and faults of a data set),
 //! [`mod@output`] (folders of single commands), [`mod@fetch`] (weights and data sets),
@@ -63,11 +63,13 @@ mod fit;
 mod image;
 pub mod input;
 mod large;
+mod loading;
 pub mod measure;
 pub mod output;
 mod region;
 pub mod report;
 pub mod reproduce;
+mod scoring;
 mod session;
 mod setting;
 mod verdicts;
@@ -99,6 +101,7 @@ pub use fmam_models::Precision;
 pub use fmam_record::{EvaluationConfig, Findings, Resolution};
 pub use fmam_synthesis::Textures;
 pub use image::Image;
+pub use loading::{LoadedImage, Loader};
 pub use region::{RegionProposal, propose_region};
 pub use session::{Session, SessionBuilder, category_name, preparation, textures};
 pub use setting::{Setting, SettingError};
