@@ -200,8 +200,4 @@ impl Models {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
         self.0.iter()
     }
-
-    pub(crate) fn count(&self) -> usize {
-        self.0.len()
-    }
 }
