@@ -65,7 +65,8 @@ fn check(access: &Access, method: &Method, uri: &Uri, headers: &HeaderMap) -> Re
     }
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = token.and_then(|value| value.split_once(' '));
-    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+    let token =
+        token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
     // All tokens are compared, whichever fits.
     let fits = |text: &str| access.tokens.iter().fold(false, |any, token| any | token.is(text));
     if token.is_some_and(fits) {

@@ -166,11 +166,14 @@ impl Models {
     /// # Errors
     /// [`ServeError::NoModel`], [`ServeError::SameName`], [`ServeError::Model`].
     pub(crate) fn load(session: &Session, folders: Vec<ModelFolder>) -> Result<Self, ServeError> {
+        // Before any of them is loaded, which takes a while.
+        for (index, folder) in folders.iter().enumerate() {
+            if folders[..index].iter().any(|other| other.name == folder.name) {
+                return Err(ServeError::SameName { name: folder.name.clone() });
+            }
+        }
         let mut slots: Vec<Slot> = Vec::with_capacity(folders.len());
         for folder in folders {
-            if slots.iter().any(|slot| slot.name() == folder.name) {
-                return Err(ServeError::SameName { name: folder.name });
-            }
             let model = Model::load(session, &folder).map_err(|source| ServeError::Model {
                 name: folder.name.clone(),
                 folder: folder.folder.clone(),

@@ -12,14 +12,7 @@ use crate::routes;
                        With `--token-file` a request needs `Authorization: Bearer TOKEN`.",
         license(name = "MIT OR Apache-2.0")
     ),
-    paths(
-        routes::predict,
-        routes::models,
-        routes::collect,
-        routes::health,
-        routes::ready,
-        routes::metrics,
-    )
+    paths(routes::predict, routes::models, routes::collect, routes::health, routes::ready, routes::metrics,)
 )]
 struct Description;
 
@@ -38,10 +31,7 @@ mod tests {
         let mut paths: Vec<&str> =
             description["paths"].as_object().unwrap().keys().map(String::as_str).collect();
         paths.sort_unstable();
-        assert_eq!(
-            paths,
-            ["/healthz", "/metrics", "/readyz", "/v1/collect", "/v1/models", "/v1/predict"]
-        );
+        assert_eq!(paths, ["/healthz", "/metrics", "/readyz", "/v1/collect", "/v1/models", "/v1/predict"]);
         // Every reference leads somewhere.
         let text = description.to_string();
         let schemas = description["components"]["schemas"].as_object().unwrap();

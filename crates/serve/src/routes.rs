@@ -202,9 +202,7 @@ pub(crate) async fn predict(
         verdicts.push(drawn.map(|(verdict, pictures)| (verdict, pictures.addresses())));
     }
     let entries = verdicts.iter().zip(&names).map(|(drawn, name)| match drawn {
-        Ok((verdict, pictures)) => {
-            Entry::Verdict(Box::new(VerdictEntry::new(verdict, pictures.clone())))
-        }
+        Ok((verdict, pictures)) => Entry::Verdict(Box::new(VerdictEntry::new(verdict, pictures.clone()))),
         Err(refusal) => Entry::Refused(RefusedEntry::new(name, refusal.clone())),
     });
     let answer = Predictions { model: &model.name, images: entries.collect() };
@@ -216,7 +214,8 @@ fn wants_png(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let kinds = accepted.flat_map(|value| value.split(','));
     let mut kinds = kinds.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-    kinds.find(|kind| ["image/png", "application/json", "application/*", "*/*"].contains(&kind.as_str()))
+    kinds
+        .find(|kind| ["image/png", "application/json", "application/*", "*/*"].contains(&kind.as_str()))
         .is_some_and(|kind| kind == "image/png")
 }
 
@@ -379,7 +378,9 @@ mod tests {
         let wants = |accept: &str| {
             wants_png(&[(header::ACCEPT, HeaderValue::from_str(accept).unwrap())].into_iter().collect())
         };
-        for yes in ["image/png", "IMAGE/PNG", "text/html, image/png;q=0.9, */*", "image/png, application/json"] {
+        for yes in
+            ["image/png", "IMAGE/PNG", "text/html, image/png;q=0.9, */*", "image/png, application/json"]
+        {
             assert!(wants(yes), "{yes}");
         }
         for no in ["*/*", "application/json, image/png", "image/jpeg", ""] {

@@ -161,9 +161,8 @@ impl Worker {
         }
         self.metrics.batches.observe(images.len() as f64);
         // A panic is a bug; it costs this batch and not the server.
-        let scored = catch_unwind(AssertUnwindSafe(|| {
-            self.session.score(&model.detector, model.threshold, images)
-        }));
+        let scored =
+            catch_unwind(AssertUnwindSafe(|| self.session.score(&model.detector, model.threshold, images)));
         self.metrics.scored.observe(start.elapsed().as_secs_f64());
         let Ok(verdicts) = scored else {
             tracing::error!(model = model.name, images = answers.len(), "a batch ended in a panic");

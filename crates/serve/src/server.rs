@@ -95,26 +95,28 @@ impl Server {
             .build()
             .map_err(system)?;
         listener.set_nonblocking(true).map_err(system)?;
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            let looking = self.options.reload.map(|pause| tokio::spawn(keep_looking(Arc::clone(&self.app), pause)));
-            let stop = async {
-                while !is_over() {
-                    tokio::time::sleep(HEARTBEAT).await;
+        runtime
+            .block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                let looking =
+                    self.options.reload.map(|pause| tokio::spawn(keep_looking(Arc::clone(&self.app), pause)));
+                let stop = async {
+                    while !is_over() {
+                        tokio::time::sleep(HEARTBEAT).await;
+                    }
+                };
+                let stopping = || {
+                    self.app.is_stopping.store(true, Ordering::Relaxed);
+                    tracing::info!("told to stop; requests that were taken are finished");
+                };
+                let (limits, metrics) = (&self.options.limits, &self.app.work.metrics);
+                listen(listener, self.router(), limits, metrics, stop, stopping).await;
+                if let Some(looking) = looking {
+                    looking.abort();
                 }
-            };
-            let stopping = || {
-                self.app.is_stopping.store(true, Ordering::Relaxed);
-                tracing::info!("told to stop; requests that were taken are finished");
-            };
-            let (limits, metrics) = (&self.options.limits, &self.app.work.metrics);
-            listen(listener, self.router(), limits, metrics, stop, stopping).await;
-            if let Some(looking) = looking {
-                looking.abort();
-            }
-            Ok(())
-        })
-        .map_err(system)?;
+                Ok(())
+            })
+            .map_err(system)?;
         // A model may be on its way into memory; nobody waits for it.
         runtime.shutdown_background();
         self.app.work.scorer.finish();

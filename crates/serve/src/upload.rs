@@ -49,9 +49,8 @@ pub(crate) async fn read(body: Body, limit: usize, time: Duration) -> Result<Byt
         let mut body = body;
         let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| {
-                Refusal::new(Code::BadRequest, format!("the body broke off: {error}"))
-            })?;
+            let frame = frame
+                .map_err(|error| Refusal::new(Code::BadRequest, format!("the body broke off: {error}")))?;
             let Ok(data) = frame.into_data() else { continue };
             if first.len() + rest.len() + data.len() > limit {
                 return Err(too_large(limit));
@@ -73,10 +72,9 @@ pub(crate) async fn read(body: Body, limit: usize, time: Duration) -> Result<Byt
     };
     match tokio::time::timeout(time, read).await {
         Ok(read) => read,
-        Err(_) => Err(Refusal::new(
-            Code::SlowBody,
-            format!("the body was not here after {} s", time.as_secs_f64()),
-        )),
+        Err(_) => {
+            Err(Refusal::new(Code::SlowBody, format!("the body was not here after {} s", time.as_secs_f64())))
+        }
     }
 }
 

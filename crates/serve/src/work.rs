@@ -144,7 +144,8 @@ impl Work {
     /// Room for the pixels of an image, as its header has them: nothing is decoded before.
     async fn room_for(&self, image: &Arc<Image>, deadline: Instant) -> Result<OwnedSemaphorePermit, Refusal> {
         let of = Arc::clone(image);
-        let size = self.on_thread(deadline, move || of.size().map_err(|error| Refusal::of_image(&error, false)));
+        let size =
+            self.on_thread(deadline, move || of.size().map_err(|error| Refusal::of_image(&error, false)));
         let (size, limit) = (size.await?, self.limits.pixels);
         let pixels = size.height.saturating_mul(size.width);
         if pixels > limit {

@@ -23,7 +23,8 @@ struct Product {
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }
@@ -57,9 +58,9 @@ impl Product {
             defective.into_iter().zip(found).filter_map(|(path, found)| found.then_some(path)).collect();
         assert!(!defective.is_empty());
         let good = files(&good[0]);
-        let passed = session.predict(&detector, &good).map(|verdict| {
-            verdict.unwrap().inspection.unwrap().outcome == fmam::Outcome::Ok
-        });
+        let passed = session
+            .predict(&detector, &good)
+            .map(|verdict| verdict.unwrap().inspection.unwrap().outcome == fmam::Outcome::Ok);
         let passed: Vec<bool> = passed.collect();
         let good = good.into_iter().zip(passed).filter_map(|(path, passed)| passed.then_some(path)).collect();
         Self { out: out.to_owned(), good, defective }
@@ -104,7 +105,8 @@ impl Page {
     }
 
     fn press(&mut self, key: &str) {
-        let parameters = |kind: &str| json!({ "type": kind, "key": key, "text": if key.len() == 1 { key } else { "" } });
+        let parameters =
+            |kind: &str| json!({ "type": kind, "key": key, "text": if key.len() == 1 { key } else { "" } });
         self.call("Input.dispatchKeyEvent", &parameters("keyDown"));
         self.call("Input.dispatchKeyEvent", &parameters("keyUp"));
     }
@@ -227,7 +229,10 @@ fn an_inspector_sees_verdicts_places_and_history_and_judges() {
     page.value("document.getElementById('defective').click()");
     page.wait_for("document.getElementById('judged').textContent.startsWith('Kept as defective')");
     assert_eq!((files(&judged.join("good")).len(), files(&judged.join("defective")).len()), (0, 1));
-    assert_eq!(std::fs::read(&files(&judged.join("defective"))[0]).unwrap(), std::fs::read(&product.defective[0]).unwrap());
+    assert_eq!(
+        std::fs::read(&files(&judged.join("defective"))[0]).unwrap(),
+        std::fs::read(&product.defective[0]).unwrap()
+    );
 
     // Several at once, one in a format that no browser shows.
     let grey = out.path().join("grey.pgm");
@@ -247,7 +252,9 @@ fn an_inspector_sees_verdicts_places_and_history_and_judges() {
     let mut sum = 0;
     for (show, word) in [("ok", "OK"), ("defect", "Defect"), ("error", "Error")] {
         page.value(&filter(show));
-        let words = format!("[...document.querySelectorAll('#list .pill')].every((pill) => pill.textContent === '{word}')");
+        let words = format!(
+            "[...document.querySelectorAll('#list .pill')].every((pill) => pill.textContent === '{word}')"
+        );
         assert_eq!(page.value(&words), true, "{show}");
         sum += page.value(COUNT).as_u64().unwrap();
     }
@@ -261,11 +268,16 @@ fn an_inspector_sees_verdicts_places_and_history_and_judges() {
     let table = page.value(table);
     let lines: Vec<&str> = table.as_str().unwrap().lines().collect();
     assert_eq!(lines.len(), 2, "{table}");
-    assert!(lines[0].starts_with("time,model,image,verdict,score") && lines[1].contains(",twill,grey.pgm,"), "{table}");
+    assert!(
+        lines[0].starts_with("time,model,image,verdict,score") && lines[1].contains(",twill,grey.pgm,"),
+        "{table}"
+    );
     page.value("(() => { const search = document.getElementById('search'); search.value = ''; search.dispatchEvent(new Event('input')); search.blur(); })()");
 
     // The phone, the dark, and nothing cut off.
-    page.value("[...document.querySelectorAll('#list button')].find((it) => it.querySelector('.defect')).click()");
+    page.value(
+        "[...document.querySelectorAll('#list button')].find((it) => it.querySelector('.defect')).click()",
+    );
     page.screen(1280, 1000, false, "dark");
     assert_eq!(page.value("getComputedStyle(document.body).backgroundColor"), "rgb(20, 24, 29)");
     page.picture("dark");

@@ -85,7 +85,8 @@ fn malformed_requests_get_a_status_of_their_own() {
     let escape = b"GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     assert_eq!(server.status(escape), Some(404));
     // A body that never comes, and a header that never ends.
-    let slow = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 9\r\n\r\nabc";
+    let slow =
+        b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 9\r\n\r\nabc";
     assert_eq!(server.status(slow), Some(408));
     let start = Instant::now();
     let never = server.status(b"GET / HTTP/1.1\r\nHost: local");

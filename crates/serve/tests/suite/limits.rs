@@ -41,7 +41,10 @@ fn an_image_that_claims_many_pixels_is_refused_by_its_header() {
     let strict = server(Options { limits, ..Options::default() }).router();
     let refused = ask(&strict, post("/v1/predict", "image/png", good()));
     assert_eq!(refused.refusal(), (413, "image_too_large".to_owned()));
-    assert_eq!(ask(&strict, post("/v1/predict", "image/png", png(&scene(ImageSize::square(30), 1)))).status, 200);
+    assert_eq!(
+        ask(&strict, post("/v1/predict", "image/png", png(&scene(ImageSize::square(30), 1)))).status,
+        200
+    );
 }
 
 #[test]
@@ -55,7 +58,11 @@ fn bodies_and_numbers_of_images_have_limits() {
     let kind = ask(&router, post("/v1/predict", "text/html", "<p>"));
     assert_eq!(kind.refusal(), (415, "not_an_image".to_owned()));
     for path in ["/v1/predict?model=none", "/nothing", "/../../etc/passwd", "/v1/predict/../../x"] {
-        assert_eq!(ask(&router, post(path, "image/png", good())).refusal(), (404, "not_found".to_owned()), "{path}");
+        assert_eq!(
+            ask(&router, post(path, "image/png", good())).refusal(),
+            (404, "not_found".to_owned()),
+            "{path}"
+        );
     }
     for path in ["/v1/predict?other=1", "/v1/predict?overlay=maybe"] {
         assert_eq!(ask(&router, post(path, "image/png", good())).refusal(), (400, "bad_request".to_owned()));
@@ -78,7 +85,11 @@ fn a_full_queue_is_told_with_the_time_to_come_again() {
     });
     let busy: Vec<_> = statuses.iter().filter(|answer| answer.status == 503).collect();
     let served = statuses.iter().filter(|answer| answer.status == 200).count();
-    assert!(!busy.is_empty() && served >= 2 && busy.len() + served == 40, "{served} served, {} busy", busy.len());
+    assert!(
+        !busy.is_empty() && served >= 2 && busy.len() + served == 40,
+        "{served} served, {} busy",
+        busy.len()
+    );
     for answer in busy {
         assert_eq!(answer.refusal(), (503, "busy".to_owned()));
         assert_eq!(answer.header("retry-after"), "1");

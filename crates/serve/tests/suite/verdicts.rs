@@ -88,7 +88,10 @@ fn the_models_the_figures_and_the_description_are_told() {
     ask(&router, post("/v1/predict", "image/png", "no image"));
     let known = ask(&router, get("/v1/models")).json();
     let first = &known["models"][0];
-    assert_eq!((&first["name"], &first["method"], &first["backbone"]), (&json!("first"), &json!("nkd"), &json!("tiny")));
+    assert_eq!(
+        (&first["name"], &first["method"], &first["backbone"]),
+        (&json!("first"), &json!("nkd"), &json!("tiny"))
+    );
     assert_eq!(first["image_size"], json!({ "height": 64, "width": 64 }));
     assert!(first["promise"].as_str().unwrap().contains("good parts"), "{first}");
     assert_eq!((first["sha256"].as_str().unwrap().len(), &first["problem"]), (64, &Value::Null));
