@@ -32,7 +32,7 @@ class Server:
 
     def __init__(self, fmam, model, *options):
         command = [fmam, "serve", "--model", model, "--port", "0", "--log", "json", *options]
-        environment = dict(os.environ, FMAM_LOG="warn,fmam_serve=info,fmam_serve::access=warn")
+        environment = dict(os.environ, FMAM_LOG="warn,fmam=info,fmam_serve::access=warn")
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         self.log = []
         for line in self.process.stderr:

@@ -72,6 +72,7 @@ pub mod reproduce;
 mod scoring;
 mod session;
 mod setting;
+mod verdict;
 mod verdicts;
 mod workers;
 
@@ -105,4 +106,5 @@ pub use loading::{LoadedImage, Loader};
 pub use region::{RegionProposal, propose_region};
 pub use session::{Session, SessionBuilder, category_name, preparation, textures};
 pub use setting::{Setting, SettingError};
-pub use verdicts::{Verdict, Verdicts};
+pub use verdict::Verdict;
+pub use verdicts::Verdicts;

@@ -26,9 +26,9 @@ use crate::fit::Fit;
 use crate::image::{PreparedSource, TrainImages};
 use crate::loading::LoadedImage;
 use crate::scoring::score;
-use crate::verdicts::{Scoring, Verdict, Verdicts};
+use crate::verdicts::{Scoring, Verdicts};
 use crate::workers::Workers;
-use crate::{DeviceChoice, Error, Image, Setting};
+use crate::{DeviceChoice, Error, Image, Setting, Verdict};
 
 /// A device, threads and a receiver of progress, with which detectors are fitted, saved, loaded and
 /// used. The page of the crate has an example.

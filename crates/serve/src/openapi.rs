@@ -2,6 +2,7 @@
 
 use utoipa::OpenApi;
 
+use crate::query::Judgement;
 use crate::routes;
 
 #[derive(OpenApi)]

@@ -23,7 +23,6 @@ use crate::collect::Collector;
 use crate::guard::guard;
 use crate::metrics::{ModelLabels, RequestLabels, RouteLabels};
 use crate::models::{Model, Models, Slot};
-use crate::openapi::openapi;
 use crate::page::{PAGE, policy};
 use crate::pictures::{Pictures, colour_range};
 use crate::query::{CollectQuery, PredictQuery, Query};
@@ -45,9 +44,9 @@ pub(crate) struct App {
 const ROUTES: [&str; 8] =
     ["/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/models", "/v1/predict", "/v1/collect"];
 
-/// The handlers of all addresses, behind the checks of `access`.
-pub(crate) fn router(app: Arc<App>, access: Access) -> Router {
-    let description = openapi();
+/// The handlers of all addresses, behind the checks of `access`. `description` is that of the
+/// interface, as JSON.
+pub(crate) fn router(app: Arc<App>, access: Access, description: String) -> Router {
     let policy = HeaderValue::from_str(&policy()).unwrap_or(HeaderValue::from_static("default-src 'none'"));
     let page = move || async move {
         let kind = (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

@@ -10,6 +10,7 @@ use crate::collect::Collector;
 use crate::listen::listen;
 use crate::metrics::Metrics;
 use crate::models::{Models, Slot};
+use crate::openapi::openapi;
 use crate::routes::{App, router};
 use crate::scorer::Scorer;
 use crate::work::{Room, Work};
@@ -68,7 +69,7 @@ impl Server {
 
     /// The handlers of all addresses, for a program that has its own sockets.
     pub fn router(&self) -> Router {
-        router(Arc::clone(&self.app), self.options.access.clone())
+        router(Arc::clone(&self.app), self.options.access.clone(), openapi())
     }
 
     /// Looks at the folders of all models, and loads those that changed: a change is loaded when

@@ -165,7 +165,7 @@ mod tests {
             assert_eq!((found[0].name.as_str(), found[0].bytes.as_slice()), ("image", &b"x"[..]), "{kind:?}");
         }
         let form = concat!(
-            "--B\r\nContent-Disposition: form-data; name=\"a\"; filename=\"../../etc/a\u{7}.png\"\r\n\r\none\r\n",
+            "--B\r\nContent-Disposition: form-data; name=\"a\"; filename=\"../../etc/a.png\"\r\n\r\none\r\n",
             "--B\r\nContent-Disposition: form-data; name=\"a\"; filename=\"\"\r\n\r\ntwo\r\n--B--\r\n"
         );
         let found = run(images(&headers(Some("multipart/form-data; boundary=B")), form.into(), 2)).unwrap();
@@ -173,6 +173,12 @@ mod tests {
         assert_eq!(found, [("../../etc/a.png", &b"one"[..]), ("image 1", &b"two"[..])]);
         let refused = run(images(&headers(Some("multipart/form-data; boundary=B")), form.into(), 1));
         assert_eq!(refused.unwrap_err().code, Code::TooManyImages);
+    }
+
+    #[test]
+    fn a_label_is_short_and_has_no_control_characters() {
+        assert_eq!(label("a\u{7}b\r\nc"), "abc");
+        assert_eq!(label(&"ü".repeat(999)).chars().count(), LONGEST_NAME);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(crate) fn session() -> Session {
 pub(crate) fn fit(to: &Path, seed: u64) {
     let train = striped_train(12, ImageSize::square(64), Seed::new(seed));
     let images: Vec<RgbImage> = (0..train.len()).map(|index| train.image(index).unwrap()).collect();
-    let fit = Fit::new().method("nkd").backbone("tiny").image_size(64).epochs(1).seed(seed);
+    let fit = Fit::new().method("padim").backbone("tiny").image_size(64).seed(seed);
     session().fit(images, &fit).unwrap().save(to).unwrap();
 }
 

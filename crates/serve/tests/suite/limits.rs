@@ -49,9 +49,9 @@ fn an_image_that_claims_many_pixels_is_refused_by_its_header() {
 
 #[test]
 fn bodies_and_numbers_of_images_have_limits() {
-    let limits = Limits { body: 20_000, images: 2, ..Limits::default() };
+    let limits = Limits { body: 100_000, images: 2, ..Limits::default() };
     let router = server(Options { limits, ..Options::default() }).router();
-    let long = ask(&router, post("/v1/predict", "image/png", vec![0; 20_001]));
+    let long = ask(&router, post("/v1/predict", "image/png", vec![0; 100_001]));
     assert_eq!(long.refusal(), (413, "body_too_large".to_owned()));
     let three = [("a", good()), ("b", good()), ("c", good())];
     assert_eq!(ask(&router, form("/v1/predict", &three)).refusal(), (413, "too_many_images".to_owned()));
