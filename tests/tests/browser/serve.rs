@@ -46,23 +46,34 @@ impl Product {
         detector.save(&out.join("twill model")).unwrap();
         let kinds = files(&category.join("test"));
         let (good, others): (Vec<_>, Vec<_>) = kinds.into_iter().partition(|kind| kind.ends_with("good"));
-        let defective: Vec<PathBuf> = others.iter().flat_map(|kind| files(kind)).collect();
         // A server tells the defects that it finds; those that this small network misses are not
-        // looked at.
-        let found = session.predict(&detector, &defective).map(|verdict| {
-            let inspection = verdict.unwrap().inspection.unwrap();
-            inspection.outcome == fmam::Outcome::Defect && !inspection.regions.is_empty()
+        // looked at. The clearest comes first.
+        let verdicts = |images: Vec<PathBuf>| -> Vec<(PathBuf, fmam::Verdict)> {
+            let verdicts = session.predict(&detector, &images).map(Result::unwrap).collect::<Vec<_>>();
+            images.into_iter().zip(verdicts).collect()
+        };
+        let outcome = |verdict: &fmam::Verdict| verdict.inspection.as_ref().unwrap().outcome;
+        let mut found = verdicts(others.iter().flat_map(|kind| files(kind)).collect());
+        found.retain(|(_, verdict)| {
+            outcome(verdict) == fmam::Outcome::Defect
+                && !verdict.inspection.as_ref().unwrap().regions.is_empty()
         });
-        let found: Vec<bool> = found.collect();
-        let defective: Vec<PathBuf> =
-            defective.into_iter().zip(found).filter_map(|(path, found)| found.then_some(path)).collect();
-        assert!(!defective.is_empty());
-        let good = files(&good[0]);
-        let passed = session
-            .predict(&detector, &good)
-            .map(|verdict| verdict.unwrap().inspection.unwrap().outcome == fmam::Outcome::Ok);
-        let passed: Vec<bool> = passed.collect();
-        let good = good.into_iter().zip(passed).filter_map(|(path, passed)| passed.then_some(path)).collect();
+        found.sort_by(|(_, a), (_, b)| b.prediction.image_score.total_cmp(&a.prediction.image_score));
+        let mut passed = verdicts(files(&good[0]));
+        passed.retain(|(_, verdict)| outcome(verdict) == fmam::Outcome::Ok);
+        assert!(!found.is_empty() && !passed.is_empty());
+        // Names as a camera gives them.
+        let mut number = 100;
+        let mut named = |images: Vec<(PathBuf, fmam::Verdict)>| -> Vec<PathBuf> {
+            let mut copy = |(path, _): (PathBuf, fmam::Verdict)| {
+                number += 1;
+                let to = out.join(format!("part-{number}.png"));
+                std::fs::copy(path, &to).unwrap();
+                to
+            };
+            images.into_iter().map(&mut copy).collect()
+        };
+        let (good, defective) = (named(passed), named(found));
         Self { out: out.to_owned(), good, defective }
     }
 }
@@ -217,7 +228,7 @@ fn an_inspector_sees_verdicts_places_and_history_and_judges() {
     std::fs::write(&broken, &bytes[..bytes.len() / 2]).unwrap();
     page.choose("files", &[&broken]);
     page.wait_for("document.getElementById('word').textContent === 'Not inspected'");
-    assert!(!page.text("reason").is_empty());
+    assert!(page.text("reason").contains("cut off.png"), "{}", page.text("reason"));
     page.picture("error");
     page.press("ArrowDown");
     assert_eq!(page.text("word"), "Defect");
