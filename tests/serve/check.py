@@ -74,6 +74,11 @@ class Server:
         found = re.match(rb"HTTP/1\.1 (\d{3})", answer)
         return int(found[1]) if found else None
 
+    def answered(self):
+        """Predictions that were answered with 200."""
+        found = re.search(r'fmam_requests_total\{route="/v1/predict",status="200"\} (\d+)', self.ask("GET", "/metrics")[1].decode())
+        return int(found[1]) if found else 0
+
     def end(self, how=signal.SIGTERM):
         self.process.send_signal(how)
         return self.process.wait(60)
@@ -185,20 +190,16 @@ def check_load(options):
     server = Server(options.fmam, options.model, *options.serve)
     rows = []
     for connections in options.connections:
-        rss = [round(server.rss(), 1)]
-        over = threading.Event()
-
-        def watch():
-            while not over.wait(1):
-                rss.append(round(server.rss(), 1))
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        command = ["wrk", "-t1", f"-c{connections}", "-d1800s", "--timeout", "60s", "-s", HERE / "post.lua",
-                   f"http://127.0.0.1:{server.port}/", "--", options.image, str(options.requests), "/v1/predict"]
-        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        over.set()
-        watcher.join()
+        rss, before = [round(server.rss(), 1)], server.answered()
+        command = ["wrk", "-t1", f"-c{connections}", "-d3600s", "--timeout", "60s", "-s", HERE / "post.lua",
+                   f"http://127.0.0.1:{server.port}/", "--", options.image, "/v1/predict"]
+        load = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        # wrk counts seconds and not requests; an interrupt ends it with its figures.
+        while server.answered() - before < options.requests and load.poll() is None:
+            time.sleep(0.25)
+            rss.append(round(server.rss(), 1))
+        load.send_signal(signal.SIGINT)
+        output = load.communicate(timeout=120)[0]
         half = rss[len(rss) // 4:]
         row = json.loads(output.strip().splitlines()[-1])
         rows.append({"check": "load", "connections": connections, **row, "rss_mib_first": half[0],
