@@ -46,9 +46,10 @@
 //! binary `fmam` is one program on top of it.
 //!
 //! Modules in reading order: [`Session`], [`Fit`], [`Image`], [`Verdict`], [`Loader`],
-//! [`Recalibration`], [`Error`], [`DeviceChoice`], [`Setting`], [`propose_region`], [`catalogue()`]; [`mod@reproduce`]
-//! (configurations in layers, the report that grows), [`mod@report`] (figures), [`mod@input`]
-//! (images in folders, patterns, lists), [`mod@check`] (the facts and faults of a data set),
+//! [`Recalibration`], [`Error`], [`DeviceChoice`], [`Setting`], [`propose_region`],
+//! [`catalogue()`]; [`mod@reproduce`] (configurations in layers, the report that grows),
+//! [`mod@report`] (figures), [`mod@input`] (images in folders, patterns, lists), [`mod@check`] (the
+//! facts and faults of a data set),
 //! [`mod@output`] (folders of single commands), [`mod@fetch`] (weights and data sets),
 //! [`mod@measure`] (metrics of arrays, analysis, speed).
 

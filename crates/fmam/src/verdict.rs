@@ -23,7 +23,8 @@ pub struct Verdict {
     pub reduction: usize,
     /// The place of the image as it was given within `image`.
     pub frame: Frame,
-    /// The image as it was given, where [`Verdicts::with_originals`](crate::Verdicts::with_originals) asked for it.
+    /// The image as it was given, where
+    /// [`Verdicts::with_originals`](crate::Verdicts::with_originals) asked for it.
     pub original: Option<RgbImage>,
     /// The score of the image and of each of its pixels.
     pub prediction: Prediction,
