@@ -10,6 +10,7 @@ mod exit;
 mod images;
 mod input;
 mod interrupt;
+mod logging;
 mod progress;
 mod rate;
 mod region;
@@ -25,8 +26,9 @@ use fmam::Registry;
 
 use crate::commands::{
     analyze, bench, calibrate, check, config, datasets, eval, export, fit, list, metrics, predict, report,
-    reproduce, roi, synth, weights,
+    reproduce, roi, serve, synth, weights,
 };
+use crate::logging::Log;
 
 /// Finds defects in images of industrial products after looking at good examples only
 ///
@@ -60,6 +62,8 @@ enum Command {
     Predict(predict::Args),
     /// Write a saved detector as an ONNX file, for other programs
     Export(export::Args),
+    /// Answer requests over HTTP with saved detectors, with a page for the people at the line
+    Serve(Box<serve::Args>),
     /// Measure what feature mapping does to features, and how far apart the scores of the classes
     /// lie
     Analyze(analyze::Args),
@@ -89,10 +93,6 @@ pub fn run(registry: &Registry) -> ExitCode {
 /// user reads has been written when it returns.
 pub fn run_args(registry: &Registry, args: impl IntoIterator<Item = OsString>) -> ExitCode {
     fmam_ops::tune_process();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("FMAM_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
-
     let kernels = match std::env::var_os("FMAM_OPS") {
         None => fmam_ops::Kernels::Native,
         Some(value) if value == "candle" => fmam_ops::Kernels::Composed,
@@ -106,6 +106,10 @@ pub fn run_args(registry: &Registry, args: impl IntoIterator<Item = OsString>) -
         Ok(cli) => cli,
         Err(error) => return exit::report_parse(&error),
     };
+    logging::begin(match &cli.command {
+        Command::Serve(args) => args.log(),
+        _ => Log::Warnings,
+    });
     let result = match cli.command {
         Command::Reproduce(args) => reproduce::run(&args, registry),
         Command::Config(args) => config::run(&args, registry),
@@ -116,6 +120,7 @@ pub fn run_args(registry: &Registry, args: impl IntoIterator<Item = OsString>) -
         Command::Eval(args) => eval::run(&args, registry),
         Command::Predict(args) => predict::run(&args, registry),
         Command::Export(args) => export::run(&args, registry),
+        Command::Serve(args) => serve::run(&args, registry),
         Command::Analyze(args) => analyze::run(&args, registry),
         Command::Synth(args) => synth::run(&args),
         Command::Metrics(args) => metrics::run(&args),

@@ -15,6 +15,7 @@ mod paths;
 mod pictures;
 mod predict;
 mod reproduce;
+mod serve;
 mod text;
 
 use std::path::{Path, PathBuf};
