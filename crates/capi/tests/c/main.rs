@@ -1,0 +1,4 @@
+//! The library as C sees it.
+
+mod header;
+mod program;
