@@ -62,7 +62,8 @@ impl FmamPixels {
         // alignment, and their number is below `isize::MAX`. They are not kept beyond this function.
         let bytes = unsafe { std::slice::from_raw_parts(data, n_bytes) };
         let mut pixels = Vec::new();
-        let n_copied = height.checked_mul(width).and_then(|pixels| pixels.checked_mul(3)).ok_or_else(too_large)?;
+        let n_copied =
+            height.checked_mul(width).and_then(|pixels| pixels.checked_mul(3)).ok_or_else(too_large)?;
         pixels.try_reserve_exact(n_copied).map_err(|_| too_large())?;
         for row in bytes.chunks(stride).map(|with_gap| &with_gap[..row]) {
             match format {
@@ -72,7 +73,8 @@ impl FmamPixels {
                 _ => pixels.extend(row.as_chunks::<4>().0.iter().flat_map(|[r, g, b, _]| [*r, *g, *b])),
             }
         }
-        RgbImage::new(ImageSize::new(height, width), pixels).map_err(|error| Failure::usage(error.to_string()))
+        RgbImage::new(ImageSize::new(height, width), pixels)
+            .map_err(|error| Failure::usage(error.to_string()))
     }
 }
 
@@ -80,7 +82,13 @@ impl FmamPixels {
 mod tests {
     use super::*;
 
-    fn image(bytes: &[u8], height: usize, width: usize, stride: usize, format: u32) -> Result<Vec<u8>, String> {
+    fn image(
+        bytes: &[u8],
+        height: usize,
+        width: usize,
+        stride: usize,
+        format: u32,
+    ) -> Result<Vec<u8>, String> {
         let pixels = FmamPixels { data: bytes.as_ptr(), height, width, stride, format };
         // SAFETY: the tests give as many bytes as the fields say, or fields that are refused.
         let image = unsafe { pixels.image() };

@@ -43,7 +43,7 @@ impl From<Error> for Failure {
             ErrorKind::Data => FmamStatus::Data,
             ErrorKind::Environment => FmamStatus::Environment,
             // Nobody asks the work of this library to stop.
-            ErrorKind::Bug | ErrorKind::Cancelled => FmamStatus::Bug,
+            _ => FmamStatus::Bug,
         };
         Self { status, message: error.one_line() }
     }
@@ -88,10 +88,11 @@ pub extern "C" fn fmam_last_error() -> *const c_char {
 /// The version of the library, `0.1.0` say. Never null; valid as long as the library is loaded.
 #[unsafe(no_mangle)]
 pub extern "C" fn fmam_version() -> *const c_char {
-    const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
-        Ok(version) => version,
-        Err(_) => c"",
-    };
+    const VERSION: &CStr =
+        match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+            Ok(version) => version,
+            Err(_) => c"",
+        };
     VERSION.as_ptr()
 }
 

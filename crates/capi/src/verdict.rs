@@ -73,13 +73,15 @@ pub(crate) struct Kept {
 impl Kept {
     /// The verdict of the library, in the size of the image.
     pub(crate) fn new(verdict: &fmam::Verdict) -> Result<Box<Self>, Failure> {
-        let map = map_at_original(&verdict.prediction.anomaly_map, &verdict.frame).map_err(fmam::Error::from)?;
+        let map =
+            map_at_original(&verdict.prediction.anomaly_map, &verdict.frame).map_err(fmam::Error::from)?;
         let map = map.into_owned();
         let (size, inspection) = (map.size(), verdict.inspection.as_ref());
         let mask = match inspection {
             None => vec![0; size.pixels()],
             Some(inspection) => {
-                let mask = defect_mask(&map, inspection.threshold.contour, size).map_err(fmam::Error::from)?;
+                let mask =
+                    defect_mask(&map, inspection.threshold.contour, size).map_err(fmam::Error::from)?;
                 mask.data().to_vec()
             }
         };

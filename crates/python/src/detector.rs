@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use fmam::input::Inputs;
 use fmam::{
@@ -224,12 +223,18 @@ impl Detector {
 
 impl Detector {
     /// The threshold that a call asks for; `None` for that of the detector.
-    fn threshold_of(&self, false_alarms: Option<f64>, score: Option<f32>) -> Result<Option<Threshold>, Error> {
+    fn threshold_of(
+        &self,
+        false_alarms: Option<f64>,
+        score: Option<f32>,
+    ) -> Result<Option<Threshold>, Error> {
         match (false_alarms, score, self.detector.calibration()) {
             (None, None, _) => Ok(None),
             (Some(rate), _, Some(calibration)) => Ok(Some(calibration.at_rate(rate)?)),
             (Some(_), _, None) => Err(Error::Uncalibrated),
-            (None, Some(score), Some(calibration)) => Ok(Some(Calibration::at_score(calibration, score, Basis::Given)?)),
+            (None, Some(score), Some(calibration)) => {
+                Ok(Some(Calibration::at_score(calibration, score, Basis::Given)?))
+            }
             (None, Some(score), None) if score.is_finite() => {
                 Ok(Some(Threshold { score, contour: score, basis: Basis::Given }))
             }

@@ -9,6 +9,8 @@
 //! exceptions), `pixels` (images in and out), `values` (Python values and TOML), `detector`,
 //! `verdict`, `metrics`, `synthesis`, `study`, `names`.
 
+#![expect(clippy::needless_pass_by_value, reason = "functions that Python calls own their arguments")]
+
 mod detector;
 mod metrics;
 mod names;
@@ -40,5 +42,6 @@ mod _fmam {
 
     /// The version of the package.
     #[pymodule_export]
+    #[expect(non_upper_case_globals, reason = "the name that Python knows")]
     const __version__: &str = env!("CARGO_PKG_VERSION");
 }

@@ -28,7 +28,7 @@ pub(crate) fn raise(error: &Error) -> PyErr {
             _ if error.kind() == ErrorKind::Data => DataError::new_err(text),
             _ => PyOSError::new_err(text),
         },
-        ErrorKind::Bug => PyRuntimeError::new_err(text),
+        _ => PyRuntimeError::new_err(text),
     }
 }
 

@@ -40,7 +40,10 @@ impl StudyOptions<'_> {
             dataset: self.dataset.clone(),
             data_root: self.data_root.clone(),
             categories: self.categories.clone(),
-            methods: self.methods.as_ref().map(|names| names.iter().map(|name| MethodId::from(name.as_str())).collect()),
+            methods: self
+                .methods
+                .as_ref()
+                .map(|names| names.iter().map(|name| MethodId::from(name.as_str())).collect()),
             backbones: self.backbones.clone(),
             seeds: self.seeds.clone(),
             epochs: self.epochs,
@@ -81,7 +84,9 @@ pub(crate) fn reproduce<'py>(
         let doubts: Vec<String> = study
             .doubts()
             .iter()
-            .map(|runs| format!("{} finished runs are kept, {} the first: {}", runs.n, runs.first, doubt(&runs.doubt)))
+            .map(|runs| {
+                format!("{} finished runs are kept, {} the first: {}", runs.n, runs.first, doubt(runs.doubt))
+            })
             .collect();
         let outcome = study.run(&session, &*watch, |_| {})?;
         let runs = outcome.report.as_ref().map_or_else(Vec::new, |(report, _)| report.runs().to_vec());

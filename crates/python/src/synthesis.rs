@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use fmam::output::synthesis_config;
 use fmam::{Error, Seed, textures};
-use fmam_synthesis::{SyntheticAnomaly, Synthesizer};
+use fmam_synthesis::{Synthesizer, SyntheticAnomaly};
 use numpy::{PyArray2, PyArray3, PyReadonlyArray3};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -35,7 +35,6 @@ pub(crate) fn synthesize<'py>(
             Synthesizer::new(config, textures).map_err(|error| Error::SynthesisSettings(error.into()))?;
         Ok(synthesizer.synthesize(&image, Seed::new(seed))?)
     };
-    let SyntheticAnomaly { image, mask, visible } =
-        py.detach(synthesize).map_err(|error| raise(&error))?;
+    let SyntheticAnomaly { image, mask, visible } = py.detach(synthesize).map_err(|error| raise(&error))?;
     Ok((image_array(py, image)?, mask_array(py, &mask)?, mask_array(py, &visible)?))
 }

@@ -45,9 +45,7 @@ fn to_toml(value: &Bound<'_, PyAny>) -> PyResult<Value> {
         return Ok(Value::Float(number));
     }
     let found = value.get_type().name()?;
-    Err(PyTypeError::new_err(format!(
-        "a setting is a bool, int, float, str, list or dict, not a {found}"
-    )))
+    Err(PyTypeError::new_err(format!("a setting is a bool, int, float, str, list or dict, not a {found}")))
 }
 
 /// `value` for Python; a date is a text.

@@ -195,7 +195,8 @@ impl Verdict {
     /// The places above the threshold, the highest peak first.
     #[getter]
     fn regions(&self) -> Vec<Region> {
-        self.inspection().map_or_else(Vec::new, |inspection| inspection.regions.iter().map(Region::from).collect())
+        self.inspection()
+            .map_or_else(Vec::new, |inspection| inspection.regions.iter().map(Region::from).collect())
     }
 
     /// Reasons to doubt the verdict: traits of the image that no training image showed.

@@ -36,10 +36,7 @@ def generated(root: Path) -> Path:
 
 @pytest.mark.parametrize("images", ["generated", "real"])
 def test_the_example_runs(images: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    if images == "generated":
-        root = generated(tmp_path / "data")
-    else:
-        root = request.getfixturevalue("data")
+    root = generated(tmp_path / "data") if images == "generated" else request.getfixturevalue("data")
     program = subprocess.run(
         [sys.executable, str(EXAMPLE)],
         cwd=tmp_path,

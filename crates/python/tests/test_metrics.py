@@ -46,8 +46,12 @@ def slow_aupro(maps: np.ndarray, masks: np.ndarray, limit: float) -> float:
     """AUPRO with every score as a threshold, by its definition."""
     from scipy.ndimage import label
 
-    regions = [(n, labelled == k) for n, mask in enumerate(masks)
-               for labelled, count in [label(mask, np.ones((3, 3)))] for k in range(1, count + 1)]
+    regions = [
+        (n, labelled == k)
+        for n, mask in enumerate(masks)
+        for labelled, count in [label(mask, np.ones((3, 3)))]
+        for k in range(1, count + 1)
+    ]
     points = [(0.0, 0.0)]
     for threshold in np.unique(maps)[::-1]:
         above = maps >= threshold

@@ -34,7 +34,8 @@ fn library() -> PathBuf {
     let files = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let file = message["filenames"].as_array()?.first()?.as_str()?;
-        let is_library = message["target"]["crate_types"][0] == "cdylib" && message["target"]["name"] == "fmam";
+        let is_library =
+            message["target"]["crate_types"][0] == "cdylib" && message["target"]["name"] == "fmam";
         is_library.then(|| PathBuf::from(file))
     });
     files.last().expect("cargo names the library").parent().unwrap().to_owned()

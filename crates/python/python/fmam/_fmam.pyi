@@ -7,11 +7,27 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+__all__ = [
+    "DataError",
+    "Detector",
+    "Region",
+    "Verdict",
+    "__version__",
+    "aupro",
+    "auroc",
+    "average_precision",
+    "f1_max",
+    "image_files",
+    "names",
+    "reproduce",
+    "synthesize",
+]
+
 __version__: str
 
 _Image = str | npt.NDArray[np.uint8]
 _Listener = Callable[[str, int, int, str], None]
-_Scores = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+_Scores = npt.NDArray[np.floating[Any]]
 
 class DataError(ValueError):
     """An image, a model or a record is missing, damaged or does not fit."""

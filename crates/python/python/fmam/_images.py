@@ -56,7 +56,7 @@ def given(image: Any) -> Given:
 def listed(images: ImageLike | Iterable[ImageLike]) -> list[Given]:
     """All images of a folder, a pattern, a batch (N, H, W, 3) or an iterable."""
     if is_path(images):
-        return [str(path) for path in _fmam.image_files(os.fspath(images))]  # type: ignore[call-overload]
+        return [str(path) for path in _fmam.image_files(os.fspath(images))]  # type: ignore[arg-type]
     if not is_many(images):
         return [given(images)]
     return [given(image) for image in images]  # type: ignore[union-attr]

@@ -64,7 +64,7 @@ def listening(progress: Progress) -> Iterator[Optional[Listener]]:
         yield None
     elif progress is True:
         try:
-            from tqdm.auto import tqdm
+            from tqdm.auto import tqdm  # type: ignore[import-untyped]
         except ImportError:
             bars: Union[_Bars, _Lines] = _Lines()
         else:

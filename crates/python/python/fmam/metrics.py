@@ -73,20 +73,16 @@ def aupro(
         raise ValueError(f"there are {len(map_list)} maps but {len(mask_list)} masks")
     for index, (map, mask) in enumerate(zip(map_list, mask_list)):
         if map.ndim != 2 or map.shape != mask.shape:
-            raise ValueError(
-                f"map {index} has shape {map.shape} and its mask {mask.shape}; both are (H, W)"
-            )
+            raise ValueError(f"map {index} has shape {map.shape} and its mask {mask.shape}; both are (H, W)")
     types = {_score_type(map) for map in map_list}
     dtype = np.float64 if np.float64 in types else np.float32
-    pairs = [
+    pairs: list[tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.uint8]]] = [
         (np.ascontiguousarray(map, dtype=dtype), _labels(mask)) for map, mask in zip(map_list, mask_list)
     ]
     return _fmam.aupro(pairs, fpr_limit)
 
 
-def _paired(
-    scores: npt.ArrayLike, labels: npt.ArrayLike
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
+def _paired(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
     """Scores and labels in one row each."""
     scores, labels = np.asarray(scores), np.asarray(labels)
     if scores.shape != labels.shape:

@@ -11,7 +11,7 @@ from typing import Any, Optional, Union
 import numpy as np
 import numpy.typing as npt
 
-from ._images import ImageLike
+from ._images import ImageLike, listed
 from .detector import Detector
 
 __all__ = ["AnomalyDetector"]
@@ -83,7 +83,9 @@ class AnomalyDetector:
         """
         for name, value in params.items():
             if name not in _PARAMETERS:
-                raise ValueError(f"AnomalyDetector has no parameter {name!r}; it has {', '.join(_PARAMETERS)}")
+                raise ValueError(
+                    f"AnomalyDetector has no parameter {name!r}; it has {', '.join(_PARAMETERS)}"
+                )
             setattr(self, name, value)
         return self
 
@@ -102,27 +104,29 @@ class AnomalyDetector:
         self.offset_ = -threshold
         return self
 
-    def score_samples(self, X: Iterable[ImageLike]) -> npt.NDArray[np.float64]:
+    def score_samples(self, X: Union[ImageLike, Iterable[ImageLike]]) -> npt.NDArray[np.float64]:
         """The negative anomaly scores, shape (N,): higher is more normal.
 
         Args:
             X: images of any sizes, as in ``fit``.
         """
-        verdicts = self._fitted().predict(list(X) if not isinstance(X, str) else X)
+        verdicts = self._fitted().predict(listed(X))
         return np.array([-verdict.score for verdict in verdicts], dtype=np.float64)
 
-    def decision_function(self, X: Iterable[ImageLike]) -> npt.NDArray[np.float64]:
+    def decision_function(self, X: Union[ImageLike, Iterable[ImageLike]]) -> npt.NDArray[np.float64]:
         """``score_samples`` minus ``offset_``, shape (N,): negative for an outlier."""
         scores = self.score_samples(X)
         return scores - self.offset_
 
-    def predict(self, X: Iterable[ImageLike]) -> npt.NDArray[np.int64]:
+    def predict(self, X: Union[ImageLike, Iterable[ImageLike]]) -> npt.NDArray[np.int64]:
         """+1 for a good image, -1 for a defective one, shape (N,)."""
         return np.where(self.decision_function(X) < 0, -1, 1).astype(np.int64)
 
-    def fit_predict(self, X: Iterable[ImageLike], y: object = None) -> npt.NDArray[np.int64]:
+    def fit_predict(
+        self, X: Union[ImageLike, Iterable[ImageLike]], y: object = None
+    ) -> npt.NDArray[np.int64]:
         """``fit`` and then ``predict`` of the same images."""
-        images = list(X) if not isinstance(X, str) else X
+        images = listed(X)
         return self.fit(images).predict(images)
 
     def _fitted(self) -> Detector:
@@ -136,7 +140,7 @@ class AnomalyDetector:
 
     def __sklearn_tags__(self) -> Any:
         # Only scikit-learn calls this method.
-        from sklearn.utils import InputTags, Tags, TargetTags
+        from sklearn.utils import InputTags, Tags, TargetTags  # type: ignore[import-untyped]
 
         return Tags(
             estimator_type="outlier_detector",

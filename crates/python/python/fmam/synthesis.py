@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ def defect(
     image: npt.ArrayLike,
     *,
     seed: int,
-    data_root: Union[str, "os.PathLike[str]", None] = None,
+    data_root: Union[str, os.PathLike[str], None] = None,
     **settings: Any,
 ) -> SyntheticDefect:
     """Puts a defect into a normal image. The same image, seed and settings give the same defect.
