@@ -14,8 +14,8 @@ pub struct FmamDetector {
     detector: fmam::Detector,
 }
 
-/// Loads the detector in the folder `path`, which `fmam fit` or `Detector.save` of Python wrote, onto
-/// the CPU.
+/// Loads the detector in the folder `path`, which `fmam fit` or `Detector.save` of Python wrote,
+/// onto the CPU.
 ///
 /// `path` is a text in UTF-8 that ends with a zero byte. `threads` compute; 0 is one a core. On
 /// success `*detector` is the detector, which `fmam_detector_free` frees; on failure it is null.
@@ -56,8 +56,8 @@ pub unsafe extern "C" fn fmam_detector_load(
 /// On success `*verdict` is the verdict, which `fmam_verdict_free` frees; on failure it is null.
 ///
 /// # Safety
-/// `detector` is null or came from `fmam_detector_load`; `pixels` is null or describes bytes that can
-/// be read; `verdict` is null or can be written to.
+/// `detector` is null or came from `fmam_detector_load`; `pixels` is null or describes bytes that
+/// can be read; `verdict` is null or can be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fmam_detector_predict(
     detector: *const FmamDetector,
@@ -73,7 +73,8 @@ pub unsafe extern "C" fn fmam_detector_predict(
         // SAFETY: the pointer is null, or of a detector that was not freed; it is only read.
         let detector = unsafe { detector.as_ref() };
         let detector = detector.ok_or_else(|| Failure::usage("the detector is a null pointer"))?;
-        // SAFETY: the pointer is null, or of a value that the caller does not change during the call.
+        // SAFETY: the pointer is null, or of a value that the caller does not change during the
+        // call.
         let pixels = unsafe { pixels.as_ref() };
         let pixels = pixels.ok_or_else(|| Failure::usage("the pixels are a null pointer"))?;
         // SAFETY: the caller promises that the bytes can be read.
@@ -98,5 +99,42 @@ pub unsafe extern "C" fn fmam_detector_free(detector: *mut FmamDetector) {
     if !detector.is_null() {
         // SAFETY: the pointer came from `Box::into_raw`, and the caller gives it up.
         drop(unsafe { Box::from_raw(detector) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::{null, null_mut};
+
+    use super::*;
+    use crate::pixels::FMAM_GREY;
+    use crate::status::fmam_last_error;
+    use crate::verdict::fmam_verdict_free;
+
+    fn last() -> String {
+        // SAFETY: the text lives until the next failure on this thread.
+        unsafe { CStr::from_ptr(fmam_last_error()) }.to_string_lossy().into_owned()
+    }
+
+    #[test]
+    fn null_pointers_are_errors_and_results_are_null_then() {
+        let byte = 7_u8;
+        let pixels = FmamPixels { data: &raw const byte, height: 1, width: 1, stride: 0, format: FMAM_GREY };
+        let mut detector = std::ptr::dangling_mut();
+        let mut verdict = std::ptr::dangling_mut();
+        // SAFETY: every pointer is null or of a variable of this test.
+        unsafe {
+            assert_eq!(fmam_detector_load(c"absent".as_ptr(), 1, null_mut()), FmamStatus::Usage);
+            assert_eq!(fmam_detector_load(null(), 1, &raw mut detector), FmamStatus::Usage);
+            assert!(detector.is_null() && last() == "the path is a null pointer");
+            assert_eq!(fmam_detector_load(c"\xff".as_ptr(), 1, &raw mut detector), FmamStatus::Usage);
+            assert_eq!(fmam_detector_load(c"absent".as_ptr(), 1, &raw mut detector), FmamStatus::Data);
+            assert!(detector.is_null() && last().contains("absent"), "{}", last());
+            assert_eq!(fmam_detector_predict(null(), &raw const pixels, &raw mut verdict), FmamStatus::Usage);
+            assert!(verdict.is_null() && last() == "the detector is a null pointer");
+            assert_eq!(fmam_detector_predict(null(), null(), null_mut()), FmamStatus::Usage);
+            fmam_detector_free(null_mut());
+            fmam_verdict_free(null_mut());
+        }
     }
 }

@@ -1,13 +1,14 @@
-//! The C library `libfmam`: a detector is loaded from its folder, scores pixels, and gives verdicts.
+//! The C library `libfmam`: a detector is loaded from its folder, scores pixels, and gives
+//! verdicts.
 //!
 //! Every function is safe to call with any pointer that is null or points to what its documentation
 //! says. A null pointer, a size that overflows, or a value that is no constant of the header is an
-//! error, not undefined behaviour. A panic of the library ends at this border as [`FmamStatus::Bug`].
-//! This crate must not know how a call does its work.
+//! error, not undefined behaviour. A panic of the library ends at this border as
+//! [`FmamStatus::Bug`]. This crate must not know how a call does its work.
 //!
-//! Modules in reading order: `status` (codes and the message of the last error), `pixels` (pixels of
-//! the caller), `detector`, `verdict`. `include/fmam.h` is made of this crate by cbindgen; a test
-//! compares both.
+//! Modules in reading order: `status` (codes and the message of the last error), `pixels` (pixels
+//! of the caller), `detector`, `verdict`. `include/fmam.h` is made of this crate by cbindgen; a
+//! test compares both.
 
 #![allow(unsafe_code, reason = "functions that C calls take pointers; each block has its argument")]
 

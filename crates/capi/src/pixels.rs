@@ -58,8 +58,9 @@ impl FmamPixels {
         // The last row need not be followed by its gap.
         let n_bytes = (height - 1).checked_mul(stride).and_then(|bytes| bytes.checked_add(row));
         let n_bytes = n_bytes.filter(|bytes| *bytes <= isize::MAX as usize / 4).ok_or_else(too_large)?;
-        // SAFETY: `data` is not null, the caller promises that these bytes can be read, bytes need no
-        // alignment, and their number is below `isize::MAX`. They are not kept beyond this function.
+        // SAFETY: `data` is not null, the caller promises that these bytes can be read, bytes need
+        // no alignment, and their number is below `isize::MAX`. They are not kept beyond this
+        // function.
         let bytes = unsafe { std::slice::from_raw_parts(data, n_bytes) };
         let mut pixels = Vec::new();
         let n_copied =

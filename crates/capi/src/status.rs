@@ -61,8 +61,8 @@ fn remember(message: &str) {
 
 /// Does `work`; an error or a panic becomes a code, with its message for [`fmam_last_error`].
 pub(crate) fn guarded(work: impl FnOnce() -> Result<(), Failure>) -> FmamStatus {
-    // A broken invariant cannot be seen after a panic: what `work` borrows is not changed by it, and
-    // results are written as the last step.
+    // A broken invariant cannot be seen after a panic: what `work` borrows is not changed by it,
+    // and results are written as the last step.
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(())) => FmamStatus::Success,
         Ok(Err(failure)) => {

@@ -33,8 +33,8 @@ pub struct FmamRegion {
     pub mean: f32,
 }
 
-/// The verdict on an image. It belongs to the caller until `fmam_verdict_free`; its arrays belong to
-/// the verdict.
+/// The verdict on an image. It belongs to the caller until `fmam_verdict_free`; its arrays belong
+/// to the verdict.
 #[repr(C)]
 #[derive(Debug)]
 pub struct FmamVerdict {

@@ -149,8 +149,8 @@ impl Detector {
         py.detach(|| self.detector.save(&path)).map_err(|error| raise(&error.into()))
     }
 
-    /// The verdicts on `images`, in their order, by the threshold of `false_alarms`, by `threshold`,
-    /// or by that of the detector.
+    /// The verdicts on `images`, in their order, by the threshold of `false_alarms`, by
+    /// `threshold`, or by that of the detector.
     fn predict(
         &self,
         py: Python<'_>,

@@ -5,8 +5,8 @@
 //! (`python/fmam`) has the interface for people: signatures, defaults, progress in a notebook. This
 //! crate must not know how a call does its work.
 //!
-//! Modules in reading order: `watch` (work that Python can follow and interrupt), `raise` (errors as
-//! exceptions), `pixels` (images in and out), `values` (Python values and TOML), `detector`,
+//! Modules in reading order: `watch` (work that Python can follow and interrupt), `raise` (errors
+//! as exceptions), `pixels` (images in and out), `values` (Python values and TOML), `detector`,
 //! `verdict`, `metrics`, `synthesis`, `study`, `names`.
 
 #![expect(clippy::needless_pass_by_value, reason = "functions that Python calls own their arguments")]

@@ -89,8 +89,8 @@ pub(crate) fn f1_max(
     Ok((f1, threshold))
 }
 
-/// AUPRO up to `fpr_limit` of maps with their masks, 0 or 1, all contiguous; each pair has a size of
-/// its own.
+/// AUPRO up to `fpr_limit` of maps with their masks, 0 or 1, all contiguous; each pair has a size
+/// of its own.
 ///
 /// # Errors
 /// As [`auroc`], and for a limit outside of (0, 1].

@@ -32,8 +32,8 @@ pub(crate) fn rgb_image(pixels: &PyReadonlyArray3<'_, u8>) -> PyResult<RgbImage>
     if channels != 3 || height == 0 || width == 0 {
         return Err(not_rgb(pixels.shape()));
     }
-    // `as_slice` is there for columns first, too. An array of another order than rows first is copied
-    // element by element.
+    // `as_slice` is there for columns first, too. An array of another order than rows first is
+    // copied element by element.
     let rows_first = if pixels.is_c_contiguous() { pixels.as_slice().ok() } else { None };
     let data = rows_first.map_or_else(|| pixels.as_array().iter().copied().collect(), <[u8]>::to_vec);
     RgbImage::new(ImageSize::new(height, width), data).map_err(|_| not_rgb(pixels.shape()))

@@ -57,8 +57,9 @@ impl StudyOptions<'_> {
     }
 }
 
-/// Does the runs of a study that its folder lacks, and writes the report. Gives the folder, the runs
-/// as dictionaries, and a line on finished runs that are kept although another version made them.
+/// Does the runs of a study that its folder lacks, and writes the report. Gives the folder, the
+/// runs as dictionaries, and a line on finished runs that are kept although another version made
+/// them.
 ///
 /// # Errors
 /// As `fmam.reproduce` says.

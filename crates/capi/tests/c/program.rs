@@ -1,5 +1,5 @@
-//! A program in C is compiled with the header and linked with the library, and does what the library
-//! of Rust does.
+//! A program in C is compiled with the header and linked with the library, and does what the
+//! library of Rust does.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -38,7 +38,8 @@ fn library() -> PathBuf {
             message["target"]["crate_types"][0] == "cdylib" && message["target"]["name"] == "fmam";
         is_library.then(|| PathBuf::from(file))
     });
-    files.last().expect("cargo names the library").parent().unwrap().to_owned()
+    let file: PathBuf = files.collect::<Vec<_>>().pop().expect("cargo names the library");
+    file.parent().unwrap().to_owned()
 }
 
 /// Compiles `examples/inspect.c`.
