@@ -24,8 +24,8 @@ use clap::{Parser, Subcommand};
 use fmam::Registry;
 
 use crate::commands::{
-    analyze, bench, calibrate, check, config, datasets, eval, fit, list, metrics, predict, report, reproduce,
-    roi, synth, weights,
+    analyze, bench, calibrate, check, config, datasets, eval, export, fit, list, metrics, predict, report,
+    reproduce, roi, synth, weights,
 };
 
 /// Finds defects in images of industrial products after looking at good examples only
@@ -58,6 +58,8 @@ enum Command {
     Eval(eval::Args),
     /// Score images with a saved detector and draw where the defects are
     Predict(predict::Args),
+    /// Write a saved detector as an ONNX file, for other programs
+    Export(export::Args),
     /// Measure what feature mapping does to features, and how far apart the scores of the classes
     /// lie
     Analyze(analyze::Args),
@@ -113,6 +115,7 @@ pub fn run_args(registry: &Registry, args: impl IntoIterator<Item = OsString>) -
         Command::Calibrate(args) => calibrate::run(&args, registry),
         Command::Eval(args) => eval::run(&args, registry),
         Command::Predict(args) => predict::run(&args, registry),
+        Command::Export(args) => export::run(&args, registry),
         Command::Analyze(args) => analyze::run(&args, registry),
         Command::Synth(args) => synth::run(&args),
         Command::Metrics(args) => metrics::run(&args),

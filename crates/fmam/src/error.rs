@@ -8,6 +8,7 @@ use fmam_inspection::InspectionError;
 use fmam_methods::MethodError;
 use fmam_metrics::MetricError;
 use fmam_models::ModelError;
+use fmam_onnx::OnnxError;
 use fmam_record::RecordError;
 use fmam_report::ReportError;
 use fmam_synthesis::SynthesisError;
@@ -106,6 +107,9 @@ pub enum Error {
     /// A verdict cannot be given as asked.
     #[error(transparent)]
     Inspection(#[from] InspectionError),
+    /// A detector could not become an ONNX file.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
     /// The detector has no scores of held-out good images, which the request needs.
     #[error("the detector was not calibrated with good images")]
     Uncalibrated,
@@ -430,6 +434,7 @@ impl Error {
             Self::SynthesisSettings(_)
             | Self::Pattern { .. }
             | Self::Uncalibrated
+            | Self::Onnx(OnnxError::TooLarge { .. })
             | Self::UnknownDevice { .. }
             | Self::CategoryNeeded { .. }
             | Self::Setting(_)
@@ -460,7 +465,9 @@ impl Error {
             | Self::OtherFile { .. }
             | Self::NotThePublished { .. }
             | Self::UnfitWeights { .. } => ErrorKind::Data,
-            Self::Json(_) | Self::Toml(_) | Self::Tensor(_) | Self::EvaluateGenerated(_) => ErrorKind::Bug,
+            Self::Json(_) | Self::Toml(_) | Self::Tensor(_) | Self::EvaluateGenerated(_) | Self::Onnx(_) => {
+                ErrorKind::Bug
+            }
             Self::NoCuda
             | Self::CudaDevice { .. }
             | Self::Threads(_)
@@ -487,6 +494,7 @@ impl Error {
             Self::Experiment(error) => error.as_ref(),
             Self::Fetch(error) => error,
             Self::Inspection(error) => error,
+            Self::Onnx(error) => error,
             Self::Record(error) => error,
             Self::Report(error) => error,
             Self::Synthesis(error) => error,

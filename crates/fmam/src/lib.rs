@@ -58,6 +58,7 @@ mod catalogue;
 pub mod check;
 mod device;
 mod error;
+mod export;
 pub mod fetch;
 mod fit;
 mod image;
@@ -96,6 +97,7 @@ pub use fmam_inspection::{
 };
 pub use fmam_methods::{Detector, Prediction};
 pub use fmam_models::Precision;
+pub use fmam_onnx::{InputSize, OnnxError};
 pub use fmam_record::{EvaluationConfig, Findings, Resolution};
 pub use fmam_synthesis::Textures;
 pub use image::Image;

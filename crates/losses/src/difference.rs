@@ -1,4 +1,5 @@
 use candle_core::{Result, Tensor};
+use fmam_ops::traced;
 
 /// Squared difference of teacher and student at every position, averaged over the channels. Its
 /// mean over positions and images is the mean squared error.
@@ -10,7 +11,7 @@ use candle_core::{Result, Tensor};
 /// # Errors
 /// Fails if the shapes differ.
 pub fn squared_difference(teacher: &Tensor, student: &Tensor) -> Result<Tensor> {
-    (student - teacher)?.sqr()?.mean(1)
+    traced::mean(&traced::sqr(&traced::sub(student, teacher)?)?, &[1])
 }
 
 /// Smooth L1 difference of teacher and student at every position, averaged over the channels: half
@@ -25,7 +26,8 @@ pub fn squared_difference(teacher: &Tensor, student: &Tensor) -> Result<Tensor> 
 /// # Source
 /// Girshick, Fast R-CNN, ICCV 2015, equation 3; Huber's function with threshold 1.
 pub fn smooth_l1_difference(teacher: &Tensor, student: &Tensor) -> Result<Tensor> {
-    let difference = (student - teacher)?.abs()?;
-    let near = difference.minimum(1.0)?;
-    near.mul(&(&difference - (&near * 0.5)?)?)?.mean(1)
+    let difference = traced::abs(&traced::sub(student, teacher)?)?;
+    let near = traced::at_most(&difference, 1.0)?;
+    let far = traced::sub(&difference, &traced::affine(&near, 0.5, 0.0)?)?;
+    traced::mean(&traced::mul(&near, &far)?, &[1])
 }

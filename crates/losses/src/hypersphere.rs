@@ -1,4 +1,5 @@
 use candle_core::{DType, Error, Result, Tensor};
+use fmam_ops::traced;
 
 /// Lower bound of the mean pseudo-Huber norm of an anomalous image: the gradient of the loss is
 /// unbounded at 0.
@@ -10,8 +11,9 @@ const SMALLEST_NORM: f64 = 1e-9;
 /// # Errors
 /// None in practice; candle's signature.
 pub fn pseudo_huber(x: &Tensor) -> Result<Tensor> {
-    let square = x.sqr()?;
-    square.div(&((&square + 1.0)?.sqrt()? + 1.0)?)
+    let square = traced::sqr(x)?;
+    let root = traced::sqrt(&traced::affine(&square, 1.0, 1.0)?)?;
+    traced::div(&square, &traced::affine(&root, 1.0, 1.0)?)
 }
 
 /// The loss of a fully convolutional data description: the outputs of normal images are drawn to 0,

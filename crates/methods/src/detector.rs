@@ -60,6 +60,11 @@ impl Detector {
         self
     }
 
+    /// The part of the detector that is its method's own.
+    pub(crate) fn scorer(&self) -> &dyn Scorer {
+        self.scorer.as_ref()
+    }
+
     /// The facts about the detector.
     pub fn card(&self) -> &ModelCard {
         &self.card

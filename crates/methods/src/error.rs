@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use crate::trace::Untraceable;
 use fmam_core::{CoreError, ErrorKind, ImageSize, SourceError, StageId};
 
 /// A method could not be configured, fitted, saved, loaded or run.
@@ -101,6 +102,24 @@ pub enum MethodError {
     NotTiled {
         /// Size that was fitted.
         expected: ImageSize,
+    },
+    /// The detector is no graph of operators.
+    #[error("the detector of `{method}` cannot be exported: {reason}")]
+    Untraceable {
+        /// Name of the method.
+        method: String,
+        /// The property that keeps it from being a graph.
+        reason: Untraceable,
+    },
+    /// The trace of a method computes another score than the method.
+    #[error(
+        "the trace of the method gives {graph} where the detector gives {detector}: a fault of the method"
+    )]
+    TraceDiffers {
+        /// Score of the graph.
+        graph: f32,
+        /// Score of the detector.
+        detector: f32,
     },
     /// A method that learns each position was given images of several sizes.
     #[error(
@@ -246,7 +265,8 @@ impl MethodError {
             | Self::ImageSize { .. }
             | Self::RegionCount { .. }
             | Self::RegionSize { .. }
-            | Self::NotTiled { .. } => ErrorKind::Usage,
+            | Self::NotTiled { .. }
+            | Self::Untraceable { .. } => ErrorKind::Usage,
             Self::Core(error @ CoreError::TileOverlap { .. }) => error.kind(),
             Self::NoTrainingImages
             | Self::Sample { .. }
@@ -265,7 +285,9 @@ impl MethodError {
             | Self::SurplusFile { .. }
             | Self::Read { .. } => ErrorKind::Data,
             Self::OutOfMemory { .. } | Self::Write { .. } => ErrorKind::Environment,
-            Self::Settings { .. } | Self::Core(_) | Self::Tensor(_) => ErrorKind::Bug,
+            Self::Settings { .. } | Self::TraceDiffers { .. } | Self::Core(_) | Self::Tensor(_) => {
+                ErrorKind::Bug
+            }
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Model(error) => error.kind(),
             Self::Synthesis(error) => error.kind(),

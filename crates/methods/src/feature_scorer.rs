@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use fmam_core::{AnomalyMap, ImageSize, Mask, RgbImage};
 use fmam_models::{Backbone, FeaturePyramid, to_batch};
+use fmam_ops::traced;
 use rayon::prelude::*;
 
 use crate::checkpoint::Tensors;
 use crate::mapping::{FrozenMapping, MAPPING};
-use crate::scorer::{AdaptedFeatures, Prediction, Scorer};
+use crate::scorer::{AdaptedFeatures, Prediction, Scorer, TracedPrediction};
 use crate::{MethodError, Place, RunContext, SavedModel};
 
 /// The knowledge of such a method.
@@ -26,6 +27,19 @@ pub trait NormalFeatures: Send + Sync {
         size: ImageSize,
         place: Place<'_>,
     ) -> Result<Prediction, MethodError>;
+
+    /// The verdict on the image of traced `features`, see [`Scorer::trace`].
+    ///
+    /// # Errors
+    /// The errors of the device.
+    fn trace(
+        &self,
+        features: &FeaturePyramid,
+        size: ImageSize,
+    ) -> Result<Option<TracedPrediction>, MethodError> {
+        let _ = (features, size);
+        Ok(None)
+    }
 
     /// See [`Scorer::score_is_peak`].
     fn score_is_peak(&self) -> bool {
@@ -146,6 +160,33 @@ impl<N: NormalFeatures> Scorer for FeatureScorer<N> {
             Ok(Prediction { image_score, anomaly_map: surrounded(anomaly_map, image.size())? })
         };
         images.par_iter().zip(places).enumerate().map(score).collect()
+    }
+
+    fn trace(&self, pixels: &Tensor) -> Result<Option<TracedPrediction>, MethodError> {
+        let (_, _, height, width) = pixels.dims4()?;
+        let whole = ImageSize::new(height, width);
+        let size = self.extractor.crop.unwrap_or(whole);
+        let (top, left) = margins(whole, size);
+        let centre = match self.extractor.crop {
+            None => pixels.clone(),
+            Some(_) => traced::narrow(&traced::narrow(pixels, 2, top, size.height)?, 3, left, size.width)?,
+        };
+        let backbone = &self.extractor.backbone;
+        let features = backbone.features(&backbone.preprocess().normalized(&centre)?)?;
+        let Some(found) = self.normal.trace(&self.extractor.mapped(features)?, size)? else {
+            return Ok(None);
+        };
+        if size == whole {
+            return Ok(Some(found));
+        }
+        // As `surrounded`: zeros around what is above the smallest score.
+        let smallest = traced::min_all(&found.anomaly_map)?;
+        let above = traced::sub(&found.anomaly_map, &smallest)?;
+        let above = traced::reshape(&above, &[1, 1, size.height, size.width])?;
+        let (bottom, right) = (height - top - size.height, width - left - size.width);
+        let above = traced::pad_with_zeros(&above, [top, bottom], [left, right])?;
+        let anomaly_map = traced::reshape(&traced::add(&above, &smallest)?, &[1, height, width])?;
+        Ok(Some(TracedPrediction { anomaly_map, ..found }))
     }
 
     fn score_is_peak(&self) -> bool {

@@ -21,7 +21,7 @@
 //! origin), `settings`, `training_image` and `batch_inside` (regions of interest in training),
 //! `per_tile` (statistics of fixed positions), `training` (the loop), `sample_features` and
 //! `teacher_cache` (features of training images), `feature_scorer` (verdicts by frozen features),
-//! `scoring` (anomaly maps).
+//! `scoring` (anomaly maps), `trace` (a detector as a graph).
 //!
 //! ```
 //! use std::sync::Arc;
@@ -85,6 +85,7 @@ mod scorer;
 mod scoring;
 mod settings;
 mod teacher_cache;
+mod trace;
 mod training;
 mod training_image;
 
@@ -109,7 +110,8 @@ pub use place::Place;
 pub use puzzle_ae::{PuzzleAeConfig, puzzle_ae};
 pub use registry::{METHODS, find_method, load_detector, load_detector_of, method};
 pub use scan::{Scan, ScannedRows};
-pub use scorer::{AdaptedFeatures, Prediction, Scorer};
+pub use scorer::{AdaptedFeatures, Prediction, Scorer, TracedPrediction};
 pub use scoring::{FeatureDistance, MapCombination, distances, grid_map, predictions};
 pub use settings::{Check, Settings, checked, overlay_settings, settings_value};
+pub use trace::{TracedDetector, Untraceable};
 pub use training::{OptimizerKind, Schedule, TrainingConfig};

@@ -16,6 +16,15 @@ pub struct Prediction {
     pub anomaly_map: AnomalyMap,
 }
 
+/// A [`Prediction`] for one image as a trace knows it.
+#[derive(Debug)]
+pub struct TracedPrediction {
+    /// The image score, one element.
+    pub image_score: Tensor,
+    /// The score of each pixel, `[1, height, width]`.
+    pub anomaly_map: Tensor,
+}
+
 /// The features of images that a detector compares with what it has learnt, for analysis.
 #[derive(Debug)]
 pub struct AdaptedFeatures {
@@ -59,6 +68,17 @@ pub trait Scorer: Send + Sync {
     /// several threads, so that the bits of an image do not depend on its neighbours.
     fn takes_batches(&self) -> bool {
         false
+    }
+
+    /// The verdict on the image of `pixels`, `[1, 3, H, W]` values from 0 to 255, by operators that
+    /// write themselves down ([`fmam_ops::Trace`]): every value that depends on `pixels` comes from
+    /// an operator of `fmam-ops`. `None` for a method whose verdict is no graph of such operators.
+    ///
+    /// # Errors
+    /// The errors of the networks and the device.
+    fn trace(&self, pixels: &Tensor) -> Result<Option<TracedPrediction>, MethodError> {
+        let _ = pixels;
+        Ok(None)
     }
 
     /// See [`Detector::features`](crate::Detector::features); `images` as for [`Scorer::score`].

@@ -4,9 +4,10 @@ use candle_core::{Device, Tensor};
 use fmam_core::{AnomalyMap, ImageSize};
 use fmam_losses::{smooth_l1_difference, squared_difference};
 use fmam_models::FeaturePyramid;
-use fmam_ops::{Combination, combined_maps};
+use fmam_ops::{Combination, combined_maps, traced};
 use serde::{Deserialize, Serialize};
 
+use crate::scorer::TracedPrediction;
 use crate::{MethodError, Prediction};
 
 /// The combination of the maps of the scales.
@@ -43,7 +44,7 @@ impl FeatureDistance {
     ) -> Result<Vec<Tensor>, MethodError> {
         let scales = teacher.scales.iter().zip(&student.scales);
         let map = |(t, s): (&Tensor, &Tensor)| {
-            let (t, s) = (&t.detach(), &s.detach());
+            let (t, s) = (&traced::detach(t), &traced::detach(s));
             Ok(match self {
                 Self::Cosine => fmam_ops::cosine_distance(t, s)?,
                 Self::Squared => squared_difference(t, s)?,
@@ -77,12 +78,7 @@ pub fn predictions(
     if distances.is_empty() {
         return Ok(Vec::new());
     }
-    let combination = match combination {
-        MapCombination::Sum => Combination::Sum,
-        MapCombination::Product => Combination::Product,
-    };
-    let maps = combined_maps(distances, size.height, size.width, combination)?;
-    let maps = blurred(&maps, sigma, size)?;
+    let maps = maps_of_distances(distances, combination, sigma, size)?;
     let pixels = maps.flatten_from(1)?.to_vec2::<f32>()?;
     pixels
         .into_iter()
@@ -91,6 +87,31 @@ pub fn predictions(
             Ok(Prediction { image_score: anomaly_map.max(), anomaly_map })
         })
         .collect()
+}
+
+/// The maps of [`predictions`], `[N, H, W]`.
+fn maps_of_distances(
+    distances: &[Tensor],
+    combination: MapCombination,
+    sigma: f64,
+    size: ImageSize,
+) -> Result<Tensor, MethodError> {
+    let combination = match combination {
+        MapCombination::Sum => Combination::Sum,
+        MapCombination::Product => Combination::Product,
+    };
+    blurred(&combined_maps(distances, size.height, size.width, combination)?, sigma, size)
+}
+
+/// [`predictions`] for one image as a trace knows it.
+pub(crate) fn traced_prediction(
+    distances: &[Tensor],
+    combination: MapCombination,
+    sigma: f64,
+    size: ImageSize,
+) -> Result<TracedPrediction, MethodError> {
+    let anomaly_map = maps_of_distances(distances, combination, sigma, size)?;
+    Ok(TracedPrediction { image_score: traced::max_all(&anomaly_map)?, anomaly_map })
 }
 
 /// `maps`, `[N, H, W]`, blurred by `sigma` pixels of a 256-pixel image.
@@ -109,10 +130,21 @@ pub fn grid_map(
     size: ImageSize,
     sigma: f64,
 ) -> Result<AnomalyMap, MethodError> {
-    let scores = Tensor::from_vec(scores, (1, 1, grid.height, grid.width), &Device::Cpu)?;
-    let map = fmam_ops::upsample_bilinear(&scores, size.height, size.width, false)?;
-    let map = blurred(&map.squeeze(1)?, sigma, size)?;
+    let scores = Tensor::from_vec(scores, (grid.height, grid.width), &Device::Cpu)?;
+    let map = interpolated_map(&scores, grid, size, sigma)?;
     Ok(AnomalyMap::new(size, map.flatten_all()?.to_vec1()?)?)
+}
+
+/// The map of [`grid_map`], `[1, H, W]`, from as many scores as `grid` has cells.
+pub(crate) fn interpolated_map(
+    scores: &Tensor,
+    grid: ImageSize,
+    size: ImageSize,
+    sigma: f64,
+) -> Result<Tensor, MethodError> {
+    let scores = traced::reshape(scores, &[1, 1, grid.height, grid.width])?;
+    let map = fmam_ops::upsample_bilinear(&scores, size.height, size.width, false)?;
+    blurred(&traced::reshape(&map, &[1, size.height, size.width])?, sigma, size)
 }
 
 /// Morphological opening of a map of `size` by a square of `side` pixels: the least value of each
@@ -157,12 +189,18 @@ pub(crate) fn receptive_map(
     size: ImageSize,
     sigma: f64,
 ) -> Result<AnomalyMap, MethodError> {
-    let sigma = sigma * size.height.min(size.width) as f64 / 256.0;
-    let rows = receptive_weights(grid.height, size.height, sigma)?;
-    let columns = receptive_weights(grid.width, size.width, sigma)?;
     let scores = Tensor::from_vec(scores, (grid.height, grid.width), &Device::Cpu)?;
-    let map = rows.matmul(&scores)?.matmul(&columns.t()?)?;
+    let map = spread_map(&scores, size, sigma)?;
     Ok(AnomalyMap::new(size, map.flatten_all()?.to_vec1()?)?)
+}
+
+/// The map of [`receptive_map`], `[H, W]`, from the scores of a grid, `[rows, columns]`.
+pub(crate) fn spread_map(scores: &Tensor, size: ImageSize, sigma: f64) -> Result<Tensor, MethodError> {
+    let (height, width) = scores.dims2()?;
+    let sigma = sigma * size.height.min(size.width) as f64 / 256.0;
+    let rows = receptive_weights(height, size.height, sigma)?;
+    let columns = receptive_weights(width, size.width, sigma)?;
+    Ok(traced::matmul(&traced::matmul(&rows, scores)?, &columns.t()?)?)
 }
 
 /// `[pixels, cells]`: how much of each cell of one axis a pixel takes.

@@ -1,5 +1,5 @@
 use candle_core::Tensor;
-use fmam_ops::{Activation, Kernels, Nonlinearity};
+use fmam_ops::{Activation, Kernels, Nonlinearity, traced};
 
 use crate::layers::{Conv, ConvBn, ConvShape, Norm};
 use crate::{Init, ModelError, Params};
@@ -41,6 +41,8 @@ impl AnomalyHead {
         for layer in &self.layers {
             x = layer.forward(&x)?;
         }
-        Ok(self.output.forward(&x)?.to_nchw()?.squeeze(1)?)
+        let outputs = self.output.forward(&x)?.to_nchw()?;
+        let (n, _, height, width) = outputs.dims4()?;
+        Ok(traced::reshape(&outputs, &[n, height, width])?)
     }
 }

@@ -5,6 +5,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use crate::cpu;
 use crate::error::OpsError;
 use crate::kernels::{Kernels, Path, default_kernels};
+use crate::trace::traced;
 
 /// A batch of feature maps inside a network, and the [`Kernels`] that its operators run. The layout
 /// follows from the kernels: channels last for native ones, channels first for composed ones.
@@ -35,7 +36,7 @@ impl Activation {
         let tensor = match kernels {
             Kernels::Native if kernels.path(tensor) == Path::Cpu => cpu::channels_last(tensor)?,
             Kernels::Native => tensor.permute((0, 2, 3, 1))?.contiguous()?,
-            Kernels::Composed => tensor.contiguous()?,
+            Kernels::Composed => traced::contiguous(tensor)?,
         };
         Ok(Self { tensor, kernels })
     }
@@ -82,7 +83,7 @@ impl Activation {
     /// The same values, cut from the graph of gradients.
     #[must_use]
     pub fn detach(&self) -> Self {
-        Self { tensor: self.tensor.detach(), kernels: self.kernels }
+        Self { tensor: traced::detach(&self.tensor), kernels: self.kernels }
     }
 
     /// Joins along the channels.
@@ -99,7 +100,7 @@ impl Activation {
         for part in parts {
             part.check_kernels(kernels, "cat")?;
         }
-        Ok(Self { tensor: Tensor::cat(&tensors, axis)?.contiguous()?, kernels })
+        Ok(Self { tensor: traced::contiguous(&traced::cat(&tensors, axis)?)?, kernels })
     }
 
     /// The module that computes an operator on this activation.

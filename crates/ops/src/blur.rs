@@ -5,7 +5,7 @@ use candle_core::{D, Result, Tensor};
 use crate::composed::half::{is_half, widened};
 use crate::kernels::{Kernels, Path, default_kernels};
 use crate::separable::Gaussian;
-use crate::{composed, cpu, cuda};
+use crate::{composed, cpu, cuda, trace};
 
 /// [`gaussian_blur_with`] the default kernels.
 ///
@@ -26,7 +26,7 @@ pub fn gaussian_blur(x: &Tensor, sigma: f64) -> Result<Tensor> {
 /// Fails if `x` has fewer than two axes.
 pub fn gaussian_blur_with(x: &Tensor, sigma: f64, kernels: Kernels) -> Result<Tensor> {
     if sigma <= 0.0 {
-        return Ok(x.detach());
+        return Ok(trace::traced::detach(x));
     }
     if is_half(x) {
         // Rounded to half precision, the weights would not add up to 1.
@@ -37,6 +37,7 @@ pub fn gaussian_blur_with(x: &Tensor, sigma: f64, kernels: Kernels) -> Result<Te
         Path::Cpu => cpu::gaussian_blur,
         Path::Cuda => cuda::gaussian_blur,
         Path::Composed => composed::gaussian_blur,
+        Path::Traced => trace::gaussian_blur,
     };
     gaussian_blur(x, &Gaussian::new(sigma))
 }

@@ -7,7 +7,7 @@ use crate::conv2d_config::Conv2dConfig;
 use crate::cpu::Convolution;
 use crate::geometry::Geometry;
 use crate::kernels::Path;
-use crate::{composed, cpu, cuda};
+use crate::{composed, cpu, cuda, trace};
 
 /// 2-D convolution (cross-correlation) without bias.
 ///
@@ -22,6 +22,7 @@ pub fn conv2d(x: &Activation, weight: &Tensor, config: &Conv2dConfig) -> Result<
         Path::Cpu => cpu::conv2d,
         Path::Cuda => cuda::conv2d,
         Path::Composed => composed::conv2d,
+        Path::Traced => trace::conv2d,
     };
     Ok(x.with(conv2d(x.tensor(), weight, &geometry, config.groups)?))
 }
@@ -46,6 +47,7 @@ pub fn conv_transpose2d(
         Path::Cpu => cpu::conv_transpose2d,
         Path::Cuda => cuda::conv_transpose2d,
         Path::Composed => composed::conv_transpose2d,
+        Path::Traced => trace::conv_transpose2d,
     };
     Ok(x.with(conv_transpose2d(x.tensor(), weight, &geometry)?))
 }

@@ -4,7 +4,7 @@ use candle_core::{Error, Result, Tensor};
 
 use crate::composed::half::{is_half, widened};
 use crate::kernels::{Kernels, Path, default_kernels};
-use crate::{composed, cpu, cuda};
+use crate::{composed, cpu, cuda, trace};
 
 /// Lower bound of each norm, as in PyTorch's `cosine_similarity`.
 const SMALLEST_NORM: f64 = 1e-8;
@@ -38,6 +38,7 @@ pub fn cosine_distance_with(a: &Tensor, b: &Tensor, kernels: Kernels) -> Result<
     let cosine_distance = match (kernels.path(a), kernels.path(b)) {
         (Path::Cpu, Path::Cpu) => cpu::cosine_distance,
         (Path::Cuda, Path::Cuda) => cuda::cosine_distance,
+        (Path::Traced, _) | (_, Path::Traced) => trace::cosine_distance,
         _ => composed::cosine_distance,
     };
     cosine_distance(a, b, SMALLEST_NORM)

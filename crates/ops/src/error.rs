@@ -46,6 +46,10 @@ pub(crate) enum OpsError {
          batch or image size"
     )]
     TooManyElements { op: &'static str, elements: u64 },
+    #[error("a tensor of {dims:?} was made by an operator that no trace writes down")]
+    NotTraced { dims: Vec<usize> },
+    #[error("an operator on tensors of two traces")]
+    TwoTraces,
     #[error("optimizer state of {actual} tensors, expected {expected}")]
     OptimizerState { expected: usize, actual: usize },
 }

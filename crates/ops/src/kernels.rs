@@ -4,6 +4,8 @@ use std::sync::OnceLock;
 
 use candle_core::{DType, Device, Tensor};
 
+use crate::trace::is_traced;
+
 /// The implementation of the operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernels {
@@ -32,12 +34,15 @@ pub fn default_kernels() -> Kernels {
 impl Kernels {
     /// The implementation that runs on `tensor`.
     pub(crate) fn on(self, tensor: &Tensor) -> Self {
-        if self.path(tensor) == Path::Composed { Self::Composed } else { Self::Native }
+        match self.path(tensor) {
+            Path::Cpu | Path::Cuda => Self::Native,
+            Path::Composed | Path::Traced => Self::Composed,
+        }
     }
 
     /// The module that computes an operator on `tensor`.
     pub(crate) fn path(self, tensor: &Tensor) -> Path {
-        self.path_of(tensor.dtype(), tensor.device())
+        if is_traced(tensor) { Path::Traced } else { self.path_of(tensor.dtype(), tensor.device()) }
     }
 
     /// The module that computes an operator on tensors of `dtype` on `device`.
@@ -56,6 +61,8 @@ pub(crate) enum Path {
     Cpu,
     Cuda,
     Composed,
+    /// As composed, and written down.
+    Traced,
 }
 
 /// True for a CUDA device, and in tests for what stands in its place.

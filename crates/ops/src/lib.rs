@@ -27,6 +27,7 @@
 //!   a network. Each checks its arguments and calls `cpu`, `cuda` or `composed`.
 //! - `fused`: several layers, in training and frozen, as one operator of native kernels; composed
 //!   kernels run the layers one by one.
+//! - `trace`: a network, or any computation of these operators, written down as a graph.
 //! - `gradients`: the gradients of a training step. `recorded`: results as operators of candle.
 //! - `optim`: optimizers. `process`: settings of the process, and its threads. `device`: CUDA
 //!   devices.
@@ -75,6 +76,7 @@ mod recorded;
 mod resample;
 mod rows;
 mod separable;
+mod trace;
 
 pub use activation::Activation;
 pub use blur::{gaussian_blur, gaussian_blur_with};
@@ -95,3 +97,4 @@ pub use pool::max_pool2d;
 pub use process::{on_workers, side_by_side, tune_process};
 pub use resample::{Combination, combined_maps, upsample_bilinear, upsample_bilinear_with, upsample_nearest};
 pub use rows::{PositionSums, k_centres, nearest_rows};
+pub use trace::{Attribute, Constant, Elements, Graph, Node, Trace, ValueId, traced};

@@ -80,7 +80,8 @@ pub fn batch_norm_train(
     running.map_or(Ok(()), |running| running.check(c))?;
     let batch_norm_train = match x.path() {
         Path::Cpu => cpu::batch_norm_train,
-        Path::Composed => composed::batch_norm_train,
+        // A training is not traced.
+        Path::Composed | Path::Traced => composed::batch_norm_train,
         Path::Cuda => {
             let y = cuda::batch_norm_train(x.tensor(), weight, bias, (epsilon, kind), running)?;
             let (y, [mean, variance]) = y;

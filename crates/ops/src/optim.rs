@@ -336,7 +336,7 @@ impl<const N: usize> Averages<N> {
     fn zeros(var: &Var, kernels: Kernels) -> Result<Self> {
         Ok(match kernels.path(var) {
             Path::Cpu => Self::Native(std::array::from_fn(|_| vec![0.0; var.elem_count()])),
-            Path::Cuda | Path::Composed => {
+            Path::Cuda | Path::Composed | Path::Traced => {
                 let zeros = var.zeros_like()?.detach();
                 Self::Composed(std::array::from_fn(|_| zeros.clone()))
             }

@@ -5,7 +5,7 @@ use candle_core::{Error, Result, Tensor};
 use crate::activation::Activation;
 use crate::kernels::Path;
 use crate::nonlinearity::Nonlinearity;
-use crate::{composed, cpu, cuda};
+use crate::{composed, cpu, cuda, trace};
 
 /// Applies `kind` element by element.
 ///
@@ -19,6 +19,7 @@ pub fn nonlinearity(x: &Activation, kind: Nonlinearity) -> Result<Activation> {
         Path::Cpu => cpu::nonlinearity,
         Path::Cuda => cuda::nonlinearity,
         Path::Composed => composed::nonlinearity,
+        Path::Traced => trace::nonlinearity,
     };
     Ok(x.with(nonlinearity(x.tensor(), kind)?))
 }
@@ -38,6 +39,7 @@ pub fn add_nonlinearity(a: &Activation, b: &Activation, kind: Nonlinearity) -> R
         return Err(Error::ShapeMismatchBinaryOp { lhs, rhs, op: "add_nonlinearity" }.bt());
     }
     let add_nonlinearity = match a.path() {
+        Path::Traced => trace::add_nonlinearity,
         Path::Cpu => cpu::add_nonlinearity,
         Path::Cuda => cuda::add_nonlinearity,
         Path::Composed => composed::add_nonlinearity,
@@ -70,6 +72,7 @@ pub fn channel_affine(x: &Activation, scale: &Tensor, shift: &Tensor) -> Result<
     }
     let (scale, shift) = (scale.detach().contiguous()?, shift.detach().contiguous()?);
     let channel_affine = match x.path() {
+        Path::Traced => trace::channel_affine,
         Path::Cpu => cpu::channel_affine,
         Path::Cuda => cuda::channel_affine,
         Path::Composed => composed::channel_affine,

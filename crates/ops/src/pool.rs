@@ -5,7 +5,7 @@ use candle_core::Result;
 use crate::activation::Activation;
 use crate::error::OpsError;
 use crate::kernels::Path;
-use crate::{composed, cpu, cuda};
+use crate::{composed, cpu, cuda, trace};
 
 /// Max pooling over square windows. Padding never wins; of equal values the first in row order gets
 /// the gradient, as in PyTorch.
@@ -29,6 +29,7 @@ pub fn max_pool2d(x: &Activation, kernel: usize, stride: usize, padding: usize) 
         Path::Cpu => cpu::max_pool2d,
         Path::Cuda => cuda::max_pool2d,
         Path::Composed => composed::max_pool2d,
+        Path::Traced => trace::max_pool2d,
     };
     Ok(x.with(max_pool2d(x.tensor(), kernel, stride, padding)?))
 }

@@ -6,7 +6,8 @@ use crate::composed::half::{is_half, widened};
 use crate::error::OpsError;
 use crate::kernels::{Kernels, Path, default_kernels};
 use crate::separable::Interpolation;
-use crate::{composed, cpu, cuda};
+use crate::trace::traced;
+use crate::{composed, cpu, cuda, trace};
 
 /// Nearest-neighbour upsampling by a whole factor.
 ///
@@ -63,6 +64,7 @@ pub fn upsample_bilinear_with(
         Path::Cpu => cpu::upsample_bilinear,
         Path::Cuda => return cuda::upsample_bilinear(x, height, width, align_corners),
         Path::Composed => composed::upsample_bilinear,
+        Path::Traced => trace::upsample_bilinear,
     };
     let rows = Interpolation::new(h, height, align_corners);
     upsample_bilinear(x, rows, Interpolation::new(w, width, align_corners))
@@ -108,10 +110,13 @@ pub fn combined_maps(
     if maps.iter().all(|map| default_kernels().path(map) == Path::Cuda && map.dtype() == DType::F32) {
         return cuda::combined_maps(maps, (height, width), combination);
     }
-    let resampled =
-        |map: &Tensor| upsample_bilinear(&map.detach().unsqueeze(1)?, height, width, true)?.squeeze(1);
+    let resampled = |map: &Tensor| -> Result<Tensor> {
+        let (n, h, w) = map.dims3()?;
+        let map = traced::reshape(&traced::detach(map), &[n, 1, h, w])?;
+        traced::reshape(&upsample_bilinear(&map, height, width, true)?, &[n, height, width])
+    };
     others.iter().try_fold(resampled(first)?, |combined, map| match combination {
-        Combination::Sum => combined + resampled(map)?,
-        Combination::Product => combined * resampled(map)?,
+        Combination::Sum => traced::add(&combined, &resampled(map)?),
+        Combination::Product => traced::mul(&combined, &resampled(map)?),
     })
 }

@@ -3,6 +3,7 @@
 
 use candle_core::{Device, Tensor};
 use fmam_core::AnomalyMap;
+use fmam_ops::traced;
 
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::{MethodError, Prediction};
@@ -93,9 +94,9 @@ impl Gate {
         let mut sums: Vec<Tensor> = Vec::new();
         for (piece, map) in self.pieces.iter().zip(pieces) {
             let gain = f64::from(piece.weight) / f64::from(piece.spread);
-            let map = map.affine(gain, -gain * f64::from(piece.mean))?;
+            let map = traced::affine(&map, gain, -gain * f64::from(piece.mean))?;
             match sums.iter_mut().find(|sum| sum.dims() == map.dims()) {
-                Some(sum) => *sum = (&*sum + map)?,
+                Some(sum) => *sum = traced::add(sum, &map)?,
                 None => sums.push(map),
             }
         }

@@ -4,12 +4,13 @@
 use candle_core::{Device, Tensor};
 use fmam_core::{ImageSize, SampleSource};
 use fmam_models::FeaturePyramid;
+use fmam_ops::traced;
 use rand::seq::index::sample;
 
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::feature_scorer::FeatureExtractor;
 use crate::memory::each_training_image;
-use crate::memory::embedding::{Alignment, PatchEmbedding};
+use crate::memory::embedding::{Alignment, PatchEmbedding, rows_on_grid};
 use crate::memory::gaussians::{PositionGaussians, PositionMoments, triangle};
 use crate::{MethodError, Place, RunContext};
 
@@ -125,6 +126,16 @@ impl GridGaussians {
                 distances.extend(gaussians.distances(&view.embed(features, image)?)?);
             }
             Ok(Tensor::from_vec(distances, (n, height, width), scale.device())?)
+        };
+        self.views.iter().map(map).collect()
+    }
+
+    /// [`GridGaussians::maps`] of the traced `features` of one image.
+    pub(super) fn trace(&self, features: &FeaturePyramid) -> Result<Vec<Tensor>, MethodError> {
+        let map = |(view, gaussians): &(View, PositionGaussians)| -> Result<Tensor, MethodError> {
+            let (grid, scales) = (gaussians.grid(), &features.scales[..view.n_scales]);
+            let rows = rows_on_grid(scales, grid, Alignment::Bilinear, Some(&view.chosen))?;
+            Ok(traced::reshape(&gaussians.trace(&rows)?, &[1, grid.height, grid.width])?)
         };
         self.views.iter().map(map).collect()
     }

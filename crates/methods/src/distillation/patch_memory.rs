@@ -4,12 +4,15 @@
 use candle_core::{Device, Tensor};
 use fmam_core::SampleSource;
 use fmam_models::{Backbone, FeaturePyramid};
+use fmam_ops::traced;
 
 use super::evidence::EvidenceConfig;
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::feature_scorer::FeatureExtractor;
 use crate::memory::PatchCoreConfig;
-use crate::memory::memory_bank::{CoresetSampling, MemoryBank, PATCHES, embed_patches, patch_width};
+use crate::memory::memory_bank::{
+    CoresetSampling, MemoryBank, PATCHES, embed_patches, patch_width, trace_patches,
+};
 use crate::memory::training_images::MemoryLimit;
 use crate::{MethodError, RunContext};
 
@@ -60,6 +63,13 @@ impl PatchMemory {
             squares.extend(self.bank.nearest(&patches)?.iter().map(|nearest| nearest.squared));
         }
         Ok(Tensor::from_vec(squares, (n, height, width), scale.device())?)
+    }
+
+    /// [`PatchMemory::map`] of the traced `features` of one image.
+    pub(super) fn trace(&self, features: &FeaturePyramid) -> Result<Tensor, MethodError> {
+        let (patches, grid) = trace_patches(features, self.first_scale)?;
+        let squared = self.bank.trace(&patches)?.squared;
+        Ok(traced::reshape(&squared, &[1, grid.height, grid.width])?)
     }
 
     /// The tensors that [`PatchMemory::read`] takes.

@@ -4,6 +4,7 @@
 
 use candle_core::{Device, Tensor};
 use fmam_core::ImageSize;
+use fmam_ops::traced;
 
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::{MethodError, Place};
@@ -45,7 +46,7 @@ impl PositionScale {
     /// `map` of scale `k`, (N, H, W), in deviations from the mean.
     pub(super) fn apply(&self, k: usize, map: &Tensor) -> Result<Tensor, MethodError> {
         let Scale { mean, deviation } = &self.scales[k];
-        Ok(map.broadcast_sub(mean)?.broadcast_div(deviation)?)
+        Ok(traced::div(&traced::sub(map, mean)?, deviation)?)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
-use fmam_core::{RgbImage, SampleSource, StageId, Subset};
+use fmam_core::{ImageSize, RgbImage, SampleSource, StageId, Subset};
 use fmam_models::{Backbone, FeaturePyramid, to_batch};
 use fmam_ops::side_by_side;
 use fmam_synthesis::Synthesizer;
@@ -21,7 +21,8 @@ use crate::checkpoint::{Checkpoint, Tensors};
 use crate::mapping::MAPPING;
 use crate::per_tile::{PerTile, samples_by_tile};
 use crate::sample_features::spread_images;
-use crate::scoring::predictions;
+use crate::scorer::TracedPrediction;
+use crate::scoring::{predictions, traced_prediction};
 use crate::{AdaptedFeatures, MethodError, Place, Prediction, RunContext, SavedModel, Scorer};
 
 /// The files of the networks, without their ending.
@@ -236,6 +237,32 @@ impl Scorer for DistillationScorer {
         let maps = extended_maps(maps, places)?;
         let scoring = &self.config.scoring;
         predictions(&maps, scoring.combination, scoring.blur_sigma, size)
+    }
+
+    fn trace(&self, pixels: &Tensor) -> Result<Option<TracedPrediction>, MethodError> {
+        let (_, _, height, width) = pixels.dims4()?;
+        let batch = self.teacher.backbone.preprocess().normalized(pixels)?;
+        let features = self.teacher.backbone.features(&batch)?;
+        let mut pieces = self.discrepancy(&batch, &features)?;
+        if let Some(positions) = &self.positions {
+            pieces = in_deviations(&pieces, positions, &[Place::default()])?;
+        }
+        if let Some((student, _)) = &self.base {
+            let output = student.forward(&batch, &features)?;
+            pieces.extend(self.config.distance().maps(&features, &output)?);
+        }
+        if let Some(gaussians) = &self.gaussians {
+            pieces.extend(gaussians.trace(&features)?);
+        }
+        if let Some(patches) = &self.patches {
+            pieces.push(patches.trace(&features)?);
+        }
+        let maps = match &self.gate {
+            Some(gate) => gate.combine(pieces)?,
+            None => pieces,
+        };
+        let (scoring, size) = (&self.config.scoring, ImageSize::new(height, width));
+        Ok(Some(traced_prediction(&maps, scoring.combination, scoring.blur_sigma, size)?))
     }
 
     fn score_is_peak(&self) -> bool {

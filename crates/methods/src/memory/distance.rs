@@ -2,6 +2,7 @@
 //! machine.
 
 use candle_core::Tensor;
+use fmam_ops::traced;
 
 use crate::MethodError;
 
@@ -37,6 +38,35 @@ impl Nearest {
         let is_known = all.iter().all(|nearest| nearest.squared.is_finite());
         if is_known { Ok(()) } else { Err(MethodError::UndefinedFeatures) }
     }
+}
+
+/// The nearest of several rows to each query, as a trace knows it.
+pub(crate) struct TracedNearest {
+    /// Squared distances, `[queries]`.
+    pub(crate) squared: Tensor,
+    /// The numbers of the rows, `[queries]`.
+    pub(crate) rows: Tensor,
+}
+
+impl TracedNearest {
+    /// The nearest of `rows`, `[M, D]`, to each of the traced `queries`, `[N, D]`.
+    pub(crate) fn of(queries: &Tensor, rows: &Tensor) -> Result<Self, MethodError> {
+        let (m, _) = rows.dims2()?;
+        let lengths = traced::reshape(&traced::sum(&traced::sqr(rows)?, &[1])?, &[1, m])?;
+        let products = traced::matmul(queries, &traced::permute(rows, [1, 0])?)?;
+        let order = traced::add(&traced::affine(&products, -2.0, 0.0)?, &lengths)?;
+        let nearest = traced::argmin(&order)?;
+        // By differences: the products of long vectors have lost the digits of a small distance.
+        let differences = traced::sub(queries, &traced::rows_at(rows, &nearest)?)?;
+        let squared = traced::sum(&traced::sqr(&differences)?, &[1])?;
+        Ok(Self { squared, rows: nearest })
+    }
+}
+
+/// The squared distance of a traced `query`, as many values as `rows`, `[M, D]`, is wide, to each of
+/// them, `[M]`.
+pub(crate) fn trace_squared_distances(rows: &Tensor, query: &Tensor) -> Result<Tensor, MethodError> {
+    Ok(traced::sum(&traced::sqr(&traced::sub(rows, query)?)?, &[1])?)
 }
 
 /// Squared Euclidean distance, with the widest vectors that the machine has. The same bits on any.

@@ -4,6 +4,7 @@
 use candle_core::Tensor;
 use fmam_core::ImageSize;
 use fmam_models::{FeaturePyramid, ModelError};
+use fmam_ops::traced;
 
 use crate::{MethodError, Place};
 
@@ -99,29 +100,8 @@ impl PatchEmbedding {
         alignment: Alignment,
         selection: Option<&[u32]>,
     ) -> Result<Self, MethodError> {
-        let ImageSize { height, width } = grid;
-        let mut parts = Vec::with_capacity(scales.len());
-        for scale in scales {
-            let scale = scale.detach();
-            parts.push(match alignment {
-                Alignment::Bilinear => fmam_ops::upsample_bilinear(&scale, height, width, false)?,
-                Alignment::Nearest => {
-                    let (_, _, h, w) = scale.dims4()?;
-                    let cells = |out: usize, size: usize| {
-                        let cells = (0..out).map(|at| (at * size / out) as u32);
-                        Tensor::from_iter(cells, scale.device())
-                    };
-                    let rows = scale.contiguous()?.index_select(&cells(height, h)?, 2)?;
-                    rows.index_select(&cells(width, w)?, 3)?
-                }
-            });
-        }
-        let mut all = Tensor::cat(&parts, 1)?;
-        if let Some(selection) = selection {
-            all = all.index_select(&Tensor::new(selection, all.device())?, 1)?;
-        }
-        let n_channels = all.dim(1)?;
-        let rows = all.permute((0, 2, 3, 1))?.reshape(((), n_channels))?.contiguous()?;
+        let rows = rows_on_grid(scales, grid, alignment, selection)?;
+        let n_channels = rows.dim(1)?;
         let values: Vec<f32> = rows.flatten_all()?.to_vec1()?;
         if values.iter().any(|value| !value.is_finite()) {
             return Err(MethodError::UndefinedFeatures);
@@ -141,6 +121,38 @@ impl PatchEmbedding {
     pub fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
         self.values.chunks_exact(self.n_channels)
     }
+}
+
+/// The vectors of one image on `grid`, `[positions, channels]`: `scales` brought to it, with the
+/// chosen channels of all, or all without a `selection`.
+pub(crate) fn rows_on_grid(
+    scales: &[Tensor],
+    grid: ImageSize,
+    alignment: Alignment,
+    selection: Option<&[u32]>,
+) -> Result<Tensor, MethodError> {
+    let ImageSize { height, width } = grid;
+    let mut parts = Vec::with_capacity(scales.len());
+    for scale in scales {
+        let scale = traced::detach(scale);
+        parts.push(match alignment {
+            Alignment::Bilinear => fmam_ops::upsample_bilinear(&scale, height, width, false)?,
+            Alignment::Nearest => {
+                let (_, _, h, w) = scale.dims4()?;
+                let cells = |out: usize, size: usize| -> Vec<u32> {
+                    (0..out).map(|at| (at * size / out) as u32).collect()
+                };
+                let rows = traced::index_select(&scale, &cells(height, h), 2)?;
+                traced::index_select(&rows, &cells(width, w), 3)?
+            }
+        });
+    }
+    let mut all = traced::cat(&parts.iter().collect::<Vec<_>>(), 1)?;
+    if let Some(selection) = selection {
+        all = traced::index_select(&all, selection, 1)?;
+    }
+    let (_, n_channels, ..) = all.dims4()?;
+    Ok(traced::reshape(&traced::permute(&all, [0, 2, 3, 1])?, &[grid.pixels(), n_channels])?)
 }
 
 /// Each value of a scale `[1, C, H, W]` replaced by the mean over the 3 by 3 positions around it,
@@ -173,9 +185,9 @@ pub fn neighbourhood_mean(scale: &Tensor) -> Result<Tensor, MethodError> {
 }
 
 /// As [`neighbourhood_mean`], computed where the scale is.
-fn neighbourhood_mean_on_device(scale: &Tensor) -> Result<Tensor, MethodError> {
-    let padded = scale.detach().contiguous()?.pad_with_zeros(2, 1, 1)?.pad_with_zeros(3, 1, 1)?;
-    Ok(padded.avg_pool2d_with_stride(3, 1)?)
+pub(crate) fn neighbourhood_mean_on_device(scale: &Tensor) -> Result<Tensor, MethodError> {
+    let padded = traced::pad_with_zeros(&traced::contiguous(&traced::detach(scale))?, [1, 1], [1, 1])?;
+    Ok(traced::average_pool2d(&padded, 3)?)
 }
 
 /// Positions of a 3 by 3 neighbourhood.

@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use faer::{Mat, Side};
 use fmam_core::ImageSize;
 use fmam_models::ModelError;
-use fmam_ops::PositionSums;
+use fmam_ops::{PositionSums, traced};
 use rayon::prelude::*;
 
 use crate::MethodError;
@@ -310,6 +310,25 @@ impl PositionGaussians {
             .collect())
     }
 
+    /// The Mahalanobis distance at each position, `[positions]`, of traced `rows`,
+    /// `[positions, channels]`.
+    ///
+    /// Where [`PositionGaussians::distances`] solves a triangular system, a graph multiplies by the
+    /// inverse of its matrix.
+    pub(crate) fn trace(&self, rows: &Tensor) -> Result<Tensor, MethodError> {
+        let (positions, d) = (self.grid.pixels(), self.n_channels);
+        let means = Tensor::from_slice(&self.means, (positions, d), rows.device())?;
+        let mut inverses = vec![0.0_f32; positions * d * d];
+        inverses
+            .par_chunks_exact_mut(d * d)
+            .zip(self.factors.par_chunks_exact(triangle(d)))
+            .for_each(|(inverse, factor)| invert(factor, d, inverse));
+        let inverses = Tensor::from_vec(inverses, (positions, d, d), rows.device())?;
+        let deviations = traced::reshape(&traced::sub(rows, &means)?, &[positions, d, 1])?;
+        let squares = traced::sqr(&traced::matmul(&inverses, &deviations)?)?;
+        Ok(traced::sqrt(&traced::sum(&squares, &[1, 2])?)?)
+    }
+
     /// Positions of the grid.
     pub(crate) fn grid(&self) -> ImageSize {
         self.grid
@@ -335,6 +354,22 @@ impl PositionGaussians {
         let (means, factors) = (mean.flatten_all()?.to_vec1()?, factor.flatten_all()?.to_vec1()?);
         let grid = ImageSize::new(height, width);
         Ok(Self { grid, n_channels, means, factors })
+    }
+}
+
+/// The inverse, row by row, of the lower triangular matrix of `d` columns one after the other.
+fn invert(columns: &[f32], d: usize, inverse: &mut [f32]) {
+    // Where column `j` begins, less `j`: the entry in row `i` stands at `start(j) + i`.
+    let start = |j: usize| j * d - j * (j + 1) / 2;
+    let entry = |i: usize, j: usize| f64::from(columns[start(j) + i]);
+    let mut solved = vec![0.0_f64; d];
+    for unit in 0..d {
+        for i in unit..d {
+            let right = if i == unit { 1.0 } else { 0.0 };
+            let known: f64 = (unit..i).map(|j| entry(i, j) * solved[j]).sum();
+            solved[i] = (right - known) / entry(i, i);
+            inverse[i * d + unit] = solved[i] as f32;
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 
 use candle_core::{Device, Tensor};
 use faer::MatRef;
-use fmam_core::{SampleSource, Seed, StageId};
-use fmam_models::{Backbone, FeaturePyramid, Init};
+use fmam_core::{ImageSize, SampleSource, Seed, StageId};
+use fmam_models::{Backbone, FeaturePyramid, Init, ModelError};
 use fmam_ops::{k_centres, nearest_rows};
 use rand::Rng;
 use rayon::prelude::*;
@@ -12,8 +12,10 @@ use rayon::prelude::*;
 use crate::checkpoint::Checkpoint;
 use crate::feature_scorer::FeatureExtractor;
 use crate::memory::coreset::greedy_k_centres;
-use crate::memory::distance::Nearest;
-use crate::memory::embedding::{Alignment, PatchEmbedding, neighbourhood_mean};
+use crate::memory::distance::{Nearest, TracedNearest};
+use crate::memory::embedding::{
+    Alignment, PatchEmbedding, neighbourhood_mean, neighbourhood_mean_on_device, rows_on_grid,
+};
 use crate::memory::nearest::{Basis, Rotated, mapped};
 use crate::memory::training_images::{MemoryLimit, each_training_image};
 use crate::sample_features::spread;
@@ -42,6 +44,18 @@ pub(crate) fn embed_patches(
     let scales = features.scales[first_scale..].iter().map(neighbourhood_mean);
     let scales = FeaturePyramid { scales: scales.collect::<Result<_, _>>()? };
     PatchEmbedding::new(&scales, Alignment::Bilinear, None)
+}
+
+/// The patches of traced `features`, `[positions, width]`, and their grid.
+pub(crate) fn trace_patches(
+    features: &FeaturePyramid,
+    first_scale: usize,
+) -> Result<(Tensor, ImageSize), MethodError> {
+    let scales = features.scales[first_scale..].iter().map(neighbourhood_mean_on_device);
+    let scales = scales.collect::<Result<Vec<_>, _>>()?;
+    let (_, _, height, width) = scales.first().ok_or(ModelError::EmptyBatch)?.dims4()?;
+    let grid = ImageSize::new(height, width);
+    Ok((rows_on_grid(&scales, grid, Alignment::Bilinear, None)?, grid))
 }
 
 /// Values of such a patch of `backbone`.
@@ -248,6 +262,11 @@ impl MemoryBank {
         };
         Nearest::check(&best)?;
         Ok(best)
+    }
+
+    /// [`MemoryBank::nearest`] of traced `rows`, `[positions, width]`.
+    pub(crate) fn trace(&self, rows: &Tensor) -> Result<TracedNearest, MethodError> {
+        TracedNearest::of(rows, &self.tensor()?.to_device(rows.device())?)
     }
 }
 

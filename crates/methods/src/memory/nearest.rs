@@ -9,6 +9,7 @@ use candle_core::{Device, Tensor};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use fmam_models::{FeatureMoments, FeaturePyramid};
+use fmam_ops::traced;
 use rayon::prelude::*;
 
 use crate::MethodError;
@@ -190,7 +191,7 @@ pub(crate) struct DeviceBasis {
 impl DeviceBasis {
     /// `rows`, `[N, width]`, in this basis.
     pub(crate) fn rotate(&self, rows: &Tensor) -> Result<Tensor, MethodError> {
-        Ok(rows.broadcast_sub(&self.mean)?.matmul(&self.axes)?)
+        Ok(traced::matmul(&traced::sub(rows, &self.mean)?, &self.axes)?)
     }
 }
 

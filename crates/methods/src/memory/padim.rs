@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor};
 use fmam_core::{ImageSize, Needs, Plan, SampleSource, Seed};
 use fmam_models::{Backbone, FeaturePyramid};
+use fmam_ops::traced;
 use rand::seq::index;
 use serde::{Deserialize, Serialize};
 
@@ -14,11 +15,12 @@ use crate::checkpoint::Tensors;
 use crate::feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatures};
 use crate::mapping::MappingConfig;
 use crate::mapping::host::{self, HostSettings, fitted_extractor, saved_extractor};
-use crate::memory::embedding::{Alignment, PatchEmbedding};
+use crate::memory::embedding::{Alignment, PatchEmbedding, rows_on_grid};
 use crate::memory::gaussians::{PositionGaussians, PositionMoments};
 use crate::memory::training_images::each_training_image;
 use crate::per_tile::{PerTile, samples_by_tile};
-use crate::scoring::grid_map;
+use crate::scorer::TracedPrediction;
+use crate::scoring::{grid_map, interpolated_map};
 use crate::settings::{Check, Settings, checked, out_of_range};
 use crate::training_image::fixed_size;
 use crate::{Detector, Fitted, Method, MethodError, Place, Prediction, RunContext, SavedModel, Scorer};
@@ -196,6 +198,19 @@ impl NormalFeatures for Gaussians {
         let distances = place.extended(gaussians.distances(&image)?, gaussians.grid());
         let anomaly_map = grid_map(distances, gaussians.grid(), size, self.blur_sigma)?;
         Ok(Prediction { image_score: anomaly_map.max(), anomaly_map })
+    }
+
+    fn trace(
+        &self,
+        features: &FeaturePyramid,
+        size: ImageSize,
+    ) -> Result<Option<TracedPrediction>, MethodError> {
+        let gaussians = self.gaussians.get(0)?;
+        let channels: Vec<u32> = self.channels.iter().map(|&channel| channel as u32).collect();
+        let grid = gaussians.grid();
+        let rows = rows_on_grid(&features.scales, grid, Alignment::Nearest, Some(&channels))?;
+        let anomaly_map = interpolated_map(&gaussians.trace(&rows)?, grid, size, self.blur_sigma)?;
+        Ok(Some(TracedPrediction { image_score: traced::max_all(&anomaly_map)?, anomaly_map }))
     }
 
     fn score_is_peak(&self) -> bool {

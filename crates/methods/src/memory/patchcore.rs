@@ -2,8 +2,10 @@
 //! distance to the nearest of them (Roth et al., CVPR 2022, arXiv:2106.08265). Not among the
 //! paper's methods, but what is compared with today.
 
+use candle_core::Tensor;
 use fmam_core::{ImageSize, Needs, Plan, SampleSource};
 use fmam_models::FeaturePyramid;
+use fmam_ops::traced;
 use serde::{Deserialize, Serialize};
 
 use crate::MethodEntry;
@@ -11,11 +13,16 @@ use crate::checkpoint::Tensors;
 use crate::feature_scorer::{FeatureScorer, NORMAL, NormalFeatures};
 use crate::mapping::MappingConfig;
 use crate::mapping::host::{self, HostSettings, fitted_extractor, saved_extractor};
-use crate::memory::distance::{Nearest, nearest_rows, squared_distance};
+use crate::memory::distance::{
+    Nearest, TracedNearest, nearest_rows, squared_distance, trace_squared_distances,
+};
 use crate::memory::embedding::PatchEmbedding;
-use crate::memory::memory_bank::{CoresetSampling, MemoryBank, PATCHES, embed_patches, patch_width};
+use crate::memory::memory_bank::{
+    CoresetSampling, MemoryBank, PATCHES, embed_patches, patch_width, trace_patches,
+};
 use crate::memory::training_images::MemoryLimit;
-use crate::scoring::grid_map;
+use crate::scorer::TracedPrediction;
+use crate::scoring::{grid_map, interpolated_map};
 use crate::settings::{Check, Settings, checked};
 use crate::{Detector, Fitted, Method, MethodError, Place, Prediction, RunContext, SavedModel, Scorer};
 
@@ -64,6 +71,13 @@ impl PatchDistance {
             Self::Squared => squared,
             Self::Euclidean => squared.sqrt(),
         }
+    }
+
+    fn trace(self, squared: &Tensor) -> Result<Tensor, MethodError> {
+        Ok(match self {
+            Self::Squared => squared.clone(),
+            Self::Euclidean => traced::sqrt(squared)?,
+        })
     }
 }
 
@@ -208,6 +222,33 @@ impl PatchCoreNormal {
     }
 }
 
+impl PatchCoreNormal {
+    /// [`PatchCoreNormal::image_score`] as a trace knows it.
+    fn trace_image_score(
+        &self,
+        patches: &Tensor,
+        nearest: &TracedNearest,
+        distances: &Tensor,
+    ) -> Result<Tensor, MethodError> {
+        let score = traced::max_all(distances)?;
+        let bank = self.bank.tensor()?;
+        let count = self.config.neighbours.min(bank.dim(0)?);
+        if self.config.neighbours == 0 || count < 2 {
+            return Ok(score);
+        }
+        let one_row = traced::reshape(&nearest.squared, &[1, nearest.squared.elem_count()])?;
+        let place = traced::argmax(&one_row)?;
+        let patch = traced::rows_at(patches, &place)?;
+        let found = traced::rows_at(&bank, &traced::rows_at(&nearest.rows, &place)?)?;
+        let around = traced::smallest(&trace_squared_distances(&bank, &found)?, count)?;
+        let others = trace_squared_distances(&traced::rows_at(&bank, &around)?, &patch)?;
+        let distance = traced::sqrt(&traced::rows_at(&nearest.squared, &place)?)?;
+        let sum = traced::sum(&traced::exp(&traced::sub(&traced::sqrt(&others)?, &distance)?)?, &[0])?;
+        let rest = traced::div(&Tensor::new(1.0_f32, sum.device())?, &traced::at_least(&sum, 1.0)?)?;
+        Ok(traced::mul(&traced::affine(&rest, -1.0, 1.0)?, &score)?)
+    }
+}
+
 impl NormalFeatures for PatchCoreNormal {
     fn predict(
         &self,
@@ -221,6 +262,19 @@ impl NormalFeatures for PatchCoreNormal {
         let distances = place.extended(distances, image.grid);
         let anomaly_map = grid_map(distances, image.grid, size, self.config.blur_sigma)?;
         Ok(Prediction { image_score: self.image_score(&image, &nearest, place), anomaly_map })
+    }
+
+    fn trace(
+        &self,
+        features: &FeaturePyramid,
+        size: ImageSize,
+    ) -> Result<Option<TracedPrediction>, MethodError> {
+        let (patches, grid) = trace_patches(features, self.config.first_scale)?;
+        let nearest = self.bank.trace(&patches)?;
+        let distances = self.config.distance.trace(&nearest.squared)?;
+        let anomaly_map = interpolated_map(&distances, grid, size, self.config.blur_sigma)?;
+        let image_score = self.trace_image_score(&patches, &nearest, &distances)?;
+        Ok(Some(TracedPrediction { image_score, anomaly_map }))
     }
 
     fn tensors(&self) -> Result<Tensors, MethodError> {

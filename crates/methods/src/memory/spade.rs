@@ -4,6 +4,7 @@
 use candle_core::{DType, Device, Tensor};
 use fmam_core::{ImageSize, Needs, Plan, SampleSource};
 use fmam_models::{FeatureMoments, FeaturePyramid, ModelError};
+use fmam_ops::traced;
 use serde::{Deserialize, Serialize};
 
 use crate::MethodEntry;
@@ -12,12 +13,13 @@ use crate::checkpoint::Tensors;
 use crate::feature_scorer::{FeatureScorer, NORMAL, NormalFeatures};
 use crate::mapping::MappingConfig;
 use crate::mapping::host::{self, HostSettings, fitted_extractor, saved_extractor};
-use crate::memory::distance::{Nearest, nearest_rows};
-use crate::memory::embedding::{Alignment, PatchEmbedding};
+use crate::memory::distance::{Nearest, TracedNearest, nearest_rows, trace_squared_distances};
+use crate::memory::embedding::{Alignment, PatchEmbedding, rows_on_grid};
 use crate::memory::nearest::{Basis, DeviceBasis, add_rows};
 use crate::memory::training_images::{MemoryLimit, each_training_image};
 use crate::sample_features::spread;
-use crate::scoring::grid_map;
+use crate::scorer::TracedPrediction;
+use crate::scoring::{grid_map, interpolated_map};
 use crate::settings::{Check, Settings, checked};
 use crate::{Detector, Fitted, Method, MethodError, Place, Prediction, RunContext, SavedModel, Scorer};
 
@@ -266,6 +268,44 @@ impl NormalFeatures for Gallery {
         let distances = place.extended(self.distances(&image, &neighbours)?, image.grid);
         let anomaly_map = grid_map(distances, image.grid, size, self.config.blur_sigma)?;
         Ok(Prediction { image_score, anomaly_map })
+    }
+
+    fn trace(
+        &self,
+        features: &FeaturePyramid,
+        size: ImageSize,
+    ) -> Result<Option<TracedPrediction>, MethodError> {
+        let coarsest = features.scales.last().ok_or(ModelError::EmptyBatch)?;
+        let finest = features.scales.first().ok_or(ModelError::EmptyBatch)?;
+        let (n, width, device) = (self.images.len(), self.basis.width(), finest.device());
+        let (_, _, height, columns) = finest.dims4()?;
+        let grid = ImageSize::new(height, columns);
+        if self.images.iter().any(|rows| rows.dims() != [grid.pixels(), width]) {
+            // Images whose rows are not all there cannot be stacked.
+            return Ok(None);
+        }
+        let kept = Tensor::from_slice(&self.pooled, (n, self.pooled.len() / n), device)?;
+        let squared = trace_squared_distances(&kept, &traced::mean(coarsest, &[0, 2, 3])?)?;
+        let neighbours = traced::smallest(&squared, self.config.neighbours.min(n))?;
+        let image_score = traced::mean(&traced::rows_at(&squared, &neighbours)?, &[0])?;
+
+        let rows = rows_on_grid(&features.scales, grid, Alignment::Bilinear, None)?;
+        let queries = self.basis.on_device(device)?.rotate(&rows)?;
+        let images = self.images.iter().map(|rows| rows.to_device(device)?.to_dtype(DType::F32));
+        let images = Tensor::stack(&images.collect::<Result<Vec<_>, _>>()?, 0)?;
+        let mut best: Option<Tensor> = None;
+        for k in 0..neighbours.dim(0)? {
+            let image = traced::rows_at(&images, &traced::narrow(&neighbours, 0, k, 1)?)?;
+            let image = traced::reshape(&image, &[grid.pixels(), width])?;
+            let squared = TracedNearest::of(&queries, &image)?.squared;
+            best = Some(match best {
+                None => squared,
+                Some(best) => traced::minimum(&best, &squared)?,
+            });
+        }
+        let best = best.ok_or(ModelError::EmptyBatch)?;
+        let anomaly_map = interpolated_map(&best, grid, size, self.config.blur_sigma)?;
+        Ok(Some(TracedPrediction { image_score, anomaly_map }))
     }
 
     fn tensors(&self) -> Result<Tensors, MethodError> {

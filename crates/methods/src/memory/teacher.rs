@@ -11,7 +11,8 @@ use crate::batch_inside::extended_maps;
 use crate::checkpoint::Tensors;
 use crate::feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatures};
 use crate::memory::training_images::each_training_image;
-use crate::scoring::{MapCombination, distances, predictions};
+use crate::scorer::TracedPrediction;
+use crate::scoring::{MapCombination, distances, predictions, traced_prediction};
 use crate::settings::{Check, Settings, checked, settings_value};
 use crate::{Detector, Fitted, Method, MethodError, Place, Prediction, RunContext, SavedModel, Scorer};
 
@@ -118,6 +119,18 @@ struct MeanFeatures {
     config: TeacherConfig,
 }
 
+impl MeanFeatures {
+    /// The cosine distance of `features` to the mean at each scale.
+    fn distances(&self, features: &FeaturePyramid) -> Result<Vec<Tensor>, MethodError> {
+        let everywhere = |(mean, scale): (&Vec<f32>, &Tensor)| -> Result<Tensor, MethodError> {
+            let mean = Tensor::from_slice(mean, (1, mean.len(), 1, 1), scale.device())?;
+            Ok(mean.broadcast_as(scale.shape())?.contiguous()?)
+        };
+        let means = self.means.iter().zip(&features.scales).map(everywhere).collect::<Result<_, _>>()?;
+        distances(features, &FeaturePyramid { scales: means })
+    }
+}
+
 impl NormalFeatures for MeanFeatures {
     fn predict(
         &self,
@@ -125,15 +138,18 @@ impl NormalFeatures for MeanFeatures {
         size: ImageSize,
         place: Place<'_>,
     ) -> Result<Prediction, MethodError> {
-        let everywhere = |(mean, scale): (&Vec<f32>, &Tensor)| -> Result<Tensor, MethodError> {
-            let mean = Tensor::from_slice(mean, (1, mean.len(), 1, 1), scale.device())?;
-            Ok(mean.broadcast_as(scale.shape())?.contiguous()?)
-        };
-        let means = self.means.iter().zip(&features.scales).map(everywhere).collect::<Result<_, _>>()?;
-        let distances = distances(features, &FeaturePyramid { scales: means })?;
-        let distances = extended_maps(distances, &[place])?;
+        let distances = extended_maps(self.distances(features)?, &[place])?;
         let found = predictions(&distances, MapCombination::Sum, self.config.blur_sigma, size)?;
         found.into_iter().next_back().ok_or(MethodError::UndefinedFeatures)
+    }
+
+    fn trace(
+        &self,
+        features: &FeaturePyramid,
+        size: ImageSize,
+    ) -> Result<Option<TracedPrediction>, MethodError> {
+        let (distances, sigma) = (self.distances(features)?, self.config.blur_sigma);
+        Ok(Some(traced_prediction(&distances, MapCombination::Sum, sigma, size)?))
     }
 
     fn score_is_peak(&self) -> bool {

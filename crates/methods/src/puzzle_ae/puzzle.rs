@@ -4,6 +4,7 @@ use candle_core::Tensor;
 use fmam_core::{ImageSize, RgbImage};
 use fmam_losses::weighted_mean;
 use fmam_models::{ModelError, Preprocess, UNet};
+use fmam_ops::traced;
 
 use crate::MethodError;
 use crate::batch_inside::BatchInside;
@@ -23,7 +24,7 @@ pub(super) fn restoration_error(
     puzzles: &Tensor,
     images: &Tensor,
 ) -> Result<Tensor, MethodError> {
-    Ok((network.forward(puzzles)? - images)?.sqr()?)
+    Ok(traced::sqr(&traced::sub(&network.forward(puzzles)?, images)?)?)
 }
 
 /// The mean of an `error` of [`restoration_error`] over the pixels `inside`, or over all.
@@ -43,6 +44,20 @@ pub(super) fn exchanged(image: &RgbImage, order: [usize; PIECES]) -> RgbImage {
         let from = order[y / h * GRID + x / w];
         image.pixel(from / GRID * h + y % h, from % GRID * w + x % w)
     })
+}
+
+/// [`exchanged`] of traced `images`, `[N, C, H, W]`.
+pub(super) fn trace_exchanged(images: &Tensor, order: [usize; PIECES]) -> Result<Tensor, MethodError> {
+    let (_, _, height, width) = images.dims4()?;
+    let (h, w) = (height / GRID, width / GRID);
+    let piece = |from: usize| {
+        let row = traced::narrow(images, 2, from / GRID * h, h)?;
+        traced::narrow(&row, 3, from % GRID * w, w)
+    };
+    let pieces = order.into_iter().map(piece).collect::<Result<Vec<_>, _>>()?;
+    let rows = pieces.chunks(GRID).map(|row| traced::cat(&row.iter().collect::<Vec<_>>(), 3));
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    Ok(traced::cat(&rows.iter().collect::<Vec<_>>(), 2)?)
 }
 
 /// Checks that the sides are multiples of the network's stride, as the network and the pieces need.

@@ -1,11 +1,13 @@
 use candle_core::{Device, Tensor};
-use fmam_core::{AnomalyMap, RgbImage};
+use fmam_core::{AnomalyMap, ImageSize, RgbImage};
 use fmam_models::{ModelError, UNet, to_batch};
+use fmam_ops::traced;
 
 use super::config::{NAME, PuzzleAeConfig};
-use super::puzzle::{PIECES, UNIT, check_sides, exchanged, restoration_error};
+use super::puzzle::{PIECES, UNIT, check_sides, exchanged, restoration_error, trace_exchanged};
 use crate::batch_inside::extended_maps;
 use crate::checkpoint::{Checkpoint, Tensors};
+use crate::scorer::TracedPrediction;
 use crate::scoring::blurred;
 use crate::{MethodError, Place, Prediction, SavedModel, Scorer};
 
@@ -34,8 +36,7 @@ impl RestorationScorer {
     fn error(&self, images: &[RgbImage]) -> Result<Tensor, MethodError> {
         let target = to_batch(images, UNIT, &self.device)?;
         let mut sum: Option<Tensor> = None;
-        for shift in 0..PIECES {
-            let order = std::array::from_fn(|piece| (piece + shift) % PIECES);
+        for order in orders() {
             let puzzles: Vec<RgbImage> = images.iter().map(|image| exchanged(image, order)).collect();
             let puzzles = to_batch(&puzzles, UNIT, &self.device)?;
             let error = restoration_error(&self.network, &puzzles, &target)?.mean(1)?;
@@ -70,6 +71,24 @@ impl Scorer for RestorationScorer {
         images.map(|(n, (image, place))| self.verdict(image, *place, errors.narrow(0, n, 1)?)).collect()
     }
 
+    fn trace(&self, pixels: &Tensor) -> Result<Option<TracedPrediction>, MethodError> {
+        let (_, _, height, width) = pixels.dims4()?;
+        let target = UNIT.normalized(pixels)?;
+        let mut sum: Option<Tensor> = None;
+        for order in orders() {
+            let puzzles = trace_exchanged(&target, order)?;
+            let error = traced::mean(&restoration_error(&self.network, &puzzles, &target)?, &[1])?;
+            sum = Some(match sum {
+                None => error,
+                Some(sum) => traced::add(&sum, &error)?,
+            });
+        }
+        let error = traced::affine(&sum.ok_or(ModelError::EmptyBatch)?, 1.0 / PIECES as f64, 0.0)?;
+        let image_score = traced::mean(&error, &[0, 1, 2])?;
+        let anomaly_map = blurred(&error, self.config.blur_sigma, ImageSize::new(height, width))?;
+        Ok(Some(TracedPrediction { image_score, anomaly_map }))
+    }
+
     fn takes_batches(&self) -> bool {
         !self.device.is_cpu()
     }
@@ -77,6 +96,11 @@ impl Scorer for RestorationScorer {
     fn networks(&self) -> Result<Vec<(&'static str, Tensors)>, MethodError> {
         Ok(vec![(NETWORK, self.tensors.clone())])
     }
+}
+
+/// The places that the pieces of each puzzle come from.
+fn orders() -> [[usize; PIECES]; PIECES] {
+    std::array::from_fn(|shift| std::array::from_fn(|piece| (piece + shift) % PIECES))
 }
 
 /// Reads a saved detector.

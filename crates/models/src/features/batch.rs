@@ -1,6 +1,6 @@
 use candle_core::{Device, Tensor};
 use fmam_core::RgbImage;
-use fmam_ops::normalized_pixels;
+use fmam_ops::{normalized_pixels, traced};
 
 use crate::ModelError;
 
@@ -54,6 +54,22 @@ impl Preprocess {
 
     /// From -1 to 1, as TensorFlow's networks take it.
     pub const SYMMETRIC: Self = Self { mean: [0.5; 3], std: [0.5; 3] };
+
+    /// Pixels of values from 0 to 255 as the network's input, written down where a trace knows them.
+    ///
+    /// # Shapes and units
+    /// `pixels`: `[N, 3, H, W]`, f32, red first. Gives as many.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] for another number of channels.
+    pub fn normalized(&self, pixels: &Tensor) -> Result<Tensor, ModelError> {
+        let constant = |values: [f64; 3]| {
+            Tensor::new(&values.map(|value| value as f32), pixels.device())?.reshape((1, 3, 1, 1))
+        };
+        let gain: [f64; 3] = std::array::from_fn(|c| 1.0 / (255.0 * f64::from(self.std[c])));
+        let shift = std::array::from_fn(|c| -f64::from(self.mean[c]) / f64::from(self.std[c]));
+        Ok(traced::add(&traced::mul(pixels, &constant(gain)?)?, &constant(shift)?)?)
+    }
 
     /// The scaled value of each byte, per channel.
     fn tables(&self) -> [[f32; 256]; 3] {

@@ -1,5 +1,5 @@
 use candle_core::{DType, Tensor};
-use fmam_ops::Activation;
+use fmam_ops::{Activation, traced};
 
 use crate::ModelError;
 
@@ -51,7 +51,7 @@ impl FeaturePyramid {
 
     /// The same values without gradient.
     pub fn detach(&self) -> Self {
-        Self { scales: self.scales.iter().map(Tensor::detach).collect() }
+        Self { scales: self.scales.iter().map(traced::detach).collect() }
     }
 
     pub(crate) fn shapes(&self) -> Vec<Vec<usize>> {

@@ -9,14 +9,14 @@ use crate::separable::Interpolation;
 pub(crate) fn upsample_bilinear(x: &Tensor, rows: Interpolation, cols: Interpolation) -> Result<Tensor> {
     let (n, c, h, w) = x.dims4()?;
     let (height, width) = (rows.taps.len(), cols.taps.len());
-    let (rows, cols) = (matrix(&rows, x)?, matrix(&cols, x)?);
+    let (rows, cols) = (interpolation_matrix(&rows, x)?, interpolation_matrix(&cols, x)?);
     let x = x.reshape((n * c * h, w))?.matmul(&cols.t()?)?;
     let x = x.reshape((n * c, h, width))?;
     rows.broadcast_left(n * c)?.matmul(&x)?.reshape((n, c, height, width))
 }
 
 /// `[outputs, inputs]`, of the type and on the device of `like`.
-fn matrix(axis: &Interpolation, like: &Tensor) -> Result<Tensor> {
+pub(crate) fn interpolation_matrix(axis: &Interpolation, like: &Tensor) -> Result<Tensor> {
     let mut matrix = vec![0.0_f64; axis.taps.len() * axis.size];
     for (row, &(near, far, t)) in matrix.chunks_exact_mut(axis.size.max(1)).zip(&axis.taps) {
         row[near] += 1.0 - t;

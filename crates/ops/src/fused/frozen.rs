@@ -18,6 +18,7 @@ use crate::fused::inference::{check_residual, infer};
 use crate::fused::stage::{Kernel, Stage};
 use crate::kernels::{Kernels, Path};
 use crate::nonlinearity::Nonlinearity;
+use crate::trace::traced;
 use crate::{cuda, pointwise};
 
 /// A convolution whose weight does not change any more, with the bias and the nonlinearity after
@@ -189,7 +190,7 @@ impl FrozenConv2d {
         let y = self.kind.apply(&x, &weight)?;
         let y = match &bias {
             None => y,
-            Some(b) => y.with(y.tensor().broadcast_add(&y.per_channel(b)?)?),
+            Some(b) => y.with(traced::add(y.tensor(), &y.per_channel(b)?)?),
         };
         match residual {
             None => pointwise::nonlinearity(&y, nonlinearity),

@@ -78,7 +78,7 @@ pub fn train_layers(
     let is_fused = match x.path() {
         Path::Cpu => true,
         Path::Cuda => gradients::is_open() && layers.iter().all(TrainLayer::has_plain_parameters),
-        Path::Composed => false,
+        Path::Composed | Path::Traced => false,
     };
     let mut convolutions = Vec::with_capacity(layers.len());
     let mut dims = x.dims()?;
