@@ -69,8 +69,8 @@ typedef struct FmamRegion {
   float mean;
 } FmamRegion;
 
-// The verdict on an image. It belongs to the caller until `fmam_verdict_free`; its arrays belong to
-// the verdict.
+// The verdict on an image. It belongs to the caller until `fmam_verdict_free`; its arrays belong
+// to the verdict.
 typedef struct FmamVerdict {
   // `FMAM_OK`, `FMAM_DEFECT`, or `FMAM_UNKNOWN` for a model without a threshold.
   uint32_t outcome;
@@ -126,8 +126,8 @@ const char *fmam_version(void);
 // `verdict` is null, or came from `fmam_detector_predict` and was not freed before.
 void fmam_verdict_free(struct FmamVerdict *verdict);
 
-// Loads the detector in the folder `path`, which `fmam fit` or `Detector.save` of Python wrote, onto
-// the CPU.
+// Loads the detector in the folder `path`, which `fmam fit` or `Detector.save` of Python wrote,
+// onto the CPU.
 //
 // `path` is a text in UTF-8 that ends with a zero byte. `threads` compute; 0 is one a core. On
 // success `*detector` is the detector, which `fmam_detector_free` frees; on failure it is null.
@@ -143,8 +143,8 @@ enum FmamStatus fmam_detector_load(const char *path,
 // On success `*verdict` is the verdict, which `fmam_verdict_free` frees; on failure it is null.
 //
 // # Safety
-// `detector` is null or came from `fmam_detector_load`; `pixels` is null or describes bytes that can
-// be read; `verdict` is null or can be written to.
+// `detector` is null or came from `fmam_detector_load`; `pixels` is null or describes bytes that
+// can be read; `verdict` is null or can be written to.
 enum FmamStatus fmam_detector_predict(const struct FmamDetector *detector,
                                       const struct FmamPixels *pixels,
                                       struct FmamVerdict **verdict);

@@ -12,7 +12,7 @@ screws = Path(os.environ["FMAM_DATA"], "mvtec", "screw")
 good = sorted((screws / "train/good").glob("*.png"))[:40]
 
 # Fit: each of the 40 is scored once without having been learnt from, which sets the threshold.
-detector = fmam.Detector.fit(good, method="patchcore", false_alarms=0.05, progress=True)
+detector = fmam.Detector.fit(good, method="patchcore", image_size=384, false_alarms=0.1, progress=True)
 print(detector)
 
 # Predict: the first eight test images of each kind.

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use fmam::input::Inputs;
 use fmam::{
-    Basis, Calibration, CalibrationMode, DeviceChoice, Error, Fit, ImageSize, InputConfig, InspectionError,
-    Precision, Session, Threshold, textures,
+    Basis, Calibration, CalibrationMode, DeviceChoice, Error, Fit, ImageSize, InputConfig, InputSize,
+    InspectionError, Precision, Session, Threshold, textures,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -147,6 +147,12 @@ impl Detector {
     /// Writes the detector to the folder `path`, which must not exist yet.
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         py.detach(|| self.detector.save(&path)).map_err(|error| raise(&error.into()))
+    }
+
+    /// Writes the detector to the ONNX file `path`, for images of any size, or of its own alone.
+    fn export_onnx(&self, py: Python<'_>, path: PathBuf, fixed_size: bool) -> PyResult<()> {
+        let input = if fixed_size { InputSize::Fixed } else { InputSize::Any };
+        watched(py, None, |_| self.session.export_onnx(&self.detector, &path, input))
     }
 
     /// The verdicts on `images`, in their order, by the threshold of `false_alarms`, by

@@ -225,3 +225,17 @@ def test_threads_share_a_detector(detector: fmam.Detector) -> None:
 def test_exceptions_survive_a_pickle() -> None:
     error = pickle.loads(pickle.dumps(fmam.DataError("a.png")))
     assert isinstance(error, fmam.DataError) and isinstance(error, ValueError)
+
+
+@pytest.mark.parametrize("fixed_size", [False, True])
+def test_an_exported_detector_scores_alike(detector: fmam.Detector, tmp_path: Path, fixed_size: bool) -> None:
+    import onnxruntime
+
+    path = tmp_path / "detector.onnx"
+    detector.export_onnx(path, fixed_size=fixed_size)
+    image = scratched(11, height=64, width=64) if fixed_size else scratched(11)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    score, _, threshold, defective = session.run(None, {"image": image})
+    verdict = detector.predict(image)
+    assert float(score) == pytest.approx(verdict.score, rel=1e-2)
+    assert float(threshold) == pytest.approx(verdict.threshold) and bool(defective) is verdict.is_defect

@@ -143,6 +143,23 @@ class Detector:
         """
         self._detector.save(os.fspath(path))
 
+    def export_onnx(self, path: PathLike, *, fixed_size: bool = False) -> None:
+        """Writes the detector to the ONNX file ``path``, for programs without fmam.
+
+        An image goes in as bytes, and the score, the map and the verdict come out. A file that is
+        there is replaced.
+
+        Args:
+            path: the file.
+            fixed_size: leave the resizing out: the file takes images of the detector's own size
+                alone, for runtimes whose ``Resize`` has no antialiasing.
+
+        Raises:
+            ValueError: the detector is no graph of operators; the message says why.
+            OSError: the file cannot be written.
+        """
+        self._detector.export_onnx(os.fspath(path), fixed_size)
+
     @overload
     def predict(
         self,
