@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
-import pytest
 from conftest import part, scratched
 from matplotlib.image import imread, imsave
 from PIL import Image
@@ -34,9 +34,13 @@ def generated(root: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("images", ["generated", "real"])
-def test_the_example_runs(images: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    root = generated(tmp_path / "data") if images == "generated" else request.getfixturevalue("data")
+def test_the_example_runs(tmp_path: Path) -> None:
+    given = os.environ.get("FMAM_DATA")
+    if not given:
+        warnings.warn(
+            "FMAM_DATA names no folder of real data: the example runs on generated images", stacklevel=1
+        )
+    root = Path(given) if given else generated(tmp_path / "data")
     program = subprocess.run(
         [sys.executable, str(EXAMPLE)],
         cwd=tmp_path,
@@ -49,7 +53,7 @@ def test_the_example_runs(images: str, tmp_path: Path, request: pytest.FixtureRe
     lines = program.stdout.splitlines()
     assert lines[0].startswith("Detector(method='patchcore'") and lines[1].endswith("defects found")
     auroc = float(lines[3].split()[2].rstrip(","))
-    assert auroc > (0.95 if images == "generated" else 0.5), program.stdout
+    assert auroc > (0.7 if given else 0.95), program.stdout
     assert imread(tmp_path / "screws.png").std() > 0.01
 
 

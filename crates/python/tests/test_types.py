@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import numpy as np
 import fmam
@@ -18,7 +20,6 @@ if mask is not None:
     area: int = int(mask.sum())
 """
 
-
 #: The folder of this crate.
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -28,17 +29,23 @@ def run(*args: str, cwd: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_package_passes_mypy(tmp_path: Path) -> None:
-    run("mypy", "--strict", "--package", "fmam", cwd=tmp_path)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder away from the sources, in which mypy keeps what it has learnt of NumPy."""
+    return tmp_path_factory.mktemp("types")
 
 
-def test_a_program_is_checked_against_it(tmp_path: Path) -> None:
-    (tmp_path / "program.py").write_text(PROGRAM)
-    run("mypy", "--strict", "program.py", cwd=tmp_path)
+def test_the_package_passes_mypy(folder: Path) -> None:
+    run("mypy", "--strict", "--package", "fmam", cwd=folder)
 
 
-def test_the_stubs_are_those_of_the_module(tmp_path: Path) -> None:
-    run("mypy.stubtest", "fmam._fmam", cwd=tmp_path)
+def test_a_program_is_checked_against_it(folder: Path) -> None:
+    (folder / "program.py").write_text(PROGRAM)
+    run("mypy", "--strict", "program.py", cwd=folder)
+
+
+def test_the_stubs_are_those_of_the_module(folder: Path) -> None:
+    run("mypy.stubtest", "fmam._fmam", cwd=folder)
 
 
 def test_the_sources_are_formatted_and_without_lints() -> None:
