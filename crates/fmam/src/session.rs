@@ -158,6 +158,12 @@ impl Session {
         self.progress.as_ref()
     }
 
+    /// This session, on the same device and threads, with another receiver of progress.
+    #[must_use]
+    pub fn with_progress(&self, progress: impl Progress + 'static) -> Self {
+        Self { progress: Arc::new(progress), ..self.clone() }
+    }
+
     /// Does `work` on the threads of this session, for work that no method of a session does.
     pub fn on_threads<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.workers.run(work)
