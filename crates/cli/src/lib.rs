@@ -17,16 +17,17 @@ mod region;
 mod stdout;
 mod threshold;
 mod transfer;
+mod version;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use fmam::Registry;
 
 use crate::commands::{
-    analyze, bench, calibrate, check, config, datasets, eval, export, fit, list, metrics, predict, report,
-    reproduce, roi, serve, synth, weights,
+    analyze, bench, calibrate, check, completions, config, datasets, eval, export, fit, list, man, metrics,
+    predict, report, reproduce, roi, serve, synth, weights,
 };
 use crate::logging::Log;
 
@@ -81,6 +82,10 @@ enum Command {
     Datasets(datasets::Args),
     /// Time the networks on this machine; one JSON line
     Bench(bench::Args),
+    /// Print the script that completes commands and options in a shell
+    Completions(completions::Args),
+    /// Write manual pages
+    Man(man::Args),
 }
 
 /// Runs the command line of this process with what `registry` has. A laboratory's own binary calls
@@ -102,7 +107,7 @@ pub fn run_args(registry: &Registry, args: impl IntoIterator<Item = OsString>) -
         }
     };
     fmam_ops::set_default_kernels(kernels);
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match parse(args) {
         Ok(cli) => cli,
         Err(error) => return exit::report_parse(&error),
     };
@@ -129,6 +134,16 @@ pub fn run_args(registry: &Registry, args: impl IntoIterator<Item = OsString>) -
         Command::Weights(args) => weights::run(&args, registry),
         Command::Datasets(args) => datasets::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command()),
     };
     result.map_or_else(|error| exit::report(&error), |()| ExitCode::SUCCESS)
+}
+
+/// As `Cli::try_parse_from`, with the facts about this build in `--version`. The pages of `fmam man`
+/// are to be the same on every machine, and so do not have them.
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut command = Cli::command().long_version(version::long());
+    let matches = command.try_get_matches_from_mut(args)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }

@@ -57,8 +57,8 @@ pub(crate) fn versions_on(device: &Device) -> BTreeMap<String, String> {
 }
 
 /// Versions of the program and of what it is built on, and the kind of processor, which decides the
-/// kernels.
-pub(crate) fn versions() -> BTreeMap<String, String> {
+/// kernels: `fmam`, `candle`, `target`, and where they are known `commit`, `sources` and `cpu`.
+pub fn versions() -> BTreeMap<String, String> {
     let mut versions = BTreeMap::from([
         ("fmam".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("candle".to_owned(), CANDLE_VERSION.to_owned()),

@@ -74,7 +74,7 @@ pub use exhibits::{Artist, Exhibit, by_type, exhibited, exhibits};
 pub use experiment::{Experiment, RunPlan, check_image_size};
 pub use finished::{Doubt, DoubtfulRun, FinishedRuns};
 pub use grid::{Grid, GridObserver, GridOutcome};
-pub use host::{cuda_name, device_name, peak_rss_bytes};
+pub use host::{cuda_name, device_name, peak_rss_bytes, versions};
 pub use input_config::InputConfig;
 pub use map_export::export_map;
 pub use preset::{PRESETS, Preset, preset};

@@ -16,6 +16,7 @@ mod pictures;
 mod predict;
 mod reproduce;
 mod serve;
+mod shell;
 mod text;
 
 use std::path::{Path, PathBuf};
