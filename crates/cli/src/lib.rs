@@ -140,8 +140,8 @@ pub fn run_args(registry: &Registry, args: impl IntoIterator<Item = OsString>) -
     result.map_or_else(|error| exit::report(&error), |()| ExitCode::SUCCESS)
 }
 
-/// As `Cli::try_parse_from`, with the facts about this build in `--version`. The pages of `fmam man`
-/// are to be the same on every machine, and so do not have them.
+/// As `Cli::try_parse_from`, with the facts about this build in `--version`. The pages of `fmam
+/// man` are to be the same on every machine, and so do not have them.
 fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let mut command = Cli::command().long_version(version::long());
     let matches = command.try_get_matches_from_mut(args)?;
