@@ -6,6 +6,7 @@ mod calibration;
 mod check;
 mod detector;
 mod errors;
+mod export;
 mod fetch;
 mod figures;
 mod metrics;
