@@ -13,7 +13,9 @@ use crate::routes;
                        With `--token-file` a request needs `Authorization: Bearer TOKEN`.",
         license(name = "MIT OR Apache-2.0")
     ),
-    paths(routes::predict, routes::models, routes::collect, routes::health, routes::ready, routes::metrics,)
+    paths(routes::predict, routes::models, routes::collect, routes::health, routes::ready, routes::metrics,),
+    // A parameter alone has it.
+    components(schemas(Judgement))
 )]
 struct Description;
 
