@@ -42,7 +42,7 @@ mod tests {
             let name = reference.split('"').next().unwrap();
             assert!(schemas.contains_key(name), "{name}");
         }
-        for name in ["Line", "Region", "Warning", "Outcome", "Predictions", "ModelList", "RefusalBody"] {
+        for name in ["Line", "Region", "Warning", "Outcome", "VerdictEntry", "ModelList", "RefusalBody"] {
             assert!(schemas.contains_key(name), "{name} in {:?}", schemas.keys());
         }
     }
