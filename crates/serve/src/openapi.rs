@@ -13,7 +13,9 @@ use crate::routes;
                        With `--token-file` a request needs `Authorization: Bearer TOKEN`.",
         license(name = "MIT OR Apache-2.0")
     ),
-    paths(routes::predict, routes::models, routes::collect, routes::health, routes::ready, routes::metrics,)
+    paths(routes::predict, routes::models, routes::collect, routes::health, routes::ready, routes::metrics,),
+    // A parameter alone has it.
+    components(schemas(Judgement))
 )]
 struct Description;
 
@@ -40,7 +42,7 @@ mod tests {
             let name = reference.split('"').next().unwrap();
             assert!(schemas.contains_key(name), "{name}");
         }
-        for name in ["Line", "Region", "Warning", "Outcome", "Predictions", "ModelList", "RefusalBody"] {
+        for name in ["Line", "Region", "Warning", "Outcome", "VerdictEntry", "ModelList", "RefusalBody"] {
             assert!(schemas.contains_key(name), "{name} in {:?}", schemas.keys());
         }
     }

@@ -146,7 +146,8 @@ pub struct Options {
     /// Time between two looks at the folders of the models; `None` where changes are not looked
     /// for.
     pub reload: Option<Duration>,
-    /// Images that are scored together, at most; `None` for the number of the detector.
+    /// Images that are scored together, at most; `None` for 1 on a CPU, and for the number of the
+    /// detector on a GPU.
     pub batch: Option<usize>,
     /// Threads that score; each scores a batch of its own, by the one model in memory. 0 is 1.
     pub workers: usize,

@@ -24,8 +24,7 @@ pub(crate) struct Job {
 }
 
 /// Threads that score the images that wait. While a batch is scored, others come; the next batch is
-/// all that wait then, so that batches are as large as the load and nobody waits for a batch to
-/// fill.
+/// those that wait then, up to an upper bound, so that nobody waits for a batch to fill.
 pub(crate) struct Scorer {
     queue: Arc<Queue>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -50,6 +49,10 @@ struct Worker {
     batch: Option<usize>,
 }
 
+/// Images of a batch on a CPU, where nothing else was asked for: one image occupies all cores, and
+/// a batch makes none of its images sooner (`docs/benchmarks.md`, section *Serving*).
+const BATCH_OF_CPU: usize = 1;
+
 impl Scorer {
     /// Starts `workers` threads.
     ///
@@ -61,6 +64,7 @@ impl Scorer {
         workers: usize,
         batch: Option<usize>,
     ) -> std::io::Result<Self> {
+        let batch = batch.or(session.device().is_cpu().then_some(BATCH_OF_CPU));
         let waiting = Mutex::new(Waiting { jobs: VecDeque::new(), is_closed: false });
         let queue = Arc::new(Queue { waiting, came: Condvar::new() });
         let mut threads = Vec::with_capacity(workers);

@@ -40,7 +40,7 @@ pub(crate) struct Args {
     /// the place of the one before; 0 for never
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     reload: u64,
-    /// Images that are scored together, at most [default: 8 to 32, as the method has it]
+    /// Images that are scored together, at most [default: 1 on a CPU, 8 or 32 on a GPU]
     #[arg(long, value_name = "N", value_parser = numbers(1..=1024))]
     batch: Option<usize>,
     /// Batches that are scored at a time
