@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Args, command: Command) -> Result<()> {
 
 /// Writes the pages of `command` and of the commands in it, and gives their number.
 fn write_pages(command: &Command, folder: &Path) -> Result<usize> {
-    let man = Man::new(command.clone()).manual("fmam");
+    let man = Man::new(command.clone()).source(concat!("fmam ", env!("CARGO_PKG_VERSION"))).manual("fmam");
     let file = folder.join(man.get_filename());
     write_atomic(&file, |out| out.write_all(&page(command, &man)?))
         .with_context(|| format!("cannot write {}", file.display()))?;
