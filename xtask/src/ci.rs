@@ -42,6 +42,8 @@ static STEPS: &[Step] = &[
     // Clippy has compiled the examples, which nothing runs.
     Step { name: "test", run: Run::Cargo(&["test", "--workspace", "--tests"]) },
     Step { name: "doctest", run: Run::Cargo(&["test", "--workspace", "--doc"]) },
+    // pytest on a wheel in the profile of the tests.
+    Step { name: "python", run: Run::Bash(&["xtask/check-python.sh"]) },
     Step { name: "outside", run: Run::Bash(&["tests/outside/run.sh"]) },
     // Both need NVIDIA's compiler. The first takes seconds, the second many minutes.
     Step { name: "kernels", run: Run::BashIf("FMAM_CHECK_CUDA", &["xtask/check-kernels.sh"]) },

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use fmam::{Basis, Calibration, Detector, Procedure, SyntheticDefects, Threshold, images_for};
+use fmam::output::{BY_HAND, percent, promise};
+use fmam::{Basis, Calibration, Detector, SyntheticDefects, Threshold, images_for};
 use fmam_metrics::{CONFIDENCE, wilson};
-
-use crate::rate::percent;
 
 /// The threshold of a detector, with its promise and its outcome on synthetic defects: lines for a
 /// person. `model` is the folder of the detector.
@@ -43,28 +42,6 @@ pub(crate) fn in_use(threshold: Option<Threshold>, detector: &Detector, model: &
              finds one by good images",
             model.display()
         ),
-    }
-}
-
-const BY_HAND: &str = "chosen by hand, without a promise";
-
-/// The promise of a threshold, as it stands behind it.
-fn promise(calibration: &Calibration, basis: Basis) -> String {
-    let n = calibration.scores().count();
-    let images = if n == 1 { "1 good image".to_owned() } else { format!("{n} good images") };
-    match (basis, calibration.procedure()) {
-        (Basis::FalseAlarms { promised, .. }, Procedure::HoldOut) => {
-            format!("at most {} of good parts score above it, by {images} held out", percent(promised))
-        }
-        (Basis::FalseAlarms { promised, .. }, Procedure::CrossFit) => format!(
-            "about {} of good parts score above it, by {images} that were each scored without having been \
-             learnt from",
-            percent(promised)
-        ),
-        (Basis::Misses { asked, n_defects }, _) => {
-            format!("at most {} of defects like the {n_defects} given score at or below it", percent(asked))
-        }
-        (Basis::Given, _) => BY_HAND.to_owned(),
     }
 }
 

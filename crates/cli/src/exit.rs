@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use fmam::ErrorKind;
+use fmam_serve::ServeError;
 
 use crate::advice::advice;
 use crate::stdout;
@@ -33,7 +34,12 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::from(3);
     }
     error_line(error);
-    match error.chain().find_map(|cause| Some(cause.downcast_ref::<fmam::Error>()?.kind())) {
+    let of_server =
+        |cause: &(dyn std::error::Error + 'static)| Some(cause.downcast_ref::<ServeError>()?.kind());
+    let kind = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<fmam::Error>().map(fmam::Error::kind).or_else(|| of_server(cause))
+    };
+    match error.chain().find_map(kind) {
         Some(ErrorKind::Cancelled) => ExitCode::from(130),
         Some(ErrorKind::Usage) => ExitCode::from(2),
         _ if error.chain().any(|cause| cause.is::<Usage>()) => ExitCode::from(2),

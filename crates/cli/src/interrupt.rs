@@ -9,11 +9,22 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Catches Ctrl-C, and the request to terminate, from now on.
 pub(crate) fn install() -> Result<()> {
-    ctrlc::set_handler(|| {
+    catch(|| {
+        let _ = writeln!(std::io::stderr(), "\nstopping; press Ctrl-C again to end at once");
+    })
+}
+
+/// As [`install`], for a program that says by itself that it stops.
+pub(crate) fn install_quietly() -> Result<()> {
+    catch(|| {})
+}
+
+fn catch(told: impl Fn() + Send + 'static) -> Result<()> {
+    ctrlc::set_handler(move || {
         if INTERRUPTED.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        let _ = writeln!(std::io::stderr(), "\nstopping; press Ctrl-C again to end at once");
+        told();
     })
     .context("cannot catch Ctrl-C")
 }

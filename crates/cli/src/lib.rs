@@ -10,6 +10,7 @@ mod exit;
 mod images;
 mod input;
 mod interrupt;
+mod logging;
 mod progress;
 mod rate;
 mod region;
@@ -26,8 +27,9 @@ use fmam::Registry;
 
 use crate::commands::{
     analyze, bench, calibrate, check, completions, config, datasets, eval, export, fit, list, man, metrics,
-    predict, report, reproduce, roi, synth, weights,
+    predict, report, reproduce, roi, serve, synth, weights,
 };
+use crate::logging::Log;
 
 /// Finds defects in images of industrial products after looking at good examples only
 ///
@@ -61,6 +63,8 @@ enum Command {
     Predict(predict::Args),
     /// Write a saved detector as an ONNX file, for other programs
     Export(export::Args),
+    /// Answer requests over HTTP with saved detectors, with a page for the people at the line
+    Serve(Box<serve::Args>),
     /// Measure what feature mapping does to features, and how far apart the scores of the classes
     /// lie
     Analyze(analyze::Args),
@@ -94,10 +98,6 @@ pub fn run(registry: &Registry) -> ExitCode {
 /// user reads has been written when it returns.
 pub fn run_args(registry: &Registry, args: impl IntoIterator<Item = OsString>) -> ExitCode {
     fmam_ops::tune_process();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("FMAM_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
-
     let kernels = match std::env::var_os("FMAM_OPS") {
         None => fmam_ops::Kernels::Native,
         Some(value) if value == "candle" => fmam_ops::Kernels::Composed,
@@ -111,6 +111,10 @@ pub fn run_args(registry: &Registry, args: impl IntoIterator<Item = OsString>) -
         Ok(cli) => cli,
         Err(error) => return exit::report_parse(&error),
     };
+    logging::begin(match &cli.command {
+        Command::Serve(args) => args.log(),
+        _ => Log::Warnings,
+    });
     let result = match cli.command {
         Command::Reproduce(args) => reproduce::run(&args, registry),
         Command::Config(args) => config::run(&args, registry),
@@ -121,6 +125,7 @@ pub fn run_args(registry: &Registry, args: impl IntoIterator<Item = OsString>) -
         Command::Eval(args) => eval::run(&args, registry),
         Command::Predict(args) => predict::run(&args, registry),
         Command::Export(args) => export::run(&args, registry),
+        Command::Serve(args) => serve::run(&args, registry),
         Command::Analyze(args) => analyze::run(&args, registry),
         Command::Synth(args) => synth::run(&args),
         Command::Metrics(args) => metrics::run(&args),
@@ -135,8 +140,8 @@ pub fn run_args(registry: &Registry, args: impl IntoIterator<Item = OsString>) -
     result.map_or_else(|error| exit::report(&error), |()| ExitCode::SUCCESS)
 }
 
-/// As `Cli::try_parse_from`, with the facts about this build in `--version`. The pages of `fmam man`
-/// are to be the same on every machine, and so do not have them.
+/// As `Cli::try_parse_from`, with the facts about this build in `--version`. The pages of `fmam
+/// man` are to be the same on every machine, and so do not have them.
 fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let mut command = Cli::command().long_version(version::long());
     let matches = command.try_get_matches_from_mut(args)?;

@@ -28,6 +28,11 @@ impl AnomalyMap {
         &self.data
     }
 
+    /// The scores without the size.
+    pub fn into_data(self) -> Vec<f32> {
+        self.data
+    }
+
     /// The score at row `y`, column `x`.
     ///
     /// # Panics

@@ -2,8 +2,8 @@
 //! size of an image: `cargo run --release -p fmam --example network_maps -- MODEL OUT IMAGE..`.
 //!
 //! The map of image number `n` is `OUT/n.npy`, float32 [H, W], and the pixels that the network saw
-//! are `OUT/n.png`. Each image has a JSON line with its score, its verdict and the threshold. `tests/reference/export/parity.py` compares them with the
-//! outputs of an exported graph.
+//! are `OUT/n.png`. Each image has a JSON line with its score, its verdict and the threshold.
+//! `tests/reference/export/parity.py` compares them with the outputs of an exported graph.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -9,6 +9,8 @@ use fmam_datasets::{
     image_header, inside_of, prepare_image, prepare_mask, read_image, read_image_bytes, resize_image,
 };
 
+use crate::Error;
+
 /// An image to fit on or to score: a file, the bytes of one (PNG, JPEG, BMP, TIFF, WebP, PNM, GIF),
 /// or pixels in memory. An image of any size is resized to that of the detector, always with the
 /// same filter.
@@ -48,6 +50,37 @@ impl Image {
             Self::Bytes(_) | Self::Pixels(_) => None,
             Self::Named(_, image) => image.path(),
         }
+    }
+
+    /// The bytes of the file that was given as such; `None` for a path and for pixels.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::File(_) | Self::Pixels(_) => None,
+            Self::Named(_, image) => image.bytes(),
+        }
+    }
+
+    /// Height and width after the EXIF orientation, from the header: no pixel is decoded.
+    ///
+    /// # Errors
+    /// [`Error::Experiment`] for a file that is not an image, or of a kind that is not read.
+    pub fn size(&self) -> Result<ImageSize, Error> {
+        let name = self.name().unwrap_or_else(|| "image in memory".to_owned());
+        match self.header(&name)? {
+            Some(header) => Ok(header.size()),
+            None => Ok(self.read(&name, &Reading::default())?.size()),
+        }
+    }
+
+    /// The format of the file as people write it: `PNG`, `JPEG`, `TIFF`, `WebP`, `GIF`, `PNM` or
+    /// `BMP`, by its header and not by its name; `PNG` for pixels, which have no file.
+    ///
+    /// # Errors
+    /// As [`Image::size`].
+    pub fn format(&self) -> Result<&'static str, Error> {
+        let name = self.name().unwrap_or_else(|| "image in memory".to_owned());
+        Ok(self.header(&name)?.map_or("PNG", |header| header.format()))
     }
 
     /// The pixels in `size`, or as they are.

@@ -45,10 +45,11 @@
 //! to stop; every fault is an [`Error`] with the facts. This crate knows no command line: the
 //! binary `fmam` is one program on top of it.
 //!
-//! Modules in reading order: [`Session`], [`Fit`], [`Image`], [`Verdict`], [`Recalibration`],
-//! [`Error`], [`DeviceChoice`], [`Setting`], [`propose_region`], [`catalogue()`]; [`mod@reproduce`]
-//! (configurations in layers, the report that grows), [`mod@report`] (figures), [`mod@input`]
-//! (images in folders, patterns, lists), [`mod@check`] (the facts and faults of a data set),
+//! Modules in reading order: [`Session`], [`Fit`], [`Image`], [`Verdict`], [`Loader`],
+//! [`Recalibration`], [`Error`], [`DeviceChoice`], [`Setting`], [`propose_region`],
+//! [`catalogue()`]; [`mod@reproduce`] (configurations in layers, the report that grows),
+//! [`mod@report`] (figures), [`mod@input`] (images in folders, patterns, lists), [`mod@check`] (the
+//! facts and faults of a data set),
 //! [`mod@output`] (folders of single commands), [`mod@fetch`] (weights and data sets),
 //! [`mod@measure`] (metrics of arrays, analysis, speed).
 
@@ -64,13 +65,16 @@ mod fit;
 mod image;
 pub mod input;
 mod large;
+mod loading;
 pub mod measure;
 pub mod output;
 mod region;
 pub mod report;
 pub mod reproduce;
+mod scoring;
 mod session;
 mod setting;
+mod verdict;
 mod verdicts;
 mod workers;
 
@@ -101,7 +105,9 @@ pub use fmam_onnx::{InputSize, OnnxError};
 pub use fmam_record::{EvaluationConfig, Findings, Resolution};
 pub use fmam_synthesis::Textures;
 pub use image::Image;
+pub use loading::{LoadedImage, Loader};
 pub use region::{RegionProposal, propose_region};
 pub use session::{Session, SessionBuilder, category_name, preparation, textures};
 pub use setting::{Setting, SettingError};
-pub use verdicts::{Verdict, Verdicts};
+pub use verdict::Verdict;
+pub use verdicts::Verdicts;

@@ -13,6 +13,7 @@ use fmam_experiment::{
     ExperimentError, FinishedRuns, Grid, GridObserver, GridOutcome, InputConfig, MethodTrial, Registry,
     check_image_size, check_sides, fit_calibrated, images_needed, rank_methods,
 };
+use fmam_inspection::Threshold;
 use fmam_methods::{Detector, MethodEntry, RunContext};
 use fmam_models::Precision;
 use fmam_ops::set_tf32;
@@ -23,9 +24,11 @@ use serde_json::Value;
 use crate::fetch::fetched_weights;
 use crate::fit::Fit;
 use crate::image::{PreparedSource, TrainImages};
+use crate::loading::LoadedImage;
+use crate::scoring::score;
 use crate::verdicts::{Scoring, Verdicts};
 use crate::workers::Workers;
-use crate::{DeviceChoice, Error, Image, Setting};
+use crate::{DeviceChoice, Error, Image, Setting, Verdict};
 
 /// A device, threads and a receiver of progress, with which detectors are fitted, saved, loaded and
 /// used. The page of the crate has an example.
@@ -155,6 +158,12 @@ impl Session {
         self.progress.as_ref()
     }
 
+    /// This session, on the same device and threads, with another receiver of progress.
+    #[must_use]
+    pub fn with_progress(&self, progress: impl Progress + 'static) -> Self {
+        Self { progress: Arc::new(progress), ..self.clone() }
+    }
+
     /// Does `work` on the threads of this session, for work that no method of a session does.
     pub fn on_threads<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.workers.run(work)
@@ -271,6 +280,20 @@ impl Session {
     {
         let progress = self.progress.as_ref();
         Verdicts::new(images.into_iter(), Scoring { detector, workers: &self.workers, progress })
+    }
+
+    /// Scores images that a [`Loader`](crate::Loader) of `detector` has loaded, together. The
+    /// verdicts are by `threshold`, which may be that of the detector, and come in the order of the
+    /// images: for each a verdict, or the error [`Error::Image`].
+    ///
+    /// Any number of threads may call this at once; all of them share the threads of the session.
+    pub fn score(
+        &self,
+        detector: &Detector,
+        threshold: Option<Threshold>,
+        images: Vec<LoadedImage>,
+    ) -> Vec<Result<Verdict, Error>> {
+        self.workers.run(|| score(detector, threshold, self.progress.as_ref(), images))
     }
 
     /// Scores the images of a test split and compares with the ground truth. Images and masks of

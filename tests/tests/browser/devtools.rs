@@ -43,6 +43,10 @@ impl Page {
                 "--disable-gpu",
                 "--disable-dev-shm-usage",
                 "--no-first-run",
+                "--disable-background-networking",
+                // A camera that is none, and that no page asks for.
+                "--use-fake-device-for-media-stream",
+                "--use-fake-ui-for-media-stream",
             ])
             .arg("--remote-debugging-port=0")
             .arg(format!("--user-data-dir={}", profile.display()))

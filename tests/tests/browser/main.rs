@@ -1,5 +1,5 @@
-//! `report.html` in a browser. Without Chromium (Debian's package `chromium`, or what
-//! `FMAM_CHROMIUM` names) it prints that it was skipped.
+//! `report.html`, and the page of `fmam serve`, in a browser. Without Chromium (Debian's package
+//! `chromium`, or what `FMAM_CHROMIUM` names) it prints that it was skipped.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,6 +9,7 @@
 #![allow(clippy::print_stderr, reason = "a test that was skipped says so")]
 
 mod devtools;
+mod serve;
 
 use std::path::Path;
 

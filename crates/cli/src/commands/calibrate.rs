@@ -2,12 +2,13 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use fmam::output::percent;
 use fmam::{Basis, Calibration, Detector, Error, Recalibration, Session, check_count, threshold_for_misses};
 use fmam_metrics::{CONFIDENCE, wilson};
 
 use crate::compute::ComputeArgs;
 use crate::progress::Console;
-use crate::rate::{Rate, percent};
+use crate::rate::Rate;
 use crate::region::RegionArgs;
 use crate::stdout::print;
 use crate::{calibration, images};

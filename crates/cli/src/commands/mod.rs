@@ -17,5 +17,6 @@ pub(crate) mod predict;
 pub(crate) mod report;
 pub(crate) mod reproduce;
 pub(crate) mod roi;
+pub(crate) mod serve;
 pub(crate) mod synth;
 pub(crate) mod weights;

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
+use fmam::output::percent;
 use fmam::{DeviceChoice, Reading, Registry, RgbImage, StillReason, propose_region};
 use fmam_report::write_png;
 
@@ -8,7 +9,6 @@ use crate::compute::ComputeArgs;
 use crate::exit::usage;
 use crate::images;
 use crate::input::FileArgs;
-use crate::rate::percent;
 use crate::stdout::print;
 
 #[derive(clap::Args)]

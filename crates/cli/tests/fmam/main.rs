@@ -6,6 +6,7 @@ mod calibration;
 mod check;
 mod detector;
 mod errors;
+mod export;
 mod fetch;
 mod figures;
 mod metrics;
@@ -15,6 +16,7 @@ mod paths;
 mod pictures;
 mod predict;
 mod reproduce;
+mod serve;
 mod shell;
 mod text;
 

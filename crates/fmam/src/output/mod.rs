@@ -3,12 +3,14 @@
 mod check_table;
 mod contact_sheet;
 mod csv;
+mod drawing;
 mod evaluation;
 #[cfg(test)]
 mod fixture;
 mod line;
 mod places;
 mod predictions;
+mod promise;
 mod tables;
 mod writable;
 
@@ -17,11 +19,13 @@ pub use fmam_report::MapFormat;
 
 pub use check_table::check_table;
 pub use contact_sheet::{draw_contact_sheet, repeated_images, repeated_samples, synthesis_config};
+pub use drawing::Drawing;
 pub use evaluation::{Figures, write_evaluation};
 pub use line::{Files, Line};
 pub(crate) use places::PICTURE_FOLDERS;
 pub use places::{Layout, Pictures, Taken};
 pub(crate) use predictions::BY_FILE;
 pub use predictions::{Added, Predictions, VerdictsBy};
+pub use promise::{BY_HAND, percent, promise};
 pub use tables::{analysis_table, metrics_table};
 pub use writable::{check_writable, parent_of};

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use fmam_core::AnomalyMap;
 use fmam_files::{Digest, LockError, MadeDirs};
 use fmam_inspection::{Calibration, Threshold};
-use fmam_record::{RecordError, RecordedPath, without_padding};
+use fmam_record::{RecordError, RecordedPath};
 use fmam_report::{
-    MapColours, ReportError, defect_mask, map_in_size, overlay_in_colour, sheet, write_large_png,
-    write_map_file, write_mask_png,
+    ReportError, defect_mask, overlay_in_colour, sheet, write_large_png, write_map_file, write_mask_png,
 };
 use serde::{Deserialize, Serialize};
 
+use super::drawing::Drawing;
 use super::line::{Files, Line};
 use super::places::{Layout, PICTURE_FOLDERS, Pictures, Taken};
 use super::writable::check_writable;
@@ -182,22 +182,14 @@ impl Predictions {
         added: &mut Added,
     ) -> Result<(), Error> {
         let path = verdict.path.clone().unwrap_or_else(|| PathBuf::from(&verdict.name));
-        let map = &verdict.prediction.anomaly_map;
+        let padded = &verdict.prediction.anomaly_map;
         let contour = verdict.inspection.as_ref().map(|inspection| inspection.threshold.contour);
-        let colours = match (calibration, contour) {
-            (Some(calibration), Some(contour)) => MapColours::calibrated(calibration.colour_range(), contour),
-            (None, Some(contour)) => MapColours::uncalibrated(map).with_contour(contour),
-            (_, None) => MapColours::uncalibrated(map),
-        };
-        // An image that is too large for the memory is drawn as small as its map is.
-        let size = if verdict.reduction > 1 { map.size() } else { verdict.original_size };
-        let padded = map;
-        let content = without_padding(map, &verdict.frame);
-        let map = content.as_ref().unwrap_or(map);
+        let drawing = Drawing::of(verdict, calibration);
+        let (colours, map, size) = (drawing.colours(), drawing.content(), drawing.size());
         let needs_large = self.pictures.overlays != Some(Layout::Sheet)
             || self.pictures.maps.is_some()
             || self.pictures.masks;
-        let large: Option<AnomalyMap> = needs_large.then(|| map_in_size(map, size)).transpose()?;
+        let large: Option<AnomalyMap> = needs_large.then(|| drawing.large_map()).transpose()?;
         let large = large.as_ref().unwrap_or(map);
 
         if let (Some(layout), Some(place)) = (self.pictures.overlays, self.pictures.overlay(&path)) {

@@ -48,7 +48,7 @@ struct Inner {
 }
 
 /// A recording of what is done to a tensor; see the page of the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Trace {
     inner: Arc<Inner>,
 }
@@ -84,6 +84,12 @@ impl Trace {
     /// What was written down so far.
     pub fn graph(&self) -> Graph {
         lock(&self.inner.graph).clone()
+    }
+}
+
+impl Default for Trace {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

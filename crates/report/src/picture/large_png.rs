@@ -21,6 +21,29 @@ pub fn write_large_png(path: &Path, picture: &RgbImage) -> Result<(), ReportErro
     write(path, picture.size(), (ColorType::Rgb, BitDepth::Eight), picture.data(), &[])
 }
 
+/// The file of [`write_large_png`] as bytes.
+///
+/// # Errors
+/// [`ReportError::Png`] for a picture without pixels.
+pub fn encode_large_png(picture: &RgbImage) -> Result<Vec<u8>, ReportError> {
+    in_memory(picture.size(), (ColorType::Rgb, BitDepth::Eight), picture.data(), &[])
+}
+
+/// As [`write`], as bytes.
+pub(super) fn in_memory(
+    size: ImageSize,
+    format: (ColorType, BitDepth),
+    data: &[u8],
+    texts: &[(&str, String)],
+) -> Result<Vec<u8>, ReportError> {
+    encode(size, format, data, texts).map_err(|source| ReportError::Png { source: encoding(source) })
+}
+
+/// The error of the encoder.
+fn encoding(error: Box<dyn std::error::Error + Send + Sync>) -> image::ImageError {
+    image::ImageError::Encoding(EncodingError::new(ImageFormatHint::Exact(ImageFormat::Png), error))
+}
+
 /// Writes a mask as PNG of 8-bit grey, 255 where it is anomalous and 0 elsewhere, atomically. The
 /// folder of `path` is made where it is missing.
 ///
@@ -39,13 +62,8 @@ pub(super) fn write(
     data: &[u8],
     texts: &[(&str, String)],
 ) -> Result<(), ReportError> {
-    let png = encode(size, format, data, texts).map_err(|error| ReportError::Encode {
-        path: path.to_owned(),
-        source: image::ImageError::Encoding(EncodingError::new(
-            ImageFormatHint::Exact(ImageFormat::Png),
-            error,
-        )),
-    })?;
+    let png = encode(size, format, data, texts)
+        .map_err(|error| ReportError::Encode { path: path.to_owned(), source: encoding(error) })?;
     write_atomic(path, &png)
 }
 
@@ -82,6 +100,7 @@ mod tests {
             RgbImage::from_fn(ImageSize::new(40, 70), |y, x| [y as u8, (3 * x) as u8, (y * x) as u8]);
         write_large_png(&path, &picture).unwrap();
         assert_eq!(image::open(&path).unwrap().to_rgb8().into_raw(), picture.data());
+        assert_eq!(encode_large_png(&picture).unwrap(), std::fs::read(&path).unwrap());
 
         let mask = Mask::from_fn(ImageSize::new(3, 5), |y, x| (y, x) == (1, 4));
         write_mask_png(&path, &mask).unwrap();

@@ -82,16 +82,36 @@ pub fn write_map_file(
         MapFormat::Tiff => Ok(write_map(path, &map, size)?),
         MapFormat::Npy => write_atomic(path, &npy(&map)),
         MapFormat::Png16 => {
-            let mut greys = vec![0; 2 * map.data().len()];
-            for (bytes, &score) in greys.as_chunks_mut().0.iter_mut().zip(map.data()) {
-                *bytes = grey(score, range).to_be_bytes();
-            }
-            // As f64, in which the formula is computed: `1.2` would be another number there.
-            let texts = [("fmam:low", range.0), ("fmam:high", range.1)]
-                .map(|(keyword, limit)| (keyword, f64::from(limit).to_string()));
+            let (greys, texts) = png16(&map, range);
             large_png::write(path, size, (ColorType::Grayscale, BitDepth::Sixteen), &greys, &texts)
         }
     }
+}
+
+/// The file of [`MapFormat::Png16`] as bytes, otherwise as [`write_map_file`].
+///
+/// # Errors
+/// As [`write_map_file`]; [`ReportError::Png`] in the place of [`ReportError::Encode`].
+pub fn encode_map_png16(
+    map: &AnomalyMap,
+    size: ImageSize,
+    range: (f32, f32),
+) -> Result<Vec<u8>, ReportError> {
+    let map = resized(map, size)?;
+    let (greys, texts) = png16(&map, range);
+    large_png::in_memory(size, (ColorType::Grayscale, BitDepth::Sixteen), &greys, &texts)
+}
+
+/// The grey values of a map, big-endian, and the texts that state their range.
+fn png16(map: &AnomalyMap, range: (f32, f32)) -> (Vec<u8>, [(&'static str, String); 2]) {
+    let mut greys = vec![0; 2 * map.data().len()];
+    for (bytes, &score) in greys.as_chunks_mut().0.iter_mut().zip(map.data()) {
+        *bytes = grey(score, range).to_be_bytes();
+    }
+    // As f64, in which the formula is computed: `1.2` would be another number there.
+    let texts = [("fmam:low", range.0), ("fmam:high", range.1)]
+        .map(|(keyword, limit)| (keyword, f64::from(limit).to_string()));
+    (greys, texts)
 }
 
 /// The grey value of a score, see [`MapFormat::Png16`]; 0 for NaN. An empty range has two values:

@@ -6,6 +6,7 @@ pub(crate) mod colormap;
 pub(crate) mod colours;
 pub(crate) mod contour;
 pub(crate) mod figure;
+pub(crate) mod heat;
 pub(crate) mod large_png;
 pub(crate) mod map_format;
 pub(crate) mod original;
