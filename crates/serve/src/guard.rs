@@ -126,37 +126,37 @@ mod tests {
         pairs.iter().map(parsed).collect()
     }
 
-    fn code(access: &Access, method: Method, path: &str, pairs: &[(&'static str, &str)]) -> Option<Code> {
-        check(access, &method, &path.parse().unwrap(), &headers(pairs)).err().map(|refusal| refusal.code)
+    fn code(access: &Access, method: &Method, path: &str, pairs: &[(&'static str, &str)]) -> Option<Code> {
+        check(access, method, &path.parse().unwrap(), &headers(pairs)).err().map(|refusal| refusal.code)
     }
 
     #[test]
     fn a_stranger_with_a_name_that_leads_here_is_refused() {
         let access = Access { address: Some([127, 0, 0, 1].into()), ..Access::default() };
-        let on = |host| code(&access, Method::GET, "/", &[("host", host)]);
+        let on = |host| code(&access, &Method::GET, "/", &[("host", host)]);
         for own in ["localhost:8080", "127.0.0.1:8080", "[::1]:8080", "LOCALHOST"] {
             assert_eq!(on(own), None, "{own}");
         }
         for other in ["evil.example", "evil.example:8080", "localhost.evil.example", "10.0.0.1"] {
             assert_eq!(on(other), Some(Code::OtherOrigin), "{other}");
         }
-        assert_eq!(code(&access, Method::GET, "/", &[]), Some(Code::BadRequest));
+        assert_eq!(code(&access, &Method::GET, "/", &[]), Some(Code::BadRequest));
         let named = Access { hosts: vec!["line4.example".to_owned()], ..access };
-        assert_eq!(code(&named, Method::GET, "/", &[("host", "Line4.example:80")]), None);
+        assert_eq!(code(&named, &Method::GET, "/", &[("host", "Line4.example:80")]), None);
         let all = Access { address: Some([0, 0, 0, 0].into()), ..Access::default() };
-        assert_eq!(code(&all, Method::GET, "/", &[("host", "anything")]), None);
+        assert_eq!(code(&all, &Method::GET, "/", &[("host", "anything")]), None);
     }
 
     #[test]
     fn a_page_of_another_origin_may_not_send() {
         let access = Access { hosts: vec!["line4.example".to_owned()], ..Access::default() };
-        let from = |method, origin| {
+        let from = |method: &Method, origin: &str| {
             code(&access, method, "/v1/predict", &[("host", "localhost:8080"), ("origin", origin)])
         };
-        assert_eq!(from(Method::POST, "http://localhost:8080"), None);
-        assert_eq!(from(Method::POST, "https://line4.example"), None);
+        assert_eq!(from(&Method::POST, "http://localhost:8080"), None);
+        assert_eq!(from(&Method::POST, "https://line4.example"), None);
         for other in ["http://localhost:9090", "https://evil.example", "null"] {
-            assert_eq!(from(Method::POST, other), Some(Code::OtherOrigin), "{other}");
+            assert_eq!(from(&Method::POST, other), Some(Code::OtherOrigin), "{other}");
         }
     }
 
@@ -167,7 +167,7 @@ mod tests {
         let with = |path, token: Option<&str>| {
             let mut pairs = vec![("host", "x")];
             pairs.extend(token.map(|token| ("authorization", token)));
-            code(&access, Method::GET, path, &pairs)
+            code(&access, &Method::GET, path, &pairs)
         };
         for open in OPEN {
             assert_eq!(with(open, None), None, "{open}");

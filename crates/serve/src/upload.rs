@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(run(read(Body::from(vec![0; 10]), 10, time)).unwrap().len(), 10);
         let never = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
         assert_eq!(run(read(never, 10, time)).unwrap_err().code, Code::SlowBody);
-        let parts = stream::iter([&b"ab"[..], b"cd", b"e"].map(|part| Ok::<_, Infallible>(part)));
+        let parts = stream::iter([&b"ab"[..], b"cd", b"e"].map(Ok::<_, Infallible>));
         assert_eq!(run(read(Body::from_stream(parts), 10, time)).unwrap(), "abcde");
         let broken = stream::iter([Ok(&b"ab"[..]), Err(std::io::Error::other("gone"))]);
         assert_eq!(run(read(Body::from_stream(broken), 10, time)).unwrap_err().code, Code::BadRequest);

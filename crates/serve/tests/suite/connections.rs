@@ -122,8 +122,8 @@ fn a_server_that_is_told_to_stop_answers_what_it_took() {
     for client in clients {
         client.join().unwrap();
     }
-    // A connection that stayed in the queue of the system is none of the server's; each request that
-    // the server counts has its answer.
+    // A connection that stayed in the queue of the system is none of the server's. Each request
+    // that the server counts has its answer.
     let (answered, lost) = (answered.load(Ordering::Relaxed), lost.load(Ordering::Relaxed));
     let figures = String::from_utf8(ask(&server.router, get("/metrics")).body).unwrap();
     let counted = format!("fmam_requests_total{{route=\"/v1/predict\",status=\"200\"}} {answered}");
