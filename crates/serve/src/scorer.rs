@@ -50,7 +50,7 @@ struct Worker {
 }
 
 /// Images of a batch on a CPU, where nothing else was asked for: one image occupies all cores, and
-/// a batch makes none of its images sooner (`docs/benchmarks.md`, section *Serving*).
+/// a batch seldom makes its images sooner (`docs/benchmarks.md`, section *Serving*).
 const BATCH_OF_CPU: usize = 1;
 
 impl Scorer {
