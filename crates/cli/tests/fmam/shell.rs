@@ -105,7 +105,8 @@ fn manual_pages_are_written_for_every_command_and_groff_finds_no_fault() {
     assert!(!main.contains("avx") && !main.contains("sources"), "{main}");
     for page in &pages {
         let path = page.to_str().unwrap();
-        if let Some((text, faults)) = tool("groff", &["-ww", "-man", "-Tascii", "-P-cbou", "-rLL=110n", path]) {
+        if let Some((text, faults)) = tool("groff", &["-ww", "-man", "-Tascii", "-P-cbou", "-rLL=110n", path])
+        {
             assert_eq!(faults, "", "{path}");
             assert!(text.contains("SYNOPSIS"), "{path}\n{text}");
         }
