@@ -11,7 +11,7 @@
 //! `scorer`, whose threads form batches of the images that wait, and `answer` is the JSON of the
 //! verdicts. `models` holds the detectors and replaces one whose folder changed (`fingerprint`);
 //! `collect` keeps images that a person has judged; `metrics`, `openapi` and `page` are what their
-//! names say. A request that is refused becomes a [`Refusal`](refusal), with a 4xx or 5xx status
+//! names say. A request that is refused becomes a `Refusal`, with a 4xx or 5xx status
 //! and a sentence.
 
 mod answer;
