@@ -51,7 +51,7 @@ typedef enum FmamStatus {
 // A detector with its threads. It does not change: several threads may use it at a time.
 typedef struct FmamDetector FmamDetector;
 
-// A place of an image that scores above the threshold, in pixels of the image as it was given.
+// A place of an image whose map is above the contour, in pixels of the image as it was given.
 typedef struct FmamRegion {
   // Left edge of the box, in pixels from the left edge of the image.
   size_t x;
@@ -78,6 +78,9 @@ typedef struct FmamVerdict {
   float score;
   // The image is a defect where its score is above this; NaN without a threshold.
   float threshold;
+  // The limit of map scores: the mask and the regions lie above it. NaN without a threshold. It
+  // is `threshold` where the score of an image is the largest of its map.
+  float contour;
   // The share of good parts that score at least as high (conformal p-value, 0 to 1); NaN without
   // a calibration.
   double p_value;
@@ -87,11 +90,11 @@ typedef struct FmamVerdict {
   size_t width;
   // The anomaly map, row by row: `map[y * width + x]`, higher is more anomalous.
   const float *map;
-  // 1 where the map is above the threshold, else 0, row by row; all 0 without a threshold.
+  // 1 where the map is above the contour, else 0, row by row; all 0 without a threshold.
   const uint8_t *mask;
   // Number of regions.
   size_t n_regions;
-  // The places above the threshold, the highest peak first; null where there is none.
+  // The places above the contour, the highest peak first; null where there is none.
   const struct FmamRegion *regions;
 } FmamVerdict;
 

@@ -13,7 +13,7 @@ pub const FMAM_DEFECT: u32 = 1;
 /// The model has no threshold: `fmam calibrate` gives it one.
 pub const FMAM_UNKNOWN: u32 = 2;
 
-/// A place of an image that scores above the threshold, in pixels of the image as it was given.
+/// A place of an image whose map is above the contour, in pixels of the image as it was given.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FmamRegion {
@@ -44,6 +44,9 @@ pub struct FmamVerdict {
     pub score: f32,
     /// The image is a defect where its score is above this; NaN without a threshold.
     pub threshold: f32,
+    /// The limit of map scores: the mask and the regions lie above it. NaN without a threshold. It
+    /// is `threshold` where the score of an image is the largest of its map.
+    pub contour: f32,
     /// The share of good parts that score at least as high (conformal p-value, 0 to 1); NaN without
     /// a calibration.
     pub p_value: f64,
@@ -53,11 +56,11 @@ pub struct FmamVerdict {
     pub width: usize,
     /// The anomaly map, row by row: `map[y * width + x]`, higher is more anomalous.
     pub map: *const f32,
-    /// 1 where the map is above the threshold, else 0, row by row; all 0 without a threshold.
+    /// 1 where the map is above the contour, else 0, row by row; all 0 without a threshold.
     pub mask: *const u8,
     /// Number of regions.
     pub n_regions: usize,
-    /// The places above the threshold, the highest peak first; null where there is none.
+    /// The places above the contour, the highest peak first; null where there is none.
     pub regions: *const FmamRegion,
 }
 
@@ -101,6 +104,7 @@ impl Kept {
             outcome,
             score: verdict.prediction.image_score,
             threshold: inspection.map_or(f32::NAN, |inspection| inspection.threshold.score),
+            contour: inspection.map_or(f32::NAN, |inspection| inspection.threshold.contour),
             p_value: inspection.and_then(|inspection| inspection.p_value).unwrap_or(f64::NAN),
             height: size.height,
             width: size.width,

@@ -112,14 +112,14 @@ pub enum MethodError {
         /// The property that keeps it from being a graph.
         reason: Untraceable,
     },
-    /// The trace of a method computes another score than the method.
+    /// The trace of a method computes another score or map than the method.
     #[error(
         "the trace of the method gives {graph} where the detector gives {detector}: a fault of the method"
     )]
     TraceDiffers {
-        /// Score of the graph.
+        /// Score of the image or of a pixel, as the trace computed it.
         graph: f32,
-        /// Score of the detector.
+        /// The same by the detector.
         detector: f32,
     },
     /// A method that learns each position was given images of several sizes.

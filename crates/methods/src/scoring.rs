@@ -198,8 +198,8 @@ pub(crate) fn receptive_map(
 pub(crate) fn spread_map(scores: &Tensor, size: ImageSize, sigma: f64) -> Result<Tensor, MethodError> {
     let (height, width) = scores.dims2()?;
     let sigma = sigma * size.height.min(size.width) as f64 / 256.0;
-    let rows = receptive_weights(height, size.height, sigma)?;
-    let columns = receptive_weights(width, size.width, sigma)?;
+    let rows = receptive_weights(height, size.height, sigma)?.to_device(scores.device())?;
+    let columns = receptive_weights(width, size.width, sigma)?.to_device(scores.device())?;
     Ok(traced::matmul(&traced::matmul(&rows, scores)?, &columns.t()?)?)
 }
 

@@ -1,12 +1,12 @@
 //! A detector as a graph of operators, for programs that run it without this crate.
 
 use candle_core::{DType, Device, Tensor};
-use fmam_core::{ImageSize, RgbImage, Seed};
+use fmam_core::{AnomalyMap, ImageSize, RgbImage, Seed};
 use fmam_ops::{Graph, Trace, ValueId};
 use rand::Rng;
 
 use crate::scorer::TracedPrediction;
-use crate::{Detector, MethodError, Untraceable};
+use crate::{Detector, MethodError, Prediction, Untraceable};
 
 /// A traced detector: what it does to the pixels of an image of its size.
 #[derive(Debug)]
@@ -19,31 +19,40 @@ pub struct TracedDetector {
     pub anomaly_map: ValueId,
 }
 
-/// The largest relative difference of the score of a graph from that of its detector, on an image
-/// of noise: far above rounding, far below that of any operator written down wrongly.
+/// The largest difference of what a trace computes from the verdict of the detector, on an image of
+/// noise: of its score over the larger of score and range of the map, of its map over the range.
 const LARGEST_DIFFERENCE: f32 = 1e-3;
 
 impl Detector {
     /// This detector, whose networks are on `device`, as a graph of operators.
     ///
     /// The detector is traced on two images of noise. Both must give the same graph: where they do
-    /// not, a value came from operators that are not written down. The score of the graph must be
-    /// that of [`Detector::score`].
+    /// not, a value came from operators that are not written down. Score and map that were computed
+    /// while tracing must be those of [`Detector::score`].
     ///
     /// # Errors
     /// [`MethodError::Untraceable`] for a detector that is no graph, [`MethodError::TraceDiffers`]
     /// for a method whose trace computes something else than its score; the errors of the networks.
     pub fn trace(&self, device: &Device) -> Result<TracedDetector, MethodError> {
         self.check_traceable()?;
-        let (traced, score) = self.traced_on(&noise(self.image_size(), 0), device)?;
+        let (traced, found) = self.traced_on(&noise(self.image_size(), 0), device)?;
         let (other, _) = self.traced_on(&noise(self.image_size(), 1), device)?;
         if !traced.graph.is_same(&other.graph)? {
             return Err(self.untraceable(Untraceable::Operators));
         }
         let own = self.score(&[noise(self.image_size(), 0)])?;
-        let own = own.first().map_or(f32::NAN, |prediction| prediction.image_score);
-        let is_close = (score - own).abs() <= LARGEST_DIFFERENCE * own.abs().max(f32::MIN_POSITIVE);
-        if is_close { Ok(traced) } else { Err(MethodError::TraceDiffers { graph: score, detector: own }) }
+        let own = own.into_iter().next().ok_or(MethodError::UndefinedScore { index: 0 })?;
+        let range = own.anomaly_map.max() - own.anomaly_map.min();
+        let pixels = found.anomaly_map.data().iter().zip(own.anomaly_map.data());
+        let scores = (&found.image_score, &own.image_score);
+        let mut pairs = pixels.map(|pair| (pair, range)).chain([(scores, range.max(own.image_score.abs()))]);
+        let is_close = |((graph, detector), scale): &((&f32, &f32), f32)| {
+            (*graph - *detector).abs() <= LARGEST_DIFFERENCE * scale.max(f32::MIN_POSITIVE)
+        };
+        match pairs.find(|pair| !is_close(pair)) {
+            None => Ok(traced),
+            Some(((&graph, &detector), _)) => Err(MethodError::TraceDiffers { graph, detector }),
+        }
     }
 
     fn check_traceable(&self) -> Result<(), MethodError> {
@@ -62,8 +71,12 @@ impl Detector {
         Err(self.untraceable(reason))
     }
 
-    /// The trace of the verdict on `image`, and the score that it found.
-    fn traced_on(&self, image: &RgbImage, device: &Device) -> Result<(TracedDetector, f32), MethodError> {
+    /// The trace of the verdict on `image`, and the verdict that it computed.
+    fn traced_on(
+        &self,
+        image: &RgbImage,
+        device: &Device,
+    ) -> Result<(TracedDetector, Prediction), MethodError> {
         let trace = Trace::new();
         let ImageSize { height, width } = image.size();
         let values = Tensor::from_slice(image.data(), (1, height, width, 3), &Device::Cpu)?;
@@ -77,7 +90,9 @@ impl Detector {
         let (score_value, map_value) = (value(&image_score)?, value(&anomaly_map)?);
         let graph = trace.graph();
         let score = image_score.flatten_all()?.to_vec1::<f32>()?.first().copied().unwrap_or(f32::NAN);
-        Ok((TracedDetector { graph, image_score: score_value, anomaly_map: map_value }, score))
+        let anomaly_map = AnomalyMap::new(image.size(), anomaly_map.flatten_all()?.to_vec1()?)?;
+        let found = Prediction { image_score: score, anomaly_map };
+        Ok((TracedDetector { graph, image_score: score_value, anomaly_map: map_value }, found))
     }
 
     fn untraceable(&self, reason: Untraceable) -> MethodError {

@@ -9,8 +9,8 @@ pub enum OnnxError {
     NoInput,
     /// The file would be larger than its format allows, which counts bytes with 31 bits.
     #[error(
-        "the constants of the graph take {bytes} bytes, an ONNX file holds less than {}: the detector keeps too \
-         much of its training images",
+        "the constants of the graph take {bytes} bytes, an ONNX file holds less than {}: fit the detector with \
+         fewer channels, fewer training images or a smaller image size",
         Self::LARGEST
     )]
     TooLarge {

@@ -28,7 +28,8 @@ pub enum InputSize {
     /// Images of any size, which the graph resizes.
     #[default]
     Any,
-    /// Images of the detector's size alone, for runtimes whose `Resize` has no antialiasing.
+    /// Images of the detector's size alone, for images of many megapixels that a program shrinks
+    /// faster.
     Fixed,
 }
 

@@ -18,8 +18,8 @@ pub(crate) struct Args {
     /// File to write; one that is there is replaced
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Leave the resizing out: the file takes images of the model's size alone, for runtimes whose
-    /// Resize has no antialiasing
+    /// Leave the resizing out: the file takes images of the model's size alone, which a program
+    /// shrinks faster where they have many megapixels
     #[arg(long)]
     fixed_size: bool,
     #[command(flatten)]

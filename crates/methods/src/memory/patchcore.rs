@@ -231,7 +231,7 @@ impl PatchCoreNormal {
         distances: &Tensor,
     ) -> Result<Tensor, MethodError> {
         let score = traced::max_all(distances)?;
-        let bank = self.bank.tensor()?;
+        let bank = self.bank.tensor()?.to_device(patches.device())?;
         let count = self.config.neighbours.min(bank.dim(0)?);
         if self.config.neighbours == 0 || count < 2 {
             return Ok(score);

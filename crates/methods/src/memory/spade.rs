@@ -21,7 +21,9 @@ use crate::sample_features::spread;
 use crate::scorer::TracedPrediction;
 use crate::scoring::{grid_map, interpolated_map};
 use crate::settings::{Check, Settings, checked};
-use crate::{Detector, Fitted, Method, MethodError, Place, Prediction, RunContext, SavedModel, Scorer};
+use crate::{
+    Detector, Fitted, Method, MethodError, Place, Prediction, RunContext, SavedModel, Scorer, Untraceable,
+};
 
 const NAME: &str = "spade";
 const NAME_WITH_FMAM: &str = "spade+fmam";
@@ -281,8 +283,11 @@ impl NormalFeatures for Gallery {
         let (_, _, height, columns) = finest.dims4()?;
         let grid = ImageSize::new(height, columns);
         if self.images.iter().any(|rows| rows.dims() != [grid.pixels(), width]) {
-            // Images whose rows are not all there cannot be stacked.
-            return Ok(None);
+            // Rows of a region of interest alone: they cannot be stacked.
+            return Err(MethodError::Untraceable {
+                method: self.config.name().to_owned(),
+                reason: Untraceable::Region,
+            });
         }
         let kept = Tensor::from_slice(&self.pooled, (n, self.pooled.len() / n), device)?;
         let squared = trace_squared_distances(&kept, &traced::mean(coarsest, &[0, 2, 3])?)?;

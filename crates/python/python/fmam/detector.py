@@ -152,7 +152,7 @@ class Detector:
         Args:
             path: the file.
             fixed_size: leave the resizing out: the file takes images of the detector's own size
-                alone, for runtimes whose ``Resize`` has no antialiasing.
+                alone, for images that a program shrinks faster.
 
         Raises:
             ValueError: the detector is no graph of operators; the message says why.
