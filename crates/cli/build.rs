@@ -54,7 +54,7 @@ fn commit() -> Option<String> {
     git(&["rev-parse", "HEAD"])
 }
 
-/// What git prints in the folder of this package, where cargo runs this program.
+/// The output of git in the folder of this package, where cargo runs this program.
 fn git(args: &[&str]) -> Option<String> {
     let output = Command::new("git").args(args).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -9,7 +9,7 @@ pub(crate) enum Log {
     Warnings,
     /// The log of a server: times, and a line for each request.
     ServerText,
-    /// The same as JSON, an object a line.
+    /// JSON lines: an object for each event.
     ServerJson,
 }
 

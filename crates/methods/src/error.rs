@@ -119,7 +119,7 @@ pub enum MethodError {
     TraceDiffers {
         /// Score of the image or of a pixel, as the trace computed it.
         graph: f32,
-        /// The same by the detector.
+        /// Score of the same image or pixel by the detector.
         detector: f32,
     },
     /// A method that learns each position was given images of several sizes.

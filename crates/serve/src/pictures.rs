@@ -23,7 +23,7 @@ impl Pictures {
     /// show it: no decoded image is kept while others wait.
     ///
     /// # Errors
-    /// Those of reading the image and of encoding the pictures.
+    /// The errors of reading the image and of encoding the pictures.
     pub(crate) fn draw(
         model: &Model,
         verdict: &Verdict,

@@ -191,7 +191,7 @@ pub(crate) async fn predict(
         }
     }
     let all = drawn.iter().map(|drawn| drawn.as_ref().err().map(|refusal| refusal.code));
-    // Where no image has a verdict, the status says so as well.
+    // The status is a refusal where no image has a verdict.
     let status = match all.collect::<Option<Vec<Code>>>().as_deref() {
         Some([first, ..]) => first.status(),
         _ => StatusCode::OK,

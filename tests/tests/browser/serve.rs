@@ -222,7 +222,7 @@ fn an_inspector_sees_verdicts_places_and_history_and_judges() {
     assert_eq!(page.value("document.getElementById('picture').clientWidth"), 640);
     page.press("z");
 
-    // What cannot be inspected is told, with the reason.
+    // The page names an image that cannot be inspected, with the reason.
     let broken = out.path().join("cut off.png");
     let bytes = std::fs::read(&product.good[0]).unwrap();
     std::fs::write(&broken, &bytes[..bytes.len() / 2]).unwrap();

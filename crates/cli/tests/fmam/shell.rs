@@ -1,4 +1,4 @@
-//! What an installation needs besides the binary: the version, completions and manual pages.
+//! The parts of an installation besides the binary: version, completions, manual pages.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

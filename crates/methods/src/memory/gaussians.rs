@@ -313,8 +313,8 @@ impl PositionGaussians {
     /// The Mahalanobis distance at each position, `[positions]`, of traced `rows`,
     /// `[positions, channels]`.
     ///
-    /// Where [`PositionGaussians::distances`] solves a triangular system, a graph multiplies by the
-    /// inverse of its matrix.
+    /// The graph multiplies by the inverse of each triangular matrix, where
+    /// [`PositionGaussians::distances`] solves a system.
     pub(crate) fn trace(&self, rows: &Tensor) -> Result<Tensor, MethodError> {
         let (positions, d) = (self.grid.pixels(), self.n_channels);
         let means = Tensor::from_slice(&self.means, (positions, d), rows.device())?;
@@ -359,7 +359,7 @@ impl PositionGaussians {
 
 /// The inverse, row by row, of the lower triangular matrix of `d` columns one after the other.
 fn invert(columns: &[f32], d: usize, inverse: &mut [f32]) {
-    // Where column `j` begins, less `j`: the entry in row `i` stands at `start(j) + i`.
+    // The entry of row `i` and column `j` stands at `start(j) + i`.
     let start = |j: usize| j * d - j * (j + 1) / 2;
     let entry = |i: usize, j: usize| f64::from(columns[start(j) + i]);
     let mut solved = vec![0.0_f64; d];

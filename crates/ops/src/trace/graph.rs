@@ -55,8 +55,7 @@ pub enum Elements {
     Ints(Vec<i64>),
 }
 
-/// What an image goes through to a verdict: operators in an order in which each finds its inputs
-/// made.
+/// Operators from an image to a verdict, in an order in which each finds its inputs made.
 #[derive(Debug, Clone, Default)]
 pub struct Graph {
     n_values: usize,

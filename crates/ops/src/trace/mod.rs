@@ -81,7 +81,7 @@ impl Trace {
         Ok(known.ok_or(OpsError::NotTraced { dims: tensor.dims().to_vec() })?.value)
     }
 
-    /// What was written down so far.
+    /// The graph of the operators written down so far.
     pub fn graph(&self) -> Graph {
         lock(&self.inner.graph).clone()
     }

@@ -57,7 +57,7 @@ pub(crate) fn good() -> Vec<u8> {
     png(&scene(ImageSize::new(50, 90), 9))
 }
 
-/// The same part with a bright square in it.
+/// A defective part: the good one with a bright square in it.
 pub(crate) fn scratched() -> Vec<u8> {
     let mut image = scene(ImageSize::new(50, 90), 9);
     for (y, x) in (15..35).flat_map(|y| (30..60).map(move |x| (y, x))) {
