@@ -151,10 +151,6 @@ fn attribute((name, value): &(&'static str, Attribute)) -> AttributeProto {
             attribute.ints.clone_from(values);
             AttributeType::Ints
         }
-        Attribute::Text(text) => {
-            attribute.s = Some(text.as_bytes().to_vec());
-            AttributeType::String
-        }
     };
     attribute.r#type = Some(kind as i32);
     attribute

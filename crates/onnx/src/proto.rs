@@ -78,8 +78,6 @@ pub struct AttributeProto {
     pub f: ::core::option::Option<f32>,
     #[prost(int64, optional, tag = "3")]
     pub i: ::core::option::Option<i64>,
-    #[prost(bytes = "vec", optional, tag = "4")]
-    pub s: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: ::prost::alloc::vec::Vec<i64>,
     #[prost(enumeration = "attribute_proto::AttributeType", optional, tag = "20")]
@@ -103,7 +101,6 @@ pub mod attribute_proto {
         Undefined = 0,
         Float = 1,
         Int = 2,
-        String = 3,
         Ints = 7,
     }
     impl AttributeType {
@@ -116,7 +113,6 @@ pub mod attribute_proto {
                 Self::Undefined => "UNDEFINED",
                 Self::Float => "FLOAT",
                 Self::Int => "INT",
-                Self::String => "STRING",
                 Self::Ints => "INTS",
             }
         }
@@ -126,7 +122,6 @@ pub mod attribute_proto {
                 "UNDEFINED" => Some(Self::Undefined),
                 "FLOAT" => Some(Self::Float),
                 "INT" => Some(Self::Int),
-                "STRING" => Some(Self::String),
                 "INTS" => Some(Self::Ints),
                 _ => None,
             }

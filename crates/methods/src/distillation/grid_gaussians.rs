@@ -116,8 +116,11 @@ impl GridGaussians {
     }
 
     /// The Mahalanobis distance at each position, `[N, H, W]` for each view, of the teacher's
-    /// features of a batch.
+    /// features of a batch, or of one image that a trace knows.
     pub(super) fn maps(&self, features: &FeaturePyramid) -> Result<Vec<Tensor>, MethodError> {
+        if features.scales.iter().any(traced::is_known) {
+            return self.trace(features);
+        }
         let map = |(view, gaussians): &(View, PositionGaussians)| {
             let scale = &features.scales[view.grid];
             let (n, _, height, width) = scale.dims4()?;
@@ -131,7 +134,7 @@ impl GridGaussians {
     }
 
     /// [`GridGaussians::maps`] of the traced `features` of one image.
-    pub(super) fn trace(&self, features: &FeaturePyramid) -> Result<Vec<Tensor>, MethodError> {
+    fn trace(&self, features: &FeaturePyramid) -> Result<Vec<Tensor>, MethodError> {
         let map = |(view, gaussians): &(View, PositionGaussians)| -> Result<Tensor, MethodError> {
             let (grid, scales) = (gaussians.grid(), &features.scales[..view.n_scales]);
             let rows = rows_on_grid(scales, grid, Alignment::Bilinear, Some(&view.chosen))?;

@@ -53,6 +53,9 @@ impl PatchMemory {
     /// The squared distance to the nearest kept patch at each position, `[N, H, W]`, of the
     /// teacher's features of a batch.
     pub(super) fn map(&self, features: &FeaturePyramid) -> Result<Tensor, MethodError> {
+        if features.scales.iter().any(traced::is_known) {
+            return self.trace(features);
+        }
         let scale = &features.scales[self.first_scale];
         let (n, _, height, width) = scale.dims4()?;
         let mut squares = Vec::with_capacity(n * height * width);
@@ -66,7 +69,7 @@ impl PatchMemory {
     }
 
     /// [`PatchMemory::map`] of the traced `features` of one image.
-    pub(super) fn trace(&self, features: &FeaturePyramid) -> Result<Tensor, MethodError> {
+    fn trace(&self, features: &FeaturePyramid) -> Result<Tensor, MethodError> {
         let (patches, grid) = trace_patches(features, self.first_scale)?;
         let squared = self.bank.trace(&patches)?.squared;
         Ok(traced::reshape(&squared, &[1, grid.height, grid.width])?)

@@ -247,16 +247,8 @@ impl Scorer for DistillationScorer {
         if let Some(positions) = &self.positions {
             pieces = in_deviations(&pieces, positions, &[Place::default()])?;
         }
-        if let Some((student, _)) = &self.base {
-            let output = student.forward(&batch, &features)?;
-            pieces.extend(self.config.distance().maps(&features, &output)?);
-        }
-        if let Some(gaussians) = &self.gaussians {
-            pieces.extend(gaussians.trace(&features)?);
-        }
-        if let Some(patches) = &self.patches {
-            pieces.push(patches.trace(&features)?);
-        }
+        // One after the other: a graph must have its operators in the same order each time.
+        pieces.extend(self.further_evidence(&batch, &features)?);
         let maps = match &self.gate {
             Some(gate) => gate.combine(pieces)?,
             None => pieces,

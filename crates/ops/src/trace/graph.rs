@@ -20,8 +20,6 @@ pub enum Attribute {
     Int(i64),
     /// Whole numbers.
     Ints(Vec<i64>),
-    /// A word of the standard.
-    Text(&'static str),
 }
 
 /// An operator and its values.
@@ -79,11 +77,6 @@ impl Graph {
     /// The operators, each behind those whose results it reads.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
-    }
-
-    /// Number of values.
-    pub fn n_values(&self) -> usize {
-        self.n_values
     }
 
     /// Bytes of all constants.
