@@ -1,6 +1,6 @@
 //! Options that override the threshold of a model.
 
-use fmam::{Basis, Detector, Error, InspectionError, Threshold};
+use fmam::{Detector, Error, Threshold, threshold_in_use};
 
 use crate::rate::Rate;
 
@@ -35,16 +35,7 @@ impl ThresholdArgs {
 
     /// The threshold in use; `None` for a detector that has none.
     pub(crate) fn of(&self, detector: &Detector) -> Result<Option<Threshold>, Error> {
-        let calibration = detector.calibration();
-        match (self.false_alarms, self.threshold, calibration) {
-            (Some(Rate(rate)), _, Some(calibration)) => Ok(Some(calibration.at_rate(rate)?)),
-            (Some(_), _, None) => Err(Error::Uncalibrated),
-            (None, Some(score), Some(calibration)) => Ok(Some(calibration.at_score(score, Basis::Given)?)),
-            (None, Some(score), None) if score.is_finite() => {
-                Ok(Some(Threshold { score, contour: score, basis: Basis::Given }))
-            }
-            (None, Some(threshold), None) => Err(InspectionError::Threshold { threshold }.into()),
-            (None, None, calibration) => Ok(calibration.map(fmam::Calibration::threshold)),
-        }
+        let rate = self.false_alarms.map(|Rate(rate)| rate);
+        threshold_in_use(detector.calibration(), rate, self.threshold)
     }
 }

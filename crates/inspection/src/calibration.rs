@@ -39,6 +39,16 @@ pub enum Basis {
     Given,
 }
 
+impl Basis {
+    /// The rate of false alarms that the threshold promises; `None` for one without such a promise.
+    pub fn promised_false_alarms(&self) -> Option<f64> {
+        match *self {
+            Self::FalseAlarms { promised, .. } => Some(promised),
+            Self::Misses { .. } | Self::Given => None,
+        }
+    }
+}
+
 /// A limit of image scores, and the limit of map scores that belongs to it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Threshold {

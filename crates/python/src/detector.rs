@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use fmam::input::Inputs;
 use fmam::{
-    Basis, Calibration, CalibrationMode, DeviceChoice, Error, Fit, ImageSize, InputConfig, InputSize,
-    InspectionError, Precision, Session, Threshold, textures,
+    CalibrationMode, DeviceChoice, Error, Fit, ImageSize, InputConfig, InputSize, Precision, Session,
+    textures, threshold_in_use,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -166,8 +166,9 @@ impl Detector {
         listener: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Vec<Verdict>> {
         let images = images.into_iter().map(Given::image).collect::<PyResult<Vec<_>>>()?;
-        let threshold = self.threshold_of(false_alarms, threshold).map_err(|error| raise(&error))?;
         let calibration = self.detector.calibration();
+        let threshold = threshold_in_use(calibration, false_alarms, threshold);
+        let threshold = threshold.map_err(|error| raise(&error))?;
         watched(py, listener.as_ref(), |watch| {
             let session = self.session.with_progress(watch);
             let verdicts = session.predict(&self.detector, images);
@@ -208,10 +209,7 @@ impl Detector {
     /// threshold without such a promise.
     #[getter]
     fn false_alarms(&self) -> Option<f64> {
-        match self.detector.calibration()?.threshold().basis {
-            Basis::FalseAlarms { promised, .. } => Some(promised),
-            Basis::Misses { .. } | Basis::Given => None,
-        }
+        self.detector.calibration()?.threshold().basis.promised_false_alarms()
     }
 
     /// The scores of the good images that calibrate the detector, rising.
@@ -224,27 +222,5 @@ impl Detector {
     #[getter]
     fn settings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         from_toml(py, &toml::Value::Table(self.detector.card().settings.clone()))
-    }
-}
-
-impl Detector {
-    /// The threshold that a call asks for; `None` for that of the detector.
-    fn threshold_of(
-        &self,
-        false_alarms: Option<f64>,
-        score: Option<f32>,
-    ) -> Result<Option<Threshold>, Error> {
-        match (false_alarms, score, self.detector.calibration()) {
-            (None, None, _) => Ok(None),
-            (Some(rate), _, Some(calibration)) => Ok(Some(calibration.at_rate(rate)?)),
-            (Some(_), _, None) => Err(Error::Uncalibrated),
-            (None, Some(score), Some(calibration)) => {
-                Ok(Some(Calibration::at_score(calibration, score, Basis::Given)?))
-            }
-            (None, Some(score), None) if score.is_finite() => {
-                Ok(Some(Threshold { score, contour: score, basis: Basis::Given }))
-            }
-            (None, Some(threshold), None) => Err(InspectionError::Threshold { threshold }.into()),
-        }
     }
 }

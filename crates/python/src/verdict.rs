@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use fmam::output::map_colours;
 use fmam::{AnomalyMap, Calibration, ImageSize, Inspection, RgbImage};
 use fmam_record::without_padding;
 use fmam_report::{MapColours, ReportError, defect_mask, encode_png, map_in_size, overlay_in_colour, sheet};
@@ -62,14 +63,8 @@ pub(crate) struct Verdict {
 impl Verdict {
     /// The verdict of a detector with `calibration`.
     pub(crate) fn new(verdict: fmam::Verdict, calibration: Option<&Calibration>) -> Self {
-        let map = &verdict.prediction.anomaly_map;
-        let contour = verdict.inspection.as_ref().map(|inspection| inspection.threshold.contour);
-        let colours = match (calibration, contour) {
-            (Some(calibration), Some(contour)) => MapColours::calibrated(calibration.colour_range(), contour),
-            (None, Some(contour)) => MapColours::uncalibrated(map).with_contour(contour),
-            (_, None) => MapColours::uncalibrated(map),
-        };
-        let content = without_padding(map, &verdict.frame);
+        let colours = map_colours(&verdict, calibration);
+        let content = without_padding(&verdict.prediction.anomaly_map, &verdict.frame);
         Self { verdict, content, colours, map: PyOnceLock::new(), mask: PyOnceLock::new() }
     }
 

@@ -1,7 +1,7 @@
 //! The JSON of verdicts and models.
 
 use fmam::output::{Files, Line};
-use fmam::{Basis, ImageSize, Threshold, Verdict};
+use fmam::{ImageSize, Verdict};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -165,14 +165,6 @@ pub(crate) struct Collected {
     pub(crate) file: String,
     /// False if the file was there already.
     pub(crate) is_new: bool,
-}
-
-/// The rate of false alarms that a threshold promises.
-pub(crate) fn promised_rate(threshold: Threshold) -> Option<f64> {
-    match threshold.basis {
-        Basis::FalseAlarms { promised, .. } => Some(promised),
-        Basis::Misses { .. } | Basis::Given => None,
-    }
 }
 
 /// The line of `fmam predict --json`: the schema of [`fmam::output::Line`], which a test compares

@@ -17,7 +17,6 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::answer::{
     Collected, Entry, LimitsEntry, ModelEntry, ModelList, Predictions, RefusedEntry, VerdictEntry,
-    promised_rate,
 };
 use crate::collect::Collector;
 use crate::guard::guard;
@@ -316,7 +315,7 @@ fn entry(slot: &Slot) -> ModelEntry {
         image_size: card.image_size.into(),
         tiled: model.is_tiled(),
         threshold: threshold.map(|threshold| threshold.score),
-        false_alarms: threshold.and_then(promised_rate),
+        false_alarms: threshold.and_then(|threshold| threshold.basis.promised_false_alarms()),
         promise: calibration.zip(threshold).map(|(known, threshold)| promise(known, threshold.basis)),
         colour_range: colour_range(calibration),
         sha256: model.sha256.clone(),

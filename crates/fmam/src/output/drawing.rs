@@ -9,6 +9,17 @@ use fmam_report::{
 
 use crate::{Error, Verdict};
 
+/// The colours of the scores of `verdict` by a detector with `calibration`.
+pub fn map_colours(verdict: &Verdict, calibration: Option<&Calibration>) -> MapColours {
+    let map = &verdict.prediction.anomaly_map;
+    let contour = verdict.inspection.as_ref().map(|inspection| inspection.threshold.contour);
+    match (calibration, contour) {
+        (Some(calibration), Some(contour)) => MapColours::calibrated(calibration.colour_range(), contour),
+        (None, Some(contour)) => MapColours::uncalibrated(map).with_contour(contour),
+        (_, None) => MapColours::uncalibrated(map),
+    }
+}
+
 /// The pictures of a verdict: the colours of the detector's scores over the image, as PNG in
 /// memory. [`Predictions`](super::Predictions) writes the same pictures as files.
 #[derive(Debug)]
@@ -25,13 +36,7 @@ impl<'a> Drawing<'a> {
     /// The pictures of `verdict` in the colours of the detector, whose calibration is
     /// `calibration`.
     pub fn of(verdict: &'a Verdict, calibration: Option<&Calibration>) -> Self {
-        let map = &verdict.prediction.anomaly_map;
-        let contour = verdict.inspection.as_ref().map(|inspection| inspection.threshold.contour);
-        let colours = match (calibration, contour) {
-            (Some(calibration), Some(contour)) => MapColours::calibrated(calibration.colour_range(), contour),
-            (None, Some(contour)) => MapColours::uncalibrated(map).with_contour(contour),
-            (_, None) => MapColours::uncalibrated(map),
-        };
+        let (map, colours) = (&verdict.prediction.anomaly_map, map_colours(verdict, calibration));
         let size = if verdict.reduction > 1 { map.size() } else { verdict.original_size };
         let map = without_padding(map, &verdict.frame).map_or(Cow::Borrowed(map), Cow::Owned);
         Self { map, colours, size }

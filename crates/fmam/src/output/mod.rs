@@ -19,7 +19,7 @@ pub use fmam_report::MapFormat;
 
 pub use check_table::check_table;
 pub use contact_sheet::{draw_contact_sheet, repeated_images, repeated_samples, synthesis_config};
-pub use drawing::Drawing;
+pub use drawing::{Drawing, map_colours};
 pub use evaluation::{Figures, write_evaluation};
 pub use line::{Files, Line};
 pub(crate) use places::PICTURE_FOLDERS;
