@@ -110,3 +110,26 @@ def test_a_bar_and_lines(
     assert capsys.readouterr().err == ""
     with pytest.raises(TypeError, match="progress"):
         fmam.Detector.fit([part(1)], progress=7, **QUICK)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_an_ignored_signal_does_not_end_a_fit() -> None:
+    script = """
+import os, signal, threading
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+import numpy as np
+import fmam
+
+def interrupt():
+    for number in (signal.SIGINT, signal.SIGHUP):
+        os.kill(os.getpid(), number)
+
+threading.Timer(0.2, interrupt).start()
+good = [np.full((64, 64, 3), 100 + k, np.uint8) for k in range(4)]
+options = dict(method="rkd", backbone="tiny", image_size=64, epochs=100, calibration="off")
+fmam.Detector.fit(good, **options)
+print("fitted")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "fitted\n"), done.stderr
