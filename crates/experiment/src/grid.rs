@@ -198,8 +198,9 @@ impl<'a> Grid<'a> {
         };
         let dir = new.dir().join(MAPS_DIR);
         let mut export = config.export_maps.map(|layout| MapExport::new(layout, &dir, category));
-        let evaluation = evaluator.evaluate(&fitted.detector, test.as_ref(), |index, map| {
-            export.as_mut().map_or(Ok(()), |export| export_map(export, test.as_ref(), index, map))
+        let evaluation = evaluator.evaluate(&fitted.detector, test.as_ref(), |index, _, map| {
+            let export = export.as_mut().map(|export| export_map(export, test.as_ref(), index, map));
+            export.transpose().map(drop)
         })?;
 
         let images = draw_overlays(

@@ -305,11 +305,13 @@ impl Session {
     /// [`Error::Cancelled`].
     pub fn evaluate(&self, detector: &Detector, test: &dyn SampleSource) -> Result<Evaluation, Error> {
         let folder = std::env::temp_dir();
-        self.evaluate_by(&self.evaluator(EvaluationConfig::default(), &folder), detector, test, |_, _| Ok(()))
+        self.evaluate_by(&self.evaluator(EvaluationConfig::default(), &folder), detector, test, |_, _, _| {
+            Ok(())
+        })
     }
 
-    /// [`Session::evaluate`] by an `evaluator` of this session. `visit` sees the anomaly map of
-    /// each image, in order.
+    /// [`Session::evaluate`] by an `evaluator` of this session. `visit` sees the score and
+    /// the anomaly map of each image, in order.
     ///
     /// # Errors
     /// As [`Session::evaluate`], and those of `visit`.
@@ -318,7 +320,7 @@ impl Session {
         evaluator: &Evaluator<'_>,
         detector: &Detector,
         test: &dyn SampleSource,
-        visit: impl FnMut(usize, &AnomalyMap) -> Result<(), ExperimentError> + Send,
+        visit: impl FnMut(usize, f32, &AnomalyMap) -> Result<(), ExperimentError> + Send,
     ) -> Result<Evaluation, Error> {
         let prepared = PreparedSource::new(test, &detector.card().preparation());
         Ok(self.workers.run(|| evaluator.evaluate(detector, &prepared, visit))?)
