@@ -146,7 +146,11 @@ impl Detector {
 
     /// Writes the detector to the folder `path`, which must not exist yet.
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        py.detach(|| self.detector.save(&path)).map_err(|error| raise(&error.into()))
+        let save = || {
+            let _claim = fmam::output::claim(&path)?;
+            Ok(self.detector.save(&path)?)
+        };
+        py.detach(save).map_err(|error: fmam::Error| raise(&error))
     }
 
     /// Writes the detector to the ONNX file `path`, for images of any size, or of its own alone.

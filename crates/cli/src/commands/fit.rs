@@ -1,8 +1,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
-use fmam::output::{check_writable, parent_of};
+use anyhow::{Context, Result};
 use fmam::reproduce::rough;
 use fmam::{CalibrationMode, Detector, Error, Fit, ImageSize, MethodTrial, Precision, Session, Setting};
 
@@ -10,7 +9,7 @@ use crate::compute::{ComputeArgs, numbers};
 use crate::input::InputArgs;
 use crate::rate::Rate;
 use crate::stdout::print;
-use crate::{calibration, images};
+use crate::{calibration, images, model_place};
 
 #[derive(clap::Args)]
 #[command(after_help = include_str!("../help/fit.txt"))]
@@ -75,13 +74,10 @@ const AUTO: &str = "auto";
 
 pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     // Before anything that takes long.
-    if args.out.exists() {
-        bail!("{} exists already; remove it or choose another --out", args.out.display());
-    }
+    let place = model_place::claimed(&args.out)?;
     let images = images::listed(&args.images)?;
     let (session, console) = args.compute.session(registry)?;
     session.warn_of_emulation([args.precision]);
-    let _made = check_writable(parent_of(&args.out))?;
 
     let start = Instant::now();
     let options = options(args)?;
@@ -98,7 +94,7 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     let fitted = fit(args, &session, images, &options.method(chosen));
     console.clear();
     let (detector, n_images) = fitted?;
-    detector.save(&args.out).map_err(Error::from)?;
+    model_place::save(&detector, &place)?;
     // Of copies only one is counted.
     let counts =
         |known: &fmam::KnownImages| (known.learnt.len(), known.learnt.len() + known.calibrated.len());
