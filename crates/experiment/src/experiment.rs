@@ -11,6 +11,7 @@ use fmam_models::{Backbone, LoadedBackbone, ModelError};
 use fmam_record::{ArtefactConfig, CalibrationRecord, DataConfig, Findings, Notice, RunConfig, RunKey};
 use fmam_synthesis::{Synthesizer, Textures};
 
+use crate::asked_categories::rejoined;
 use crate::content;
 use crate::defects::{synthesizer_of, textures};
 use crate::overrides::{method_entry, method_table};
@@ -100,7 +101,8 @@ impl Experiment {
         let roi_sha256 = config.input.roi_sha256()?;
 
         let known = dataset.categories();
-        let names = if config.categories.is_empty() { &known } else { &config.categories };
+        let asked = rejoined(&config.categories, &known);
+        let names = if asked.is_empty() { &known } else { &asked };
         let mut categories =
             names.iter().map(|name| dataset.category(name, &preparation)).collect::<Result<Vec<_>, _>>()?;
         let sizes: BTreeMap<_, _> =

@@ -37,6 +37,7 @@
 //! ```
 
 mod analysis;
+mod asked_categories;
 mod calibration;
 mod config;
 mod content;
