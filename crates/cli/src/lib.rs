@@ -10,6 +10,7 @@ mod exit;
 mod images;
 mod input;
 mod interrupt;
+mod keep;
 mod logging;
 mod progress;
 mod rate;

@@ -49,6 +49,7 @@
 //!     textures: Textures::Generated,
 //!     loader_threads: 1,
 //!     progress: &Silent,
+//!     kept: None,
 //! };
 //! let detector = padim.fit(&normal, &run)?.detector;
 //! detector.save(&folder.join("model"))?;
@@ -69,6 +70,7 @@ mod distillation;
 mod error;
 mod fcdd;
 mod feature_scorer;
+mod kept_training;
 mod mapping;
 mod memory;
 mod method;
@@ -85,6 +87,7 @@ mod scan;
 mod scorer;
 mod scoring;
 mod settings;
+mod stage_state;
 mod teacher_cache;
 mod trace;
 mod training;
@@ -101,6 +104,7 @@ pub use distillation::{
 pub use error::MethodError;
 pub use fcdd::{Exposure, FcddConfig, fcdd};
 pub use feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatures};
+pub use kept_training::{KeptTraining, TrainingIdentity};
 pub use mapping::{Adaptation, MappingConfig};
 pub use memory::{
     Alignment, PadimConfig, PatchCoreConfig, PatchDistance, PatchEmbedding, SpadeConfig, TeacherConfig,

@@ -16,6 +16,7 @@ mod paths;
 mod pictures;
 mod predict;
 mod reproduce;
+mod resume;
 mod serve;
 mod shell;
 mod text;
