@@ -347,7 +347,7 @@ impl Experiment {
         synthesizer_of(self.textures.clone())
     }
 
-    /// Fits the method of `plan`, one of [`Experiment::plans`], to `train`. Where `keep` says so, an
+    /// Fits the method of `plan`, one of [`Experiment::plans`], to `train`. With `keep` an
     /// interrupted fit goes on where it was.
     ///
     /// # Errors

@@ -39,7 +39,7 @@ fn a_killed_training_goes_on_to_the_same_bytes() {
         let began = std::time::Instant::now();
         succeed(dir, &fit("whole"));
         let whole = began.elapsed();
-        assert_eq!(kept(dir), [String::new(); 0], "a finished training leaves nothing");
+        assert!(kept(dir).is_empty(), "a finished training leaves nothing");
         let mut n_killed = 0;
         for share in [0.35, 0.5, 0.65, 0.8] {
             let mut child = start(dir, &fit("resumed"));
@@ -58,7 +58,7 @@ fn a_killed_training_goes_on_to_the_same_bytes() {
             assert!(call.stderr.contains("an interrupted training goes on"), "{}", call.stderr);
         }
         assert!(contents(dir, "whole") == contents(dir, "resumed"), "{method}");
-        assert_eq!(kept(dir), [String::new(); 0]);
+        assert!(kept(dir).is_empty());
         for model in ["whole", "resumed"] {
             std::fs::remove_dir_all(dir.join(model)).unwrap();
         }
