@@ -65,6 +65,21 @@ fn a_killed_training_goes_on_to_the_same_bytes() {
     }
 }
 
+/// Runs `args`, which train for long, until the training has begun, and asks it to stop.
+#[cfg(unix)]
+#[track_caller]
+fn stop_soon(dir: &Path, args: &str) {
+    let child = start(dir, args);
+    let began = std::time::Instant::now();
+    while kept(dir).is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(60), "no training began");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+}
+
 #[cfg(unix)]
 #[test]
 fn a_training_that_is_asked_to_stop_is_kept_for_its_own_settings_only() {
@@ -73,16 +88,7 @@ fn a_training_that_is_asked_to_stop_is_kept_for_its_own_settings_only() {
     image_dataset(dir);
     // Nothing but the request to stop has the state written.
     let fit = FIT.replace("0s", "1h") + " --method puzzle-ae --epochs 2000 --calibration off --out model";
-    let child = start(dir, &fit);
-    let began = std::time::Instant::now();
-    while kept(dir).is_empty() {
-        assert!(began.elapsed() < Duration::from_secs(60), "no training began");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    std::thread::sleep(Duration::from_millis(500));
-    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130));
+    stop_soon(dir, &fit);
     let [folder] = &kept(dir)[..] else { panic!("one training is kept") };
     let states = files(&dir.join(folder))
         .iter()
@@ -98,6 +104,31 @@ fn a_training_that_is_asked_to_stop_is_kept_for_its_own_settings_only() {
         call.stderr
     );
     assert!(kept(dir).is_empty() && dir.join("model").is_dir());
+}
+
+/// A limit on the size of files stands for a full disk.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_keeps_the_state_before_and_the_training_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    image_dataset(dir);
+    let fit = |out: &str| {
+        format!("{FIT} --method puzzle-ae --epochs 60 --set width=4 --calibration off --quiet --out {out}")
+    };
+    succeed(dir, &fit("whole"));
+    stop_soon(dir, &fit("model").replace("0s", "1h"));
+    let limited =
+        format!("trap '' XFSZ; ulimit -f 16; exec '{}' {}", env!("CARGO_BIN_EXE_fmam"), fit("model"));
+    let output = Command::new("sh").args(["-c", &limited]).current_dir(dir).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("an interrupted training goes on"), "{said}");
+    assert_eq!(said.matches("its state cannot be kept").count(), 1, "{said}");
+    let call = line(dir, &fit("model"));
+    assert_eq!(call.code, Some(0), "{}", call.stderr);
+    assert!(call.stderr.contains("an interrupted training goes on"), "{}", call.stderr);
+    assert!(contents(dir, "whole") == contents(dir, "model"));
 }
 
 #[test]
