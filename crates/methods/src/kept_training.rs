@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fmam_core::StageId;
-use fmam_files::{Lock, LockError, write_atomic};
+use fmam_files::{Lock, LockError, remove_leftovers, write_atomic};
 
 use crate::MethodError;
 use crate::stage_state::StageState;
@@ -60,6 +60,8 @@ impl KeptTraining {
             LockError::Held => MethodError::TrainingHeld { folder: folder.to_owned() },
             LockError::Io(source) => write(source),
         })?;
+        // Of a process that was killed while it wrote.
+        remove_leftovers(folder).map_err(write)?;
         let path = folder.join(IDENTITY_FILE);
         match fs::read(&path) {
             Ok(bytes) => {
@@ -120,7 +122,9 @@ impl KeptTraining {
     /// in one order, whether it was interrupted or not.
     pub(crate) fn next_stage(&self, id: &StageId) -> KeptStage<'_> {
         let number = self.n_begun.fetch_add(1, Ordering::SeqCst);
-        let path = self.folder.join(format!("{number}-{id}.safetensors"));
+        let name: String =
+            id.as_str().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let path = self.folder.join(format!("{number}-{name}.safetensors"));
         let now = Instant::now();
         KeptStage { kept: self, path, earlier: Duration::ZERO, began: now, written: now, wait: self.every }
     }
@@ -243,7 +247,7 @@ mod tests {
         let folder = parent.path().join("kept");
         let (mine, other) = (identity(&[("seed", "0")]), identity(&[("seed", "1")]));
         let open = |identity| KeptTraining::open(&folder, identity, Duration::ZERO).unwrap();
-        let stage = StageId::new("student");
+        let stage = StageId::new("a student / of the base");
         {
             let kept = open(&mine);
             let held = KeptTraining::open(&folder, &mine, Duration::ZERO).unwrap_err();
@@ -254,7 +258,10 @@ mod tests {
             // A stage of the same name later in the fit has its own state.
             assert!(kept.next_stage(&stage).read().unwrap().is_none());
         }
+        let partial = folder.join(".partial-killed");
+        fs::write(&partial, "half").unwrap();
         assert_eq!(open(&mine).next_stage(&stage).read().unwrap().unwrap().step, 3);
+        assert!(!partial.exists());
         assert!(open(&other).next_stage(&stage).read().unwrap().is_none());
         assert!(open(&mine).next_stage(&stage).read().unwrap().is_none());
         KeptTraining::remove(&folder).unwrap();
