@@ -53,6 +53,9 @@ def trial(draw: random.Random, run, out: Path, seconds: float, n_kills: int) -> 
         n_met += process.returncode == -9
         resumed |= b"an interrupted training goes on" in said
         if out.exists():
+            # The kill came after the model was there: the next call refuses, and tidies up.
+            if subprocess.run(run("3min"), capture_output=True).returncode == 0:
+                sys.exit("a model was written over")
             return n_met, resumed
     done = subprocess.run(run("3min"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     if done.returncode != 0:

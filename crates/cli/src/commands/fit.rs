@@ -81,6 +81,9 @@ const AUTO: &str = "auto";
 pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     // Before anything that takes long.
     if args.out.exists() {
+        // A process that was killed right after it had saved the model left this. While another
+        // one is at work, it stays.
+        let _ = KeepTraining::beside(&args.out).remove();
         bail!("{} exists already; remove it or choose another --out", args.out.display());
     }
     let images = images::listed(&args.images)?;

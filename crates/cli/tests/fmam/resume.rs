@@ -40,24 +40,29 @@ fn a_killed_training_goes_on_to_the_same_bytes() {
         succeed(dir, &fit("whole"));
         let whole = began.elapsed();
         assert!(kept(dir).is_empty(), "a finished training leaves nothing");
-        let mut n_killed = 0;
+        let (mut n_killed, mut folder) = (0, String::new());
         for share in [0.35, 0.5, 0.65, 0.8] {
             let mut child = start(dir, &fit("resumed"));
             std::thread::sleep(Duration::from_secs_f64(share * whole.as_secs_f64()));
             // On Unix this is SIGKILL.
             child.kill().unwrap();
             n_killed += usize::from(!child.wait().unwrap().success());
+            folder = kept(dir).pop().unwrap_or(folder);
             if dir.join("resumed").exists() {
                 break;
             }
         }
-        assert!(n_killed > 0);
+        assert!(n_killed > 0 && !folder.is_empty());
         if !dir.join("resumed").exists() {
             let call = line(dir, &fit("resumed"));
             assert_eq!(call.code, Some(0), "{}", call.stderr);
             assert!(call.stderr.contains("an interrupted training goes on"), "{}", call.stderr);
         }
         assert!(contents(dir, "whole") == contents(dir, "resumed"), "{method}");
+        assert!(kept(dir).is_empty());
+        // Killed between the model and the end: the next call refuses, and tidies up.
+        std::fs::create_dir(dir.join(&folder)).unwrap();
+        assert_eq!(line(dir, &fit("resumed")).code, Some(1));
         assert!(kept(dir).is_empty());
         for model in ["whole", "resumed"] {
             std::fs::remove_dir_all(dir.join(model)).unwrap();
