@@ -11,6 +11,7 @@ mod images;
 mod input;
 mod interrupt;
 mod item_list;
+mod keep;
 mod logging;
 mod model_place;
 mod progress;

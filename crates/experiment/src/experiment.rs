@@ -6,7 +6,7 @@ use fmam_core::{ImageSize, MethodId, Needs, Placing, Plan, Preparation, Progress
 use fmam_datasets::{
     Category, Dataset, DatasetError, DatasetOptions, Duplicate, DuplicateKind, choices_told, duplicates,
 };
-use fmam_methods::{Fitted, Method, RunContext};
+use fmam_methods::{Method, RunContext};
 use fmam_models::{Backbone, LoadedBackbone, ModelError};
 use fmam_record::{ArtefactConfig, CalibrationRecord, DataConfig, Findings, Notice, RunConfig, RunKey};
 use fmam_synthesis::{Synthesizer, Textures};
@@ -17,8 +17,8 @@ use crate::defects::{synthesizer_of, textures};
 use crate::overrides::{method_entry, method_table};
 use crate::unwatched::Unwatched;
 use crate::{
-    CalibrationMode, Evaluation, ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE,
-    Registry, device_name, fit_calibrated, key,
+    CalibratedFit, CalibrationMode, Evaluation, ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP,
+    KeepTraining, MAX_IMAGE_SIZE, Registry, device_name, fit_calibrated, key,
 };
 
 /// One run of an experiment, before it is done.
@@ -349,7 +349,8 @@ impl Experiment {
         synthesizer_of(self.textures.clone())
     }
 
-    /// Fits the method of `plan`, one of [`Experiment::plans`], to `train`.
+    /// Fits the method of `plan`, one of [`Experiment::plans`], to `train`. With `keep` an
+    /// interrupted fit goes on where it was.
     ///
     /// # Errors
     /// [`ExperimentError::Method`], [`ExperimentError::Cancelled`].
@@ -357,8 +358,9 @@ impl Experiment {
         &self,
         plan: &RunPlan,
         train: &dyn SampleSource,
+        keep: Option<&KeepTraining>,
         progress: &dyn Progress,
-    ) -> Result<Fitted, ExperimentError> {
+    ) -> Result<CalibratedFit, ExperimentError> {
         let RunKey { method, backbone, seed, .. } = &plan.key;
         let entry = method_entry(&self.registry, method)?;
         let settings = method_table(&self.registry, &self.config, method)?;
@@ -379,8 +381,9 @@ impl Experiment {
             textures: self.textures.clone(),
             loader_threads: self.loader_threads(),
             progress,
+            kept: None,
         };
-        fit_calibrated(entry, &settings, train, &context, self.config.calibration)
+        fit_calibrated(entry, &settings, train, &context, self.config.calibration, keep)
     }
 }
 

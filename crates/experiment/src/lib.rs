@@ -64,8 +64,8 @@ mod unwatched;
 
 pub use analysis::analyze;
 pub use calibration::{
-    CalibrationConfig, CalibrationMode, DefectTrial, GoodScored, ModeError, fit_calibrated, image_digest,
-    images_needed, score_good,
+    CalibratedFit, CalibrationConfig, CalibrationMode, DefectTrial, GoodScored, KeepTraining, ModeError,
+    fit_calibrated, image_digest, images_needed, score_good,
 };
 pub use config::{ExperimentConfig, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, check_sides};
 pub use dataset_choice::DatasetChoice;

@@ -10,8 +10,8 @@ use fmam_core::{
 use fmam_datasets::{CachedSource, Category, DEFAULT_CACHE_BYTES, Dataset, DatasetError, DatasetOptions};
 use fmam_experiment::{
     Artist, CalibrationConfig, Candidate, Evaluation, Evaluator, Experiment, ExperimentConfig,
-    ExperimentError, FinishedRuns, Grid, GridObserver, GridOutcome, InputConfig, MethodTrial, Registry,
-    check_image_size, check_sides, fit_calibrated, images_needed, rank_methods,
+    ExperimentError, FinishedRuns, Grid, GridObserver, GridOutcome, InputConfig, KeepTraining, MethodTrial,
+    Registry, check_image_size, check_sides, fit_calibrated, images_needed, rank_methods,
 };
 use fmam_inspection::Threshold;
 use fmam_methods::{Detector, MethodEntry, RunContext};
@@ -481,14 +481,16 @@ impl Session {
             textures: fit.textures.clone(),
             loader_threads: self.workers.loaders,
             progress: self.progress.as_ref(),
+            kept: None,
         };
-        Ok(Run { entry, settings: table, needs, context, calibration: fit.calibration })
+        let (calibration, keep) = (fit.calibration, fit.keep_training.clone());
+        Ok(Run { entry, settings: table, needs, context, calibration, keep })
     }
 
     fn fit_run(&self, train: &dyn SampleSource, run: Run<'_>) -> Result<Detector, Error> {
-        let Run { entry, settings, context, calibration, .. } = run;
-        let fit = move || fit_calibrated(entry, &settings, train, &context, calibration);
-        Ok(self.workers.run(fit)?.detector)
+        let Run { entry, settings, context, calibration, keep, .. } = run;
+        let fit = move || fit_calibrated(entry, &settings, train, &context, calibration, keep.as_ref());
+        Ok(self.workers.run(fit)?.fitted.detector)
     }
 }
 
@@ -499,6 +501,7 @@ struct Run<'a> {
     needs: Needs,
     context: RunContext<'a>,
     calibration: CalibrationConfig,
+    keep: Option<KeepTraining>,
 }
 
 /// Hands `train` to `work` with its images as `preparation` says: as they are where they are so

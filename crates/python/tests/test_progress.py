@@ -51,6 +51,32 @@ def test_an_exception_of_the_listener_ends_the_work(good: list[np.ndarray]) -> N
     assert time.monotonic() - start < 60
 
 
+def test_an_interrupted_fit_goes_on_to_the_same_detector(good: list[np.ndarray], tmp_path: Path) -> None:
+    options = {**LONG, "epochs": 6}
+    whole = fmam.Detector.fit(good, **options)
+
+    def listener(stage: str, done: int, total: int, detail: str) -> None:
+        if detail.startswith("epoch 3/"):
+            raise RuntimeError("enough")
+
+    kept = tmp_path / "training"
+    with pytest.raises(RuntimeError, match="enough"):
+        fmam.Detector.fit(good, progress=listener, keep_training=kept, **options)
+    states = list(kept.glob("*.safetensors"))
+    assert len(states) == 1
+    first: list[int] = []
+    resumed = fmam.Detector.fit(
+        good,
+        progress=lambda stage, done, total, detail: first.append(done) if "epoch" in detail else None,
+        keep_training=kept,
+        **options,
+    )
+    assert first[0] > 1, "the fit began anew"
+    image = part(500)
+    assert resumed.predict(image).score == whole.predict(image).score
+    assert resumed.threshold == whole.threshold
+
+
 def test_ctrl_c_ends_a_fit(good: list[np.ndarray]) -> None:
     timer = threading.Timer(0.5, _thread.interrupt_main)
     start = time.monotonic()

@@ -12,6 +12,7 @@ use fmam_record::{MapLayout, Shard};
 use crate::compute::{ComputeArgs, numbers};
 use crate::input::InputArgs;
 use crate::item_list::items;
+use crate::keep::KeepArgs;
 use crate::progress::Console;
 use crate::stdout::print;
 
@@ -107,6 +108,8 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "overwrite")]
     any_version: bool,
     #[command(flatten)]
+    keep: KeepArgs,
+    #[command(flatten)]
     compute: ComputeArgs,
 }
 
@@ -172,7 +175,7 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
         let name = device.name();
         return print(&plan_lines(&experiments, &out, &name, finished, shard, &*reading)?);
     }
-    let study = Study::open(&experiments, &out, finished, shard, &*reading)?;
+    let study = Study::open(&experiments, &out, finished, shard, &*reading)?.keeping(args.keep.every());
     reading.clear();
     let (n_runs, pending) = (study.n_runs(), study.pending());
     let console = Console::new(args.compute.quiet, pending.iter().copied()).of_single(n_runs == 1);

@@ -19,6 +19,7 @@ mod paths;
 mod pictures;
 mod predict;
 mod reproduce;
+mod resume;
 mod serve;
 mod shell;
 // The signals that a process catches stand in /proc.
