@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::drawing::Drawing;
 use super::line::{Files, Line};
 use super::places::{Layout, PICTURE_FOLDERS, Pictures, Taken};
-use super::writable::{check_writable, is_free};
+use super::writable::{check_writable, is_free, remove_leftovers_below};
 use crate::{Error, Verdict};
 
 /// The lines of all images within the folder.
@@ -148,7 +148,7 @@ impl Predictions {
         fmam_files::remove_leftovers(out).map_err(|source| Error::Write { path: out.to_owned(), source })?;
         for name in PICTURE_FOLDERS {
             let folder = out.join(name);
-            remove_leftovers(&folder).map_err(|source| Error::Write { path: folder, source })?;
+            remove_leftovers_below(&folder).map_err(|source| Error::Write { path: folder, source })?;
         }
         let folder = out.to_owned();
         let predictions = Self { folder, lines, length, pictures, unsynced: Vec::new(), _made: made };
@@ -247,7 +247,9 @@ impl Predictions {
     /// Puts the line `kept` in the place of the last one, which begins at `start` and has `length`
     /// bytes. Blanks fill the rest, so that the file needs no other room and is whole all along.
     fn rewrite(&mut self, start: u64, kept: &str, length: usize) -> io::Result<()> {
-        let kept = format!("{:<width$}\n", kept.trim_end(), width = length - 1);
+        let mut kept = kept.trim_end().to_owned();
+        kept.extend(std::iter::repeat_n(' ', (length - 1).saturating_sub(kept.len())));
+        kept.push('\n');
         self.lines.seek(SeekFrom::Start(start))?;
         self.lines.write_all(kept.as_bytes())?;
         self.lines.seek(SeekFrom::Start(self.length)).map(drop)
@@ -382,22 +384,6 @@ fn read_lines(lines: &mut File, out: &Path, taken: &mut Taken) -> Result<u64, Er
     }
 }
 
-/// Removes the temporary files that a killed process left below `folder`.
-fn remove_leftovers(folder: &Path) -> io::Result<()> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    fmam_files::remove_leftovers(folder)?;
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            remove_leftovers(&entry.path())?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use fmam_datasets::image_size;
@@ -488,7 +474,7 @@ mod tests {
         // No folder of maps can be made, whatever the name of the image.
         fs::write(root.path().join("maps"), "in the way").unwrap();
         let long = "n".repeat(254);
-        for (image, n_omitted) in [("a", 1), (long.as_str(), 3), ("a.png/b", 3)] {
+        for (image, n_omitted) in [("a", 1), (long.as_str(), 3), ("a.png/b", 3), ("öl ä.png", 1)] {
             let added = predictions.add(&verdict(image, Some(1.0)), None).unwrap();
             assert_eq!(added.omitted.len(), n_omitted, "{image}: {:?}", added.omitted);
             assert!(added.files.map.is_none());
@@ -498,7 +484,8 @@ mod tests {
             assert_eq!(line.get("overlay").is_some(), n_omitted == 1, "{line}");
         }
         predictions.finish().unwrap();
-        assert_eq!(fs::read_to_string(root.path().join(LINES_FILE)).unwrap().lines().count(), 3);
+        assert_eq!(fs::read_to_string(root.path().join(LINES_FILE)).unwrap().lines().count(), 4);
+        drop(Predictions::resume(root.path(), ALL).unwrap());
     }
 
     #[test]
