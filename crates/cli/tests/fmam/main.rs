@@ -11,6 +11,7 @@ mod fetch;
 mod figures;
 mod metrics;
 // The names of files on macOS are text, on Windows they have no bytes.
+mod page;
 #[cfg(target_os = "linux")]
 mod paths;
 mod pictures;
