@@ -151,7 +151,7 @@ def check_fuse_hangs(options, work, model):
         told = [wait_for(lambda: program.says("does not answer"), 30)]
         fuse.server.send_signal(signal.SIGCONT)
         told.append(wait_for(lambda: program.says("answers again"), 10))
-        told.append(wait_for(lambda: "second.png" in program.images(), 10))
+        told.append(wait_for(lambda: "second.png" in program.images(), 20))
         fuse.server.send_signal(signal.SIGSTOP)
         time.sleep(2)
         stopped = program.end(seconds=20)

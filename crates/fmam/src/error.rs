@@ -258,6 +258,13 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// The folder of the results is no longer the one that was opened: another program removed,
+    /// renamed or replaced it.
+    #[error("{} was removed or replaced while results were written to it", path.display())]
+    FolderReplaced {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A folder that must be new or empty holds the predictions of an earlier call.
     #[error("{} holds predictions already", path.display())]
     Resumable {
@@ -476,6 +483,7 @@ impl Error {
             | Self::Spill { .. }
             | Self::Copy { .. }
             | Self::NotEmpty { .. }
+            | Self::FolderReplaced { .. }
             | Self::Resumable { .. }
             | Self::AlreadyExists { .. }
             | Self::NotFetched { .. }

@@ -156,8 +156,10 @@ impl Predictions {
     ///
     /// # Errors
     /// [`Error::Report`], [`Error::Write`] for a file that cannot be written; the lines and files
-    /// before it stay as they are.
+    /// before it stay as they are. [`Error::FolderReplaced`] where the folder is no longer the one
+    /// that was opened.
     pub fn add(&mut self, verdict: &Verdict, calibration: Option<&Calibration>) -> Result<Added, Error> {
+        self.check_in_place()?;
         let mut added = Added::default();
         if self.pictures != Pictures::NONE {
             self.draw(verdict, calibration, &mut added)?;
@@ -172,6 +174,35 @@ impl Predictions {
         }
         self.length += line.len() as u64;
         Ok(added)
+    }
+
+    /// A line that is written to a removed file is lost without an error of the system, and so is
+    /// one that lies below a mount point that came back.
+    ///
+    /// # Errors
+    /// [`Error::FolderReplaced`], [`Error::Write`].
+    #[cfg(unix)]
+    fn check_in_place(&self) -> Result<(), Error> {
+        use std::os::unix::fs::MetadataExt;
+
+        let path = self.folder.join(LINES_FILE);
+        let number = |facts: &fs::Metadata| (facts.dev(), facts.ino());
+        let is_in_place = match (fs::metadata(&path), self.lines.metadata()) {
+            (Err(error), _) if error.kind() == ErrorKind::NotFound => false,
+            (found, open) => {
+                let both = found.and_then(|found| Ok((found, open?)));
+                let (found, open) = both.map_err(|source| Error::Write { path, source })?;
+                number(&found) == number(&open)
+            }
+        };
+        if is_in_place { Ok(()) } else { Err(Error::FolderReplaced { path: self.folder.clone() }) }
+    }
+
+    /// Elsewhere a file that is open cannot be removed.
+    #[cfg(not(unix))]
+    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "there is an answer on Unix")]
+    fn check_in_place(&self) -> Result<(), Error> {
+        Ok(())
     }
 
     /// Writes the pictures of a verdict.
@@ -393,6 +424,37 @@ mod tests {
         fs::write(&path, format!("{whole}nothing\n{whole}")).unwrap();
         let damaged = Predictions::resume(root.path(), Pictures::NONE).unwrap_err();
         assert!(matches!(damaged, Error::DamagedLine { number: 2, .. }), "{damaged}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_is_removed_or_renamed_loses_no_line_in_silence() {
+        let root = tempfile::tempdir().unwrap();
+        let out = root.path().join("out");
+        let is_replaced = |predictions: &mut Predictions| {
+            let added = predictions.add(&verdict("b.png", None), None);
+            assert!(matches!(added, Err(Error::FolderReplaced { .. })), "{added:?}");
+        };
+        let begin = || {
+            let (mut predictions, _) = Predictions::begin(&out, Pictures::default()).unwrap();
+            predictions.add(&verdict("a.png", None), None).unwrap();
+            predictions
+        };
+        let mut predictions = begin();
+        fs::remove_dir_all(&out).unwrap();
+        is_replaced(&mut predictions);
+        let mut predictions = begin();
+        let kept = root.path().join("kept");
+        fs::rename(&out, &kept).unwrap();
+        is_replaced(&mut predictions);
+        assert!(!out.exists());
+        // Another process may have begun in a folder of the same name.
+        let _other = begin();
+        is_replaced(&mut predictions);
+        drop(predictions);
+        for folder in [&out, &kept] {
+            assert_eq!(fs::read_to_string(folder.join(LINES_FILE)).unwrap().lines().count(), 1);
+        }
     }
 
     #[test]
