@@ -467,6 +467,37 @@ mod tests {
         assert!(matches!(damaged, Error::DamagedLine { number: 2, .. }), "{damaged}");
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_is_removed_or_renamed_loses_no_line_in_silence() {
+        let root = tempfile::tempdir().unwrap();
+        let out = root.path().join("out");
+        let is_replaced = |predictions: &mut Predictions| {
+            let added = predictions.add(&verdict("b.png", None), None);
+            assert!(matches!(added, Err(Error::Vanished { .. })), "{added:?}");
+        };
+        let begin = || {
+            let (mut predictions, _) = Predictions::begin(&out, Pictures::default()).unwrap();
+            predictions.add(&verdict("a.png", None), None).unwrap();
+            predictions
+        };
+        let mut predictions = begin();
+        fs::remove_dir_all(&out).unwrap();
+        is_replaced(&mut predictions);
+        let mut predictions = begin();
+        let kept = root.path().join("kept");
+        fs::rename(&out, &kept).unwrap();
+        is_replaced(&mut predictions);
+        assert!(!out.exists());
+        // Another process may have begun in a folder of the same name.
+        let _other = begin();
+        is_replaced(&mut predictions);
+        drop(predictions);
+        for folder in [&out, &kept] {
+            assert_eq!(fs::read_to_string(folder.join(LINES_FILE)).unwrap().lines().count(), 1);
+        }
+    }
+
     #[test]
     fn a_picture_that_cannot_be_written_costs_no_line_and_no_line_names_it() {
         let root = tempfile::tempdir().unwrap();
