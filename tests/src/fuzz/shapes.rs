@@ -1,30 +1,15 @@
 //! Convolutions of any shape, and frozen chains of three: the f32 kernels and the composed f64 form
 //! agree in value and gradients, or both refuse.
-//!
-//! `cd crates/ops && cargo +nightly fuzz run shapes -- -max_total_time=60`
 
-#![no_main]
-
-use arbitrary::Arbitrary;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use fmam_ops::{
     Activation, Conv2dConfig, FrozenConv2d, Nonlinearity, Padding, conv_transpose2d, conv2d, frozen_layers,
 };
-use libfuzzer_sys::fuzz_target;
 
-#[derive(Arbitrary, Debug)]
-struct Case {
-    n: u8,
-    h: u8,
-    w: u8,
-    kernel: (u8, u8),
-    stride: u8,
-    padding: Option<u8>,
-    channels: (u8, u8),
-    form: Form,
-}
+use super::Seed;
+use super::bytes::Choices;
 
-#[derive(Arbitrary, Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Form {
     Dense,
     Depthwise,
@@ -32,6 +17,34 @@ enum Form {
     Transposed,
     /// Dense, depthwise and pointwise, frozen.
     Chain,
+}
+
+const FORMS: [Form; 5] = [Form::Dense, Form::Depthwise, Form::Grouped, Form::Transposed, Form::Chain];
+
+#[derive(Debug)]
+struct Case {
+    form: Form,
+    shape: (usize, usize, usize),
+    kernel: (usize, usize),
+    stride: usize,
+    padding: Padding,
+    channels: (usize, usize),
+}
+
+impl Case {
+    fn read(mut choices: Choices<'_>) -> Self {
+        Self {
+            form: FORMS[choices.below(FORMS.len())],
+            shape: (1 + choices.below(3), choices.below(24), choices.below(24)),
+            kernel: (choices.below(8), choices.below(8)),
+            stride: choices.below(5),
+            padding: match choices.below(7) {
+                6 => Padding::TfSame,
+                padding => Padding::Symmetric(padding),
+            },
+            channels: (1 + choices.below(40), 1 + choices.below(40)),
+        }
+    }
 }
 
 fn values(shape: &[usize], seed: usize) -> Result<Tensor> {
@@ -42,27 +55,23 @@ fn values(shape: &[usize], seed: usize) -> Result<Tensor> {
 
 /// The result and the gradients of input and weight.
 fn run(case: &Case, dtype: DType) -> Result<[Vec<f64>; 3]> {
-    let (n, h, w) = (1 + case.n as usize % 3, case.h as usize % 24, case.w as usize % 24);
-    let (kh, kw) = (case.kernel.0 as usize % 8, case.kernel.1 as usize % 8);
-    let (a, b) = (1 + case.channels.0 as usize % 40, 1 + case.channels.1 as usize % 40);
-    let stride = case.stride as usize % 5;
-    let padding = case.padding.map_or(Padding::TfSame, |p| Padding::Symmetric(p as usize % 6));
-    if matches!(case.form, Form::Chain) {
-        return run_chain([n, a, h, w], (kh, kw), stride, padding, (b, case.channels.0 as usize % 7 + 1), dtype);
+    let &Case { form, shape: (n, h, w), kernel: (kh, kw), stride, padding, channels: (a, b) } = case;
+    if matches!(form, Form::Chain) {
+        return run_chain([n, a, h, w], (kh, kw), stride, padding, (b, a % 7 + 1), dtype);
     }
-    let (groups, ci, co) = match case.form {
+    let (groups, ci, co) = match form {
         Form::Depthwise => (a, a, a),
         Form::Grouped => (2, 2 * a, 2 * b),
         Form::Dense | Form::Transposed | Form::Chain => (1, a, b),
     };
-    let weight_shape = match case.form {
+    let weight_shape = match form {
         Form::Transposed => [ci, co, kh, kw],
         _ => [co, ci / groups, kh, kw],
     };
     let x = Var::from_tensor(&values(&[n, ci, h, w], 1)?.to_dtype(dtype)?)?;
     let weight = Var::from_tensor(&values(&weight_shape, 2)?.to_dtype(dtype)?)?;
     let input = Activation::from_nchw(&x)?;
-    let y = match (case.form, padding) {
+    let y = match (form, padding) {
         (Form::Transposed, Padding::Symmetric(p)) => conv_transpose2d(&input, &weight, stride, p)?,
         (Form::Transposed, Padding::TfSame) => conv_transpose2d(&input, &weight, stride, 0)?,
         _ => conv2d(&input, &weight, &Conv2dConfig { stride, padding, groups })?,
@@ -101,18 +110,27 @@ fn run_chain(
     Ok([y.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?, Vec::new(), Vec::new()])
 }
 
-fuzz_target!(|case: Case| {
+/// An accepted shape has the same values and gradients by both forms.
+pub fn shapes(data: &[u8]) -> bool {
+    let case = Case::read(Choices(data));
     match (run(&case, DType::F32), run(&case, DType::F64)) {
         (Ok(kernels), Ok(composed)) => {
             for (kernels, composed) in kernels.iter().zip(&composed) {
                 assert_eq!(kernels.len(), composed.len());
                 let scale = composed.iter().fold(1.0_f64, |m, v| m.max(v.abs()));
                 for (k, c) in kernels.iter().zip(composed) {
-                    assert!((k - c).abs() < 1e-3 * scale, "{k} {c}");
+                    assert!((k - c).abs() < 1e-3 * scale, "{k} {c} in {case:?}");
                 }
             }
+            true
         }
-        (Err(_), Err(_)) => {}
-        (kernels, composed) => panic!("kernels {kernels:?}, composed {composed:?}"),
+        (Err(_), Err(_)) => false,
+        (kernels, composed) => panic!("kernels {kernels:?}, composed {composed:?} in {case:?}"),
     }
-});
+}
+
+pub(super) fn seeds() -> Vec<Seed> {
+    let case = |form: u8, name: &str| (name.to_owned(), vec![form, 1, 11, 9, 3, 3, 1, 1, 4, 6]);
+    let names = ["dense", "depthwise", "grouped", "transposed", "chain"];
+    names.iter().enumerate().map(|(form, name)| case(form as u8, name)).collect()
+}
