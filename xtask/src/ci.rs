@@ -6,8 +6,10 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+#[cfg(unix)]
 use cargo_metadata::MetadataCommand;
 
+#[cfg(unix)]
 use crate::endure::Endure;
 use crate::{fmam::cargo, tidy};
 
@@ -23,6 +25,7 @@ enum Run {
     /// [`tidy::run`], without a process of its own.
     Tidy,
     /// A minute of [`Endure`], on the binary that the tests were built with.
+    #[cfg(unix)]
     Endure,
     /// Bash with these arguments.
     Bash(&'static [&'static str]),
@@ -45,6 +48,7 @@ static STEPS: &[Step] = &[
     Step { name: "book", run: Run::IfFound("mdbook", &["build", "docs"]) },
     // Clippy has compiled the examples, which nothing runs.
     Step { name: "test", run: Run::Cargo(&["test", "--workspace", "--tests"]) },
+    #[cfg(unix)]
     Step { name: "endure", run: Run::Endure },
     Step { name: "doctest", run: Run::Cargo(&["test", "--workspace", "--doc"]) },
     // pytest on a wheel in the profile of the tests.
@@ -66,6 +70,7 @@ pub(crate) fn run(root: &Path) -> Result<ExitCode> {
         eprintln!("== {name}");
         let passed = match run {
             Run::Tidy => tidy::run(root, false)? == ExitCode::SUCCESS,
+            #[cfg(unix)]
             Run::Endure => Endure::of_gate(tested_binary(root)?).run(root)? == ExitCode::SUCCESS,
             Run::Cargo(args) => run_command(root, cargo().args(*args))?,
             Run::IfFound(program, _) if !is_found(program) => {
@@ -87,6 +92,7 @@ pub(crate) fn run(root: &Path) -> Result<ExitCode> {
 }
 
 /// The binary that `cargo test` built, wherever the target folder is.
+#[cfg(unix)]
 fn tested_binary(root: &Path) -> Result<PathBuf> {
     let manifest = root.join("Cargo.toml");
     let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec()?;

@@ -25,6 +25,8 @@ struct Model {
 
 static MODELS: LazyLock<[Model; METHODS.len()]> = LazyLock::new(|| METHODS.map(fit));
 
+static SESSION: LazyLock<Session> = LazyLock::new(session);
+
 pub(super) fn session() -> Session {
     Session::builder().threads(1).build().unwrap()
 }
@@ -44,7 +46,7 @@ pub(super) fn fit_into(folder: &Path, method: &str, size: ImageSize) {
     if method.ends_with("+fmam") {
         fit = fit.set("mapping.epochs", 1).unwrap();
     }
-    session().fit(images, &fit).unwrap().save(folder).unwrap();
+    SESSION.fit(images, &fit).unwrap().save(folder).unwrap();
 }
 
 fn fit(method: &str) -> Model {
@@ -126,7 +128,7 @@ pub fn model(data: &[u8]) -> bool {
     for (name, bytes) in &files {
         std::fs::write(folder.join(name), bytes).unwrap();
     }
-    let Ok(detector) = session().load(&folder) else { return false };
+    let Ok(detector) = SESSION.load(&folder) else { return false };
     assert!(!(text.is_empty() && is_edited), "the digests of the card do not show an edit");
     check(&detector, scratch.path().join("again"));
     true
@@ -142,7 +144,7 @@ fn check(detector: &Detector, again: PathBuf) {
     assert!(found[0].image_score.is_finite());
     assert!(found[0].anomaly_map.data().iter().all(|score| score.is_finite()));
     detector.save(&again).unwrap();
-    let loaded = session().load(&again).unwrap();
+    let loaded = SESSION.load(&again).unwrap();
     let same = loaded.score(&[image]).unwrap();
     assert_eq!(same[0].image_score.to_bits(), found[0].image_score.to_bits());
 }

@@ -73,9 +73,9 @@ impl Running {
 
     /// Sends the signal of this name, `TERM` say.
     pub(super) fn signal(&self, name: &str) -> Result<()> {
-        let pid = self.child.id().to_string();
+        let kill = format!("kill -s {name} {}", self.child.id());
         // A run that has ended takes no signal, which is no fault.
-        Command::new("kill").args(["-s", name, &pid]).stderr(Stdio::null()).status()?;
+        Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status()?;
         Ok(())
     }
 
