@@ -38,6 +38,9 @@ echo '| target | executions | seconds | edges | finds |'
 echo '| --- | ---: | ---: | ---: | ---: |'
 for target in "${targets[@]}"; do
     mkdir -p "work/$target" "artifacts/$target" "corpus/$target"
+    # A run of no input writes the seeds.
+    rm -f "corpus/$target"/seed-*
+    FMAM_FUZZ_SEEDS=corpus/$target "$programs/$target" -runs=0 >"work/$target.log" 2>&1
     before=$(find "artifacts/$target" -type f | wc -l)
     log=work/$target.log
     "$programs/$target" "work/$target" "corpus/$target" "${limits[@]}" -max_total_time=$((60 * minutes)) \

@@ -2,6 +2,8 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    fmam_tests::fuzz::archive(data);
+use fmam_tests::fuzz;
+
+libfuzzer_sys::fuzz_target!(init: fuzz::write_seeds("archive"), |data: &[u8]| {
+    fuzz::archive(data);
 });

@@ -2,6 +2,8 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    fmam_tests::fuzz::graph(data);
+use fmam_tests::fuzz;
+
+libfuzzer_sys::fuzz_target!(init: fuzz::write_seeds("graph"), |data: &[u8]| {
+    fuzz::graph(data);
 });

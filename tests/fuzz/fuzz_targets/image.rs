@@ -2,6 +2,8 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    fmam_tests::fuzz::image(data);
+use fmam_tests::fuzz;
+
+libfuzzer_sys::fuzz_target!(init: fuzz::write_seeds("image"), |data: &[u8]| {
+    fuzz::image(data);
 });

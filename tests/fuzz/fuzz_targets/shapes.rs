@@ -2,6 +2,8 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    fmam_tests::fuzz::shapes(data);
+use fmam_tests::fuzz;
+
+libfuzzer_sys::fuzz_target!(init: fuzz::write_seeds("shapes"), |data: &[u8]| {
+    fuzz::shapes(data);
 });

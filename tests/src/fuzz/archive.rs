@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fmam_fetch::{Limits, extract};
 
-use super::Seed;
+use super::bytes::Seed;
 use super::scratch::{scratch, write};
 
 const ENDINGS: [&str; 4] = ["zip", "tar", "tar.gz", "tar.xz"];

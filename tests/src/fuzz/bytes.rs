@@ -1,4 +1,7 @@
-//! An input that is read as a row of choices.
+//! Inputs: their names, their parts, and the choices that one is read as.
+
+/// An input under its name.
+pub type Seed = (String, Vec<u8>);
 
 /// The choices in an input. At its end every choice is 0.
 pub(super) struct Choices<'a>(pub(super) &'a [u8]);

@@ -2,7 +2,7 @@
 
 use fmam_inspection::{Calibration, GoodScores, Threshold, threshold_for_misses};
 
-use super::Seed;
+use super::bytes::Seed;
 
 /// An accepted calibration comes back as it was saved, and its thresholds hold their rates.
 pub fn calibration(data: &[u8]) -> bool {

@@ -5,7 +5,7 @@ use std::path::Path;
 use fmam_experiment::{ExperimentConfig, PRESETS};
 use fmam_methods::method;
 
-use super::Seed;
+use super::bytes::Seed;
 
 /// An accepted configuration comes back as it was written, and its methods take their settings or
 /// say why not.

@@ -10,8 +10,8 @@ use fmam_ops::{
 };
 use tract_onnx::prelude::*;
 
-use super::Seed;
 use super::bytes::Choices;
+use super::bytes::Seed;
 
 const SIZE: ImageSize = ImageSize::new(6, 8);
 

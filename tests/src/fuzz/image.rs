@@ -9,7 +9,7 @@ use fmam_datasets::{
     DatasetError, ImageInput, decode_header, prepare_image, read_image_bytes, resize_image, training_depth,
 };
 
-use super::Seed;
+use super::bytes::Seed;
 
 /// Bytes that a decoded image may take, here and in the targets of rows and masks.
 pub(super) const LIMIT: u64 = 1 << 20;

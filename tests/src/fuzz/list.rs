@@ -3,7 +3,7 @@
 use fmam_core::{ImageSize, Label, Preparation};
 use fmam_datasets::{DatasetOptions, dataset};
 
-use super::Seed;
+use super::bytes::Seed;
 use super::scratch::{scratch, write};
 
 const IMAGES: [&str; 4] = ["a.png", "b.png", "c.png", "d.png"];

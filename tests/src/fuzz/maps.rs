@@ -3,7 +3,7 @@
 use fmam_core::AnomalyMap;
 use fmam_record::{read_maps, write_map};
 
-use super::Seed;
+use super::bytes::Seed;
 use super::scratch::{scratch, write};
 
 /// Accepted maps are finite, and come back as they were saved.

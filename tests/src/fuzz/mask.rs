@@ -6,7 +6,7 @@ use ::image::{DynamicImage, GrayImage, ImageFormat, Luma};
 use fmam_core::{ImageSize, Preparation, RegionOfInterest, RgbImage};
 use fmam_datasets::{DatasetError, Regions, image_header, load_mask, load_region, prepare_image};
 
-use super::Seed;
+use super::bytes::Seed;
 use super::image::LIMIT;
 use super::scratch::{scratch, write};
 

@@ -26,6 +26,7 @@ mod shapes;
 mod weights;
 
 pub use archive::archive;
+pub use bytes::Seed;
 pub use calibration::calibration;
 pub use config::config;
 pub use graph::graph;
@@ -40,9 +41,6 @@ pub use rows::rows;
 pub use serve::serve;
 pub use shapes::shapes;
 pub use weights::weights;
-
-/// An input under its name.
-pub type Seed = (String, Vec<u8>);
 
 /// A fuzz target.
 #[derive(Debug)]
@@ -73,3 +71,13 @@ pub static TARGETS: &[Target] = &[
     Target { name: "shapes", run: shapes, seeds: shapes::seeds },
     Target { name: "weights", run: weights, seeds: weights::seeds },
 ];
+
+/// Writes the seeds of the target `name` into the folder that `FMAM_FUZZ_SEEDS` names, where it is
+/// set. A binary does so before its first input.
+pub fn write_seeds(name: &str) {
+    let Some(folder) = std::env::var_os("FMAM_FUZZ_SEEDS").map(std::path::PathBuf::from) else { return };
+    let target = TARGETS.iter().find(|target| target.name == name).expect("a target of this name");
+    for (seed, bytes) in (target.seeds)() {
+        std::fs::write(folder.join(format!("seed-{seed}")), bytes).unwrap();
+    }
+}

@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use fmam::{Detector, Fit, ImageSize, RgbImage, Session};
 use tempfile::TempDir;
 
-use super::Seed;
 use super::bytes::Choices;
+use super::bytes::Seed;
 use super::scratch::scratch;
 
 const METHODS: [&str; 4] = ["padim", "rkd+fmam", "patchcore", "fcdd"];

@@ -2,7 +2,7 @@
 
 use fmam::measure::{PixelMemory, metrics_of_maps, metrics_of_scores};
 
-use super::Seed;
+use super::bytes::Seed;
 use super::bytes::{joined, two_parts};
 use super::scratch::{scratch, write};
 

@@ -4,7 +4,7 @@ use fmam_core::{CurvePoint, ImageSize};
 use fmam_record::{Artefacts, Findings, Metrics, RUN_RECORD_SCHEMA, RunConfig, RunRecord};
 use fmam_report::Report;
 
-use super::Seed;
+use super::bytes::Seed;
 use super::scratch::scratch;
 
 /// An accepted record comes back as it was written, and a report shows it.

@@ -3,7 +3,7 @@
 use fmam_core::RgbImage;
 use fmam_datasets::{DatasetError, image_size, open_rows, read_image};
 
-use super::Seed;
+use super::bytes::Seed;
 use super::image::with_range;
 use super::scratch::{scratch, write};
 

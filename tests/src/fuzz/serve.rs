@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
-use super::Seed;
+use super::bytes::Seed;
 use super::scratch::scratch;
 
 /// A server in this process, and the folder of its model and of collected images.

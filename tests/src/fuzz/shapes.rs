@@ -6,8 +6,8 @@ use fmam_ops::{
     Activation, Conv2dConfig, FrozenConv2d, Nonlinearity, Padding, conv_transpose2d, conv2d, frozen_layers,
 };
 
-use super::Seed;
 use super::bytes::Choices;
+use super::bytes::Seed;
 
 #[derive(Debug, Clone, Copy)]
 enum Form {

@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use fmam_models::{load_tensors, read_state_dict, save_tensors};
 
-use super::Seed;
+use super::bytes::Seed;
 use super::scratch::{scratch, write};
 
 /// The bytes of a tensor of integers or floating-point numbers, of which undefined ones count too.
