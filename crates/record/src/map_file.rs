@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 use std::path::Path;
 
 use fast_image_resize::images::Image;
@@ -18,13 +18,16 @@ use crate::folder::write_atomic;
 
 /// Writes a map as a TIFF file of one 32-bit float a pixel, which the evaluation code of MVTec AD
 /// reads (Pillow and OpenCV do too). `size` is that of the original image, to which the map is
-/// brought bilinearly: that code compares with the original ground truth.
+/// brought bilinearly: that code compares with the original ground truth. The file appears whole or
+/// not at all, without waiting for the disk (see [`fmam_files::sync_files`]).
 ///
 /// # Errors
 /// [`RecordError::MapFile`] for a map or a `size` without pixels or too large for the format,
 /// [`RecordError::MapNotFinite`], [`RecordError::Write`]; all name the path.
 pub fn write_map(path: &Path, map: &AnomalyMap, size: ImageSize) -> Result<(), RecordError> {
-    write_pages(path, std::iter::once((map, size)))
+    let file = pages(path, std::iter::once((map, size)))?;
+    fmam_files::write_unsynced(path, |to| to.write_all(&file))
+        .map_err(|source| RecordError::Write { path: path.to_owned(), source })
 }
 
 /// Shorter side of the maps that [`write_maps`] keeps, at most.
@@ -43,7 +46,7 @@ fn kept_size(size: ImageSize) -> ImageSize {
 /// # Errors
 /// As [`write_map`].
 pub fn write_maps(path: &Path, maps: &[AnomalyMap]) -> Result<(), RecordError> {
-    write_pages(path, maps.iter().map(|map| (map, kept_size(map.size()))))
+    write_atomic(path, &pages(path, maps.iter().map(|map| (map, kept_size(map.size()))))?)
 }
 
 /// A map whose shorter side is 64 pixels at most: maps are smooth, so that a figure shows the same,
@@ -111,11 +114,11 @@ pub fn read_maps(path: &Path) -> Result<Vec<AnomalyMap>, RecordError> {
     pages().map_err(|error| damaged(error.to_string()))
 }
 
-/// Writes each map in its size.
-fn write_pages<'a>(
+/// The file `path` of maps, each in its size.
+fn pages<'a>(
     path: &Path,
     maps: impl Iterator<Item = (&'a AnomalyMap, ImageSize)>,
-) -> Result<(), RecordError> {
+) -> Result<Vec<u8>, RecordError> {
     let mut file = Cursor::new(Vec::new());
     let refused = |size| RecordError::MapFile { path: path.to_owned(), size };
     let mut tiff = TiffEncoder::new(&mut file).map_err(|_| refused(ImageSize::new(0, 0)))?;
@@ -130,7 +133,8 @@ fn write_pages<'a>(
         };
         write().map_err(|_| refused(size))?;
     }
-    write_atomic(path, file.get_ref())
+    drop(tiff);
+    Ok(file.into_inner())
 }
 
 /// Width and height, neither 0.

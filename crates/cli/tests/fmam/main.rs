@@ -10,14 +10,21 @@ mod export;
 mod fetch;
 mod figures;
 mod metrics;
+// Limits of a shell stand for a full disk.
+#[cfg(target_os = "linux")]
+mod outputs;
 // The names of files on macOS are text, on Windows they have no bytes.
 #[cfg(target_os = "linux")]
 mod paths;
 mod pictures;
 mod predict;
 mod reproduce;
+mod resume;
 mod serve;
 mod shell;
+// The signals that a process catches stand in /proc.
+#[cfg(target_os = "linux")]
+mod signals;
 mod text;
 
 use std::path::{Path, PathBuf};

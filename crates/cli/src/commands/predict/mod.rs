@@ -14,7 +14,7 @@ use fmam::input::{Inputs, Watch};
 use fmam::output::{Layout, Pictures, Predictions, Taken, VerdictsBy};
 use fmam_report::MapFormat;
 
-use self::scoring::Scoring;
+use self::scoring::{Scoring, unwritten};
 use self::view::View;
 use crate::calibration;
 use crate::compute::ComputeArgs;
@@ -162,8 +162,9 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     if let Some(watch) = watch {
         scoring.watch(watch)?;
     }
-    let tally = scoring.finish();
+    let finished = scoring.finish();
     console.clear();
+    let tally = finished?;
     console.say(&tally.to_string());
     let n = tally.images + tally.errors;
     if n + tally.passed_over == 0 && !is_watching {
@@ -172,6 +173,9 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     // A watch that ends when it is told to has not failed.
     if tally.errors > 0 && !is_watching {
         bail!("{} of {n} images could not be scored", tally.errors);
+    }
+    if tally.omitted > 0 && !is_watching {
+        bail!("{}; every verdict is kept", unwritten(tally.omitted));
     }
     if tally.defects > 0 && args.fail_on_defect {
         return Err(DefectFound.into());

@@ -23,6 +23,9 @@ const HEARTBEAT: Duration = Duration::from_millis(50);
 /// Time between two looks at a watched folder, at least.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
+/// Pictures that could not be written of which each has a warning.
+const TOLD_PICTURES: usize = 5;
+
 /// Images of a watch after which the series is looked at first; then after twice as many, and so
 /// on: the fewer looks, the fewer false alarms.
 const FIRST_SERIES: usize = 100;
@@ -68,13 +71,15 @@ pub(super) struct Tally {
     pub(super) errors: usize,
     /// Images that were scored before.
     pub(super) passed_over: usize,
+    /// Pictures, maps and masks that could not be written.
+    pub(super) omitted: usize,
     /// True if there is a threshold: without one no image is good or defective.
     pub(super) has_verdicts: bool,
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { images, defects, warned, errors, passed_over, has_verdicts } = self;
+        let Self { images, defects, warned, errors, passed_over, omitted, has_verdicts } = self;
         let counted = |n: &usize, one: &str, many: &str| format!("{n} {}", if *n == 1 { one } else { many });
         write!(
             f,
@@ -83,8 +88,16 @@ impl fmt::Display for Tally {
             if *has_verdicts { counted(defects, "defect", "defects") } else { "no verdicts".to_owned() },
             counted(errors, "error", "errors")
         )?;
-        if *passed_over > 0 { write!(f, "; {passed_over} passed over, scored before") } else { Ok(()) }
+        if *passed_over > 0 {
+            write!(f, "; {passed_over} passed over, scored before")?;
+        }
+        if *omitted > 0 { write!(f, "; {}", unwritten(*omitted)) } else { Ok(()) }
     }
+}
+
+/// The number of pictures that could not be written, in words.
+pub(super) fn unwritten(n: usize) -> String {
+    format!("{n} {} could not be written", if n == 1 { "picture" } else { "pictures" })
 }
 
 impl<'a> Scoring<'a> {
@@ -103,11 +116,14 @@ impl<'a> Scoring<'a> {
         Self { session, detector, threshold, taken: RefCell::new(taken), sink: RefCell::new(sink) }
     }
 
-    /// The numbers of images; the output folder is closed.
-    pub(super) fn finish(self) -> Tally {
+    /// Closes the output folder; gives the numbers of images.
+    pub(super) fn finish(self) -> Result<Tally> {
         let mut sink = self.sink.into_inner();
         sink.tell_shifts();
-        sink.tally
+        if let Some(out) = sink.out.take() {
+            out.finish()?;
+        }
+        Ok(sink.tally)
     }
 
     /// Scores all images of `inputs`. They are found on a thread of their own, so that a slow list
@@ -262,7 +278,11 @@ impl Sink<'_> {
             None => Default::default(),
         };
         for omitted in &added.omitted {
-            self.console.warn(&omitted.one_line());
+            self.tally.omitted += 1;
+            // A full disk refuses every picture: the last line has their number.
+            if self.tally.omitted <= TOLD_PICTURES {
+                self.console.warn(&omitted.one_line());
+            }
         }
         let line = Line::new(verdict, added.files).with_seconds(verdict.seconds);
         let tally = &mut self.tally;
@@ -317,11 +337,11 @@ mod tests {
 
     #[test]
     fn a_tally_is_one_line() {
-        let tally =
-            Tally { images: 300, defects: 1, warned: 2, errors: 0, passed_over: 0, has_verdicts: true };
+        let tally = Tally { images: 300, defects: 1, warned: 2, has_verdicts: true, ..Tally::default() };
         assert_eq!(tally.to_string(), "300 images: 1 defect, 2 with warnings, 0 errors");
-        let again = Tally { images: 1, passed_over: 299, errors: 1, ..Tally::default() };
-        let text = "1 image: no verdicts, 0 with warnings, 1 error; 299 passed over, scored before";
+        let again = Tally { images: 1, passed_over: 299, errors: 1, omitted: 1, ..Tally::default() };
+        let text = "1 image: no verdicts, 0 with warnings, 1 error; 299 passed over, scored before; 1 picture \
+                    could not be written";
         assert_eq!(again.to_string(), text);
     }
 }
