@@ -32,12 +32,5 @@ pub fn config(data: &[u8]) -> bool {
 pub(super) fn seeds() -> Vec<Seed> {
     let preset =
         |preset: &fmam_experiment::Preset| (format!("{}.toml", preset.name), preset.toml.as_bytes().to_vec());
-    let mut seeds: Vec<Seed> = PRESETS.iter().map(preset).collect();
-    let every = "dataset = 'folder'\nmethods = ['rkd+fmam']\nbackbones = ['tiny']\nseeds = [0]\n\
-        image_size = '64x96'\nprecision = 'bf16'\n[input]\nvalues = '12-bit'\n[method.'rkd+fmam']\n\
-        learning_rate = 1e-3\nmapping.epochs = 2\n[calibration]\nmode = 'hold-out'\n";
-    if config(every.as_bytes()) {
-        seeds.push(("every.toml".to_owned(), every.as_bytes().to_vec()));
-    }
-    seeds
+    PRESETS.iter().map(preset).collect()
 }

@@ -83,7 +83,7 @@ impl Ground {
     /// Arguments that fit a model of `method` into `out`.
     pub(super) fn fit(&self, method: &str, out: &Path) -> Vec<String> {
         let mut line = format!(
-            "fit -q --threads 1 --method {method} --backbone tiny --image-size 64 {} --out {}",
+            "fit -q --threads 1 --keep-every 0s --method {method} --backbone tiny --image-size 64 {} --out {}",
             self.at("parts").display(),
             out.display()
         );
@@ -96,7 +96,7 @@ impl Ground {
     /// Arguments of a small grid of runs into `out`.
     pub(super) fn reproduce(&self, out: &Path) -> Vec<String> {
         let line = format!(
-            "reproduce -q --threads 1 --dataset folder --data-root {} --methods padim,rkd+fmam --backbone tiny \
+            "reproduce -q --threads 1 --keep-every 0s --dataset folder --data-root {} --methods padim,rkd+fmam --backbone tiny \
              --image-size 64 --epochs 2 --seeds 0,1 --out {}",
             self.at("data").display(),
             out.display()
