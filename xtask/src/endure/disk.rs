@@ -53,7 +53,7 @@ impl Campaign for Disk {
         let work = dice.pick(WORK);
         let known = self.known.of(work, ground)?;
         let bytes: usize = known.files.values().map(Vec::len).sum();
-        // Half of the disks cannot be written, the others have room for a part of the result.
+        // A quarter of the disks cannot be written, the others have room for a part of the result.
         let is_read_only = dice.below(4) == 0;
         let kib = 8 + (bytes as f64 * 2.0 * dice.share() / 1024.0) as u64;
         tally.tried += 1;
@@ -63,7 +63,7 @@ impl Campaign for Disk {
         }
         let disk = Mount(folder.path());
         work.prepare(ground, folder.path())?;
-        let prepared = known_size(folder.path())?;
+        let prepared = pages_of(folder.path())?;
         let size =
             if is_read_only { "ro".to_owned() } else { format!("size={}k", kib + prepared.div_ceil(1024)) };
         mount(&format!("remount,{size}"), folder.path());
@@ -100,7 +100,7 @@ impl Campaign for Disk {
 }
 
 /// Bytes of all files below `folder`, in pages.
-fn known_size(folder: &Path) -> Result<u64> {
+fn pages_of(folder: &Path) -> Result<u64> {
     let files = super::tree::contents(folder)?;
     Ok(files.values().map(|bytes| 4096 + bytes.len().next_multiple_of(4096) as u64).sum())
 }

@@ -113,7 +113,7 @@ impl Edit {
             _ if bytes.is_empty() => {}
             Self::Flip { place, bit } => {
                 let place = at(place, bytes);
-                bytes[place] ^= 1 << bit;
+                bytes[place] ^= 1_u8 << bit;
             }
             Self::Set { place, value } => {
                 let place = at(place, bytes);

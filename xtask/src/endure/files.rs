@@ -63,7 +63,7 @@ pub(super) static FILES: &[Files] = &[
         },
         call: |ground, folder, base, bytes| {
             let method =
-                if base.bytes.windows(7).any(|part| part == b"mapping") { "rkd+fmam" } else { "padim" };
+                if base.bytes.windows(8).any(|part| part == b"rkd+fmam") { "rkd+fmam" } else { "padim" };
             model_with(ground, folder, method, base, bytes)
         },
         wrong: passed,
@@ -110,7 +110,9 @@ pub(super) static FILES: &[Files] = &[
             let mut bases = ground.committed("tests/fuzz/corpus/archive")?;
             bases.retain(|base| base.name.starts_with("seed-") && base.bytes.len() > 1);
             // The first byte is the fuzz target's.
-            bases.iter_mut().for_each(|base| drop(base.bytes.remove(0)));
+            for base in &mut bases {
+                base.bytes.remove(0);
+            }
             Ok(bases)
         },
         call: |ground, folder, base, bytes| {

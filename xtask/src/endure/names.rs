@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
 use anyhow::Result;
 use serde_json::Value;
@@ -86,7 +87,7 @@ impl Campaign for Names {
             return found(fault);
         }
         let files = contents(&folder.path().join("out"))?;
-        let lines = files.get("predictions.jsonl".as_ref()).map(Vec::as_slice).unwrap_or_default();
+        let lines = files.get(Path::new("predictions.jsonl")).map(Vec::as_slice).unwrap_or_default();
         let lines = String::from_utf8_lossy(lines);
         let scores = lines.lines().map(|line| serde_json::from_str::<Value>(line).ok()?["score"].as_f64());
         let Some(scores) = scores.collect::<Option<Vec<f64>>>() else {

@@ -63,18 +63,21 @@ impl Campaign for Signals {
             "TERM" => 15,
             _ => 1,
         };
-        match outcome.end {
-            // So a process ends that has not come to catch the signal, or that has let it go again.
-            End::Signal(by) if by == number && !is_ignored && !has_heard => return Ok(None),
-            End::Code(130) if !is_ignored => return Ok(None),
-            _ => {}
+        // So a process ends that has not come to catch the signal, or that has let it go again.
+        let is_default = matches!(outcome.end, End::Signal(by) if by == number);
+        if is_default && !is_ignored && !has_heard {
+            return Ok(None);
         }
         if let Some(fault) = fault(&outcome, limits) {
             return found(fault);
         }
-        if outcome.end != End::Code(0) {
-            let text = format!("it ended with {:?}: {}", outcome.end, outcome.stderr.trim());
-            return found(if is_ignored { Fault::lost(text) } else { Fault::wrong(text) });
+        match outcome.end {
+            End::Code(130) if !is_ignored => return Ok(None),
+            End::Code(0) => {}
+            end => {
+                let text = format!("it ended with {end:?}: {}", outcome.stderr.trim());
+                return found(if is_ignored { Fault::lost(text) } else { Fault::wrong(text) });
+            }
         }
         // Nobody was heard, or the work was done already.
         if (is_ignored || has_ended)

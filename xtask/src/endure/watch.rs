@@ -1,7 +1,7 @@
 //! Running the program under a watch of its time and its memory.
 
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -80,8 +80,8 @@ impl Running {
     }
 
     /// What it wrote to stderr so far.
-    pub(super) fn stderr(&mut self) -> Result<String> {
-        text(&mut self.stderr)
+    pub(super) fn stderr(&self) -> Result<String> {
+        text(&self.stderr)
     }
 
     /// Waits for the end, or makes it at a limit.
@@ -105,7 +105,7 @@ impl Running {
                 (None, signal) => End::Signal(signal.unwrap_or(0)),
             },
         };
-        let (stdout, stderr) = (text(&mut self.stdout)?, text(&mut self.stderr)?);
+        let (stdout, stderr) = (text(&self.stdout)?, text(&self.stderr)?);
         Ok(Outcome { end, stdout, stderr, peak: self.peak })
     }
 }
@@ -131,9 +131,9 @@ fn resident(pid: u32) -> u64 {
     kib.unwrap_or(0) << 10
 }
 
-fn text(file: &mut File) -> Result<String> {
-    let mut bytes = Vec::new();
-    file.rewind()?;
-    file.read_to_end(&mut bytes)?;
+/// The text of a file that the program writes to. The place at which it writes is left as it is.
+fn text(file: &File) -> Result<String> {
+    let mut bytes = vec![0; file.metadata()?.len() as usize];
+    file.read_exact_at(&mut bytes, 0)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
