@@ -1,10 +1,15 @@
 //! Lists of images: the CSV file of a data set.
 
+use std::sync::LazyLock;
+
 use fmam_core::{ImageSize, Label, Preparation};
 use fmam_datasets::{DatasetOptions, dataset};
 
 use super::bytes::Seed;
 use super::scratch::{scratch, write};
+
+/// The file of a small image.
+static PIXELS: LazyLock<Vec<u8>> = LazyLock::new(|| super::image::seeds().swap_remove(0).1);
 
 const IMAGES: [&str; 4] = ["a.png", "b.png", "c.png", "d.png"];
 
@@ -13,8 +18,7 @@ const IMAGES: [&str; 4] = ["a.png", "b.png", "c.png", "d.png"];
 pub fn list(data: &[u8]) -> bool {
     let folder = scratch();
     for image in IMAGES.into_iter().chain(["c_mask.png"]) {
-        let pixel = super::image::seeds().swap_remove(0).1;
-        write(&folder, image, &pixel);
+        write(&folder, image, &PIXELS);
     }
     write(&folder, "list.csv", data);
     let entry = dataset("csv").expect("a data set of this name is registered");

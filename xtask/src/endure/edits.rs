@@ -90,7 +90,10 @@ fn edit(length: usize, other: &[u8], is_text: bool, dice: &mut Dice) -> Edit {
             let end = (from + 1 + dice.below(64)).min(other.len());
             Edit::Insert { place, bytes: other[from..end].to_vec() }
         }
-        8..=10 => Edit::Word { place: dice.below(length), word: dice.pick(&WORDS) },
+        8..=10 => {
+            let word: &&str = dice.pick(&WORDS);
+            Edit::Word { place: dice.below(length), word }
+        }
         _ => Edit::Line { place: dice.below(length), twice: dice.below(2) == 0 },
     }
 }

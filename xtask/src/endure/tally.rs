@@ -27,6 +27,7 @@ impl Tally {
         } += 1;
     }
 
+    #[cfg(test)]
     pub(super) fn faults(&self) -> u64 {
         self.panics + self.signals + self.hangs + self.wrong + self.lost
     }
