@@ -9,7 +9,7 @@ use fast_image_resize::images::Image;
 use fast_image_resize::pixels::F32;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeError, ResizeOptions, Resizer};
 use fmam_core::{AnomalyMap, Frame, ImageSize};
-use tiff::decoder::{Decoder, DecodingResult};
+use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::encoder::TiffEncoder;
 use tiff::encoder::colortype::Gray32Float;
 
@@ -87,13 +87,20 @@ pub fn read_maps(path: &Path) -> Result<Vec<AnomalyMap>, RecordError> {
     let damaged = |reason: String| RecordError::DamagedMaps { path: path.to_owned(), reason };
     let bytes = std::fs::read(path).map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
     let pages = || -> Result<Vec<AnomalyMap>, Box<dyn Error>> {
-        let mut decoder = Decoder::new(Cursor::new(bytes))?;
+        // Pages are stored as they are, each in a place of its own: so they hold no more than the
+        // file.
+        let mut left = bytes.len();
+        let mut limits = Limits::default();
+        limits.decoding_buffer_size = left;
+        let mut decoder = Decoder::new(Cursor::new(bytes))?.with_limits(limits);
         let mut maps = Vec::new();
         loop {
             let (width, height) = decoder.dimensions()?;
             let DecodingResult::F32(values) = decoder.read_image()? else {
                 return Err("a page is not of 32-bit floats".into());
             };
+            let page = size_of_val(values.as_slice());
+            left = left.checked_sub(page).ok_or("its pages hold more than the file")?;
             if values.iter().any(|score| !score.is_finite()) {
                 return Err(format!("map {} has values that are not finite", maps.len()).into());
             }
@@ -238,6 +245,50 @@ mod tests {
             }
         }
         assert!(matches!(write_map(&path, &map, ImageSize::new(0, 4)), Err(RecordError::MapFile { .. })));
+    }
+
+    /// A TIFF file of `n_pages` pages of 16 by 16 zeros, all of which have the same place. The
+    /// pages claim `height` rows.
+    fn shared_pages(n_pages: u32, height: u32) -> Vec<u8> {
+        const PLACE: u32 = 8;
+        const BYTES: u32 = 4 * 16 * 16;
+        let mut file = b"II*\0".to_vec();
+        file.extend((PLACE + BYTES).to_le_bytes());
+        file.resize((PLACE + BYTES) as usize, 0);
+        for page in 1..=n_pages {
+            let entries: [(u16, u32); 9] = [
+                (256, 16),
+                (257, height),
+                (258, 32),
+                (259, 1),
+                (262, 1),
+                (273, PLACE),
+                (278, height),
+                (279, BYTES),
+                (339, 3),
+            ];
+            file.extend((entries.len() as u16).to_le_bytes());
+            for (tag, value) in entries {
+                file.extend([tag.to_le_bytes(), 4_u16.to_le_bytes()].concat());
+                file.extend([1_u32.to_le_bytes(), value.to_le_bytes()].concat());
+            }
+            let next = if page < n_pages { file.len() as u32 + 4 } else { 0 };
+            file.extend(next.to_le_bytes());
+        }
+        file
+    }
+
+    #[test]
+    fn pages_hold_no_more_than_their_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("maps.tiff");
+        std::fs::write(&path, shared_pages(1, 16)).unwrap();
+        assert_eq!(read_maps(&path).unwrap()[0].size(), ImageSize::square(16));
+        for (n_pages, height) in [(2, 16), (1000, 16), (1, 1 << 24)] {
+            std::fs::write(&path, shared_pages(n_pages, height)).unwrap();
+            let error = read_maps(&path).unwrap_err();
+            assert!(matches!(error, RecordError::DamagedMaps { .. }), "{n_pages} of {height}: {error}");
+        }
     }
 
     #[derive(serde::Deserialize)]
