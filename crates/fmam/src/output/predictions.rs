@@ -484,6 +484,7 @@ mod tests {
         let mut predictions = begin();
         fs::remove_dir_all(&out).unwrap();
         is_replaced(&mut predictions);
+        assert!(!out.exists() && predictions.finish().is_err());
         let mut predictions = begin();
         let kept = root.path().join("kept");
         fs::rename(&out, &kept).unwrap();
@@ -546,26 +547,6 @@ mod tests {
         fs::remove_file(overlay(&images[2])).unwrap();
         let (_, taken) = Predictions::resume(&out, Pictures::default()).unwrap();
         assert!(images.iter().all(|image| taken.knows(image)));
-    }
-
-    #[test]
-    fn a_folder_that_was_removed_is_told_and_not_made_again() {
-        let root = tempfile::tempdir().unwrap();
-        let out = root.path().join("out");
-        let is_told = |error: Error| matches!(error, Error::Vanished { path } if path == out);
-        let (mut predictions, _) = Predictions::begin(&out, ALL).unwrap();
-        predictions.add(&verdict("a.png", None), None).unwrap();
-        fs::remove_dir_all(&out).unwrap();
-        assert!(is_told(predictions.add(&verdict("b.png", None), None).unwrap_err()));
-        assert!(is_told(predictions.finish().unwrap_err()));
-        assert!(!out.exists());
-        // Another folder in its place stays as it is.
-        let (predictions, _) = Predictions::begin(&out, ALL).unwrap();
-        fs::rename(&out, root.path().join("moved")).unwrap();
-        fs::create_dir(&out).unwrap();
-        fs::write(out.join(LINES_FILE), "another").unwrap();
-        assert!(is_told(predictions.finish().unwrap_err()));
-        assert_eq!(n_entries(&out), 1);
     }
 
     #[test]
