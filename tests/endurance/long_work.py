@@ -138,11 +138,11 @@ def check_serve(options, work, model):
     program, port = serving(options, model, "--reload", "5", "--timeout", "3600", speed=options.speed)
     count, pause = options.hours * 1800, 2 / options.speed
     statuses, scores = collections.Counter(), collections.defaultdict(set)
-    connection, start = None, time.monotonic()
+    connection, reopened, start = None, 0, time.monotonic()
     for number in range(count):
         which = number % len(images)
         is_bad = number % 50 == 49
-        for attempt in range(2):
+        for attempt in range(100):
             try:
                 connection = connection or http.client.HTTPConnection("127.0.0.1", port, timeout=60)
                 body = images[which][:200] if is_bad else images[which]
@@ -151,9 +151,9 @@ def check_serve(options, work, model):
                 text = answer.read()
                 break
             except (OSError, http.client.HTTPException):
-                # A connection that rests for ten of its seconds is closed; it is opened anew once.
-                connection = None
-                if attempt == 1:
+                # The server closes a connection that rests for ten of its seconds, which are a blink here.
+                connection, reopened = None, reopened + 1
+                if attempt == 99:
                     raise
         statuses[("bad" if is_bad else "good", answer.status)] += 1
         if answer.status == 200:
@@ -173,6 +173,7 @@ def check_serve(options, work, model):
     is_same = all(len(of) == 1 for of in scores.values())
     return {"check": "serve", "simulated hours": round(took * options.speed / 3600, 1),
             "statuses": {f"{kind} {status}": n for (kind, status), n in sorted(statuses.items())}, "reloads": reloads,
+            "connections opened anew": reopened,
             "one score an image": is_same, "seconds": round(took, 1), **figures, "seconds to stop": stopped,
             "exit": program.process.returncode}, (
         is_right and is_same and is_flat and reloads > 0 and program.process.returncode == 0)

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 use super::walk::Walk;
 use crate::Error;
 
-/// Images that a look takes up, at most: they bound the memory where thousands lie there already.
+/// New images that a look takes up, at most: they bound the memory where thousands lie there
+/// already.
 const MOST_AT_ONCE: usize = 4096;
 /// Known images whose state a look compares, at most: a look at a folder with 100,000 images asks
 /// a file server for the state of these and of the new ones only.
@@ -175,7 +176,8 @@ impl Watch {
             } else {
                 self.pending.insert(path, stamp);
             }
-            if self.pending.len() + self.given.len() >= MOST_AT_ONCE {
+            // Images that are ready were pending: while they are scored, as many others wait.
+            if self.pending.len() >= MOST_AT_ONCE || self.given.len() >= 2 * MOST_AT_ONCE {
                 break;
             }
         }
