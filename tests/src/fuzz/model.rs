@@ -1,6 +1,6 @@
 //! Saved models: an edited card, and edited network files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::LazyLock;
 
 use fmam::{Detector, Fit, ImageSize, RgbImage, Session};
