@@ -97,10 +97,13 @@ fn missing(outcome: &Outcome, names: &[&str]) -> Option<Fault> {
         };
         let image = line["image"].as_str().unwrap_or_default();
         let name = Path::new(image).file_name().unwrap_or_default().to_string_lossy().into_owned();
-        scores.insert(name, line["score"].as_f64());
+        // A line for an image that cannot be scored has the error in the place of the score.
+        let is_error = line["error"].as_str().is_some_and(|error| !error.is_empty());
+        scores.insert(name, (is_error, line["score"].as_f64()));
     }
     names.iter().find_map(|name| match scores.get(*name) {
-        Some(Some(score)) if score.is_finite() => None,
+        Some((true, None)) => None,
+        Some((false, Some(score))) if score.is_finite() => None,
         Some(_) => Some(Fault::wrong(format!("the score of {name} is no number"))),
         None if outcome.stderr.contains(name) => None,
         None => Some(Fault::lost(format!("{name} has neither a score nor an error"))),
@@ -122,6 +125,9 @@ mod tests {
         };
         let a = "{\"image\": \"x/a.png\", \"score\": 1.5}\n";
         assert_eq!(of(a, "error: cannot decode x/b.png"), None);
+        let b = "{\"image\": \"x/b.png\", \"error\": \"damaged\"}\n";
+        assert_eq!(of(&format!("{a}{b}"), ""), None);
+        assert_eq!(of(&format!("{a}{}", b.replace("damaged", "")), ""), Some(Kind::Wrong));
         assert_eq!(of(a, ""), Some(Kind::Lost));
         assert_eq!(of(&a.replace("1.5", "null"), "b.png"), Some(Kind::Wrong));
         assert_eq!(of("nonsense\n", "a.png b.png"), Some(Kind::Wrong));

@@ -247,7 +247,10 @@ impl Predictions {
     /// Puts the line `kept` in the place of the last one, which begins at `start` and has `length`
     /// bytes. Blanks fill the rest, so that the file needs no other room and is whole all along.
     fn rewrite(&mut self, start: u64, kept: &str, length: usize) -> io::Result<()> {
-        let kept = format!("{:<width$}\n", kept.trim_end(), width = length - 1);
+        let kept = kept.trim_end();
+        // The width of a format counts characters.
+        let blanks = " ".repeat((length - 1).saturating_sub(kept.len()));
+        let kept = format!("{kept}{blanks}\n");
         self.lines.seek(SeekFrom::Start(start))?;
         self.lines.write_all(kept.as_bytes())?;
         self.lines.seek(SeekFrom::Start(self.length)).map(drop)
@@ -487,8 +490,9 @@ mod tests {
         let (mut predictions, _) = Predictions::begin(root.path(), ALL).unwrap();
         // No folder of maps can be made, whatever the name of the image.
         fs::write(root.path().join("maps"), "in the way").unwrap();
-        let long = "n".repeat(254);
-        for (image, n_omitted) in [("a", 1), (long.as_str(), 3), ("a.png/b", 3)] {
+        // A character of two bytes is one of the places that blanks fill up.
+        let (long, wide) = ("n".repeat(254), "ß".repeat(127));
+        for (image, n_omitted) in [("a", 1), (&long, 3), (&wide, 3), ("a.png/b", 3)] {
             let added = predictions.add(&verdict(image, Some(1.0)), None).unwrap();
             assert_eq!(added.omitted.len(), n_omitted, "{image}: {:?}", added.omitted);
             assert!(added.files.map.is_none());
@@ -498,7 +502,9 @@ mod tests {
             assert_eq!(line.get("overlay").is_some(), n_omitted == 1, "{line}");
         }
         predictions.finish().unwrap();
-        assert_eq!(fs::read_to_string(root.path().join(LINES_FILE)).unwrap().lines().count(), 3);
+        let text = fs::read_to_string(root.path().join(LINES_FILE)).unwrap();
+        let whole = text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok());
+        assert_eq!((text.lines().count(), whole.count()), (4, 4), "{text}");
     }
 
     #[test]
