@@ -492,7 +492,7 @@ mod tests {
         fs::write(root.path().join("maps"), "in the way").unwrap();
         // A character of two bytes is one of the places that blanks fill up.
         let (long, wide) = ("n".repeat(254), "ß".repeat(127));
-        for (image, n_omitted) in [("a", 1), (&long, 3), (&wide, 3), ("a.png/b", 3)] {
+        for (image, n_omitted) in [("a", 1), (long.as_str(), 3), (wide.as_str(), 3), ("a.png/b", 3)] {
             let added = predictions.add(&verdict(image, Some(1.0)), None).unwrap();
             assert_eq!(added.omitted.len(), n_omitted, "{image}: {:?}", added.omitted);
             assert!(added.files.map.is_none());
