@@ -54,7 +54,8 @@ pub fn sync_files(files: &[impl AsRef<Path>]) -> io::Result<()> {
         synced => synced,
     };
     let mut folders = BTreeSet::new();
-    for file in files.iter().map(AsRef::as_ref) {
+    for file in files {
+        let file: &Path = file.as_ref();
         absent_is_fine(File::open(file).and_then(|file| file.sync_all()))?;
         folders.insert(crate::parent(file));
     }

@@ -120,8 +120,18 @@ fn pages<'a>(
     maps: impl Iterator<Item = (&'a AnomalyMap, ImageSize)>,
 ) -> Result<Vec<u8>, RecordError> {
     let mut file = Cursor::new(Vec::new());
+    write_pages(path, maps, &mut file)?;
+    Ok(file.into_inner())
+}
+
+/// The pages of the file `path`, written into `file`.
+fn write_pages<'a>(
+    path: &Path,
+    maps: impl Iterator<Item = (&'a AnomalyMap, ImageSize)>,
+    file: &mut Cursor<Vec<u8>>,
+) -> Result<(), RecordError> {
     let refused = |size| RecordError::MapFile { path: path.to_owned(), size };
-    let mut tiff = TiffEncoder::new(&mut file).map_err(|_| refused(ImageSize::new(0, 0)))?;
+    let mut tiff = TiffEncoder::new(file).map_err(|_| refused(ImageSize::new(0, 0)))?;
     for (index, (map, size)) in maps.enumerate() {
         if map.data().iter().any(|score| !score.is_finite()) {
             return Err(RecordError::MapNotFinite { path: path.to_owned(), index });
@@ -133,8 +143,7 @@ fn pages<'a>(
         };
         write().map_err(|_| refused(size))?;
     }
-    drop(tiff);
-    Ok(file.into_inner())
+    Ok(())
 }
 
 /// Width and height, neither 0.

@@ -41,8 +41,8 @@ impl Collector {
     /// The collector of `models`, whose folder may hold images already.
     ///
     /// # Errors
-    /// [`ServeError::InUse`] where another server collects there, [`ServeError::Write`] for a folder
-    /// that cannot be made.
+    /// [`ServeError::InUse`] where another server collects there, [`ServeError::Write`] for a
+    /// folder that cannot be made.
     pub(crate) fn open(options: Collecting, models: &[&str]) -> Result<Self, ServeError> {
         let by_model = models.len() > 1;
         let write_error = |source| ServeError::Write { path: options.folder.clone(), source };

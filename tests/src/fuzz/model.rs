@@ -130,11 +130,11 @@ pub fn model(data: &[u8]) -> bool {
     }
     let Ok(detector) = SESSION.load(&folder) else { return false };
     assert!(!(text.is_empty() && is_edited), "the digests of the card do not show an edit");
-    check(&detector, scratch.path().join("again"));
+    check(&detector, &scratch.path().join("again"));
     true
 }
 
-fn check(detector: &Detector, again: PathBuf) {
+fn check(detector: &Detector, again: &Path) {
     let ImageSize { height, width } = detector.image_size();
     if height.max(width) > LARGEST || detector.card().preparation().tile_overlap().is_some() {
         return;
@@ -143,8 +143,8 @@ fn check(detector: &Detector, again: PathBuf) {
     let Ok(found) = detector.score(std::slice::from_ref(&image)) else { return };
     assert!(found[0].image_score.is_finite());
     assert!(found[0].anomaly_map.data().iter().all(|score| score.is_finite()));
-    detector.save(&again).unwrap();
-    let loaded = SESSION.load(&again).unwrap();
+    detector.save(again).unwrap();
+    let loaded = SESSION.load(again).unwrap();
     let same = loaded.score(&[image]).unwrap();
     assert_eq!(same[0].image_score.to_bits(), found[0].image_score.to_bits());
 }

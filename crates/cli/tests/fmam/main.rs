@@ -14,6 +14,7 @@ mod metrics;
 #[cfg(target_os = "linux")]
 mod outputs;
 // The names of files on macOS are text, on Windows they have no bytes.
+mod page;
 #[cfg(target_os = "linux")]
 mod paths;
 mod pictures;

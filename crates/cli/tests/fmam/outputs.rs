@@ -154,7 +154,7 @@ fn leftover(name: &str) -> String {
 const WRITERS: [(&str, &str); 5] = [
     ("export --model model --out out.onnx --quiet", "out.onnx"),
     ("synth --count 1 --image-size 16 --out sheet.png", "sheet.png"),
-    ("roi data/plain/train/good --out roi.png --quiet", "roi.png"),
+    ("roi data/plain --out roi.png --quiet", "roi.png"),
     ("calibrate data/plain/test/good --at-most-false-alarms 50% --model model --quiet", "model"),
     (
         "fit data/plain/train/good --method padim --backbone tiny --image-size 64 --calibration off --quiet --out m",

@@ -12,7 +12,7 @@ use crate::{Call, image_dataset, succeed};
 const FIT: &str = "fit data/plain/train/good --method nkd --backbone tiny --image-size 64 --epochs 200 \
                    --calibration off --quiet --out model";
 
-/// Starts `fmam ARGS` as `nohup` and a script in the background start it: deaf to SIGHUP and SIGINT.
+/// Starts `fmam ARGS` deaf to SIGHUP and SIGINT, as `nohup` and a script in the background do.
 fn deaf(dir: &Path, args: &str) -> Child {
     let script = format!("trap '' HUP INT; exec '{}' {args}", env!("CARGO_BIN_EXE_fmam"));
     let mut command = Command::new("sh");

@@ -78,3 +78,19 @@ pub(super) fn is_free(out: &Path, own: &[&str]) -> io::Result<bool> {
     }
     Ok(true)
 }
+
+/// Removes the temporary files that a killed process left below `folder`.
+pub(super) fn remove_leftovers_below(folder: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
+        entries => entries?,
+    };
+    fmam_files::remove_leftovers(folder)?;
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_leftovers_below(&entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,8 +1,9 @@
-//! `fmam predict`: options (this file), `scoring` (from images to verdicts), `view` (verdicts on
-//! stdout).
+//! `fmam predict`: options (this file), `scoring` (from images to verdicts), `watcher` (a watched
+//! folder, which may not answer), `view` (verdicts on stdout).
 
 mod scoring;
 mod view;
+mod watcher;
 
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use fmam_report::MapFormat;
 
 use self::scoring::{Scoring, unwritten};
 use self::view::View;
+use self::watcher::Watcher;
 use crate::calibration;
 use crate::compute::ComputeArgs;
 use crate::exit::DefectFound;
@@ -137,7 +139,7 @@ impl Args {
 pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     let inputs = args.inputs()?;
     let watch = match &args.watch {
-        Some(folder) => Some(Watch::new(folder, args.out.out.clone(), PATIENCE)?),
+        Some(folder) => Some(Watcher::new(folder, Watch::new(folder, args.out.out.clone(), PATIENCE)?)),
         None => None,
     };
     let (session, console) = args.compute.session(registry)?;
@@ -159,8 +161,8 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
         Err(error) if is_watching && is_cancelled(&error) => {}
         scored => scored?,
     }
-    if let Some(watch) = watch {
-        scoring.watch(watch)?;
+    if let Some(watcher) = watch {
+        scoring.watch(&watcher)?;
     }
     let finished = scoring.finish();
     console.clear();

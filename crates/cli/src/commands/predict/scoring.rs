@@ -2,14 +2,16 @@ use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use fmam::input::{Attempt, Inputs, Look, Watch};
+use fmam::input::{Attempt, Inputs, Look, Notice, Watch};
 use fmam::output::{Line, Predictions, Taken};
 use fmam::{Calibration, Detector, Error, Outcome, Series, Session, Threshold, Trait, Verdict};
 
 use super::view::View;
+use super::watcher::Watcher;
 use crate::progress::Console;
 use crate::{interrupt, stdout};
 
@@ -22,6 +24,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 const HEARTBEAT: Duration = Duration::from_millis(50);
 /// Time between two looks at a watched folder, at least.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// The longest pause after a look: a file server may have kept the look waiting for an hour.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Pictures that could not be written of which each has a warning.
 const TOLD_PICTURES: usize = 5;
@@ -35,12 +39,18 @@ fn n_series_looks(n_images: usize) -> u32 {
     (n_images / FIRST_SERIES).checked_ilog2().map_or(0, |doublings| doublings + 1)
 }
 
+/// The pause after a look that took `elapsed`: a look at a large folder takes a while, and should
+/// take no more than a fifth of the time.
+fn pause_after(elapsed: Duration) -> Duration {
+    elapsed.saturating_mul(4).min(LONGEST_PAUSE)
+}
+
 /// Images on the way to their verdicts, on stdout and in the output folder.
 pub(super) struct Scoring<'a> {
     session: &'a Session,
     detector: &'a Detector,
     threshold: Option<Threshold>,
-    taken: RefCell<Taken>,
+    taken: Arc<Mutex<Taken>>,
     sink: RefCell<Sink<'a>>,
 }
 
@@ -113,7 +123,7 @@ impl<'a> Scoring<'a> {
         let series = detector.calibration().and_then(Calibration::images).map(Series::new);
         let tally = Tally { has_verdicts: threshold.is_some(), ..Tally::default() };
         let sink = Sink { detector, console, tally, out, view: Some(view), series, told: Vec::new() };
-        Self { session, detector, threshold, taken: RefCell::new(taken), sink: RefCell::new(sink) }
+        Self { session, detector, threshold, taken: Arc::new(Mutex::new(taken)), sink: RefCell::new(sink) }
     }
 
     /// Closes the output folder; gives the numbers of images.
@@ -152,7 +162,7 @@ impl<'a> Scoring<'a> {
                 while !interrupt::requested() {
                     let image = next.take().or_else(|| found.recv_timeout(PAUSE).ok())?;
                     let admitted = match &image {
-                        Ok(image) => self.taken.borrow_mut().admit(image),
+                        Ok(image) => self.taken().admit(image),
                         Err(_) => Ok(true),
                     };
                     let mut sink = self.sink.borrow_mut();
@@ -182,19 +192,47 @@ impl<'a> Scoring<'a> {
         }
     }
 
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Scores the images that come to a folder until the user asks to stop.
-    pub(super) fn watch(&self, mut watch: Watch) -> Result<()> {
+    pub(super) fn watch(&self, watcher: &Watcher) -> Result<()> {
+        let console = self.sink.borrow().console;
+        let mut has_told_change = false;
         while !interrupt::requested() {
             let start = Instant::now();
-            let Look { ready, errors } = watch.look(|image| self.taken.borrow().knows(image));
+            let taken = Arc::clone(&self.taken);
+            let is_known =
+                move |image: &Path| taken.lock().unwrap_or_else(PoisonError::into_inner).knows(image);
+            let Some(look) = watcher.ask(console, move |watch| watch.look(is_known)) else { break };
+            let Look { ready, errors, notice } = look;
             for error in errors {
                 self.sink.borrow_mut().fail(error)?;
             }
-            // A look at a large folder takes a while; it should take no more than a fifth of the
-            // time.
-            let rest = start + BETWEEN_LOOKS.max(5 * start.elapsed());
+            let folder = watcher.folder().display();
+            match notice {
+                Some(Notice::Back) => console.warn(&format!("{folder} can be read again")),
+                Some(Notice::Replaced) => console.warn(&format!(
+                    "{folder} is another folder now: it was replaced, or a file system was mounted or unmounted"
+                )),
+                None => {}
+            }
+            for image in &ready {
+                let mut taken = self.taken();
+                if taken.knows(image) {
+                    taken.release(image);
+                    if !std::mem::replace(&mut has_told_change, true) {
+                        console.warn(&format!(
+                            "{} has changed since it was scored: it is scored again, as others will be",
+                            image.display()
+                        ));
+                    }
+                }
+            }
+            let rest = (start + BETWEEN_LOOKS).max(Instant::now() + pause_after(start.elapsed()));
             let before = self.sink.borrow().tally.images;
-            self.score_ready(&mut watch, ready)?;
+            self.score_ready(watcher, ready)?;
             let mut sink = self.sink.borrow_mut();
             // A watch may have no end at which it could be told.
             if n_series_looks(before) < n_series_looks(sink.tally.images) {
@@ -208,11 +246,11 @@ impl<'a> Scoring<'a> {
         Ok(())
     }
 
-    fn score_ready(&self, watch: &mut Watch, ready: Vec<PathBuf>) -> Result<()> {
+    fn score_ready(&self, watcher: &Watcher, ready: Vec<PathBuf>) -> Result<()> {
         let mut sink = self.sink.borrow_mut();
         let mut images = Vec::new();
         for image in ready {
-            let admitted = self.taken.borrow_mut().admit(&image);
+            let admitted = self.taken().admit(&image);
             match admitted {
                 Ok(true) => images.push(image),
                 Ok(false) => {}
@@ -223,21 +261,32 @@ impl<'a> Scoring<'a> {
         if images.is_empty() {
             return Ok(());
         }
+        let mut failed = Vec::new();
         for verdict in self.verdicts(&images) {
             let mut sink = self.sink.borrow_mut();
             match verdict {
                 Ok(verdict) => sink.add(&verdict)?,
                 Err(error @ Error::Image { index, .. }) => {
-                    let image: &Path = &images[index];
-                    self.taken.borrow_mut().release(image);
-                    if watch.failed(image) == Attempt::Broken {
-                        sink.fail(error)?;
-                    }
+                    self.taken().release(&images[index]);
+                    failed.push((images[index].clone(), error));
                 }
                 // The images under way have their verdicts.
                 Err(Error::Cancelled) => break,
                 Err(error) => return Err(error.into()),
             }
+        }
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let broken = move |watch: &mut Watch| -> Vec<Error> {
+            let broken = |(image, error): (PathBuf, Error)| {
+                (watch.failed(&image, &error) == Attempt::Broken).then_some(error)
+            };
+            failed.into_iter().filter_map(broken).collect()
+        };
+        let mut sink = self.sink.borrow_mut();
+        for error in watcher.ask(sink.console, broken).unwrap_or_default() {
+            sink.fail(error)?;
         }
         Ok(())
     }
@@ -334,6 +383,13 @@ impl Sink<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_look_that_a_server_kept_waiting_is_followed_by_a_short_pause() {
+        assert_eq!(pause_after(Duration::from_millis(200)), Duration::from_millis(800));
+        assert_eq!(pause_after(Duration::from_secs(3600)), LONGEST_PAUSE);
+        assert_eq!(pause_after(Duration::MAX), LONGEST_PAUSE);
+    }
 
     #[test]
     fn a_tally_is_one_line() {
