@@ -20,6 +20,13 @@ use super::watch::{Limits, Outcome, run};
 /// Images of a call.
 const BATCH: usize = 200;
 
+/// The endings of image files; the program passes others over.
+const ENDINGS: [&str; 9] = ["png", "jpg", "bmp", "tif", "webp", "gif", "ppm", "pgm", "pnm"];
+
+fn ending(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or_default()
+}
+
 /// The limit of a decoded image is 64 MiB, of which the program may hold some.
 const LIMITS: Limits = Limits { time: Duration::from_secs(120), memory: 700 << 20 };
 
@@ -47,7 +54,7 @@ impl Campaign for Images {
         bases.push(ground.base("bad.ppm")?);
         let input = |number: usize, dice: &mut Dice| {
             let (base, other) = (dice.below(bases.len()), dice.below(bases.len()));
-            let ending = bases[base].name.rsplit('.').next().unwrap_or("png");
+            let ending = ending(&bases[base].name);
             let edits = edits(&bases[base].bytes, &bases[other].bytes, false, dice);
             Input { name: format!("{number:04}.{ending}"), base, edits }
         };

@@ -20,7 +20,8 @@ pub(super) struct Work {
     /// The folder or file of the result within the folder.
     result: &'static str,
     /// True for a file of the result that must be there in the end. Pictures are made after the
-    /// verdicts, and one that cannot be written costs a warning and nothing else.
+    /// verdicts and figures, and one that cannot be written costs a warning, the place that names
+    /// it, and nothing else.
     counts: fn(&Path) -> bool,
     /// True if the same command refuses to do finished work again.
     pub(super) is_done_once: bool,
@@ -79,7 +80,7 @@ pub(super) static WORK: &[Work] = &[
             ))
         },
         result: "out",
-        counts: |path| path == Path::new("metrics.json") || path == Path::new("scores.jsonl"),
+        counts: |path| path == Path::new("metrics.json"),
         is_done_once: true,
     },
     Work {
