@@ -4,6 +4,6 @@
 
 use fmam_tests::fuzz;
 
-libfuzzer_sys::fuzz_target!(init: fuzz::write_seeds("image"), |data: &[u8]| {
+libfuzzer_sys::fuzz_target!(init: fuzz::run_seeds("image"), |data: &[u8]| {
     fuzz::image(data);
 });

@@ -4,6 +4,6 @@
 
 use fmam_tests::fuzz;
 
-libfuzzer_sys::fuzz_target!(init: fuzz::write_seeds("list"), |data: &[u8]| {
+libfuzzer_sys::fuzz_target!(init: fuzz::run_seeds("list"), |data: &[u8]| {
     fuzz::list(data);
 });

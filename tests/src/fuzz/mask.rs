@@ -63,7 +63,7 @@ pub(super) fn seeds() -> Vec<Seed> {
     let square = |value: u8| {
         GrayImage::from_fn(12, 10, |x, y| Luma([if (3..8).contains(&x) && y > 4 { value } else { 0 }]))
     };
-    let soft = GrayImage::from_fn(12, 20, |x, y| Luma([(12 * x + y) as u8]));
+    let soft = GrayImage::from_fn(12, 20, |x, y| Luma([(21 * x + y) as u8]));
     vec![
         ("white.png".to_owned(), encode(&square(255).into(), ImageFormat::Png)),
         ("index.bmp".to_owned(), encode(&square(1).into(), ImageFormat::Bmp)),

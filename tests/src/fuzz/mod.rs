@@ -72,12 +72,16 @@ pub static TARGETS: &[Target] = &[
     Target { name: "weights", run: weights, seeds: weights::seeds },
 ];
 
-/// Writes the seeds of the target `name` into the folder that `FMAM_FUZZ_SEEDS` names, where it is
-/// set. A binary does so before its first input.
-pub fn write_seeds(name: &str) {
-    let Some(folder) = std::env::var_os("FMAM_FUZZ_SEEDS").map(std::path::PathBuf::from) else { return };
+/// Runs the seeds of the target `name`, each of which must be accepted, and writes them into the
+/// folder that `FMAM_FUZZ_SEEDS` names, where it is set. A binary does so before its first input:
+/// what a target makes once, such as a model, is not in the time of an input.
+pub fn run_seeds(name: &str) {
     let target = TARGETS.iter().find(|target| target.name == name).expect("a target of this name");
+    let folder = std::env::var_os("FMAM_FUZZ_SEEDS").map(std::path::PathBuf::from);
     for (seed, bytes) in (target.seeds)() {
-        std::fs::write(folder.join(format!("seed-{seed}")), bytes).unwrap();
+        assert!((target.run)(&bytes), "{name} refuses its seed {seed}");
+        if let Some(folder) = &folder {
+            std::fs::write(folder.join(format!("seed-{seed}")), bytes).unwrap();
+        }
     }
 }

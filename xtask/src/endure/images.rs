@@ -20,6 +20,13 @@ use super::watch::{Limits, Outcome, run};
 /// Images of a call.
 const BATCH: usize = 200;
 
+/// The endings of image files; the program passes others over.
+const ENDINGS: [&str; 9] = ["png", "jpg", "bmp", "tif", "webp", "gif", "ppm", "pgm", "pnm"];
+
+fn ending(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or_default()
+}
+
 /// The limit of a decoded image is 64 MiB, of which the program may hold some.
 const LIMITS: Limits = Limits { time: Duration::from_secs(120), memory: 700 << 20 };
 
@@ -47,7 +54,7 @@ impl Campaign for Images {
         bases.push(ground.base("bad.ppm")?);
         let input = |number: usize, dice: &mut Dice| {
             let (base, other) = (dice.below(bases.len()), dice.below(bases.len()));
-            let ending = bases[base].name.rsplit('.').next().unwrap_or("png");
+            let ending = ending(&bases[base].name);
             let edits = edits(&bases[base].bytes, &bases[other].bytes, false, dice);
             Input { name: format!("{number:04}.{ending}"), base, edits }
         };
@@ -97,10 +104,13 @@ fn missing(outcome: &Outcome, names: &[&str]) -> Option<Fault> {
         };
         let image = line["image"].as_str().unwrap_or_default();
         let name = Path::new(image).file_name().unwrap_or_default().to_string_lossy().into_owned();
-        scores.insert(name, line["score"].as_f64());
+        // A line for an image that cannot be scored has the error in the place of the score.
+        let is_error = line["error"].as_str().is_some_and(|error| !error.is_empty());
+        scores.insert(name, (is_error, line["score"].as_f64()));
     }
     names.iter().find_map(|name| match scores.get(*name) {
-        Some(Some(score)) if score.is_finite() => None,
+        Some((true, None)) => None,
+        Some((false, Some(score))) if score.is_finite() => None,
         Some(_) => Some(Fault::wrong(format!("the score of {name} is no number"))),
         None if outcome.stderr.contains(name) => None,
         None => Some(Fault::lost(format!("{name} has neither a score nor an error"))),
@@ -122,6 +132,9 @@ mod tests {
         };
         let a = "{\"image\": \"x/a.png\", \"score\": 1.5}\n";
         assert_eq!(of(a, "error: cannot decode x/b.png"), None);
+        let b = "{\"image\": \"x/b.png\", \"error\": \"damaged\"}\n";
+        assert_eq!(of(&format!("{a}{b}"), ""), None);
+        assert_eq!(of(&format!("{a}{}", b.replace("damaged", "")), ""), Some(Kind::Wrong));
         assert_eq!(of(a, ""), Some(Kind::Lost));
         assert_eq!(of(&a.replace("1.5", "null"), "b.png"), Some(Kind::Wrong));
         assert_eq!(of("nonsense\n", "a.png b.png"), Some(Kind::Wrong));

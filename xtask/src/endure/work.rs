@@ -19,6 +19,10 @@ pub(super) struct Work {
     args: fn(&Ground, &Path) -> Vec<String>,
     /// The folder or file of the result within the folder.
     result: &'static str,
+    /// True for a file of the result that must be there in the end. Pictures are made after the
+    /// verdicts and figures, and one that cannot be written costs a warning, the place that names
+    /// it, and nothing else.
+    counts: fn(&Path) -> bool,
     /// True if the same command refuses to do finished work again.
     pub(super) is_done_once: bool,
 }
@@ -42,6 +46,7 @@ pub(super) static WORK: &[Work] = &[
         prepare: |_, _| Ok(()),
         args: |ground, folder| ground.fit("rkd+fmam", &folder.join("model")),
         result: "model",
+        counts: |_| true,
         is_done_once: true,
     },
     Work {
@@ -60,6 +65,7 @@ pub(super) static WORK: &[Work] = &[
             args
         },
         result: "out",
+        counts: |path| path == Path::new("predictions.jsonl"),
         is_done_once: false,
     },
     Work {
@@ -74,6 +80,7 @@ pub(super) static WORK: &[Work] = &[
             ))
         },
         result: "out",
+        counts: |path| path == Path::new("metrics.json"),
         is_done_once: true,
     },
     Work {
@@ -81,6 +88,7 @@ pub(super) static WORK: &[Work] = &[
         prepare: |_, _| Ok(()),
         args: |ground, folder| ground.reproduce(&folder.join("out")),
         result: "out/runs",
+        counts: |path| path.ends_with("record.json") || path.iter().any(|part| part == "model"),
         is_done_once: false,
     },
     Work {
@@ -88,6 +96,10 @@ pub(super) static WORK: &[Work] = &[
         prepare: |ground, folder| copy(&ground.at("runs/runs"), &folder.join("out/runs")),
         args: |_, folder| split(&format!("report {}", folder.join("out").display())),
         result: "out",
+        counts: |path| {
+            let name = path.to_string_lossy();
+            name.starts_with("report.") && !name.ends_with(".html") || name == "summary.csv"
+        },
         is_done_once: false,
     },
     Work {
@@ -101,6 +113,7 @@ pub(super) static WORK: &[Work] = &[
             ))
         },
         result: "model",
+        counts: |_| true,
         is_done_once: false,
     },
 ];
@@ -117,8 +130,7 @@ impl Work {
     /// The files of the result, without the times that a record holds.
     pub(super) fn files(&self, folder: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
         let mut files = contents(&folder.join(self.result))?;
-        // Locks that a process held are no result.
-        files.retain(|path, _| path.extension().is_none_or(|ending| ending != "lock"));
+        files.retain(|path, _| (self.counts)(path));
         for (path, bytes) in &mut files {
             if path.ends_with("record.json") {
                 *bytes = without_times(bytes);
