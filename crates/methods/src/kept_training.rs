@@ -15,6 +15,9 @@ use crate::stage_state::StageState;
 /// The file that names the training which a folder keeps.
 const IDENTITY_FILE: &str = "training.json";
 
+/// The ending of the file of a state.
+const ENDING: &str = "safetensors";
+
 /// The file by which a folder is locked.
 const LOCK_FILE: &str = ".lock";
 
@@ -41,7 +44,20 @@ pub struct KeptTraining {
     cannot_write: AtomicBool,
     /// The time that earlier attempts spent on the steps that this one did not do again.
     earlier: Mutex<Duration>,
-    _lock: Lock,
+    /// `None` while it is dropped.
+    lock: Option<Lock>,
+}
+
+/// A folder without a state is of no use.
+impl Drop for KeptTraining {
+    fn drop(&mut self) {
+        let is_empty = clear_if_stateless(&self.folder).unwrap_or(false);
+        self.lock = None;
+        if is_empty {
+            // A folder that another process has locked meanwhile is not empty, and stays.
+            let _ = fs::remove_dir(&self.folder);
+        }
+    }
 }
 
 impl KeptTraining {
@@ -89,7 +105,7 @@ impl KeptTraining {
             n_begun: AtomicUsize::new(0),
             cannot_write: AtomicBool::new(false),
             earlier: Mutex::default(),
-            _lock: lock,
+            lock: Some(lock),
         })
     }
 
@@ -124,7 +140,7 @@ impl KeptTraining {
         let number = self.n_begun.fetch_add(1, Ordering::SeqCst);
         let name: String =
             id.as_str().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        let path = self.folder.join(format!("{number}-{name}.safetensors"));
+        let path = self.folder.join(format!("{number}-{name}.{ENDING}"));
         let now = Instant::now();
         KeptStage { kept: self, path, earlier: Duration::ZERO, began: now, written: now, wait: self.every }
     }
@@ -216,6 +232,19 @@ fn differing<'a>(kept: &'a TrainingIdentity, identity: &'a TrainingIdentity) -> 
     names.filter(|name| kept.get(*name) != identity.get(*name)).map(String::as_str).collect()
 }
 
+/// Removes what a fit wrote into `folder`, but for its lock, where no state is among it; true then.
+fn clear_if_stateless(folder: &Path) -> Result<bool, MethodError> {
+    let error =
+        |source: std::io::Error| MethodError::Write { path: folder.to_owned(), source: source.into() };
+    for entry in fs::read_dir(folder).map_err(error)? {
+        if entry.map_err(error)?.path().extension().is_some_and(|ending| ending == ENDING) {
+            return Ok(false);
+        }
+    }
+    clear(folder)?;
+    Ok(true)
+}
+
 /// Removes what a fit wrote into `folder`, but for its lock.
 fn clear(folder: &Path) -> Result<(), MethodError> {
     let error =
@@ -264,6 +293,10 @@ mod tests {
         assert!(!partial.exists());
         assert!(open(&other).next_stage(&stage).read().unwrap().is_none());
         assert!(open(&mine).next_stage(&stage).read().unwrap().is_none());
+        // The last fit has written no state.
+        assert!(!folder.exists());
+        open(&mine).next_stage(&stage).write(&state(1));
+        assert!(folder.exists());
         KeptTraining::remove(&folder).unwrap();
         assert!(!folder.exists());
         KeptTraining::remove(&folder).unwrap();

@@ -173,7 +173,9 @@ impl<'a> TrainingStage<'a> {
             |k, batch| {
                 let step = first + k;
                 if run.progress.cancelled() {
-                    if let Some(kept) = &mut kept {
+                    if let Some(kept) = &mut kept
+                        && step > first
+                    {
                         training.keep(step, kept)?;
                     }
                     return Err(MethodError::Cancelled);

@@ -5,7 +5,9 @@ use crate::rate::Rate;
 use anyhow::Result;
 use fmam::Resolution;
 use fmam::reproduce::{DoubtfulRuns, InputOptions, Options, Study, plan_lines};
-use fmam::{CalibrationMode, DeviceChoice, FinishedRuns, MethodId, Precision, Progress, Setting};
+use fmam::{
+    CalibrationMode, DeviceChoice, FinishedRuns, KeepTraining, MethodId, Precision, Progress, Setting,
+};
 use fmam_experiment::Doubt;
 use fmam_record::{MapLayout, Shard};
 
@@ -193,6 +195,12 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
                 "the same command goes on from there"
             };
             console.say(&format!("finished runs are kept in {}; {way}", out.display()));
+        }
+        if console.cancelled() && KeepTraining::all_within(&out).is_ok_and(|folders| !folders.is_empty()) {
+            console.say(&format!(
+                "the state of the training is kept in {}; the same command goes on from there",
+                out.display()
+            ));
         }
     });
     console.clear();

@@ -64,16 +64,26 @@ impl KeepTraining {
         Ok(KeptTraining::remove(&self.folder)?)
     }
 
-    /// Removes what is kept in `parent` of trainings that nobody will go on with.
-    pub(crate) fn remove_all_within(parent: &Path) -> Result<(), ExperimentError> {
+    /// The folders in `parent` that keep trainings.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Read`].
+    pub fn all_within(parent: &Path) -> Result<Vec<PathBuf>, ExperimentError> {
         let error = |source| ExperimentError::Read { path: parent.to_owned(), source };
+        let mut folders = Vec::new();
         for entry in fs::read_dir(parent).map_err(error)? {
             let entry = entry.map_err(error)?;
             if entry.file_name().to_string_lossy().starts_with(PREFIX) {
-                KeptTraining::remove(&entry.path())?;
+                folders.push(entry.path());
             }
         }
-        Ok(())
+        Ok(folders)
+    }
+
+    /// Removes what is kept in `parent` of trainings that nobody will go on with.
+    pub(crate) fn remove_all_within(parent: &Path) -> Result<(), ExperimentError> {
+        let folders = Self::all_within(parent)?;
+        folders.iter().try_for_each(|folder| Ok(KeptTraining::remove(folder)?))
     }
 
     /// Opens the folder for the fit that has these `facts` and the surroundings `run`.
@@ -158,7 +168,8 @@ mod tests {
     fn trainings_that_nobody_goes_on_with_are_removed_and_nothing_else() {
         let parent = tempfile::tempdir().unwrap();
         let kept = KeepTraining::within(parent.path(), b"run");
-        drop(KeptTraining::open(&kept.folder, &TrainingIdentity::new(), Duration::ZERO).unwrap());
+        // As a killed process leaves it.
+        std::mem::forget(KeptTraining::open(&kept.folder, &TrainingIdentity::new(), Duration::ZERO).unwrap());
         fs::create_dir(parent.path().join("runs")).unwrap();
         assert!(kept.is_there());
         KeepTraining::remove_all_within(parent.path()).unwrap();
