@@ -160,7 +160,7 @@ impl Work {
     }
 }
 
-/// Lines without the names of their pictures, as a full disk leaves them. A line that is none stays.
+/// Lines without the names of their pictures, as a full disk leaves them. Other lines stay.
 fn without_pictures(lines: &[u8]) -> Vec<u8> {
     let mut kept = Vec::new();
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
