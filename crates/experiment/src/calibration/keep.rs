@@ -169,7 +169,10 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let kept = KeepTraining::within(parent.path(), b"run");
         // As a killed process leaves it.
-        std::mem::forget(KeptTraining::open(&kept.folder, &TrainingIdentity::new(), Duration::ZERO).unwrap());
+        fs::create_dir(&kept.folder).unwrap();
+        for name in ["training.json", "0-student.safetensors", ".lock"] {
+            fs::write(kept.folder.join(name), "x").unwrap();
+        }
         fs::create_dir(parent.path().join("runs")).unwrap();
         assert!(kept.is_there());
         KeepTraining::remove_all_within(parent.path()).unwrap();
