@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 
+use crate::watchdog;
+
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Catches Ctrl-C, and the request to terminate, from now on.
 pub(crate) fn install() -> Result<()> {
     catch(|| {
+        watchdog::begin();
         let _ = writeln!(std::io::stderr(), "\nstopping; press Ctrl-C again to end at once");
     })
 }
@@ -31,5 +34,9 @@ fn catch(told: impl Fn() + Send + 'static) -> Result<()> {
 
 /// True if the user asked to stop.
 pub(crate) fn requested() -> bool {
-    INTERRUPTED.load(Ordering::SeqCst)
+    let is_requested = INTERRUPTED.load(Ordering::SeqCst);
+    if is_requested {
+        watchdog::heard();
+    }
+    is_requested
 }

@@ -1,4 +1,5 @@
-//! Files and folders that are written whole or not at all, locks between processes, and digests.
+//! Files and folders that are written whole or not at all, locks between processes, digests, and
+//! reading of files that others wrote.
 //!
 //! Every crate that writes a file which matters writes it through this crate, so that durability is
 //! right in one place: content first, then `fsync`, then a rename, then an `fsync` of the folder.
@@ -7,7 +8,8 @@
 //!
 //! Modules in reading order: `durable` ([`write_atomic`]), `new_dir` ([`NewDir`],
 //! [`remove_leftovers`]), `made_dirs` ([`MadeDirs`]), `lock` ([`Lock`], [`open_locked`]), `digest`
-//! ([`Digest`]: SHA-256).
+//! ([`Digest`]: SHA-256), `read` ([`open_regular`], [`read_limited`]),
+//! `placeholder` ([`Placeholder`]).
 //!
 //! ```
 //! use std::io::Write;
@@ -26,12 +28,16 @@ mod durable;
 mod lock;
 mod made_dirs;
 mod new_dir;
+mod placeholder;
+mod read;
 
 pub use digest::{Digest, Hasher};
 pub use durable::{sync_dir, write_atomic};
 pub use lock::{Lock, LockError, open_locked};
 pub use made_dirs::{MadeDirs, check_writable};
 pub use new_dir::{NewDir, remove_leftovers};
+pub use placeholder::{PLACEHOLDER_HEAD, Placeholder};
+pub use read::{NotRegular, TooLarge, open_regular, read_head, read_limited, read_text_limited};
 
 /// The prefix of every temporary file and folder of this crate.
 pub const TEMPORARY_PREFIX: &str = ".partial-";

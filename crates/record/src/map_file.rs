@@ -27,6 +27,9 @@ pub fn write_map(path: &Path, map: &AnomalyMap, size: ImageSize) -> Result<(), R
     write_pages(path, std::iter::once((map, size)))
 }
 
+/// Bytes of a file of maps, at most: it is read whole.
+const MAX_BYTES: u64 = 32 << 30;
+
 /// Shorter side of the maps that [`write_maps`] keeps, at most.
 const KEPT_SIDE: usize = 64;
 
@@ -82,7 +85,8 @@ pub fn without_padding(map: &AnomalyMap, frame: &Frame) -> Option<AnomalyMap> {
 /// [`RecordError::Read`], [`RecordError::DamagedMaps`]; both name the path.
 pub fn read_maps(path: &Path) -> Result<Vec<AnomalyMap>, RecordError> {
     let damaged = |reason: String| RecordError::DamagedMaps { path: path.to_owned(), reason };
-    let bytes = std::fs::read(path).map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
+    let bytes = fmam_files::read_limited(path, MAX_BYTES);
+    let bytes = bytes.map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
     let pages = || -> Result<Vec<AnomalyMap>, Box<dyn Error>> {
         let mut decoder = Decoder::new(Cursor::new(bytes))?;
         let mut maps = Vec::new();

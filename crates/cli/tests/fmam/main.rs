@@ -9,12 +9,15 @@ mod errors;
 mod export;
 mod fetch;
 mod figures;
+mod hostile_text;
 mod metrics;
 // The names of files on macOS are text, on Windows they have no bytes.
 #[cfg(target_os = "linux")]
 mod paths;
 mod pictures;
 mod predict;
+#[cfg(unix)]
+mod reading;
 mod reproduce;
 mod serve;
 mod shell;

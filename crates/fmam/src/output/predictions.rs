@@ -1,5 +1,5 @@
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use fmam_core::AnomalyMap;
@@ -19,6 +19,9 @@ use crate::{Error, Verdict};
 
 /// The lines of all images within the folder.
 const LINES_FILE: &str = "predictions.jsonl";
+
+/// Bytes of a line, and of `verdicts_by.json`, at most.
+const MAX_LINE: u64 = 16 << 20;
 
 /// The detector and the threshold of the lines, within the folder.
 pub(crate) const BY_FILE: &str = "verdicts_by.json";
@@ -133,7 +136,7 @@ impl Predictions {
     pub fn state(&self, by: &VerdictsBy) -> Result<(), Error> {
         let path = self.folder.join(BY_FILE);
         let text = format!("{}\n", serde_json::to_string(by)?);
-        match fs::read_to_string(&path) {
+        match fmam_files::read_text_limited(&path, MAX_LINE) {
             Ok(known) if known == text => Ok(()),
             Ok(_) => Err(Error::OtherVerdicts { path: self.folder.clone() }),
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -283,8 +286,9 @@ fn read_lines(lines: &mut File, path: &Path, taken: &mut Taken) -> Result<u64, E
     let (mut reader, mut length, mut line) = (BufReader::new(lines), 0, Vec::new());
     for number in 1.. {
         line.clear();
-        let read = reader.read_until(b'\n', &mut line).map_err(read_error)?;
-        if line.last() != Some(&b'\n') {
+        let read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).map_err(read_error)?;
+        // A line of this length is damaged, wherever it ends.
+        if line.last() != Some(&b'\n') && (read as u64) < MAX_LINE {
             break;
         }
         let damaged = |source| Error::DamagedLine { path: path.to_owned(), number, source };
