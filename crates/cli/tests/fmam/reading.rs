@@ -63,7 +63,7 @@ fn a_pipe_in_the_place_of_a_file_is_refused() {
     std::fs::create_dir(dir.path().join("list")).unwrap();
     pipe(&dir.path().join("list/list.csv"));
     let image = "data/plain/test/good/000.png";
-    let fit = "fit --data-root data --dataset mvtec --method padim --image-size 64 --out new";
+    let fit = "fit --data-root data --dataset mvtec --method padim --image-size 64 --out other";
     for args in [
         "reproduce --preset p.toml --out new",
         "datasets fetch mvtec --data-root new --from-archive p.tar",
@@ -90,7 +90,7 @@ fn a_file_of_another_kind_or_without_end_is_not_read_as_weights() {
     let dir = tempfile::tempdir().unwrap();
     image_dataset(dir.path());
     let fit =
-        "fit --data-root data --dataset mvtec --method padim --backbone resnet18 --image-size 64 --out new";
+        "fit --data-root data --dataset mvtec --method padim --backbone resnet18 --image-size 64 --out other";
     let with = |weights: &str| format!("{fit} --weights {weights}");
     refused(dir.path(), &with("/dev/zero"), &["it is a device, not a regular file"]);
     // A hole of a terabyte, behind the front of a zip archive or of nothing known.

@@ -119,7 +119,9 @@ pub fn fetch_weights(
 /// The backbone whose weights are missing, where `error` says so and they can be fetched.
 pub fn fetchable_weights(error: &Error) -> Option<&'static str> {
     let of_one = |error: &(dyn std::error::Error + 'static)| {
-        let held = error.downcast_ref::<Error>().and_then(Error::held).unwrap_or(error);
+        // A boxed error stands in the chain as a box.
+        let own = error.downcast_ref::<Box<Error>>().map(AsRef::as_ref).or_else(|| error.downcast_ref());
+        let held = own.and_then(Error::held).unwrap_or(error);
         let model = match held.downcast_ref::<ExperimentError>() {
             Some(ExperimentError::Model(model)) => Some(model),
             _ => held.downcast_ref::<ModelError>(),

@@ -135,7 +135,9 @@ impl Machine<'_> {
             }
             b'X' => {
                 let length = u32::from_le_bytes(self.array()?);
-                self.afford(length as usize)?;
+                if self.bytes.len() - self.position >= length as usize {
+                    self.afford(length as usize)?;
+                }
                 let text = std::str::from_utf8(self.take(length as usize)?).map_err(|_| Failure::Corrupt)?;
                 let text = Value::Text(text.into());
                 self.stack.push(text);

@@ -120,7 +120,8 @@ fn zipped(bytes: &[u8], wrapping: &mut Wrapping) -> Result<BTreeMap<String, Tens
         }
         let size = entry.size();
         left = left.checked_sub(size).ok_or(StateDictError::Overlap)?;
-        entry.by_ref().take(size).read_to_end(&mut content)?;
+        // The checksum is compared at the end of the entry, which one byte more reaches.
+        entry.by_ref().take(size.saturating_add(1)).read_to_end(&mut content)?;
         Ok(content)
     };
     let names = zip::ZipArchive::new(Cursor::new(bytes))?;

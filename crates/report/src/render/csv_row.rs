@@ -22,6 +22,7 @@ impl CsvRow {
 
     /// Adds a cell with a number, or with a text of this program.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "a number, or a text that was made for the cell")]
     pub fn value(self, value: impl ToString) -> Self {
         self.cell(&value.to_string())
     }
