@@ -6,18 +6,19 @@ use fmam_core::{ImageSize, MethodId, Needs, Placing, Plan, Preparation, Progress
 use fmam_datasets::{
     Category, Dataset, DatasetError, DatasetOptions, Duplicate, DuplicateKind, choices_told, duplicates,
 };
-use fmam_methods::{Fitted, Method, RunContext};
+use fmam_methods::{Method, RunContext};
 use fmam_models::{Backbone, LoadedBackbone, ModelError};
 use fmam_record::{ArtefactConfig, CalibrationRecord, DataConfig, Findings, Notice, RunConfig, RunKey};
 use fmam_synthesis::{Synthesizer, Textures};
 
+use crate::asked_categories::rejoined;
 use crate::content;
 use crate::defects::{synthesizer_of, textures};
 use crate::overrides::{method_entry, method_table};
 use crate::unwatched::Unwatched;
 use crate::{
-    CalibrationMode, Evaluation, ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE,
-    Registry, device_name, fit_calibrated, key,
+    CalibratedFit, CalibrationMode, Evaluation, ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP,
+    KeepTraining, MAX_IMAGE_SIZE, Registry, device_name, fit_calibrated, key,
 };
 
 /// One run of an experiment, before it is done.
@@ -100,7 +101,8 @@ impl Experiment {
         let roi_sha256 = config.input.roi_sha256()?;
 
         let known = dataset.categories();
-        let names = if config.categories.is_empty() { &known } else { &config.categories };
+        let asked = rejoined(&config.categories, &known);
+        let names = if asked.is_empty() { &known } else { &asked };
         let mut categories =
             names.iter().map(|name| dataset.category(name, &preparation)).collect::<Result<Vec<_>, _>>()?;
         let sizes: BTreeMap<_, _> =
@@ -347,7 +349,8 @@ impl Experiment {
         synthesizer_of(self.textures.clone())
     }
 
-    /// Fits the method of `plan`, one of [`Experiment::plans`], to `train`.
+    /// Fits the method of `plan`, one of [`Experiment::plans`], to `train`. With `keep` an
+    /// interrupted fit goes on where it was.
     ///
     /// # Errors
     /// [`ExperimentError::Method`], [`ExperimentError::Cancelled`].
@@ -355,8 +358,9 @@ impl Experiment {
         &self,
         plan: &RunPlan,
         train: &dyn SampleSource,
+        keep: Option<&KeepTraining>,
         progress: &dyn Progress,
-    ) -> Result<Fitted, ExperimentError> {
+    ) -> Result<CalibratedFit, ExperimentError> {
         let RunKey { method, backbone, seed, .. } = &plan.key;
         let entry = method_entry(&self.registry, method)?;
         let settings = method_table(&self.registry, &self.config, method)?;
@@ -377,8 +381,9 @@ impl Experiment {
             textures: self.textures.clone(),
             loader_threads: self.loader_threads(),
             progress,
+            kept: None,
         };
-        fit_calibrated(entry, &settings, train, &context, self.config.calibration)
+        fit_calibrated(entry, &settings, train, &context, self.config.calibration, keep)
     }
 }
 

@@ -6,10 +6,10 @@
 //! A temporary name is short and random: a long target name leaves room for no suffix, and process
 //! numbers repeat in containers.
 //!
-//! Modules in reading order: `durable` ([`write_atomic`]), `new_dir` ([`NewDir`],
-//! [`remove_leftovers`]), `made_dirs` ([`MadeDirs`]), `lock` ([`Lock`], [`open_locked`]), `digest`
-//! ([`Digest`]: SHA-256), `read` ([`open_regular`], [`read_limited`]),
-//! `placeholder` ([`Placeholder`]).
+//! Modules in reading order: `durable` ([`write_atomic`], [`write_unsynced`]), `new_dir`
+//! ([`NewDir`], [`remove_leftovers`]), `made_dirs` ([`MadeDirs`]), `lock` ([`Lock`],
+//! [`open_locked`]), `claim` ([`Claim`]), `digest` ([`Digest`]: SHA-256), `read`
+//! ([`open_regular`], [`read_limited`]), `placeholder` ([`Placeholder`]).
 //!
 //! ```
 //! use std::io::Write;
@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+mod claim;
 mod digest;
 mod durable;
 mod lock;
@@ -31,26 +32,40 @@ mod new_dir;
 mod placeholder;
 mod read;
 
+pub use claim::Claim;
 pub use digest::{Digest, Hasher};
-pub use durable::{sync_dir, write_atomic};
-pub use lock::{Lock, LockError, open_locked};
+pub use durable::{sync_dir, sync_files, write_atomic, write_unsynced};
+pub use lock::{Lock, LockError, open_locked, stands_at};
 pub use made_dirs::{MadeDirs, check_writable};
-pub use new_dir::{NewDir, remove_leftovers};
+pub use new_dir::{NewDir, remove_leftovers, remove_leftovers_of};
 pub use placeholder::{PLACEHOLDER_HEAD, Placeholder};
 pub use read::{NotRegular, TooLarge, open_regular, read_head, read_limited, read_text_limited};
 
 /// The prefix of every temporary file and folder of this crate.
 pub const TEMPORARY_PREFIX: &str = ".partial-";
 
-/// Settings of a temporary file or folder, with the access rights that an ordinary one would get.
-fn temporary(mode: u32) -> tempfile::Builder<'static, 'static> {
+/// Settings of a temporary file or folder whose name begins with `prefix`, with the access rights
+/// that an ordinary one would get.
+fn temporary(prefix: &str, mode: u32) -> tempfile::Builder<'_, 'static> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY_PREFIX).rand_bytes(12);
+    builder.prefix(prefix).rand_bytes(12);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
     #[cfg(not(unix))]
     let _ = mode;
     builder
+}
+
+/// The prefix of what is written under a temporary name to become `target`. It is short, however
+/// long the name of the target is.
+fn prefix_of(target: &std::path::Path) -> String {
+    format!("{TEMPORARY_PREFIX}{}-", short_name(target))
+}
+
+/// 16 digits that stand for the name of `target`: enough to tell the entries of a folder apart.
+fn short_name(target: &std::path::Path) -> String {
+    let digest = Digest::of(target.file_name().unwrap_or_default().as_encoded_bytes()).to_string();
+    digest[..16].to_owned()
 }
 
 /// The folder that holds `path`.

@@ -27,7 +27,11 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     let findings =
         code.filter(|(_, line)| !line.trim_start().starts_with("//") && !line.contains("\"/proc/"));
     let findings = findings.filter_map(|(index, line)| {
-        let function = FUNCTIONS.iter().find(|function| line.contains(**function))?;
+        let is_called = |function: &&&str| {
+            let places = line.match_indices(**function);
+            places.into_iter().any(|(at, _)| !line[..at].ends_with(char::is_alphanumeric))
+        };
+        let function = FUNCTIONS.iter().find(is_called)?;
         let message =
             format!("{function}..) takes pipes and files of any size: use fmam_files::read_limited");
         Some(Finding::error(path, index + 1, message))
@@ -47,6 +51,7 @@ let b = fs::read_to_string(\"/proc/self/status\")?;
 // As fs::read(path) does.
 let c = fmam_files::read_limited(path, 1)?;
 let d = BufReader::new(File::open(path)?);
+let f = ArrayFile::open(path)?;
 #[cfg(test)]
 mod tests { let e = fs::read(path).unwrap(); }
 ";

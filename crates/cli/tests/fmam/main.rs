@@ -11,7 +11,11 @@ mod fetch;
 mod figures;
 mod hostile_text;
 mod metrics;
+// Limits of a shell stand for a full disk.
+#[cfg(target_os = "linux")]
+mod outputs;
 // The names of files on macOS are text, on Windows they have no bytes.
+mod page;
 #[cfg(target_os = "linux")]
 mod paths;
 mod pictures;
@@ -19,8 +23,12 @@ mod predict;
 #[cfg(unix)]
 mod reading;
 mod reproduce;
+mod resume;
 mod serve;
 mod shell;
+// The signals that a process catches stand in /proc.
+#[cfg(target_os = "linux")]
+mod signals;
 mod text;
 
 use std::path::{Path, PathBuf};

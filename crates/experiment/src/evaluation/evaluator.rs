@@ -5,7 +5,7 @@ use fmam_core::{
     AnomalyMap, Label, Mask, Original, Progress, RgbImage, SampleSource, SourceError, StageId, ordered_map,
 };
 use fmam_inspection::Calibration;
-use fmam_methods::Detector;
+use fmam_methods::{Detector, Prediction};
 use fmam_metrics::{Evaluated, MetricEntry, PixelBuilder, PixelSummary, ScoreHistogram};
 use fmam_record::{
     ClassDistribution, Decision, EvaluationConfig, Metrics, PixelCurves, Resolution, ScoreDistribution,
@@ -64,8 +64,8 @@ pub struct Evaluator<'a> {
 
 impl Evaluator<'_> {
     /// Scores every image of `test` with `detector` and compares with the ground truth. Memory does
-    /// not grow with the number of images, but for 16 KiB of each. `visit` sees the map of each
-    /// image, in order.
+    /// not grow with the number of images, but for 16 KiB of each. `visit` sees the score and
+    /// the map of each image, in order.
     ///
     /// Metrics at a fixed threshold take that of the detector's calibration, and are missing
     /// without one. Pixel figures are `None` where an anomalous image has no mask, and where no
@@ -80,7 +80,7 @@ impl Evaluator<'_> {
         &self,
         detector: &Detector,
         test: &dyn SampleSource,
-        mut visit: impl FnMut(usize, &AnomalyMap) -> Result<(), ExperimentError>,
+        mut visit: impl FnMut(usize, f32, &AnomalyMap) -> Result<(), ExperimentError>,
     ) -> Result<Evaluation, ExperimentError> {
         let n = test.len();
         let progress = self.progress;
@@ -113,10 +113,11 @@ impl Evaluator<'_> {
                 let scored = scored.map_err(|error| ExperimentError::of_images(error, id))?;
                 let compared = scored.into_iter().zip(truths.drain(..).zip(insides));
                 for (position, (prediction, (truth, inside))) in compared.enumerate() {
-                    let (map, truth) = (prediction.anomaly_map, Truth { inside, ..truth });
-                    image_scores.push(prediction.image_score);
+                    let Prediction { image_score, anomaly_map: map } = prediction;
+                    let truth = Truth { inside, ..truth };
+                    image_scores.push(image_score);
                     comparison.add(first + position, test, &map, truth)?;
-                    visit(first + position, &map)?;
+                    visit(first + position, image_score, &map)?;
                 }
                 images.clear();
                 progress.update(index as u64 + 1, "");
@@ -280,7 +281,7 @@ fn round(value: f64) -> f64 {
 mod tests {
     use fmam_core::{ImageSize, Seed, Silent, Split};
     use fmam_inspection::{HeldOut, Procedure};
-    use fmam_methods::{MethodError, ModelCard, Place, Prediction, Scorer, Tensors};
+    use fmam_methods::{MethodError, ModelCard, Place, Scorer, Tensors};
     use fmam_metrics::{IMAGE_AUROC, Level, METRICS, MetricError, PIXEL_AUROC};
     use fmam_testkit::{MemorySource, striped_test};
 
@@ -295,7 +296,7 @@ mod tests {
     ) -> Result<Evaluation, ExperimentError> {
         let (config, folder) = (EvaluationConfig::default(), std::env::temp_dir());
         let evaluator = Evaluator { metrics, config, folder: &folder, loader_threads, progress };
-        evaluator.evaluate(detector, test, |_, _| Ok(()))
+        evaluator.evaluate(detector, test, |_, _, _| Ok(()))
     }
 
     /// Redness is anomalous: exactly what the square of the striped scenes is.

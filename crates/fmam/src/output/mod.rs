@@ -13,13 +13,14 @@ mod promise;
 mod tables;
 mod writable;
 
+pub use fmam_files::Claim;
 pub use fmam_record::RecordedPath;
 pub use fmam_report::MapFormat;
 
 pub use check_table::check_table;
 pub use contact_sheet::{draw_contact_sheet, repeated_images, repeated_samples, synthesis_config};
 pub use drawing::{Drawing, map_colours};
-pub use evaluation::{Figures, write_evaluation};
+pub use evaluation::{EvaluationFolder, Figures};
 pub use line::{Files, Line};
 pub(crate) use places::PICTURE_FOLDERS;
 pub use places::{Layout, Pictures, Taken};
@@ -27,4 +28,4 @@ pub(crate) use predictions::BY_FILE;
 pub use predictions::{Added, Predictions, VerdictsBy};
 pub use promise::{BY_HAND, percent, promise};
 pub use tables::{analysis_table, metrics_table};
-pub use writable::{check_writable, parent_of};
+pub use writable::{check_writable, claim, claim_model, parent_of, sync};

@@ -13,6 +13,7 @@ mod distillation;
 mod input;
 mod precision;
 mod regions;
+mod resume;
 mod scan;
 mod tiles;
 mod trace;
@@ -113,6 +114,7 @@ fn context_on<'a>(
         textures: Textures::Generated,
         loader_threads,
         progress,
+        kept: None,
     }
 }
 
