@@ -98,15 +98,20 @@ class Fuse:
         self.kill()
 
 
+def served(work):
+    """A folder, the place where a FUSE server shows it, and the server."""
+    folder, camera = work / "server", work / "camera"
+    folder.mkdir()
+    camera.mkdir()
+    return folder, camera, Fuse(folder, camera)
+
+
 def check_fuse_killed(options, work, model):
     """The server of a FUSE mount is killed: every call says that it is not connected. It comes back later."""
     reason = missing("bindfs", "umount")
     if reason is not None:
         return {"check": "FUSE, killed", "skipped": reason}, True
-    folder, camera = work / "server", work / "camera"
-    folder.mkdir()
-    camera.mkdir()
-    fuse = Fuse(folder, camera)
+    folder, camera, fuse = served(work)
     try:
         program = watching(options, camera, model)
         expected, told = ["first.png"], []
@@ -140,10 +145,7 @@ def check_fuse_hangs(options, work, model):
     reason = missing("bindfs", "umount")
     if reason is not None:
         return {"check": "FUSE, hanging", "skipped": reason}, True
-    folder, camera = work / "server", work / "camera"
-    folder.mkdir()
-    camera.mkdir()
-    fuse = Fuse(folder, camera)
+    folder, camera, fuse = served(work)
     try:
         program = watching(options, camera, model)
         fuse.server.send_signal(signal.SIGSTOP)

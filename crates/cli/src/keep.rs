@@ -19,7 +19,7 @@ impl KeepArgs {
         self.keep_every.0
     }
 
-    /// What `keep` becomes by this option.
+    /// Gives `keep` the time of this option; `None` where the user wants no state kept.
     pub(crate) fn of(&self, keep: KeepTraining) -> Option<KeepTraining> {
         self.every().map(|every| keep.every(every))
     }

@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fmam_core::{Label, Progress, SampleSource, Seed, Silent};
+use fmam_core::{Label, Progress, SampleSource, Seed, Silent, with_causes};
 use fmam_datasets::Category;
 use fmam_methods::Detector;
 use fmam_record::{
@@ -173,7 +173,7 @@ impl<'a> Grid<'a> {
             }
         }
         if outcome.failed.is_empty() {
-            // Those of runs that this grid has no more among them.
+            // A run that this grid has no more may have left a state, too.
             KeepTraining::remove_all_within(self.out.path())?;
         }
         Ok(outcome)
@@ -240,7 +240,7 @@ impl<'a> Grid<'a> {
                 Err(error) if error.is_cancelled() => return Err(error),
                 // The training must not be lost for it.
                 Err(error) => {
-                    tracing::warn!(run = %plan.key, "the run has no analysis: {}", told(&error));
+                    tracing::warn!(run = %plan.key, "the run has no analysis: {}", with_causes(&error));
                     None
                 }
             };
@@ -284,12 +284,6 @@ impl<'a> Grid<'a> {
         keep.map_or(Ok(()), |keep| keep.remove())?;
         Ok(record)
     }
-}
-
-/// An error with its causes.
-fn told(error: &ExperimentError) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// The seed of the analysis of a run.

@@ -62,13 +62,18 @@ fn prefix_of(target: &std::path::Path) -> String {
     format!("{TEMPORARY_PREFIX}{}-", short_name(target))
 }
 
-/// 16 digits that stand for the name of `target`: enough to tell the entries of a folder apart.
+/// The [`short_digest`] of the name of `target`.
 fn short_name(target: &std::path::Path) -> String {
-    let digest = Digest::of(target.file_name().unwrap_or_default().as_encoded_bytes()).to_string();
-    digest[..16].to_owned()
+    short_digest(target.file_name().unwrap_or_default().as_encoded_bytes())
 }
 
-/// The folder that holds `path`.
-fn parent(path: &std::path::Path) -> &std::path::Path {
+/// 16 hexadecimal digits that stand for `name`, of any length: enough to tell the entries of a
+/// folder apart.
+pub fn short_digest(name: &[u8]) -> String {
+    Digest::of(name).to_string()[..16].to_owned()
+}
+
+/// The folder that holds `path`: `.` for a name without one.
+pub fn parent(path: &std::path::Path) -> &std::path::Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."))
 }

@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use fmam_core::StageId;
+use fmam_core::{StageId, with_causes};
 use fmam_files::{Lock, LockError, remove_leftovers, write_atomic};
 
 use crate::MethodError;
@@ -69,13 +69,9 @@ impl KeptTraining {
     /// [`MethodError::TrainingHeld`] while another fit has the folder; [`MethodError::Write`],
     /// [`MethodError::Read`].
     pub fn open(folder: &Path, identity: &TrainingIdentity, every: Duration) -> Result<Self, MethodError> {
-        let write =
-            |source: std::io::Error| MethodError::Write { path: folder.to_owned(), source: source.into() };
+        let write = write_error(folder);
         fs::create_dir_all(folder).map_err(write)?;
-        let lock = Lock::acquire(&folder.join(LOCK_FILE)).map_err(|error| match error {
-            LockError::Held => MethodError::TrainingHeld { folder: folder.to_owned() },
-            LockError::Io(source) => write(source),
-        })?;
+        let lock = locked(folder)?;
         // Of a process that was killed while it wrote.
         remove_leftovers(folder).map_err(write)?;
         let path = folder.join(IDENTITY_FILE);
@@ -118,12 +114,8 @@ impl KeptTraining {
         if !folder.is_dir() {
             return Ok(());
         }
-        let write =
-            |source: std::io::Error| MethodError::Write { path: folder.to_owned(), source: source.into() };
-        let lock = Lock::acquire(&folder.join(LOCK_FILE)).map_err(|error| match error {
-            LockError::Held => MethodError::TrainingHeld { folder: folder.to_owned() },
-            LockError::Io(source) => write(source),
-        })?;
+        let write = write_error(folder);
+        let lock = locked(folder)?;
         clear(folder)?;
         drop(lock);
         fs::remove_dir(folder).map_err(write)
@@ -215,15 +207,22 @@ impl KeptStage<'_> {
         if let Err(error) = result
             && !self.kept.cannot_write.swap(true, Ordering::SeqCst)
         {
-            tracing::warn!("the training goes on, but its state cannot be kept: {}", told(&error));
+            tracing::warn!("the training goes on, but its state cannot be kept: {}", with_causes(&error));
         }
     }
 }
 
-/// An error with its causes.
-fn told(error: &MethodError) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+/// Locks `folder` for one fit.
+fn locked(folder: &Path) -> Result<Lock, MethodError> {
+    Lock::acquire(&folder.join(LOCK_FILE)).map_err(|error| match error {
+        LockError::Held => MethodError::TrainingHeld { folder: folder.to_owned() },
+        LockError::Io(source) => write_error(folder)(source),
+    })
+}
+
+/// The error of a `folder` that cannot be written.
+fn write_error(folder: &Path) -> impl Fn(io::Error) -> MethodError + Copy {
+    move |source| MethodError::Write { path: folder.to_owned(), source: source.into() }
 }
 
 /// The names of the facts in which two trainings differ.
@@ -234,8 +233,7 @@ fn differing<'a>(kept: &'a TrainingIdentity, identity: &'a TrainingIdentity) -> 
 
 /// Removes what a fit wrote into `folder`, but for its lock, where no state is among it; true then.
 fn clear_if_stateless(folder: &Path) -> Result<bool, MethodError> {
-    let error =
-        |source: std::io::Error| MethodError::Write { path: folder.to_owned(), source: source.into() };
+    let error = write_error(folder);
     for entry in fs::read_dir(folder).map_err(error)? {
         if entry.map_err(error)?.path().extension().is_some_and(|ending| ending == ENDING) {
             return Ok(false);
@@ -247,8 +245,7 @@ fn clear_if_stateless(folder: &Path) -> Result<bool, MethodError> {
 
 /// Removes what a fit wrote into `folder`, but for its lock.
 fn clear(folder: &Path) -> Result<(), MethodError> {
-    let error =
-        |source: std::io::Error| MethodError::Write { path: folder.to_owned(), source: source.into() };
+    let error = write_error(folder);
     for entry in fs::read_dir(folder).map_err(error)? {
         let entry = entry.map_err(error)?;
         if entry.file_name() != LOCK_FILE {

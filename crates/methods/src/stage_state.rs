@@ -1,9 +1,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
-use fmam_files::Hasher;
-use fmam_models::{save_tensors, tensors_in};
+use candle_core::{Device, Tensor};
+use fmam_models::{save_tensors, tensors_digest, tensors_in};
 use fmam_ops::OptimizerState;
 use serde::{Deserialize, Serialize};
 
@@ -84,8 +83,9 @@ impl StageState {
         }
         let n = json.len();
         tensors.insert(NUMBERS.to_owned(), Tensor::from_vec(json, n, &Device::Cpu)?);
-        let digest = digest(&tensors)?;
-        tensors.insert(DIGEST.to_owned(), Tensor::from_slice(&digest, digest.len(), &Device::Cpu)?);
+        let digest = tensors_digest(&tensors)?;
+        let digest = digest.as_bytes();
+        tensors.insert(DIGEST.to_owned(), Tensor::from_slice(digest, digest.len(), &Device::Cpu)?);
         Ok(save_tensors(path, &tensors)?)
     }
 
@@ -93,7 +93,7 @@ impl StageState {
     pub(crate) fn from_bytes(bytes: &[u8], path: &Path) -> Option<Self> {
         let mut tensors = tensors_in(bytes, path).ok()?;
         let expected: Vec<u8> = tensors.remove(DIGEST)?.to_vec1().ok()?;
-        if digest(&tensors).ok()?.as_slice() != expected {
+        if tensors_digest(&tensors).ok()?.as_bytes().as_slice() != expected {
             return None;
         }
         let numbers: Vec<u8> = tensors.remove(NUMBERS)?.to_vec1().ok()?;
@@ -120,24 +120,6 @@ impl StageState {
             found: numbers.found.map(f64::from_bits),
         })
     }
-}
-
-/// SHA-256 over the names, shapes and values of tensors of f32 or bytes.
-fn digest(tensors: &Tensors) -> Result<[u8; 32], MethodError> {
-    let mut hasher = Hasher::default();
-    for (name, tensor) in tensors {
-        hasher.update(format!("{name} {:?} {:?}\n", tensor.dims(), tensor.dtype()));
-        let flat = tensor.flatten_all()?;
-        match flat.dtype() {
-            DType::U8 => hasher.update(flat.to_vec1::<u8>()?),
-            dtype => {
-                let values = if dtype == DType::F32 { flat } else { flat.to_dtype(DType::F32)? };
-                let bytes = |value: &f32| value.to_le_bytes();
-                hasher.update(values.to_vec1::<f32>()?.iter().flat_map(bytes).collect::<Vec<u8>>());
-            }
-        }
-    }
-    Ok(*hasher.finish().as_bytes())
 }
 
 #[cfg(test)]

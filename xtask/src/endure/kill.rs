@@ -15,7 +15,7 @@ use super::verdict::{Fault, fault};
 use super::watch::{End, Running, run};
 use super::work::{LIMITS, Undisturbed, WORK, Work, difference};
 
-/// The same command finishes the work to the same bytes, and nothing of the killed process is left.
+/// A killed command, given again, finishes the work to the same bytes and leaves nothing else.
 #[derive(Default)]
 pub(super) struct Kill {
     known: Results,

@@ -79,7 +79,7 @@ impl Running {
         Ok(())
     }
 
-    /// What it wrote to stderr so far.
+    /// Gives what the program wrote to stderr so far.
     pub(super) fn stderr(&self) -> Result<String> {
         text(&self.stderr)
     }

@@ -33,6 +33,7 @@ mod text;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 /// The outcome of a call of `fmam`.
 struct Call {
@@ -76,6 +77,16 @@ fn fail(dir: &Path, args: &str, code: i32, words: &[&str]) {
     assert_eq!(call.stderr.lines().count(), 1, "fmam {args}\n{}", call.stderr);
     for word in words {
         assert!(call.stderr.contains(word), "`{word}` is missing after fmam {args}\n{}", call.stderr);
+    }
+}
+
+/// Waits until `found` is true.
+#[track_caller]
+fn wait_for(mut found: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !found() {
+        assert!(start.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use fmam_files::{Claim, Digest};
 
-use crate::{Call, fail, files, image_dataset, line, succeed};
+use crate::{Call, fail, files, image_dataset, line, succeed, wait_for};
 
 const GOOD: &str = "data/plain/train/good";
 const QUICK: &str = "--method padim --backbone tiny --image-size 64 --calibration off --quiet";
@@ -29,16 +28,6 @@ fn long_fit(dir: &Path, epochs: usize) -> Child {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for(|| !hidden(dir).is_empty());
     child
-}
-
-/// Waits until `found` is true.
-#[track_caller]
-fn wait_for(mut found: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !found() {
-        assert!(start.elapsed() < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// The locks and temporary files directly in `dir`.

@@ -3,14 +3,14 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fmam_core::ImageSize;
 use fmam_datasets::load_image;
 use fmam_record::RecordedPath;
 use serde_json::Value;
 
-use crate::{Call, fail, files, image_dataset, line, succeed};
+use crate::{Call, fail, files, image_dataset, line, succeed, wait_for};
 
 /// A detector in `model`, and images in `data/plain/test`.
 fn fitted() -> tempfile::TempDir {
@@ -391,16 +391,6 @@ fn a_call_that_was_killed_before_its_first_line_is_repeated() {
     std::fs::write(dir.path().join("p/.partial-killed"), "").unwrap();
     succeed(dir.path(), &predict);
     assert_eq!(files(&dir.path().join("p")).len(), 3);
-}
-
-/// Waits until `found` is true.
-#[track_caller]
-fn wait_for(mut found: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !found() {
-        assert!(start.elapsed() < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 #[cfg(target_os = "linux")]

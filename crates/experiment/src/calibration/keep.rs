@@ -2,8 +2,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fmam_files::Hasher;
 use fmam_methods::{KeptTraining, MethodEntry, RunContext, TrainingIdentity};
+use fmam_models::tensors_digest;
 use fmam_synthesis::Textures;
 use serde_json::Value;
 
@@ -12,8 +12,8 @@ use crate::ExperimentError;
 use crate::content::{bytes_sha256, fingerprint};
 use crate::host::{device_name, versions_on};
 
-/// Where a fit keeps the state of its trainings, and how often: an interrupted fit with the same
-/// settings and images goes on where it was.
+/// A fit keeps the state of its trainings in this folder, this often: an interrupted fit with the
+/// same settings and images goes on where it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeepTraining {
     /// The folder, of this fit alone. It can be removed once the detector is saved:
@@ -33,19 +33,17 @@ impl KeepTraining {
     /// A folder beside `out`, in which the outcome of the fit will be: hidden, and of a name that
     /// only `out` has there.
     pub fn beside(out: &Path) -> Self {
-        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
         let name = out.file_name().unwrap_or(out.as_os_str());
-        Self::within(parent.unwrap_or(Path::new(".")), name.as_encoded_bytes())
+        Self::within(fmam_files::parent(out), name.as_encoded_bytes())
     }
 
     /// A hidden folder in `parent` for the fit called `name`, of any length.
     pub(crate) fn within(parent: &Path, name: &[u8]) -> Self {
-        let digest = bytes_sha256(name);
-        let folder = parent.join(format!("{PREFIX}{}", digest.get(..16).unwrap_or(&digest)));
+        let folder = parent.join(format!("{PREFIX}{}", fmam_files::short_digest(name)));
         Self { folder, every: Self::EVERY }
     }
 
-    /// The same, written after each `every` that a training lasts.
+    /// Has the state written after each `every` that a training lasts.
     #[must_use]
     pub fn every(self, every: Duration) -> Self {
         Self { every, ..self }
@@ -139,14 +137,7 @@ fn identity(facts: &Facts<'_>, run: &RunContext<'_>) -> Result<TrainingIdentity,
 /// known by its name alone.
 fn weights_digest(run: &RunContext<'_>) -> Result<String, ExperimentError> {
     let Ok(weights) = run.backbone.weights() else { return Ok("of the backbone".to_owned()) };
-    let mut hasher = Hasher::default();
-    for (name, tensor) in weights {
-        let values = || tensor.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>();
-        let values = values().map_err(fmam_methods::MethodError::from)?;
-        hasher.update(format!("{name} {:?}\n", tensor.dims()));
-        hasher.update(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
-    }
-    Ok(hasher.finish().to_string())
+    Ok(tensors_digest(weights)?.to_string())
 }
 
 #[cfg(test)]
@@ -169,7 +160,10 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let kept = KeepTraining::within(parent.path(), b"run");
         // As a killed process leaves it.
-        std::mem::forget(KeptTraining::open(&kept.folder, &TrainingIdentity::new(), Duration::ZERO).unwrap());
+        fs::create_dir(&kept.folder).unwrap();
+        for name in ["training.json", "0-student.safetensors", ".lock"] {
+            fs::write(kept.folder.join(name), "x").unwrap();
+        }
         fs::create_dir(parent.path().join("runs")).unwrap();
         assert!(kept.is_there());
         KeepTraining::remove_all_within(parent.path()).unwrap();

@@ -372,7 +372,7 @@ mod tests {
         }
         let mut watch = watch(dir.path());
         let known = |_: &Path| true;
-        // What an earlier process has scored is as it is at the first looks.
+        // The first looks find the images as an earlier process has scored them.
         for _ in 0..2 {
             assert!(watch.look(known).ready.is_empty());
         }

@@ -18,7 +18,7 @@ pub fn check_writable(dir: &Path) -> Result<MadeDirs, Error> {
 
 /// The folder that holds `path`.
 pub fn parent_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    fmam_files::parent(path)
 }
 
 /// Claims the file or folder `target` among processes, until the value is dropped. Its folder is
@@ -56,7 +56,7 @@ pub fn claim_model(dir: &Path) -> Result<Option<Claim>, Error> {
         Err(Error::Write { source, .. }) if cannot.contains(&source.kind()) => return Ok(None),
         claimed => claimed?,
     };
-    // Those of a process that was killed while it wrote a card.
+    // A process that was killed while it wrote a card left its temporary file.
     fmam_files::remove_leftovers(&dir).map_err(|source| Error::Write { path: dir.clone(), source })?;
     Ok(Some(claimed))
 }
