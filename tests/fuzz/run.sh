@@ -59,7 +59,7 @@ for target in "${targets[@]}"; do
     find "work/$target" "corpus/$target" -type f -size -5k -exec cp -n {} "work/$target.small/" \;
     mkdir -p "work/$target.merged"
     rm -f "work/$target.merged"/*
-    "$programs/$target" -merge=1 "${limits[@]}" "work/$target.merged" "work/$target.small" >>"$log" 2>&1
+    "$programs/$target" -merge=1 "${limits[@]}" -artifact_prefix="work/$target.merge-" "work/$target.merged" "work/$target.small" >>"$log" 2>&1
     find "corpus/$target" -type f ! -name 'found-*' ! -name 'seed-*' -delete
     find "work/$target.merged" -type f -size -5k -printf '%s %p\n' | sort -n | head -80 | cut -d' ' -f2- |
         while read -r file; do

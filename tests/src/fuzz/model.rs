@@ -78,6 +78,7 @@ impl Model {
     fn card_without_digests(&self) -> String {
         let mut card: toml::Table = self.card().parse().unwrap();
         card.remove("files");
+        card.remove("card_sha256");
         card.insert("schema".to_owned(), 2.into());
         card.to_string()
     }

@@ -9,7 +9,7 @@ use fmam_files::{LockError, MadeDirs, stands_at};
 use fmam_methods::Detector;
 use fmam_record::{Decision, Findings, MAPS_DIR, Metrics, OVERLAYS_DIR, RecordError};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::writable::{check_writable, is_free};
 use crate::Error;
@@ -53,6 +53,9 @@ const SCORES_FILE: &str = "scores.jsonl";
 /// The figures within the folder, the last file that an evaluation needs.
 const METRICS_FILE: &str = "metrics.json";
 
+/// Bytes of a line, at most.
+const MAX_LINE: u64 = 1 << 20;
+
 /// The folder of an evaluation: `scores.jsonl` with a line for each image, as it is scored, then
 /// `metrics.json`, then pictures of some images; maps of all where the caller has them.
 ///
@@ -78,7 +81,7 @@ pub struct EvaluationFolder {
 
 impl EvaluationFolder {
     /// Begins in the folder `out`, which must be new or empty, or hold an evaluation that was not
-    /// finished: that one is removed.
+    /// finished, be it only its pictures that are missing: that one is removed.
     ///
     /// # Errors
     /// [`Error::NotEmpty`] for a folder that holds something else, [`Error::Record`] where another
@@ -88,7 +91,9 @@ impl EvaluationFolder {
             let path = path.to_owned();
             move |source| Error::Write { path, source }
         };
+        let metrics = out.join(METRICS_FILE);
         let own: &[&str] = match out.join(SCORES_FILE).exists() {
+            true if is_undrawn(out) => &[SCORES_FILE, METRICS_FILE, OVERLAYS_DIR, MAPS_DIR],
             true => &[SCORES_FILE, OVERLAYS_DIR, MAPS_DIR],
             false => &[],
         };
@@ -103,8 +108,11 @@ impl EvaluationFolder {
             LockError::Io(source) => Error::Write { path: path.clone(), source },
         })?;
         // Another process may have finished in it meanwhile.
-        if out.join(METRICS_FILE).exists() {
-            return Err(Error::NotEmpty { path: out.to_owned() });
+        if metrics.exists() {
+            if !is_undrawn(out) {
+                return Err(Error::NotEmpty { path: out.to_owned() });
+            }
+            fs::remove_file(&metrics).map_err(write_error(&metrics))?;
         }
         scores.set_len(0).map_err(write_error(&path))?;
         for name in [OVERLAYS_DIR, MAPS_DIR] {
@@ -219,6 +227,14 @@ impl Drop for EvaluationFolder {
     }
 }
 
+/// True if the evaluation in `folder` was stopped before its pictures were drawn and named.
+fn is_undrawn(folder: &Path) -> bool {
+    let head = fmam_files::read_head(&folder.join(SCORES_FILE), MAX_LINE).unwrap_or_default();
+    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line: Value = serde_json::from_slice(line).unwrap_or_default();
+    line.get("image_score").is_some() && line.get("overlay").is_none()
+}
+
 /// The line of an image; `overlay` is `None` as long as it is not known which images are drawn.
 fn score_line(sample: &Sample, score: f32, overlay: Option<Option<String>>) -> String {
     let mut line = json!({
@@ -283,6 +299,15 @@ mod tests {
             let refused = EvaluationFolder::begin(&out).unwrap_err();
             assert!(matches!(refused, Error::NotEmpty { .. }), "{refused}");
             assert_eq!(text(), "kept");
+            fs::remove_dir_all(&out).unwrap();
+        }
+        // Figures without pictures are those of a process that was killed while it drew.
+        for (overlay, is_begun) in [(None, true), (Some(None), false), (Some(Some("x".to_owned())), false)] {
+            fs::create_dir_all(&out).unwrap();
+            fs::write(out.join(SCORES_FILE), score_line(&sample("a"), 1.0, overlay)).unwrap();
+            fs::write(out.join(METRICS_FILE), "{}").unwrap();
+            assert_eq!(EvaluationFolder::begin(&out).is_ok(), is_begun);
+            assert_eq!(out.join(METRICS_FILE).exists(), !is_begun);
             fs::remove_dir_all(&out).unwrap();
         }
     }
