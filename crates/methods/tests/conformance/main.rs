@@ -14,6 +14,7 @@ mod input;
 mod precision;
 mod regions;
 mod scan;
+mod strips;
 mod tiles;
 mod trace;
 
