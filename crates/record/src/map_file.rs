@@ -5,7 +5,7 @@ use std::error::Error;
 use std::io::Cursor;
 use std::path::Path;
 
-use fast_image_resize::images::Image;
+use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::pixels::F32;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeError, ResizeOptions, Resizer};
 use fmam_core::{AnomalyMap, Frame, ImageSize};
@@ -169,8 +169,7 @@ fn interpolated(map: &AnomalyMap, size: ImageSize) -> Result<AnomalyMap, Box<dyn
 
 fn interpolated_both(map: &AnomalyMap, size: ImageSize) -> Result<AnomalyMap, Box<dyn Error>> {
     let (from, to) = (sides(map.size())?, sides(size)?);
-    let bytes = map.data().iter().flat_map(|value| value.to_ne_bytes()).collect();
-    let source = Image::from_vec_u8(from[0], from[1], bytes, PixelType::F32)?;
+    let source = ImageRef::new(from[0], from[1], bytemuck::cast_slice(map.data()), PixelType::F32)?;
     let mut target = Image::new(to[0], to[1], PixelType::F32);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     // `Resizer::resize` would compile the kernels of all thirteen pixel types: minutes.
