@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use fmam::output::{Figures, check_writable, metrics_table, write_evaluation};
+use fmam::output::{Figures, TestFindings, check_writable, metrics_table, write_evaluation};
 use fmam::{EvaluationConfig, Resolution};
 use fmam_experiment::export_map;
 use fmam_record::{MAPS_DIR, MapExport, MapLayout};
@@ -62,15 +62,16 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     });
     console.clear();
     let evaluation = evaluation?;
+    let findings = TestFindings::of(&detector, &category, &evaluation, args.region.path())?;
     if let Some(out) = &args.out {
-        write_evaluation(out, &detector, &category, &evaluation)?;
+        write_evaluation(out, &detector, &category, &evaluation, &findings)?;
     }
-    let figures = Figures::of(&evaluation, test);
+    let figures = Figures::of(&evaluation, &findings);
     if args.json {
         print_json(&figures)
     } else {
         let table = metrics_table(registry.metrics(), &evaluation.metrics, evaluation.decision.as_ref());
-        print(&(table + &vanished_line(figures.vanished())))
+        print(&(table + &vanished_line(&findings.findings.vanished)))
     }
 }
 

@@ -17,6 +17,7 @@ mod pictures;
 mod predict;
 mod reproduce;
 mod serve;
+mod shapes;
 mod shell;
 mod text;
 

@@ -237,8 +237,8 @@ fn a_defect_that_vanishes_is_named_and_counts_at_the_original_resolution() {
     assert!(one_class["image_auroc"].is_null(), "{one_class}");
 }
 
-/// The map of a square network is brought to the size of a line of 4 million pixels. The wrong order
-/// of the two passes takes 4 GB.
+/// The map of a square network is brought to the size of a line of 4 million pixels. The wrong
+/// order of the two passes takes 4 GB.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_thin_image_takes_no_memory_by_the_product_of_its_sides() {

@@ -1,47 +1,37 @@
 use std::io::Write;
 use std::path::Path;
 
-use fmam_core::SampleSource;
 use fmam_datasets::Category;
 use fmam_experiment::{Artist, Evaluation, ExperimentError, exhibited, exhibits};
 use fmam_methods::Detector;
-use fmam_record::{Decision, Findings, Metrics, OVERLAYS_DIR};
+use fmam_record::{Decision, Metrics, OVERLAYS_DIR};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::Error;
+use crate::output::test_findings::TestFindings;
 use crate::report::Overlays;
 
 /// Test images that are drawn.
 const N_OVERLAYS: usize = 12;
 
 /// The figures of an evaluation as `metrics.json` has them: a key for each metric, `decision` with
-/// the threshold and the intervals where the detector was calibrated, and `findings` with the ids
-/// of images whose mask vanished, where there are some.
+/// the threshold and the intervals where the detector was calibrated, and `findings` about the
+/// images, where there are some.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figures<'a> {
     #[serde(flatten)]
     metrics: &'a Metrics,
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<&'a Decision>,
-    #[serde(skip_serializing_if = "Findings::is_empty")]
-    findings: Findings,
+    #[serde(skip_serializing_if = "TestFindings::is_empty")]
+    findings: &'a TestFindings,
 }
 
 impl<'a> Figures<'a> {
-    /// The figures of `evaluation`, which is one of the images of `test`.
-    pub fn of(evaluation: &'a Evaluation, test: &dyn SampleSource) -> Self {
-        let vanished = evaluation.vanished.iter().map(|&index| test.sample(index).id.clone()).collect();
-        Self {
-            metrics: &evaluation.metrics,
-            decision: evaluation.decision.as_ref(),
-            findings: Findings { vanished, ..Findings::default() },
-        }
-    }
-
-    /// Ids of anomalous images whose mask has no pixel left at the resolution of the pixel figures.
-    pub fn vanished(&self) -> &[String] {
-        &self.findings.vanished
+    /// The figures of `evaluation`, with `findings` about its images.
+    pub fn of(evaluation: &'a Evaluation, findings: &'a TestFindings) -> Self {
+        Self { metrics: &evaluation.metrics, decision: evaluation.decision.as_ref(), findings }
     }
 }
 
@@ -55,6 +45,7 @@ pub fn write_evaluation(
     detector: &Detector,
     category: &Category,
     evaluation: &Evaluation,
+    findings: &TestFindings,
 ) -> Result<(), Error> {
     let test = category.test.as_ref();
     let chosen = exhibits(test, &evaluation.image_scores, N_OVERLAYS);
@@ -80,7 +71,7 @@ pub fn write_evaluation(
     write(&out.join("scores.jsonl"), &scores)?;
     write(
         &out.join("metrics.json"),
-        &format!("{}\n", serde_json::to_string_pretty(&Figures::of(evaluation, test))?),
+        &format!("{}\n", serde_json::to_string_pretty(&Figures::of(evaluation, findings))?),
     )?;
     Ok(())
 }
