@@ -14,9 +14,11 @@ pub(crate) struct Regions {
 /// are not 0 and touch, along a side or at a corner, belong together.
 pub(crate) fn regions(mask: &[u8], width: usize) -> Regions {
     let components = components(mask, width);
-    let area = |pixels: &Vec<usize>| pixels.len() as u32;
-    let of_each = components.iter().flat_map(|pixels| pixels.iter().map(move |&pixel| (pixel, area(pixels))));
-    let mut areas: Vec<(usize, u32)> = of_each.collect();
+    let of_region = |pixels: &Vec<usize>| {
+        let area = pixels.len() as u32;
+        pixels.iter().map(|&pixel| (pixel, area)).collect::<Vec<_>>()
+    };
+    let mut areas: Vec<(usize, u32)> = components.iter().flat_map(of_region).collect();
     areas.sort_unstable();
     Regions { areas, count: components.len() }
 }
