@@ -1,1 +1,4 @@
-//! Cross-crate tests live in `tests/`; this library is empty on purpose.
+//! Cross-crate tests live in `tests/`. This library holds the bodies of the fuzz targets in
+//! `tests/fuzz`, so that an ordinary test replays their corpus through the same functions.
+
+pub mod fuzz;

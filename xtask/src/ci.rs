@@ -6,7 +6,11 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+#[cfg(unix)]
+use cargo_metadata::MetadataCommand;
 
+#[cfg(unix)]
+use crate::endure::Endure;
 use crate::{fmam::cargo, tidy};
 
 /// One check of the gate.
@@ -20,6 +24,9 @@ enum Run {
     Cargo(&'static [&'static str]),
     /// [`tidy::run`], without a process of its own.
     Tidy,
+    /// A minute of [`Endure`], on the binary that the tests were built with.
+    #[cfg(unix)]
+    Endure,
     /// Bash with these arguments.
     Bash(&'static [&'static str]),
     /// The program with these arguments, where it is installed.
@@ -41,6 +48,8 @@ static STEPS: &[Step] = &[
     Step { name: "book", run: Run::IfFound("mdbook", &["build", "docs"]) },
     // Clippy has compiled the examples, which nothing runs.
     Step { name: "test", run: Run::Cargo(&["test", "--workspace", "--tests"]) },
+    #[cfg(unix)]
+    Step { name: "endure", run: Run::Endure },
     Step { name: "doctest", run: Run::Cargo(&["test", "--workspace", "--doc"]) },
     // pytest on a wheel in the profile of the tests.
     Step { name: "python", run: Run::Bash(&["xtask/check-python.sh"]) },
@@ -61,6 +70,8 @@ pub(crate) fn run(root: &Path) -> Result<ExitCode> {
         eprintln!("== {name}");
         let passed = match run {
             Run::Tidy => tidy::run(root, false)? == ExitCode::SUCCESS,
+            #[cfg(unix)]
+            Run::Endure => Endure::of_gate(tested_binary(root)?).run(root)? == ExitCode::SUCCESS,
             Run::Cargo(args) => run_command(root, cargo().args(*args))?,
             Run::IfFound(program, _) if !is_found(program) => {
                 eprintln!("== {name} skipped: {program} is not installed");
@@ -78,6 +89,15 @@ pub(crate) fn run(root: &Path) -> Result<ExitCode> {
         eprintln!("== {name} passed in {seconds:.1} s");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The binary that `cargo test` built, wherever the target folder is.
+#[cfg(unix)]
+fn tested_binary(root: &Path) -> Result<PathBuf> {
+    let manifest = root.join("Cargo.toml");
+    let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec()?;
+    let name = format!("fmam{}", std::env::consts::EXE_SUFFIX);
+    Ok(metadata.target_directory.join("debug").join(name).into())
 }
 
 /// Runs a step with `-D warnings` for rustdoc, and tells whether it succeeded.

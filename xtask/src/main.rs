@@ -8,6 +8,8 @@
 
 mod bench;
 mod ci;
+#[cfg(unix)]
+mod endure;
 mod fmam;
 mod reproduce;
 mod slurm;
@@ -66,6 +68,13 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Try damaged inputs and disturbed work on the built binary, until the first fault
+    ///
+    /// Edited images, masks, models, arrays, archives, weights, presets and records; odd names;
+    /// SIGKILL, full disks and signals at random moments. The table has a column for each kind of
+    /// fault; an input that fails is made smaller and kept in `target/endure`.
+    #[cfg(unix)]
+    Endure(endure::Endure),
     /// Check the rules of the repository: imports, circles, file lengths, links, names
     Tidy {
         /// Write the table of imports in ARCHITECTURE.md anew
@@ -116,6 +125,8 @@ fn main() -> ExitCode {
             fmam::build(&[]).and_then(|fmam| fmam.exec([OsString::from("datasets")].iter().chain(&args)))
         }
         Task::Bench { args } => bench::run(&args),
+        #[cfg(unix)]
+        Task::Endure(endure) => workspace_root().and_then(|root| endure.run(&root)),
         Task::Tidy { write } => workspace_root().and_then(|root| tidy::run(&root, write)),
         Task::Ci => workspace_root().and_then(|root| ci::run(&root)),
     };

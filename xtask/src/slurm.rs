@@ -219,7 +219,7 @@ fn run_script(launch: &Launch, out: &Path, n_runs: usize) -> String {
     }
     format!(
         "#!/bin/bash\n#SBATCH --job-name=fmam\n#SBATCH --requeue\n#SBATCH --open-mode=append\nset -euo pipefail\n\
-         # Line K of the list is the run of task K. Started anew after a requeue it does the run from its beginning.\n\
+         # Line K of the list is the run of task K. After a requeue a training goes on from the state that was kept.\n\
          read -r run folder < <(sed -n \"${{SLURM_ARRAY_TASK_ID}}p\" {list})\n\
          echo \"run $run: $folder\"\n\
          exec {command} --shard \"$run/{n_runs}\" --out {shards}/\"$run\"\n",

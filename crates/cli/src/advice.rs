@@ -48,6 +48,7 @@ fn application(error: &fmam::Error) -> Option<String> {
         E::RootWithoutDataset | E::CategoriesOfWhich { .. } => "name it with --dataset",
         E::RunsFailed { .. } => "the same command tries them again",
         E::NotEmpty { .. } | E::OtherVerdicts { .. } => "choose another --out",
+        E::Vanished { .. } => "repeat the command: images without a line in --out are scored",
         E::Resumable { .. } => "go on in it with --continue, or choose another --out",
         E::DamagedLine { .. } => "delete the line, or choose another --out",
         E::Uncalibrated => "`fmam calibrate` does it",

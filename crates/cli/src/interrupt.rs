@@ -7,7 +7,9 @@ use anyhow::{Context, Result};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Catches Ctrl-C, and the request to terminate, from now on.
+/// Catches Ctrl-C, and the requests to terminate and of a terminal that closes, from now on. A
+/// signal that the process was started to ignore stays ignored: `nohup` and a job in the background
+/// ask for that.
 pub(crate) fn install() -> Result<()> {
     catch(|| {
         let _ = writeln!(std::io::stderr(), "\nstopping; press Ctrl-C again to end at once");
@@ -19,14 +21,31 @@ pub(crate) fn install_quietly() -> Result<()> {
     catch(|| {})
 }
 
+/// Calls `told` at the first signal, and ends the process at the second.
 fn catch(told: impl Fn() + Send + 'static) -> Result<()> {
-    ctrlc::set_handler(move || {
+    on_signals(move || {
         if INTERRUPTED.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
         told();
     })
     .context("cannot catch Ctrl-C")
+}
+
+#[cfg(unix)]
+fn on_signals(act: impl Fn() + Send + 'static) -> Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+    let wanted = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !fmam_ops::ignores_signal(*signal));
+    let mut signals = signal_hook::iterator::Signals::new(wanted)?;
+    let wait = move || signals.forever().for_each(|_| act());
+    std::thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn on_signals(act: impl Fn() + Send + 'static) -> Result<()> {
+    Ok(ctrlc::set_handler(act)?)
 }
 
 /// True if the user asked to stop.

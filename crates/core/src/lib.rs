@@ -6,7 +6,7 @@
 //! [`ImageSize`], [`RgbImage`], [`Mask`], [`AnomalyMap`], [`Reading`], [`Preparation`], [`Frame`],
 //! [`ImageRows`], [`TileGrid`], [`SampleSource`], [`MemorySource`], [`Subset`], [`TiledSource`],
 //! [`Seed`], [`MethodId`], [`Plan`], [`StageId`], [`Progress`], [`CurvePoint`], [`ordered_map`],
-//! [`ErrorKind`].
+//! [`ErrorKind`], [`with_causes`].
 //!
 //! ```
 //! use fmam_core::{AnomalyMap, CoreError, ImageSize, RgbImage, Seed};
@@ -29,6 +29,7 @@
 //! # }
 //! ```
 
+mod causes;
 mod curve;
 mod error;
 mod error_kind;
@@ -52,6 +53,7 @@ mod subset;
 mod tile_grid;
 mod tiled_source;
 
+pub use causes::with_causes;
 pub use curve::CurvePoint;
 pub use error::{CoreError, SourceError};
 pub use error_kind::ErrorKind;

@@ -81,7 +81,7 @@ mod tests {
         Evaluator { metrics, config, folder: &folder, loader_threads, progress: &Silent }.evaluate(
             detector,
             test,
-            |_, _| Ok(()),
+            |_, _, _| Ok(()),
         )
     }
 

@@ -6,19 +6,20 @@ use fmam_core::{
     ImageSize, MethodId, Needs, OneLarge, Placing, Plan, Preparation, Progress, SampleSource, StagePlan,
 };
 use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions, duplicates};
-use fmam_methods::{Fitted, Method, RunContext};
+use fmam_methods::{Method, RunContext};
 use fmam_models::{Backbone, BackboneSpec, LoadedBackbone, ModelError};
 use fmam_record::{ArtefactConfig, CalibrationRecord, DataConfig, Findings, RunConfig, RunKey};
 use fmam_synthesis::{Synthesizer, Textures};
 
+use crate::asked_categories::rejoined;
 use crate::content;
 use crate::defects::{synthesizer_of, textures};
 use crate::findings::{findings, tell_duplicates};
 use crate::overrides::{method_entry, method_table};
 use crate::unwatched::Unwatched;
 use crate::{
-    CalibrationMode, Evaluation, ExperimentConfig, ExperimentError, MAX_IMAGE_SIZE, Registry, device_name,
-    fit_calibrated, key,
+    CalibratedFit, CalibrationMode, Evaluation, ExperimentConfig, ExperimentError, KeepTraining,
+    MAX_IMAGE_SIZE, Registry, device_name, fit_calibrated, key,
 };
 
 /// One run of an experiment, before it is done.
@@ -101,7 +102,8 @@ impl Experiment {
         let roi_sha256 = config.input.roi_sha256()?;
 
         let known = dataset.categories();
-        let names = if config.categories.is_empty() { &known } else { &config.categories };
+        let asked = rejoined(&config.categories, &known);
+        let names = if asked.is_empty() { &known } else { &asked };
         let mut categories =
             names.iter().map(|name| dataset.category(name, &preparation)).collect::<Result<Vec<_>, _>>()?;
         let sizes: BTreeMap<_, _> =
@@ -330,8 +332,10 @@ impl Experiment {
         category: &Category,
         evaluation: &Evaluation,
     ) -> Result<Findings, ExperimentError> {
+        let bits = category.train.bits();
+        let bits = bits.map_err(|source| ExperimentError::Sample { id: category.name.clone(), source })?;
         let duplicates = self.known_duplicates(&category.name).unwrap_or_default();
-        Ok(Findings { duplicates, ..findings(category, evaluation, self.config.input.roi.as_deref())? })
+        Ok(Findings { bits, duplicates, ..findings(category, evaluation, self.config.input.roi.as_deref()) })
     }
 
     /// The synthesizer of defects for the analysis of a run, with the textures that trainings
@@ -343,7 +347,8 @@ impl Experiment {
         synthesizer_of(self.textures.clone())
     }
 
-    /// Fits the method of `plan`, one of [`Experiment::plans`], to `train`.
+    /// Fits the method of `plan`, one of [`Experiment::plans`], to `train`. With `keep` an
+    /// interrupted fit goes on where it was.
     ///
     /// # Errors
     /// [`ExperimentError::Method`], [`ExperimentError::Cancelled`].
@@ -351,8 +356,9 @@ impl Experiment {
         &self,
         plan: &RunPlan,
         train: &dyn SampleSource,
+        keep: Option<&KeepTraining>,
         progress: &dyn Progress,
-    ) -> Result<Fitted, ExperimentError> {
+    ) -> Result<CalibratedFit, ExperimentError> {
         let RunKey { method, backbone, seed, .. } = &plan.key;
         let entry = method_entry(&self.registry, method)?;
         let settings = method_table(&self.registry, &self.config, method)?;
@@ -373,8 +379,9 @@ impl Experiment {
             textures: self.textures.clone(),
             loader_threads: self.loader_threads(),
             progress,
+            kept: None,
         };
-        fit_calibrated(entry, &settings, train, &context, self.config.calibration)
+        fit_calibrated(entry, &settings, train, &context, self.config.calibration, keep)
     }
 }
 

@@ -5,28 +5,19 @@ use std::path::Path;
 use fmam_datasets::{Category, Duplicate, DuplicateKind, Told, choices_told};
 use fmam_record::{Findings, Notice};
 
-use crate::{Evaluation, ExperimentError};
+use crate::Evaluation;
 
-/// The findings of `evaluation`, which is one of the test images of `category`, but for pairs of
-/// images of the same pixels: the depth, vanished masks, and the choices that were made in reading
-/// the images and masks so far. `region` is the file or folder of the region of interest.
-///
-/// # Errors
-/// [`ExperimentError::Sample`] for training images whose depth cannot be read.
-pub fn findings(
-    category: &Category,
-    evaluation: &Evaluation,
-    region: Option<&Path>,
-) -> Result<Findings, ExperimentError> {
-    let bits = category.train.bits();
-    let bits = bits.map_err(|source| ExperimentError::Sample { id: category.name.clone(), source })?;
+/// The findings of `evaluation`, which is one of the test images of `category`, but for the depth
+/// and for pairs of images of the same pixels: vanished masks, and the choices that were made in
+/// reading the images and masks so far. `region` is the file or folder of the region of interest.
+pub fn findings(category: &Category, evaluation: &Evaluation, region: Option<&Path>) -> Findings {
     let id = |&index: &usize| category.test.sample(index).id.clone();
-    Ok(Findings {
-        bits,
+    Findings {
+        bits: None,
         vanished: evaluation.vanished.iter().map(id).collect(),
         duplicates: Vec::new(),
         notices: notices(category, region),
-    })
+    }
 }
 
 /// The choices that were made in listing `category` and in reading its files.

@@ -1,8 +1,8 @@
 use std::collections::HashSet;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use fmam_core::{Label, Progress, SampleSource, Seed, Silent};
+use fmam_core::{Label, Progress, SampleSource, Seed, Silent, with_causes};
 use fmam_datasets::Category;
 use fmam_methods::Detector;
 use fmam_record::{
@@ -12,8 +12,8 @@ use fmam_record::{
 
 use crate::exhibits::overlay_name;
 use crate::{
-    Artist, DoubtfulRun, Evaluation, Evaluator, Experiment, ExperimentError, FinishedRuns, RunPlan, analyze,
-    exhibited, exhibits, export_map, host,
+    Artist, CalibratedFit, DoubtfulRun, Evaluation, Evaluator, Experiment, ExperimentError, FinishedRuns,
+    KeepTraining, RunPlan, analyze, exhibited, exhibits, export_map, host,
 };
 
 /// Who follows a grid: its runs, and within a run, as [`Progress`], its stages.
@@ -47,6 +47,8 @@ pub struct Grid<'a> {
     /// Each experiment with those of its runs that are to do.
     pending: Vec<(&'a Experiment, Vec<&'a RunPlan>)>,
     doubtful: Vec<DoubtfulRun>,
+    /// The time between two writings of the state of a training; `None` keeps none.
+    keep_every: Option<Duration>,
 }
 
 impl<'a> Grid<'a> {
@@ -83,7 +85,7 @@ impl<'a> Grid<'a> {
             }
             pending.push((experiment, plans));
         }
-        Ok(Self { out, pending, doubtful })
+        Ok(Self { out, pending, doubtful, keep_every: Some(KeepTraining::EVERY) })
     }
 
     /// The output folder.
@@ -104,6 +106,13 @@ impl<'a> Grid<'a> {
     pub fn write_shard(&self, shard: Shard) -> Result<(), ExperimentError> {
         let plans = self.pending.iter().flat_map(|(experiment, _)| experiment.plans());
         Ok(self.out.write_grid(&GridList { shard, runs: plans.map(|plan| plan.key.path()).collect() })?)
+    }
+
+    /// Keeps the state of trainings each time that `every` has passed; [`KeepTraining::EVERY`]
+    /// without it, never with `None`. An interrupted run goes on from what is kept.
+    #[must_use]
+    pub fn keeping(self, every: Option<Duration>) -> Self {
+        Self { keep_every: every, ..self }
     }
 
     /// Leaves out the runs that another part of the grid does.
@@ -163,6 +172,10 @@ impl<'a> Grid<'a> {
                 }
             }
         }
+        if outcome.failed.is_empty() {
+            // A run that this grid has no more may have left a state, too.
+            KeepTraining::remove_all_within(self.out.path())?;
+        }
         Ok(outcome)
     }
 
@@ -185,8 +198,11 @@ impl<'a> Grid<'a> {
         let new = self.out.begin_run()?;
         host::reset_peak_rss();
         let start = Instant::now();
-        let fitted = experiment.fit(plan, train.as_ref(), observer)?;
-        let fit_seconds = start.elapsed().as_secs_f64();
+        let keep = |every| KeepTraining::within(self.out.path(), plan.key.path().as_bytes()).every(every);
+        let keep = self.keep_every.map(keep);
+        let CalibratedFit { fitted, earlier } =
+            experiment.fit(plan, train.as_ref(), keep.as_ref(), observer)?;
+        let fit_seconds = (earlier + start.elapsed()).as_secs_f64();
         let loader_threads = experiment.loader_threads();
         let config = experiment.config();
         let category = &plan.key.category;
@@ -199,8 +215,9 @@ impl<'a> Grid<'a> {
         };
         let dir = new.dir().join(MAPS_DIR);
         let mut export = config.export_maps.map(|layout| MapExport::new(layout, &dir, category));
-        let evaluation = evaluator.evaluate(&fitted.detector, test.as_ref(), |index, map| {
-            export.as_mut().map_or(Ok(()), |export| export_map(export, test.as_ref(), index, map))
+        let evaluation = evaluator.evaluate(&fitted.detector, test.as_ref(), |index, _, map| {
+            let export = export.as_mut().map(|export| export_map(export, test.as_ref(), index, map));
+            export.transpose().map(drop)
         })?;
 
         let images = draw_overlays(
@@ -224,7 +241,7 @@ impl<'a> Grid<'a> {
                 Err(error) if error.is_cancelled() => return Err(error),
                 // The training must not be lost for it.
                 Err(error) => {
-                    tracing::warn!(run = %plan.key, "the run has no analysis: {}", told(&error));
+                    tracing::warn!(run = %plan.key, "the run has no analysis: {}", with_causes(&error));
                     None
                 }
             };
@@ -265,14 +282,9 @@ impl<'a> Grid<'a> {
             },
         };
         new.finish(&record, &evaluation.small_maps)?;
+        keep.map_or(Ok(()), |keep| keep.remove())?;
         Ok(record)
     }
-}
-
-/// An error with its causes.
-fn told(error: &ExperimentError) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// The seed of the analysis of a run.

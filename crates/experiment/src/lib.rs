@@ -37,6 +37,7 @@
 //! ```
 
 mod analysis;
+mod asked_categories;
 mod calibration;
 mod config;
 mod content;
@@ -64,8 +65,8 @@ mod unwatched;
 
 pub use analysis::analyze;
 pub use calibration::{
-    CalibrationConfig, CalibrationMode, DefectTrial, GoodScored, ModeError, fit_calibrated, image_digest,
-    images_needed, score_good,
+    CalibratedFit, CalibrationConfig, CalibrationMode, DefectTrial, GoodScored, KeepTraining, ModeError,
+    fit_calibrated, image_digest, images_needed, score_good,
 };
 pub use config::{ExperimentConfig, MAX_IMAGE_SIZE, MIN_IMAGE_SIZE, check_sides};
 pub use dataset_choice::DatasetChoice;

@@ -1,9 +1,12 @@
+use std::path::PathBuf;
+
 use fmam_core::{AnomalyMap, SampleSource};
 use fmam_record::{MapExport, RecordError, map_at_original};
 
 use crate::ExperimentError;
 
-/// Writes the map of test image `index` at the size of its image file.
+/// Writes the map of test image `index` at the size of its image file; gives the file, which is not
+/// synced.
 ///
 /// # Errors
 /// [`ExperimentError::Sample`] for a file that cannot be read, [`ExperimentError::Maps`] for one
@@ -13,7 +16,7 @@ pub fn export_map(
     test: &dyn SampleSource,
     index: usize,
     map: &AnomalyMap,
-) -> Result<(), ExperimentError> {
+) -> Result<PathBuf, ExperimentError> {
     let sample = test.sample(index);
     let original = test.original(index);
     let original = original.map_err(|source| ExperimentError::Sample { id: sample.id.clone(), source })?;

@@ -103,7 +103,7 @@ impl Revisit<'_> {
             loader_threads: self.loader_threads,
             progress,
         };
-        let evaluation = evaluator.evaluate(&detector, test.as_ref(), |_, _| Ok(()))?;
+        let evaluation = evaluator.evaluate(&detector, test.as_ref(), |_, _, _| Ok(()))?;
         let share = difference(record, &evaluation.image_scores);
         if share > SAME_SCORES {
             return Err(ExperimentError::ScoresDiffer { folder, share });

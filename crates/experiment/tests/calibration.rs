@@ -35,8 +35,9 @@ fn try_fit(
         textures: Textures::Generated,
         loader_threads,
         progress: &Silent,
+        kept: None,
     };
-    Ok(fit_calibrated(method(name)?, &toml::Table::new(), good, &run, config)?.detector)
+    Ok(fit_calibrated(method(name)?, &toml::Table::new(), good, &run, config, None)?.fitted.detector)
 }
 
 /// Mean rate of false alarms over `n_splits` splits of fresh images, and its standard error, for

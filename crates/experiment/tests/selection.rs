@@ -24,6 +24,7 @@ fn rank(names: &[&str], n_good: usize, budget: Duration) -> Result<Vec<MethodTri
         textures: Textures::Generated,
         loader_threads: 1,
         progress: &Silent,
+        kept: None,
     };
     let candidate = |name: &&str| {
         let entry = method(name).unwrap();

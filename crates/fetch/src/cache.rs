@@ -52,6 +52,16 @@ pub fn record_digest(path: &Path, digest: &str) -> Result<(), FetchError> {
         .map_err(|source| FetchError::Write { path: record, source })
 }
 
+/// Removes what killed processes that kept the digest of `path` left. The caller holds a lock that
+/// keeps others from fetching `path`.
+///
+/// # Errors
+/// [`FetchError::Write`].
+pub fn remove_digest_leftovers(path: &Path) -> Result<(), FetchError> {
+    let record = record_path(path);
+    fmam_files::remove_leftovers_of(&record).map_err(|source| FetchError::Write { path: record, source })
+}
+
 /// Removes `path` and the digest that was kept beside it, as far as they are there.
 pub fn forget(path: &Path) {
     // Best effort: what stays is told by [`check_digest`] when it is used.

@@ -3,7 +3,7 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fmam_files::{Hasher, LockError, open_locked, sync_dir, write_atomic};
+use fmam_files::{Hasher, LockError, open_locked, remove_leftovers_of, sync_dir, write_atomic};
 use ureq::http::{HeaderMap, Response};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
@@ -337,6 +337,8 @@ impl Part {
             LockError::Held => FetchError::InUse { path: path.clone() },
             LockError::Io(source) => FetchError::Write { path: path.clone(), source },
         })?;
+        remove_leftovers_of(&validator)
+            .map_err(|source| FetchError::Write { path: validator.clone(), source })?;
         Ok(Self { file, path, validator })
     }
 

@@ -47,7 +47,7 @@ mod error;
 mod roots;
 
 pub use archive::{Limits, extract};
-pub use cache::{cache_dir, check_digest, forget, has_digest, record_digest};
+pub use cache::{cache_dir, check_digest, forget, has_digest, record_digest, remove_digest_leftovers};
 pub use digest::{ExpectedSha256, sha256_file};
 pub use download::{Download, Retry};
 pub use error::FetchError;

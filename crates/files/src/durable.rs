@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -9,17 +10,56 @@ use std::path::Path;
 /// # Errors
 /// The errors of `write` and of the file system; the temporary file is removed then.
 pub fn write_atomic(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    replace(path, |file| {
+        write(file)?;
+        file.sync_all()
+    })?;
+    sync_dir(crate::parent(path))
+}
+
+/// As [`write_atomic`], without waiting for the disk: for the pictures of a long work, of which
+/// [`sync_files`] makes many durable at once. A crash of the machine, not of the process, before
+/// that may leave an empty file.
+///
+/// # Errors
+/// As [`write_atomic`].
+pub fn write_unsynced(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    replace(path, write)
+}
+
+fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     if path.file_name().is_none() {
         return Err(ErrorKind::InvalidInput.into());
     }
     let folder = crate::parent(path);
     fs::create_dir_all(folder)?;
     // The same folder, since a rename is atomic only within one file system.
-    let mut file = crate::temporary(0o666).tempfile_in(folder)?;
+    let mut file = crate::temporary(&crate::prefix_of(path), 0o666).tempfile_in(folder)?;
     write(file.as_file_mut())?;
-    file.as_file().sync_all()?;
     file.persist(path)?;
-    sync_dir(folder)
+    Ok(())
+}
+
+/// Makes the content of `files`, and their names in their folders, survive a crash. Files that were
+/// removed meanwhile are passed over.
+///
+/// # Errors
+/// The errors of the file system.
+pub fn sync_files(files: &[impl AsRef<Path>]) -> io::Result<()> {
+    if cfg!(not(unix)) {
+        return Ok(());
+    }
+    let absent_is_fine = |synced: io::Result<()>| match synced {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
+        synced => synced,
+    };
+    let mut folders = BTreeSet::new();
+    for file in files {
+        let file: &Path = file.as_ref();
+        absent_is_fine(File::open(file).and_then(|file| file.sync_all()))?;
+        folders.insert(crate::parent(file));
+    }
+    folders.into_iter().try_for_each(|folder| absent_is_fine(sync_dir(folder)))
 }
 
 /// Makes the renames and new entries of the folder `dir` survive a crash. Only Unix can open a
@@ -85,6 +125,19 @@ mod tests {
         assert!(write_atomic(&taken, |file| file.write_all(b"x")).is_err());
         assert!(write_atomic(Path::new("/"), |_| Ok(())).is_err());
         assert_eq!(names(dir.path()).len(), 2);
+    }
+
+    #[test]
+    fn an_unsynced_file_is_replaced_whole_too_and_many_are_made_durable_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let [a, b, gone] = ["x/a", "x/y/b", "z/gone"].map(|name| dir.path().join(name));
+        for path in [&a, &b, &a] {
+            write_unsynced(path, |file| file.write_all(b"new")).unwrap();
+        }
+        assert!(write_unsynced(&a, |_| Err(ErrorKind::Other.into())).is_err());
+        assert_eq!((fs::read(&a).unwrap(), names(b.parent().unwrap()).len()), (b"new".to_vec(), 1));
+        sync_files(&[a, b, gone]).unwrap();
+        assert!(!dir.path().join("z").exists());
     }
 
     #[test]

@@ -5,9 +5,9 @@
 //! A temporary name is short and random: a long target name leaves room for no suffix, and process
 //! numbers repeat in containers.
 //!
-//! Modules in reading order: `durable` ([`write_atomic`]), `new_dir` ([`NewDir`],
-//! [`remove_leftovers`]), `made_dirs` ([`MadeDirs`]), `lock` ([`Lock`], [`open_locked`]), `digest`
-//! ([`Digest`]: SHA-256).
+//! Modules in reading order: `durable` ([`write_atomic`], [`write_unsynced`]), `new_dir`
+//! ([`NewDir`], [`remove_leftovers`]), `made_dirs` ([`MadeDirs`]), `lock` ([`Lock`],
+//! [`open_locked`]), `claim` ([`Claim`]), `digest` ([`Digest`]: SHA-256).
 //!
 //! ```
 //! use std::io::Write;
@@ -21,25 +21,28 @@
 //! # }
 //! ```
 
+mod claim;
 mod digest;
 mod durable;
 mod lock;
 mod made_dirs;
 mod new_dir;
 
+pub use claim::Claim;
 pub use digest::{Digest, Hasher};
-pub use durable::{sync_dir, write_atomic};
-pub use lock::{Lock, LockError, open_locked};
+pub use durable::{sync_dir, sync_files, write_atomic, write_unsynced};
+pub use lock::{Lock, LockError, open_locked, stands_at};
 pub use made_dirs::{MadeDirs, check_writable};
-pub use new_dir::{NewDir, remove_leftovers};
+pub use new_dir::{NewDir, remove_leftovers, remove_leftovers_of};
 
 /// The prefix of every temporary file and folder of this crate.
 pub const TEMPORARY_PREFIX: &str = ".partial-";
 
-/// Settings of a temporary file or folder, with the access rights that an ordinary one would get.
-fn temporary(mode: u32) -> tempfile::Builder<'static, 'static> {
+/// Settings of a temporary file or folder whose name begins with `prefix`, with the access rights
+/// that an ordinary one would get.
+fn temporary(prefix: &str, mode: u32) -> tempfile::Builder<'_, 'static> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY_PREFIX).rand_bytes(12);
+    builder.prefix(prefix).rand_bytes(12);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
     #[cfg(not(unix))]
@@ -47,7 +50,24 @@ fn temporary(mode: u32) -> tempfile::Builder<'static, 'static> {
     builder
 }
 
-/// The folder that holds `path`.
-fn parent(path: &std::path::Path) -> &std::path::Path {
+/// The prefix of what is written under a temporary name to become `target`. It is short, however
+/// long the name of the target is.
+fn prefix_of(target: &std::path::Path) -> String {
+    format!("{TEMPORARY_PREFIX}{}-", short_name(target))
+}
+
+/// The [`short_digest`] of the name of `target`.
+fn short_name(target: &std::path::Path) -> String {
+    short_digest(target.file_name().unwrap_or_default().as_encoded_bytes())
+}
+
+/// 16 hexadecimal digits that stand for `name`, of any length: enough to tell the entries of a
+/// folder apart.
+pub fn short_digest(name: &[u8]) -> String {
+    Digest::of(name).to_string()[..16].to_owned()
+}
+
+/// The folder that holds `path`: `.` for a name without one.
+pub fn parent(path: &std::path::Path) -> &std::path::Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."))
 }

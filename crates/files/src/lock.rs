@@ -88,12 +88,16 @@ fn has_no_locks(error: &io::Error) -> bool {
         || (cfg!(target_os = "linux") && error.raw_os_error() == Some(ENOLCK))
 }
 
-/// True where the open `file` is the one at `path`.
-fn stands_at(file: &File, path: &Path) -> io::Result<bool> {
+/// True where the open `file` is the one at `path`: not where it was removed or renamed, or where
+/// another file took its place.
+///
+/// # Errors
+/// The errors of the file system; a missing file is none.
+pub fn stands_at(file: &File, path: &Path) -> io::Result<bool> {
     let opened = Handle::from_file(file.try_clone()?)?;
     match Handle::from_path(path) {
         Ok(named) => Ok(opened == named),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
         Err(error) => Err(error),
     }
 }

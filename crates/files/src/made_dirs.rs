@@ -1,5 +1,5 @@
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// The folders that [`check_writable`] made. Those that are still empty are removed when this value
@@ -20,16 +20,31 @@ impl Drop for MadeDirs {
     }
 }
 
+impl MadeDirs {
+    /// Makes the folder `dir`, and those that hold it, as far as they are missing.
+    ///
+    /// # Errors
+    /// The errors of the file system.
+    pub(crate) fn make(dir: &Path) -> io::Result<Self> {
+        let missing = dir.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+        let made = Self { folders: missing.map(Path::to_owned).collect() };
+        fs::create_dir_all(dir)?;
+        Ok(made)
+    }
+}
+
 /// Makes the folder `dir` and proves that files can be written there, so that long work does not
 /// fail at its end.
 ///
 /// # Errors
 /// The errors of the file system.
 pub fn check_writable(dir: &Path) -> io::Result<MadeDirs> {
-    let missing = dir.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
-    let made = MadeDirs { folders: missing.map(Path::to_owned).collect() };
-    fs::create_dir_all(dir)?;
-    crate::temporary(0o666).tempfile_in(dir)?.close()?;
+    let made = MadeDirs::make(dir)?;
+    match crate::temporary(crate::TEMPORARY_PREFIX, 0o666).tempfile_in(dir)?.close() {
+        // The holder of the folder took it for a left-over.
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        closed => closed?,
+    }
     Ok(made)
 }
 

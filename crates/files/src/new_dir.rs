@@ -20,16 +20,21 @@ impl NewDir {
     /// # Errors
     /// The errors of the file system.
     pub fn within(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
-        Ok(Self { dir: crate::temporary(0o777).tempdir_in(folder)? })
+        Self::named(folder, crate::TEMPORARY_PREFIX)
     }
 
-    /// An empty folder beside `target`.
+    /// An empty folder beside `target`, which is to take its place. Where the process is killed,
+    /// the next [`Claim`](crate::Claim) on `target` removes it.
     ///
     /// # Errors
     /// The errors of the file system.
     pub fn beside(target: &Path) -> io::Result<Self> {
-        Self::within(crate::parent(target))
+        Self::named(crate::parent(target), &crate::prefix_of(target))
+    }
+
+    fn named(folder: &Path, prefix: &str) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        Ok(Self { dir: crate::temporary(prefix, 0o777).tempdir_in(folder)? })
     }
 
     /// The temporary folder.
@@ -67,13 +72,27 @@ impl NewDir {
 /// # Errors
 /// The errors of the file system; a missing `folder` is none.
 pub fn remove_leftovers(folder: &Path) -> io::Result<()> {
+    remove_prefixed(folder, crate::TEMPORARY_PREFIX)
+}
+
+/// Removes what killed processes that wrote `target` left beside it. The caller holds a lock that
+/// keeps others from writing `target`, such as a [`Claim`](crate::Claim).
+///
+/// # Errors
+/// The errors of the file system; a missing folder is none.
+pub fn remove_leftovers_of(target: &Path) -> io::Result<()> {
+    remove_prefixed(crate::parent(target), &crate::prefix_of(target))
+}
+
+/// Removes every temporary file and folder directly under `folder` whose name begins with `prefix`.
+fn remove_prefixed(folder: &Path, prefix: &str) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         entries => entries?,
     };
     for entry in entries {
         let entry = entry?;
-        if !entry.file_name().to_string_lossy().starts_with(crate::TEMPORARY_PREFIX) {
+        if !entry.file_name().to_string_lossy().starts_with(prefix) {
             continue;
         }
         let removed = match entry.file_type()?.is_dir() {

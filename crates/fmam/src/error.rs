@@ -289,6 +289,12 @@ pub enum Error {
         /// The picture, within the output folder.
         file: PathBuf,
     },
+    /// An output folder was removed or replaced by another while it was written to.
+    #[error("{} was removed or replaced while results were written to it; they are no longer kept", path.display())]
+    Vanished {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Something lies where a new file or folder is to be.
     #[error("{} exists already", path.display())]
     AlreadyExists {
@@ -477,6 +483,7 @@ impl Error {
             | Self::Copy { .. }
             | Self::NotEmpty { .. }
             | Self::Resumable { .. }
+            | Self::Vanished { .. }
             | Self::AlreadyExists { .. }
             | Self::NotFetched { .. }
             | Self::NotFetchable { .. } => ErrorKind::Environment,

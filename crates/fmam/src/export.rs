@@ -9,6 +9,7 @@ use fmam_methods::{Detector, MethodError, TracedDetector};
 use fmam_models::Weights;
 use fmam_onnx::{Detection, InputSize};
 
+use crate::output::claim;
 use crate::{Error, Session};
 
 impl Session {
@@ -48,14 +49,17 @@ impl Session {
     /// replaced.
     ///
     /// # Errors
-    /// As [`Session::onnx`], and [`Error::Write`].
+    /// As [`Session::onnx`]; [`Error::Record`] where another process writes the file;
+    /// [`Error::Write`].
     pub fn export_onnx(
         &self,
         detector: &Detector,
         path: impl AsRef<Path>,
         input: InputSize,
     ) -> Result<(), Error> {
-        let (bytes, path) = (self.onnx(detector, input)?, path.as_ref());
+        let path = path.as_ref();
+        let _claim = claim(path)?;
+        let bytes = self.onnx(detector, input)?;
         fmam_files::write_atomic(path, |file| file.write_all(&bytes))
             .map_err(|source| Error::Write { path: path.to_owned(), source })
     }

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use fmam_core::{ImageSize, Seed};
-use fmam_experiment::{CalibrationConfig, CalibrationMode, InputConfig};
+use fmam_experiment::{CalibrationConfig, CalibrationMode, InputConfig, KeepTraining};
 use fmam_models::Precision;
 use fmam_synthesis::Textures;
 
@@ -28,6 +28,7 @@ pub struct Fit {
     pub(crate) settings: toml::Table,
     pub(crate) textures: Textures,
     pub(crate) calibration: CalibrationConfig,
+    pub(crate) keep_training: Option<KeepTraining>,
 }
 
 impl std::fmt::Debug for Fit {
@@ -52,6 +53,7 @@ impl Default for Fit {
             settings: toml::Table::new(),
             textures: Textures::Generated,
             calibration: CalibrationConfig::default(),
+            keep_training: None,
         }
     }
 }
@@ -166,6 +168,15 @@ impl Fit {
     #[must_use]
     pub fn calibration(mut self, mode: CalibrationMode) -> Self {
         self.calibration.mode = mode;
+        self
+    }
+
+    /// Keeps the state of trainings, so that an interrupted fit with the same options and images
+    /// goes on where it was, and gives the same detector. Without it every fit begins anew. What is
+    /// kept can be removed once the detector is saved, [`KeepTraining::remove`].
+    #[must_use]
+    pub fn keep_training(mut self, keep: KeepTraining) -> Self {
+        self.keep_training = Some(keep);
         self
     }
 

@@ -93,7 +93,7 @@ pub use fmam_core::{
 pub use fmam_datasets::{Category, Dataset};
 pub use fmam_experiment::{
     Artist, CalibrationConfig, CalibrationMode, Evaluation, Evaluator, Experiment, ExperimentConfig,
-    FinishedRuns, GridObserver, GridOutcome, InputConfig, MethodTrial, Registry,
+    FinishedRuns, GridObserver, GridOutcome, InputConfig, KeepTraining, MethodTrial, Registry,
 };
 pub use fmam_inspection::{
     Basis, Calibration, GoodScores, HeldOut, Inspection, InspectionError, KnownImages, Look, Outcome,

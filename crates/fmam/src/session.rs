@@ -10,8 +10,8 @@ use fmam_core::{
 use fmam_datasets::{CachedSource, Category, DEFAULT_CACHE_BYTES, Dataset, DatasetError, DatasetOptions};
 use fmam_experiment::{
     Artist, CalibrationConfig, Candidate, Evaluation, Evaluator, Experiment, ExperimentConfig,
-    ExperimentError, FinishedRuns, Grid, GridObserver, GridOutcome, InputConfig, MethodTrial, Registry,
-    check_image_size, check_sides, fit_calibrated, images_needed, rank_methods,
+    ExperimentError, FinishedRuns, Grid, GridObserver, GridOutcome, InputConfig, KeepTraining, MethodTrial,
+    Registry, check_image_size, check_sides, fit_calibrated, images_needed, rank_methods,
 };
 use fmam_inspection::Threshold;
 use fmam_methods::{Detector, MethodEntry, RunContext};
@@ -305,11 +305,13 @@ impl Session {
     /// [`Error::Cancelled`].
     pub fn evaluate(&self, detector: &Detector, test: &dyn SampleSource) -> Result<Evaluation, Error> {
         let folder = std::env::temp_dir();
-        self.evaluate_by(&self.evaluator(EvaluationConfig::default(), &folder), detector, test, |_, _| Ok(()))
+        self.evaluate_by(&self.evaluator(EvaluationConfig::default(), &folder), detector, test, |_, _, _| {
+            Ok(())
+        })
     }
 
-    /// [`Session::evaluate`] by an `evaluator` of this session. `visit` sees the anomaly map of
-    /// each image, in order.
+    /// [`Session::evaluate`] by an `evaluator` of this session. `visit` sees the score and
+    /// the anomaly map of each image, in order.
     ///
     /// # Errors
     /// As [`Session::evaluate`], and those of `visit`.
@@ -318,7 +320,7 @@ impl Session {
         evaluator: &Evaluator<'_>,
         detector: &Detector,
         test: &dyn SampleSource,
-        visit: impl FnMut(usize, &AnomalyMap) -> Result<(), ExperimentError> + Send,
+        visit: impl FnMut(usize, f32, &AnomalyMap) -> Result<(), ExperimentError> + Send,
     ) -> Result<Evaluation, Error> {
         let prepared = PreparedSource::new(test, &detector.card().preparation());
         Ok(self.workers.run(|| evaluator.evaluate(detector, &prepared, visit))?)
@@ -483,14 +485,16 @@ impl Session {
             textures: fit.textures.clone(),
             loader_threads: self.workers.loaders,
             progress: self.progress.as_ref(),
+            kept: None,
         };
-        Ok(Run { entry, settings: table, needs, context, calibration: fit.calibration })
+        let (calibration, keep) = (fit.calibration, fit.keep_training.clone());
+        Ok(Run { entry, settings: table, needs, context, calibration, keep })
     }
 
     fn fit_run(&self, train: &dyn SampleSource, run: Run<'_>) -> Result<Detector, Error> {
-        let Run { entry, settings, context, calibration, .. } = run;
-        let fit = move || fit_calibrated(entry, &settings, train, &context, calibration);
-        Ok(self.workers.run(fit)?.detector)
+        let Run { entry, settings, context, calibration, keep, .. } = run;
+        let fit = move || fit_calibrated(entry, &settings, train, &context, calibration, keep.as_ref());
+        Ok(self.workers.run(fit)?.fitted.detector)
     }
 }
 
@@ -501,6 +505,7 @@ struct Run<'a> {
     needs: Needs,
     context: RunContext<'a>,
     calibration: CalibrationConfig,
+    keep: Option<KeepTraining>,
 }
 
 /// Hands `train` to `work` with its images as `preparation` says: as they are where they are so

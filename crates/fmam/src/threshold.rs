@@ -4,8 +4,8 @@ use fmam_inspection::{Basis, Calibration, InspectionError, Threshold};
 
 use crate::Error;
 
-/// The threshold of the rate `false_alarms`, else that of `score`, else that of `calibration`, which
-/// is the detector's; `None` where there is none of them.
+/// The threshold of the rate `false_alarms`, else that of `score`, else that of `calibration`,
+/// which is the detector's; `None` where there is none of them.
 ///
 /// # Errors
 /// [`Error::Uncalibrated`] for a rate without a calibration; [`Error::Inspection`] for a rate that

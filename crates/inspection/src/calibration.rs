@@ -119,6 +119,9 @@ impl TryFrom<Stored> for Calibration {
         if let Some(threshold) = [kept.score, kept.contour].into_iter().find(|limit| !limit.is_finite()) {
             return Err(InspectionError::Threshold { threshold });
         }
+        if let Basis::Misses { asked, .. } = kept.basis {
+            check_rate(asked)?;
+        }
         if let Basis::FalseAlarms { asked, .. } = kept.basis {
             let right = calibration.at_rate_or_least(asked)?;
             if right != kept {
@@ -154,6 +157,10 @@ impl Calibration {
         if scores.count() != peaks.count() {
             return Err(InspectionError::Unpaired { scores: scores.count(), peaks: peaks.count() });
         }
+        let typical = stored.typical;
+        if !typical.is_finite() {
+            return Err(InspectionError::Typical { typical });
+        }
         Ok(Self { stored, scores, peaks })
     }
 
@@ -161,7 +168,8 @@ impl Calibration {
     /// `rate`, or of the least rate above it that so many images promise.
     ///
     /// # Errors
-    /// [`InspectionError::NoScores`], [`InspectionError::NotFinite`], [`InspectionError::Rate`].
+    /// [`InspectionError::NoScores`], [`InspectionError::NotFinite`], [`InspectionError::Typical`],
+    /// [`InspectionError::Rate`].
     pub fn new(procedure: Procedure, images: &[HeldOut], rate: f64) -> Result<Self, InspectionError> {
         check_rate(rate)?;
         let mut typical: Vec<f32> = images.iter().map(|image| image.typical).collect();
@@ -310,7 +318,9 @@ impl Calibration {
     /// middle, so that an image has the same colours in every call and a good one is calm.
     pub fn colour_range(&self) -> (f32, f32) {
         let Stored { typical, threshold, .. } = &self.stored;
-        (*typical, typical + 2.0 * (threshold.contour - typical).max(0.0))
+        let highest = typical + 2.0 * (threshold.contour - typical).max(0.0);
+        // Scores of nearly the largest f32 have no number in their middle.
+        (*typical, highest.min(f32::MAX))
     }
 }
 
@@ -366,5 +376,38 @@ mod tests {
         let mut stored = Stored::from(more);
         stored.threshold.score = f32::INFINITY;
         assert!(matches!(Calibration::try_from(stored), Err(InspectionError::Threshold { .. })));
+    }
+
+    #[test]
+    fn numbers_that_a_verdict_or_a_picture_needs_are_finite() {
+        let images = held_out(&[1.0, 2.0, 3.0]);
+        let good = Calibration::new(Procedure::HoldOut, &images, 0.5).unwrap();
+        let read = |edit: fn(&mut Stored)| {
+            let mut stored = Stored::from(good.clone());
+            edit(&mut stored);
+            // As a card has it: JSON has no such numbers.
+            let text = toml::to_string(&stored).unwrap();
+            toml::from_str::<Calibration>(&text).map_err(|error| error.to_string())
+        };
+        assert!(read(|_| {}).is_ok());
+        for typical in [f32::NAN, f32::INFINITY] {
+            let images = [HeldOut { typical, ..images[0] }];
+            let error = Calibration::new(Procedure::HoldOut, &images, 0.5).unwrap_err();
+            assert!(matches!(error, InspectionError::Typical { .. }), "{error}");
+        }
+        let error = read(|stored| stored.typical = f32::NAN).unwrap_err();
+        assert!(error.contains("typical score of a pixel is NaN"), "{error}");
+        let asked = |asked| Basis::Misses { asked, n_defects: 9 };
+        let error = read(|stored| stored.threshold.basis = Basis::Misses { asked: f64::NAN, n_defects: 9 });
+        assert!(error.unwrap_err().contains("NaN is not a rate"));
+        let misses = good.clone().with_threshold(good.at_score(2.0, asked(0.1)).unwrap());
+        assert!(Calibration::try_from(Stored::from(misses)).is_ok());
+    }
+
+    #[test]
+    fn the_colours_of_the_largest_scores_are_finite() {
+        let images = [f32::MIN, f32::MAX].map(|peak| HeldOut { score: peak, peak, typical: f32::MIN / 2.0 });
+        let (low, high) = Calibration::new(Procedure::HoldOut, &images, 0.1).unwrap().colour_range();
+        assert!(low.is_finite() && high.is_finite() && low < high, "{low} to {high}");
     }
 }

@@ -70,6 +70,12 @@ pub enum InspectionError {
         /// The number.
         threshold: f32,
     },
+    /// The typical score of a pixel of a good image is not a number.
+    #[error("the typical score of a pixel is {typical}")]
+    Typical {
+        /// The stored value.
+        typical: f32,
+    },
     /// The mean training image is not the text of 1024 grey values.
     #[error("the mean training image is damaged: it is not the base64 of 1024 grey values")]
     MeanImage,
@@ -109,6 +115,7 @@ impl InspectionError {
             | Self::OtherThreshold { .. }
             | Self::NotFinite { .. }
             | Self::Unpaired { .. }
+            | Self::Typical { .. }
             | Self::MeanImage
             | Self::StillSize { .. }
             | Self::TooFewStill { .. }

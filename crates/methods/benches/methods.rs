@@ -27,6 +27,7 @@ fn context() -> RunContext<'static> {
         textures: Textures::Generated,
         loader_threads: 2,
         progress: &Silent,
+        kept: None,
     }
 }
 

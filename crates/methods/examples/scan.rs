@@ -117,6 +117,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         textures: Textures::Generated,
         loader_threads: 1,
         progress: &Printed,
+        kept: None,
     };
     let folder = arguments.get(3).map(Path::new);
     let detector = match folder.filter(|folder| folder.exists()) {

@@ -171,7 +171,8 @@ impl ModelCard {
         backbone: Option<&dyn Backbone>,
         networks: &[(&'static str, Tensors)],
     ) -> Result<(), MethodError> {
-        if dir.exists() {
+        // A link that leads nowhere is there too.
+        if dir.symlink_metadata().is_ok() {
             return Err(write_error(dir, std::io::Error::from(std::io::ErrorKind::AlreadyExists)));
         }
         let new = NewDir::beside(dir).map_err(|e| write_error(dir, e))?;

@@ -5,6 +5,8 @@ use fmam_core::{ImageSize, Preparation, Progress, Seed};
 use fmam_models::Backbone;
 use fmam_synthesis::Textures;
 
+use crate::KeptTraining;
+
 /// The surroundings of a fit: everything that a method is given besides its own settings.
 #[derive(Clone)]
 pub struct RunContext<'a> {
@@ -22,6 +24,8 @@ pub struct RunContext<'a> {
     pub loader_threads: usize,
     /// Receiver of the run's progress, and the source of a request to stop.
     pub progress: &'a dyn Progress,
+    /// The state of interrupted trainings; `None` for a fit that always begins anew.
+    pub kept: Option<&'a KeptTraining>,
 }
 
 impl RunContext<'_> {

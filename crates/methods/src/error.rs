@@ -188,6 +188,12 @@ pub enum MethodError {
         /// Position of the image among those given, from 0.
         index: usize,
     },
+    /// Another fit is at work where the state of this one is to be kept.
+    #[error("another fit keeps its training in {}; wait for it, or choose another place", folder.display())]
+    TrainingHeld {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The user asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -285,7 +291,9 @@ impl MethodError {
             | Self::MissingFile { .. }
             | Self::SurplusFile { .. }
             | Self::Read { .. } => ErrorKind::Data,
-            Self::OutOfMemory { .. } | Self::Write { .. } => ErrorKind::Environment,
+            Self::OutOfMemory { .. } | Self::Write { .. } | Self::TrainingHeld { .. } => {
+                ErrorKind::Environment
+            }
             Self::Settings { .. } | Self::TraceDiffers { .. } | Self::Core(_) | Self::Tensor(_) => {
                 ErrorKind::Bug
             }

@@ -19,10 +19,10 @@
 //! image), `scorer` (from images to verdicts), `scan` (large images by tiles), `detector` (the
 //! fitted method), `card` and `network_files` (its saved form), `checkpoint` (tensors with their
 //! origin), `settings`, `training_image` and `batch_inside` (regions of interest in training),
-//! `per_tile` (statistics of fixed positions), `training` (the loop), `sample_features` and
-//! `teacher_cache` (features of training images), `feature_scorer` (verdicts by frozen features),
-//! `scoring` (anomaly maps), `trace` and `untraceable` (a detector as a
-//! graph).
+//! `per_tile` (statistics of fixed positions), `training` (the loop), `kept_training` and
+//! `stage_state` (what an interrupted one goes on from), `sample_features` and `teacher_cache`
+//! (features of training images), `feature_scorer` (verdicts by frozen features), `scoring`
+//! (anomaly maps), `trace` and `untraceable` (a detector as a graph).
 //!
 //! ```
 //! use std::sync::Arc;
@@ -49,6 +49,7 @@
 //!     textures: Textures::Generated,
 //!     loader_threads: 1,
 //!     progress: &Silent,
+//!     kept: None,
 //! };
 //! let detector = padim.fit(&normal, &run)?.detector;
 //! detector.save(&folder.join("model"))?;
@@ -69,6 +70,7 @@ mod distillation;
 mod error;
 mod fcdd;
 mod feature_scorer;
+mod kept_training;
 mod mapping;
 mod memory;
 mod method;
@@ -85,6 +87,7 @@ mod scan;
 mod scorer;
 mod scoring;
 mod settings;
+mod stage_state;
 mod teacher_cache;
 mod tile_progress;
 mod trace;
@@ -102,6 +105,7 @@ pub use distillation::{
 pub use error::MethodError;
 pub use fcdd::{Exposure, FcddConfig, fcdd};
 pub use feature_scorer::{FeatureExtractor, FeatureScorer, NORMAL, NormalFeatures};
+pub use kept_training::{KeptTraining, TrainingIdentity};
 pub use mapping::{Adaptation, MappingConfig};
 pub use memory::{
     Alignment, PadimConfig, PatchCoreConfig, PatchDistance, PatchEmbedding, SpadeConfig, TeacherConfig,

@@ -1,15 +1,19 @@
 //! The training loop that every gradient-based method runs: batches in a seeded order, loaded and
 //! prepared ahead by other threads, one optimizer step each.
 
+use std::sync::OnceLock;
+
 use candle_core::{Device, Tensor, Var};
 use fmam_core::{CurvePoint, Mask, RgbImage, SampleSource, Seed, StageId, StagePlan, ordered_map};
-use fmam_models::to_batch;
+use fmam_models::{Params, to_batch};
 use fmam_ops::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig, gradients, on_workers};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::batch_inside::BatchInside;
+use crate::kept_training::KeptStage;
 use crate::settings::{Check, Settings};
+use crate::stage_state::StageState;
 use crate::training_image::TrainingImage;
 use crate::{MethodError, RunContext};
 
@@ -67,8 +71,8 @@ impl TrainingConfig {
     }
 
     /// This training as the stage `id`.
-    pub(crate) fn stage(self, id: StageId) -> TrainingStage {
-        TrainingStage { id, config: self }
+    pub(crate) fn stage<'a>(self, id: StageId) -> TrainingStage<'a> {
+        TrainingStage { id, config: self, found: None }
     }
 }
 
@@ -84,9 +88,11 @@ impl Settings for TrainingConfig {
 
 /// One training with the stage that it is announced as.
 #[derive(Debug, Clone)]
-pub(crate) struct TrainingStage {
+pub(crate) struct TrainingStage<'a> {
     id: StageId,
     config: TrainingConfig,
+    /// A number that the first step finds and later steps use.
+    found: Option<&'a OnceLock<f64>>,
 }
 
 /// One sample as it was loaded, with its index and the seed that belongs to it in this epoch.
@@ -101,12 +107,19 @@ pub(crate) struct Loaded {
 /// More epochs would take years, and products of them could overflow.
 pub(crate) const MAX_EPOCHS: usize = 1_000_000;
 
-impl TrainingStage {
-    /// Trains `vars`. `prepare` turns loaded samples into a batch on a loader thread; `loss` builds
-    /// the graph of a batch on this one.
+impl<'a> TrainingStage<'a> {
+    /// The stage, of which the first step finds the number `found`: an interrupted training that
+    /// goes on has it again.
+    pub(crate) fn finding(self, found: &'a OnceLock<f64>) -> Self {
+        Self { found: Some(found), ..self }
+    }
+
+    /// Trains the parameters `params`. `prepare` turns loaded samples into a batch on a loader
+    /// thread; `loss` builds the graph of a batch on this one. Where the fit keeps the state of its
+    /// trainings, this one goes on from what is kept.
     pub(crate) fn run<B: Send>(
         &self,
-        vars: Vec<Var>,
+        params: &Params,
         source: &dyn SampleSource,
         run: &RunContext<'_>,
         prepare: impl Fn(Vec<Loaded>) -> Result<B, MethodError> + Sync,
@@ -138,31 +151,58 @@ impl TrainingStage {
                 .collect::<Result<Vec<_>, MethodError>>()?;
             prepare(samples)
         };
-        let mut optimizer = self.optimizer(vars.clone())?;
-        let mut losses = Losses::new(&self.id, batches, &run.device);
-        let mut curve = Vec::new();
+        let mut training = Training {
+            stage: self,
+            params,
+            optimizer: self.optimizer(params.vars())?,
+            losses: Losses::new(&self.id, batches, &run.device),
+            total,
+            device: run.device.clone(),
+        };
+        let mut kept = run.kept.map(|kept| kept.next_stage(&self.id));
+        let first = match &mut kept {
+            Some(kept) => training.restore(kept)?,
+            None => 0,
+        };
         run.progress.start(&self.id, total as u64);
-        ordered_map(total, run.loader_threads, run.loader_threads + 1, load, |step, batch| {
-            if run.progress.cancelled() {
-                return Err(MethodError::Cancelled);
-            }
-            optimizer.set_learning_rate(self.learning_rate_at(step, total));
-            let batch = batch?;
-            let loss = on_workers(|| -> Result<Tensor, MethodError> {
-                let (loss, found) = gradients(|| loss(batch))?;
-                optimizer.step(&found)?;
-                Ok(loss)
-            });
-            let seen = loss.and_then(|loss| losses.add(step, loss));
-            curve.extend(seen.map_err(|error| self.memory_error(error, batch_size))?);
-            let loss = losses.last.map_or(String::new(), |loss| format!(", loss {loss:.4}"));
-            let detail = format!("epoch {}/{}{loss}", step / batches + 1, self.config.epochs);
-            run.progress.update(step as u64 + 1, &detail);
-            Ok(())
-        })?;
+        ordered_map(
+            total - first,
+            run.loader_threads,
+            run.loader_threads + 1,
+            |k| load(first + k),
+            |k, batch| {
+                let step = first + k;
+                if run.progress.cancelled() {
+                    if let Some(kept) = &mut kept
+                        && step > first
+                    {
+                        training.keep(step, kept)?;
+                    }
+                    return Err(MethodError::Cancelled);
+                }
+                training.optimizer.set_learning_rate(self.learning_rate_at(step, total));
+                let batch = batch?;
+                let loss = on_workers(|| -> Result<Tensor, MethodError> {
+                    let (loss, found) = gradients(|| loss(batch))?;
+                    training.optimizer.step(&found)?;
+                    Ok(loss)
+                });
+                let seen = loss.and_then(|loss| training.losses.add(step, loss));
+                seen.map_err(|error| self.memory_error(error, batch_size))?;
+                if let Some(kept) = &mut kept
+                    && kept.is_due()
+                {
+                    training.keep(step + 1, kept)?;
+                }
+                let loss = training.losses.last.map_or(String::new(), |loss| format!(", loss {loss:.4}"));
+                let detail = format!("epoch {}/{}{loss}", step / batches + 1, self.config.epochs);
+                run.progress.update(step as u64 + 1, &detail);
+                Ok(())
+            },
+        )?;
         run.progress.finish();
         // The last step's effect shows in no loss.
-        for var in vars {
+        for var in params.vars() {
             if !var.sum_all()?.to_scalar::<f32>()?.is_finite() {
                 return Err(MethodError::Diverged {
                     stage: self.id.clone(),
@@ -171,7 +211,13 @@ impl TrainingStage {
                 });
             }
         }
-        Ok(curve)
+        if let Some(kept) = &mut kept
+            && first < total
+            && kept.is_worth_keeping()
+        {
+            training.keep(total, kept)?;
+        }
+        Ok(training.losses.curve())
     }
 
     fn optimizer(&self, vars: Vec<Var>) -> Result<Box<dyn Optimizer + Send>, MethodError> {
@@ -207,6 +253,74 @@ impl TrainingStage {
     }
 }
 
+/// A training with all that its steps change.
+struct Training<'a> {
+    stage: &'a TrainingStage<'a>,
+    params: &'a Params,
+    optimizer: Box<dyn Optimizer + Send>,
+    losses: Losses<'a>,
+    /// Steps of the whole training.
+    total: usize,
+    device: Device,
+}
+
+impl Training<'_> {
+    /// Goes back to the state that `kept` has of this training; the steps that it has done, 0
+    /// without one.
+    fn restore(&mut self, kept: &mut KeptStage<'_>) -> Result<usize, MethodError> {
+        let Some(state) = kept.read()? else { return Ok(0) };
+        let vars = self.params.trained();
+        let fits = |(name, var): (&String, &Var)| {
+            state.trained.get(name).is_some_and(|tensor| tensor.dims() == var.dims())
+        };
+        let is_whole = state.optimizer.is_some() || state.step == state.total;
+        if !is_whole || state.total != self.total || state.step > self.total || !vars.iter().all(fits) {
+            kept.tell_unusable();
+            return Ok(0);
+        }
+        if let Some(mut optimizer) = state.optimizer.clone() {
+            for tensor in &mut optimizer.tensors {
+                *tensor = tensor.to_device(&self.device)?;
+            }
+            if self.optimizer.restore(&optimizer).is_err() {
+                kept.tell_unusable();
+                return Ok(0);
+            }
+        }
+        for (name, var) in &vars {
+            if let Some(tensor) = state.trained.get(name) {
+                var.set(&tensor.to_device(&self.device)?)?;
+            }
+        }
+        if let (Some(place), Some(found)) = (self.stage.found, state.found) {
+            let _ = place.set(found);
+        }
+        kept.goes_on_from(&state);
+        self.losses.epochs = state.epochs;
+        self.losses.epoch_mean = state.epoch_mean;
+        self.losses.last = state.last;
+        Ok(state.step)
+    }
+
+    /// Keeps the state after `step` steps.
+    fn keep(&mut self, step: usize, kept: &mut KeptStage<'_>) -> Result<(), MethodError> {
+        self.losses.read(step.saturating_sub(1))?;
+        let vars = self.params.trained().into_iter();
+        kept.write(&StageState {
+            step,
+            total: self.total,
+            seconds: kept.seconds(),
+            trained: vars.map(|(name, var)| (name, var.as_detached_tensor())).collect(),
+            optimizer: if step < self.total { Some(self.optimizer.state()?) } else { None },
+            epochs: self.losses.epochs.clone(),
+            epoch_mean: self.losses.epoch_mean,
+            last: self.losses.last,
+            found: self.stage.found.and_then(|found| found.get().copied()),
+        });
+        Ok(())
+    }
+}
+
 /// The losses of a training as they are read from the device.
 struct Losses<'a> {
     stage: &'a StageId,
@@ -217,7 +331,9 @@ struct Losses<'a> {
     every: usize,
     /// The losses not yet read, each a scalar.
     unread: Vec<Tensor>,
-    /// Mean over the epoch, as far as losses have been read.
+    /// The mean over each epoch that is done.
+    epochs: Vec<f64>,
+    /// Mean over the epoch under way, as far as losses have been read.
     epoch_mean: f64,
     /// The loss read last.
     last: Option<f64>,
@@ -229,27 +345,45 @@ impl<'a> Losses<'a> {
 
     fn new(stage: &'a StageId, batches: usize, device: &Device) -> Self {
         let every = if device.is_cpu() { 1 } else { Self::UNREAD };
-        Self { stage, batches, every, unread: Vec::new(), epoch_mean: 0.0, last: None }
+        Self { stage, batches, every, unread: Vec::new(), epochs: Vec::new(), epoch_mean: 0.0, last: None }
     }
 
-    /// Takes the loss of `step` and gives the epoch that it ends.
-    fn add(&mut self, step: usize, loss: Tensor) -> Result<Option<CurvePoint>, MethodError> {
+    /// Takes the loss of `step`.
+    fn add(&mut self, step: usize, loss: Tensor) -> Result<(), MethodError> {
         self.unread.push(loss);
         let ends_epoch = (step + 1).is_multiple_of(self.batches);
         if !ends_epoch && self.unread.len() < self.every {
-            return Ok(None);
+            return Ok(());
         }
-        let (stage, epoch) = (self.stage, step / self.batches + 1);
+        self.read(step)?;
+        if ends_epoch {
+            self.epochs.push(std::mem::take(&mut self.epoch_mean));
+        }
+        Ok(())
+    }
+
+    /// Reads the losses up to that of `step`.
+    fn read(&mut self, step: usize) -> Result<(), MethodError> {
+        if self.unread.is_empty() {
+            return Ok(());
+        }
         for value in Tensor::stack(&std::mem::take(&mut self.unread), 0)?.to_vec1::<f32>()? {
             let loss = f64::from(value);
             if !loss.is_finite() {
-                return Err(MethodError::Diverged { stage: stage.clone(), epoch, loss });
+                let epoch = step / self.batches + 1;
+                return Err(MethodError::Diverged { stage: self.stage.clone(), epoch, loss });
             }
             self.epoch_mean += loss / self.batches as f64;
             self.last = Some(loss);
         }
-        let point = |loss| CurvePoint { stage: stage.to_string(), epoch, loss };
-        Ok(ends_epoch.then(|| point(std::mem::take(&mut self.epoch_mean))))
+        Ok(())
+    }
+
+    /// The loss of each epoch that is done.
+    fn curve(&self) -> Vec<CurvePoint> {
+        let point =
+            |(k, &loss): (usize, &f64)| CurvePoint { stage: self.stage.to_string(), epoch: k + 1, loss };
+        self.epochs.iter().enumerate().map(point).collect()
     }
 }
 
@@ -294,12 +428,12 @@ mod tests {
     fn read(every: usize, losses: &[f32]) -> (Vec<CurvePoint>, Vec<Option<f64>>) {
         let stage = StageId::new("student");
         let mut reader = Losses { every, ..Losses::new(&stage, 5, &Device::Cpu) };
-        let (mut curve, mut shown) = (Vec::new(), Vec::new());
+        let mut shown = Vec::new();
         for (step, &loss) in losses.iter().enumerate() {
-            curve.extend(reader.add(step, Tensor::new(loss, &Device::Cpu).unwrap()).unwrap());
+            reader.add(step, Tensor::new(loss, &Device::Cpu).unwrap()).unwrap();
             shown.push(reader.last);
         }
-        (curve, shown)
+        (reader.curve(), shown)
     }
 
     #[test]
@@ -323,8 +457,8 @@ mod tests {
         let stage = StageId::new("student");
         let mut reader = Losses { every: 3, ..Losses::new(&stage, 5, &Device::Cpu) };
         let mut add = |step, loss: f32| reader.add(step, Tensor::new(loss, &Device::Cpu).unwrap());
-        assert!(add(5, f32::NAN).unwrap().is_none());
-        assert!(add(6, 1.0).unwrap().is_none());
+        add(5, f32::NAN).unwrap();
+        add(6, 1.0).unwrap();
         let error = add(7, 1.0).unwrap_err();
         assert!(matches!(error, MethodError::Diverged { epoch: 2, loss, .. } if loss.is_nan()));
     }

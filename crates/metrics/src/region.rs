@@ -63,7 +63,8 @@ mod tests {
     fn check(mask: &[&str], areas: &[&str], count: usize) {
         let width = mask.first().map_or(0, |row| row.len());
         let mask: Vec<u8> = mask.concat().bytes().map(|c| u8::from(c == b'#')).collect();
-        let areas = areas.concat().chars().map(|c| c.to_digit(16).unwrap()).enumerate();
+        let digits = areas.concat();
+        let areas = digits.chars().map(|digit| digit.to_digit(16).unwrap()).enumerate();
         let areas = areas.filter(|(_, area)| *area > 0).collect();
         assert_eq!(regions(&mask, width), Regions { areas, count });
     }

@@ -166,6 +166,18 @@ impl Params {
         }
     }
 
+    /// The variables that a training changes, parameters and running statistics, by full name; none
+    /// when frozen.
+    pub fn trained(&self) -> BTreeMap<String, Var> {
+        match &*self.source {
+            Source::Trainable(drawn) | Source::Partly { drawn, .. } => {
+                let entries = lock(&drawn.entries);
+                entries.iter().map(|(name, entry)| (name.clone(), entry.var.clone())).collect()
+            }
+            Source::Frozen(_) => BTreeMap::new(),
+        }
+    }
+
     /// All that was asked for so far, parameters and running statistics, by full name: detached
     /// copies when trainable. A network built from [`Params::frozen`] of them gives what this one
     /// gives in evaluation.

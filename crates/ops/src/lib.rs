@@ -94,6 +94,8 @@ pub use optim::{Adam, AdamConfig, Optimizer, OptimizerState, Sgd, SgdConfig};
 pub use pixels::normalized_pixels;
 pub use pointwise::{add_nonlinearity, channel_affine, nonlinearity};
 pub use pool::max_pool2d;
+#[cfg(unix)]
+pub use process::ignores_signal;
 pub use process::{on_workers, side_by_side, tune_process};
 pub use resample::{Combination, combined_maps, upsample_bilinear, upsample_bilinear_with, upsample_nearest};
 pub use rows::{PositionSums, k_centres, nearest_rows};

@@ -119,3 +119,27 @@ fn keep_freed_memory() {
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn keep_freed_memory() {}
+
+/// True where the process ignores `signal`, a number of the system. `nohup` starts a program that
+/// ignores SIGHUP, and a shell without job control one in the background that ignores SIGINT.
+#[cfg(unix)]
+#[allow(unsafe_code, reason = "sigaction is a C function; see the safety argument below")]
+pub fn ignores_signal(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action the call changes nothing; it writes the present action to a
+    // place of that type, which is valid with all bytes zero.
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    #[test]
+    fn an_ignored_signal_is_told_from_others() {
+        // The standard library ignores a broken pipe, and nothing here catches SIGUSR2.
+        assert!(super::ignores_signal(libc::SIGPIPE) && !super::ignores_signal(libc::SIGUSR2));
+        assert!(!super::ignores_signal(-1));
+    }
+}

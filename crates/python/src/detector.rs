@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use fmam::input::Inputs;
 use fmam::{
-    CalibrationMode, DeviceChoice, Error, Fit, ImageSize, InputConfig, InputSize, Precision, Session,
-    textures, threshold_in_use,
+    CalibrationMode, DeviceChoice, Error, Fit, ImageSize, InputConfig, InputSize, KeepTraining, Precision,
+    Session, textures, threshold_in_use,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -53,6 +53,7 @@ pub(crate) struct FitOptions<'py> {
     precision: String,
     settings: Bound<'py, PyDict>,
     textures: Option<PathBuf>,
+    keep_training: Option<PathBuf>,
     calibration: String,
     false_alarms: f64,
     device: String,
@@ -92,7 +93,16 @@ impl FitOptions<'_> {
         if let Some(weights) = &self.weights {
             fit = fit.weights(weights);
         }
+        if let Some(keep) = self.keep() {
+            fit = fit.keep_training(keep);
+        }
         Ok(fit)
+    }
+
+    /// The place of the state of the training.
+    fn keep(&self) -> Option<KeepTraining> {
+        let folder = self.keep_training.clone()?;
+        Some(KeepTraining { folder, every: KeepTraining::EVERY })
     }
 }
 
@@ -146,7 +156,11 @@ impl Detector {
 
     /// Writes the detector to the folder `path`, which must not exist yet.
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        py.detach(|| self.detector.save(&path)).map_err(|error| raise(&error.into()))
+        let save = || {
+            let _claim = fmam::output::claim(&path)?;
+            Ok(self.detector.save(&path)?)
+        };
+        py.detach(save).map_err(|error: fmam::Error| raise(&error))
     }
 
     /// Writes the detector to the ONNX file `path`, for images of any size, or of its own alone.

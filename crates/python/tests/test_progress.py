@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,6 +50,32 @@ def test_an_exception_of_the_listener_ends_the_work(good: list[np.ndarray]) -> N
     with pytest.raises(RuntimeError, match="enough"):
         fmam.Detector.fit(good, progress=listener, **LONG)
     assert time.monotonic() - start < 60
+
+
+def test_an_interrupted_fit_goes_on_to_the_same_detector(good: list[np.ndarray], tmp_path: Path) -> None:
+    options = {**LONG, "epochs": 6}
+    whole = fmam.Detector.fit(good, **options)
+
+    def listener(stage: str, done: int, total: int, detail: str) -> None:
+        if detail.startswith("epoch 3/"):
+            raise RuntimeError("enough")
+
+    kept = tmp_path / "training"
+    with pytest.raises(RuntimeError, match="enough"):
+        fmam.Detector.fit(good, progress=listener, keep_training=kept, **options)
+    states = list(kept.glob("*.safetensors"))
+    assert len(states) == 1
+    first: list[int] = []
+    resumed = fmam.Detector.fit(
+        good,
+        progress=lambda stage, done, total, detail: first.append(done) if "epoch" in detail else None,
+        keep_training=kept,
+        **options,
+    )
+    assert first[0] > 1, "the fit began anew"
+    image = part(500)
+    assert resumed.predict(image).score == whole.predict(image).score
+    assert resumed.threshold == whole.threshold
 
 
 def test_ctrl_c_ends_a_fit(good: list[np.ndarray]) -> None:
@@ -110,3 +137,26 @@ def test_a_bar_and_lines(
     assert capsys.readouterr().err == ""
     with pytest.raises(TypeError, match="progress"):
         fmam.Detector.fit([part(1)], progress=7, **QUICK)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_an_ignored_signal_does_not_end_a_fit() -> None:
+    script = """
+import os, signal, threading
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+import numpy as np
+import fmam
+
+def interrupt():
+    for number in (signal.SIGINT, signal.SIGHUP):
+        os.kill(os.getpid(), number)
+
+threading.Timer(0.2, interrupt).start()
+good = [np.full((64, 64, 3), 100 + k, np.uint8) for k in range(4)]
+options = dict(method="rkd", backbone="tiny", image_size=64, epochs=100, calibration="off")
+fmam.Detector.fit(good, **options)
+print("fitted")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "fitted\n"), done.stderr

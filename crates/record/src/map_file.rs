@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 use std::path::Path;
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::pixels::F32;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeError, ResizeOptions, Resizer};
 use fmam_core::{AnomalyMap, Frame, ImageSize};
-use tiff::decoder::{Decoder, DecodingResult};
+use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::encoder::TiffEncoder;
 use tiff::encoder::colortype::Gray32Float;
 
@@ -18,13 +18,16 @@ use crate::folder::write_atomic;
 
 /// Writes a map as a TIFF file of one 32-bit float a pixel, which the evaluation code of MVTec AD
 /// reads (Pillow and OpenCV do too). `size` is that of the original image, to which the map is
-/// brought bilinearly: that code compares with the original ground truth.
+/// brought bilinearly: that code compares with the original ground truth. The file appears whole or
+/// not at all, without waiting for the disk (see [`fmam_files::sync_files`]).
 ///
 /// # Errors
 /// [`RecordError::MapFile`] for a map or a `size` without pixels or too large for the format,
 /// [`RecordError::MapNotFinite`], [`RecordError::Write`]; all name the path.
 pub fn write_map(path: &Path, map: &AnomalyMap, size: ImageSize) -> Result<(), RecordError> {
-    write_pages(path, std::iter::once((map, size)))
+    let file = pages(path, std::iter::once((map, size)))?;
+    fmam_files::write_unsynced(path, |to| to.write_all(&file))
+        .map_err(|source| RecordError::Write { path: path.to_owned(), source })
 }
 
 /// Shorter side of the maps that [`write_maps`] keeps, at most.
@@ -43,7 +46,7 @@ fn kept_size(size: ImageSize) -> ImageSize {
 /// # Errors
 /// As [`write_map`].
 pub fn write_maps(path: &Path, maps: &[AnomalyMap]) -> Result<(), RecordError> {
-    write_pages(path, maps.iter().map(|map| (map, kept_size(map.size()))))
+    write_atomic(path, &pages(path, maps.iter().map(|map| (map, kept_size(map.size()))))?)
 }
 
 /// A map whose shorter side is 64 pixels at most: maps are smooth, so that a figure shows the same,
@@ -84,13 +87,20 @@ pub fn read_maps(path: &Path) -> Result<Vec<AnomalyMap>, RecordError> {
     let damaged = |reason: String| RecordError::DamagedMaps { path: path.to_owned(), reason };
     let bytes = std::fs::read(path).map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
     let pages = || -> Result<Vec<AnomalyMap>, Box<dyn Error>> {
-        let mut decoder = Decoder::new(Cursor::new(bytes))?;
+        // Pages are stored as they are, each in a place of its own: so they hold no more than the
+        // file.
+        let mut left = bytes.len();
+        let mut limits = Limits::default();
+        limits.decoding_buffer_size = left;
+        let mut decoder = Decoder::new(Cursor::new(bytes))?.with_limits(limits);
         let mut maps = Vec::new();
         loop {
             let (width, height) = decoder.dimensions()?;
             let DecodingResult::F32(values) = decoder.read_image()? else {
                 return Err("a page is not of 32-bit floats".into());
             };
+            let page = size_of_val(values.as_slice());
+            left = left.checked_sub(page).ok_or("its pages hold more than the file")?;
             if values.iter().any(|score| !score.is_finite()) {
                 return Err(format!("map {} has values that are not finite", maps.len()).into());
             }
@@ -104,14 +114,24 @@ pub fn read_maps(path: &Path) -> Result<Vec<AnomalyMap>, RecordError> {
     pages().map_err(|error| damaged(error.to_string()))
 }
 
-/// Writes each map in its size.
+/// The file `path` of maps, each in its size.
+fn pages<'a>(
+    path: &Path,
+    maps: impl Iterator<Item = (&'a AnomalyMap, ImageSize)>,
+) -> Result<Vec<u8>, RecordError> {
+    let mut file = Cursor::new(Vec::new());
+    write_pages(path, maps, &mut file)?;
+    Ok(file.into_inner())
+}
+
+/// The pages of the file `path`, written into `file`.
 fn write_pages<'a>(
     path: &Path,
     maps: impl Iterator<Item = (&'a AnomalyMap, ImageSize)>,
+    file: &mut Cursor<Vec<u8>>,
 ) -> Result<(), RecordError> {
-    let mut file = Cursor::new(Vec::new());
     let refused = |size| RecordError::MapFile { path: path.to_owned(), size };
-    let mut tiff = TiffEncoder::new(&mut file).map_err(|_| refused(ImageSize::new(0, 0)))?;
+    let mut tiff = TiffEncoder::new(file).map_err(|_| refused(ImageSize::new(0, 0)))?;
     for (index, (map, size)) in maps.enumerate() {
         if map.data().iter().any(|score| !score.is_finite()) {
             return Err(RecordError::MapNotFinite { path: path.to_owned(), index });
@@ -123,7 +143,7 @@ fn write_pages<'a>(
         };
         write().map_err(|_| refused(size))?;
     }
-    write_atomic(path, file.get_ref())
+    Ok(())
 }
 
 /// Width and height, neither 0.
@@ -281,6 +301,50 @@ mod tests {
             }
         }
         assert!(matches!(write_map(&path, &map, ImageSize::new(0, 4)), Err(RecordError::MapFile { .. })));
+    }
+
+    /// A TIFF file of `n_pages` pages of 16 by 16 zeros, all of which have the same place. The
+    /// pages claim `height` rows.
+    fn shared_pages(n_pages: u32, height: u32) -> Vec<u8> {
+        const PLACE: u32 = 8;
+        const BYTES: u32 = 4 * 16 * 16;
+        let mut file = b"II*\0".to_vec();
+        file.extend((PLACE + BYTES).to_le_bytes());
+        file.resize((PLACE + BYTES) as usize, 0);
+        for page in 1..=n_pages {
+            let entries: [(u16, u32); 9] = [
+                (256, 16),
+                (257, height),
+                (258, 32),
+                (259, 1),
+                (262, 1),
+                (273, PLACE),
+                (278, height),
+                (279, BYTES),
+                (339, 3),
+            ];
+            file.extend((entries.len() as u16).to_le_bytes());
+            for (tag, value) in entries {
+                file.extend([tag.to_le_bytes(), 4_u16.to_le_bytes()].concat());
+                file.extend([1_u32.to_le_bytes(), value.to_le_bytes()].concat());
+            }
+            let next = if page < n_pages { file.len() as u32 + 4 } else { 0 };
+            file.extend(next.to_le_bytes());
+        }
+        file
+    }
+
+    #[test]
+    fn pages_hold_no_more_than_their_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("maps.tiff");
+        std::fs::write(&path, shared_pages(1, 16)).unwrap();
+        assert_eq!(read_maps(&path).unwrap()[0].size(), ImageSize::square(16));
+        for (n_pages, height) in [(2, 16), (1000, 16), (1, 1 << 24)] {
+            std::fs::write(&path, shared_pages(n_pages, height)).unwrap();
+            let error = read_maps(&path).unwrap_err();
+            assert!(matches!(error, RecordError::DamagedMaps { .. }), "{n_pages} of {height}: {error}");
+        }
     }
 
     #[derive(serde::Deserialize)]

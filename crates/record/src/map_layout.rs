@@ -44,10 +44,16 @@ impl MapExport {
     }
 
     /// Writes the map of the next sample of the split, brought to `size`: that of its image file.
+    /// Gives the file, which is not synced.
     ///
     /// # Errors
     /// As [`crate::write_map`].
-    pub fn write(&mut self, sample: &Sample, map: &AnomalyMap, size: ImageSize) -> Result<(), RecordError> {
+    pub fn write(
+        &mut self,
+        sample: &Sample,
+        map: &AnomalyMap,
+        size: ImageSize,
+    ) -> Result<PathBuf, RecordError> {
         let mut name = mvtec_name(sample);
         if !self.names.insert(name.clone()) {
             // Two files of one name, in folders that the layout does not have.
@@ -58,7 +64,9 @@ impl MapExport {
         self.n_written += 1;
         let mut path = self.folder.join(name).into_os_string();
         path.push(".tiff");
-        crate::write_map(Path::new(&path), map, size)
+        let path = PathBuf::from(path);
+        crate::write_map(&path, map, size)?;
+        Ok(path)
     }
 }
 

@@ -60,7 +60,9 @@ impl OutputFolder {
     /// # Errors
     /// [`RecordError::Write`], [`RecordError::MapFile`], [`RecordError::Json`].
     pub fn replace_record(&self, record: &RunRecord, maps: &[AnomalyMap]) -> Result<(), RecordError> {
-        write_run(&self.path.join(record.key().dir()), record, maps)
+        let dir = self.path.join(record.key().dir());
+        fmam_files::remove_leftovers(&dir).map_err(write_error(&dir))?;
+        write_run(&dir, record, maps)
     }
 
     /// Writes which part of a grid the folder has.

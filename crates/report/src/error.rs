@@ -57,8 +57,17 @@ impl ReportError {
     }
 }
 
-/// Writes a file of the report all or nothing.
-pub(crate) fn write_atomic(path: &std::path::Path, content: &[u8]) -> Result<(), ReportError> {
-    fmam_files::write_atomic(path, |file| std::io::Write::write_all(file, content))
+/// Writes a picture or a page whole or not at all, without waiting for the disk.
+pub(crate) fn write_whole(path: &std::path::Path, content: &[u8]) -> Result<(), ReportError> {
+    fmam_files::write_unsynced(path, |file| std::io::Write::write_all(file, content))
         .map_err(|source| ReportError::Write { path: path.to_owned(), source })
+}
+
+/// Makes `files` survive a crash.
+pub(crate) fn sync(files: &[std::path::PathBuf]) -> Result<(), ReportError> {
+    let named = |source| {
+        let path = files.first().cloned().unwrap_or_default();
+        ReportError::Write { path, source }
+    };
+    fmam_files::sync_files(files).map_err(named)
 }

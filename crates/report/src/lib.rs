@@ -44,7 +44,9 @@ pub use model::report::Report;
 pub use model::summary::{Cell, Estimate, Estimates, Summary};
 pub use picture::colormap::inferno;
 pub use picture::colours::MapColours;
-pub use picture::figure::{ColourScale, Column, Figure, Heatmap, Localization, Row, figure_stem, run_title};
+pub use picture::figure::{
+    ColourScale, Column, FIGURES_DIR, Figure, Heatmap, Localization, Row, figure_stem, run_title,
+};
 pub use picture::heat::encode_heat_png;
 pub use picture::large_png::{encode_large_png, write_large_png, write_mask_png};
 pub use picture::map_format::{MapFormat, encode_map_png16, npy_header, write_map_file};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use fmam::Image;
-use fmam_files::Digest;
+use fmam_files::{Digest, Lock, LockError};
 
 use crate::answer::Collected;
 use crate::query::Judgement;
@@ -20,6 +20,9 @@ pub(crate) struct Collector {
     /// True if each model has a folder of its own.
     by_model: bool,
     held: Mutex<Held>,
+    /// Two servers would count only their own images, and take each other's files under way for
+    /// left-overs.
+    _lock: Lock,
 }
 
 /// The images in the folder.
@@ -29,16 +32,26 @@ struct Held {
     bytes: u64,
 }
 
+/// The file in the folder that a server locks.
+const LOCK_FILE: &str = ".lock";
+
 const JUDGEMENTS: [Judgement; 2] = [Judgement::Good, Judgement::Defective];
 
 impl Collector {
     /// The collector of `models`, whose folder may hold images already.
     ///
     /// # Errors
-    /// [`ServeError::Write`] for a folder that cannot be made.
+    /// [`ServeError::InUse`] where another server collects there, [`ServeError::Write`] for a
+    /// folder that cannot be made.
     pub(crate) fn open(options: Collecting, models: &[&str]) -> Result<Self, ServeError> {
         let by_model = models.len() > 1;
-        let collector = Self { options, by_model, held: Mutex::default() };
+        let write_error = |source| ServeError::Write { path: options.folder.clone(), source };
+        std::fs::create_dir_all(&options.folder).map_err(write_error)?;
+        let lock = Lock::acquire(&options.folder.join(LOCK_FILE)).map_err(|error| match error {
+            LockError::Held => ServeError::InUse { folder: options.folder.clone() },
+            LockError::Io(source) => write_error(source),
+        })?;
+        let collector = Self { options, by_model, held: Mutex::default(), _lock: lock };
         let mut held = Held::default();
         for model in models {
             for judgement in JUDGEMENTS {
@@ -157,10 +170,14 @@ mod tests {
         let moved = keep(&collector, Judgement::Defective, &png(1)).unwrap();
         assert!(moved.file.starts_with("defective/"));
         assert!(!options.folder.join(&kept.file).exists() && options.folder.join(&moved.file).exists());
+        // Another server would remove what this one has under way.
+        let another = Collector::open(options.clone(), &["m"]).unwrap_err();
+        assert!(matches!(&another, ServeError::InUse { folder } if *folder == options.folder), "{another}");
         // The bounds hold, also for a server that starts again.
         keep(&collector, Judgement::Good, &png(2)).unwrap();
         assert_eq!(keep(&collector, Judgement::Good, &png(3)).unwrap_err().code, Code::Full);
-        let again = Collector::open(options.clone(), &["m"]).unwrap();
+        drop(collector);
+        let again = Collector::open(options, &["m"]).unwrap();
         assert_eq!(again.lock().images, 2);
         assert_eq!(keep(&again, Judgement::Good, &png(3)).unwrap_err().code, Code::Full);
         let few = Collecting { bytes: 3, images: 9, folder: folder.path().join("few") };

@@ -64,6 +64,12 @@ pub enum ServeError {
         /// The error of the system.
         source: std::io::Error,
     },
+    /// Another server collects judged images in the same folder.
+    #[error("another server collects images in {}", folder.display())]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// A thread or the listening socket failed.
     #[error("cannot go on serving: {source}")]
     System {
@@ -80,9 +86,11 @@ impl ServeError {
             Self::NoModel | Self::ModelName { .. } | Self::SameName { .. } | Self::Limit { .. } => {
                 ErrorKind::Usage
             }
-            Self::ShortToken { .. } | Self::Read { .. } | Self::Write { .. } | Self::System { .. } => {
-                ErrorKind::Environment
-            }
+            Self::ShortToken { .. }
+            | Self::Read { .. }
+            | Self::Write { .. }
+            | Self::InUse { .. }
+            | Self::System { .. } => ErrorKind::Environment,
         }
     }
 }

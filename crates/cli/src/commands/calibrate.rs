@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use fmam::output::percent;
+use fmam::output::{claim_model, percent};
 use fmam::{Basis, Calibration, Detector, Error, Recalibration, Session, check_count, threshold_for_misses};
 use fmam_metrics::{CONFIDENCE, wilson};
 
@@ -49,6 +49,9 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
         bail!("{} is among the good images and among those with defects", both.display());
     }
     let (session, console) = args.compute.session(registry)?;
+    // A question about defects alone changes nothing, and hinders nobody.
+    let changes = args.good.is_some() || args.at_most_false_alarms.is_some() || args.at_most_misses.is_some();
+    let _claim = if changes { claim_model(&args.model)? } else { None };
     let mut detector = args.region.on_same(session.load(&args.model)?)?;
     if detector.calibration().is_none() {
         console.warn(
@@ -82,8 +85,7 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
         let threshold = known.at_score(score, basis).map_err(Error::from)?;
         known = known.with_threshold(threshold);
     }
-    // A question about defects changes nothing.
-    if args.good.is_some() || args.at_most_false_alarms.is_some() || args.at_most_misses.is_some() {
+    if changes {
         detector.with_calibration(known.clone()).save_calibration(&args.model).map_err(Error::from)?;
     }
     print(&calibration::report(&known, &args.model))?;

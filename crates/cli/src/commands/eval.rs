@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
-use anyhow::Result;
-use fmam::output::{Figures, TestFindings, check_writable, metrics_table, write_evaluation};
+use anyhow::{Result, bail};
+use fmam::output::{EvaluationFolder, Figures, TestFindings, metrics_table};
 use fmam::{EvaluationConfig, Resolution};
 use fmam_experiment::export_map;
-use fmam_record::{MAPS_DIR, MapExport, MapLayout};
+use fmam_record::{MapExport, MapLayout};
 
 use crate::compute::ComputeArgs;
 use crate::data::DataArgs;
@@ -50,29 +50,45 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     let detector = args.region.on(session.load(&args.model)?)?;
     let detector = args.threshold.on(detector)?;
     let category = args.data.category(&session, &detector.card().preparation())?;
-    let _made = args.out.as_deref().map(check_writable).transpose()?;
-    let folder = args.out.clone().unwrap_or_else(std::env::temp_dir);
+    let mut folder = args.out.as_deref().map(EvaluationFolder::begin).transpose()?;
     let config = EvaluationConfig { at: args.evaluate_at, pixel_metrics: !args.no_pixel_metrics };
     let test = category.test.as_ref();
-    let maps_dir = folder.join(MAPS_DIR);
+    let maps_dir = folder.as_ref().map(EvaluationFolder::maps).unwrap_or_default();
     let mut export = args.export_maps.map(|layout| MapExport::new(layout, &maps_dir, &category.name));
-    let evaluator = session.evaluator(config, &folder);
-    let evaluation = session.evaluate_by(&evaluator, &detector, test, |index, map| {
-        export.as_mut().map_or(Ok(()), |export| export_map(export, test, index, map))
+    // Not in --out, whose disk may be full.
+    let temporary = std::env::temp_dir();
+    let evaluator = session.evaluator(config, &temporary);
+    let evaluation = session.evaluate_by(&evaluator, &detector, test, |index, score, map| {
+        if let Some(folder) = &mut folder {
+            folder.add(test.sample(index), score);
+            if let Some(export) = &mut export {
+                folder.keep_map(|| export_map(export, test, index, map));
+            }
+        }
+        Ok(())
     });
     console.clear();
     let evaluation = evaluation?;
-    let findings = TestFindings::of(&detector, &category, &evaluation, args.region.path())?;
-    if let Some(out) = &args.out {
-        write_evaluation(out, &detector, &category, &evaluation, &findings)?;
-    }
+    let findings = TestFindings::of(&detector, &category, &evaluation, args.region.path());
+    // Before everything that may fail: the figures took all of the time.
     let figures = Figures::of(&evaluation, &findings);
-    if args.json {
+    let written = folder.as_mut().map_or(Ok(()), |folder| folder.write_figures(&figures));
+    let printed = if args.json {
         print_json(&figures)
     } else {
         let table = metrics_table(registry.metrics(), &evaluation.metrics, evaluation.decision.as_ref());
         print(&(table + &vanished_line(&findings.findings.vanished)))
+    };
+    written?;
+    let omitted = folder.map_or_else(Vec::new, |folder| folder.draw(&detector, test, &evaluation));
+    if let Some(first) = omitted.first() {
+        console.warn(&first.one_line());
+        bail!(
+            "{} of the maps and pictures could not be written; scores and figures are complete",
+            omitted.len()
+        );
     }
+    printed
 }
 
 /// Ids that the line about vanished masks names at most.

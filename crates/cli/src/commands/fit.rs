@@ -1,16 +1,18 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
-use fmam::output::{check_writable, parent_of};
+use anyhow::{Context, Result};
 use fmam::reproduce::rough;
-use fmam::{CalibrationMode, Detector, Error, Fit, ImageSize, MethodTrial, Precision, Session, Setting};
+use fmam::{
+    CalibrationMode, Detector, Error, Fit, ImageSize, KeepTraining, MethodTrial, Precision, Session, Setting,
+};
 
 use crate::compute::{ComputeArgs, numbers};
 use crate::input::InputArgs;
+use crate::keep::KeepArgs;
 use crate::rate::Rate;
 use crate::stdout::print;
-use crate::{calibration, images};
+use crate::{calibration, images, model_place};
 
 #[derive(clap::Args)]
 #[command(after_help = include_str!("../help/fit.txt"))]
@@ -67,6 +69,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     #[command(flatten)]
+    keep: KeepArgs,
+    #[command(flatten)]
     compute: ComputeArgs,
 }
 
@@ -76,12 +80,14 @@ const AUTO: &str = "auto";
 pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     // Before anything that takes long.
     if args.out.exists() {
-        bail!("{} exists already; remove it or choose another --out", args.out.display());
+        // A process that was killed right after it had saved the model left this. While another
+        // one is at work, it stays.
+        let _ = KeepTraining::beside(&args.out).remove();
     }
+    let place = model_place::claimed(&args.out)?;
     let images = images::listed(&args.images)?;
     let (session, console) = args.compute.session(registry)?;
     session.warn_of_emulation([args.precision]);
-    let _made = check_writable(parent_of(&args.out))?;
 
     let start = Instant::now();
     let options = options(args)?;
@@ -95,10 +101,22 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
         }
         named => named,
     };
-    let fitted = fit(args, &session, images, &options.method(chosen));
+    let keep = args.keep.of(KeepTraining::beside(&args.out));
+    let options = keep.iter().cloned().fold(options.method(chosen), Fit::keep_training);
+    let fitted = fit(args, &session, images, &options);
     console.clear();
+    if fitted.is_err() && keep.as_ref().is_some_and(KeepTraining::is_there) {
+        console.say("the state of the training is kept; the same command goes on from there");
+    }
     let (detector, n_images) = fitted?;
-    detector.save(&args.out).map_err(Error::from)?;
+    model_place::save(&detector, &place)?;
+    // The detector is safe: a state that stays is in nobody's way.
+    if let Some(Err(error)) = keep.map(|keep| keep.remove()) {
+        console.warn(&format!(
+            "the kept state of the training could not be removed: {}",
+            fmam::one_line(&error)
+        ));
+    }
     // Of copies only one is counted.
     let counts =
         |known: &fmam::KnownImages| (known.learnt.len(), known.learnt.len() + known.calibrated.len());

@@ -29,6 +29,7 @@ pub(crate) fn run(args: &Args, command: Command) -> Result<()> {
 fn write_pages(command: &Command, folder: &Path) -> Result<usize> {
     let man = Man::new(command.clone()).source(concat!("fmam ", env!("CARGO_PKG_VERSION"))).manual("fmam");
     let file = folder.join(man.get_filename());
+    let _claim = fmam::output::claim(&file)?;
     write_atomic(&file, |out| out.write_all(&page(command, &man)?))
         .with_context(|| format!("cannot write {}", file.display()))?;
     command

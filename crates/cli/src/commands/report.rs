@@ -5,6 +5,7 @@ use fmam::report::{FigureOptions, load_report, write_report};
 use fmam_record::{Merged, OutputFolder, merge};
 use fmam_report::{ColourScale, report_schema};
 
+use crate::item_list::items;
 use crate::stdout::{print, print_json};
 
 #[derive(clap::Args)]
@@ -22,8 +23,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     data_root: Option<PathBuf>,
     /// Test images of the localisation figure, separated by commas, as the report names them
-    /// (`test/cut/000`); by default the first of each kind of defect
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    /// (`test/cut/000`); by default the first of each kind of defect. Of names with a comma each
+    /// has an --images of its own
+    #[arg(long, value_name = "A,B")]
     images: Option<Vec<String>>,
     /// Maps that share a range of colours: all of a method, or all of an image
     #[arg(long, value_name = "method|row", default_value = "method")]
@@ -53,7 +55,10 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     match (&args.task, &args.dir) {
         (Some(Task::Merge { parts, out }), _) => run_merge(registry, parts, out),
         (None, Some(dir)) => {
-            let options = FigureOptions { images: args.images.clone(), scale: args.scale };
+            let options = FigureOptions { images: args.images.as_deref().map(items), scale: args.scale };
+            // An absent folder is told, not made.
+            load_report(registry, dir)?;
+            let _output = OutputFolder::open(dir)?;
             print_report(registry, dir, args.data_root.as_deref(), &options)
         }
         (None, None) => Ok(()),

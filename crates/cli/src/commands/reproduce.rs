@@ -5,12 +5,16 @@ use crate::rate::Rate;
 use anyhow::Result;
 use fmam::Resolution;
 use fmam::reproduce::{DoubtfulRuns, InputOptions, Options, Study, plan_lines};
-use fmam::{CalibrationMode, DeviceChoice, FinishedRuns, MethodId, Precision, Progress, Setting};
+use fmam::{
+    CalibrationMode, DeviceChoice, FinishedRuns, KeepTraining, MethodId, Precision, Progress, Setting,
+};
 use fmam_experiment::Doubt;
 use fmam_record::{MapLayout, Shard};
 
 use crate::compute::{ComputeArgs, numbers};
 use crate::input::InputArgs;
+use crate::item_list::items;
+use crate::keep::KeepArgs;
 use crate::progress::Console;
 use crate::stdout::print;
 
@@ -31,7 +35,9 @@ pub(crate) struct OptionArgs {
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
     /// Categories, separated by commas [default: all]
-    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = parse_item)]
+    ///
+    /// Given more than once, each is one category, whatever commas are in its name.
+    #[arg(long, value_name = "A,B", value_parser = parse_items)]
     categories: Option<Vec<String>>,
     /// Methods, separated by commas; `fmam list methods` names them
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = |text: &str| parse_item(text).map(MethodId::from))]
@@ -104,6 +110,8 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "overwrite")]
     any_version: bool,
     #[command(flatten)]
+    keep: KeepArgs,
+    #[command(flatten)]
     compute: ComputeArgs,
 }
 
@@ -114,7 +122,7 @@ impl OptionArgs {
             preset: self.preset.clone(),
             data_root: self.data_root.clone(),
             dataset: self.dataset.clone(),
-            categories: self.categories.clone(),
+            categories: self.categories.as_deref().map(items),
             methods: self.methods.clone(),
             backbones: self.backbone.clone(),
             weights: self.weights.clone(),
@@ -147,6 +155,12 @@ fn parse_item(text: &str) -> Result<String, String> {
     if text.trim().is_empty() { Err("an item of the list is empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
+/// A list with commas, none of whose items is empty.
+fn parse_items(text: &str) -> Result<String, String> {
+    text.split(',').try_for_each(|item| parse_item(item).map(drop))?;
+    Ok(text.to_owned())
+}
+
 pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     let resolved = args.options.layer(&args.compute).resolve(registry)?;
     let (device, out) = (resolved.device()?, resolved.out());
@@ -163,7 +177,7 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
         let name = device.name();
         return print(&plan_lines(&experiments, &out, &name, finished, shard, &*reading)?);
     }
-    let study = Study::open(&experiments, &out, finished, shard, &*reading)?;
+    let study = Study::open(&experiments, &out, finished, shard, &*reading)?.keeping(args.keep.every());
     reading.clear();
     let (n_runs, pending) = (study.n_runs(), study.pending());
     let console = Console::new(args.compute.quiet, pending.iter().copied()).of_single(n_runs == 1);
@@ -181,6 +195,12 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
                 "the same command goes on from there"
             };
             console.say(&format!("finished runs are kept in {}; {way}", out.display()));
+        }
+        if console.cancelled() && KeepTraining::all_within(&out).is_ok_and(|folders| !folders.is_empty()) {
+            console.say(&format!(
+                "the state of the training is kept in {}; the same command goes on from there",
+                out.display()
+            ));
         }
     });
     console.clear();

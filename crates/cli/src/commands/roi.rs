@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
-use fmam::output::percent;
+use fmam::output::{claim, percent, sync};
 use fmam::{DeviceChoice, Reading, Registry, RgbImage, StillReason, propose_region};
 use fmam_report::write_png;
 
@@ -29,7 +29,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, registry: &Registry) -> Result<()> {
     let preview = preview_of(&args.out)?;
     for file in [&args.out, &preview] {
-        if file.exists() {
+        if file.symlink_metadata().is_ok() {
             bail!("{} exists already; remove it or choose another --out", file.display());
         }
     }
@@ -42,6 +42,7 @@ pub(crate) fn run(args: &Args, registry: &Registry) -> Result<()> {
             args.out.display()
         );
     }
+    let _claims = [claim(&args.out)?, claim(&preview)?];
     let images = images::listed([&args.folder])?;
     let (session, console) = args.compute.on(registry, DeviceChoice::Cpu)?;
     let default = Reading::default();
@@ -57,6 +58,7 @@ pub(crate) fn run(args: &Args, registry: &Registry) -> Result<()> {
     let picture = RgbImage::from_fn(inside.size(), |y, x| [if inside.at(y, x) { 255 } else { 0 }; 3]);
     write_png(&args.out, &picture).map_err(fmam::Error::from)?;
     write_png(&preview, &proposal.preview).map_err(fmam::Error::from)?;
+    [&args.out, &preview].into_iter().try_for_each(|file| sync(file))?;
     let share = percent(inside.area() as f64 / inside.size().pixels().max(1) as f64);
     let (n, out, folder) = (proposal.n_images, args.out.display(), args.folder.display());
     let reason = match proposal.reason {

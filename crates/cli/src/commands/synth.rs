@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use fmam::output::{draw_contact_sheet, repeated_images, repeated_samples, synthesis_config};
+use fmam::output::{claim, draw_contact_sheet, repeated_images, repeated_samples, sync, synthesis_config};
 use fmam::{DeviceChoice, Image, ImageSize, RgbImage, Session, Setting};
 use fmam_report::write_png;
 
@@ -40,11 +40,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let _claim = claim(&args.out)?;
     let size = ImageSize::square(usize::from(args.image_size));
     let config = synthesis_config(&args.settings)?;
     let textures = fmam::textures(args.data_root.as_deref(), size)?;
     let sheet = draw_contact_sheet(images(args, size)?, config, textures, args.seed)?;
     write_png(&args.out, &sheet)?;
+    sync(&args.out)?;
     print(&format!("{}\n", args.out.display()))
 }
 

@@ -76,6 +76,7 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
             Ok(())
         }
         Action::Import { from, out } => {
+            let _claim = fmam::output::claim(out)?;
             import_lite0(from, out)?;
             print(&format!("{}\n", out.display()))
         }

@@ -10,19 +10,28 @@ mod export;
 mod fetch;
 mod figures;
 mod metrics;
+// Limits of a shell stand for a full disk.
+#[cfg(target_os = "linux")]
+mod outputs;
 // The names of files on macOS are text, on Windows they have no bytes.
+mod page;
 #[cfg(target_os = "linux")]
 mod paths;
 mod pictures;
 mod predict;
 mod reproduce;
+mod resume;
 mod serve;
 mod shapes;
 mod shell;
+// The signals that a process catches stand in /proc.
+#[cfg(target_os = "linux")]
+mod signals;
 mod text;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 /// The outcome of a call of `fmam`.
 struct Call {
@@ -91,6 +100,16 @@ fn fail(dir: &Path, args: &str, code: i32, words: &[&str]) {
     assert_eq!(call.stderr.lines().count(), 1, "fmam {args}\n{}", call.stderr);
     for word in words {
         assert!(call.stderr.contains(word), "`{word}` is missing after fmam {args}\n{}", call.stderr);
+    }
+}
+
+/// Waits until `found` is true.
+#[track_caller]
+fn wait_for(mut found: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !found() {
+        assert!(start.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

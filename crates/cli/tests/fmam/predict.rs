@@ -3,14 +3,14 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fmam_core::ImageSize;
 use fmam_datasets::load_image;
 use fmam_record::RecordedPath;
 use serde_json::Value;
 
-use crate::{Call, fail, files, image_dataset, line, succeed};
+use crate::{Call, fail, files, image_dataset, line, succeed, wait_for};
 
 /// A detector in `model`, and images in `data/plain/test`.
 fn fitted() -> tempfile::TempDir {
@@ -291,8 +291,9 @@ fn a_name_too_long_for_a_picture_keeps_no_score_back() {
     let long = format!("{}.jpg", "n".repeat(251));
     std::fs::copy(dir.path().join(IMAGE), dir.path().join(&long)).unwrap();
     let call = line(dir.path(), &format!("predict {long} {IMAGE} --model model --out p"));
-    assert_eq!((call.code, lines(&call.stdout).len()), (Some(0), 2), "{}", call.stderr);
+    assert_eq!((call.code, lines(&call.stdout).len()), (Some(1), 2), "{}", call.stderr);
     assert_eq!(call.stderr.matches("warning: ").count(), 1, "{}", call.stderr);
+    assert!(call.stderr.ends_with("error: 1 picture could not be written; every verdict is kept\n"));
     let kept = lines_of(&dir.path().join("p"));
     assert!(kept[0].get("overlay").is_none() && kept[1].get("overlay").is_some(), "{kept:?}");
 }
@@ -338,14 +339,58 @@ fn a_full_disk_is_one_line_and_the_lines_before_stay_readable() {
     assert_eq!(Call::of(full).code, Some(1));
 }
 
-/// Waits until `found` is true.
-#[track_caller]
-fn wait_for(mut found: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !found() {
-        assert!(start.elapsed() < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(50));
-    }
+#[cfg(target_os = "linux")]
+#[test]
+fn pictures_that_find_no_room_cost_no_verdict() {
+    let dir = fitted();
+    let fmam = env!("CARGO_BIN_EXE_fmam");
+    let predict = format!("predict data/plain/test --model model --quiet {ALL} --masks --maps npy --out p");
+    let limited = format!("trap '' XFSZ; ulimit -f 8; exec '{fmam}' {predict}");
+    let call = Call::of(Command::new("sh").args(["-c", &limited]).current_dir(dir.path()).output().unwrap());
+    assert_eq!((call.code, lines(&call.stdout).len()), (Some(1), 8), "{}", call.stderr);
+    assert_eq!(call.stderr.matches("warning: ").count(), 5, "{}", call.stderr);
+    assert!(call.stderr.contains("16 pictures could not be written"), "{}", call.stderr);
+    let kept = lines_of(&dir.path().join("p"));
+    let has = |key: &str| kept.iter().filter(|line| line.get(key).is_some()).count();
+    assert_eq!((kept.len(), has("overlay"), has("map"), has("mask")), (8, 0, 0, 8));
+    assert_eq!(files(&dir.path().join("p")).len(), 2 + 8);
+    // Images that have their verdicts are finished.
+    let again = line(dir.path(), &format!("{predict} --continue"));
+    assert_eq!((again.code, again.stdout.as_str()), (Some(0), ""), "{}", again.stderr);
+}
+
+#[test]
+fn an_output_folder_that_vanishes_is_told() {
+    use std::io::{BufRead, BufReader};
+
+    let dir = fitted();
+    let mut child = spawn(dir.path(), "predict - --model model --out p --quiet");
+    let (mut stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut verdicts = BufReader::new(stdout).lines();
+    writeln!(stdin, "{IMAGE}").unwrap();
+    verdicts.next().unwrap().unwrap();
+    std::fs::remove_dir_all(dir.path().join("p")).unwrap();
+    writeln!(stdin, "data/plain/test/good/001.png").unwrap();
+    drop(stdin);
+    let call = Call::of(child.wait_with_output().unwrap());
+    assert_eq!(call.code, Some(1), "{}", call.stderr);
+    assert!(call.stderr.starts_with("error: p was removed or replaced"), "{}", call.stderr);
+    assert!(verdicts.next().is_none() && !dir.path().join("p").exists());
+}
+
+#[test]
+fn a_call_that_was_killed_before_its_first_line_is_repeated() {
+    let dir = fitted();
+    let mut child = spawn(dir.path(), "predict - --model model --out p");
+    wait_for(|| dir.path().join("p/verdicts_by.json").exists());
+    let predict = format!("predict {IMAGE} --model model --out p --threshold 2");
+    fail(dir.path(), &format!("{predict} --quiet"), 1, &["another process is at work in p"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(files(&dir.path().join("p")).len(), 2);
+    std::fs::write(dir.path().join("p/.partial-killed"), "").unwrap();
+    succeed(dir.path(), &predict);
+    assert_eq!(files(&dir.path().join("p")).len(), 3);
 }
 
 #[cfg(target_os = "linux")]

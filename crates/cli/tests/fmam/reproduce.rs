@@ -264,14 +264,24 @@ fn ctrl_c_ends_cleanly_and_the_same_command_goes_on() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn ctrl_c_in_the_first_run_promises_nothing_and_leaves_nothing() {
+fn ctrl_c_in_the_first_run_keeps_its_training_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("mine.toml"), PRESET).unwrap();
-    let args = "reproduce --preset mine.toml --out o --methods nkd --epochs 1000000";
-    let stopped = interrupt(dir.path(), args, || is_under_way(&dir.path().join("o")), || {});
+    let args = "reproduce --preset mine.toml --out o --methods nkd --epochs 1000000 --keep-every 100ms";
+    let is_kept =
+        || crate::files(dir.path()).iter().any(|path| path.extension().is_some_and(|e| e == "safetensors"));
+    let stopped = interrupt(dir.path(), args, is_kept, || {});
     assert_eq!(stopped.code, Some(130));
-    assert!(!stopped.stderr.contains("kept"), "{}", stopped.stderr);
-    assert!(!dir.path().join("o").exists());
+    assert!(!stopped.stderr.contains("finished runs"), "{}", stopped.stderr);
+    let names = || std::fs::read_dir(dir.path().join("o")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names().all(|name| name.to_string_lossy().starts_with(".training-")), "{:?}", names().next());
+    assert_eq!(names().count(), 1);
+    assert!(stopped.stderr.contains("the state of the training is kept in o;"), "{}", stopped.stderr);
+
+    let args = args.replace("--out o", "--out never").replace("100ms", "never");
+    let stopped = interrupt(dir.path(), &args, || is_under_way(&dir.path().join("never")), || {});
+    assert_eq!(stopped.code, Some(130));
+    assert!(!stopped.stderr.contains("kept") && !dir.path().join("never").exists(), "{}", stopped.stderr);
 }
 
 /// True while a run is being prepared in the output folder `out`.

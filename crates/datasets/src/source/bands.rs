@@ -73,6 +73,19 @@ impl<'a> Bands<'a> {
     }
 }
 
+impl Bands<'_> {
+    /// Reads to the end of the pixels, behind the last row: the checksum of a PNG file is there.
+    ///
+    /// # Errors
+    /// [`DatasetError::Decode`] for a file that is cut off or whose checksum does not fit.
+    pub(super) fn finish(&mut self, path: &Path) -> Result<(), DatasetError> {
+        match self {
+            Self::Png(reader, _) => reader.next_row().map(drop).map_err(|error| decode_error(path, error)),
+            Self::Tiff(_) | Self::Whole(_) => Ok(()),
+        }
+    }
+}
+
 /// True if the header of a PNG file says that its rows are interlaced. Goes back to the start.
 fn is_interlaced(stream: &mut Stream<'_>) -> std::io::Result<bool> {
     /// Place of the interlace method: behind the signature and 20 bytes of the first chunk.

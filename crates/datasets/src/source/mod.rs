@@ -12,6 +12,7 @@ mod cache;
 mod decode;
 mod depth;
 mod file_source;
+mod gif_frames;
 mod header;
 mod jpeg;
 mod levels;

@@ -83,7 +83,8 @@ impl FileRows {
         let rows = self.decoded[self.taken..][..needed].to_vec();
         self.taken += needed;
         self.next += size.height;
-        if self.next == self.size.height {
+        if self.next == self.size.height && size.height > 0 {
+            self.bands.finish(path)?;
             self.levels.tell(path);
         }
         RgbImage::new(size, rows).map_err(|error| DatasetError::Resize {

@@ -1,12 +1,11 @@
-use std::io::{BufRead, Seek};
 use std::path::Path;
 
-use image::codecs::gif::GifDecoder;
 use image::{
-    AnimationDecoder, DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, ImageFormat, ImageReader, Limits,
-    RgbImage, RgbaImage,
+    DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, ImageFormat, ImageReader, Limits, RgbImage,
+    RgbaImage,
 };
 
+use super::gif_frames::has_second_frame;
 use super::header::ImageHeader;
 use super::jpeg;
 use super::stream::{Stream, in_memory};
@@ -119,11 +118,6 @@ fn decode_with_image(
         return Err(DatasetError::Truncated { path: path.to_owned() });
     }
     Ok(decoded)
-}
-
-fn has_second_frame(stream: &mut (impl BufRead + Seek)) -> bool {
-    let Ok(decoder) = GifDecoder::new(stream) else { return false };
-    decoder.into_frames().nth(1).is_some_and(|frame| frame.is_ok())
 }
 
 /// The numbers as a PNM file has them: the `image` crate scales them so that white is 65535. Alpha

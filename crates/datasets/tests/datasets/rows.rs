@@ -210,3 +210,31 @@ fn a_truncated_file_is_an_error_of_a_later_row() {
         assert!(fault.contains(name), "{fault}");
     }
 }
+
+/// The fuzz target `rows` found it: the pixels were all there, and nobody read on to the checksum.
+#[test]
+fn a_png_file_is_whole_by_rows_where_it_is_at_once() {
+    let mini = Miniature::new();
+    let small = image::RgbaImage::from_fn(7, 5, |x, y| Rgba([0, 1, 2, 3].map(|c| value(x, y, c) as u8)));
+    small.save(mini.path("a.png")).unwrap();
+    let bytes = std::fs::read(mini.path("a.png")).unwrap();
+    let path = mini.path("b.png");
+    let is_whole_by_rows = || {
+        let Ok(mut rows) = open_rows(&path, &Reading::default()) else { return false };
+        (0..5).all(|_| rows.next_rows(1).is_ok())
+    };
+    let mut n_refused = 0;
+    let mut check = |bytes: &[u8], what: &str| {
+        mini.write("b.png", bytes);
+        let at_once = read_image(&path, &Reading::default()).is_ok();
+        assert_eq!(is_whole_by_rows(), at_once, "{what}");
+        n_refused += usize::from(!at_once);
+    };
+    for length in 0..bytes.len() {
+        check(&bytes[..length], &format!("{length} of {} bytes", bytes.len()));
+        let mut flipped = bytes.clone();
+        flipped[length] ^= 0x10;
+        check(&flipped, &format!("byte {length} is another"));
+    }
+    assert!(n_refused > bytes.len(), "{n_refused}");
+}

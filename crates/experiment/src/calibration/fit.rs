@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::time::Duration;
 
 use fmam_core::{
     ImageSize, OneLarge, Progress, RgbImage, SampleSource, SourceError, StageId, Subset, TiledSource,
@@ -6,16 +7,25 @@ use fmam_core::{
 };
 use fmam_datasets::{CachedSource, DEFAULT_CACHE_BYTES, resize_image};
 use fmam_inspection::{Calibration, KnownImages, Look, Procedure, Profile, Trait};
-use fmam_methods::{Detector, Fitted, Method, MethodEntry, RunContext};
+use fmam_methods::{Detector, Fitted, KeptTraining, Method, MethodEntry, RunContext};
 
 use super::config::{CalibrationConfig, CalibrationMode, Plan};
 use super::good_scores::{DefectTrial, GoodScored, score_good};
+use super::keep::{Facts, KeepTraining};
 use super::seen::image_digest;
 use crate::ExperimentError;
 use crate::unwatched::Unwatched;
 
+/// A fit with its calibration.
+pub struct CalibratedFit {
+    /// The detector and the losses of its trainings.
+    pub fitted: Fitted,
+    /// The time that interrupted attempts spent on what this one did not do again.
+    pub earlier: Duration,
+}
+
 /// Fits the method `entry` with `settings` to the good images `good`, all of one size, and
-/// calibrates the detector.
+/// calibrates the detector. Where `keep` says so, an interrupted fit goes on where it was.
 ///
 /// # Errors
 /// [`ExperimentError::TooFewImages`] for fewer images than [`images_needed`],
@@ -27,12 +37,14 @@ pub fn fit_calibrated(
     good: &dyn SampleSource,
     run: &RunContext<'_>,
     config: CalibrationConfig,
-) -> Result<Fitted, ExperimentError> {
+    keep: Option<&KeepTraining>,
+) -> Result<CalibratedFit, ExperimentError> {
     config.check()?;
     let n = good.len();
-    let run = &with_depth(good, run)?;
-    let fitting = Fitting { good, run, entry, settings };
-    let plan = config.mode.plan(!fitting.method()?.plan(n)?.stages.is_empty());
+    let run = with_depth(good, run)?;
+    let method_plan = (entry.build)(settings.clone()).map_err(ExperimentError::configuration)?.plan(n)?;
+    let trains = !method_plan.stages.is_empty();
+    let plan = config.mode.plan(trains);
     let needed = images_of(entry, plan);
     let check_count = |found| {
         let (method, others) = (entry.name.to_owned(), Vec::new());
@@ -40,10 +52,23 @@ pub fn fit_calibrated(
         if found < needed { Err(error()) } else { Ok(()) }
     };
     check_count(n)?;
-    let Some(plan) = plan else { return fitting.fit(good, run.progress) };
+    let keep = keep.filter(|_| trains);
+    if plan.is_none() && keep.is_none() {
+        let fitted = Fitting { good, run: &run, entry, settings }.fit(good, run.progress)?;
+        return Ok(CalibratedFit { fitted, earlier: Duration::ZERO });
+    }
 
     // Before the training, which must not be lost for a file that cannot be read.
-    let (digests, looks) = looks(good, run)?;
+    let (digests, looks) = looks(good, &run)?;
+    let facts = Facts { entry, settings: &method_plan.settings, calibration: &config, images: &digests };
+    let kept = keep.map(|keep| keep.open(&facts, &run)).transpose()?;
+    let run = &RunContext { kept: kept.as_ref(), ..run };
+    let fitting = Fitting { good, run, entry, settings };
+    let earlier = || kept.as_ref().map_or(Duration::ZERO, KeptTraining::earlier);
+    let Some(plan) = plan else {
+        let fitted = fitting.fit(good, run.progress)?;
+        return Ok(CalibratedFit { fitted, earlier: earlier() });
+    };
     let copies = Copies::of(&digests);
     let images = copies.first.len();
     warn_of_odd(&looks, n - images);
@@ -84,7 +109,8 @@ pub fn fit_calibrated(
         .tried_on(&scored.defects)
         .with_known(known)
         .with_images(Profile::of(&looks));
-    Ok(Fitted { detector: detector.with_calibration(calibration), curve })
+    let fitted = Fitted { detector: detector.with_calibration(calibration), curve };
+    Ok(CalibratedFit { fitted, earlier: earlier() })
 }
 
 /// Warns of good images of one colour, and of copies of others.

@@ -1,13 +1,15 @@
 //! The calibration of detectors: good images that a detector did not learn from give its scores a
 //! meaning. `config` says which images those are, `fit` fits and calibrates, `good_scores` scores
-//! images for it.
+//! images for it. `keep` says what an interrupted fit goes on from.
 
 mod config;
 mod fit;
 mod good_scores;
+mod keep;
 mod seen;
 
 pub use config::{CalibrationConfig, CalibrationMode, ModeError};
-pub use fit::{fit_calibrated, images_needed};
+pub use fit::{CalibratedFit, fit_calibrated, images_needed};
 pub use good_scores::{DefectTrial, GoodScored, score_good};
+pub use keep::KeepTraining;
 pub use seen::image_digest;

@@ -69,8 +69,8 @@ pub struct Evaluator<'a> {
 
 impl Evaluator<'_> {
     /// Scores every image of `test` with `detector` and compares with the ground truth. Memory does
-    /// not grow with the number of images, but for 16 KiB of each. `visit` sees the map of each
-    /// image, in order.
+    /// not grow with the number of images, but for 16 KiB of each. `visit` sees the score and
+    /// the map of each image, in order.
     ///
     /// Metrics at a fixed threshold take that of the detector's calibration, and are missing
     /// without one. Pixel figures are `None` where an anomalous image has no mask, and where no
@@ -85,7 +85,7 @@ impl Evaluator<'_> {
         &self,
         detector: &Detector,
         test: &dyn SampleSource,
-        mut visit: impl FnMut(usize, &AnomalyMap) -> Result<(), ExperimentError>,
+        mut visit: impl FnMut(usize, f32, &AnomalyMap) -> Result<(), ExperimentError>,
     ) -> Result<Evaluation, ExperimentError> {
         let n = test.len();
         let progress = self.progress;
@@ -105,7 +105,7 @@ impl Evaluator<'_> {
                     image_scores.push(prediction.image_score);
                     let truth = truth(test, index, Resolution::Network).map_err(unread)?;
                     comparison.add(index, test, &prediction.anomaly_map, (truth, inside))?;
-                    visit(index, &prediction.anomaly_map)?;
+                    visit(index, prediction.image_score, &prediction.anomaly_map)?;
                 }
                 progress.update(index as u64 + 1, "");
             }
@@ -134,10 +134,10 @@ impl Evaluator<'_> {
                     }
                     let scored = self.score(detector, test, first, (images, insides))?;
                     for (position, ((prediction, inside), truth)) in scored.zip(truths).enumerate() {
-                        image_scores.push(prediction.image_score);
-                        let map = &prediction.anomaly_map;
-                        comparison.add(first + position, test, map, (truth, inside))?;
-                        visit(first + position, map)?;
+                        let Prediction { image_score, anomaly_map: map } = prediction;
+                        image_scores.push(image_score);
+                        comparison.add(first + position, test, &map, (truth, inside))?;
+                        visit(first + position, image_score, &map)?;
                     }
                     progress.update(index as u64 + 1, "");
                     Ok(())
@@ -347,7 +347,7 @@ mod tests {
     ) -> Result<Evaluation, ExperimentError> {
         let (config, folder) = (EvaluationConfig::default(), std::env::temp_dir());
         let evaluator = Evaluator { metrics, config, folder: &folder, loader_threads, progress };
-        evaluator.evaluate(detector, test, |_, _| Ok(()))
+        evaluator.evaluate(detector, test, |_, _, _| Ok(()))
     }
 
     /// Redness is anomalous: exactly what the square of the striped scenes is.

@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use fmam_experiment::ExperimentConfig;
-use fmam_fetch::{ExpectedSha256, check_digest, forget, has_digest, record_digest, sha256_file};
+use fmam_fetch::{
+    ExpectedSha256, check_digest, forget, has_digest, record_digest, remove_digest_leftovers, sha256_file,
+};
 use fmam_models::{BackboneSpec, ModelError, Weights, save_tensors};
 
 use super::hub::HubFile;
 use super::published::{PublishedWeights, TransferProgress, bring, fetched_weights, find, weights_dir};
 use crate::Error;
+use crate::output::claim;
 
 /// No published checkpoint is larger.
 const MAX_BYTES: u64 = 2 << 30;
@@ -77,6 +80,11 @@ pub fn fetch_weights(
             (folder.join(format!("{name}-{last}")), hub.url(endpoint.as_deref()), hub.shared_copy())
         }
     };
+    let target = folder.join(format!("{name}.safetensors"));
+    let _claims = [claim(&target)?, claim(&file)?];
+    for path in [&target, &file] {
+        remove_digest_leftovers(path)?;
+    }
     let given = match from_file {
         Some(from) => {
             let digest = sha256_file(from)?;
@@ -99,7 +107,6 @@ pub fn fetch_weights(
         }
         None => bring(&url, &file, Some(expected), MAX_BYTES, offline, progress)?,
     }
-    let target = folder.join(format!("{name}.safetensors"));
     let spec = backbones.iter().find(|spec| spec.name == name);
     let unknown = || ModelError::UnknownBackbone {
         name: name.to_owned(),

@@ -12,4 +12,4 @@ mod walk;
 mod watch;
 
 pub use inputs::Inputs;
-pub use watch::{Attempt, Look, Watch};
+pub use watch::{Attempt, Look, Notice, Watch};

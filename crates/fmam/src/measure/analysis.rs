@@ -32,7 +32,7 @@ pub fn analyze_detector(
     let test: &dyn SampleSource = &prepared;
     session.on_threads(|| {
         let evaluator = session.evaluator(EvaluationConfig::default(), &folder);
-        let evaluation = evaluator.evaluate(detector, test, |_, _| Ok(()))?;
+        let evaluation = evaluator.evaluate(detector, test, |_, _, _| Ok(()))?;
         Ok(analyze(detector, test, &evaluation, &synthesizer, seed, threads, progress)?)
     })
 }

@@ -15,13 +15,14 @@ mod tables;
 mod test_findings;
 mod writable;
 
+pub use fmam_files::Claim;
 pub use fmam_record::RecordedPath;
 pub use fmam_report::MapFormat;
 
 pub use check_table::check_table;
 pub use contact_sheet::{draw_contact_sheet, repeated_images, repeated_samples, synthesis_config};
 pub use drawing::{Drawing, map_colours};
-pub use evaluation::{Figures, write_evaluation};
+pub use evaluation::{EvaluationFolder, Figures};
 pub use line::{Files, Line};
 pub(crate) use places::PICTURE_FOLDERS;
 pub use places::{Layout, Pictures, Taken};
@@ -30,4 +31,4 @@ pub use predictions::{Added, Predictions, VerdictsBy};
 pub use promise::{BY_HAND, percent, promise};
 pub use tables::{analysis_table, metrics_table};
 pub use test_findings::TestFindings;
-pub use writable::{check_writable, parent_of};
+pub use writable::{check_writable, claim, claim_model, parent_of, sync};

@@ -1,14 +1,13 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use fmam_core::with_causes;
 use fmam_datasets::{Category, Repeated};
 use fmam_experiment::{Evaluation, findings, image_digest, tell_duplicates};
 use fmam_inspection::Calibration;
 use fmam_methods::Detector;
 use fmam_record::Findings;
 use serde::Serialize;
-
-use crate::Error;
 
 /// Peculiarities of the images of an evaluation that bear on its figures.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -25,17 +24,19 @@ pub struct TestFindings {
 impl TestFindings {
     /// The findings of `evaluation`, which is one of the test images of `category` by `detector`.
     /// Images of the same pixels are warned of. `region` is the file or folder of the region of
-    /// interest, where one was given.
-    ///
-    /// # Errors
-    /// [`Error::Experiment`] for training images whose depth cannot be read.
+    /// interest, where one was given. A training image that cannot be read costs no figure: without
+    /// it the depth is unknown.
     pub fn of(
         detector: &Detector,
         category: &Category,
         evaluation: &Evaluation,
         region: Option<&Path>,
-    ) -> Result<Self, Error> {
-        let mut findings = findings(category, evaluation, region)?;
+    ) -> Self {
+        let mut findings = findings(category, evaluation, region);
+        findings.bits = category.train.bits().unwrap_or_else(|error| {
+            tracing::warn!("the depth of the training images is unknown: {}", with_causes(&*error));
+            None
+        });
         let (mut repeated, mut pairs) = (Repeated::default(), Vec::new());
         for (index, digest) in evaluation.digests.iter().enumerate() {
             pairs.extend(repeated.add(category.test.sample(index), digest.as_str()));
@@ -62,7 +63,7 @@ impl TestFindings {
             findings.duplicates.extend(sources);
         }
         let id = |index: usize| category.test.sample(index).id.clone();
-        Ok(Self { findings, learnt: learnt.into_iter().map(id).collect() })
+        Self { findings, learnt: learnt.into_iter().map(id).collect() }
     }
 
     /// True where nothing was found.

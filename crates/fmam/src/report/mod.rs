@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fmam_experiment::Registry;
 use fmam_record::load_records;
-use fmam_report::Report;
+use fmam_report::{FIGURES_DIR, Report};
 
 mod figures;
 mod overlays;
@@ -49,7 +49,7 @@ pub fn load_report(registry: &Registry, out: &Path) -> Result<Report, Error> {
 }
 
 /// Writes the figures of `report` and then the report, which shows them, into `out`; see
-/// [`write_figures`].
+/// [`write_figures`]. The caller has locked the folder, see [`fmam_record::OutputFolder`].
 ///
 /// # Errors
 /// [`Error::UnknownTestImage`], [`Error::Report`].
@@ -60,6 +60,10 @@ pub fn write_report(
     data_root: Option<&Path>,
     options: &FigureOptions,
 ) -> Result<Written, Error> {
+    let folder = out.join(FIGURES_DIR);
+    let write_error = |source| Error::Write { path: folder.clone(), source };
+    fmam_files::remove_leftovers(&folder).map_err(write_error)?;
     let (figures, gaps) = write_figures(registry, report, out, data_root, options)?;
+    fmam_files::sync_files(&figures).map_err(write_error)?;
     Ok(Written { figures, gaps, report: report.write(out)? })
 }

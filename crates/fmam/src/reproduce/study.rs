@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::time::Duration;
 
 use fmam_core::Progress;
 use fmam_experiment::{Experiment, ExperimentError, FinishedRuns, Grid, GridObserver, RunPlan};
@@ -50,6 +51,12 @@ impl<'a> Study<'a> {
             grid.write_shard(shard)?;
         }
         Ok(Self { grid, n_runs })
+    }
+
+    /// Keeps the state of trainings each time that `every` has passed; see [`Grid::keeping`].
+    #[must_use]
+    pub fn keeping(self, every: Option<Duration>) -> Self {
+        Self { grid: self.grid.keeping(every), ..self }
     }
 
     /// The number of runs, finished ones among them.

@@ -171,7 +171,7 @@ impl Distillation {
         let stage = config.training.stage(stage);
         let prepare = |samples| IndexedBatch::new(samples, run);
         let mut targets = TeacherCache::for_run(teacher, train.len(), run);
-        let curve = stage.run(params.vars(), train, run, prepare, |batch| {
+        let curve = stage.run(&params, train, run, prepare, |batch| {
             let IndexedBatch { indices, images, inside } = batch;
             let target = targets.pyramid(&indices, &images)?;
             let output = student.forward(&images, &target)?;

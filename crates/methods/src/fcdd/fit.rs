@@ -76,12 +76,8 @@ impl Method for Fcdd {
             let inside = BatchInside::new(masks).map(|inside| inside.twice());
             Ok((to_batch(&images, run.backbone.preprocess(), &run.device)?, labels, inside))
         };
-        let curve = config.training.stage(HEAD).run(
-            params.vars(),
-            train,
-            run,
-            prepare,
-            |(images, labels, inside)| {
+        let curve =
+            config.training.stage(HEAD).run(&params, train, run, prepare, |(images, labels, inside)| {
                 let features = run.backbone.features(&images)?;
                 let scale = &features.scales[config.scale];
                 let outputs = head.forward(scale)?;
@@ -91,8 +87,7 @@ impl Method for Fcdd {
                         hypersphere_classifier_within(&outputs, &labels, &inside.weights(scale)?)?
                     }
                 })
-            },
-        )?;
+            })?;
         let network = Checkpoint::new(params.tensors()?, "the fitted network");
         let normal = Outputs::new(config.clone(), run.backbone.as_ref(), network, &run.device)?;
         let scorer = FeatureScorer { extractor: FeatureExtractor::of_run(run), normal };

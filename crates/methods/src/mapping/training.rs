@@ -124,7 +124,7 @@ impl MappingTraining<'_> {
         }
         let synthesizer = Synthesizer::new(config.synthesis.clone(), run.textures.clone())?;
         training.stage(FEATURE_MAPPING).run(
-            params.vars(),
+            params,
             self.train,
             run,
             |samples| {

@@ -1,3 +1,5 @@
+use std::sync::OnceLock;
+
 use fmam_core::{Needs, Plan, SampleSource, StageId};
 use fmam_models::{FeatureMoments, Params};
 
@@ -70,21 +72,25 @@ impl Method for Mrkd {
         let cloner = teacher.cloner(&params)?;
         let prepare = |samples| IndexedBatch::new(samples, run);
         let mut targets = TeacherCache::for_run(&run.backbone, train.len(), run);
-        let mut weight = config.direction_weight;
-        let curve = config.training.stage(CLONER).run(params.vars(), train, run, prepare, |batch| {
+        let weight = config.direction_weight.map_or_else(OnceLock::new, OnceLock::from);
+        let stage = config.training.stage(CLONER).finding(&weight);
+        let curve = stage.run(&params, train, run, prepare, |batch| {
             let IndexedBatch { indices, images, inside } = batch;
             let inside = inside.as_ref();
             let target = standardizer.apply(&targets.pyramid(&indices, &images)?)?;
             let output = cloner.forward(&images)?;
-            let weight = match weight {
-                Some(weight) => weight,
+            let weight = match weight.get() {
+                Some(weight) => *weight,
                 // The first step: the values' error over that of the directions, which are the
                 // weight's coefficient.
-                None => *weight.insert(balancing_weight(&target, &output.detach(), inside)?),
+                None => {
+                    let balancing = balancing_weight(&target, &output.detach(), inside)?;
+                    *weight.get_or_init(|| balancing)
+                }
             };
             loss(&target, &output, weight, inside)
         })?;
-        config.direction_weight = weight;
+        config.direction_weight = weight.get().copied();
         let mut tensors = params.tensors()?;
         tensors.extend(standardizer.tensors());
         let cloner = Checkpoint::new(tensors, "the fitted cloner");

@@ -66,7 +66,7 @@ impl Method for PuzzleAe {
             Ok((puzzles, images, BatchInside::new(masks)))
         };
         let curve = config.training.stage(RESTORING).run(
-            params.vars(),
+            &params,
             train,
             run,
             prepare,

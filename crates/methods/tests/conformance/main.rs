@@ -13,6 +13,7 @@ mod distillation;
 mod input;
 mod precision;
 mod regions;
+mod resume;
 mod scan;
 mod strips;
 mod tiles;
@@ -114,6 +115,7 @@ fn context_on<'a>(
         textures: Textures::Generated,
         loader_threads,
         progress,
+        kept: None,
     }
 }
 

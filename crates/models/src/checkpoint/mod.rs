@@ -15,4 +15,4 @@ mod wrapping;
 pub use finite::{check_finite, is_finite};
 pub use state_dict::read_state_dict;
 pub(crate) use state_dict::read_with_digest;
-pub use tensor_file::{load_tensors, save_tensors, tensors_in};
+pub use tensor_file::{load_tensors, save_tensors, tensors_digest, tensors_in};

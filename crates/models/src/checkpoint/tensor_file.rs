@@ -2,7 +2,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
+use fmam_files::{Digest, Hasher};
 
 use crate::ModelError;
 
@@ -31,6 +32,26 @@ pub fn load_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, ModelError>
 /// [`ModelError::Read`] when they are truncated or no safetensors file.
 pub fn tensors_in(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, Tensor>, ModelError> {
     from_bytes(bytes).map_err(|source| ModelError::Read { path: path.to_owned(), source: source.into() })
+}
+
+/// The digest over the names, shapes and values of `tensors`, of which all but bytes are taken as
+/// f32.
+///
+/// # Errors
+/// [`ModelError::Tensor`] when the device fails.
+pub fn tensors_digest(tensors: &BTreeMap<String, Tensor>) -> Result<Digest, ModelError> {
+    let mut hasher = Hasher::default();
+    for (name, tensor) in tensors {
+        hasher.update(format!("{name} {:?} {:?}\n", tensor.dims(), tensor.dtype()));
+        let flat = tensor.flatten_all()?;
+        if flat.dtype() == DType::U8 {
+            hasher.update(flat.to_vec1::<u8>()?);
+        } else {
+            let values = flat.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+            hasher.update(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+        }
+    }
+    Ok(hasher.finish())
 }
 
 /// The tensors of a safetensors file in memory.

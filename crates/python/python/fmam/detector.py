@@ -56,6 +56,7 @@ class Detector:
         calibration: str = "auto",
         settings: Optional[Mapping[str, Any]] = None,
         data_root: Optional[PathLike] = None,
+        keep_training: Optional[PathLike] = None,
         precision: str = "f32",
         device: str = "auto",
         threads: Optional[int] = None,
@@ -86,6 +87,9 @@ class Detector:
                 ``"auto"`` is the latter for methods that do not train; ``"off"`` sets no threshold.
             settings: settings of the method, nested or with dots: ``{"mapping.epochs": 20}``.
             data_root: a folder with ``dtd/``, whose textures synthetic defects take.
+            keep_training: a folder for the state of the training, every three minutes: after an
+                interruption the same call goes on from there, to the same detector. Remove it when
+                the detector is saved.
             precision: ``"f32"``, or ``"bf16"`` for a GPU.
             device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
             threads: threads that compute; one a core without it.
@@ -115,6 +119,7 @@ class Detector:
             "precision": precision,
             "settings": dict(settings or {}),
             "textures": data_root,
+            "keep_training": keep_training,
             "calibration": calibration,
             "false_alarms": false_alarms,
             "device": device,

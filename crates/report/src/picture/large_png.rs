@@ -8,11 +8,10 @@ use image::error::{EncodingError, ImageFormatHint};
 use png::{BitDepth, ColorType, Compression, Encoder, Filter};
 
 use crate::ReportError;
-use crate::error::write_atomic;
+use crate::error::write_whole;
 
-/// Writes a picture of any size as PNG, atomically, a few times as fast as
-/// [`write_png`](crate::write_png) and into a somewhat larger file. The folder of `path` is made
-/// where it is missing.
+/// Writes a picture of any size as PNG, a few times as fast as [`write_png`](crate::write_png) and
+/// into a somewhat larger file, otherwise as that.
 ///
 /// # Errors
 /// [`ReportError::Encode`] for a picture without pixels, [`ReportError::Write`]; both name the
@@ -44,8 +43,8 @@ fn encoding(error: Box<dyn std::error::Error + Send + Sync>) -> image::ImageErro
     image::ImageError::Encoding(EncodingError::new(ImageFormatHint::Exact(ImageFormat::Png), error))
 }
 
-/// Writes a mask as PNG of 8-bit grey, 255 where it is anomalous and 0 elsewhere, atomically. The
-/// folder of `path` is made where it is missing.
+/// Writes a mask as PNG of 8-bit grey, 255 where it is anomalous and 0 elsewhere, otherwise as
+/// [`write_png`](crate::write_png).
 ///
 /// # Errors
 /// As [`write_large_png`].
@@ -64,7 +63,7 @@ pub(super) fn write(
 ) -> Result<(), ReportError> {
     let png = encode(size, format, data, texts)
         .map_err(|error| ReportError::Encode { path: path.to_owned(), source: encoding(error) })?;
-    write_atomic(path, &png)
+    write_whole(path, &png)
 }
 
 fn encode(

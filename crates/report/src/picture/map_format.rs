@@ -9,7 +9,7 @@ use fmam_record::{resized, write_map};
 use png::{BitDepth, ColorType};
 
 use crate::ReportError;
-use crate::error::write_atomic;
+use crate::error::write_whole;
 use crate::picture::large_png;
 
 /// The format of the file of an anomaly map.
@@ -64,7 +64,7 @@ impl FromStr for MapFormat {
 /// Writes a map in `size`, that of the original image, to which it is brought bilinearly, see
 /// [`map_in_size`](crate::map_in_size). `range` (lowest, highest score) is that of the grey values
 /// of [`MapFormat::Png16`]; the other formats hold the scores themselves. The file appears whole or
-/// not at all, and its folder is made where it is missing.
+/// not at all, without waiting for the disk, and its folder is made where it is missing.
 ///
 /// # Errors
 /// [`fmam_record::RecordError::Resize`] for a map or a size without pixels;
@@ -80,7 +80,7 @@ pub fn write_map_file(
     let map = resized(map, size)?;
     match format {
         MapFormat::Tiff => Ok(write_map(path, &map, size)?),
-        MapFormat::Npy => write_atomic(path, &npy(&map)),
+        MapFormat::Npy => write_whole(path, &npy(&map)),
         MapFormat::Png16 => {
             let (greys, texts) = png16(&map, range);
             large_png::write(path, size, (ColorType::Grayscale, BitDepth::Sixteen), &greys, &texts)

@@ -5,7 +5,7 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 
 use crate::ReportError;
-use crate::error::write_atomic;
+use crate::error::write_whole;
 use crate::picture::colormap::{inferno, mix};
 
 /// Neither inferno nor any usual material has this green.
@@ -197,14 +197,15 @@ pub fn map_range<'a>(maps: impl IntoIterator<Item = &'a AnomalyMap>) -> (f32, f3
     (low, high)
 }
 
-/// Writes a picture as PNG, atomically. The folder of `path` is made where it is missing.
+/// Writes a picture as PNG, whole or not at all, and does not wait for the disk (see
+/// [`fmam_files::sync_files`]). The folder of `path` is made where it is missing.
 ///
 /// # Errors
 /// [`ReportError::Encode`] for a picture without pixels, [`ReportError::Write`]; both name the
 /// path.
 pub fn write_png(path: &Path, picture: &RgbImage) -> Result<(), ReportError> {
     let png = png(picture).map_err(|source| ReportError::Encode { path: path.to_owned(), source })?;
-    write_atomic(path, &png)
+    write_whole(path, &png)
 }
 
 /// The content of a PNG file of `picture`.

@@ -17,7 +17,7 @@ mod terminal;
 
 use std::path::{Path, PathBuf};
 
-use crate::error::write_atomic;
+use crate::error::{sync, write_whole};
 use crate::{Report, ReportError};
 
 impl Report {
@@ -29,7 +29,8 @@ impl Report {
     pub fn write(&self, dir: &Path) -> Result<Vec<PathBuf>, ReportError> {
         let mut paths = self.write_tables(dir)?;
         let page = dir.join("report.html");
-        write_atomic(&page, self.html(dir)?.as_bytes())?;
+        write_whole(&page, self.html(dir)?.as_bytes())?;
+        sync(std::slice::from_ref(&page))?;
         paths.push(page);
         Ok(paths)
     }
@@ -48,14 +49,14 @@ impl Report {
             ("report.md", self.markdown()),
             ("report.tex", self.latex()),
         ];
-        files
-            .into_iter()
-            .map(|(name, text)| {
-                let path = dir.join(name);
-                write_atomic(&path, text.as_bytes())?;
-                Ok(path)
-            })
-            .collect()
+        let write = |(name, text): (&str, String)| {
+            let path = dir.join(name);
+            write_whole(&path, text.as_bytes())?;
+            Ok(path)
+        };
+        let paths = files.into_iter().map(write).collect::<Result<Vec<_>, ReportError>>()?;
+        sync(&paths)?;
+        Ok(paths)
     }
 }
 

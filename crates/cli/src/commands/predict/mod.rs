@@ -1,8 +1,9 @@
-//! `fmam predict`: options (this file), `scoring` (from images to verdicts), `view` (verdicts on
-//! stdout).
+//! `fmam predict`: options (this file), `scoring` (from images to verdicts), `watcher` (a watched
+//! folder, which may not answer), `view` (verdicts on stdout).
 
 mod scoring;
 mod view;
+mod watcher;
 
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,9 @@ use fmam::input::{Inputs, Watch};
 use fmam::output::{Layout, Pictures, Predictions, Taken, VerdictsBy};
 use fmam_report::MapFormat;
 
-use self::scoring::Scoring;
+use self::scoring::{Scoring, unwritten};
 use self::view::View;
+use self::watcher::Watcher;
 use crate::calibration;
 use crate::compute::ComputeArgs;
 use crate::exit::DefectFound;
@@ -137,7 +139,7 @@ impl Args {
 pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     let inputs = args.inputs()?;
     let watch = match &args.watch {
-        Some(folder) => Some(Watch::new(folder, args.out.out.clone(), PATIENCE)?),
+        Some(folder) => Some(Watcher::new(folder, Watch::new(folder, args.out.out.clone(), PATIENCE)?)),
         None => None,
     };
     let (session, console) = args.compute.session(registry)?;
@@ -159,11 +161,12 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
         Err(error) if is_watching && is_cancelled(&error) => {}
         scored => scored?,
     }
-    if let Some(watch) = watch {
-        scoring.watch(watch)?;
+    if let Some(watcher) = watch {
+        scoring.watch(&watcher)?;
     }
-    let tally = scoring.finish();
+    let finished = scoring.finish();
     console.clear();
+    let tally = finished?;
     console.say(&tally.to_string());
     let n = tally.images + tally.errors;
     if n + tally.passed_over == 0 && !is_watching {
@@ -172,6 +175,9 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     // A watch that ends when it is told to has not failed.
     if tally.errors > 0 && !is_watching {
         bail!("{} of {n} images could not be scored", tally.errors);
+    }
+    if tally.omitted > 0 && !is_watching {
+        bail!("{}; every verdict is kept", unwritten(tally.omitted));
     }
     if tally.defects > 0 && args.fail_on_defect {
         return Err(DefectFound.into());

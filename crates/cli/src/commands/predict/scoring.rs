@@ -2,14 +2,16 @@ use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use fmam::input::{Attempt, Inputs, Look, Watch};
+use fmam::input::{Attempt, Inputs, Look, Notice, Watch};
 use fmam::output::{Line, Predictions, Taken};
 use fmam::{Calibration, Detector, Error, Outcome, Series, Session, Threshold, Trait, Verdict};
 
 use super::view::View;
+use super::watcher::Watcher;
 use crate::progress::Console;
 use crate::{interrupt, stdout};
 
@@ -22,6 +24,11 @@ const PAUSE: Duration = Duration::from_millis(5);
 const HEARTBEAT: Duration = Duration::from_millis(50);
 /// Time between two looks at a watched folder, at least.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// The longest pause after a look: a file server may have kept the look waiting for an hour.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Pictures that could not be written of which each has a warning.
+const TOLD_PICTURES: usize = 5;
 
 /// Images of a watch after which the series is looked at first; then after twice as many, and so
 /// on: the fewer looks, the fewer false alarms.
@@ -32,12 +39,18 @@ fn n_series_looks(n_images: usize) -> u32 {
     (n_images / FIRST_SERIES).checked_ilog2().map_or(0, |doublings| doublings + 1)
 }
 
+/// The pause after a look that took `elapsed`: a look at a large folder takes a while, and should
+/// take no more than a fifth of the time.
+fn pause_after(elapsed: Duration) -> Duration {
+    elapsed.saturating_mul(4).min(LONGEST_PAUSE)
+}
+
 /// Images on the way to their verdicts, on stdout and in the output folder.
 pub(super) struct Scoring<'a> {
     session: &'a Session,
     detector: &'a Detector,
     threshold: Option<Threshold>,
-    taken: RefCell<Taken>,
+    taken: Arc<Mutex<Taken>>,
     sink: RefCell<Sink<'a>>,
 }
 
@@ -68,13 +81,15 @@ pub(super) struct Tally {
     pub(super) errors: usize,
     /// Images that were scored before.
     pub(super) passed_over: usize,
+    /// Pictures, maps and masks that could not be written.
+    pub(super) omitted: usize,
     /// True if there is a threshold: without one no image is good or defective.
     pub(super) has_verdicts: bool,
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { images, defects, warned, errors, passed_over, has_verdicts } = self;
+        let Self { images, defects, warned, errors, passed_over, omitted, has_verdicts } = self;
         let counted = |n: &usize, one: &str, many: &str| format!("{n} {}", if *n == 1 { one } else { many });
         write!(
             f,
@@ -83,8 +98,16 @@ impl fmt::Display for Tally {
             if *has_verdicts { counted(defects, "defect", "defects") } else { "no verdicts".to_owned() },
             counted(errors, "error", "errors")
         )?;
-        if *passed_over > 0 { write!(f, "; {passed_over} passed over, scored before") } else { Ok(()) }
+        if *passed_over > 0 {
+            write!(f, "; {passed_over} passed over, scored before")?;
+        }
+        if *omitted > 0 { write!(f, "; {}", unwritten(*omitted)) } else { Ok(()) }
     }
+}
+
+/// The number of pictures that could not be written, in words.
+pub(super) fn unwritten(n: usize) -> String {
+    format!("{n} {} could not be written", if n == 1 { "picture" } else { "pictures" })
 }
 
 impl<'a> Scoring<'a> {
@@ -100,14 +123,17 @@ impl<'a> Scoring<'a> {
         let series = detector.calibration().and_then(Calibration::images).map(Series::new);
         let tally = Tally { has_verdicts: threshold.is_some(), ..Tally::default() };
         let sink = Sink { detector, console, tally, out, view: Some(view), series, told: Vec::new() };
-        Self { session, detector, threshold, taken: RefCell::new(taken), sink: RefCell::new(sink) }
+        Self { session, detector, threshold, taken: Arc::new(Mutex::new(taken)), sink: RefCell::new(sink) }
     }
 
-    /// The numbers of images; the output folder is closed.
-    pub(super) fn finish(self) -> Tally {
+    /// Closes the output folder; gives the numbers of images.
+    pub(super) fn finish(self) -> Result<Tally> {
         let mut sink = self.sink.into_inner();
         sink.tell_shifts();
-        sink.tally
+        if let Some(out) = sink.out.take() {
+            out.finish()?;
+        }
+        Ok(sink.tally)
     }
 
     /// Scores all images of `inputs`. They are found on a thread of their own, so that a slow list
@@ -136,7 +162,7 @@ impl<'a> Scoring<'a> {
                 while !interrupt::requested() {
                     let image = next.take().or_else(|| found.recv_timeout(PAUSE).ok())?;
                     let admitted = match &image {
-                        Ok(image) => self.taken.borrow_mut().admit(image),
+                        Ok(image) => self.taken().admit(image),
                         Err(_) => Ok(true),
                     };
                     let mut sink = self.sink.borrow_mut();
@@ -166,19 +192,47 @@ impl<'a> Scoring<'a> {
         }
     }
 
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Scores the images that come to a folder until the user asks to stop.
-    pub(super) fn watch(&self, mut watch: Watch) -> Result<()> {
+    pub(super) fn watch(&self, watcher: &Watcher) -> Result<()> {
+        let console = self.sink.borrow().console;
+        let mut has_told_change = false;
         while !interrupt::requested() {
             let start = Instant::now();
-            let Look { ready, errors } = watch.look(|image| self.taken.borrow().knows(image));
+            let taken = Arc::clone(&self.taken);
+            let is_known =
+                move |image: &Path| taken.lock().unwrap_or_else(PoisonError::into_inner).knows(image);
+            let Some(look) = watcher.ask(console, move |watch| watch.look(is_known)) else { break };
+            let Look { ready, errors, notice } = look;
             for error in errors {
                 self.sink.borrow_mut().fail(error)?;
             }
-            // A look at a large folder takes a while; it should take no more than a fifth of the
-            // time.
-            let rest = start + BETWEEN_LOOKS.max(5 * start.elapsed());
+            let folder = watcher.folder().display();
+            match notice {
+                Some(Notice::Back) => console.warn(&format!("{folder} can be read again")),
+                Some(Notice::Replaced) => console.warn(&format!(
+                    "{folder} is another folder now: it was replaced, or a file system was mounted or unmounted"
+                )),
+                None => {}
+            }
+            for image in &ready {
+                let mut taken = self.taken();
+                if taken.knows(image) {
+                    taken.release(image);
+                    if !std::mem::replace(&mut has_told_change, true) {
+                        console.warn(&format!(
+                            "{} has changed since it was scored: it is scored again, as others will be",
+                            image.display()
+                        ));
+                    }
+                }
+            }
+            let rest = (start + BETWEEN_LOOKS).max(Instant::now() + pause_after(start.elapsed()));
             let before = self.sink.borrow().tally.images;
-            self.score_ready(&mut watch, ready)?;
+            self.score_ready(watcher, ready)?;
             let mut sink = self.sink.borrow_mut();
             // A watch may have no end at which it could be told.
             if n_series_looks(before) < n_series_looks(sink.tally.images) {
@@ -192,11 +246,11 @@ impl<'a> Scoring<'a> {
         Ok(())
     }
 
-    fn score_ready(&self, watch: &mut Watch, ready: Vec<PathBuf>) -> Result<()> {
+    fn score_ready(&self, watcher: &Watcher, ready: Vec<PathBuf>) -> Result<()> {
         let mut sink = self.sink.borrow_mut();
         let mut images = Vec::new();
         for image in ready {
-            let admitted = self.taken.borrow_mut().admit(&image);
+            let admitted = self.taken().admit(&image);
             match admitted {
                 Ok(true) => images.push(image),
                 Ok(false) => {}
@@ -207,21 +261,32 @@ impl<'a> Scoring<'a> {
         if images.is_empty() {
             return Ok(());
         }
+        let mut failed = Vec::new();
         for verdict in self.verdicts(&images) {
             let mut sink = self.sink.borrow_mut();
             match verdict {
                 Ok(verdict) => sink.add(&verdict)?,
                 Err(error @ Error::Image { index, .. }) => {
-                    let image: &Path = &images[index];
-                    self.taken.borrow_mut().release(image);
-                    if watch.failed(image) == Attempt::Broken {
-                        sink.fail(error)?;
-                    }
+                    self.taken().release(&images[index]);
+                    failed.push((images[index].clone(), error));
                 }
                 // The images under way have their verdicts.
                 Err(Error::Cancelled) => break,
                 Err(error) => return Err(error.into()),
             }
+        }
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let broken = move |watch: &mut Watch| -> Vec<Error> {
+            let broken = |(image, error): (PathBuf, Error)| {
+                (watch.failed(&image, &error) == Attempt::Broken).then_some(error)
+            };
+            failed.into_iter().filter_map(broken).collect()
+        };
+        let mut sink = self.sink.borrow_mut();
+        for error in watcher.ask(sink.console, broken).unwrap_or_default() {
+            sink.fail(error)?;
         }
         Ok(())
     }
@@ -262,7 +327,11 @@ impl Sink<'_> {
             None => Default::default(),
         };
         for omitted in &added.omitted {
-            self.console.warn(&omitted.one_line());
+            self.tally.omitted += 1;
+            // A full disk refuses every picture: the last line has their number.
+            if self.tally.omitted <= TOLD_PICTURES {
+                self.console.warn(&omitted.one_line());
+            }
         }
         let line = Line::new(verdict, added.files).with_seconds(verdict.seconds);
         let tally = &mut self.tally;
@@ -316,12 +385,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_look_that_a_server_kept_waiting_is_followed_by_a_short_pause() {
+        assert_eq!(pause_after(Duration::from_millis(200)), Duration::from_millis(800));
+        assert_eq!(pause_after(Duration::from_secs(3600)), LONGEST_PAUSE);
+        assert_eq!(pause_after(Duration::MAX), LONGEST_PAUSE);
+    }
+
+    #[test]
     fn a_tally_is_one_line() {
-        let tally =
-            Tally { images: 300, defects: 1, warned: 2, errors: 0, passed_over: 0, has_verdicts: true };
+        let tally = Tally { images: 300, defects: 1, warned: 2, has_verdicts: true, ..Tally::default() };
         assert_eq!(tally.to_string(), "300 images: 1 defect, 2 with warnings, 0 errors");
-        let again = Tally { images: 1, passed_over: 299, errors: 1, ..Tally::default() };
-        let text = "1 image: no verdicts, 0 with warnings, 1 error; 299 passed over, scored before";
+        let again = Tally { images: 1, passed_over: 299, errors: 1, omitted: 1, ..Tally::default() };
+        let text = "1 image: no verdicts, 0 with warnings, 1 error; 299 passed over, scored before; 1 picture \
+                    could not be written";
         assert_eq!(again.to_string(), text);
     }
 }

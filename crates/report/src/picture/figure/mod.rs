@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use fmam_record::RunRecord;
 
-use crate::error::write_atomic;
+use crate::error::write_whole;
 use crate::model::columns::all_categories;
 use crate::model::paper::method_title;
 use crate::picture::plots::{self, INK_FILL, Tone};
@@ -20,7 +20,7 @@ use crate::{Report, ReportError, Summary};
 pub use localization::{ColourScale, Column, Heatmap, Localization, Row};
 
 /// Folder of the figures beside the report.
-pub(crate) const FIGURES_DIR: &str = "figures";
+pub const FIGURES_DIR: &str = "figures";
 
 /// A figure, as a whole SVG document. Its colours stand for others until it has its place.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,16 +58,16 @@ impl Figure {
         ))
     }
 
-    /// Writes `STEM.svg` and, with the feature `png-figures`, `STEM.png`, each atomically, and
-    /// returns their paths.
+    /// Writes `STEM.svg` and, with the feature `png-figures`, `STEM.png`, each whole or not at
+    /// all and without waiting for the disk, and returns their paths.
     ///
     /// # Errors
     /// [`ReportError::Plot`], [`ReportError::Write`].
     pub fn write(&self, stem: &Path) -> Result<Vec<PathBuf>, ReportError> {
         let [svg, png] = files(stem);
-        write_atomic(&svg, self.svg().as_bytes())?;
+        write_whole(&svg, self.svg().as_bytes())?;
         #[cfg(feature = "png-figures")]
-        write_atomic(&png, &self.png()?)?;
+        write_whole(&png, &self.png()?)?;
         let png = cfg!(feature = "png-figures").then_some(png);
         Ok(std::iter::once(svg).chain(png).collect())
     }

@@ -1,0 +1,9 @@
+//! The target of this name in `fmam_tests::fuzz`.
+
+#![no_main]
+
+use fmam_tests::fuzz;
+
+libfuzzer_sys::fuzz_target!(init: fuzz::run_seeds("mask"), |data: &[u8]| {
+    fuzz::mask(data);
+});
