@@ -16,7 +16,7 @@ const N_IMAGES: u64 = 4;
 /// The methods of the paper and those that are most used.
 const NAMES: [&str; 4] = ["patchcore", "padim", "nkd+fmam", "rkd+fmam"];
 
-fn check(name: &str, preparation: Preparation) {
+fn check(name: &str, preparation: &Preparation) {
     let mut good = MemorySource::new(Split::Train);
     (0..N_IMAGES).for_each(|seed| good.push_normal(striped_scene(STRIP, Seed::new(300 + seed))));
     let is_tiled = preparation.tile_overlap().is_some();
@@ -25,7 +25,7 @@ fn check(name: &str, preparation: Preparation) {
     let run = RunContext { preparation: preparation.clone(), ..context(0, 2, &Silent) };
     let fitted = quick(method(name).unwrap(), EPOCHS / 2).fit(train.as_ref(), &run);
     let detector = fitted.unwrap_or_else(|error| panic!("{name}: {error}")).detector;
-    assert_eq!(detector.card().preparation(), preparation, "{name}");
+    assert_eq!(detector.card().preparation(), *preparation, "{name}");
     let everywhere = Mask::from_fn(STRIP, |_, _| true);
     let (scenes, defects) = scenes_with_squares(STRIP, &everywhere);
     let found = detector.score(&scenes).unwrap();
@@ -44,11 +44,11 @@ fn check(name: &str, preparation: Preparation) {
 
 #[test]
 fn methods_fit_and_score_strips_whole() {
-    NAMES.into_iter().filter(|name| is_asked_for(name)).for_each(|name| check(name, STRIP.into()));
+    NAMES.into_iter().filter(|name| is_asked_for(name)).for_each(|name| check(name, &STRIP.into()));
 }
 
 #[test]
 fn methods_fit_and_score_strips_in_tiles() {
     let tiles = Preparation { placing: Placing::Tiles { overlap: OVERLAP }, ..TILE.into() };
-    NAMES.into_iter().filter(|name| is_asked_for(name)).for_each(|name| check(name, tiles.clone()));
+    NAMES.into_iter().filter(|name| is_asked_for(name)).for_each(|name| check(name, &tiles));
 }
