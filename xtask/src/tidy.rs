@@ -7,6 +7,7 @@ mod finding;
 mod floors;
 mod line_length;
 mod links;
+mod readers;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,6 +39,7 @@ pub(crate) fn run(root: &Path, write: bool) -> Result<ExitCode> {
     }
     let (rust, markdown): (Vec<_>, Vec<_>) = texts.into_iter().partition(|(path, _)| path.ends_with(".rs"));
     findings.extend(circles::check(&rust));
+    findings.extend(rust.iter().flat_map(|(path, text)| readers::check(path, text)));
     findings.extend(rust.iter().flat_map(|(path, text)| line_length::check_rust(path, text)));
     findings.extend(markdown.iter().flat_map(|(path, text)| line_length::check_markdown(path, text)));
     let markdown: BTreeMap<&str, &str> =

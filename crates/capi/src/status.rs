@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use fmam::{Error, ErrorKind};
+use fmam::{Error, ErrorKind, shown_line};
 
 /// The outcome of a call.
 #[repr(C)]
@@ -54,8 +54,8 @@ thread_local! {
 }
 
 fn remember(message: &str) {
-    // C's texts end at a zero byte.
-    let text = CString::new(message.replace('\0', " ")).unwrap_or_default();
+    // C's texts end at a zero byte, which is escaped as well.
+    let text = CString::new(shown_line(message)).unwrap_or_default();
     LAST.with(|last| *last.borrow_mut() = text);
 }
 
@@ -109,7 +109,7 @@ mod tests {
     fn errors_and_panics_become_codes_with_messages() {
         assert_eq!(guarded(|| Ok(())), FmamStatus::Success);
         assert_eq!(guarded(|| Err(Failure::usage("a\0b"))), FmamStatus::Usage);
-        assert_eq!(last(), "a b");
+        assert_eq!(last(), "a\\u{0}b");
         assert_eq!(guarded(|| panic!("no {}", 7)), FmamStatus::Bug);
         assert_eq!(last(), "fault of fmam: no 7");
         assert_eq!(guarded(|| Err(Error::NoCuda.into())), FmamStatus::Environment);

@@ -2,6 +2,9 @@
 //! knows the command line.
 
 use std::error::Error;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::OnceLock;
 
 use fmam::ImageSize;
 use fmam_datasets::DatasetError;
@@ -12,9 +15,29 @@ use fmam_models::ModelError;
 use fmam_record::RecordError;
 use fmam_report::ReportError;
 
-/// A hint for the first error in the chain of `error` that has one.
+/// A hint for the first error in the chain of `error` that has one. Its commands are those of the
+/// program at hand.
 pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<String> {
-    std::iter::successors(Some(error), |&error| error.source()).find_map(of_one)
+    let hint = std::iter::successors(Some(error), |&error| error.source()).find_map(of_one);
+    hint.map(|hint| of_program(&hint, PROGRAM.get().map_or("fmam", String::as_str)))
+}
+
+/// The name by which this program was called.
+static PROGRAM: OnceLock<String> = OnceLock::new();
+
+/// Keeps the name of the program, of which `called` is the first argument.
+pub(crate) fn keep_program(called: &OsStr) {
+    let name = Path::new(called).file_name().unwrap_or_default().to_string_lossy();
+    let name = name.strip_suffix(".exe").unwrap_or(&name);
+    if !name.is_empty() {
+        // The first call of several in a process gives the name.
+        let _ = PROGRAM.set(name.to_owned());
+    }
+}
+
+/// `hint` with the commands of `fmam` as those of `program`.
+fn of_program(hint: &str, program: &str) -> String {
+    hint.replace("`fmam ", &format!("`{program} "))
 }
 
 /// A transparent error hides the one that it carries from the chain.
@@ -166,6 +189,13 @@ mod tests {
         // The hint is found at any depth.
         assert_eq!(advice(Err::<(), _>(error).context("in").unwrap_err().as_ref()), told);
         told
+    }
+
+    #[test]
+    fn the_command_is_that_of_the_program_at_hand() {
+        let hint = model(&ModelError::WeightsNeeded { name: "resnet18", is_published: true }).unwrap();
+        let told = of_program(&hint, "laboratory");
+        assert!(told.starts_with("fetch them with `laboratory weights fetch resnet18`, or give"), "{told}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use fmam::ErrorKind;
+use fmam_core::shown_line;
 use fmam_serve::ServeError;
 
 use crate::advice::advice;
@@ -57,7 +58,7 @@ pub(crate) fn report_parse(error: &clap::Error) -> ExitCode {
     // The fault comes first; after a blank line there are tips and the usage.
     let text = error.to_string();
     let what: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-    let _ = writeln!(std::io::stderr(), "{}", what.join(" "));
+    let _ = writeln!(std::io::stderr(), "{}", shown_line(&what.join(" ")));
     ExitCode::from(2)
 }
 
@@ -66,7 +67,7 @@ pub(crate) fn error_line(error: &anyhow::Error) {
     // Not `eprintln!`, which panics when stderr is closed.
     let line = fmam::one_line(error.as_ref());
     let hint = advice(error.as_ref()).map(|hint| format!("; {hint}")).unwrap_or_default();
-    let _ = writeln!(std::io::stderr(), "error: {line}{hint}");
+    let _ = writeln!(std::io::stderr(), "error: {}", shown_line(&(line + &hint)));
 }
 
 #[cfg(test)]

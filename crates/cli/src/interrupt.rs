@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 
+use crate::watchdog;
+
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Catches Ctrl-C, and the requests to terminate and of a terminal that closes, from now on. A
@@ -12,6 +14,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// ask for that.
 pub(crate) fn install() -> Result<()> {
     catch(|| {
+        watchdog::begin();
         let _ = writeln!(std::io::stderr(), "\nstopping; press Ctrl-C again to end at once");
     })
 }
@@ -50,5 +53,9 @@ fn on_signals(act: impl Fn() + Send + 'static) -> Result<()> {
 
 /// True if the user asked to stop.
 pub(crate) fn requested() -> bool {
-    INTERRUPTED.load(Ordering::SeqCst)
+    let is_requested = INTERRUPTED.load(Ordering::SeqCst);
+    if is_requested {
+        watchdog::heard();
+    }
+    is_requested
 }

@@ -21,6 +21,7 @@ mod stdout;
 mod threshold;
 mod transfer;
 mod version;
+mod watchdog;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -100,6 +101,10 @@ pub fn run(registry: &Registry) -> ExitCode {
 /// Runs the command line `args`, whose first item is the name of the program. Everything that a
 /// user reads has been written when it returns.
 pub fn run_args(registry: &Registry, args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(called) = args.first() {
+        advice::keep_program(called);
+    }
     fmam_ops::tune_process();
     let kernels = match std::env::var_os("FMAM_OPS") {
         None => fmam_ops::Kernels::Native,

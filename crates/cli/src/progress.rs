@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use fmam::reproduce::Status;
 use fmam::{Progress, StageId};
+use fmam_core::shown_line;
 use fmam_experiment::{ExperimentError, GridObserver, RunPlan};
 use fmam_record::RunRecord;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -93,7 +94,7 @@ impl Console {
         if let Some(share) = share {
             self.overall.set_position((share * OVERALL_STEPS as f64) as u64);
         }
-        self.overall.set_message(message);
+        self.overall.set_message(shown_line(&message));
     }
 }
 
@@ -113,7 +114,7 @@ impl Progress for Console {
             total => self.stage.set_length(total),
         }
         self.stage.set_position(0);
-        self.stage.set_prefix(status.start(stage, total));
+        self.stage.set_prefix(shown_line(&status.start(stage, total)));
         self.stage.set_message("");
         self.show_overall(&status);
     }
@@ -121,7 +122,7 @@ impl Progress for Console {
     fn update(&self, done: u64, detail: &str) {
         let mut status = self.status();
         self.stage.set_position(done);
-        self.stage.set_message(status.update(done, detail));
+        self.stage.set_message(shown_line(&status.update(done, detail)));
         self.show_overall(&status);
     }
 
@@ -156,6 +157,7 @@ impl GridObserver for Console {
 }
 
 fn to_stderr(line: &str) {
+    let lines: Vec<_> = line.split('\n').map(shown_line).collect();
     // Not `eprintln!`, which panics when stderr is closed.
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", lines.join("\n"));
 }

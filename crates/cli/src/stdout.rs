@@ -1,8 +1,9 @@
 //! Writing to stdout without panicking when its reader has gone.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use anyhow::Result;
+use fmam_core::escaped_lines;
 use serde::Serialize;
 
 /// The reader of stdout has closed the pipe: it has all that it wanted.
@@ -10,12 +11,14 @@ use serde::Serialize;
 #[error("the reader of the output has closed it")]
 pub(crate) struct Closed;
 
-/// Writes `text` as it is.
+/// Writes `text`; on a terminal the control characters of names in it are escaped.
 ///
 /// # Errors
 /// [`Closed`], which `exit::report` takes for success; everything else that the system says.
 pub(crate) fn print(text: &str) -> Result<()> {
-    write(&mut std::io::stdout().lock(), text)
+    let mut out = std::io::stdout().lock();
+    // A program that reads the text gets each name as it is.
+    if out.is_terminal() { write(&mut out, &escaped_lines(text)) } else { write(&mut out, text) }
 }
 
 fn write(out: &mut impl Write, text: &str) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use fmam_core::shown;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::interrupt;
@@ -18,7 +19,7 @@ impl TransferBar {
 
     /// Shows how many bytes of `name` are done; false once the user asked to stop.
     pub(crate) fn tell(&self, name: &str, done: u64, total: Option<u64>) -> bool {
-        self.0.set_message(name.to_owned());
+        self.0.set_message(shown(name).into_owned());
         self.0.set_length(total.unwrap_or(done));
         self.0.set_position(done);
         !interrupt::requested()

@@ -119,6 +119,9 @@ fn default_save_model() -> bool {
 }
 
 impl ExperimentConfig {
+    /// Bytes of a file of configurations, at most.
+    pub const MAX_BYTES: u64 = 4 << 20;
+
     /// The protocol's experiment on a data set: the paper's four distillation methods with their
     /// default settings, the embedded backbone, three seeds, all categories.
     pub fn for_dataset(dataset: &str) -> Self {
@@ -196,7 +199,7 @@ impl ExperimentConfig {
     /// # Errors
     /// [`ExperimentError::ReadConfig`], and as [`ExperimentConfig::parts_from_toml`].
     pub fn parts_from_file(path: &Path) -> Result<Vec<Self>, ExperimentError> {
-        let text = std::fs::read_to_string(path)
+        let text = fmam_files::read_text_limited(path, Self::MAX_BYTES)
             .map_err(|source| ExperimentError::ReadConfig { path: path.to_owned(), source })?;
         Self::parts_from_toml(&text, path)
     }

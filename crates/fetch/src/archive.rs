@@ -5,7 +5,7 @@ use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use fmam_files::{Digest, Lock, LockError, NewDir, remove_leftovers};
+use fmam_files::{Digest, Lock, LockError, NewDir, PLACEHOLDER_HEAD, Placeholder, remove_leftovers};
 use tar::{Entry, EntryType};
 
 use crate::FetchError;
@@ -140,7 +140,11 @@ struct Unpacker<'a> {
 impl Unpacker<'_> {
     fn run(&mut self) -> Result<(), FetchError> {
         let read_error = |source| FetchError::Read { path: self.archive.to_owned(), source };
-        let file = File::open(self.archive).map_err(read_error)?;
+        let file = fmam_files::open_regular(self.archive).map_err(read_error)?;
+        let head = fmam_files::read_head(self.archive, PLACEHOLDER_HEAD).map_err(read_error)?;
+        if let Some(placeholder) = Placeholder::of(&head) {
+            return Err(self.damaged(None, placeholder));
+        }
         self.length = file.metadata().map_err(read_error)?.len();
         let file = BufReader::new(Tracked { file, position: Rc::clone(&self.position) });
         let name = self.archive.to_string_lossy().to_lowercase();

@@ -8,6 +8,9 @@ use fmam_files::write_atomic;
 
 use crate::{FetchError, sha256_file};
 
+/// Bytes of a note beside a fetched file, at most.
+pub(crate) const MAX_NOTE: u64 = 64 << 10;
+
 /// The folder for downloads: what the environment variable `FMAM_CACHE` says, or `fmam` in the
 /// platform's cache folder, which is `~/Library/Caches` on macOS, the local application data on
 /// Windows, and by the XDG rules elsewhere. It need not exist.
@@ -78,7 +81,7 @@ pub fn forget(path: &Path) {
 pub fn check_digest(path: &Path) -> Result<String, FetchError> {
     let found = sha256_file(path)?;
     let record = record_path(path);
-    let text = match fs::read_to_string(&record) {
+    let text = match fmam_files::read_text_limited(&record, MAX_NOTE) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             record_digest(path, &found)?;

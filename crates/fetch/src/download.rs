@@ -8,6 +8,7 @@ use ureq::http::{HeaderMap, Response};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
+use crate::cache::MAX_NOTE;
 use crate::digest::CHUNK;
 use crate::roots::trusted_roots;
 use crate::{ExpectedSha256, FetchError};
@@ -364,7 +365,7 @@ impl Part {
     /// Bytes that are there and what version of `url` they are of; none where that is not known.
     fn resumable(&self, url: &str) -> Result<(u64, Option<String>), FetchError> {
         let have = self.len()?;
-        let known = fs::read_to_string(&self.validator).unwrap_or_default();
+        let known = fmam_files::read_text_limited(&self.validator, MAX_NOTE).unwrap_or_default();
         let validator = match known.split_once('\n') {
             Some((validator, of)) if have > 0 && of.trim_end() == url => Some(validator.to_owned()),
             _ => None,

@@ -1,5 +1,4 @@
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -20,10 +19,10 @@ impl Digest {
     /// The digest of the content of a file.
     ///
     /// # Errors
-    /// The errors of opening and reading.
+    /// As [`open_regular`](crate::open_regular), and the errors of reading.
     pub fn of_file(path: &Path) -> io::Result<Self> {
         let mut hasher = Hasher::default();
-        io::copy(&mut File::open(path)?, &mut hasher)?;
+        io::copy(&mut crate::open_regular(path)?, &mut hasher)?;
         Ok(hasher.finish())
     }
 

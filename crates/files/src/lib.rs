@@ -1,4 +1,5 @@
-//! Files and folders that are written whole or not at all, locks between processes, and digests.
+//! Files and folders that are written whole or not at all, locks between processes, digests, and
+//! reading of files that others wrote.
 //!
 //! Every crate that writes a file which matters writes it through this crate, so that durability is
 //! right in one place: content first, then `fsync`, then a rename, then an `fsync` of the folder.
@@ -7,7 +8,8 @@
 //!
 //! Modules in reading order: `durable` ([`write_atomic`], [`write_unsynced`]), `new_dir`
 //! ([`NewDir`], [`remove_leftovers`]), `made_dirs` ([`MadeDirs`]), `lock` ([`Lock`],
-//! [`open_locked`]), `claim` ([`Claim`]), `digest` ([`Digest`]: SHA-256).
+//! [`open_locked`]), `claim` ([`Claim`]), `digest` ([`Digest`]: SHA-256), `read`
+//! ([`open_regular`], [`read_limited`]), `placeholder` ([`Placeholder`]).
 //!
 //! ```
 //! use std::io::Write;
@@ -27,6 +29,8 @@ mod durable;
 mod lock;
 mod made_dirs;
 mod new_dir;
+mod placeholder;
+mod read;
 
 pub use claim::Claim;
 pub use digest::{Digest, Hasher};
@@ -34,6 +38,8 @@ pub use durable::{sync_dir, sync_files, write_atomic, write_unsynced};
 pub use lock::{Lock, LockError, open_locked, stands_at};
 pub use made_dirs::{MadeDirs, check_writable};
 pub use new_dir::{NewDir, remove_leftovers, remove_leftovers_of};
+pub use placeholder::{PLACEHOLDER_HEAD, Placeholder};
+pub use read::{NotRegular, TooLarge, open_regular, read_head, read_limited, read_text_limited};
 
 /// The prefix of every temporary file and folder of this crate.
 pub const TEMPORARY_PREFIX: &str = ".partial-";

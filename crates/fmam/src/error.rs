@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use fmam_core::{ErrorKind, ImageSize, MethodId};
+use fmam_core::{ErrorKind, ImageSize, MethodId, shown_line};
 use fmam_datasets::DatasetError;
 use fmam_experiment::ExperimentError;
 use fmam_fetch::FetchError;
@@ -510,7 +510,8 @@ impl Error {
     }
 }
 
-/// `error` and its causes, each said once, on one line.
+/// `error` and its causes, each said once, on one line of 2,000 characters at most. Nothing in it
+/// acts on a terminal, and long values are cut, as [`fmam_core::shown_line`] does.
 pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     for cause in std::iter::successors(Some(error), |error| error.source()) {
@@ -527,7 +528,7 @@ pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
             text = format!("{text}: {message}");
         }
     }
-    text
+    shown_line(&text)
 }
 
 impl From<ExperimentError> for Error {

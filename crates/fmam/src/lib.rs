@@ -88,7 +88,7 @@ pub use fit::Fit;
 pub use fmam_core::{
     AnomalyMap, ErrorKind, ImageSize, Label, Mask, MemorySource, MethodId, Placing, Preparation, Progress,
     Reading, RegionOfInterest, RgbImage, Sample, SampleSource, Seed, Silent, SizeError, Split, StageId,
-    ValueRange,
+    ValueRange, shown_line,
 };
 pub use fmam_datasets::{Category, Dataset};
 pub use fmam_experiment::{

@@ -1,5 +1,5 @@
 //! Saved detectors: a folder with `model.toml`, which is the [`ModelCard`], and one safetensors
-//! file for each network, whose digest the card holds.
+//! file for each network. The card holds the digest of each file, and its own.
 
 use std::fs;
 use std::io::Write;
@@ -15,20 +15,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::MethodError;
 use crate::checkpoint::{Checkpoint, Tensors};
-use crate::network_files::{NetworkFiles, network_path};
+use crate::network_files::{NetworkFiles, network_path, strangers};
+use crate::seal::{self, Sealed};
 use crate::settings::{Settings, overlaid};
 
 /// Version of the folder's layout.
-const SCHEMA: u32 = 3;
+const SCHEMA: u32 = 4;
+
+/// The version whose cards hold the digests of the networks, and none of their own.
+const WITHOUT_SEAL: u32 = 3;
 
 /// The version before, whose cards hold no digests.
 const WITHOUT_DIGESTS: u32 = 2;
 
 /// The versions that can be read.
-const KNOWN: [u32; 2] = [WITHOUT_DIGESTS, SCHEMA];
+const KNOWN: [u32; 3] = [WITHOUT_DIGESTS, WITHOUT_SEAL, SCHEMA];
 
 /// No detector is fitted for larger images; a damaged size must not ask for all memory.
 const MAX_SIDE: usize = 1 << 14;
+
+/// Bytes of a card, at most: a calibration holds the scores of thousands of images.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// The file of the card.
 const CARD_FILE: &str = "model.toml";
@@ -122,15 +129,28 @@ impl ModelCard {
 
     fn read(dir: &Path) -> Result<Self, MethodError> {
         let path = dir.join(CARD_FILE);
-        let text = fs::read_to_string(&path).map_err(|e| MethodError::read(&path, e))?;
+        let text = fmam_files::read_text_limited(&path, MAX_BYTES);
+        let text = text.map_err(|e| MethodError::read(&path, e))?;
+        let (text, is_sealed) = match seal::open(&text) {
+            Sealed::Whole(text) => (text, true),
+            Sealed::Absent(text) => (text, false),
+            Sealed::Broken => return Err(MethodError::EditedCard { path }),
+        };
         let table: toml::Table = text.parse().map_err(|e: toml::de::Error| MethodError::read(&path, e))?;
         match table.get("schema").and_then(toml::Value::as_integer) {
             Some(found) if KNOWN.iter().all(|known| i64::from(*known) != found) => {
                 return Err(MethodError::UnknownLayout { path, found, known: &KNOWN });
             }
+            Some(found) if found == i64::from(SCHEMA) && !is_sealed => {
+                return Err(MethodError::EditedCard { path });
+            }
             _ => {}
         }
         let card: Self = table.try_into().map_err(|e: toml::de::Error| MethodError::read(&path, e))?;
+        // One bit makes layout 2 of layout 3, and no digest would be compared.
+        if card.schema == WITHOUT_DIGESTS && !card.files.is_empty() {
+            return Err(MethodError::EditedCard { path });
+        }
         let ImageSize { height, width } = card.image_size;
         if ![height, width].iter().all(|side| (1..=MAX_SIDE).contains(side)) {
             let message = format!("image size {} is not from 1 to {MAX_SIDE}", card.image_size);
@@ -158,9 +178,10 @@ impl ModelCard {
         Self { schema: SCHEMA, files, ..self.clone() }
     }
 
-    /// The text of the card, which goes to `path`. A list of thousands of scores stays on one line.
+    /// The text of the card under its seal, which goes to `path`. A list of thousands of scores
+    /// stays on one line.
     fn to_toml(&self, path: &Path) -> Result<String, MethodError> {
-        toml::to_string(self).map_err(|e| write_error(path, e))
+        toml::to_string(self).map(|card| seal::seal(&card)).map_err(|e| write_error(path, e))
     }
 
     /// Writes the folder `dir`, which must not exist, with the card, the `backbone` and the
@@ -210,6 +231,11 @@ impl SavedModel {
         let (card, device) = (ModelCard::read(dir)?, device.clone());
         if card.schema != WITHOUT_DIGESTS {
             card.files.check_names(dir)?;
+        }
+        let strangers = strangers(dir, CARD_FILE)?;
+        if let Some(first) = strangers.first() {
+            let (model, n) = (dir.display(), strangers.len());
+            tracing::warn!(%model, first, n, "files that are no part of the model: not read");
         }
         Ok(Self { card, dir: dir.to_owned(), device, backbones: backbones.to_vec() })
     }

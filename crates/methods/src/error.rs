@@ -225,6 +225,15 @@ pub enum MethodError {
         /// The layouts that can be read.
         known: &'static [u32],
     },
+    /// A card has another content than the one that was saved.
+    #[error(
+        "{} was changed after the model was saved; bring the original back, or fit the model again",
+        path.display()
+    )]
+    EditedCard {
+        /// The file.
+        path: PathBuf,
+    },
     /// A network file has another content than the file that was saved.
     #[error("{} is not the file that was saved with this model", path.display())]
     ReplacedFile {
@@ -287,6 +296,7 @@ impl MethodError {
             | Self::UndefinedFeatures
             | Self::UndefinedScore { .. }
             | Self::UnknownLayout { .. }
+            | Self::EditedCard { .. }
             | Self::ReplacedFile { .. }
             | Self::MissingFile { .. }
             | Self::SurplusFile { .. }
@@ -314,5 +324,9 @@ impl MethodError {
 }
 
 fn numbers(numbers: &[u32]) -> String {
-    numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(" and ")
+    let numbers: Vec<_> = numbers.iter().map(u32::to_string).collect();
+    match &numbers[..] {
+        [rest @ .., last] if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => numbers.concat(),
+    }
 }

@@ -75,7 +75,7 @@ impl KeptTraining {
         // Of a process that was killed while it wrote.
         remove_leftovers(folder).map_err(write)?;
         let path = folder.join(IDENTITY_FILE);
-        match fs::read(&path) {
+        match fmam_files::read_limited(&path, fmam_models::MAX_BYTES) {
             Ok(bytes) => {
                 let kept: Option<TrainingIdentity> = serde_json::from_slice(&bytes).ok();
                 let differences =
@@ -154,7 +154,7 @@ pub(crate) struct KeptStage<'a> {
 impl KeptStage<'_> {
     /// The state that is kept; `None` without one. A damaged one is told and left out.
     pub(crate) fn read(&self) -> Result<Option<StageState>, MethodError> {
-        let bytes = match fs::read(&self.path) {
+        let bytes = match fmam_files::read_limited(&self.path, fmam_models::MAX_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(MethodError::read(&self.path, error)),

@@ -17,8 +17,8 @@
 //! The files beside the folders, in reading order: `method` and `context` (the trait and the
 //! surroundings of a fit), `registry` (the table), `place` (tile and region of interest of an
 //! image), `scorer` (from images to verdicts), `scan` (large images by tiles), `detector` (the
-//! fitted method), `card` and `network_files` (its saved form), `checkpoint` (tensors with their
-//! origin), `settings`, `training_image` and `batch_inside` (regions of interest in training),
+//! fitted method), `card`, `seal` and `network_files` (its saved form), `checkpoint` (tensors with
+//! their origin), `settings`, `training_image` and `batch_inside` (regions of interest in training),
 //! `per_tile` (statistics of fixed positions), `training` (the loop), `kept_training` and
 //! `stage_state` (what an interrupted one goes on from), `sample_features` and `teacher_cache`
 //! (features of training images), `feature_scorer` (verdicts by frozen features), `scoring`
@@ -86,6 +86,7 @@ mod sample_features;
 mod scan;
 mod scorer;
 mod scoring;
+mod seal;
 mod settings;
 mod stage_state;
 mod teacher_cache;

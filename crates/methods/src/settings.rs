@@ -78,6 +78,11 @@ impl Check {
         self.require(key, value >= 0.0 && value.is_finite(), "0 or more", value);
     }
 
+    /// A learning rate: above 0, and not so large that a step leaves the numbers of f32.
+    pub fn learning_rate(&mut self, key: &'static str, value: f64) {
+        self.require(key, value > 0.0 && value <= 1000.0, "above 0 and at most 1000", value);
+    }
+
     /// The standard deviation of a blur in pixels of a 256-pixel image.
     pub fn blur(&mut self, key: &'static str, sigma: f64) {
         self.require(key, (0.0..=256.0).contains(&sigma), "from 0 to 256", sigma);

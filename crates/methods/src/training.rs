@@ -81,7 +81,7 @@ impl Settings for TrainingConfig {
         let epochs = self.epochs;
         check.require("epochs", (1..=MAX_EPOCHS).contains(&epochs), "from 1 to 1000000", epochs);
         check.at_least_one("batch_size", self.batch_size);
-        check.above_zero("learning_rate", self.learning_rate);
+        check.learning_rate("learning_rate", self.learning_rate);
         check.not_negative("weight_decay", self.weight_decay);
     }
 }

@@ -57,7 +57,8 @@ pub use anomaly_head::AnomalyHead;
 pub use backbone::Backbone;
 pub use backbones::{BACKBONES, BackboneSpec, PublishedWeights, Students, Weights, backbone};
 pub use checkpoint::{
-    check_finite, is_finite, load_tensors, read_state_dict, save_tensors, tensors_digest, tensors_in,
+    MAX_BYTES, check_finite, is_finite, load_tensors, read_state_dict, save_tensors, tensors_digest,
+    tensors_in,
 };
 pub use error::ModelError;
 pub use features::{

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use fmam::fetch::fetchable_weights;
 use fmam::{Error, ErrorKind, one_line};
 use fmam_metrics::MetricError;
 use pyo3::exceptions::{
@@ -18,7 +19,10 @@ create_exception!(
 
 /// The exception of `error`, with its causes on one line.
 pub(crate) fn raise(error: &Error) -> PyErr {
-    let text = one_line(error);
+    let mut text = one_line(error);
+    if let Some(name) = fetchable_weights(error) {
+        text += &format!("; give them with weights=FILE: `fmam weights fetch {name}` writes that file");
+    }
     match error.kind() {
         ErrorKind::Usage => PyValueError::new_err(text),
         ErrorKind::Cancelled => PyKeyboardInterrupt::new_err(()),

@@ -103,6 +103,8 @@ def test_wrong_options_are_named(good: list[np.ndarray]) -> None:
     ]:
         with pytest.raises(ValueError, match=text):
             fmam.Detector.fit(good, **{**QUICK, **options})
+    with pytest.raises(ValueError, match="weights=FILE: `fmam weights fetch resnet18`"):
+        fmam.Detector.fit(good, **{**QUICK, "backbone": "resnet18"})
     with pytest.raises(TypeError, match="setting"):
         fmam.Detector.fit(good, settings={"k": object()}, **QUICK)
     with pytest.raises(TypeError, match="Detector.fit"):

@@ -2,11 +2,16 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use fmam_files::read_limited;
+
 use crate::{RECORD_FILE, RUN_RECORD_SCHEMA, RUNS_DIR, RecordError, RecordTextError, RunKey, RunRecord};
 
 /// Folders between [`RUNS_DIR`] and a record, as [`RunKey::dir`] has them: data set, category,
 /// method, backbone, seed.
 const RUN_DEPTH: usize = 5;
+
+/// Bytes of a record, or of the list of a grid, at most; it holds a score for each test image.
+pub(crate) const MAX_BYTES: u64 = 1 << 30;
 
 /// Reads every run record under `out_dir/runs`, in the order of their paths. No `runs` folder means
 /// no records; folders without a record (runs that did not finish) are passed over.
@@ -55,7 +60,8 @@ pub fn load_run(out_dir: &Path, key: &RunKey) -> Result<Option<RunRecord>, Recor
 }
 
 fn load_record(out_dir: &Path, path: &Path) -> Result<RunRecord, RecordError> {
-    let text = fs::read(path).map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
+    let text = read_limited(path, MAX_BYTES);
+    let text = text.map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
     let record = RunRecord::from_json(&text).map_err(|error| match error {
         RecordTextError::Json(source) => RecordError::Damaged { path: path.to_owned(), source },
         RecordTextError::Schema { found } => {

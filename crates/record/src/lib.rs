@@ -37,6 +37,7 @@
 //! ```
 
 mod analysis;
+mod bounds;
 mod config;
 mod decision;
 mod differences;

@@ -30,6 +30,9 @@ pub fn write_map(path: &Path, map: &AnomalyMap, size: ImageSize) -> Result<(), R
         .map_err(|source| RecordError::Write { path: path.to_owned(), source })
 }
 
+/// Bytes of a file of maps, at most: it is read whole.
+const MAX_BYTES: u64 = 32 << 30;
+
 /// Shorter side of the maps that [`write_maps`] keeps, at most.
 const KEPT_SIDE: usize = 64;
 
@@ -85,7 +88,8 @@ pub fn without_padding(map: &AnomalyMap, frame: &Frame) -> Option<AnomalyMap> {
 /// [`RecordError::Read`], [`RecordError::DamagedMaps`]; both name the path.
 pub fn read_maps(path: &Path) -> Result<Vec<AnomalyMap>, RecordError> {
     let damaged = |reason: String| RecordError::DamagedMaps { path: path.to_owned(), reason };
-    let bytes = std::fs::read(path).map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
+    let bytes = fmam_files::read_limited(path, MAX_BYTES);
+    let bytes = bytes.map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
     let pages = || -> Result<Vec<AnomalyMap>, Box<dyn Error>> {
         // Pages are stored as they are, each in a place of its own: so they hold no more than the
         // file.

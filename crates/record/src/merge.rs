@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fmam_files::NewDir;
 
+use crate::folder::MAX_BYTES;
 use crate::output::remove_run;
 use crate::{
     GRID_FILE, GridList, OutputFolder, RECORD_FILE, RecordError, RunKey, RunRecord, SOURCES_KEY, Shard,
@@ -76,7 +77,7 @@ pub fn merge(parts: &[PathBuf], out: &OutputFolder) -> Result<Merged, RecordErro
 /// The grid that an output folder has a part of.
 fn grid_of(part: &Path) -> Result<Option<GridList>, RecordError> {
     let path = part.join(GRID_FILE);
-    match fs::read(&path) {
+    match fmam_files::read_limited(&path, MAX_BYTES) {
         Ok(text) => match serde_json::from_slice(&text) {
             Ok(grid) => Ok(Some(grid)),
             Err(source) => Err(RecordError::DamagedGrid { path, source }),
@@ -164,7 +165,7 @@ fn link_tree(from: &Path, to: &Path) -> std::io::Result<()> {
 }
 
 fn copy_whole(from: &Path, to: &Path) -> std::io::Result<()> {
-    let (mut from, mut to) = (fs::File::open(from)?, fs::File::create_new(to)?);
+    let (mut from, mut to) = (fmam_files::open_regular(from)?, fs::File::create_new(to)?);
     std::io::copy(&mut from, &mut to)?;
     to.sync_all()
 }

@@ -3,9 +3,10 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use fmam_core::{CurvePoint, ImageSize, Label, MethodId, Seed};
+use serde::de::Error;
 use serde::{Deserialize, Serialize};
 
-use crate::{Analysis, Decision, Findings, Metrics, PixelCurves, RecordTextError, RunConfig, RunKey};
+use crate::{Analysis, Decision, Findings, Metrics, PixelCurves, RecordTextError, RunConfig, RunKey, bounds};
 
 /// The key of the digest of the computing sources in [`RunRecord::versions`].
 pub const SOURCES_KEY: &str = "sources";
@@ -83,7 +84,7 @@ impl RunRecord {
     ///
     /// # Errors
     /// [`RecordTextError::Schema`] for a record of another layout, [`RecordTextError::Json`] for a
-    /// damaged one, [`RecordTextError::Outside`] for one that names a file outside of its folder.
+    /// damaged one, also where a number is none that a run has, [`RecordTextError::Outside`] for one that names a file outside of its folder.
     pub fn from_json(text: &[u8]) -> Result<Self, RecordTextError> {
         #[derive(Deserialize)]
         struct Version {
@@ -99,7 +100,10 @@ impl RunRecord {
         if let Some(path) = record.artefacts.paths().find(|path| !is_inside(path)) {
             return Err(RecordTextError::Outside { path: path.to_owned() });
         }
-        Ok(record)
+        match bounds::outside_bounds(&record) {
+            None => Ok(record),
+            Some(fault) => Err(serde_json::Error::custom(fault).into()),
+        }
     }
 
     /// The identity of the run.

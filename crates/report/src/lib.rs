@@ -53,4 +53,5 @@ pub use picture::map_format::{MapFormat, encode_map_png16, npy_header, write_map
 pub use picture::original::{defect_mask, map_in_size, overlay_in_colour};
 pub use picture::overlay::{encode_png, map_range, overlay, write_png};
 pub use picture::sheet::sheet;
+pub use render::csv_row::CsvRow;
 pub use render::json::report_schema;

@@ -7,6 +7,9 @@ use subtle::ConstantTimeEq;
 
 use crate::ServeError;
 
+/// Bytes of a file of tokens, at most.
+const MAX_BYTES: u64 = 1 << 20;
+
 /// A model of the server: its name in requests, and the folder that `fmam fit` wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelFolder {
@@ -119,7 +122,7 @@ impl Token {
     /// [`ServeError::Read`]; [`ServeError::ShortToken`] for one below [`Token::SHORTEST`]
     /// characters, or a file without a token.
     pub fn read(path: &Path) -> Result<Vec<Self>, ServeError> {
-        let text = std::fs::read_to_string(path)
+        let text = fmam_files::read_text_limited(path, MAX_BYTES)
             .map_err(|source| ServeError::Read { path: path.to_owned(), source })?;
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         if lines.is_empty() || lines.iter().any(|line| line.chars().count() < Self::SHORTEST) {

@@ -5,6 +5,7 @@ use anyhow::{Result, anyhow, bail};
 use fmam::check::{CheckOptions, Checked, Finding, Severity, Subject, check};
 use fmam::output::check_table;
 use fmam::{DeviceChoice, ImageSize, Reading, Registry};
+use fmam_core::shown_line;
 
 use crate::compute::ComputeArgs;
 use crate::exit::usage;
@@ -98,7 +99,7 @@ fn findings(checked: &Checked) -> String {
             continue;
         }
         let hint = hint(finding).map(|hint| format!("; {hint}")).unwrap_or_default();
-        text += &format!("{severity}: {finding}{hint}\n");
+        text += &format!("{severity}: {}{hint}\n", shown_line(&finding.to_string()));
     }
     for (is_repeated, n) in counts.into_iter().filter(|(_, n)| *n > SHOWN) {
         let what = if is_repeated { "pairs of images with the same pixels" } else { "blank masks" };

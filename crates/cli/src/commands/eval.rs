@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use fmam::output::{EvaluationFolder, Figures, TestFindings, metrics_table};
 use fmam::{EvaluationConfig, Resolution};
+use fmam_core::shown;
 use fmam_experiment::export_map;
 use fmam_record::{MapExport, MapLayout};
 
@@ -96,7 +97,7 @@ const MAX_IDS: usize = 5;
 
 /// The line about images whose mask vanished, after an empty one; empty without such images.
 fn vanished_line(ids: &[String]) -> String {
-    let named = ids.iter().take(MAX_IDS).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let named = ids.iter().take(MAX_IDS).map(|id| shown(id)).collect::<Vec<_>>().join(", ");
     let others = match ids.len().saturating_sub(MAX_IDS) {
         0 => String::new(),
         n => format!(" and {n} more"),

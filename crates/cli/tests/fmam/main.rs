@@ -9,6 +9,7 @@ mod errors;
 mod export;
 mod fetch;
 mod figures;
+mod hostile_text;
 mod metrics;
 // Limits of a shell stand for a full disk.
 #[cfg(target_os = "linux")]
@@ -19,6 +20,8 @@ mod page;
 mod paths;
 mod pictures;
 mod predict;
+#[cfg(unix)]
+mod reading;
 mod reproduce;
 mod resume;
 mod serve;

@@ -11,6 +11,7 @@ use fmam_core::{Label, Preparation, Sample, SampleSource, Split};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::MAX_LIST;
 use super::files::{files_in, name_of, sample, stem_of};
 use super::masks::refuse_some_without_mask;
 use super::records::{Record, records, within};
@@ -243,7 +244,7 @@ fn found_in(root: &Path, file: Option<&str>) -> Result<Option<PathBuf>, DatasetE
 
 /// Reads a list; whether the files are there is seen when a category is opened.
 fn read_list(list: &Path) -> Result<(Columns, Vec<Row>), DatasetError> {
-    let text = std::fs::read_to_string(list)
+    let text = fmam_files::read_text_limited(list, MAX_LIST)
         .map_err(|source| DatasetError::Read { path: list.to_owned(), source })?;
     let at = |line, problem| DatasetError::SplitListRow { list: list.to_owned(), line, problem };
     let records = records(&text).map_err(|quote| at(quote.line, RowProblem::MisplacedQuote))?;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use fmam_core::{Preparation, Sample, SampleSource, Split};
 
+use super::MAX_LIST;
 use super::files::{EXTENSIONS, Tree, sample, stem_of, subfolders};
 use super::masks::{mask_tree, refuse_unused};
 use super::records::{Record, records, within};
@@ -182,7 +183,7 @@ impl Dataset for Visa {
 
 /// Reads a list of splits; whether the files are there is seen when a category is opened.
 fn read_list(list: &Path) -> Result<Vec<Row>, DatasetError> {
-    let text = std::fs::read_to_string(list).map_err(|source| match source.kind() {
+    let text = fmam_files::read_text_limited(list, MAX_LIST).map_err(|source| match source.kind() {
         ErrorKind::NotFound => DatasetError::MissingSplitList { path: list.to_owned() },
         _ => DatasetError::Read { path: list.to_owned(), source },
     })?;

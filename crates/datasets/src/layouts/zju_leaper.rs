@@ -8,6 +8,7 @@ use std::sync::Arc;
 use fmam_core::{Preparation, Sample, SampleSource, Split};
 use serde::Deserialize;
 
+use super::MAX_LIST;
 use super::files::{Tree, sample, stem_of};
 use super::masks::{mask_tree, without_suffix};
 use crate::source::MaskFormat;
@@ -225,7 +226,7 @@ impl ZjuLeaper {
             let known = self.sets.iter().map(|(name, _)| name.clone()).collect();
             return Err(DatasetError::UnknownCategory { dataset: ENTRY.name, name: name.to_owned(), known });
         };
-        let text = std::fs::read_to_string(path)
+        let text = fmam_files::read_text_limited(path, MAX_LIST)
             .map_err(|source| DatasetError::Read { path: path.clone(), source })?;
         let set = serde_json::from_str(&text)
             .map_err(|source| DatasetError::ImageSet { path: path.clone(), source })?;

@@ -1,7 +1,8 @@
-use std::io::SeekFrom;
+use std::io::{self, Read, SeekFrom};
 use std::path::Path;
 
 use fmam_core::ImageSize;
+use fmam_files::{PLACEHOLDER_HEAD, Placeholder};
 use image::codecs::gif::GifDecoder;
 use image::codecs::png::PngDecoder;
 use image::codecs::pnm::PnmDecoder;
@@ -176,9 +177,16 @@ impl ImageHeader {
         let read_error = |source| DatasetError::Read { path: path.to_owned(), source };
         let length = stream.seek(SeekFrom::End(0)).map_err(read_error)?;
         stream.rewind().map_err(read_error)?;
-        let guessed = ImageReader::new(&mut *stream).with_guessed_format().map_err(read_error)?;
-        let format = guessed.format();
+        let format = ImageReader::new(&mut *stream).with_guessed_format().map_err(read_error)?.format();
         let decode_error = |source| DatasetError::Decode { path: path.to_owned(), source };
+        if format.is_none() {
+            let mut head = Vec::new();
+            stream.by_ref().take(PLACEHOLDER_HEAD).read_to_end(&mut head).map_err(read_error)?;
+            if let Some(found) = Placeholder::of(&head) {
+                return Err(decode_error(ImageError::IoError(io::Error::other(found))));
+            }
+            stream.rewind().map_err(read_error)?;
+        }
         let header = match format {
             Some(ImageFormat::Png) => {
                 let decoder = PngDecoder::new(&mut *stream).map_err(decode_error)?;
@@ -208,6 +216,7 @@ impl ImageHeader {
             }
             format => {
                 // The decoder of BMP, or the error that names an unknown format.
+                let guessed = ImageReader::new(&mut *stream).with_guessed_format().map_err(read_error)?;
                 let decoder = guessed.into_decoder().map_err(decode_error)?;
                 Self::of(decoder, format.unwrap_or(ImageFormat::Bmp))
             }

@@ -1,6 +1,7 @@
-use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
+
+use fmam_files::NotRegular;
 
 use crate::DatasetError;
 
@@ -18,10 +19,11 @@ pub(super) type Stream<'a> = Box<dyn ImageBytes + 'a>;
 /// [`DatasetError::Read`].
 pub(super) fn open(path: &Path) -> Result<Stream<'static>, DatasetError> {
     let read_error = |source| DatasetError::Read { path: path.to_owned(), source };
-    if !std::fs::metadata(path).map_err(read_error)?.is_file() {
-        return Err(DatasetError::NotAFile { path: path.to_owned() });
+    match fmam_files::open_regular(path) {
+        Ok(file) => Ok(Box::new(BufReader::new(file))),
+        Err(error) if NotRegular::is_cause(&error) => Err(DatasetError::NotAFile { path: path.to_owned() }),
+        Err(error) => Err(read_error(error)),
     }
-    Ok(Box::new(BufReader::new(File::open(path).map_err(read_error)?)))
 }
 
 /// The bytes of an image in memory.

@@ -10,4 +10,4 @@ pub use published::{
     PublishedDataset, PublishedWeights, TransferProgress, fetched_weights, published_datasets,
     published_weights, weights_dir,
 };
-pub use weights::{WeightsOrigin, fetch_weights, set_weights, weights_origin};
+pub use weights::{WeightsOrigin, fetch_weights, fetchable_weights, set_weights, weights_origin};

@@ -10,6 +10,9 @@ use crate::Error;
 
 const DATASETS: &str = include_str!("../../datasets.toml");
 
+/// Bytes of a manifest, at most.
+const MAX_BYTES: u64 = 4 << 20;
+
 /// A receiver of the progress of a transfer: the name of the file, bytes done, and bytes in all
 /// where that is known. False stops the transfer.
 pub type TransferProgress<'a> = dyn FnMut(&str, u64, Option<u64>) -> bool + 'a;
@@ -71,8 +74,8 @@ struct Manifest {
 impl Manifest {
     /// The manifest in the file `path`.
     fn read(path: &Path) -> Result<Self, Error> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let text = fmam_files::read_text_limited(path, MAX_BYTES)
+            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
         Self::parse(&text)
     }
 

@@ -1,11 +1,10 @@
 //! The weights files of backbones: those that a user names, and those that are fetched.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use fmam_experiment::ExperimentConfig;
+use fmam_experiment::{ExperimentConfig, ExperimentError};
 use fmam_fetch::{
     ExpectedSha256, check_digest, forget, has_digest, record_digest, remove_digest_leftovers, sha256_file,
 };
@@ -124,9 +123,28 @@ pub fn fetch_weights(
     Ok(target)
 }
 
+/// The backbone whose weights are missing, where `error` says so and they can be fetched.
+pub fn fetchable_weights(error: &Error) -> Option<&'static str> {
+    let of_one = |error: &(dyn std::error::Error + 'static)| {
+        // A boxed error stands in the chain as a box.
+        let own = error.downcast_ref::<Box<Error>>().map(AsRef::as_ref).or_else(|| error.downcast_ref());
+        let held = own.and_then(Error::held).unwrap_or(error);
+        let model = match held.downcast_ref::<ExperimentError>() {
+            Some(ExperimentError::Model(model)) => Some(model),
+            _ => held.downcast_ref::<ModelError>(),
+        };
+        match model {
+            Some(ModelError::WeightsNeeded { name, is_published: true }) => Some(*name),
+            _ => None,
+        }
+    };
+    let first: &(dyn std::error::Error + 'static) = error;
+    std::iter::successors(Some(first), |&error| error.source()).find_map(of_one)
+}
+
 /// Copies a file all or nothing.
 fn copy(from: &Path, to: &Path) -> Result<(), Error> {
-    let copied = File::open(from)
+    let copied = fmam_files::open_regular(from)
         .and_then(|mut from| fmam_files::write_atomic(to, |to| std::io::copy(&mut from, to).map(drop)));
     copied.map_err(|source| Error::Copy { from: from.to_owned(), to: to.to_owned(), source })
 }
@@ -228,6 +246,17 @@ mod tests {
 
         let parsed = parse(OsStr::from_bytes(b"resnet18=a\xff=b"), fmam_models::BACKBONES, &[]).unwrap();
         assert_eq!(parsed, ("resnet18".into(), OsStr::from_bytes(b"a\xff=b").into()));
+    }
+
+    #[test]
+    fn missing_weights_that_can_be_fetched_are_found_in_an_error() {
+        let missing = |is_published| ModelError::WeightsNeeded { name: "resnet18", is_published };
+        assert_eq!(fetchable_weights(&missing(true).into()), Some("resnet18"));
+        let inner = Box::new(Error::from(missing(true)));
+        let image = Error::Image { index: 0, name: "a".to_owned(), source: inner };
+        assert_eq!(fetchable_weights(&image), Some("resnet18"));
+        assert_eq!(fetchable_weights(&missing(false).into()), None);
+        assert_eq!(fetchable_weights(&Error::NoCuda), None);
     }
 
     #[test]

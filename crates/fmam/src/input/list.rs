@@ -1,8 +1,15 @@
 use std::fmt;
-use std::io::BufRead;
+use std::io::{self, BufRead, ErrorKind, Read};
 use std::path::PathBuf;
 
 use crate::Error;
+
+/// Bytes of a path, at most; no system takes longer ones.
+const MAX_BYTES: u64 = 64 << 10;
+
+/// The name of a list in errors.
+const LIST: &str = "the list of images";
+const TOO_LONG: &str = "a path is longer than 65,536 bytes; a list of `find -print0` needs the option --null";
 
 /// The paths of a list, in which each ends with the byte `separator`.
 pub(super) struct PathList {
@@ -28,10 +35,16 @@ impl Iterator for PathList {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let mut bytes = Vec::new();
-            match self.reader.read_until(self.separator, &mut bytes) {
+            let unreadable = |source| Some(Err(Error::Read { path: LIST.into(), source }));
+            match (&mut self.reader).take(MAX_BYTES).read_until(self.separator, &mut bytes) {
                 Ok(0) => return None,
                 Ok(_) => {}
-                Err(source) => return Some(Err(Error::Read { path: "the list of images".into(), source })),
+                Err(source) => return unreadable(source),
+            }
+            if bytes.len() as u64 == MAX_BYTES && bytes.last() != Some(&self.separator) {
+                // The rest belongs to no path; without the end of the list it would be read on.
+                self.reader = Box::new(io::empty());
+                return unreadable(io::Error::new(ErrorKind::InvalidData, TOO_LONG));
             }
             if bytes.last() == Some(&self.separator) {
                 bytes.pop();
@@ -58,8 +71,8 @@ fn path_of(bytes: Vec<u8>) -> Result<PathBuf, Error> {
 #[cfg(not(unix))]
 fn path_of(bytes: Vec<u8>) -> Result<PathBuf, Error> {
     let text = String::from_utf8(bytes).map_err(|error| Error::Read {
-        path: "the list of images".into(),
-        source: std::io::Error::new(std::io::ErrorKind::InvalidData, error),
+        path: LIST.into(),
+        source: io::Error::new(ErrorKind::InvalidData, error),
     })?;
     Ok(text.into())
 }
@@ -80,6 +93,15 @@ mod tests {
         assert_eq!(paths(b"a b.png\0 c.png\0", 0), expected);
         assert_eq!(paths(b"a\nb\0", 0), [PathBuf::from("a\nb")]);
         assert!(paths(b"", b'\n').is_empty());
+    }
+
+    #[test]
+    fn a_list_without_ends_of_paths_is_not_read_for_ever() {
+        let endless = io::BufReader::new(io::repeat(b'x'));
+        let mut list = PathList::new(Box::new(endless), b'\n');
+        let error = list.next().unwrap().unwrap_err();
+        assert!(matches!(&error, Error::Read { source, .. } if source.kind() == ErrorKind::InvalidData));
+        assert!(list.next().is_none());
     }
 
     #[cfg(unix)]

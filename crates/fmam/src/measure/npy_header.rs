@@ -11,6 +11,9 @@ use crate::array_error::ArrayError;
 /// Bytes of the longest header that is read; NumPy itself reads 10,000.
 const LONGEST: usize = 1 << 16;
 
+/// Bytes of the name of a type, at most; that of a type of numbers has three or four.
+const LONGEST_DESCR: usize = 64;
+
 /// The type, order and shape of an array.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -67,9 +70,10 @@ impl Parser<'_> {
             self.expect(b':')?;
             match key.as_str() {
                 "descr" if self.peek() == Some(b'[') => return Err(ArrayError::Records),
-                "descr" => descr = Some(self.string()?),
-                "fortran_order" => is_fortran = Some(self.boolean()?),
-                "shape" => shape = Some(self.shape()?),
+                // Of two values of a key one would be passed over, and readers differ in which.
+                "descr" if descr.is_none() => descr = Some(self.descr()?),
+                "fortran_order" if is_fortran.is_none() => is_fortran = Some(self.boolean()?),
+                "shape" if shape.is_none() => shape = Some(self.shape()?),
                 _ => return Err(self.damaged()),
             }
             if !self.takes(b',') {
@@ -116,6 +120,11 @@ impl Parser<'_> {
         let text = str::from_utf8(&rest[..end]).map_err(|_| self.damaged())?;
         self.at += end + 2;
         Ok(text.to_owned())
+    }
+
+    fn descr(&mut self) -> Result<String, ArrayError> {
+        let descr = self.string()?;
+        if descr.len() <= LONGEST_DESCR { Ok(descr) } else { Err(self.damaged()) }
     }
 
     fn boolean(&mut self) -> Result<bool, ArrayError> {
@@ -196,6 +205,12 @@ mod tests {
         {
             assert!(matches!(damaged(text), ArrayError::Header { .. }), "{text}");
         }
+        let twice = "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), ";
+        for again in ["'descr': '<f8'}", "'fortran_order': True}", "'shape': (2,)}", "'shape': (1,)}"] {
+            assert!(matches!(damaged(&format!("{twice}{again}")), ArrayError::Header { .. }), "{again}");
+        }
+        let long = format!("{{'descr': '{}', 'fortran_order': False, 'shape': (1,)}}", "<f4".repeat(20_000));
+        assert!(matches!(damaged(&long), ArrayError::Header { .. }));
         let trailing = "{'descr': '<f4', 'fortran_order': False, 'shape': (1,)} x";
         assert!(matches!(damaged(trailing), ArrayError::Header { at: 56 }));
         let huge = "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999999,)}";

@@ -1,4 +1,4 @@
-use fmam_core::{ImageSize, Split};
+use fmam_core::{ImageSize, Split, shown};
 
 use crate::check::{Checked, CheckedCategory, CheckedClass, Counted, TakenFor};
 
@@ -154,21 +154,26 @@ impl Column {
 
 /// The columns side by side. A text is left-aligned, a number right-aligned.
 fn table(columns: &[Column]) -> String {
-    let length = |text: &String| text.chars().count();
+    let shown: Vec<Vec<_>> =
+        columns.iter().map(|column| column.cells.iter().map(|cell| shown(cell)).collect()).collect();
+    let length = |text: &str| text.chars().count();
     let widths: Vec<usize> = columns
         .iter()
-        .map(|column| column.cells.iter().map(length).max().unwrap_or(0).max(length(&column.title)))
+        .zip(&shown)
+        .map(|(column, cells)| {
+            cells.iter().map(|cell| length(cell)).max().unwrap_or(0).max(length(&column.title))
+        })
         .collect();
-    let line = |cells: &mut dyn Iterator<Item = &String>| {
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
         let cells = cells.zip(columns).zip(&widths).map(|((cell, column), width)| {
             if column.is_number { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
         });
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
     let n_rows = columns.first().map_or(0, |column| column.cells.len());
-    let mut text = line(&mut columns.iter().map(|column| &column.title));
+    let mut text = line(&mut columns.iter().map(|column| column.title.as_str()));
     for row in 0..n_rows {
-        text += &line(&mut columns.iter().map(|column| &column.cells[row]));
+        text += &line(&mut shown.iter().map(|cells| &*cells[row]));
     }
     text
 }

@@ -2,9 +2,9 @@ use std::path::PathBuf;
 
 use fmam_inspection::{Outcome, Region, Warning};
 use fmam_record::RecordedPath;
+use fmam_report::CsvRow;
 use serde::Serialize;
 
-use super::csv;
 use crate::{Error, Verdict};
 
 /// The verdict on an image as a line for machines.
@@ -89,7 +89,7 @@ impl<'a> Line<'a> {
 
     /// The names of the cells of [`Line::csv`], with a line break at their end.
     pub fn csv_header() -> String {
-        csv::row([
+        let names = [
             "image",
             "verdict",
             "score",
@@ -102,12 +102,14 @@ impl<'a> Line<'a> {
             "mask",
             "seconds",
             "image_bytes",
-        ])
+        ];
+        names.into_iter().fold(CsvRow::new(), CsvRow::value).end()
     }
 
     /// The line as comma-separated values (RFC 4180), with a line break at its end. `regions` is
     /// the list of the JSON line, `warnings` are their texts. `image_bytes` has the bytes of a path
     /// that is not UTF-8, as hexadecimal digits; the cells of paths are then texts for people only.
+    /// A path that a spreadsheet would take for a formula has an apostrophe in front.
     ///
     /// # Errors
     /// [`Error::Json`].
@@ -115,20 +117,20 @@ impl<'a> Line<'a> {
         let path = |path: &RecordedPath| path.0.to_string_lossy().into_owned();
         let file = |file: &Option<RecordedPath>| file.as_ref().map(path).unwrap_or_default();
         let texts: Vec<String> = self.warnings.iter().map(ToString::to_string).collect();
-        Ok(csv::row([
-            path(&self.image),
-            self.verdict.map(Outcome::name).unwrap_or_default().to_owned(),
-            self.score.to_string(),
-            self.p_value.map(|p| p.to_string()).unwrap_or_default(),
-            self.threshold.map(|threshold| threshold.to_string()).unwrap_or_default(),
-            serde_json::to_string(self.regions)?,
-            texts.join("; "),
-            file(&self.files.overlay),
-            file(&self.files.map),
-            file(&self.files.mask),
-            self.seconds.map(|seconds| seconds.to_string()).unwrap_or_default(),
-            self.image.hex().unwrap_or_default(),
-        ]))
+        let row = CsvRow::new()
+            .text(&path(&self.image))
+            .value(self.verdict.map(Outcome::name).unwrap_or_default())
+            .value(self.score)
+            .value(self.p_value.map(|p| p.to_string()).unwrap_or_default())
+            .value(self.threshold.map(|threshold| threshold.to_string()).unwrap_or_default())
+            .value(serde_json::to_string(self.regions)?)
+            .text(&texts.join("; "))
+            .text(&file(&self.files.overlay))
+            .text(&file(&self.files.map))
+            .text(&file(&self.files.mask))
+            .value(self.seconds.map(|seconds| seconds.to_string()).unwrap_or_default())
+            .value(self.image.hex().unwrap_or_default());
+        Ok(row.end())
     }
 }
 
@@ -157,6 +159,8 @@ mod tests {
         let csv = format!("\"a, b.png\",defect,2,,1.5,\"{regions}\",,\"overlays/a, b.png\",,,0.0123,\n");
         assert_eq!(line.csv().unwrap(), csv);
         assert_eq!(Line::csv_header().split(',').count(), 12);
+        let formula = Line { image: "=1+1.png".into(), score: -2.5, ..line };
+        assert!(formula.csv().unwrap().starts_with("'=1+1.png,defect,-2.5,,1.5,"));
     }
 
     #[test]

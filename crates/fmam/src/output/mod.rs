@@ -2,7 +2,6 @@
 
 mod check_table;
 mod contact_sheet;
-mod csv;
 mod drawing;
 mod evaluation;
 #[cfg(test)]

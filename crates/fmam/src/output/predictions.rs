@@ -1,5 +1,5 @@
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use fmam_files::{Digest, LockError, MadeDirs, stands_at};
@@ -18,6 +18,9 @@ use crate::{Error, Verdict};
 
 /// The lines of all images within the folder.
 const LINES_FILE: &str = "predictions.jsonl";
+
+/// Bytes of a line, and of `verdicts_by.json`, at most.
+const MAX_LINE: u64 = 16 << 20;
 
 /// The detector and the threshold of the lines, within the folder.
 pub(crate) const BY_FILE: &str = "verdicts_by.json";
@@ -164,7 +167,7 @@ impl Predictions {
     pub fn state(&self, by: &VerdictsBy) -> Result<(), Error> {
         let path = self.folder.join(BY_FILE);
         let text = format!("{}\n", serde_json::to_string(by)?);
-        match fs::read_to_string(&path) {
+        match fmam_files::read_text_limited(&path, MAX_LINE) {
             Ok(known) if known == text => Ok(()),
             Ok(_) if self.length > 0 => Err(Error::OtherVerdicts { path: self.folder.clone() }),
             Err(source) if source.kind() != ErrorKind::NotFound => Err(Error::Read { path, source }),
@@ -361,9 +364,10 @@ fn read_lines(lines: &mut File, out: &Path, taken: &mut Taken) -> Result<u64, Er
     let mut admit = |finished: Finished| _ = taken.admit(&finished.image.0);
     for number in 1.. {
         line.clear();
-        let read = reader.read_until(b'\n', &mut line);
+        let read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line);
         let read = read.map_err(|source| Error::Read { path: path.clone(), source })?;
-        if line.last() != Some(&b'\n') {
+        // A line of this length is damaged, wherever it ends.
+        if line.last() != Some(&b'\n') && (read as u64) < MAX_LINE {
             break;
         }
         let damaged = |source| Error::DamagedLine { path: path.clone(), number, source };

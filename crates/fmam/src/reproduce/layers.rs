@@ -125,7 +125,7 @@ impl Options {
                     return of_preset(name);
                 }
                 let read = |source| ExperimentError::ReadConfig { path: path.to_owned(), source };
-                let text = std::fs::read_to_string(path).map_err(read)?;
+                let text = fmam_files::read_text_limited(path, ExperimentConfig::MAX_BYTES).map_err(read)?;
                 let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
                 let configs = ExperimentConfig::parts_from_toml(&text, path)?;
                 Ok((parts(configs, &text, &Origin::File(path.to_owned())), stem))

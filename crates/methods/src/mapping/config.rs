@@ -12,6 +12,12 @@ use crate::MethodError;
 use crate::settings::{Check, Settings, out_of_range};
 use crate::training::{MAX_EPOCHS, Schedule};
 
+/// Factors of the exponents of the loss, at most.
+const MAX_SCALE: f64 = 1e4;
+
+/// Weights of the term that keeps normal features, at most.
+const MAX_KEEP: f64 = 1e6;
+
 /// The network that the angular margin loss trains, and the time of its training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -121,9 +127,12 @@ impl Settings for MappingConfig {
         // that.
         check.part(Synthesizer::new(self.synthesis.clone(), Textures::Generated).map(drop));
         check.require("mapping.margin", (0.0..=PI).contains(&self.margin), "in 0..=π", self.margin);
-        check.above_zero("mapping.scale", self.scale);
-        check.above_zero("mapping.learning_rate", self.learning_rate);
-        check.not_negative("mapping.keep", self.keep);
+        // Beyond it the loss could no longer tell an exponent from a masked one.
+        let is_scale = self.scale > 0.0 && self.scale <= MAX_SCALE;
+        check.require("mapping.scale", is_scale, "above 0 and at most 10000", self.scale);
+        check.learning_rate("mapping.learning_rate", self.learning_rate);
+        let is_keep = (0.0..=MAX_KEEP).contains(&self.keep);
+        check.require("mapping.keep", is_keep, "from 0 to 1000000", self.keep);
         let (positive, negative) = (self.positive_share, self.negative_share);
         let is_share = negative > 0.0 && negative < 1.0;
         check.require("mapping.negative_share", is_share, "above 0 and below 1", negative);
@@ -161,8 +170,14 @@ mod tests {
         };
         assert!(checked("m", &MappingConfig::default()).is_ok());
         assert!(refused(|c| c.margin = 4.0));
-        assert!(refused(|c| c.scale = 0.0));
-        assert!(refused(|c| c.keep = -1.0));
+        for scale in [0.0, -1.0, 10_000.1, 1e9, f64::INFINITY, f64::NAN] {
+            let config = MappingConfig { scale, ..MappingConfig::default() };
+            assert!(checked("m", &config).is_err(), "{scale}");
+        }
+        assert!(!refused(|c| c.scale = 10_000.0));
+        assert!(refused(|c| c.keep = -1.0) && refused(|c| c.keep = 1e7) && refused(|c| c.keep = f64::NAN));
+        assert!(!refused(|c| c.keep = 0.0) && !refused(|c| c.keep = 1e6));
+        assert!(refused(|c| c.learning_rate = 1001.0) && !refused(|c| c.learning_rate = 1000.0));
         assert!(refused(|c| c.epochs = Some(2_000_000)));
         assert!(refused(|c| c.negative_share = 1.0));
         assert!(refused(|c| c.positive_share = 0.0));

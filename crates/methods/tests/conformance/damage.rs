@@ -43,13 +43,26 @@ fn blind(path: &Path, key: &str, count: usize) {
     save_tensors(path, &tensors).unwrap();
 }
 
-/// The model as the layout before wrote it: without digests.
+/// The card of a model, without its seal.
+fn card_of(dir: &Path) -> toml::Table {
+    let mut card: toml::Table = std::fs::read_to_string(dir.join("model.toml")).unwrap().parse().unwrap();
+    assert!(card.remove("card_sha256").is_some());
+    card
+}
+
+/// The model as layout 3 wrote it: with digests of the networks, and none of the card.
+fn without_seal(dir: &Path) {
+    let mut card = card_of(dir);
+    assert_eq!(card.insert("schema".to_owned(), 3.into()), Some(4.into()));
+    std::fs::write(dir.join("model.toml"), toml::to_string(&card).unwrap()).unwrap();
+}
+
+/// The model as layout 2 wrote it: without digests.
 fn without_digests(dir: &Path) {
-    let path = dir.join("model.toml");
-    let mut card: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
-    assert_eq!(card.insert("schema".to_owned(), 2.into()), Some(3.into()));
+    let mut card = card_of(dir);
+    assert_eq!(card.insert("schema".to_owned(), 2.into()), Some(4.into()));
     assert!(card.remove("files").is_some());
-    std::fs::write(path, toml::to_string(&card).unwrap()).unwrap();
+    std::fs::write(dir.join("model.toml"), toml::to_string(&card).unwrap()).unwrap();
 }
 
 #[test]
@@ -59,7 +72,7 @@ fn a_network_file_that_was_not_saved_with_the_model_is_refused() {
     saved("padim", &dir);
     saved("padim", &other);
     let card = std::fs::read_to_string(dir.join("model.toml")).unwrap();
-    assert!(card.contains("schema = 3") && card.contains("[files]"), "{card}");
+    assert!(card.contains("schema = 4") && card.contains("[files]"), "{card}");
     for path in network_files(&dir) {
         let whole = std::fs::read(&path).unwrap();
         // A valid file of the same tensors, one value apart.
@@ -114,6 +127,62 @@ fn a_value_that_is_no_number_is_refused_in_every_file_of_every_method() {
     }
 }
 
+/// A flipped bit of the number of the layout once switched every comparison of digests off, and one
+/// of a setting changed scores without a word.
+#[test]
+fn a_flipped_bit_anywhere_in_a_card_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("model");
+    let held_out = |score| HeldOut { score, peak: score, typical: 0.5 };
+    let good: Vec<HeldOut> = (0..20_u8).map(|score| held_out(f32::from(score))).collect();
+    let calibration = Calibration::new(Procedure::HoldOut, &good, 0.1).unwrap();
+    saved("padim", &dir).with_calibration(calibration).save_calibration(&dir).unwrap();
+    let path = dir.join("model.toml");
+    let whole = std::fs::read(&path).unwrap();
+    for bit in 0..8 * whole.len() {
+        let mut flipped = whole.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&path, &flipped).unwrap();
+        let Err(error) = load_detector(&dir, &Device::Cpu) else {
+            panic!("bit {bit} of `{}`", String::from_utf8_lossy(&flipped))
+        };
+        assert!(error.to_string().contains("model.toml"), "bit {bit}: {error}");
+        assert!(!matches!(error, MethodError::ReplacedFile { .. }), "bit {bit}: {error}");
+    }
+    std::fs::write(&path, &whole).unwrap();
+    load_detector(&dir, &Device::Cpu).unwrap();
+}
+
+#[test]
+fn an_edited_card_is_named_and_old_layouts_are_not_taken_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("model");
+    saved("padim", &dir);
+    let path = dir.join("model.toml");
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let (_, unsealed) = whole.split_once('\n').unwrap();
+    let of_layout_3 = unsealed.replace("schema = 4", "schema = 3");
+    for edited in [
+        whole.replace("blur_sigma = 4.0", "blur_sigma = 2.0"),
+        whole.replace("schema = 4", "schema = 3"),
+        unsealed.to_owned(),
+        of_layout_3.replace("schema = 3", "schema = 2"),
+    ] {
+        assert_ne!(edited, whole);
+        std::fs::write(&path, &edited).unwrap();
+        let error = refusal(&dir);
+        assert!(matches!(error, MethodError::EditedCard { .. }), "{error}: {edited}");
+        assert!(error.to_string().ends_with("bring the original back, or fit the model again"), "{error}");
+        // A damaged card is not sealed anew.
+        assert!(load_detector(&dir, &Device::Cpu).is_err());
+    }
+    // The line ends of a checkout on Windows are no edit.
+    for same in [whole.replace('\n', "\r\n"), of_layout_3] {
+        std::fs::write(&path, same).unwrap();
+        load_detector(&dir, &Device::Cpu).unwrap();
+    }
+}
+
 /// NaN in the means of some cells of PaDiM once gave a defect there a fifth of its score, and an
 /// AUROC of 0.5, without a word.
 #[test]
@@ -124,6 +193,7 @@ fn blind_cells_of_padim_are_refused_with_a_fitting_digest_too() {
     let path = dir.join("normal.safetensors");
     blind(&path, "mean", 16);
     assert!(matches!(refusal(&dir), MethodError::ReplacedFile { .. }));
+    without_seal(&dir);
     let card = dir.join("model.toml");
     let mut table: toml::Table = std::fs::read_to_string(&card).unwrap().parse().unwrap();
     let digest = fmam_files::Digest::of_file(&path).unwrap().to_string();
@@ -146,12 +216,15 @@ fn a_model_of_the_layout_before_loads_and_other_layouts_are_refused() {
 
     let path = dir.join("model.toml");
     let card = std::fs::read_to_string(&path).unwrap();
-    for layout in ["1", "4", "-3"] {
+    for layout in ["1", "5", "-3"] {
         std::fs::write(&path, card.replace("schema = 2", &format!("schema = {layout}"))).unwrap();
         let error = refusal(&dir);
         assert!(matches!(error, MethodError::UnknownLayout { .. }), "{error}");
         let message = error.to_string();
-        assert!(message.contains(&format!("layout {layout};")) && message.ends_with("2 and 3"), "{message}");
+        assert!(
+            message.contains(&format!("layout {layout};")) && message.ends_with("2, 3 and 4"),
+            "{message}"
+        );
     }
 }
 
@@ -176,12 +249,10 @@ fn a_new_calibration_keeps_the_digests_and_an_old_folder_gets_some() {
     let loaded = load_detector(&dir, &Device::Cpu).unwrap();
     assert_eq!(loaded.calibration(), Some(&calibration));
 
-    let path = dir.join("model.toml");
-    let card = std::fs::read_to_string(&path).unwrap();
-    let mut old: toml::Table = card.parse().unwrap();
-    old.insert("schema".to_owned(), 2.into());
-    old.remove("files");
-    std::fs::write(&path, toml::to_string(&old).unwrap()).unwrap();
+    without_seal(&dir);
+    load_detector(&dir, &Device::Cpu).unwrap().save_calibration(&dir).unwrap();
+    assert_eq!(files(&dir), before);
+    without_digests(&dir);
     load_detector(&dir, &Device::Cpu).unwrap().save_calibration(&dir).unwrap();
     assert_eq!(files(&dir), before);
     assert!(detector.save_calibration(&folder.path().join("absent")).is_err());

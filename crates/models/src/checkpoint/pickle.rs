@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use candle_core::DType;
 
+use super::budget::Budget;
 use super::pickle_value::{Global, Storage, Value, call, long, storage};
 
 /// Values nest no deeper than in a state dict with its metadata; the limit keeps a hostile file
@@ -23,6 +24,8 @@ pub(crate) enum PickleError {
     Foreign(String),
     #[error("the pickle is corrupt at byte {position}")]
     Corrupt { position: usize },
+    #[error("its values take far more memory than the file has bytes: no state dict does")]
+    Budget,
 }
 
 /// One pickle.
@@ -35,11 +38,13 @@ pub(crate) struct Pickle {
     pub(crate) storages: Vec<Storage>,
 }
 
-/// Reads one pickle from the front of `bytes`.
-pub(crate) fn unpickle(bytes: &[u8]) -> Result<Pickle, PickleError> {
+/// Reads one pickle from the front of `bytes`, whose values take their memory from `budget`.
+pub(super) fn unpickle(bytes: &[u8], budget: &mut Budget) -> Result<Pickle, PickleError> {
     let mut machine = Machine {
         bytes,
+        budget,
         position: 0,
+        n_operations: 0,
         stack: Vec::new(),
         memo: Vec::new(),
         storages: Vec::new(),
@@ -64,6 +69,7 @@ enum Failure {
     Truncated,
     Opcode(u8),
     Corrupt,
+    Budget,
 }
 
 impl Failure {
@@ -72,13 +78,16 @@ impl Failure {
             Self::Truncated => PickleError::Truncated,
             Self::Opcode(opcode) => PickleError::Opcode { opcode, position },
             Self::Corrupt => PickleError::Corrupt { position },
+            Self::Budget => PickleError::Budget,
         }
     }
 }
 
 struct Machine<'a> {
     bytes: &'a [u8],
+    budget: &'a mut Budget,
     position: usize,
+    n_operations: usize,
     stack: Vec<Value>,
     memo: Vec<Option<Value>>,
     storages: Vec<Storage>,
@@ -90,6 +99,9 @@ impl Machine<'_> {
     /// Performs one operation; gives whether it was the last.
     fn step(&mut self) -> Result<bool, Failure> {
         let [opcode] = self.array()?;
+        self.n_operations += 1;
+        // No operation makes more than one value, apart from the copies below.
+        self.afford(size_of::<Value>())?;
         match opcode {
             // PROTO: the operations say all that matters.
             0x80 => {
@@ -123,6 +135,9 @@ impl Machine<'_> {
             }
             b'X' => {
                 let length = u32::from_le_bytes(self.array()?);
+                if self.bytes.len() - self.position >= length as usize {
+                    self.afford(length as usize)?;
+                }
                 let text = std::str::from_utf8(self.take(length as usize)?).map_err(|_| Failure::Corrupt)?;
                 let text = Value::Text(text.into());
                 self.stack.push(text);
@@ -180,6 +195,7 @@ impl Machine<'_> {
                 let id = self.pop()?;
                 let value = storage(&id).ok_or(Failure::Corrupt)?;
                 if let Value::Storage(storage) = &value {
+                    self.afford(size_of::<Storage>())?;
                     self.storages.push(storage.clone());
                 }
                 self.stack.push(value);
@@ -199,6 +215,10 @@ impl Machine<'_> {
             _ => return Err(Failure::Opcode(opcode)),
         }
         Ok(false)
+    }
+
+    fn afford(&mut self, bytes: usize) -> Result<(), Failure> {
+        if self.budget.take(bytes) { Ok(()) } else { Err(Failure::Budget) }
     }
 
     fn take(&mut self, count: usize) -> Result<&[u8], Failure> {
@@ -264,7 +284,7 @@ impl Machine<'_> {
         match self.stack.last_mut() {
             Some(Value::List(list, depth)) => {
                 *depth = inner.max(*depth);
-                Rc::make_mut(list).extend(items);
+                own(list, self.budget)?.extend(items);
                 Ok(())
             }
             Some(Value::Foreign(_)) => Ok(()),
@@ -284,7 +304,7 @@ impl Machine<'_> {
         };
         *depth = inner.max(*depth);
         let mut items = items.into_iter();
-        let entries = Rc::make_mut(entries);
+        let entries = own(entries, self.budget)?;
         while let (Some(key), Some(value)) = (items.next(), items.next()) {
             entries.push((key, value));
         }
@@ -295,11 +315,12 @@ impl Machine<'_> {
     /// values only.
     fn memoize(&mut self, index: usize) -> Result<(), Failure> {
         let value = self.stack.last().ok_or(Failure::Corrupt)?.clone();
-        // Each entry costs an operation of two bytes at least, so a larger index cannot be honest.
-        if index > self.bytes.len() {
+        // Python counts its entries, so a larger index cannot be honest.
+        if index > self.n_operations {
             return Err(Failure::Corrupt);
         }
         if index >= self.memo.len() {
+            self.afford((index + 1 - self.memo.len()) * size_of::<Option<Value>>())?;
             self.memo.resize(index + 1, None);
         }
         self.memo[index] = Some(value);
@@ -313,6 +334,14 @@ impl Machine<'_> {
     }
 }
 
+/// The items of a container, copied first where the memo holds the container too.
+fn own<'a, T: Clone>(items: &'a mut Rc<Vec<T>>, budget: &mut Budget) -> Result<&'a mut Vec<T>, Failure> {
+    if Rc::strong_count(items) > 1 && !budget.take(items.len() * size_of::<T>()) {
+        return Err(Failure::Budget);
+    }
+    Ok(Rc::make_mut(items))
+}
+
 fn depth_around(items: &[Value]) -> Result<u8, Failure> {
     let depth = 1 + items.iter().map(Value::depth).max().unwrap_or(0);
     if depth <= MAX_DEPTH { Ok(depth) } else { Err(Failure::Corrupt) }
@@ -321,6 +350,10 @@ fn depth_around(items: &[Value]) -> Result<u8, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn unpickle(bytes: &[u8]) -> Result<Pickle, PickleError> {
+        super::unpickle(bytes, &mut Budget::of_file(bytes.len(), 1))
+    }
 
     #[test]
     fn integers_of_all_widths_are_signed_as_python_has_them() {
@@ -378,5 +411,33 @@ mod tests {
         // Each step pairs the value with itself: 2^15 leaves, were they copied.
         let doubled = [b"Nq\x00".as_slice(), &b"h\x00\x86q\x00".repeat(15), b"."].concat();
         assert!(matches!(unpickle(&doubled), Ok(Pickle { value: Value::Tuple(_, 15), .. })));
+    }
+
+    #[test]
+    fn a_container_in_the_memo_is_copied_at_the_expense_of_the_budget() {
+        let list = |n: u32| {
+            let items = (0..n).flat_map(|index| [b"Nar".as_slice(), &index.to_le_bytes()].concat());
+            [b"]".to_vec(), items.collect(), b".".to_vec()].concat()
+        };
+        assert!(unpickle(&list(500)).is_ok());
+        assert!(matches!(unpickle(&list(8_000)), Err(PickleError::Budget)));
+        // Python memorises a dict while it is empty, then fills it in parts.
+        let part = [b"(".as_slice(), &b"K\x01K\x02".repeat(1_000), b"u"].concat();
+        let honest = [b"}q\x00".as_slice(), &part.repeat(50), b"."].concat();
+        let value = unpickle(&honest).unwrap().value;
+        assert!(matches!(value, Value::Dict(entries, 1) if entries.len() == 50_000));
+    }
+
+    #[test]
+    fn an_index_of_the_memo_beyond_the_operations_is_refused() {
+        let far = [b"N".as_slice(), b"r\xff\x00\x00\x00", &b"N".repeat(1_000), b"."].concat();
+        assert!(matches!(unpickle(&far), Err(PickleError::Corrupt { position: 1 })));
+        assert!(unpickle(b"Nq\x01.").is_ok());
+    }
+
+    #[test]
+    fn many_values_of_one_byte_are_refused() {
+        let many = [b"N".repeat(2 << 20).as_slice(), b"."].concat();
+        assert!(matches!(unpickle(&many), Err(PickleError::Budget)));
     }
 }

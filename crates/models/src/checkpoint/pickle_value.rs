@@ -31,8 +31,11 @@ pub(crate) enum Global {
     StorageType(DType),
 }
 
+/// The greatest number of axes of a tensor; it is that of PyTorch.
+const MAX_RANK: usize = 64;
+
 /// Elements that tensors share, by the key under which the file holds them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Storage {
     pub(crate) dtype: DType,
     pub(crate) key: Rc<str>,
@@ -41,12 +44,38 @@ pub(crate) struct Storage {
 }
 
 /// A view of a storage. Offset and strides count elements.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct StridedTensor {
     pub(crate) storage: Storage,
     pub(crate) offset: usize,
     pub(crate) shape: Vec<usize>,
     pub(crate) strides: Vec<usize>,
+}
+
+impl StridedTensor {
+    /// The number of elements; `None` for a view that reaches beyond its storage. A view may repeat
+    /// elements; none of a state dict does, and one that does could be of any size.
+    pub(crate) fn n_elements(&self) -> Option<usize> {
+        let Self { storage, offset, shape, strides } = self;
+        let count = shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size))?;
+        if count == 0 {
+            return Some(0);
+        }
+        let last = shape.iter().zip(strides).try_fold(*offset, |last, (size, stride)| {
+            last.checked_add(size.saturating_sub(1).checked_mul(*stride)?)
+        })?;
+        (last < storage.len && count <= storage.len).then_some(count)
+    }
+
+    /// True if the elements lie in the storage one after another, the last axis fastest.
+    pub(crate) fn is_contiguous(&self) -> bool {
+        let mut expected = 1_usize;
+        self.shape.iter().zip(&self.strides).rev().all(|(size, stride)| {
+            let fits = *size == 1 || *stride == expected;
+            expected = expected.saturating_mul(*size);
+            fits
+        })
+    }
 }
 
 impl Value {
@@ -62,7 +91,10 @@ impl Value {
     }
 
     fn sizes(&self) -> Option<Vec<usize>> {
-        if let Self::Tuple(items, _) = self { items.iter().map(Self::size).collect() } else { None }
+        match self {
+            Self::Tuple(items, _) if items.len() <= MAX_RANK => items.iter().map(Self::size).collect(),
+            _ => None,
+        }
     }
 }
 

@@ -7,6 +7,12 @@ use fmam_files::{Digest, Hasher};
 
 use crate::ModelError;
 
+/// Bytes of a file of weights, at most: it is read whole.
+pub const MAX_BYTES: u64 = 32 << 30;
+
+/// Bytes of the header of a safetensors file, at most, as its own library has it.
+const MAX_HEADER: u64 = 100_000_000;
+
 /// Writes `tensors` as a safetensors file, each in its own type. The file appears whole or not at
 /// all, and a missing folder is made; the same tensors give the same bytes.
 ///
@@ -21,7 +27,7 @@ pub fn save_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<(
 /// # Errors
 /// [`ModelError::Read`] when the file is missing, truncated or no safetensors file.
 pub fn load_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, ModelError> {
-    let bytes = std::fs::read(path)
+    let bytes = fmam_files::read_limited(path, MAX_BYTES)
         .map_err(|source| ModelError::Read { path: path.to_owned(), source: source.into() })?;
     tensors_in(&bytes, path)
 }
@@ -57,6 +63,14 @@ pub fn tensors_digest(tensors: &BTreeMap<String, Tensor>) -> Result<Digest, Mode
 /// The tensors of a safetensors file in memory.
 pub(crate) fn from_bytes(bytes: &[u8]) -> candle_core::Result<BTreeMap<String, Tensor>> {
     Ok(candle_core::safetensors::load_buffer(bytes, &Device::Cpu)?.into_iter().collect())
+}
+
+/// True if a file that begins with `head` may be a safetensors file: eight bytes for the length of
+/// the header, then the header.
+pub(super) fn may_begin(head: &[u8]) -> bool {
+    head.split_first_chunk().is_some_and(|(length, header)| {
+        u64::from_le_bytes(*length) <= MAX_HEADER && header.first() == Some(&b'{')
+    })
 }
 
 /// [`save_tensors`] with metadata. Metadata of more than one entry makes the bytes depend on the

@@ -4,6 +4,7 @@
 
 mod backbones;
 mod heads;
+mod hostile_checkpoints;
 mod kernels;
 mod mapping;
 mod parameters;

@@ -152,8 +152,11 @@ fn histogram(
         let classes = [("normal", NORMAL), ("anomalous", ANOMALOUS)];
         for (((name, colour), shares), smooth) in classes.into_iter().zip(shares).zip(smooth) {
             let edge = |k: usize| low + (high - low) * k as f64 / shares.len() as f64;
-            let steps =
-                shares.iter().enumerate().flat_map(|(k, &share)| [(edge(k), share), (edge(k + 1), share)]);
+            let steps = shares
+                .iter()
+                .map(|share| share.max(0.0))
+                .enumerate()
+                .flat_map(|(k, share)| [(edge(k), share), (edge(k + 1), share)]);
             let series = AreaSeries::new(steps, 0.0, colour.mix(0.3)).border_style(colour.stroke_width(2));
             chart.draw_series(series)?.label(name).legend(move |(x, y)| {
                 Rectangle::new([(x, y - 5), (x + 18, y + 5)], colour.mix(0.6).filled())
@@ -263,12 +266,15 @@ pub(crate) fn bars(groups: &[String], series: &[Bars]) -> Result<String, ReportE
             let left = |group: usize| group as f64 - 0.4 + k as f64 * width;
             let present = || values.iter().enumerate().filter_map(|(group, e)| Some((group, (*e)?)));
             let bar = |(group, e): (usize, Estimate)| {
-                Rectangle::new([(left(group), 0.0), (left(group) + 0.9 * width, e.mean)], fill.filled())
+                Rectangle::new(
+                    [(left(group), 0.0), (left(group) + 0.9 * width, e.mean.max(0.0))],
+                    fill.filled(),
+                )
             };
             chart.draw_series(present().map(bar))?;
             let whisker = |(group, e): (usize, Estimate)| {
                 let (at, std) = (left(group) + 0.45 * width, e.std?);
-                let ends = vec![(at, (e.mean - std).max(0.0)), (at, e.mean + std)];
+                let ends = [e.mean - std, e.mean + std].map(|end| (at, end.max(0.0))).to_vec();
                 Some(PathElement::new(ends, INK.stroke_width(2)))
             };
             chart.draw_series(present().filter_map(whisker))?;
@@ -284,6 +290,10 @@ fn line(
     colour: RGBColor,
 ) -> Drawn {
     let style = colour.stroke_width(2);
+    // A point far outside has no place in the numbers of pixels.
+    let (x_range, y_range) = (chart.x_range(), chart.y_range());
+    let points =
+        points.map(|(x, y)| (x.clamp(x_range.start, x_range.end), y.clamp(y_range.start, y_range.end)));
     let drawn = chart.draw_series(LineSeries::new(points, style))?;
     drawn.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
     Ok(())
@@ -316,6 +326,12 @@ fn draw(axes: Axes<'_>, series: impl FnOnce(&mut Chart<'_, '_>) -> Drawn) -> Res
 }
 
 fn draw_into(svg: &mut String, axes: Axes<'_>, series: impl FnOnce(&mut Chart<'_, '_>) -> Drawn) -> Drawn {
+    // The plotting library panics at such axes.
+    if let Some(range) =
+        axes.ranges.iter().find(|range| !(0.0..f64::INFINITY).contains(&(range.end - range.start)))
+    {
+        return Err(format!("an axis from {:e} to {:e}", range.start, range.end).into());
+    }
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     let [left, right, above, below] = MARGINS;
     let [x_range, y_range] = axes.ranges;
@@ -362,6 +378,8 @@ pub(crate) fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use fmam_record::{ClassDistribution, ScoreDistribution};
+
     use super::*;
 
     #[test]
@@ -391,6 +409,36 @@ mod tests {
         assert!(svg.starts_with("<svg role=\"img\" viewBox"), "{}", &svg[..80]);
         assert!(svg.contains("var(--normal)") && svg.contains("var(--ink)") && !svg.contains("#0"), "{svg}");
         assert!(svg.contains("student &lt;1&gt;"), "{svg}");
+    }
+
+    #[test]
+    fn numbers_of_any_size_draw_or_are_an_error() {
+        let huge = [-f64::MAX, -1e300, -1e18, -1.0, -1e-320, 0.0, 1e-320, 1e-18, 1e18, 1e300, f64::MAX];
+        let class = |share| ClassDistribution { n: 1, mean: 0.0, deviation: 0.0, shares: vec![share; 3] };
+        let samples = |score| {
+            [(0.0, Label::Normal), (score, Label::Anomalous)].map(|(image_score, label)| ImageRecord {
+                sample: String::new(),
+                label,
+                defect_type: None,
+                image_score,
+                path: None,
+            })
+        };
+        for (a, b) in huge.iter().flat_map(|&a| huge.map(|b| (a, b))) {
+            let curves = PixelCurves {
+                roc: vec![[0.0, a], [b, 1.0]],
+                pro: vec![[a, a], [b, b]],
+                scores: ScoreDistribution { range: [a, b], normal: class(a), anomalous: class(b) },
+            };
+            // Each may be refused; none may panic.
+            let _ = pixel_scores(&curves);
+            rates(&samples(a as f32), Some(&curves)).unwrap();
+            image_scores(&samples(b as f32)).unwrap();
+            let loss = |epoch, loss| CurvePoint { stage: "a".into(), epoch, loss };
+            training(&[loss(0, a), loss(usize::MAX, b), loss(1, 1.0)]).unwrap();
+            let values = vec![Some(Estimate { mean: a, std: Some(b), n: 2 }), None];
+            let _ = bars(&["a".into(), "b".into()], &[Bars { name: "x".into(), tone: Tone::Ink, values }]);
+        }
     }
 
     #[test]

@@ -1,5 +1,3 @@
-use std::borrow::Cow;
-
 use fmam_core::Placing;
 use fmam_metrics::MetricEntry;
 use fmam_record::{EvaluationConfig, Resolution, RunRecord};
@@ -7,6 +5,7 @@ use fmam_record::{EvaluationConfig, Resolution, RunRecord};
 use crate::Report;
 use crate::model::columns::ranks;
 use crate::model::paper::published;
+use crate::render::csv_row::CsvRow;
 
 /// Columns of `report.csv` before and after those of the metrics.
 const BEFORE: [&str; 5] = ["dataset", "category", "method", "backbone", "seed"];
@@ -51,10 +50,7 @@ impl Report {
         }
         text.push_str(&format!(",{}\n", IMAGES.join(",")));
         for run in self.runs() {
-            let line: Vec<String> =
-                fields(run, self.metrics()).iter().map(|field| quoted(field).into_owned()).collect();
-            text.push_str(&line.join(","));
-            text.push('\n');
+            text.push_str(&row(run, self.metrics()));
         }
         text
     }
@@ -77,24 +73,24 @@ impl Report {
         let mut text = header.join(",") + "\n";
         for rows in self.datasets() {
             for row in rows {
-                let names = [row.dataset.clone(), row.method.clone(), row.backbone.clone()];
-                let counts = [row.categories.len(), row.seeds.len()].map(|n| n.to_string());
-                let mut line: Vec<String> = names.into_iter().chain(counts).collect();
+                let names = [&row.dataset, &row.method, &row.backbone];
+                let mut line = names.into_iter().fold(CsvRow::new(), |line, name| line.text(name));
+                line = line.value(row.categories.len()).value(row.seeds.len());
                 let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
                 for metric in self.metrics() {
                     let estimate = row.metrics.get(metric);
-                    line.push(number(estimate.map(|estimate| estimate.mean)));
-                    line.push(number(estimate.and_then(|estimate| estimate.std)));
-                    line.push(
-                        ranks(row, rows, metric).map(|better| (better + 1).to_string()).unwrap_or_default(),
-                    );
+                    let rank = ranks(row, rows, metric);
+                    line = line
+                        .value(number(estimate.map(|estimate| estimate.mean)))
+                        .value(number(estimate.and_then(|estimate| estimate.std)))
+                        .value(rank.map(|better| (better + 1).to_string()).unwrap_or_default());
                 }
                 let paper = published(&row.dataset, &row.method, &row.backbone);
                 let fraction = |per_cent: f64| (10.0 * per_cent).round() / 1000.0;
-                line.push(number(paper.map(|paper| fraction(paper.image_auroc))));
-                line.push(number(paper.map(|paper| fraction(paper.pixel_auroc))));
-                let line: Vec<_> = line.iter().map(|field| quoted(field)).collect();
-                text.push_str(&(line.join(",") + "\n"));
+                line = line
+                    .value(number(paper.map(|paper| fraction(paper.image_auroc))))
+                    .value(number(paper.map(|paper| fraction(paper.pixel_auroc))));
+                text.push_str(&line.end());
             }
         }
         text
@@ -105,15 +101,11 @@ fn with_interval<'a>(metrics: &'a [&'static MetricEntry]) -> impl Iterator<Item 
     metrics.iter().copied().filter(|metric| metric.interval.is_some())
 }
 
-fn fields(run: &RunRecord, metrics: &[&'static MetricEntry]) -> Vec<String> {
+/// The line of a run.
+fn row(run: &RunRecord, metrics: &[&'static MetricEntry]) -> String {
     let optional = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
-    let before: [String; BEFORE.len()] = [
-        run.dataset.clone(),
-        run.category.clone(),
-        run.method.to_string(),
-        run.backbone.clone(),
-        run.seed.value().to_string(),
-    ];
+    let names: [&str; BEFORE.len() - 1] = [&run.dataset, &run.category, run.method.as_str(), &run.backbone];
+    let row = names.into_iter().fold(CsvRow::new(), |row, name| row.text(name)).value(run.seed.value());
     let threshold = run.decision.as_ref().map(|decision| decision.threshold.score.to_string());
     let bounds = with_interval(metrics).flat_map(|metric| {
         let interval = run.decision.as_ref().and_then(|decision| decision.interval(metric));
@@ -121,11 +113,13 @@ fn fields(run: &RunRecord, metrics: &[&'static MetricEntry]) -> Vec<String> {
     });
     let decision = std::iter::once(threshold.unwrap_or_default()).chain(bounds);
     let metrics = metrics.iter().map(|metric| optional(run.metrics.get(metric)));
-    let after: [String; AFTER.len()] = [
-        run.fit_seconds.to_string(),
-        run.score_images_per_second.to_string(),
-        run.peak_rss_bytes.map(|bytes| bytes.to_string()).unwrap_or_default(),
-        run.device.clone(),
+    let row = metrics.fold(row, CsvRow::value);
+    let row = row
+        .value(run.fit_seconds)
+        .value(run.score_images_per_second)
+        .value(run.peak_rss_bytes.map(|bytes| bytes.to_string()).unwrap_or_default())
+        .text(&run.device);
+    let after: [String; AFTER.len() - 4] = [
         run.image_size.height.to_string(),
         run.image_size.width.to_string(),
         run.n_train.to_string(),
@@ -133,7 +127,7 @@ fn fields(run: &RunRecord, metrics: &[&'static MetricEntry]) -> Vec<String> {
         run.n_test_anomalous.to_string(),
         run.started_at.to_string(),
     ];
-    before.into_iter().chain(metrics).chain(after).chain(decision).chain(images(run)).collect()
+    after.into_iter().chain(decision).chain(images(run)).fold(row, CsvRow::value).end()
 }
 
 /// The fields of [`IMAGES`].
@@ -161,14 +155,6 @@ fn images(run: &RunRecord) -> [String; IMAGES.len()] {
         findings.vanished.len().to_string(),
         findings.duplicates.len().to_string(),
     ]
-}
-
-fn quoted(field: &str) -> Cow<'_, str> {
-    if field.contains([',', '"', '\n', '\r']) {
-        Cow::Owned(format!("\"{}\"", field.replace('"', "\"\"")))
-    } else {
-        Cow::Borrowed(field)
-    }
 }
 
 #[cfg(test)]
@@ -207,6 +193,14 @@ mod tests {
         };
         assert_eq!(figures(&screw), ["0.9", "0.95", "0.875", "0.96", "0.5", "0.925"]);
         assert_eq!(figures(&odd), ["0.9", "", "0.875", "0.96", "0.5", "0.925"]);
+    }
+
+    #[test]
+    fn a_name_is_no_formula() {
+        let report = Report::from_records(vec![record("folder", "=1+1", "nkd", 0)]);
+        assert!(report.csv().contains("\nfolder,'=1+1,nkd,resnet18,0,"), "{}", report.csv());
+        let report = Report::from_records(vec![record("@set", "a", "nkd", 0)]);
+        assert!(report.summary_csv().contains("\n'@set,nkd,resnet18,1,1,"), "{}", report.summary_csv());
     }
 
     #[test]

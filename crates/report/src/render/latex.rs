@@ -76,7 +76,9 @@ fn escape(text: &str) -> String {
             '\\' => escaped.push_str("\\textbackslash{}"),
             '~' => escaped.push_str("\\textasciitilde{}"),
             '^' => escaped.push_str("\\textasciicircum{}"),
-            '\n' | '\r' => escaped.push(' '),
+            // At the begin of a row they would belong to the `\\` before it.
+            '[' | ']' | '*' => escaped.extend(['{', c, '}']),
+            c if c.is_control() => escaped.push(' '),
             _ => escaped.push(c),
         }
     }
@@ -90,6 +92,13 @@ mod tests {
 
     use super::*;
     use crate::fixture::{raise, record};
+
+    #[test]
+    fn a_row_that_begins_like_an_argument_is_text() {
+        assert_eq!(escape("[1ex] *\u{7}\n"), "{[}1ex{]} {*}  ");
+        let report = Report::from_records(vec![record("mvtec", "screw", "[2cm]", 0)]);
+        assert!(report.latex().contains("\n{[}2cm{]} & resnet18"), "{}", report.latex());
+    }
 
     #[test]
     fn a_table_for_each_data_set() {

@@ -4,6 +4,7 @@ mod ablation;
 mod analysis;
 mod comparison;
 mod csv;
+pub(crate) mod csv_row;
 mod gallery;
 mod html;
 pub(crate) mod json;

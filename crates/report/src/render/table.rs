@@ -1,3 +1,5 @@
+use fmam_core::shown;
+
 use crate::model::layout::{Cell, Layout};
 use crate::text::{Markup, points, spread_percent};
 
@@ -79,13 +81,16 @@ impl Table {
         text
     }
 
-    /// Columns two spaces apart under a rule. No trailing spaces.
+    /// Columns two spaces apart under a rule, with cells that cannot act on a terminal. No trailing
+    /// spaces.
     pub(crate) fn terminal(&self) -> String {
-        let widths = self.widths();
+        let rows = self.rows.iter().map(|row| row.iter().map(|cell| shown(cell).into_owned()).collect());
+        let table = Self { header: self.header.clone(), align: self.align.clone(), rows: rows.collect() };
+        let widths = table.widths();
         let rule: Vec<String> = widths.iter().map(|&width| "─".repeat(width)).collect();
         let mut text = String::new();
-        for row in [&self.header, &rule].into_iter().chain(&self.rows) {
-            text.push_str(self.padded(row, &widths).join("  ").trim_end());
+        for row in [&table.header, &rule].into_iter().chain(&table.rows) {
+            text.push_str(table.padded(row, &widths).join("  ").trim_end());
             text.push('\n');
         }
         text

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use anyhow::Result;
 use fmam::Outcome;
 use fmam::output::Line;
+use fmam_core::{escaped, shown_line};
 use serde_json::json;
 
 /// The form of the verdicts on stdout.
@@ -61,19 +62,14 @@ fn table_row(line: &Line<'_>) -> String {
     let p_value = line.p_value.map_or("-".to_owned(), |p| format!("{p:.4}"));
     let regions = line.threshold.map_or("-".to_owned(), |_| line.regions.len().to_string());
     let seconds = line.seconds.map_or("-".to_owned(), |seconds| format!("{seconds:.3}"));
-    let image = printable(&line.image.0.to_string_lossy());
+    let image = line.image.0.to_string_lossy();
+    let image = escaped(&image);
     let mut row =
         format!("{verdict:<7}  {:>10.4}  {p_value:>7}  {regions:>7}  {seconds:>7}  {image}\n", line.score);
     for warning in line.warnings {
-        let _ = writeln!(row, "         warning: {warning}");
+        let _ = writeln!(row, "         warning: {}", shown_line(&warning.to_string()));
     }
     row
-}
-
-/// A name whose control characters cannot act on a terminal.
-fn printable(name: &str) -> String {
-    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    name.chars().map(escaped).collect()
 }
 
 #[cfg(test)]

@@ -212,7 +212,7 @@ const STRESS: &str = "FMAM_TEST_DINOV2_STRESS";
 fn images_of_changing_sizes_are_taken_in_parallel() {
     if std::env::var_os(STRESS).is_some() {
         let backbone = random_backbone(NAME, Seed::new(0), &Device::Cpu).unwrap();
-        for round in 0..40 {
+        for round in 0..100 {
             let side = if round % 2 == 0 { 28 } else { 42 };
             let images = zeros(&[1, 3, side, side]);
             (0..8).into_par_iter().for_each(|_| drop(backbone.features(&images).unwrap()));

@@ -1,5 +1,6 @@
 //! Pictures in the page itself, as far as they do not make it too large.
 
+use std::io::BufReader;
 use std::path::Path;
 
 use base64::Engine;
@@ -44,7 +45,7 @@ impl Pictures {
         if self.left == 0 {
             return file.is_file().then(|| link(path));
         }
-        let mut picture = image::open(&file).ok()?.into_rgb8();
+        let mut picture = decoded(&file)?.into_rgb8();
         if picture.width() > width {
             let height = u64::from(picture.height()) * u64::from(width) / u64::from(picture.width());
             picture = image::imageops::thumbnail(&picture, width, height.max(1) as u32);
@@ -65,6 +66,12 @@ impl Pictures {
             }
         }
     }
+}
+
+/// The picture in a regular file; `None` for another one.
+fn decoded(file: &Path) -> Option<image::DynamicImage> {
+    let reader = BufReader::new(fmam_files::open_regular(file).ok()?);
+    image::ImageReader::new(reader).with_guessed_format().ok()?.decode().ok()
 }
 
 #[cfg(test)]
