@@ -38,8 +38,8 @@ fn acts(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A value of an input, [`escaped`] and of 200 characters at most: of a longer one the begin and the
-/// end.
+/// A value of an input, [`escaped`] and of 200 characters at most: of a longer one the begin and
+/// the end.
 pub fn shown(value: &str) -> Cow<'_, str> {
     cut(escaped(value), VALUE)
 }

@@ -18,9 +18,9 @@
 //! surroundings of a fit), `registry` (the table), `place` (tile and region of interest of an
 //! image), `scorer` (from images to verdicts), `scan` (large images by tiles), `detector` (the
 //! fitted method), `card`, `seal` and `network_files` (its saved form), `checkpoint` (tensors with
-//! their origin), `settings`, `training_image` and `batch_inside` (regions of interest in training),
-//! `per_tile` (statistics of fixed positions), `training` (the loop), `kept_training` and
-//! `stage_state` (what an interrupted one goes on from), `sample_features` and `teacher_cache`
+//! their origin), `settings`, `training_image` and `batch_inside` (regions of interest in
+//! training), `per_tile` (statistics of fixed positions), `training` (the loop), `kept_training`
+//! and `stage_state` (what an interrupted one goes on from), `sample_features` and `teacher_cache`
 //! (features of training images), `feature_scorer` (verdicts by frozen features), `scoring`
 //! (anomaly maps), `trace` and `untraceable` (a detector as a graph).
 //!

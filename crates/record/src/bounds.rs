@@ -1,26 +1,19 @@
 //! Bounds of the numbers in a record: a file that somebody edited, or a disk damaged, may hold any.
 
-use crate::{PixelCurves, RunRecord};
+use crate::{Metrics, PixelCurves};
 
 /// What the sums of a program may add to a fraction.
 const ROUNDING: f64 = 1e-6;
 
-/// The first number of `record` that no run has, in words; `None` if every number can be one.
-pub(crate) fn outside_bounds(record: &RunRecord) -> Option<String> {
-    let metrics = record.metrics.iter().filter_map(|(key, value)| Some((key, value?)));
-    let wrong = metrics.into_iter().find(|(_, value)| !is_fraction(*value));
-    if let Some((key, value)) = wrong {
-        return Some(format!("metric `{key}` is {value:e}, not in 0..=1"));
-    }
-    let times =
-        [("fit_seconds", record.fit_seconds), ("score_images_per_second", record.score_images_per_second)];
-    if let Some((key, value)) = times.into_iter().find(|(_, value)| !(0.0..1e15).contains(value)) {
-        return Some(format!("`{key}` is {value:e}, which no clock gives"));
-    }
-    record.pixels.as_ref().and_then(curve_outside)
+/// The first metric that is no fraction, in words.
+pub(crate) fn metric_outside(metrics: &Metrics) -> Option<String> {
+    let mut values = metrics.iter().filter_map(|(key, value)| Some((key, value?)));
+    let (key, value) = values.find(|(_, value)| !is_fraction(*value))?;
+    Some(format!("metric `{key}` is {value:e}, not in 0..=1"))
 }
 
-fn curve_outside(pixels: &PixelCurves) -> Option<String> {
+/// The first number that no curve has, in words.
+pub(crate) fn curve_outside(pixels: &PixelCurves) -> Option<String> {
     for (key, curve) in [("roc", &pixels.roc), ("pro", &pixels.pro)] {
         if let Some(value) = curve.iter().flatten().find(|value| !is_fraction(**value)) {
             return Some(format!("`pixels.{key}` has {value:e}, not in 0..=1"));
@@ -45,7 +38,7 @@ fn is_fraction(value: f64) -> bool {
 mod tests {
     use super::*;
     use crate::fixture::record;
-    use crate::{ClassDistribution, ScoreDistribution};
+    use crate::{ClassDistribution, RunRecord, ScoreDistribution};
 
     #[test]
     fn a_number_that_no_run_has_is_damage() {

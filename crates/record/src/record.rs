@@ -84,7 +84,8 @@ impl RunRecord {
     ///
     /// # Errors
     /// [`RecordTextError::Schema`] for a record of another layout, [`RecordTextError::Json`] for a
-    /// damaged one, also where a number is none that a run has, [`RecordTextError::Outside`] for one that names a file outside of its folder.
+    /// damaged one, also where a number is none that a run has, [`RecordTextError::Outside`] for
+    /// one that names a file outside of its folder.
     pub fn from_json(text: &[u8]) -> Result<Self, RecordTextError> {
         #[derive(Deserialize)]
         struct Version {
@@ -100,10 +101,20 @@ impl RunRecord {
         if let Some(path) = record.artefacts.paths().find(|path| !is_inside(path)) {
             return Err(RecordTextError::Outside { path: path.to_owned() });
         }
-        match bounds::outside_bounds(&record) {
+        let metrics = bounds::metric_outside(&record.metrics);
+        let curves = || record.pixels.as_ref().and_then(bounds::curve_outside);
+        match metrics.or_else(curves).or_else(|| record.time_outside()) {
             None => Ok(record),
             Some(fault) => Err(serde_json::Error::custom(fault).into()),
         }
+    }
+
+    /// The first time that no clock gives, in words.
+    fn time_outside(&self) -> Option<String> {
+        let times =
+            [("fit_seconds", self.fit_seconds), ("score_images_per_second", self.score_images_per_second)];
+        let (key, value) = times.into_iter().find(|(_, value)| !(0.0..1e15).contains(value))?;
+        Some(format!("`{key}` is {value:e}, which no clock gives"))
     }
 
     /// The identity of the run.

@@ -11,10 +11,9 @@ use fmam_core::{Label, Preparation, Sample, SampleSource, Split};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::MAX_LIST;
 use super::files::{files_in, name_of, sample, stem_of};
 use super::masks::refuse_some_without_mask;
-use super::records::{Record, records, within};
+use super::records::{MAX_LIST, Record, records, within};
 use crate::source::MaskFormat;
 use crate::told::tell;
 use crate::{

@@ -21,9 +21,6 @@ pub use self::files::has_image_extension;
 pub use self::textures::textures;
 use crate::{Counts, DatasetEntry, DatasetError, demo};
 
-/// Bytes of the list of a data set, at most: millions of images.
-const MAX_LIST: u64 = 1 << 30;
-
 /// Every registered data set, sorted by name.
 #[rustfmt::skip] // One line for each entry, so that a new one changes no other.
 pub static DATASETS: &[&DatasetEntry] = &[

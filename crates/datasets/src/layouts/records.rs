@@ -4,6 +4,9 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::RowProblem;
 
+/// Bytes of the list of a data set, at most: millions of images.
+pub(crate) const MAX_LIST: u64 = 1 << 30;
+
 /// One record of a CSV text.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Record {

@@ -9,10 +9,9 @@ use std::sync::Arc;
 
 use fmam_core::{Preparation, Sample, SampleSource, Split};
 
-use super::MAX_LIST;
 use super::files::{EXTENSIONS, Tree, sample, stem_of, subfolders};
 use super::masks::{mask_tree, refuse_unused};
-use super::records::{Record, records, within};
+use super::records::{MAX_LIST, Record, records, within};
 use crate::source::MaskFormat;
 use crate::{
     Category, CategoryFiles, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout,

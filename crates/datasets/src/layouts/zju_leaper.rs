@@ -8,9 +8,9 @@ use std::sync::Arc;
 use fmam_core::{Preparation, Sample, SampleSource, Split};
 use serde::Deserialize;
 
-use super::MAX_LIST;
 use super::files::{Tree, sample, stem_of};
 use super::masks::{mask_tree, without_suffix};
+use super::records::MAX_LIST;
 use crate::source::MaskFormat;
 use crate::told::tell;
 use crate::{

@@ -4,6 +4,7 @@ mod check_table;
 mod contact_sheet;
 mod drawing;
 mod evaluation;
+mod finished;
 #[cfg(test)]
 mod fixture;
 mod line;

@@ -1,5 +1,5 @@
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use fmam_files::{Digest, LockError, MadeDirs, stands_at};
@@ -8,19 +8,14 @@ use fmam_record::{RecordError, RecordedPath};
 use fmam_report::{
     ReportError, defect_mask, overlay_in_colour, sheet, write_large_png, write_map_file, write_mask_png,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::drawing::Drawing;
+use super::finished::{LINES_FILE, MAX_LINE, read_lines};
 use super::line::{Files, Line};
 use super::places::{Layout, PICTURE_FOLDERS, Pictures, Taken};
 use super::writable::{check_writable, is_free, remove_leftovers_below};
 use crate::{Error, Verdict};
-
-/// The lines of all images within the folder.
-const LINES_FILE: &str = "predictions.jsonl";
-
-/// Bytes of a line, and of `verdicts_by.json`, at most.
-const MAX_LINE: u64 = 16 << 20;
 
 /// The detector and the threshold of the lines, within the folder.
 pub(crate) const BY_FILE: &str = "verdicts_by.json";
@@ -84,24 +79,6 @@ pub struct Added {
     pub files: Files,
     /// Files that could not be written; the line was.
     pub omitted: Vec<Error>,
-}
-
-/// The part of a line that tells the image and its files.
-#[derive(Deserialize)]
-struct Finished {
-    image: RecordedPath,
-    overlay: Option<RecordedPath>,
-    map: Option<RecordedPath>,
-    mask: Option<RecordedPath>,
-}
-
-impl Finished {
-    /// True if the process was killed between the line and its pictures, and the image can be
-    /// scored again.
-    fn is_torn(&self, folder: &Path) -> bool {
-        let files = [&self.overlay, &self.map, &self.mask];
-        files.into_iter().flatten().any(|file| !folder.join(&file.0).exists()) && self.image.0.exists()
-    }
 }
 
 impl Predictions {
@@ -352,40 +329,6 @@ impl Drop for Predictions {
 /// The path of an image, or its name.
 fn path_of(verdict: &Verdict) -> PathBuf {
     verdict.path.clone().unwrap_or_else(|| PathBuf::from(&verdict.name))
-}
-
-/// Adds the images of all whole lines of the folder `out` to `taken`; gives the number of bytes of
-/// these lines. The last one does not count where its pictures are missing.
-fn read_lines(lines: &mut File, out: &Path, taken: &mut Taken) -> Result<u64, Error> {
-    let path = out.join(LINES_FILE);
-    let (mut reader, mut length, mut line) = (BufReader::new(lines), 0, Vec::new());
-    let mut last: Option<(u64, Finished)> = None;
-    // Two images of earlier calls may have shared a file; both are finished.
-    let mut admit = |finished: Finished| _ = taken.admit(&finished.image.0);
-    for number in 1.. {
-        line.clear();
-        let read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line);
-        let read = read.map_err(|source| Error::Read { path: path.clone(), source })?;
-        // A line of this length is damaged, wherever it ends.
-        if line.last() != Some(&b'\n') && (read as u64) < MAX_LINE {
-            break;
-        }
-        let damaged = |source| Error::DamagedLine { path: path.clone(), number, source };
-        let finished: Finished = serde_json::from_slice(&line).map_err(damaged)?;
-        if let Some((_, before)) = last.replace((length, finished)) {
-            admit(before);
-        }
-        length += read as u64;
-    }
-    match last {
-        Some((start, last)) if last.is_torn(out) => Ok(start),
-        last => {
-            if let Some((_, last)) = last {
-                admit(last);
-            }
-            Ok(length)
-        }
-    }
 }
 
 #[cfg(test)]
