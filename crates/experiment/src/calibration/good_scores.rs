@@ -69,7 +69,8 @@ pub fn score_good(
     };
     let mut found = GoodScored::default();
     if detector.card().preparation().tile_overlap().is_some() {
-        // Images in their own size are large: one of them is in memory at a time, in one copy.
+        // Images in their own size are large: one of them is in memory at a time, beside the same
+        // image with a defect.
         for index in 0..good.len() {
             let mut image = good.image(index).map_err(unread(index))?;
             let inside = good.inside(index).map_err(unread(index))?;
