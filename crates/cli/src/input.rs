@@ -9,7 +9,8 @@ const OVERLAP: usize = 8;
 
 #[derive(clap::Args)]
 pub(crate) struct InputArgs {
-    /// Size that images are resized to, a side in pixels or HEIGHTxWIDTH; multiples of 32
+    /// Size that images are resized to, a side in pixels or HEIGHTxWIDTH; multiples
+    /// of 32, or of 14 for DINOv2
     #[arg(long, value_name = "SIZE", conflicts_with = "tile")]
     pub(crate) image_size: Option<ImageSize>,
     /// Keep the aspect ratio of images and pad them; the padding counts nowhere

@@ -1,7 +1,7 @@
 //! Options of commands that score with a saved model: the region of interest and the memory of an
 //! image.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use fmam::{Detector, InputConfig, RegionOfInterest};
@@ -29,6 +29,11 @@ impl RegionArgs {
             bail!("scores count within the region that the model was fitted with: leave --roi out");
         }
         self.on(detector)
+    }
+
+    /// The region that was given: its file, or the folder of a region for each image.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.roi.as_deref()
     }
 
     /// The detector with what was asked for.

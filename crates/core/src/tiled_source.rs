@@ -1,6 +1,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::{CoreError, ErrorKind, ImageSize, Mask, RgbImage, Sample, SampleSource, SourceError, TileGrid};
+use crate::{
+    CoreError, ErrorKind, ImageSize, Mask, OneLarge, RgbImage, Sample, SampleSource, SourceError, TileGrid,
+};
 
 /// Bytes of decoded images that are kept; one image is kept whatever its size.
 const KEPT_BYTES: usize = 256 << 20;
@@ -27,6 +29,7 @@ pub struct TiledSource<S> {
     grids: Vec<TileGrid>,
     tiles: Vec<Tile>,
     kept: Mutex<Vec<(usize, Arc<Slot>)>>,
+    large: OneLarge,
 }
 
 /// The place of one tile.
@@ -112,7 +115,7 @@ impl<S: SampleSource> TiledSource<S> {
             }
             grids.push(grid);
         }
-        Ok(Self { inner, grids, tiles, kept: Mutex::default() })
+        Ok(Self { inner, grids, tiles, kept: Mutex::default(), large: OneLarge::default() })
     }
 
     /// The source of whole images.
@@ -148,6 +151,7 @@ impl<S: SampleSource> TiledSource<S> {
         if let Some(whole) = &*slot {
             return Ok(Arc::clone(whole));
         }
+        let _alone = self.large.enter_for(self.grids[image].image());
         let whole = Whole { image: self.inner.image(image)?, mask: self.inner.mask(image)? };
         Ok(Arc::clone(slot.insert(Arc::new(whole))))
     }

@@ -5,7 +5,8 @@ use fmam_core::{Label, Preparation, Sample, SampleSource};
 
 use crate::names::refuse_shared_names;
 use crate::source::{FileSource, MaskFormat};
-use crate::{CachedSource, DEFAULT_CACHE_BYTES, DatasetError};
+use crate::told::tell;
+use crate::{CachedSource, Choice, DEFAULT_CACHE_BYTES, DatasetError, Told};
 
 /// One category: a product of which normal images are learnt and defects are to be found.
 #[derive(Clone)]
@@ -17,6 +18,8 @@ pub struct Category {
     pub train: Arc<dyn SampleSource>,
     /// Normal and anomalous images, with masks where the data set has them.
     pub test: Arc<dyn SampleSource>,
+    /// The choices that were made in listing the files.
+    pub told: Vec<Told>,
 }
 
 /// The image files of one category, before any of them is opened.
@@ -90,6 +93,7 @@ impl Category {
             name: name.to_owned(),
             train: Arc::new(CachedSource::new(train, DEFAULT_CACHE_BYTES)),
             test: Arc::new(CachedSource::new(test, DEFAULT_CACHE_BYTES / 4)),
+            told: Vec::new(),
         }
     }
 }
@@ -98,15 +102,8 @@ impl Category {
 fn tell_one_class(folder: &Path, test: &[Sample]) {
     let has = |label| test.iter().any(|sample| sample.label == label);
     if !has(Label::Normal) {
-        tracing::warn!(
-            folder = %folder.display(),
-            "no normal test image: AUROC and other figures of two classes, and the false alarm rate, are undefined"
-        );
+        tell(Choice::NoNormalTest, folder, test.len(), None);
     } else if !has(Label::Anomalous) {
-        tracing::warn!(
-            folder = %folder.display(),
-            "no anomalous test image: AUROC and other figures of two classes, pixel figures, and the miss rate, \
-             are undefined"
-        );
+        tell(Choice::NoAnomalousTest, folder, test.len(), None);
     }
 }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Category, CategoryFiles, Counts, DatasetError, FileLayout};
+use crate::{Category, CategoryFiles, Counts, DatasetError, FileLayout, telling};
 
 /// A registered data set: everything that the program knows of it.
 pub struct DatasetEntry {
@@ -145,8 +145,11 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// [`DatasetError::UnknownCategory`], or what is wrong with the files.
     fn category(&self, name: &str, preparation: &Preparation) -> Result<Category, DatasetError> {
-        let CategoryFiles { folder, train, test, masks } = self.files(name)?;
-        Category::from_files(name, &folder, train, test, preparation, masks)
+        let (category, told) = telling(|| {
+            let CategoryFiles { folder, train, test, masks } = self.files(name)?;
+            Category::from_files(name, &folder, train, test, preparation, masks)
+        });
+        Ok(Category { told, ..category? })
     }
 
     /// The normal training images of category `name`, as [`Dataset::category`] has them. A layout

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
+use std::hash::Hash;
 
-use fmam_core::{ImageSize, Progress, RgbImage, Sample, SourceError, StageId, ordered_map};
+use fmam_core::{ImageSize, OneLarge, Progress, RgbImage, Sample, SourceError, StageId, ordered_map};
 use fmam_files::Hasher;
 
 use crate::{Category, DatasetError};
@@ -45,8 +46,12 @@ pub fn duplicates(
     let sources = [&*category.train, &*category.test];
     progress.start(&StageId::READING, sources.iter().map(|source| source.len() as u64).sum());
     let (mut repeated, mut found, mut n_read) = (Repeated::default(), Vec::new(), 0);
+    let large = OneLarge::default();
     for source in sources {
-        let work = |index| source.image(index).map(|image| PixelDigest::of(&image));
+        let work = |index| {
+            let _alone = large.enter(source, index);
+            source.image(index).map(|image| PixelDigest::of(&image))
+        };
         ordered_map(source.len(), threads, 2 * threads, work, |index, digest| -> Result<(), SourceError> {
             if progress.cancelled() {
                 return Err(DatasetError::Cancelled.into());
@@ -77,16 +82,22 @@ impl PixelDigest {
     }
 }
 
-/// The samples of a category that were seen, by their pixels.
-#[derive(Debug, Default)]
-pub struct Repeated<'a> {
-    first: HashMap<PixelDigest, Vec<&'a Sample>>,
+/// The samples of a category that were seen, by a digest of their pixels.
+#[derive(Debug)]
+pub struct Repeated<'a, D = PixelDigest> {
+    first: HashMap<D, Vec<&'a Sample>>,
 }
 
-impl<'a> Repeated<'a> {
+impl<D> Default for Repeated<'_, D> {
+    fn default() -> Self {
+        Self { first: HashMap::new() }
+    }
+}
+
+impl<'a, D: Eq + Hash> Repeated<'a, D> {
     /// Adds `sample` and gives its pairs with earlier samples of the same pixels, as
     /// [`duplicates`](fn@duplicates) has them.
-    pub fn add(&mut self, sample: &'a Sample, digest: PixelDigest) -> Vec<Duplicate> {
+    pub fn add(&mut self, sample: &'a Sample, digest: D) -> Vec<Duplicate> {
         let earlier = self.first.entry(digest).or_default();
         let pair = |first: &&Sample| Duplicate {
             first: first.id.clone(),

@@ -11,7 +11,8 @@
 //! [`load_mask`]), decoding by rows ([`open_rows`]), the depth of 16-bit files
 //! ([`training_depth`]), preparing ([`prepare_image`], [`Regions`], [`resize_mask`]) and caching
 //! ([`CachedSource`]); `counts` ([`Counts`]); `duplicates` ([`duplicates`](fn@duplicates)),
-//! pictures that are there twice; the generated [`mod@demo`] set. Reading ahead on several threads
+//! pictures that are there twice; `choice` and `told` ([`Choice`], [`telling`]), the choices
+//! that are made in reading; the generated [`mod@demo`] set. Reading ahead on several threads
 //! with bounded memory and a fixed order is [`fmam_core::ordered_map`] over a source.
 //!
 //! ```
@@ -34,6 +35,7 @@
 //! ```
 
 mod category;
+mod choice;
 mod counts;
 mod dataset;
 pub mod demo;
@@ -44,8 +46,10 @@ mod layouts;
 mod names;
 mod pixel_kind;
 mod source;
+mod told;
 
 pub use category::{Category, CategoryFiles};
+pub use choice::Choice;
 pub use counts::Counts;
 pub use dataset::{Dataset, DatasetEntry, DatasetOptions};
 pub use demo::{DemoCategory, DemoConfig, write_demo};
@@ -56,8 +60,8 @@ pub use layouts::{DATASETS, dataset, has_image_extension, published_categories, 
 pub use pixel_kind::PixelKind;
 pub use source::{
     CachedSource, DEFAULT_CACHE_BYTES, Depth, ImageHeader, ImageInput, MaskFormat, MaskRule, Prepared,
-    Regions, SqueezeNotice, TrainingDepth, bits_for, choices_told, decode_header, decode_image,
-    highest_value, image_header, image_size, inside_of, load_image, load_mask, load_region, load_sample_mask,
-    open_rows, prepare_image, prepare_mask, read_image, read_image_bytes, resize_image, resize_mask,
-    training_depth,
+    Regions, SqueezeNotice, TrainingDepth, bits_for, decode_header, decode_image, highest_value,
+    image_header, image_size, inside_of, load_image, load_mask, load_region, load_sample_mask, open_rows,
+    prepare_image, prepare_mask, read_image, read_image_bytes, resize_image, resize_mask, training_depth,
 };
+pub use told::{Told, choices_told, telling};

@@ -8,19 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CalibrationConfig, DatasetChoice, ExperimentError, InputConfig};
 
-/// Image sides must be multiples of this: the coarsest stride of the networks.
-pub const IMAGE_SIZE_STEP: usize = 32;
+/// Smallest image side: below it the coarsest features of most networks are a single position.
+pub const MIN_IMAGE_SIZE: usize = 32;
 /// Largest image side: beyond it the feature maps of one batch do not fit into memory.
 pub const MAX_IMAGE_SIZE: usize = 2048;
 
-/// Checks both sides of images in pixels against [`IMAGE_SIZE_STEP`] and [`MAX_IMAGE_SIZE`].
+/// Checks both sides of images in pixels against [`MIN_IMAGE_SIZE`] and [`MAX_IMAGE_SIZE`]. Their
+/// multiples are those of a backbone, see [`check_image_size`](crate::check_image_size).
 ///
 /// # Errors
 /// [`ExperimentError::ImageSize`].
 pub fn check_sides(actual: ImageSize) -> Result<(), ExperimentError> {
-    let is_valid = |side: &usize| {
-        (IMAGE_SIZE_STEP..=MAX_IMAGE_SIZE).contains(side) && side.is_multiple_of(IMAGE_SIZE_STEP)
-    };
+    let is_valid = |side: &usize| (MIN_IMAGE_SIZE..=MAX_IMAGE_SIZE).contains(side);
     if [actual.height, actual.width].iter().all(is_valid) {
         Ok(())
     } else {
@@ -52,7 +51,8 @@ pub struct ExperimentConfig {
     /// Seeds; each makes its own run.
     pub seeds: Vec<u64>,
     /// The size that every image is resized to, or that of a tile: a side such as `256`, or height
-    /// and width such as `"160x768"`; multiples of [`IMAGE_SIZE_STEP`], at most [`MAX_IMAGE_SIZE`].
+    /// and width such as `"160x768"`; multiples of 32, or of 14 for DINOv2, at most
+    /// [`MAX_IMAGE_SIZE`].
     #[serde(default = "default_image_size", with = "sides")]
     pub image_size: ImageSize,
     /// The way from image files to pixels of that size.
@@ -336,7 +336,7 @@ mod tests {
         check(|c| c.categories.push("".into()), |e| matches!(e, E::EmptyItem { key: "categories" }));
         check(|c| c.seeds.push(0), |e| matches!(e, E::Repeated { key: "seeds", value } if value == "0"));
         check(|c| c.categories.push("screw".into()), |e| matches!(e, E::Repeated { key: "categories", .. }));
-        for size in [(0, 0), (100, 100), (2080, 2080), (160, 100), (2080, 160)] {
+        for size in [(0, 0), (31, 31), (2080, 2080), (160, 16), (2080, 160)] {
             let size = ImageSize::new(size.0, size.1);
             check(|c| c.image_size = size, |e| matches!(e, E::ImageSize { .. }));
         }

@@ -89,8 +89,8 @@ pub enum ExperimentError {
     },
     /// The networks cannot take images of this size.
     #[error(
-        "height and width of images must be multiples of {} up to {}, got {actual}",
-        crate::IMAGE_SIZE_STEP,
+        "height and width of images must be from {} to {} pixels, got {actual}",
+        crate::MIN_IMAGE_SIZE,
         crate::MAX_IMAGE_SIZE
     )]
     ImageSize {

@@ -2,23 +2,24 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Device;
-use fmam_core::{ImageSize, MethodId, Needs, Placing, Plan, Preparation, Progress, SampleSource, StagePlan};
-use fmam_datasets::{
-    Category, Dataset, DatasetError, DatasetOptions, Duplicate, DuplicateKind, choices_told, duplicates,
+use fmam_core::{
+    ImageSize, MethodId, Needs, OneLarge, Placing, Plan, Preparation, Progress, SampleSource, StagePlan,
 };
+use fmam_datasets::{Category, Dataset, DatasetError, DatasetOptions, duplicates};
 use fmam_methods::{Method, RunContext};
-use fmam_models::{Backbone, LoadedBackbone, ModelError};
-use fmam_record::{ArtefactConfig, CalibrationRecord, DataConfig, Findings, Notice, RunConfig, RunKey};
+use fmam_models::{Backbone, BackboneSpec, LoadedBackbone, ModelError};
+use fmam_record::{ArtefactConfig, CalibrationRecord, DataConfig, Findings, RunConfig, RunKey};
 use fmam_synthesis::{Synthesizer, Textures};
 
 use crate::asked_categories::rejoined;
 use crate::content;
 use crate::defects::{synthesizer_of, textures};
+use crate::findings::{findings, tell_duplicates};
 use crate::overrides::{method_entry, method_table};
 use crate::unwatched::Unwatched;
 use crate::{
-    CalibratedFit, CalibrationMode, Evaluation, ExperimentConfig, ExperimentError, IMAGE_SIZE_STEP,
-    KeepTraining, MAX_IMAGE_SIZE, Registry, device_name, fit_calibrated, key,
+    CalibratedFit, CalibrationMode, Evaluation, ExperimentConfig, ExperimentError, KeepTraining,
+    MAX_IMAGE_SIZE, Registry, device_name, fit_calibrated, key,
 };
 
 /// One run of an experiment, before it is done.
@@ -111,8 +112,9 @@ impl Experiment {
         let mut backbones = BTreeMap::new();
         for name in &config.backbones {
             let weights = config.weights.get(name).map(|path| path.as_path());
-            let backbone = registry.backbone(name)?.load(weights, &device)?.with_precision(config.precision);
-            check_image_size(&backbone, config.image_size)?;
+            let spec = registry.backbone(name)?;
+            check_image_size(spec, config.image_size)?;
+            let backbone = spec.load(weights, &device)?.with_precision(config.precision);
             backbones.insert(name.clone(), Arc::new(backbone));
         }
         let mut seeds = BTreeMap::new();
@@ -315,7 +317,9 @@ impl Experiment {
         sources: &[&dyn SampleSource],
         progress: &dyn Progress,
     ) -> Result<String, ExperimentError> {
+        let large = OneLarge::default();
         content::digest(sources, self.loader_threads(), progress, |source, index| {
+            let _alone = large.enter(source, index);
             let decoded = source.image(index).and_then(|_| source.mask(index));
             let id = || source.sample(index).id.clone();
             decoded.map(drop).map_err(|source| ExperimentError::Sample { id: id(), source })
@@ -325,19 +329,13 @@ impl Experiment {
     /// Peculiarities of the images of `category`, of which `evaluation` is.
     pub(crate) fn findings(
         &self,
-        category: &str,
+        category: &Category,
         evaluation: &Evaluation,
-        train: &dyn SampleSource,
-        test: &dyn SampleSource,
     ) -> Result<Findings, ExperimentError> {
-        let bits =
-            train.bits().map_err(|source| ExperimentError::Sample { id: category.to_owned(), source })?;
-        Ok(Findings {
-            bits,
-            vanished: evaluation.vanished.iter().map(|&index| test.sample(index).id.clone()).collect(),
-            duplicates: self.known_duplicates(category).unwrap_or_default(),
-            notices: notices(&[train, test]),
-        })
+        let bits = category.train.bits();
+        let bits = bits.map_err(|source| ExperimentError::Sample { id: category.name.clone(), source })?;
+        let duplicates = self.known_duplicates(&category.name).unwrap_or_default();
+        Ok(Findings { bits, duplicates, ..findings(category, evaluation, self.config.input.roi.as_deref()) })
     }
 
     /// The synthesizer of defects for the analysis of a run, with the textures that trainings
@@ -384,32 +382,6 @@ impl Experiment {
             kept: None,
         };
         fit_calibrated(entry, &settings, train, &context, self.config.calibration, keep)
-    }
-}
-
-/// The choices that were made in reading the files of `sources`.
-fn notices(sources: &[&dyn SampleSource]) -> Vec<Notice> {
-    let samples = sources.iter().flat_map(|source| (0..source.len()).map(|index| source.sample(index)));
-    let paths = samples.flat_map(|sample| std::iter::once(&sample.image_path).chain(&sample.mask_paths));
-    let notice = |(choice, files): (&str, Vec<&std::path::Path>)| Notice {
-        choice: choice.to_owned(),
-        n: files.len(),
-        first: files.first().map(|path| path.display().to_string()).unwrap_or_default(),
-    };
-    choices_told(paths.map(std::path::PathBuf::as_path)).into_iter().map(notice).collect()
-}
-
-/// Warns of pictures that are in a category twice, and make its figures wrong.
-fn tell_duplicates(found: &[Duplicate]) {
-    for (kind, consequence) in [
-        (DuplicateKind::TrainAndTest, "test images are also training images: their scores are too low"),
-        (DuplicateKind::BothLabels, "test images are both normal and anomalous: one of both labels is wrong"),
-        (DuplicateKind::SameClass, "images are there twice: each counts twice"),
-    ] {
-        let of_kind: Vec<&Duplicate> = found.iter().filter(|pair| pair.kind == kind).collect();
-        if let Some(Duplicate { first, second, .. }) = of_kind.first() {
-            tracing::warn!(pairs = of_kind.len(), first, second, "{consequence}");
-        }
     }
 }
 
@@ -465,23 +437,21 @@ fn check_backbone_names(registry: &Registry, config: &ExperimentConfig) -> Resul
     Ok(())
 }
 
-/// Checks that the backbone takes images of the size `actual`.
+/// Checks that `backbone` takes images of the size `actual`. Its weights need not be there.
+///
+/// Both sides are multiples of the largest stride of its features, and of twice of it where it has
+/// students: the bottleneck of a reverse path halves the coarsest features once more.
 ///
 /// # Errors
 /// [`ExperimentError::BackboneImageSize`].
-pub fn check_image_size(backbone: &LoadedBackbone, actual: ImageSize) -> Result<(), ExperimentError> {
-    let largest = backbone.largest_side().unwrap_or(MAX_IMAGE_SIZE);
-    let fits = |side: &usize| {
-        *side <= largest && backbone.strides().iter().all(|stride| side.is_multiple_of(*stride))
-    };
-    if [actual.height, actual.width].iter().all(fits) {
+pub fn check_image_size(backbone: &BackboneSpec, actual: ImageSize) -> Result<(), ExperimentError> {
+    let largest = backbone.largest_side.unwrap_or(MAX_IMAGE_SIZE);
+    let stride = backbone.strides.iter().copied().max().unwrap_or(1);
+    let step = if backbone.has_students() { 2 * stride } else { stride };
+    if [actual.height, actual.width].iter().all(|side| *side <= largest && side.is_multiple_of(step)) {
         return Ok(());
     }
-    let stride = backbone.strides().iter().copied().max().unwrap_or(1);
-    // The smallest side that is a multiple of both.
-    let step = (1..).map(|n| n * stride).find(|side| side.is_multiple_of(IMAGE_SIZE_STEP));
-    let (backbone, step) = (backbone.name().to_owned(), step.unwrap_or(IMAGE_SIZE_STEP * stride));
-    Err(ExperimentError::BackboneImageSize { backbone, step, largest, actual })
+    Err(ExperimentError::BackboneImageSize { backbone: backbone.name.to_owned(), step, largest, actual })
 }
 
 /// The configuration of the run `key`, but for what the data and the weights are found to be.
@@ -520,4 +490,35 @@ fn run_config(config: &ExperimentConfig, placing: Placing, key: &RunKey, method:
 fn as_recorded(config: &RunConfig) -> Result<RunConfig, ExperimentError> {
     let text = serde_json::to_string(config).map_err(ExperimentError::Json)?;
     serde_json::from_str(&text).map_err(ExperimentError::Json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_a_multiple_of_what_its_backbone_needs_and_of_nothing_else() {
+        let registry = Registry::builtin();
+        let check = |name: &str, height, width| {
+            check_image_size(registry.backbone(name).unwrap(), ImageSize::new(height, width))
+        };
+        for (height, width) in [(32, 96), (160, 768), (2048, 256)] {
+            assert!(check("tiny", height, width).is_ok(), "{height}x{width}");
+        }
+        let refused = check("tiny", 48, 96).unwrap_err();
+        assert!(matches!(refused, ExperimentError::BackboneImageSize { step: 32, .. }), "{refused}");
+        #[cfg(feature = "dinov2")]
+        {
+            for side in [224, 252, 336, 448, 518] {
+                assert!(check("dinov2-small", side, 224).is_ok(), "{side}");
+            }
+            for side in [256, 320, 532] {
+                let refused = check("dinov2-small", 224, side).unwrap_err();
+                assert!(
+                    matches!(refused, ExperimentError::BackboneImageSize { step: 14, largest: 518, .. }),
+                    "{refused}"
+                );
+            }
+        }
+    }
 }

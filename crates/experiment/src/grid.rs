@@ -192,7 +192,8 @@ impl<'a> Grid<'a> {
             Some(category) => category,
             None => experiment.category(&plan.key.category, observer)?,
         };
-        let Category { train, test, .. } = open.insert(category);
+        let opened: &Category = open.insert(category);
+        let Category { train, test, .. } = opened;
 
         let new = self.out.begin_run()?;
         host::reset_peak_rss();
@@ -244,7 +245,7 @@ impl<'a> Grid<'a> {
                     None
                 }
             };
-        let findings = experiment.findings(category, &evaluation, train.as_ref(), test.as_ref())?;
+        let findings = experiment.findings(opened, &evaluation)?;
         let count = |label| (0..test.len()).filter(|&index| test.sample(index).label == label).count();
         let RunKey { dataset, category, method, backbone, seed } = plan.key.clone();
         let mut run_config = plan.config.clone();

@@ -47,6 +47,7 @@ mod error;
 mod evaluation;
 mod exhibits;
 mod experiment;
+mod findings;
 mod finished;
 mod grid;
 mod host;
@@ -67,12 +68,13 @@ pub use calibration::{
     CalibratedFit, CalibrationConfig, CalibrationMode, DefectTrial, GoodScored, KeepTraining, ModeError,
     fit_calibrated, image_digest, images_needed, score_good,
 };
-pub use config::{ExperimentConfig, IMAGE_SIZE_STEP, MAX_IMAGE_SIZE, check_sides};
+pub use config::{ExperimentConfig, MAX_IMAGE_SIZE, MIN_IMAGE_SIZE, check_sides};
 pub use dataset_choice::DatasetChoice;
 pub use error::ExperimentError;
 pub use evaluation::{Evaluation, Evaluator};
 pub use exhibits::{Artist, Exhibit, by_type, exhibited, exhibits};
 pub use experiment::{Experiment, RunPlan, check_image_size};
+pub use findings::{findings, tell_duplicates};
 pub use finished::{Doubt, DoubtfulRun, FinishedRuns};
 pub use grid::{Grid, GridObserver, GridOutcome};
 pub use host::{cuda_name, device_name, peak_rss_bytes, versions};

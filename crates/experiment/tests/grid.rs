@@ -533,7 +533,8 @@ fn wrong_names_and_settings_are_usage_errors() {
         |e| matches!(e, E::Dataset(DatasetError::UnknownCategory { .. })),
     );
     check(|c| c.methods.push("".into()), |e| matches!(e, E::EmptyItem { key: "methods" }));
-    check(|c| c.image_size = 65.into(), |e| matches!(e, E::ImageSize { .. }));
+    check(|c| c.image_size = 31.into(), |e| matches!(e, E::ImageSize { .. }));
+    check(|c| c.image_size = 65.into(), |e| matches!(e, E::BackboneImageSize { step: 32, .. }));
     let table = |text: &str| toml::from_str::<toml::Table>(text).unwrap();
     let mut bad = config(&["nkd"]);
     bad.method.insert("nkd".into(), table("colour = 1"));

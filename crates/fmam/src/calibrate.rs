@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use fmam_core::{ImageSize, SampleSource, StageId};
+use fmam_core::{ImageSize, OneLarge, SampleSource, StageId};
 use fmam_datasets::{DatasetError, resize_image};
 use fmam_experiment::{DefectTrial, ExperimentError, GoodScored, image_digest, score_good};
 use fmam_inspection::{Basis, Calibration, KnownImages, Look, Procedure, Profile, Series, Threshold};
@@ -107,8 +107,7 @@ impl Session {
         let trial = DefectTrial { textures: Textures::Generated, seed, n_images: good.len() };
         let (progress, threads) = (self.progress(), self.loader_threads());
         progress.start(&StageId::CALIBRATING, good.len() as u64);
-        let update = |done: usize| progress.update(done as u64, "");
-        let scored = self.on_threads(|| score_good(detector, good, &trial, threads, progress, update))?;
+        let scored = self.on_threads(|| score_good(detector, good, &trial, threads, progress, 0))?;
         progress.finish();
         Ok(scored)
     }
@@ -128,7 +127,9 @@ impl Session {
         let (n, threads, progress) = (images.len(), self.loader_threads(), self.progress());
         progress.start(&StageId::READING, n as u64);
         let (mut digests, mut looks) = (Vec::with_capacity(n), Vec::with_capacity(n));
+        let large = OneLarge::default();
         let look = |index: usize| -> Result<(String, Look), DatasetError> {
+            let _alone = large.enter(images, index);
             let prepared = images.prepared(index)?;
             let (digest, original) = (image_digest(&prepared.image), prepared.frame.original);
             let image = resize_image(prepared.image, &images.sample(index).id, detector_size)?;

@@ -95,13 +95,15 @@ impl Fit {
         self
     }
 
-    /// The side in pixels of the square to which every image is resized, a multiple of 32.
+    /// The side in pixels of the square to which every image is resized, a multiple of 32, or of
+    /// 14 for DINOv2.
     #[must_use]
     pub fn image_size(self, side: usize) -> Self {
         self.image_sides(side, side)
     }
 
-    /// The height and the width in pixels to which every image is resized, multiples of 32.
+    /// The height and the width in pixels to which every image is resized, multiples as in
+    /// [`Fit::image_size`].
     #[must_use]
     pub fn image_sides(mut self, height: usize, width: usize) -> Self {
         self.image_size = ImageSize::new(height, width);

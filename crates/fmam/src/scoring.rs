@@ -5,7 +5,7 @@ use std::time::Instant;
 use fmam_core::{AnomalyMap, Frame, ImageSize, Mask, Progress, RgbImage};
 use fmam_datasets::{Prepared, resize_image};
 use fmam_inspection::{Calibration, Inspection, Look, Region, Threshold, regions};
-use fmam_methods::{Detector, Prediction};
+use fmam_methods::{Detector, Prediction, TileProgress};
 use fmam_record::without_padding;
 
 use crate::large::{Scanned, scan_file};
@@ -38,7 +38,8 @@ pub(crate) fn score(
         Ok(Pixels::Large(..)) | Err(_) => None,
     };
     let (images, insides): (Vec<RgbImage>, Vec<Option<Mask>>) = loaded.iter().filter_map(whole).unzip();
-    let mut together = detector.score_within(&images, &insides).ok().map(Vec::into_iter);
+    let tiles = TileProgress::new(progress, loaded.first().map_or(0, |image| image.index as u64));
+    let mut together = detector.score_watched(&images, &insides, &tiles).ok().map(Vec::into_iter);
     let share = start.elapsed().as_secs_f64() / images.len().max(1) as f64;
     let mut scored = |pixels: Pixels| -> Result<Scored, Error> {
         match pixels {
@@ -53,7 +54,7 @@ pub(crate) fn score(
                 let prediction = match &mut together {
                     Some(predictions) => predictions.next(),
                     None => detector
-                        .score_within(std::slice::from_ref(&image), std::slice::from_ref(&inside))?
+                        .score_watched(std::slice::from_ref(&image), std::slice::from_ref(&inside), &tiles)?
                         .pop(),
                 };
                 let prediction = prediction.ok_or(fmam_methods::MethodError::UndefinedScore { index: 0 })?;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use candle_core::Device;
 use fmam_core::{
-    AnomalyMap, ImageSize, Needs, Preparation, Progress, SampleSource, Silent, SourceError, StageId,
-    ordered_map,
+    AnomalyMap, ImageSize, Needs, OneLarge, Preparation, Progress, SampleSource, Silent, SourceError,
+    StageId, ordered_map,
 };
 use fmam_datasets::{CachedSource, Category, DEFAULT_CACHE_BYTES, Dataset, DatasetError, DatasetOptions};
 use fmam_experiment::{
@@ -431,7 +431,11 @@ impl Session {
             progress.update(index as u64 + 1, "");
             if progress.cancelled() { Err(Error::Cancelled) } else { Ok(()) }
         };
-        let load = |index: usize| train.image(index).map(drop);
+        let large = OneLarge::default();
+        let load = |index: usize| {
+            let _alone = large.enter(train, index);
+            train.image(index).map(drop)
+        };
         ordered_map(n, threads, 2 * threads, load, &mut check)?;
         progress.finish();
         Ok(())
@@ -470,9 +474,9 @@ impl Session {
         let needs = (entry.build)(table.clone()).map_err(configuration)?.plan(0)?.needs;
         let fetched = || fetched_weights(self.registry.backbones(), &fit.backbone);
         let weights = fit.weights.clone().or_else(fetched);
-        let backbone = self.registry.backbone(&fit.backbone)?.load(weights.as_deref(), &self.device)?;
-        let backbone = backbone.with_precision(fit.precision);
-        check_image_size(&backbone, fit.image_size)?;
+        let spec = self.registry.backbone(&fit.backbone)?;
+        check_image_size(spec, fit.image_size)?;
+        let backbone = spec.load(weights.as_deref(), &self.device)?.with_precision(fit.precision);
         let context = RunContext {
             device: self.device.clone(),
             seed: fit.seed,

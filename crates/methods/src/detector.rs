@@ -120,6 +120,20 @@ impl Detector {
         images: &[RgbImage],
         regions: &[Option<Mask>],
     ) -> Result<Vec<Prediction>, MethodError> {
+        self.score_watched(images, regions, &Silent)
+    }
+
+    /// As [`Detector::score_within`], where `progress` hears of the tiles of each image of a
+    /// detector with tiles, and says when to stop.
+    ///
+    /// # Errors
+    /// As [`Detector::score_within`], and [`MethodError::Cancelled`].
+    pub fn score_watched(
+        &self,
+        images: &[RgbImage],
+        regions: &[Option<Mask>],
+        progress: &dyn Progress,
+    ) -> Result<Vec<Prediction>, MethodError> {
         if images.len() != regions.len() {
             return Err(MethodError::RegionCount { images: images.len(), regions: regions.len() });
         }
@@ -136,7 +150,7 @@ impl Detector {
         if self.card.preparation().tile_overlap().is_some() {
             let scored = images.iter().zip(regions).enumerate();
             return scored
-                .map(|(index, (image, region))| self.score_tiles(index, image, region.as_ref()))
+                .map(|(index, (image, region))| self.score_tiles(index, image, region.as_ref(), progress))
                 .collect();
         }
         self.check_size(images)?;
@@ -200,10 +214,11 @@ impl Detector {
         index: usize,
         image: &RgbImage,
         region: Option<&Mask>,
+        progress: &dyn Progress,
     ) -> Result<Prediction, MethodError> {
         let mut scores = Vec::with_capacity(image.size().pixels());
         let mut sink = |rows: ScannedRows<'_>| scores.extend_from_slice(rows.scores);
-        let scan = self.scan(&mut MemoryRows::of(image), region, &Silent, &mut sink);
+        let scan = self.scan(&mut MemoryRows::of(image), region, progress, &mut sink);
         let scan = scan.map_err(|error| match error {
             MethodError::UndefinedScore { .. } => MethodError::UndefinedScore { index },
             MethodError::NothingInside { .. } => MethodError::NothingInside { index },

@@ -115,11 +115,19 @@ impl<S: Score> PixelBuilder<S> {
         };
         let [_, bytes] = Keys::<S::Key>::BYTES;
         let block = self.spill.as_ref().map_or(BLOCK, |spill| (spill.budget / 2 / bytes).clamp(1, BLOCK));
+        let mut areas = areas.into_iter().peekable();
+        let mut of_block: Vec<u32> = Vec::new();
         for start in (0..scores.len()).step_by(block) {
             let block = start..scores.len().min(start + block);
             self.make_room(block.len() * bytes)?;
-            let areas = areas.get(block.clone());
-            self.push(&scores[block.clone()], areas, inside.map(|inside| &inside[block]));
+            of_block.clear();
+            // A block without an anomalous pixel needs no areas.
+            while let Some((pixel, area)) = areas.next_if(|(pixel, _)| *pixel < block.end) {
+                of_block.resize(block.len(), 0);
+                of_block[pixel - block.start] = area;
+            }
+            let of_block = Some(of_block.as_slice()).filter(|areas| !areas.is_empty());
+            self.push(&scores[block.clone()], of_block, inside.map(|inside| &inside[block]));
         }
         Ok(())
     }

@@ -3,9 +3,9 @@
 /// The regions of one mask.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Regions {
-    /// For every pixel, the number of pixels of the region that it belongs to; 0 outside all
-    /// regions.
-    pub(crate) areas: Vec<u32>,
+    /// The position of every pixel of a region, and the number of pixels of that region; in the
+    /// order of positions.
+    pub(crate) areas: Vec<(usize, u32)>,
     /// Number of regions.
     pub(crate) count: usize,
 }
@@ -13,13 +13,13 @@ pub(crate) struct Regions {
 /// Finds the regions of a mask of `width` columns, whose length is a multiple of it: pixels that
 /// are not 0 and touch, along a side or at a corner, belong together.
 pub(crate) fn regions(mask: &[u8], width: usize) -> Regions {
-    let mut areas = vec![0; mask.len()];
     let components = components(mask, width);
-    for pixels in &components {
-        for &pixel in pixels {
-            areas[pixel] = pixels.len() as u32;
-        }
-    }
+    let of_region = |pixels: &Vec<usize>| {
+        let area = pixels.len() as u32;
+        pixels.iter().map(|&pixel| (pixel, area)).collect::<Vec<_>>()
+    };
+    let mut areas: Vec<(usize, u32)> = components.iter().flat_map(of_region).collect();
+    areas.sort_unstable();
     Regions { areas, count: components.len() }
 }
 
@@ -63,7 +63,9 @@ mod tests {
     fn check(mask: &[&str], areas: &[&str], count: usize) {
         let width = mask.first().map_or(0, |row| row.len());
         let mask: Vec<u8> = mask.concat().bytes().map(|c| u8::from(c == b'#')).collect();
-        let areas = areas.concat().chars().map(|c| c.to_digit(16).unwrap()).collect();
+        let digits = areas.concat();
+        let areas = digits.chars().map(|digit| digit.to_digit(16).unwrap()).enumerate();
+        let areas = areas.filter(|(_, area)| *area > 0).collect();
         assert_eq!(regions(&mask, width), Regions { areas, count });
     }
 

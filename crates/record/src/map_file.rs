@@ -5,7 +5,7 @@ use std::error::Error;
 use std::io::{Cursor, Write};
 use std::path::Path;
 
-use fast_image_resize::images::Image;
+use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::pixels::F32;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeError, ResizeOptions, Resizer};
 use fmam_core::{AnomalyMap, Frame, ImageSize};
@@ -172,10 +172,28 @@ pub fn resized(map: &AnomalyMap, size: ImageSize) -> Result<Cow<'_, AnomalyMap>,
     interpolated(map, size).map(Cow::Owned).map_err(refused)
 }
 
+/// Bytes of an intermediate map above which the order of the passes is chosen for memory.
+const LARGE: usize = 256 << 20;
+
+/// The resizing library changes the width of a map of floats first. For a column of millions of
+/// pixels that would take hundreds of times the memory of the map.
+fn is_height_first(from: ImageSize, to: ImageSize) -> bool {
+    let width_first = to.width.saturating_mul(from.height);
+    let height_first = from.width.saturating_mul(to.height);
+    width_first > LARGE / size_of::<f32>() && height_first < width_first / 2
+}
+
 fn interpolated(map: &AnomalyMap, size: ImageSize) -> Result<AnomalyMap, Box<dyn Error>> {
+    if is_height_first(map.size(), size) {
+        let between = ImageSize::new(size.height, map.size().width);
+        return interpolated_both(&interpolated_both(map, between)?, size);
+    }
+    interpolated_both(map, size)
+}
+
+fn interpolated_both(map: &AnomalyMap, size: ImageSize) -> Result<AnomalyMap, Box<dyn Error>> {
     let (from, to) = (sides(map.size())?, sides(size)?);
-    let bytes = map.data().iter().flat_map(|value| value.to_ne_bytes()).collect();
-    let source = Image::from_vec_u8(from[0], from[1], bytes, PixelType::F32)?;
+    let source = ImageRef::new(from[0], from[1], bytemuck::cast_slice(map.data()), PixelType::F32)?;
     let mut target = Image::new(to[0], to[1], PixelType::F32);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     // `Resizer::resize` would compile the kernels of all thirteen pixel types: minutes.
@@ -218,6 +236,35 @@ mod tests {
         assert_eq!((original.at(0, 0), original.at(1, 7)), (4.0, 7.0));
         let filled = Frame::filling(ImageSize::new(4, 4), ImageSize::new(4, 4));
         assert_eq!(map_at_original(&map, &filled).unwrap().as_ref(), &map);
+    }
+
+    #[test]
+    fn a_thin_map_is_resized_without_a_large_intermediate_map() {
+        let square = ImageSize::square(256);
+        assert!(is_height_first(square, ImageSize::new(1, 4_000_000)));
+        for usual in [ImageSize::new(4_000_000, 1), ImageSize::square(1024), ImageSize::new(12_000, 15_000)] {
+            assert!(!is_height_first(square, usual), "{usual}");
+        }
+        let map =
+            AnomalyMap::new(square, (0..square.pixels()).map(|at| (at / 256) as f32).collect()).unwrap();
+        // Each row has one value, and the mean of all rows is 127.5.
+        let wide = resized(&map, ImageSize::new(1, 4_000_000)).unwrap();
+        assert_eq!(wide.size(), ImageSize::new(1, 4_000_000));
+        assert!(wide.data().iter().all(|value| (value - 127.5).abs() < 1e-3));
+        let tall = resized(&map, ImageSize::new(4_000_000, 1)).unwrap();
+        assert_eq!((tall.at(0, 0), tall.at(3_999_999, 0)), (0.0, 255.0));
+    }
+
+    #[test]
+    fn the_order_of_the_passes_changes_a_map_by_rounding_only() {
+        let (from, to) = (ImageSize::new(9, 7), ImageSize::new(4, 50));
+        let map =
+            AnomalyMap::new(from, (0..from.pixels()).map(|at| (at * at % 29) as f32).collect()).unwrap();
+        let between = interpolated_both(&map, ImageSize::new(to.height, from.width)).unwrap();
+        let height_first = interpolated_both(&between, to).unwrap();
+        let width_first = interpolated_both(&map, to).unwrap();
+        let differences = width_first.data().iter().zip(height_first.data()).map(|(a, b)| (a - b).abs());
+        assert!(differences.fold(0.0, f32::max) < 1e-4);
     }
 
     #[test]

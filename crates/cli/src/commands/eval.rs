@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use fmam::output::{EvaluationFolder, Figures, metrics_table};
+use fmam::output::{EvaluationFolder, Figures, TestFindings, metrics_table};
 use fmam::{EvaluationConfig, Resolution};
 use fmam_core::shown;
 use fmam_experiment::export_map;
@@ -70,14 +70,15 @@ pub(crate) fn run(args: &Args, registry: &fmam::Registry) -> Result<()> {
     });
     console.clear();
     let evaluation = evaluation?;
-    let figures = Figures::of(&evaluation, test);
-    let written = folder.as_mut().map_or(Ok(()), |folder| folder.write_figures(&figures));
+    let findings = TestFindings::of(&detector, &category, &evaluation, args.region.path());
     // Before everything that may fail: the figures took all of the time.
+    let figures = Figures::of(&evaluation, &findings);
+    let written = folder.as_mut().map_or(Ok(()), |folder| folder.write_figures(&figures));
     let printed = if args.json {
         print_json(&figures)
     } else {
         let table = metrics_table(registry.metrics(), &evaluation.metrics, evaluation.decision.as_ref());
-        print(&(table + &vanished_line(figures.vanished())))
+        print(&(table + &vanished_line(&findings.findings.vanished)))
     };
     written?;
     let omitted = folder.map_or_else(Vec::new, |folder| folder.draw(&detector, test, &evaluation));

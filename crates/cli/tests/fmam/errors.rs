@@ -15,6 +15,7 @@ fn unknown_names_and_bad_values_are_usage_errors() {
     check("--categories nosuch", &["nosuch", "plain"]);
     check("--image-size 100", &["multiples of 32", "100x100"]);
     check("--image-size 160x100", &["multiples of 32", "160x100"]);
+    check("--image-size 16", &["from 32 to 2048", "16x16"]);
     check("--image-size 4096", &["2048", "4096"]);
     check("--methods ,", &["--methods", "empty"]);
     check("--categories plain,", &["--categories", "empty"]);

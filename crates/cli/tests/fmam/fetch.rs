@@ -133,9 +133,9 @@ fn a_backbone_says_which_images_it_takes_and_which_methods_it_is_for() {
     let run = "reproduce --data-root data --dataset mvtec --categories plain --seeds 0 --out o --quiet \
                --backbone dinov2-small --weights dinov2-small=random.safetensors";
     let size = cached(dir.path(), &format!("{run} --methods teacher"));
-    assert!(size.code == Some(2) && size.stderr.contains("--image-size 224"), "{}", size.stderr);
+    assert!(size.code == Some(2) && size.stderr.contains("--image-size 252"), "{}", size.stderr);
     let large = cached(dir.path(), &format!("{run} --methods teacher --image-size 672"));
-    assert!(large.code == Some(2) && large.stderr.contains("try --image-size 448"), "{}", large.stderr);
+    assert!(large.code == Some(2) && large.stderr.contains("try --image-size 518"), "{}", large.stderr);
     let student = cached(dir.path(), &format!("{run} --methods rkd --image-size 224"));
     assert!(student.code != Some(0) && student.stderr.contains("has no student"), "{}", student.stderr);
     let teacher = cached(dir.path(), &format!("{run} --methods teacher --image-size 224"));

@@ -25,6 +25,7 @@ mod reading;
 mod reproduce;
 mod resume;
 mod serve;
+mod shapes;
 mod shell;
 // The signals that a process catches stand in /proc.
 #[cfg(target_os = "linux")]
@@ -65,6 +66,31 @@ fn succeed(dir: &Path, args: &str) -> String {
     let call = line(dir, args);
     assert_eq!(call.code, Some(0), "fmam {args}\n{}", call.stderr);
     call.stdout
+}
+
+/// Runs a command line that must succeed, and gives the largest memory of the process in bytes. The
+/// system counts it, and it is read until the process ends.
+#[cfg(target_os = "linux")]
+#[track_caller]
+fn peak_memory(dir: &Path, args: &str) -> u64 {
+    let fmam = env!("CARGO_BIN_EXE_fmam");
+    let mut command = Command::new(fmam);
+    command.args(args.split_whitespace()).current_dir(dir).stdout(std::process::Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut peak = 0;
+    let code = loop {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let kibibytes =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next());
+        peak = peak.max(kibibytes.map_or(0, |number| 1024 * number.parse::<u64>().unwrap()));
+        if let Some(code) = child.try_wait().unwrap() {
+            break code;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    };
+    assert!(code.success(), "fmam {args}");
+    assert!(peak > 0, "no memory was read");
+    peak
 }
 
 /// Runs a command line that must fail with `code` and say each of `words` on the only line of

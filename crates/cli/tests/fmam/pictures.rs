@@ -7,6 +7,8 @@ use fmam_report::write_png;
 use fmam_testkit::striped_scene;
 use image::{GrayImage, ImageBuffer, Luma};
 
+#[cfg(target_os = "linux")]
+use crate::peak_memory;
 use crate::{fail, line, succeed};
 
 /// `n` good images of `size`, some in nested folders.
@@ -233,4 +235,39 @@ fn a_defect_that_vanishes_is_named_and_counts_at_the_original_resolution() {
     std::fs::remove_dir_all(root.join("masks")).unwrap();
     let (one_class, _) = eval("");
     assert!(one_class["image_auroc"].is_null(), "{one_class}");
+}
+
+/// The map of a square network is brought to the size of a line of 4 million pixels. The wrong
+/// order of the two passes takes 4 GB.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thin_image_takes_no_memory_by_the_product_of_its_sides() {
+    const LENGTH: u32 = 4_000_000;
+    const MOST: u64 = 1 << 30;
+    let dir = tempfile::tempdir().unwrap();
+    let part = dir.path().join("data/part");
+    good_images(&part.join("train/normal"), 4, ImageSize::square(40));
+    good_images(&part.join("test/normal"), 1, ImageSize::square(40));
+    std::fs::create_dir_all(part.join("test/anomalous")).unwrap();
+    std::fs::create_dir_all(part.join("masks")).unwrap();
+    for (name, width, height) in [("wide", LENGTH, 1), ("tall", 1, LENGTH)] {
+        let image =
+            GrayImage::from_fn(width, height, |x, y| Luma([if x + y < LENGTH / 2 { 40 } else { 200 }]));
+        image.save(part.join(format!("test/anomalous/{name}.png"))).unwrap();
+        let mask = GrayImage::from_fn(width, height, |x, y| Luma([255 * u8::from(x + y >= LENGTH / 2)]));
+        mask.save(part.join(format!("masks/{name}.png"))).unwrap();
+    }
+    let fit = "fit data/part/train/normal --method padim --backbone tiny --image-size 256 --quiet";
+    succeed(dir.path(), &format!("{fit} --out model"));
+    let test = "data/part/test/anomalous";
+    let predict = "--model model --out verdicts --maps tiff --masks --quiet";
+    let peak = peak_memory(dir.path(), &format!("predict {test}/wide.png {test}/tall.png {predict}"));
+    assert!(peak < MOST, "predict took {peak} bytes");
+    let data = "--model model --dataset folder --data-root data --quiet";
+    let at = "--evaluate-at original --export-maps mvtec --out figures";
+    let peak = peak_memory(dir.path(), &format!("eval {data} {at}"));
+    assert!(peak < MOST, "eval took {peak} bytes");
+    let metrics = std::fs::read_to_string(dir.path().join("figures/metrics.json")).unwrap();
+    let metrics: serde_json::Value = serde_json::from_str(&metrics).unwrap();
+    assert!(metrics["pixel_auroc"].is_number(), "{metrics}");
 }

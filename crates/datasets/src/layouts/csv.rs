@@ -15,8 +15,9 @@ use super::files::{files_in, name_of, sample, stem_of};
 use super::masks::refuse_some_without_mask;
 use super::records::{MAX_LIST, Record, records, within};
 use crate::source::MaskFormat;
+use crate::told::tell;
 use crate::{
-    Category, CategoryFiles, Counts, Dataset, DatasetEntry, DatasetError, DatasetOptions, Example,
+    Category, CategoryFiles, Choice, Counts, Dataset, DatasetEntry, DatasetError, DatasetOptions, Example,
     ExampleFile, FileLayout, RowProblem,
 };
 
@@ -71,6 +72,7 @@ struct Settings {
 struct Listed {
     list: PathBuf,
     settings: Settings,
+    columns: Columns,
     /// Sorted by the images' paths.
     rows: Vec<Row>,
 }
@@ -84,6 +86,8 @@ struct Columns {
     split: Option<usize>,
     category: Option<usize>,
     n: usize,
+    /// The names of columns that are not read.
+    unknown: Vec<String>,
 }
 
 /// An image, as the list has it. A part is `None` where its column is missing.
@@ -104,8 +108,7 @@ impl Listed {
         let list =
             options.find_expecting(&ENTRY, expected, |root| found_in(root, settings.file.as_deref()))?;
         let (columns, rows) = read_list(&list)?;
-        columns.tell_missing(&list);
-        Ok(Self { list, settings, rows })
+        Ok(Self { list, settings, columns, rows })
     }
 
     /// The category of a list without a column for it is called as the list.
@@ -125,12 +128,12 @@ impl Listed {
 
     fn train_samples(&self, name: &str) -> Result<Vec<Sample>, DatasetError> {
         let rows = self.rows(name)?;
+        self.columns.tell(&self.list);
         let rows = rows.into_iter().filter(|row| row.used_in() == Split::Train);
         let (anomalous, normal): (Vec<&Row>, Vec<&Row>) =
             rows.partition(|row| row.label == Some(Label::Anomalous));
         if let Some(first) = anomalous.first() {
-            let (list, first) = (self.list.display(), first.image.display());
-            tracing::warn!(%list, %first, n = anomalous.len(), "anomalous training images: left out");
+            tell(Choice::AnomalousTraining, &self.folder().join(&first.image), anomalous.len(), None);
         }
         if normal.is_empty() {
             let (list, category) = (self.list.clone(), name.to_owned());
@@ -247,7 +250,7 @@ fn read_list(list: &Path) -> Result<(Columns, Vec<Row>), DatasetError> {
     let Some((header, records)) = records.split_first() else {
         return Err(at(1, RowProblem::NoPathColumn { found: String::new() }));
     };
-    let columns = Columns::of(header, list).map_err(|problem| at(header.line, problem))?;
+    let columns = Columns::of(header).map_err(|problem| at(header.line, problem))?;
     let (mut rows, mut lines) = (Vec::with_capacity(records.len()), HashMap::new());
     for record in records {
         let row = columns.row(record).map_err(|problem| at(record.line, problem))?;
@@ -268,13 +271,13 @@ fn read_list(list: &Path) -> Result<(Columns, Vec<Row>), DatasetError> {
 }
 
 impl Columns {
-    /// The columns that the first record names, in any order and case. Others are told.
-    fn of(header: &Record, list: &Path) -> Result<Self, RowProblem> {
-        let mut numbers: HashMap<&str, usize> = HashMap::new();
+    /// The columns that the first record names, in any order and case.
+    fn of(header: &Record) -> Result<Self, RowProblem> {
+        let (mut numbers, mut unknown) = (HashMap::<&str, usize>::new(), Vec::new());
         for (number, field) in header.fields.iter().enumerate() {
             let name = field.trim().to_lowercase();
             match COLUMNS.iter().find(|known| **known == name) {
-                None => tracing::warn!(list = %list.display(), column = %field, "unknown column: not read"),
+                None => unknown.push(field.trim().to_owned()),
                 Some(&known) => {
                     if numbers.insert(known, number).is_some() {
                         return Err(RowProblem::RepeatedColumn { column: known });
@@ -293,28 +296,24 @@ impl Columns {
             split: column("split"),
             category: column("category"),
             n: header.fields.len(),
+            unknown,
         })
     }
 
-    /// Tells what a missing column means.
-    fn tell_missing(&self, list: &Path) {
-        let list = list.display();
-        if self.split.is_none() {
-            tracing::warn!(
-                %list,
-                "no column `split`: normal images are trained on, anomalous ones tested on, and no normal image is \
-                 tested on"
-            );
+    /// Tells which columns are not read, and what a missing column means.
+    fn tell(&self, list: &Path) {
+        for column in &self.unknown {
+            tell(Choice::UnknownColumn, list, 1, Some(format!("`{column}`")));
         }
-        if self.label.is_none() && self.mask.is_some() {
-            tracing::warn!(
-                %list,
-                "no column `label`: images with a mask count as anomalous, and the others to train on as normal"
-            );
-        } else if self.label.is_none() {
-            tracing::warn!(%list, "no column `label`: the images to train on count as normal, and none can be tested on");
-        } else if self.mask.is_none() {
-            tracing::warn!(%list, "no column `mask`: there are no pixel figures");
+        let missing = [
+            (self.split.is_none(), Choice::NoSplits),
+            (self.label.is_none() && self.mask.is_some(), Choice::LabelsByMasks),
+            (self.label.is_none() && self.mask.is_none(), Choice::NoLabels),
+            (self.mask.is_none(), Choice::NoMasks),
+            (self.category.is_none(), Choice::NoCategories),
+        ];
+        for (_, choice) in missing.into_iter().filter(|(is_missing, _)| *is_missing) {
+            tell(choice, list, 1, None);
         }
     }
 

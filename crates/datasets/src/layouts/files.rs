@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use fmam_core::{Label, Sample, Split};
 
-use crate::DatasetError;
 use crate::names::refuse_shared_names;
+use crate::told::tell;
+use crate::{Choice, DatasetError};
 
 /// Extensions, in lower case, of the files that are read as images.
 pub(crate) const EXTENSIONS: [&str; 11] =
@@ -78,7 +79,7 @@ impl Tree {
             walk.all(root)?;
         }
         if let Some(first) = walk.passed_over {
-            tracing::warn!(first = %first.display(), n = walk.n_passed_over, "no images by their extension: ignored");
+            tell(Choice::OtherFiles, &first, walk.n_passed_over, None);
         }
         Ok(Self { root: root.to_owned(), files: walk.files })
     }
@@ -150,7 +151,7 @@ impl Walk<'_> {
                 break;
             };
             if !read.insert(canonical.clone()) {
-                tracing::warn!(folder = %folder.display(), "a link to a folder that is read already: passed over");
+                tell(Choice::RepeatedFolder, &folder, 1, None);
                 continue;
             }
             n_folders += 1;

@@ -17,8 +17,9 @@ use super::files::{
 };
 use super::masks::{Joined, join, mask_tree, refuse_some_without_mask, unused_mask, without_suffix};
 use crate::source::MaskFormat;
+use crate::told::tell;
 use crate::{
-    Category, CategoryFiles, Counts, Dataset, DatasetEntry, DatasetError, DatasetOptions, Example,
+    Category, CategoryFiles, Choice, Counts, Dataset, DatasetEntry, DatasetError, DatasetOptions, Example,
     ExampleFile, FileLayout,
 };
 
@@ -258,7 +259,7 @@ fn refuse_unused_masks(
     if let Some(mask) = misfit {
         return Err(unused_mask(mask, images, masks, &joined.masks, ""));
     }
-    tracing::warn!(first = %first.display(), n = joined.unused.len(), "masks of normal images: not read");
+    tell(Choice::MasksOfNormal, first, joined.unused.len(), None);
     Ok(())
 }
 

@@ -11,8 +11,10 @@ use fmam_core::{Preparation, Sample, SampleSource, Split, ordered_map};
 use super::files::{EXTENSIONS, Tree, files_in, sample, stem_of};
 use super::masks::{masked_samples, without_suffix};
 use crate::source::{MaskFormat, is_blank};
+use crate::told::tell;
 use crate::{
-    Category, CategoryFiles, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout,
+    Category, CategoryFiles, Choice, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile,
+    FileLayout,
 };
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
@@ -71,7 +73,7 @@ fn leave_out_copies(images: &mut Tree) {
     };
     let copies: Vec<_> = images.files.extract_if(.., is_copy).collect();
     if let Some(first) = copies.first() {
-        tracing::warn!(first = %first.display(), n = copies.len(), "copies of other files: left out");
+        tell(Choice::Copies, first, copies.len(), None);
     }
 }
 
@@ -117,9 +119,8 @@ impl KolektorSdd2 {
 
     fn train_samples(&self, name: &str) -> Result<Vec<Sample>, DatasetError> {
         let (normal, anomalous) = self.samples(name, Split::Train)?;
-        if !anomalous.is_empty() {
-            let folder = self.folder.join("train");
-            tracing::warn!(folder = %folder.display(), n = anomalous.len(), "anomalous training images: left out");
+        if let Some(first) = anomalous.first() {
+            tell(Choice::AnomalousTraining, &first.image_path, anomalous.len(), None);
         }
         if normal.is_empty() {
             Err(DatasetError::NoImages { folder: self.folder.join("train") })

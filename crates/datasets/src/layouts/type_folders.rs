@@ -11,7 +11,8 @@ use super::files::{
 };
 use super::masks::{mask_tree, masked_samples};
 use crate::source::MaskFormat;
-use crate::{Category, CategoryFiles, Dataset, DatasetEntry, DatasetError, DatasetOptions};
+use crate::told::tell;
+use crate::{Category, CategoryFiles, Choice, Dataset, DatasetEntry, DatasetError, DatasetOptions};
 
 /// An opened data set in such a tree.
 pub(crate) struct TypeFolders {
@@ -96,7 +97,7 @@ impl Dataset for TypeFolders {
         for (unused, reason) in self.folders.unused {
             let unused = folder.join(unused);
             if unused.is_dir() {
-                tracing::warn!(folder = %unused.display(), "not used: {reason}");
+                tell(Choice::UnusedFolder, &unused, 1, Some((*reason).to_owned()));
             }
         }
         Ok(CategoryFiles { folder: folder.to_owned(), train, test, masks: self.masks })
@@ -112,7 +113,7 @@ impl Dataset for TypeFolders {
 fn tell_masks_of_normal(folder: &Path) -> Result<(), DatasetError> {
     let masks = mask_tree(folder)?.files;
     if let Some(first) = masks.first() {
-        tracing::warn!(first = %first.display(), n = masks.len(), "masks of normal images: not read");
+        tell(Choice::MasksOfNormal, first, masks.len(), None);
     }
     Ok(())
 }

@@ -12,8 +12,10 @@ use super::files::{Tree, sample, stem_of};
 use super::masks::{mask_tree, without_suffix};
 use super::records::MAX_LIST;
 use crate::source::MaskFormat;
+use crate::told::tell;
 use crate::{
-    Category, CategoryFiles, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile, FileLayout,
+    Category, CategoryFiles, Choice, Counts, Dataset, DatasetEntry, DatasetError, Example, ExampleFile,
+    FileLayout,
 };
 
 pub(crate) static ENTRY: DatasetEntry = DatasetEntry {
@@ -197,11 +199,13 @@ impl Listed<'_> {
     fn tell_repeated(&self) {
         let repeated = self.set.repeated();
         if !repeated.is_empty() {
-            let more = if repeated.len() > MOST_TOLD { " and more" } else { "" };
+            let more = match repeated.len().saturating_sub(MOST_TOLD) {
+                0 => String::new(),
+                n => format!(" and {n} more"),
+            };
             let pairs: Vec<String> =
                 repeated.iter().take(MOST_TOLD).map(|(id, a, b)| format!("{id} in {a} and {b}")).collect();
-            let (set, n, pairs) = (self.path.display(), repeated.len(), pairs.join(", "));
-            tracing::warn!(%set, n, "the image set names images more than once: {pairs}{more}");
+            tell(Choice::RepeatedIds, self.path, 1, Some(format!("{}{more}", pairs.join(", "))));
         }
     }
 

@@ -8,9 +8,9 @@ use super::header::{ImageHeader, Numbers};
 use super::samples::decode_values;
 use super::stream::Stream;
 use super::tiff_bands::TiffBands;
-use super::told::tell_first_frame;
 use super::values::Values;
 use crate::DatasetError;
+use crate::told::tell_first_frame;
 
 /// The pixels of an image file from top to bottom, as they are stored: row by row where the format
 /// allows it, so that memory holds few rows.

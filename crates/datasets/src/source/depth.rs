@@ -6,9 +6,9 @@ use fmam_core::{ImageSize, Reading, ValueRange, ordered_map};
 use super::bands::Bands;
 use super::header::ImageHeader;
 use super::stream::{Stream, in_memory, open};
-use super::told::{Notice, first_time};
 use super::values::Values;
-use crate::DatasetError;
+use crate::told::first_time;
+use crate::{Choice, DatasetError};
 
 /// An image file, or the bytes of one.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +48,7 @@ pub struct Depth {
 impl Depth {
     /// Tells the depth, once a file in a process.
     fn tell(&self) {
-        if !first_time(Notice::Depth, &self.name) {
+        if !first_time(Choice::Depth, &self.name) {
             return;
         }
         let (path, Self { bits, highest, n_files, most_bits, n_most, .. }) = (self.name.display(), self);

@@ -15,8 +15,8 @@ use super::prepare::{inside_of, prepare_image, prepare_mask, within};
 use super::regions::Regions;
 use super::squeeze::SqueezeNotice;
 use super::stream::open;
-use super::told::{Notice, first_time};
-use crate::DatasetError;
+use crate::told::first_time;
+use crate::{Choice, DatasetError};
 
 /// A [`SampleSource`] that decodes image files on request.
 pub(crate) struct FileSource {
@@ -123,7 +123,7 @@ impl FileSource {
             MaskedImage { path: &sample.image_path, header, limit: self.preparation.reading.max_bytes };
         match load_union(self.masks, &sample.mask_paths, &image, |mask| self.tell_soft(mask)) {
             Err(DatasetError::BlankMask { mask }) if self.masks == MaskFormat::SoftOrBlank => {
-                if first_time(Notice::BlankMask, &mask) {
+                if first_time(Choice::BlankMask, &mask) {
                     tracing::warn!(mask = %mask.display(), "the mask of an anomalous image has no anomalous pixel");
                 }
                 Ok(Some(Mask::empty(header.size())))
@@ -132,9 +132,13 @@ impl FileSource {
         }
     }
 
-    /// Tells once of a mask that is read by half of its range.
+    /// Notes each mask that is read by half of its range, and tells of the first.
     fn tell_soft(&self, mask: &Path) {
-        if self.masks == MaskFormat::Binary && !self.told_soft.swap(true, Ordering::Relaxed) {
+        if self.masks != MaskFormat::Binary {
+            return;
+        }
+        first_time(Choice::SoftMask, mask);
+        if !self.told_soft.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 mask = %mask.display(),
                 "the mask has soft edges: pixels above half of its range are anomalous, here and in masks like it"
@@ -169,7 +173,9 @@ impl SampleSource for FileSource {
         let region = self.regions.of(&sample.image_path, header.size())?;
         let Some(mask) = self.mask_at_file(index, &header, region.as_ref())? else { return Ok(None) };
         let inside = inside_of(&frame, region.as_ref(), &sample.image_path)?;
-        Ok(Some(within(prepare_mask(&mask, &frame), inside.as_ref())))
+        let is_prepared = frame.is_filled() && frame.content == mask.size();
+        let mask = if is_prepared { mask } else { prepare_mask(&mask, &frame) };
+        Ok(Some(within(mask, inside.as_ref())))
     }
 
     fn size(&self, index: usize) -> Result<ImageSize, SourceError> {

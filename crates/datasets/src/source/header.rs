@@ -329,6 +329,9 @@ impl ImageHeader {
     }
 }
 
+/// The photometric interpretation of a TIFF file of indices.
+const COLOUR_MAP: u16 = 3;
+
 /// The tags of a TIFF file that decide how its pixels are read.
 struct TiffFacts {
     size: ImageSize,
@@ -364,9 +367,12 @@ impl TiffFacts {
         let samples = decoder.find_tag_unsigned::<u16>(Tag::SamplesPerPixel)?.unwrap_or(1);
         let meaning = decoder.find_tag_unsigned::<u16>(Tag::PhotometricInterpretation)?;
         let compression = decoder.find_tag_unsigned::<u16>(Tag::Compression)?;
+        // The decoder has an error of its own for indices, which names no kind of pixels.
+        let is_palette = meaning == Some(COLOUR_MAP);
+        let color = if is_palette { tiff::ColorType::Palette(8) } else { decoder.colortype()? };
         Ok(Self {
             size: ImageSize::new(height as usize, width as usize),
-            color: decoder.colortype()?,
+            color,
             format,
             alpha: extra.first().copied().filter(|kind| matches!(kind, 1 | 2)),
             samples: usize::from(samples),

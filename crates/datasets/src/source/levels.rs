@@ -3,9 +3,9 @@ use std::path::Path;
 use fmam_core::{Reading, ValueRange};
 
 use super::header::{ImageHeader, Numbers};
-use super::told::{Notice, first_time};
 use super::values::Values;
-use crate::DatasetError;
+use crate::told::{first_of_folder, first_time};
+use crate::{Choice, DatasetError};
 
 /// The way from the numbers of a file to 8-bit RGB, over all parts of the file.
 pub(super) struct Levels {
@@ -16,6 +16,7 @@ pub(super) struct Levels {
     white: u16,
     is_premultiplied: bool,
     is_clamped: bool,
+    is_transparent: bool,
     highest: u16,
 }
 
@@ -35,7 +36,15 @@ impl Levels {
         };
         let table = if is_16_bit { (0..=u16::MAX).map(level).collect() } else { Vec::new() };
         let is_premultiplied = header.is_premultiplied;
-        Self { reading: *reading, table, white, is_premultiplied, is_clamped: false, highest: 0 }
+        Self {
+            reading: *reading,
+            table,
+            white,
+            is_premultiplied,
+            is_clamped: false,
+            is_transparent: false,
+            highest: 0,
+        }
     }
 
     /// 8-bit RGB of `values`, which have `channels` channels.
@@ -49,6 +58,7 @@ impl Levels {
         channels: usize,
         path: &Path,
     ) -> Result<Vec<u8>, DatasetError> {
+        self.is_transparent |= values.is_transparent(channels);
         match values {
             Values::U8(values) => Ok(self.rgb_of_8_bit(values, channels)),
             Values::U16(values) => Ok(self.rgb_of_16_bit(&values, channels)),
@@ -57,17 +67,29 @@ impl Levels {
         }
     }
 
-    /// Warns, once a file, of values beyond the range, and of a file that uses few levels.
+    /// Warns, once a file, of values beyond the range, and of a file that uses few levels; once a
+    /// folder, of transparent pixels.
     pub(super) fn tell(&self, path: &Path) {
+        if self.is_transparent {
+            first_time(Choice::Transparent, path);
+            let [red, green, blue] = self.reading.background;
+            if first_of_folder(Choice::Transparent, path) {
+                tracing::warn!(
+                    path = %path.display(),
+                    "the image has transparent pixels: they are laid over the colour {red},{green},{blue}, here \
+                     and in images of this folder"
+                );
+            }
+        }
         let values = self.reading.values;
-        if self.is_clamped && first_time(Notice::Clamped, path) {
+        if self.is_clamped && first_time(Choice::Clamped, path) {
             tracing::warn!(
                 path = %path.display(), range = %values,
                 "values beyond the range become black or white"
             );
         }
         let is_one_file = values == ValueRange::Auto && !self.table.is_empty() && self.white == u16::MAX;
-        if is_one_file && self.highest < FEW_LEVELS && first_time(Notice::FewLevels, path) {
+        if is_one_file && self.highest < FEW_LEVELS && first_time(Choice::FewLevels, path) {
             tracing::warn!(
                 path = %path.display(),
                 "the file uses {} of 65536 levels: state the depth of its values, such as {}",

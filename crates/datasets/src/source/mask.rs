@@ -139,22 +139,27 @@ fn mask_of(
     is_lossy: bool,
     path: &Path,
 ) -> Result<(Mask, bool), DatasetError> {
-    let values = Values::of(decoded);
-    let levels = Levels::of(&values.values);
+    // The values are walked through twice: as numbers they would take four times the memory.
+    let size = ImageSize::new(decoded.height() as usize, decoded.width() as usize);
+    let mut levels = Levels::default();
+    let range = each_value(decoded, |value| levels.add(value));
+    let levels = levels.sorted();
     let rule = match format {
         MaskFormat::ClassIndices => Some(MaskRule::NotZero),
         MaskFormat::SoftOrBlank => Some(MaskRule::AboveHalf),
-        MaskFormat::Binary => levels.rule(values.range, is_lossy),
+        MaskFormat::Binary => levels.rule(range, is_lossy),
     };
     let Some(rule) = rule else {
         return Err(DatasetError::MaskValues { mask: path.to_owned(), values: levels.distinct });
     };
     let limit = match rule {
         MaskRule::NotZero => 0.0,
-        MaskRule::AboveHalf => values.range / 2.0,
+        MaskRule::AboveHalf => range / 2.0,
     };
-    let width = values.size.width;
-    let mask = Mask::from_fn(values.size, |y, x| values.values[y * width + x] > limit);
+    let mut data = Vec::with_capacity(size.pixels());
+    each_value(decoded, |value| data.push(u8::from(value > limit)));
+    // The length is that of `size` by construction.
+    let mask = Mask::new(size, data).unwrap_or_else(|_| Mask::empty(size));
     Ok((mask, rule == MaskRule::AboveHalf))
 }
 
@@ -167,36 +172,37 @@ pub enum MaskRule {
     AboveHalf,
 }
 
-/// The values of the pixels of a mask file.
-struct Values {
-    size: ImageSize,
-    /// Row by row, in the file's own depth.
-    values: Vec<f32>,
-    /// The largest value that the depth has.
-    range: f32,
-}
-
-impl Values {
-    fn of(decoded: &DynamicImage) -> Self {
-        let size = ImageSize::new(decoded.height() as usize, decoded.width() as usize);
-        let (values, range) = match decoded {
-            DynamicImage::ImageLuma8(image) => (values(image, 255.0), 255.0),
-            DynamicImage::ImageLumaA8(image) => (values(image, 255.0), 255.0),
-            DynamicImage::ImageRgb8(image) => (values(image, 255.0), 255.0),
-            DynamicImage::ImageRgba8(image) => (values(image, 255.0), 255.0),
-            DynamicImage::ImageLuma16(image) => (values(image, 65535.0), 65535.0),
-            DynamicImage::ImageLumaA16(image) => (values(image, 65535.0), 65535.0),
-            DynamicImage::ImageRgb16(image) => (values(image, 65535.0), 65535.0),
-            DynamicImage::ImageRgba16(image) => (values(image, 65535.0), 65535.0),
-            DynamicImage::ImageRgb32F(image) => (values(image, 1.0), 1.0),
-            other => (values(&other.to_rgba32f(), 1.0), 1.0),
-        };
-        Self { size, values, range }
+/// Hands the value of each pixel of a mask file to `see`, row by row and in the file's own depth,
+/// and gives the largest value that the depth has.
+fn each_value(decoded: &DynamicImage, see: impl FnMut(f32)) -> f32 {
+    let range = match decoded {
+        DynamicImage::ImageLuma8(_)
+        | DynamicImage::ImageLumaA8(_)
+        | DynamicImage::ImageRgb8(_)
+        | DynamicImage::ImageRgba8(_) => 255.0,
+        DynamicImage::ImageLuma16(_)
+        | DynamicImage::ImageLumaA16(_)
+        | DynamicImage::ImageRgb16(_)
+        | DynamicImage::ImageRgba16(_) => 65535.0,
+        _ => 1.0,
+    };
+    match decoded {
+        DynamicImage::ImageLuma8(image) => values(image, range, see),
+        DynamicImage::ImageLumaA8(image) => values(image, range, see),
+        DynamicImage::ImageRgb8(image) => values(image, range, see),
+        DynamicImage::ImageRgba8(image) => values(image, range, see),
+        DynamicImage::ImageLuma16(image) => values(image, range, see),
+        DynamicImage::ImageLumaA16(image) => values(image, range, see),
+        DynamicImage::ImageRgb16(image) => values(image, range, see),
+        DynamicImage::ImageRgba16(image) => values(image, range, see),
+        DynamicImage::ImageRgb32F(image) => values(image, range, see),
+        other => values(&other.to_rgba32f(), range, see),
     }
+    range
 }
 
 /// The largest colour channel of each pixel, composed on black where the image has an opacity.
-fn values<P: Pixel>(image: &ImageBuffer<P, Vec<P::Subpixel>>, opaque: f32) -> Vec<f32>
+fn values<P: Pixel>(image: &ImageBuffer<P, Vec<P::Subpixel>>, opaque: f32, see: impl FnMut(f32))
 where
     P::Subpixel: Into<f32>,
 {
@@ -209,33 +215,39 @@ where
         };
         opacity * colours.iter().map(|&channel| channel.into()).fold(0.0, f32::max)
     };
-    image.pixels().map(value).collect()
+    image.pixels().map(value).for_each(see);
 }
 
 /// The different values of a mask file.
 struct Levels {
-    /// Sorted; of more than [`MOST_LEVELS`] values that are not 0, as many and one more.
+    /// Of more than [`MOST_LEVELS`] values that are not 0, as many and one more.
     distinct: Vec<f32>,
     largest: f32,
+    last: f32,
+}
+
+impl Default for Levels {
+    fn default() -> Self {
+        Self { distinct: Vec::new(), largest: 0.0, last: f32::NAN }
+    }
 }
 
 impl Levels {
-    fn of(values: &[f32]) -> Self {
-        let (mut distinct, mut largest) = (Vec::new(), 0.0_f32);
-        let mut last = f32::NAN;
-        for &value in values {
-            if value == last {
-                continue;
-            }
-            last = value;
-            largest = largest.max(value);
-            // 0 is one of the values, and one more tells that there are too many.
-            if distinct.len() <= MOST_LEVELS + 1 && !distinct.contains(&value) {
-                distinct.push(value);
-            }
+    fn add(&mut self, value: f32) {
+        if value == self.last {
+            return;
         }
-        distinct.sort_by(f32::total_cmp);
-        Self { distinct, largest }
+        self.last = value;
+        self.largest = self.largest.max(value);
+        // 0 is one of the values, and one more tells that there are too many.
+        if self.distinct.len() <= MOST_LEVELS + 1 && !self.distinct.contains(&value) {
+            self.distinct.push(value);
+        }
+    }
+
+    fn sorted(mut self) -> Self {
+        self.distinct.sort_by(f32::total_cmp);
+        self
     }
 
     /// `None` where the values do not tell.

@@ -6,8 +6,8 @@ use image::metadata::Orientation;
 use super::header::{ImageHeader, image_header};
 use super::samples::decode_dynamic;
 use super::stream::open;
-use super::told::{Notice, first_time};
-use crate::DatasetError;
+use crate::told::first_time;
+use crate::{Choice, DatasetError};
 
 /// Decodes the file of a mask and turns it as its image is turned, so that it has the size of the
 /// upright image behind `header`; with true for a file of lossy compression.
@@ -62,7 +62,7 @@ fn orientation(
     let is_open = of_mask.orientation == Orientation::NoTransforms
         && of_image.orientation != Orientation::NoTransforms
         && of_mask.stored == of_image.stored;
-    if is_open && first_time(Notice::MaskOrientation, mask) {
+    if is_open && first_time(Choice::MaskOrientation, mask) {
         tracing::warn!(
             mask = %mask.display(), image = %image.display(), orientation = of_image.orientation(),
             "the image has an EXIF orientation and the mask has none: the mask is taken as drawn on the \

@@ -25,7 +25,6 @@ mod samples;
 mod squeeze;
 mod stream;
 mod tiff_bands;
-mod told;
 mod values;
 
 pub use self::area::resize_mask;
@@ -40,4 +39,3 @@ pub use self::prepare::{Prepared, inside_of, prepare_image, prepare_mask};
 pub use self::regions::{Regions, load_region};
 pub use self::rows::open_rows;
 pub use self::squeeze::SqueezeNotice;
-pub use self::told::choices_told;

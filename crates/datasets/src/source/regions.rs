@@ -6,8 +6,8 @@ use fmam_core::{ImageSize, Mask, RegionOfInterest};
 
 use super::area::resize_region;
 use super::mask::lone_mask;
-use super::told::{Notice, first_time};
-use crate::{DatasetError, has_image_extension};
+use crate::told::first_time;
+use crate::{Choice, DatasetError, has_image_extension};
 
 /// The regions of interest of images, each in the size of its image.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub fn load_region(path: &Path, max_bytes: u64) -> Result<Mask, DatasetError> {
 /// the folder of several.
 fn told_region(path: &Path, max_bytes: u64, told_for: &Path) -> Result<Mask, DatasetError> {
     let (region, is_soft) = lone_mask(path, max_bytes)?;
-    if is_soft && first_time(Notice::SoftRegion, told_for) {
+    if is_soft && first_time(Choice::SoftRegion, told_for) {
         tracing::warn!(
             region = %path.display(),
             "the region of interest has soft edges: pixels above half of its range lie inside, here and in \

@@ -10,8 +10,8 @@ use super::header::ImageHeader;
 use super::jpeg;
 use super::stream::{Stream, in_memory};
 use super::tiff_bands::TiffBands;
-use super::told::tell_first_frame;
 use super::values::Values;
+use crate::told::tell_first_frame;
 use crate::{DatasetError, PixelKind};
 
 /// Bytes for tables of a decoder, beside its pixels.

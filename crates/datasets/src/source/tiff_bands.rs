@@ -6,8 +6,8 @@ use tiff::decoder::{Decoder, DecodingResult, Limits};
 
 use super::header::ImageHeader;
 use super::stream::Stream;
-use super::told::tell_first_frame;
 use super::values::Values;
+use crate::told::tell_first_frame;
 use crate::{DatasetError, PixelKind};
 
 /// The strips or rows of tiles of a TIFF file, from top to bottom.

@@ -34,6 +34,20 @@ impl Values {
         length.checked_div(size.pixels()).unwrap_or(3)
     }
 
+    /// True if a pixel of `channels` channels is not opaque.
+    pub(super) fn is_transparent(&self, channels: usize) -> bool {
+        fn any<T: Copy + PartialOrd>(values: &[T], channels: usize, opaque: T) -> bool {
+            values.chunks_exact(channels).any(|pixel| pixel[channels - 1] < opaque)
+        }
+        matches!(channels, 2 | 4)
+            && match self {
+                Self::U8(values) => any(values, channels, u8::MAX),
+                Self::U16(values) => any(values, channels, u16::MAX),
+                Self::F32(values) => any(values, channels, 1.0),
+                Self::F64(values) => any(values, channels, 1.0),
+            }
+    }
+
     /// No numbers of the type `numbers`.
     pub(super) fn none(numbers: Numbers) -> Self {
         match numbers {

@@ -2,11 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use fmam_core::{Reading, RgbImage};
-use fmam_datasets::{ImageInput, decode_header, open_rows, read_image_bytes, training_depth};
+use fmam_core::{Label, Reading, RgbImage, Sample, Split};
+use fmam_datasets::{
+    ImageInput, MaskFormat, decode_header, load_sample_mask, open_rows, read_image_bytes, training_depth,
+};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use crate::kinds;
 use crate::miniature::Miniature;
 use crate::peers::folder;
 
@@ -22,6 +25,7 @@ fn files() -> Vec<(String, Vec<u8>)> {
         })
         .collect();
     files.push(("float.tif".to_owned(), float_tiff()));
+    files.extend(kinds::files().into_iter().map(|(name, bytes)| (name.to_owned(), bytes)));
     files.sort();
     files
 }
@@ -32,6 +36,13 @@ fn float_tiff() -> Vec<u8> {
     let mut encoder = tiff::encoder::TiffEncoder::new(&mut file).unwrap();
     encoder.write_image::<tiff::encoder::colortype::RGB32Float>(7, 5, &values).unwrap();
     file.into_inner()
+}
+
+/// A folder with the image to which masks may belong.
+fn with_other_image() -> Miniature {
+    let mini = Miniature::new();
+    mini.image("other.png", 7, 5, 1);
+    mini
 }
 
 /// Reads `bytes` in every way, within 1 MiB.
@@ -61,6 +72,21 @@ fn read_all(mini: &Miniature, name: &str, bytes: &[u8]) -> Result<Option<RgbImag
             }
         }
         let _ = training_depth(1, 1 << 20, |_| Some(ImageInput::Bytes(bytes, name)));
+        // The file as a mask of itself, and of another image.
+        for image in [name, "other.png"] {
+            let sample = Sample {
+                id: name.to_owned(),
+                split: Split::Test,
+                label: Label::Anomalous,
+                defect_type: None,
+                image_path: mini.path(image),
+                mask_paths: vec![mini.path(name)],
+            };
+            if let Err(error) = load_sample_mask(&sample, MaskFormat::Binary, 1 << 20) {
+                let text = error.to_string();
+                assert!(text.contains(name) || text.contains(image), "{text}");
+            }
+        }
         image
     };
     catch_unwind(AssertUnwindSafe(read)).map_err(|_| format!("a panic in reading {name}"))
@@ -68,7 +94,7 @@ fn read_all(mini: &Miniature, name: &str, bytes: &[u8]) -> Result<Option<RgbImag
 
 #[test]
 fn a_file_cut_anywhere_is_an_error_or_an_image() {
-    let mini = Miniature::new();
+    let mini = with_other_image();
     for (name, bytes) in files() {
         read_all(&mini, &name, &bytes).unwrap();
         let step = (bytes.len() / 60).max(1);
@@ -95,7 +121,7 @@ proptest! {
         for (place, value) in changes {
             bytes[place.index(range)] = value;
         }
-        let read = read_all(&Miniature::new(), name, &bytes);
+        let read = read_all(&with_other_image(), name, &bytes);
         prop_assert!(read.is_ok(), "{:?}: {:?}", read.err(), bytes);
     }
 }

@@ -7,10 +7,12 @@
     reason = "the functions that tests share are test code too"
 )]
 
+mod choices;
 mod csv;
 mod damage;
 mod decode;
 mod demo;
+mod kinds;
 mod layouts;
 mod loader;
 mod masks;

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use fmam_core::{ImageSize, Mask, Reading, ValueRange};
 use fmam_datasets::{
-    DatasetError, ImageInput, PixelKind, image_header, image_size, load_image, load_mask, read_image,
-    read_image_bytes, training_depth,
+    Choice, DatasetError, ImageInput, PixelKind, choices_told, image_header, image_size, load_image,
+    load_mask, read_image, read_image_bytes, training_depth,
 };
 use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
@@ -142,11 +142,15 @@ fn what_lies_under_transparent_pixels_does_not_matter() {
         let (image, lines) = told(|| read_image(&mini.path(name), &reading).unwrap());
         (image.pixel(0, 0), lines.len())
     };
+    let mut is_first = true;
     for background in [[0; 3], [124, 116, 104]] {
         for hidden in [[0, 0, 0], [255, 9, 200]] {
             let [r, g, b] = hidden;
             let rgba = ImageBuffer::from_pixel(2, 1, Rgba([r, g, b, 0_u8]));
-            assert_eq!(over("rgba8.png", rgba.into(), background), (background, 0));
+            let (pixel, n_lines) = over("rgba8.png", rgba.into(), background);
+            // The first transparent image of a folder is told.
+            assert_eq!((pixel, n_lines), (background, usize::from(is_first)));
+            is_first = false;
             let rgba = ImageBuffer::from_pixel(2, 1, Rgba([r, g, b, 0].map(|v| 257 * u16::from(v))));
             // All is transparent, so that no level is used.
             assert_eq!(over("rgba16.png", rgba.into(), background).0, background);
@@ -170,7 +174,25 @@ fn a_hidden_value_does_not_decide_the_depth() {
     let depth = training_depth(1, 1 << 20, |_| Some(ImageInput::File(&path))).unwrap().unwrap();
     assert_eq!((depth.bits, depth.highest), (10, 900));
     let (_, lines) = told(|| read_image(&path, &reading("10-bit")).unwrap());
-    assert_eq!(lines, Vec::<String>::new());
+    assert!(lines.len() == 1 && lines[0].contains("transparent"), "{lines:?}");
+}
+
+#[test]
+fn an_opaque_alpha_is_not_told_and_a_transparent_one_once_a_folder() {
+    let mini = Miniature::new();
+    let save = |name: &str, alpha: u8| {
+        ImageBuffer::from_pixel(2, 2, Rgba([9, 9, 9, alpha])).save(mini.path(name)).unwrap();
+        told(|| load_image(&mini.path(name), None).unwrap()).1
+    };
+    assert_eq!(save("opaque.png", 255), Vec::<String>::new());
+    let lines = save("glass.png", 254);
+    assert!(lines.len() == 1 && lines[0].contains("glass.png") && lines[0].contains("0,0,0"), "{lines:?}");
+    assert_eq!(save("other.png", 9), Vec::<String>::new());
+    // A record has both.
+    let paths = ["opaque.png", "glass.png", "other.png"].map(|name| mini.path(name));
+    let found = choices_told(paths.iter().map(std::path::PathBuf::as_path));
+    assert_eq!((found.len(), found[0].choice, found[0].n), (1, Choice::Transparent, 2));
+    assert_eq!(found[0].path, paths[1]);
 }
 
 #[test]

@@ -2,8 +2,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use fmam_core::{
-    ImageSize, Progress, RgbImage, SampleSource, SourceError, StageId, Subset, TiledSource, ValueRange,
-    ordered_map,
+    ImageSize, OneLarge, Progress, RgbImage, SampleSource, SourceError, StageId, Subset, TiledSource,
+    ValueRange, ordered_map,
 };
 use fmam_datasets::{CachedSource, DEFAULT_CACHE_BYTES, resize_image};
 use fmam_inspection::{Calibration, KnownImages, Look, Procedure, Profile, Trait};
@@ -200,12 +200,11 @@ impl Fitting<'_> {
         scored: &mut GoodScored,
     ) -> Result<(), ExperimentError> {
         let RunContext { seed, textures, loader_threads, progress, .. } = self.run;
-        let done = scored.images.len() as u64;
-        let seed = seed.derive("calibration defects").derive_index(done);
+        let done = scored.images.len();
+        let seed = seed.derive("calibration defects").derive_index(done as u64);
         let trial = DefectTrial { textures: textures.clone(), seed, n_images };
         let images = Subset::new(self.good, part);
-        let update = |n: usize| progress.update(done + n as u64, "");
-        scored.extend(score_good(detector, &images, &trial, *loader_threads, *progress, update)?);
+        scored.extend(score_good(detector, &images, &trial, *loader_threads, *progress, done)?);
         Ok(())
     }
 }
@@ -224,7 +223,9 @@ fn with_depth<'a>(good: &dyn SampleSource, run: &RunContext<'a>) -> Result<RunCo
 /// The digests and the looks of all images.
 fn looks(good: &dyn SampleSource, run: &RunContext<'_>) -> Result<(Vec<String>, Vec<Look>), ExperimentError> {
     let (mut digests, mut looks) = (Vec::with_capacity(good.len()), Vec::with_capacity(good.len()));
+    let large = OneLarge::default();
     let look = |index: usize| -> Result<(String, Look), SourceError> {
+        let _alone = large.enter(good, index);
         let image: RgbImage = good.image(index)?;
         let digest = image_digest(&image);
         let original = match run.preparation.tile_overlap() {

@@ -1,6 +1,6 @@
-use fmam_core::{Mask, Progress, RgbImage, SampleSource, Seed, SourceError, ordered_map};
+use fmam_core::{ImageSize, Mask, Progress, RgbImage, SampleSource, Seed, SourceError, ordered_map};
 use fmam_inspection::HeldOut;
-use fmam_methods::{Detector, MethodError, Prediction};
+use fmam_methods::{Detector, MethodError, Prediction, TileProgress};
 use fmam_synthesis::Textures;
 
 use crate::ExperimentError;
@@ -38,7 +38,7 @@ impl GoodScored {
 
 /// Scores good images that `detector` did not learn from, as they are and with the defects of
 /// `trial`. The result does not depend on the number of `threads`, which decode and synthesise.
-/// `scored` hears the number of images done.
+/// `progress` hears the number of images done, `n_before` of which were done before these.
 ///
 /// # Errors
 /// [`ExperimentError::Sample`] naming an unreadable image, [`ExperimentError::Method`],
@@ -49,63 +49,82 @@ pub fn score_good(
     trial: &DefectTrial,
     threads: usize,
     progress: &dyn Progress,
-    mut scored: impl FnMut(usize),
+    n_before: usize,
 ) -> Result<GoodScored, ExperimentError> {
     let synthesizer = synthesizer_of(trial.textures.clone())?;
     let n_defects = SCORED_DEFECTS.div_ceil(trial.n_images.max(1));
-    // Images in their own size are large: one of them is in memory at a time, in one copy.
-    let is_tiled = detector.card().preparation().tile_overlap().is_some();
-    let threads = if is_tiled { 1 } else { threads };
-    let window = if is_tiled { 1 } else { threads + 2 };
     let defect = |image: &RgbImage, inside: Option<&Mask>, index: usize, number: usize| {
         let seed = trial.seed.derive_index(index as u64).derive_index(number as u64);
         synthesizer.synthesize_within(image, inside, seed).map(|defect| defect.image)
     };
+    let unread =
+        |index: usize| move |source| ExperimentError::Sample { id: good.sample(index).id.clone(), source };
+    let score = |index: usize, batch: &[RgbImage], inside: Option<&Mask>| {
+        if progress.cancelled() {
+            return Err(ExperimentError::Cancelled);
+        }
+        let tiles = TileProgress::new(progress, (n_before + index) as u64);
+        let scored = detector.score_watched(batch, &vec![inside.cloned(); batch.len()], &tiles);
+        scored.map_err(|error| ExperimentError::of_image(error, &good.sample(index).id))
+    };
+    let mut found = GoodScored::default();
+    if detector.card().preparation().tile_overlap().is_some() {
+        // Images in their own size are large: one of them is in memory at a time, beside the same
+        // image with a defect.
+        for index in 0..good.len() {
+            let mut image = good.image(index).map_err(unread(index))?;
+            let inside = good.inside(index).map_err(unread(index))?;
+            for prediction in score(index, std::slice::from_ref(&image), inside.as_ref())? {
+                found.images.push(held_out(prediction, inside.as_ref()));
+            }
+            for number in 0..n_defects {
+                let with_defect =
+                    defect(&image, inside.as_ref(), index, number).map_err(MethodError::from)?;
+                if number + 1 == n_defects {
+                    image = RgbImage::filled(ImageSize::new(0, 0), [0; 3]);
+                }
+                let scored = score(index, &[with_defect], inside.as_ref())?;
+                found.defects.extend(scored.into_iter().map(|prediction| prediction.image_score));
+            }
+            progress.update((n_before + index) as u64 + 1, "");
+        }
+        return Ok(found);
+    }
     let load = |index: usize| -> Result<(Vec<RgbImage>, Option<Mask>), SourceError> {
         let (mut images, inside) = (vec![good.image(index)?], good.inside(index)?);
-        for number in (0..n_defects).filter(|_| !is_tiled) {
+        for number in 0..n_defects {
             images.push(defect(&images[0], inside.as_ref(), index, number)?);
         }
         Ok((images, inside))
     };
-    let mut found = GoodScored::default();
-    ordered_map(good.len(), threads, window, load, |index, images| {
-        let id = || good.sample(index).id.clone();
-        let (images, inside) = images.map_err(|source| ExperimentError::Sample { id: id(), source })?;
-        if progress.cancelled() {
-            return Err(ExperimentError::Cancelled);
-        }
-        let score = |batch: &[RgbImage]| {
-            let scored = detector.score_within(batch, &vec![inside.clone(); batch.len()]);
-            scored.map_err(|error| ExperimentError::of_image(error, &id()))
-        };
+    ordered_map(good.len(), threads, threads + 2, load, |index, images| -> Result<(), ExperimentError> {
+        let (images, inside) = images.map_err(unread(index))?;
         let mut is_first = true;
         for batch in images.chunks(detector.batch_size()) {
-            for prediction in score(batch)? {
+            for prediction in score(index, batch, inside.as_ref())? {
                 match std::mem::take(&mut is_first) {
-                    true => found.images.push(held_out(&prediction, inside.as_ref())),
+                    true => found.images.push(held_out(prediction, inside.as_ref())),
                     false => found.defects.push(prediction.image_score),
                 }
             }
         }
-        for number in (0..n_defects).filter(|_| is_tiled) {
-            let defect = defect(&images[0], inside.as_ref(), index, number).map_err(MethodError::from)?;
-            found.defects.extend(score(&[defect])?.into_iter().map(|prediction| prediction.image_score));
-        }
-        scored(index + 1);
+        progress.update((n_before + index) as u64 + 1, "");
         Ok(())
     })?;
     Ok(found)
 }
 
 /// The verdict on a good image, of which the pixels count that are 1 in `inside`.
-fn held_out(prediction: &Prediction, inside: Option<&Mask>) -> HeldOut {
-    let map = &prediction.anomaly_map;
-    let counts = |at: usize| inside.is_none_or(|inside| inside.data().get(at) == Some(&1));
-    let counted = map.data().iter().enumerate().filter(|(at, _)| counts(*at));
-    let mut scores: Vec<f32> = counted.map(|(_, score)| *score).collect();
+fn held_out(prediction: Prediction, inside: Option<&Mask>) -> HeldOut {
+    let Prediction { image_score, anomaly_map } = prediction;
+    let peak = anomaly_map.max();
+    let mut scores = anomaly_map.into_data();
+    if let Some(inside) = inside {
+        let mut counts = inside.data().iter();
+        scores.retain(|_| counts.next() == Some(&1));
+    }
     let middle = scores.len() / 2;
     let typical =
         if scores.is_empty() { 0.0 } else { *scores.select_nth_unstable_by(middle, f32::total_cmp).1 };
-    HeldOut { score: prediction.image_score, peak: map.max(), typical }
+    HeldOut { score: image_score, peak, typical }
 }

@@ -5,7 +5,7 @@ use fmam_core::{
     AnomalyMap, Label, Mask, Original, Progress, RgbImage, SampleSource, SourceError, StageId, ordered_map,
 };
 use fmam_inspection::Calibration;
-use fmam_methods::{Detector, Prediction};
+use fmam_methods::{Detector, Prediction, TileProgress};
 use fmam_metrics::{Evaluated, MetricEntry, PixelBuilder, PixelSummary, ScoreHistogram};
 use fmam_record::{
     ClassDistribution, Decision, EvaluationConfig, Metrics, PixelCurves, Resolution, ScoreDistribution,
@@ -14,10 +14,13 @@ use fmam_record::{
 
 use super::map_digest::MapDigest;
 use super::pixel_sample::PixelSample;
-use crate::ExperimentError;
+use crate::{ExperimentError, image_digest};
 
 /// Bytes of pixel scores that are ranked in memory; beyond it they go to a temporary file.
 const PIXEL_BYTES: usize = 512 << 20;
+
+/// As [`PIXEL_BYTES`], beside an image and a map that are large.
+const TILED_PIXEL_BYTES: usize = 128 << 20;
 
 /// A detector's verdicts on a test split, and the figures of merit. Vectors are in the source's
 /// order.
@@ -42,6 +45,8 @@ pub struct Evaluation {
     /// Positions of anomalous images whose mask has no pixel left at the resolution of the pixel
     /// figures, although it has some in its file.
     pub vanished: Vec<usize>,
+    /// The digest of the pixels of each image, see [`image_digest`](crate::image_digest).
+    pub digests: Vec<String>,
     /// Test images scored in a second. Decoding counts only as far as the source has not cached it.
     pub images_per_second: f64,
 }
@@ -86,44 +91,59 @@ impl Evaluator<'_> {
         let progress = self.progress;
         progress.start(&StageId::SCORING, n as u64);
         let start = Instant::now();
-        let mut image_scores = Vec::with_capacity(n);
-        let mut comparison = Comparison::new(self, n);
-        let batch_size = detector.batch_size();
-        let (mut images, mut truths) = (Vec::with_capacity(batch_size), Vec::with_capacity(batch_size));
-        ordered_map(
-            n,
-            if batch_size == 1 { 1 } else { self.loader_threads },
-            if batch_size == 1 { 1 } else { self.loader_threads + batch_size },
-            |index| load(test, index, self.config.at),
-            |index, loaded| {
-                let (image, truth) = loaded.map_err(|source| sample_error(test, index, source))?;
-                images.push(image);
-                truths.push(truth);
-                if images.len() < batch_size && index + 1 < n {
-                    return Ok(());
+        let (mut image_scores, mut digests) = (Vec::with_capacity(n), Vec::with_capacity(n));
+        let is_tiled = detector.card().preparation().tile_overlap().is_some();
+        let mut comparison = Comparison::new(self, n, is_tiled);
+        if is_tiled {
+            // Images in their own size are large: one is in memory at a time, and its mask later.
+            for index in 0..n {
+                let unread = |source| sample_error(test, index, source);
+                let Pictured { image, digest, inside } = picture(test, index).map_err(unread)?;
+                digests.push(digest);
+                let scored = self.score(detector, test, index, (vec![image], vec![inside]))?;
+                for (prediction, inside) in scored {
+                    image_scores.push(prediction.image_score);
+                    let truth = truth(test, index, Resolution::Network).map_err(unread)?;
+                    comparison.add(index, test, &prediction.anomaly_map, (truth, inside))?;
+                    visit(index, prediction.image_score, &prediction.anomaly_map)?;
                 }
-                if progress.cancelled() {
-                    return Err(ExperimentError::Cancelled);
-                }
-                let first = index + 1 - images.len();
-                let id = |position| test.sample(first + position).id.clone();
-                let insides: Vec<Option<Mask>> =
-                    truths.iter_mut().map(|truth: &mut Truth| truth.inside.take()).collect();
-                let scored = detector.score_within(&images, &insides);
-                let scored = scored.map_err(|error| ExperimentError::of_images(error, id))?;
-                let compared = scored.into_iter().zip(truths.drain(..).zip(insides));
-                for (position, (prediction, (truth, inside))) in compared.enumerate() {
-                    let Prediction { image_score, anomaly_map: map } = prediction;
-                    let truth = Truth { inside, ..truth };
-                    image_scores.push(image_score);
-                    comparison.add(first + position, test, &map, truth)?;
-                    visit(first + position, image_score, &map)?;
-                }
-                images.clear();
                 progress.update(index as u64 + 1, "");
-                Ok(())
-            },
-        )?;
+            }
+        } else {
+            let batch_size = detector.batch_size();
+            let mut batch = Vec::with_capacity(batch_size);
+            ordered_map(
+                n,
+                self.loader_threads,
+                self.loader_threads + batch_size,
+                |index| -> Result<_, SourceError> {
+                    Ok((picture(test, index)?, truth(test, index, self.config.at)?))
+                },
+                |index, loaded| -> Result<(), ExperimentError> {
+                    batch.push(loaded.map_err(|source| sample_error(test, index, source))?);
+                    if batch.len() < batch_size && index + 1 < n {
+                        return Ok(());
+                    }
+                    let first = index + 1 - batch.len();
+                    let (pictures, truths): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+                    let (mut images, mut insides) = (Vec::new(), Vec::new());
+                    for Pictured { image, digest, inside } in pictures {
+                        images.push(image);
+                        digests.push(digest);
+                        insides.push(inside);
+                    }
+                    let scored = self.score(detector, test, first, (images, insides))?;
+                    for (position, ((prediction, inside), truth)) in scored.zip(truths).enumerate() {
+                        let Prediction { image_score, anomaly_map: map } = prediction;
+                        image_scores.push(image_score);
+                        comparison.add(first + position, test, &map, (truth, inside))?;
+                        visit(first + position, image_score, &map)?;
+                    }
+                    progress.update(index as u64 + 1, "");
+                    Ok(())
+                },
+            )?;
+        }
         // A clock may stand still for a moment, and a record has finite numbers only.
         let images_per_second = n as f64 / start.elapsed().as_secs_f64().max(1e-9);
         progress.finish();
@@ -167,25 +187,55 @@ impl Evaluator<'_> {
             small_maps,
             pixel_sample: sample,
             vanished,
+            digests,
             images_per_second,
         })
     }
+
+    /// The predictions of images from position `first` on, each with the pixels that count.
+    fn score(
+        &self,
+        detector: &Detector,
+        test: &dyn SampleSource,
+        first: usize,
+        (images, insides): (Vec<RgbImage>, Vec<Option<Mask>>),
+    ) -> Result<impl Iterator<Item = (Prediction, Option<Mask>)>, ExperimentError> {
+        if self.progress.cancelled() {
+            return Err(ExperimentError::Cancelled);
+        }
+        let id = |position| test.sample(first + position).id.clone();
+        let tiles = TileProgress::new(self.progress, first as u64);
+        let scored = detector.score_watched(&images, &insides, &tiles);
+        let scored = scored.map_err(|error| ExperimentError::of_images(error, id))?;
+        Ok(scored.into_iter().zip(insides))
+    }
+}
+
+/// A test image as the detector sees it.
+struct Pictured {
+    image: RgbImage,
+    digest: String,
+    inside: Option<Mask>,
+}
+
+fn picture(test: &dyn SampleSource, index: usize) -> Result<Pictured, SourceError> {
+    let image = test.image(index)?;
+    Ok(Pictured { digest: image_digest(&image), image, inside: test.inside(index)? })
 }
 
 /// The ground truth of a test image.
 struct Truth {
     mask: Option<Mask>,
-    inside: Option<Mask>,
     /// Mask and region at the size of the file, where figures are at that size.
     original: Option<Original>,
 }
 
-fn load(test: &dyn SampleSource, index: usize, at: Resolution) -> Result<(RgbImage, Truth), SourceError> {
+fn truth(test: &dyn SampleSource, index: usize, at: Resolution) -> Result<Truth, SourceError> {
     let original = match at {
         Resolution::Network => None,
         Resolution::Original => test.original(index)?,
     };
-    Ok((test.image(index)?, Truth { mask: test.mask(index)?, inside: test.inside(index)?, original }))
+    Ok(Truth { mask: test.mask(index)?, original })
 }
 
 /// The comparison of maps and masks, image by image.
@@ -198,9 +248,10 @@ struct Comparison {
 }
 
 impl Comparison {
-    fn new(evaluator: &Evaluator<'_>, n_images: usize) -> Self {
+    fn new(evaluator: &Evaluator<'_>, n_images: usize, is_tiled: bool) -> Self {
         let folder = evaluator.folder.to_owned();
-        let builder = || PixelBuilder::new().spilling(PIXEL_BYTES, move || tempfile::tempfile_in(&folder));
+        let bytes = if is_tiled { TILED_PIXEL_BYTES } else { PIXEL_BYTES };
+        let builder = || PixelBuilder::new().spilling(bytes, move || tempfile::tempfile_in(&folder));
         Self {
             pixels: evaluator.config.pixel_metrics.then(builder),
             sample: PixelSample::new(n_images),
@@ -214,9 +265,9 @@ impl Comparison {
         index: usize,
         test: &dyn SampleSource,
         map: &AnomalyMap,
-        truth: Truth,
+        (truth, inside): (Truth, Option<Mask>),
     ) -> Result<(), ExperimentError> {
-        let Truth { mask, inside, original } = truth;
+        let Truth { mask, original } = truth;
         self.sample.add(map, mask.as_ref(), inside.as_ref());
         self.digest.add(map, inside.as_ref())?;
         let at_original;

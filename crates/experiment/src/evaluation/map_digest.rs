@@ -6,6 +6,10 @@ use crate::ExperimentError;
 /// The share of pixel scores below the upper end of the range of colours, in thousandths.
 const PERMILLE: u64 = 999;
 
+/// Scores of a map that are looked at before the highest are chosen: of a large map not all can be
+/// kept.
+const BLOCK: usize = 1 << 20;
+
 /// The things to keep of the maps of a test split: small copies, and their common range.
 pub(super) struct MapDigest {
     small: Vec<AnomalyMap>,
@@ -44,11 +48,13 @@ impl MapDigest {
         self.n_pixels += inside.map_or(map.data().len(), Mask::area) as u64;
         self.lowest = self.lowest.min(map.min());
         let counts = |at: usize| inside.is_none_or(|inside| inside.data().get(at) == Some(&1));
-        let counted =
-            map.data().iter().enumerate().filter(|(at, score)| **score >= self.least && counts(*at));
-        self.top.extend(counted.map(|(_, score)| *score));
-        if self.top.len() > 2 * self.n_top {
-            self.shorten();
+        for (block, scores) in map.data().chunks(BLOCK).enumerate() {
+            let counted = scores.iter().zip(block * BLOCK..);
+            let counted = counted.filter(|(score, at)| **score >= self.least && counts(*at));
+            self.top.extend(counted.map(|(score, _)| *score));
+            if self.top.len() > 2 * self.n_top {
+                self.shorten();
+            }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use fmam_core::ImageSize;
-use fmam_datasets::DuplicateKind;
+use fmam_datasets::{Choice, DuplicateKind};
 use serde::{Serialize, Serializer};
 
 /// The consequence of a finding.
@@ -140,7 +140,7 @@ pub enum Finding {
         /// Number of images.
         n: usize,
     },
-    /// Images with alpha.
+    /// Images with transparent pixels.
     Alpha {
         /// The first.
         path: PathBuf,
@@ -152,6 +152,19 @@ pub enum Finding {
         /// The first.
         path: PathBuf,
         /// Number of images.
+        n: usize,
+    },
+    /// Another choice that is made in reading files or their list.
+    Choice {
+        /// The category.
+        category: String,
+        /// The choice.
+        choice: Choice,
+        /// The choice as a clause, with the name of a column and the like.
+        clause: String,
+        /// The file or folder; of several the first.
+        path: PathBuf,
+        /// Number of files.
         n: usize,
     },
     /// Masks with soft edges.
@@ -176,6 +189,7 @@ impl Finding {
             | Self::OneClass { .. }
             | Self::UnusedImages { .. }
             | Self::Frames { .. } => Severity::Warning,
+            Self::Choice { choice, .. } => severity_of(*choice),
             Self::Depth { .. }
             | Self::NoMasks { .. }
             | Self::OtherFiles { .. }
@@ -270,8 +284,8 @@ impl fmt::Display for Finding {
             ),
             Self::Alpha { path, n } => write!(
                 f,
-                "{}, {} for one: transparent pixels are laid over a colour",
-                have(*n, "image", "alpha"),
+                "{}, {} for one: they are laid over a colour",
+                have(*n, "image", "transparent pixels"),
                 path.display()
             ),
             Self::Frames { path, n } => write!(
@@ -280,6 +294,12 @@ impl fmt::Display for Finding {
                 have(*n, "file", "several frames or pages"),
                 path.display()
             ),
+            Self::Choice { category, clause, path, n: 1, .. } => {
+                write!(f, "category `{category}`, {}: {clause}", path.display())
+            }
+            Self::Choice { category, clause, path, n, .. } => {
+                write!(f, "category `{category}`, {n} files, {} for one: {clause}", path.display())
+            }
             Self::SoftMasks { path, n } => write!(
                 f,
                 "{}, {} for one: pixels above half of the range are anomalous",
@@ -287,6 +307,20 @@ impl fmt::Display for Finding {
                 path.display()
             ),
         }
+    }
+}
+
+/// A choice that changes which images count, or what their values mean, is a warning.
+fn severity_of(choice: Choice) -> Severity {
+    match choice {
+        Choice::Clamped
+        | Choice::FewLevels
+        | Choice::AnomalousTraining
+        | Choice::NoSplits
+        | Choice::LabelsByMasks
+        | Choice::NoLabels
+        | Choice::RepeatedIds => Severity::Warning,
+        _ => Severity::Note,
     }
 }
 

@@ -1,10 +1,11 @@
 use fmam_core::{ImageSize, Label, Progress, Reading, Sample, StageId, ordered_map};
 use fmam_datasets::{
-    DatasetError, ImageHeader, MaskFormat, PixelDigest, bits_for, highest_value, image_header, read_image,
+    DatasetError, ImageHeader, MaskFormat, PixelDigest, Told, bits_for, highest_value, image_header,
+    read_image,
 };
 
 use super::masks::{MaskFacts, mask_facts};
-use super::quiet::quiet;
+use super::quiet::{hearing, quiet};
 use crate::Error;
 use crate::error::one_line;
 
@@ -20,6 +21,8 @@ pub(super) struct Pixels {
     pub(super) digest: Result<PixelDigest, String>,
     /// `None` without a mask.
     pub(super) mask: Option<Result<MaskFacts, String>>,
+    /// The choices that were made in reading image and masks.
+    pub(super) told: Vec<Told>,
 }
 
 /// The stage that reads headers, and the values of 16-bit files.
@@ -77,13 +80,13 @@ pub(super) fn pixels(
     let work = |index: usize| {
         headers[index].as_ref().ok()?;
         let sample = samples[index];
-        quiet(|| {
+        let ((digest, mask), told) = hearing(|| {
             let digest = read_image(&sample.image_path, reading).map(|image| PixelDigest::of(&image));
             let has_mask = sample.label == Label::Anomalous && !sample.mask_paths.is_empty();
-            let mask = has_mask.then(|| mask_facts(sample, format, sizes, reading.max_bytes));
-            let text = |error| one_line(&error);
-            Some(Pixels { digest: digest.map_err(text), mask: mask.map(|mask| mask.map_err(text)) })
-        })
+            (digest, has_mask.then(|| mask_facts(sample, format, sizes, reading.max_bytes)))
+        });
+        let text = |error| one_line(&error);
+        Some(Pixels { digest: digest.map_err(text), mask: mask.map(|mask| mask.map_err(text)), told })
     };
     each(samples.len(), &StageId::READING, threads, progress, work)
 }

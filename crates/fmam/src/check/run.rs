@@ -2,11 +2,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use fmam_core::{Frame, ImageSize, Label, Progress, Reading, Sample, ValueRange};
-use fmam_datasets::{CategoryFiles, Duplicate, ImageHeader, Repeated};
+use fmam_datasets::{CategoryFiles, Choice, Duplicate, ImageHeader, Repeated, Told};
 
 use super::facts::{Areas, Checked, CheckedCategory, CheckedClass, Vanishing, counted};
 use super::finding::Finding;
 use super::images::{Header, Pixels, depth, headers, pixels};
+use super::quiet::hearing;
 use super::subject::Subject;
 use super::unused::unused;
 use crate::Error;
@@ -49,8 +50,10 @@ pub fn check(subject: &Subject, options: &CheckOptions, progress: &dyn Progress)
     let (mut categories, mut findings) = (Vec::new(), Vec::new());
     let mut all_files = Vec::new();
     for name in &subject.categories {
+        let (files, told) = hearing(|| subject.files(name));
+        findings.extend(told.iter().filter_map(|told| choice(name, told)));
         let n_errors = findings.len();
-        let files = match subject.files(name) {
+        let files = match files {
             Ok((files, faults)) => {
                 findings.extend(
                     faults
@@ -87,6 +90,30 @@ pub fn check(subject: &Subject, options: &CheckOptions, progress: &dyn Progress)
     findings.sort_by_key(Finding::severity);
     let (folder, taken_for) = (subject.folder.clone(), subject.taken_for.clone());
     Ok(Checked { folder, taken_for, categories, findings })
+}
+
+/// The finding of a choice; `None` for one that other findings tell with more facts.
+fn choice(category: &str, told: &Told) -> Option<Finding> {
+    let is_told_otherwise = matches!(
+        told.choice,
+        Choice::Depth
+            | Choice::FirstFrame
+            | Choice::Transparent
+            | Choice::Squeezed
+            | Choice::SoftMask
+            | Choice::BlankMask
+            | Choice::NoNormalTest
+            | Choice::NoAnomalousTest
+            | Choice::NoMasks
+            | Choice::OtherFiles
+    );
+    (!is_told_otherwise).then(|| Finding::Choice {
+        category: category.to_owned(),
+        choice: told.choice,
+        clause: told.clause(),
+        path: told.path.clone(),
+        n: told.n,
+    })
 }
 
 fn layout(category: &str, error: &Error) -> Finding {
@@ -142,6 +169,7 @@ fn category(
     }
     findings.extend(bits.and_then(|bits| read.above(bits)));
     findings.extend(read.peculiar());
+    findings.extend(read.choices(bits.is_some()).iter().filter_map(|told| choice(name, told)));
     findings.extend(classes_of_test(name, &files.test));
     findings.extend(read.repetitions(&pairs));
     let classes: Vec<CheckedClass> =
@@ -210,10 +238,10 @@ impl Read<'_> {
             let orientation = self.header(first).map_or(1, ImageHeader::orientation);
             findings.push(Finding::Turned { path: path(first), orientation, n });
         }
-        let alpha = self.first(ImageHeader::has_alpha);
-        findings.extend(alpha.map(|(first, n)| Finding::Alpha { path: path(first), n }));
-        let frames = self.first(ImageHeader::has_more_frames);
-        findings.extend(frames.map(|(first, n)| Finding::Frames { path: path(first), n }));
+        let alpha = self.told(Choice::Transparent);
+        findings.extend(alpha.map(|Told { path, n, .. }| Finding::Alpha { path, n }));
+        let frames = self.told(Choice::FirstFrame);
+        findings.extend(frames.map(|Told { path, n, .. }| Finding::Frames { path, n }));
         let soft = |index: &usize| {
             self.pixels[*index]
                 .as_ref()
@@ -240,6 +268,31 @@ impl Read<'_> {
             });
         }
         findings
+    }
+
+    /// The files about which `choice` was made; `None` without one.
+    fn told(&self, choice: Choice) -> Option<Told> {
+        let told = self.pixels.iter().flatten().flat_map(|pixels| &pixels.told);
+        let mut seen = HashSet::new();
+        let mut files = told.filter(|told| told.choice == choice && seen.insert(&told.path));
+        let mut first = files.next()?.clone();
+        first.n = 1 + files.count();
+        Some(first)
+    }
+
+    /// The choices that were made in reading pixels. Values beyond a depth have a finding of their
+    /// own.
+    fn choices(&self, has_depth: bool) -> Vec<Told> {
+        let clamped = (!has_depth).then_some(Choice::Clamped);
+        let choices = [Choice::FewLevels, Choice::MaskOrientation].into_iter().chain(clamped);
+        choices.filter_map(|choice| self.told(choice)).collect()
+    }
+
+    /// True for an image whose file holds further frames or pages.
+    fn has_more_frames(&self, index: usize) -> bool {
+        let path = &self.samples[index].image_path;
+        let is_told = |told: &Told| told.choice == Choice::FirstFrame && told.path == *path;
+        self.pixels[index].as_ref().is_some_and(|pixels| pixels.told.iter().any(is_told))
     }
 
     /// The images with values above `bits`.
@@ -329,7 +382,7 @@ impl Read<'_> {
             files: counted(headers().map(kind)),
             orientations: counted(headers().map(ImageHeader::orientation).filter(|turned| *turned != 1)),
             n_alpha: headers().filter(|header| header.has_alpha()).count(),
-            n_more_frames: headers().filter(|header| header.has_more_frames()).count(),
+            n_more_frames: count(&|index| self.has_more_frames(index)),
             squeeze: headers().map(|header| self.squeeze(header.size())).reduce(f64::max),
             n_repeated: count(&|index| repeated.contains(self.samples[index].id.as_str())),
             n_masks: count(&|index| !self.samples[index].mask_paths.is_empty()),

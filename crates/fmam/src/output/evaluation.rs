@@ -7,44 +7,35 @@ use fmam_core::{Sample, SampleSource};
 use fmam_experiment::{Artist, Evaluation, ExperimentError, exhibited, exhibits};
 use fmam_files::{LockError, MadeDirs, stands_at};
 use fmam_methods::Detector;
-use fmam_record::{Decision, Findings, MAPS_DIR, Metrics, OVERLAYS_DIR, RecordError};
+use fmam_record::{Decision, MAPS_DIR, Metrics, OVERLAYS_DIR, RecordError};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::writable::{check_writable, is_free};
 use crate::Error;
+use crate::output::test_findings::TestFindings;
 use crate::report::Overlays;
 
 /// Test images that are drawn.
 const N_OVERLAYS: usize = 12;
 
 /// The figures of an evaluation as `metrics.json` has them: a key for each metric, `decision` with
-/// the threshold and the intervals where the detector was calibrated, and `findings` with the ids
-/// of images whose mask vanished, where there are some.
+/// the threshold and the intervals where the detector was calibrated, and `findings` about the
+/// images, where there are some.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figures<'a> {
     #[serde(flatten)]
     metrics: &'a Metrics,
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<&'a Decision>,
-    #[serde(skip_serializing_if = "Findings::is_empty")]
-    findings: Findings,
+    #[serde(skip_serializing_if = "TestFindings::is_empty")]
+    findings: &'a TestFindings,
 }
 
 impl<'a> Figures<'a> {
-    /// The figures of `evaluation`, which is one of the images of `test`.
-    pub fn of(evaluation: &'a Evaluation, test: &dyn SampleSource) -> Self {
-        let vanished = evaluation.vanished.iter().map(|&index| test.sample(index).id.clone()).collect();
-        Self {
-            metrics: &evaluation.metrics,
-            decision: evaluation.decision.as_ref(),
-            findings: Findings { vanished, ..Findings::default() },
-        }
-    }
-
-    /// Ids of anomalous images whose mask has no pixel left at the resolution of the pixel figures.
-    pub fn vanished(&self) -> &[String] {
-        &self.findings.vanished
+    /// The figures of `evaluation`, with `findings` about its images.
+    pub fn of(evaluation: &'a Evaluation, findings: &'a TestFindings) -> Self {
+        Self { metrics: &evaluation.metrics, decision: evaluation.decision.as_ref(), findings }
     }
 }
 
@@ -321,8 +312,8 @@ mod tests {
         fs::remove_dir_all(&out).unwrap();
         folder.add(&sample("b"), 2.0);
         folder.keep_map(|| panic!("it would make the folder anew"));
-        let (metrics, findings) = (Metrics::default(), Findings::default());
-        let error = folder.write_figures(&Figures { metrics: &metrics, decision: None, findings });
+        let (metrics, findings) = (Metrics::default(), TestFindings::default());
+        let error = folder.write_figures(&Figures { metrics: &metrics, decision: None, findings: &findings });
         assert!(matches!(error, Err(Error::Vanished { .. })), "{error:?}");
         drop(folder);
         assert!(!out.exists());

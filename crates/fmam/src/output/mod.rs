@@ -12,6 +12,7 @@ mod places;
 mod predictions;
 mod promise;
 mod tables;
+mod test_findings;
 mod writable;
 
 pub use fmam_files::Claim;
@@ -29,4 +30,5 @@ pub(crate) use predictions::BY_FILE;
 pub use predictions::{Added, Predictions, VerdictsBy};
 pub use promise::{BY_HAND, percent, promise};
 pub use tables::{analysis_table, metrics_table};
+pub use test_findings::TestFindings;
 pub use writable::{check_writable, claim, claim_model, parent_of, sync};

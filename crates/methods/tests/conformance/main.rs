@@ -15,6 +15,7 @@ mod precision;
 mod regions;
 mod resume;
 mod scan;
+mod strips;
 mod tiles;
 mod trace;
 

@@ -1,7 +1,7 @@
 //! Images that are larger than what a detector sees, cut into tiles.
 
 use fmam_core::{MemoryRows, MemorySource, Placing, Preparation, Split, TiledSource};
-use fmam_methods::Detector;
+use fmam_methods::{Detector, TileProgress};
 use fmam_testkit::{striped_scene, striped_scene_with_square};
 
 use super::regions::{Within, check_maps, scenes_with_squares};
@@ -149,6 +149,51 @@ fn tiles_look_at_the_region_of_interest_only() {
             assert!(whole.is_ok(), "{name}: {whole:?}");
         }
     }
+}
+
+/// Hears of the tiles of an image, and says to stop behind the tile `last`.
+#[derive(Default)]
+struct Heard {
+    details: std::sync::Mutex<Vec<(u64, String)>>,
+    last: Option<usize>,
+}
+
+impl Progress for Heard {
+    fn start(&self, _stage: &fmam_core::StageId, _total: u64) {
+        panic!("the stage goes through images, not through tiles");
+    }
+    fn update(&self, done: u64, detail: &str) {
+        self.details.lock().unwrap().push((done, detail.to_owned()));
+    }
+    fn finish(&self) {
+        panic!("the stage goes on behind an image");
+    }
+    fn cancelled(&self) -> bool {
+        self.last.is_some_and(|last| self.details.lock().unwrap().len() >= last)
+    }
+}
+
+#[test]
+fn the_tiles_of_an_image_are_told_one_by_one_and_may_be_the_last() {
+    let run = RunContext { preparation: preparation(), ..context(0, 1, &Silent) };
+    let detector = built("teacher", "").fit(&tiles(&[LARGE]), &run).unwrap().detector;
+    let image = [striped_scene(LARGE, Seed::new(1))];
+    let score = |heard: &Heard| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let tiles = TileProgress::new(heard, 7);
+        pool.install(|| detector.score_watched(&image, &[None], &tiles))
+    };
+    let heard = Heard::default();
+    assert!(score(&heard).is_ok());
+    let details = heard.details.into_inner().unwrap();
+    let expected: Vec<_> = (1..=6).map(|tile| (7, format!("tile {tile} of 6"))).collect();
+    if device().is_cpu() {
+        assert_eq!(details, expected);
+    } else {
+        assert_eq!(details.last(), expected.last());
+    }
+    let stopped = Heard { last: Some(2), ..Heard::default() };
+    assert!(matches!(score(&stopped), Err(MethodError::Cancelled)) || !device().is_cpu());
 }
 
 #[test]

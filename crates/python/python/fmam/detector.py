@@ -74,7 +74,7 @@ class Detector:
             weights: the file of the weights of another backbone, ``.pth`` or ``.safetensors``.
             seed: the origin of all randomness.
             image_size: the side of the square that images are resized to, or (height, width);
-                multiples of 32.
+                multiples of 32, with DINOv2 of 14.
             keep_aspect: keep the aspect ratio of images and pad them.
             tile: look at images in their own size, in tiles of this size, instead of resizing them.
             overlap: pixels that neighbouring tiles share; an eighth of the tile without it.

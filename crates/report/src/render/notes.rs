@@ -73,8 +73,11 @@ pub(super) fn about_images<'a>(runs: impl IntoIterator<Item = &'a RunRecord>, ma
     for (category, of) in notices {
         let category = markup.name(category);
         for Notice { choice, n, first } in of {
-            let (files, first) = (if *n == 1 { "file" } else { "files" }, markup.code(first));
-            notes.push(format!("{category}: {n} {files}, {first} the first: {choice}."));
+            let first = markup.code(first);
+            notes.push(match n {
+                1 => format!("{category}, {first}: {choice}."),
+                n => format!("{category}, {n} files, {first} the first: {choice}."),
+            });
         }
     }
     notes
@@ -111,7 +114,7 @@ mod tests {
                 "All pixels of these images count as normal in the pixel figures. Evaluate at the original \
                  resolution to compare at the size of the files.",
                 "screw: 1 pair of samples shows the same pixels: `train/good/001` = `test/good/001`.",
-                "screw: 3 files, `screw/a.gif` the first: the first of several frames or pages is used.",
+                "screw, 3 files, `screw/a.gif` the first: the first of several frames or pages is used.",
             ]
         );
         run.findings.vanished = (0..9).map(|k| format!("test/cut/{k}")).collect();
