@@ -17,6 +17,12 @@ use crate::{DatasetError, PixelKind};
 /// Bytes for tables of a decoder, beside its pixels.
 const SMALL_BUFFERS: u64 = 1 << 20;
 
+/// Bytes that decoders may take for an image of at most `limit` bytes, whose size the header told.
+/// The decoder of TIFF counts the pixels twice, and its own buffers.
+pub(super) fn decoder_bytes(limit: u64) -> u64 {
+    limit.saturating_mul(3).saturating_add(SMALL_BUFFERS)
+}
+
 /// Decodes all pixels as they are stored: 16-bit numbers as the file has them, no orientation.
 ///
 /// # Errors
@@ -101,8 +107,7 @@ fn decode_with_image(
     }
     tell_first_frame(header.has_more_frames(), path);
     let mut limits = Limits::default();
-    // The header keeps the limit. The decoder of TIFF counts the pixels twice, and its own buffers.
-    limits.max_alloc = Some(limit.saturating_mul(3).saturating_add(SMALL_BUFFERS));
+    limits.max_alloc = Some(decoder_bytes(limit));
     let decode = |stream: Stream<'_>| {
         let mut reader = ImageReader::with_format(stream, header.format);
         reader.limits(limits);

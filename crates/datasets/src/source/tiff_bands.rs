@@ -5,6 +5,7 @@ use image::{ImageError, ImageFormat};
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 
 use super::header::ImageHeader;
+use super::samples::decoder_bytes;
 use super::stream::Stream;
 use super::values::Values;
 use crate::told::tell_first_frame;
@@ -50,8 +51,8 @@ impl<'a> TiffBands<'a> {
         }
         let mut limits = Limits::default();
         limits.decoding_buffer_size = usize::try_from(limit).unwrap_or(usize::MAX);
-        // Compressed noise is a little larger than its pixels.
-        limits.intermediate_buffer_size = limits.decoding_buffer_size.saturating_add(1 << 20);
+        // As much as for an image that is decoded at once, so that both take the same files.
+        limits.intermediate_buffer_size = usize::try_from(decoder_bytes(limit)).unwrap_or(usize::MAX);
         limits.ifd_value_size = limits.intermediate_buffer_size;
         let decoder = decoder.with_limits(limits);
         let (channels, next_row) = (header.channels, 0);
