@@ -129,7 +129,8 @@ pub fn graph(data: &[u8]) -> bool {
 /// The score and the map that `file` gives for an image.
 fn run(file: &[u8], image: &[u8]) -> [Vec<f32>; 2] {
     let model = tract_onnx::onnx().model_for_read(&mut &file[..]).expect("a file of the format");
-    // Not optimized: tract moves the strides of a convolution before a softmax, which then sums less.
+    // Not optimized: tract moves the strides of a convolution before a softmax, which then sums
+    // less.
     let model = model.into_typed().expect("a graph of known shapes").into_runnable().unwrap();
     let image = tract_onnx::prelude::Tensor::from_shape(&[SIZE.height, SIZE.width, 3], image).unwrap();
     let found = model.run(tvec!(image.into())).expect("the graph runs");

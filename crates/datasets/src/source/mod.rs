@@ -10,6 +10,7 @@ mod area;
 mod bands;
 mod cache;
 mod decode;
+mod decoder_limit;
 mod depth;
 mod file_source;
 mod gif_frames;

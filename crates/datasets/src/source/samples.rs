@@ -5,6 +5,7 @@ use image::{
     RgbaImage,
 };
 
+use super::decoder_limit::decoder_bytes;
 use super::gif_frames::has_second_frame;
 use super::header::ImageHeader;
 use super::jpeg;
@@ -13,15 +14,6 @@ use super::tiff_bands::TiffBands;
 use super::values::Values;
 use crate::told::tell_first_frame;
 use crate::{DatasetError, PixelKind};
-
-/// Bytes for tables of a decoder, beside its pixels.
-const SMALL_BUFFERS: u64 = 1 << 20;
-
-/// Bytes that decoders may take for an image of at most `limit` bytes, whose size the header told.
-/// The decoder of TIFF counts the pixels twice, and its own buffers.
-pub(super) fn decoder_bytes(limit: u64) -> u64 {
-    limit.saturating_mul(3).saturating_add(SMALL_BUFFERS)
-}
 
 /// Decodes all pixels as they are stored: 16-bit numbers as the file has them, no orientation.
 ///

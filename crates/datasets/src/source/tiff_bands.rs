@@ -4,8 +4,8 @@ use image::error::{DecodingError, ImageFormatHint};
 use image::{ImageError, ImageFormat};
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 
+use super::decoder_limit::decoder_bytes;
 use super::header::ImageHeader;
-use super::samples::decoder_bytes;
 use super::stream::Stream;
 use super::values::Values;
 use crate::told::tell_first_frame;

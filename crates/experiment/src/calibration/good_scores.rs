@@ -1,8 +1,9 @@
-use fmam_core::{ImageSize, Mask, Progress, RgbImage, SampleSource, Seed, SourceError, ordered_map};
+use fmam_core::{CoreError, Mask, Progress, RgbImage, SampleSource, Seed, SourceError, ordered_map};
 use fmam_inspection::HeldOut;
 use fmam_methods::{Detector, MethodError, Prediction, TileProgress};
 use fmam_synthesis::Textures;
 
+use super::window::Window;
 use crate::ExperimentError;
 use crate::defects::synthesizer_of;
 
@@ -69,8 +70,7 @@ pub fn score_good(
     };
     let mut found = GoodScored::default();
     if detector.card().preparation().tile_overlap().is_some() {
-        // Images in their own size are large: one of them is in memory at a time, beside the same
-        // image with a defect.
+        // Images in their own size are large: one of them is in memory at a time, in one copy.
         for index in 0..good.len() {
             let mut image = good.image(index).map_err(unread(index))?;
             let inside = good.inside(index).map_err(unread(index))?;
@@ -78,12 +78,27 @@ pub fn score_good(
                 found.images.push(held_out(prediction, inside.as_ref()));
             }
             for number in 0..n_defects {
-                let with_defect =
-                    defect(&image, inside.as_ref(), index, number).map_err(MethodError::from)?;
-                if number + 1 == n_defects {
-                    image = RgbImage::filled(ImageSize::new(0, 0), [0; 3]);
-                }
-                let scored = score(index, &[with_defect], inside.as_ref())?;
+                let place =
+                    trial.seed.derive("window").derive_index(index as u64).derive_index(number as u64);
+                let refused = |error: CoreError| unread(index)(error.into());
+                let window = Window::draw(image.size(), inside.as_ref(), place).map_err(refused)?;
+                let scored = match window {
+                    Some(window) => {
+                        let part = window.cut(&image).map_err(refused)?;
+                        let within = window.inside(inside.as_ref()).map_err(refused)?;
+                        let changed =
+                            defect(&part, within.as_ref(), index, number).map_err(MethodError::from)?;
+                        window.paste(&changed, &mut image);
+                        let scored = score(index, std::slice::from_ref(&image), inside.as_ref())?;
+                        window.paste(&part, &mut image);
+                        scored
+                    }
+                    None => {
+                        let changed =
+                            defect(&image, inside.as_ref(), index, number).map_err(MethodError::from)?;
+                        score(index, &[changed], inside.as_ref())?
+                    }
+                };
                 found.defects.extend(scored.into_iter().map(|prediction| prediction.image_score));
             }
             progress.update((n_before + index) as u64 + 1, "");
