@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Frame, ImageSize, Mask, RgbImage, SourceError, TileGrid};
+use crate::{Frame, ImageRows, ImageSize, Mask, RgbImage, SourceError, TileGrid};
 
 /// The split of a sample: training or test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -65,6 +65,17 @@ pub trait SampleSource: Send + Sync {
     /// # Errors
     /// The source's own: an unreadable or truncated file, say. The message names the file.
     fn image(&self, index: usize) -> Result<RgbImage, SourceError>;
+
+    /// The rows of [`SampleSource::image`], for a source that need not hold all of it. `None` where
+    /// the image is best taken whole: it is small, it is held already, or not all of its pixels
+    /// count.
+    ///
+    /// # Errors
+    /// The source's own, as for [`SampleSource::image`].
+    fn rows(&self, index: usize) -> Result<Option<Box<dyn ImageRows>>, SourceError> {
+        let _ = index;
+        Ok(None)
+    }
 
     /// The ground-truth mask of sample `index` in the same size as its image: empty for a normal
     /// sample, `None` for an anomalous one without a mask.
@@ -137,6 +148,10 @@ impl<S: SampleSource + ?Sized> SampleSource for &S {
 
     fn image(&self, index: usize) -> Result<RgbImage, SourceError> {
         (**self).image(index)
+    }
+
+    fn rows(&self, index: usize) -> Result<Option<Box<dyn ImageRows>>, SourceError> {
+        (**self).rows(index)
     }
 
     fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {

@@ -1,4 +1,4 @@
-use crate::{ImageSize, Mask, Original, RgbImage, Sample, SampleSource, SourceError, TileGrid};
+use crate::{ImageRows, ImageSize, Mask, Original, RgbImage, Sample, SampleSource, SourceError, TileGrid};
 
 /// Some samples of a source, in an order of their own.
 ///
@@ -41,6 +41,10 @@ impl SampleSource for Subset<'_> {
 
     fn image(&self, index: usize) -> Result<RgbImage, SourceError> {
         self.source.image(self.indices[index])
+    }
+
+    fn rows(&self, index: usize) -> Result<Option<Box<dyn ImageRows>>, SourceError> {
+        self.source.rows(self.indices[index])
     }
 
     fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {

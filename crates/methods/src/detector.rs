@@ -208,6 +208,32 @@ impl Detector {
         Ok(TileGrid::new(size, preparation.size, overlap)?)
     }
 
+    /// Scores one image of any size by its tiles, as [`Detector::score_within`] does, while `rows`
+    /// brings it from top to bottom: memory holds its map and some of its rows. Finished rows of
+    /// the image go to `seen`, their bytes in order.
+    ///
+    /// # Errors
+    /// As [`Detector::scan`].
+    pub fn score_rows(
+        &self,
+        rows: &mut dyn ImageRows,
+        region: Option<&Mask>,
+        progress: &dyn Progress,
+        seen: &mut dyn FnMut(&[u8]),
+    ) -> Result<Prediction, MethodError> {
+        let size = rows.size();
+        let mut scores = Vec::with_capacity(size.pixels());
+        let mut sink = |rows: ScannedRows<'_>| {
+            scores.extend_from_slice(rows.scores);
+            seen(rows.pixels);
+        };
+        let scan = self.scan(rows, region, progress, &mut sink)?;
+        for score in &mut scores {
+            *score = score.max(scan.smallest);
+        }
+        Ok(Prediction { image_score: scan.image_score, anomaly_map: AnomalyMap::new(size, scores)? })
+    }
+
     /// Scores image `index`, of any size, by its tiles.
     fn score_tiles(
         &self,
@@ -216,18 +242,12 @@ impl Detector {
         region: Option<&Mask>,
         progress: &dyn Progress,
     ) -> Result<Prediction, MethodError> {
-        let mut scores = Vec::with_capacity(image.size().pixels());
-        let mut sink = |rows: ScannedRows<'_>| scores.extend_from_slice(rows.scores);
-        let scan = self.scan(&mut MemoryRows::of(image), region, progress, &mut sink);
-        let scan = scan.map_err(|error| match error {
+        let scored = self.score_rows(&mut MemoryRows::of(image), region, progress, &mut |_| ());
+        scored.map_err(|error| match error {
             MethodError::UndefinedScore { .. } => MethodError::UndefinedScore { index },
             MethodError::NothingInside { .. } => MethodError::NothingInside { index },
             other => other,
-        })?;
-        for score in &mut scores {
-            *score = score.max(scan.smallest);
-        }
-        Ok(Prediction { image_score: scan.image_score, anomaly_map: AnomalyMap::new(image.size(), scores)? })
+        })
     }
 
     /// Images to score together: more on a GPU, where one takes as long as several; a single one

@@ -1,7 +1,9 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fmam_core::{ImageSize, Mask, Original, RgbImage, Sample, SampleSource, SourceError, TileGrid};
+use fmam_core::{
+    ImageRows, ImageSize, Mask, Original, RgbImage, Sample, SampleSource, SourceError, TileGrid,
+};
 
 /// Bytes of decoded images and masks that each split of a [`Category`](crate::Category) keeps: 1
 /// GiB, about 4000 samples of 256x256.
@@ -62,6 +64,15 @@ impl<S: SampleSource> SampleSource for CachedSource<S> {
         Ok(image)
     }
 
+    /// The rows of an image that the cache neither holds nor has room for.
+    fn rows(&self, index: usize) -> Result<Option<Box<dyn ImageRows>>, SourceError> {
+        if self.images[index].get().is_some() {
+            return Ok(None);
+        }
+        let bytes = 3 * self.inner.size(index)?.pixels();
+        if bytes <= self.bytes_left.load(Ordering::Relaxed) { Ok(None) } else { self.inner.rows(index) }
+    }
+
     fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {
         if let Some(mask) = self.masks[index].get() {
             return Ok(mask.clone());
@@ -106,7 +117,7 @@ impl<S: SampleSource> SampleSource for CachedSource<S> {
 
 #[cfg(test)]
 mod tests {
-    use fmam_core::Seed;
+    use fmam_core::{MemoryRows, Seed};
     use fmam_testkit::{MemorySource, striped_test};
 
     use super::*;
@@ -128,6 +139,9 @@ mod tests {
             self.decoded.fetch_add(1, Ordering::Relaxed);
             self.inner.image(index)
         }
+        fn rows(&self, index: usize) -> Result<Option<Box<dyn ImageRows>>, SourceError> {
+            Ok(Some(Box::new(MemoryRows::new(self.inner.image(index)?))))
+        }
         fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {
             self.decoded.fetch_add(1, Ordering::Relaxed);
             self.inner.mask(index)
@@ -145,6 +159,22 @@ mod tests {
             }
         }
         counting.decoded.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn rows_are_those_of_images_that_the_cache_has_no_room_for() {
+        let counting = Counting {
+            inner: striped_test(2, 2, ImageSize::square(10), Seed::new(0)),
+            decoded: AtomicUsize::new(0),
+        };
+        // An image takes 300 bytes.
+        for (budget, has_room) in [(299, false), (300, true)] {
+            let cached = CachedSource::new(&counting, budget);
+            assert_eq!(cached.rows(0).unwrap().is_none(), has_room);
+            cached.image(0).unwrap();
+            assert_eq!(cached.rows(0).unwrap().is_none(), has_room);
+            assert!(cached.rows(1).unwrap().is_some());
+        }
     }
 
     #[test]

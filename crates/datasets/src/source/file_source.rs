@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fmam_core::{
-    ImageSize, Label, Mask, Original, Preparation, RgbImage, Sample, SampleSource, SourceError, ValueRange,
+    ImageRows, ImageSize, Label, Mask, Original, Preparation, Reading, RgbImage, Sample, SampleSource,
+    SourceError, ValueRange,
 };
 
 use super::decode::decode_rgb;
@@ -13,6 +14,7 @@ use super::mask::{MaskFormat, MaskedImage, load_union};
 use super::mask_image::check_mask_size;
 use super::prepare::{inside_of, prepare_image, prepare_mask, within};
 use super::regions::Regions;
+use super::rows::open_rows;
 use super::squeeze::SqueezeNotice;
 use super::stream::open;
 use crate::told::first_time;
@@ -39,6 +41,11 @@ struct TrainingFiles {
 impl TrainingFiles {
     fn input(&self, index: usize) -> Option<ImageInput<'_>> {
         Some(ImageInput::File(&self.paths[index]))
+    }
+
+    /// The reading of an image with `header`, by what is known of these files.
+    fn reading(&self, reading: &Reading, header: &ImageHeader) -> Result<Reading, DatasetError> {
+        self.depth.reading(reading, header, self.paths.len(), |index| self.input(index))
     }
 }
 
@@ -94,11 +101,7 @@ impl FileSource {
         let mut stream = open(path)?;
         let header = ImageHeader::read(&mut stream, path)?;
         header.check_limit(path, self.preparation.reading.max_bytes)?;
-        let files = &self.depth;
-        let reading =
-            files
-                .depth
-                .reading(&self.preparation.reading, &header, files.paths.len(), |index| files.input(index))?;
+        let reading = self.depth.reading(&self.preparation.reading, &header)?;
         let region = self.regions.of(path, header.size())?;
         self.squeeze.look(&self.preparation, path, header.size());
         let pixels = decode_rgb(stream, &header, path, &reading)?;
@@ -158,6 +161,20 @@ impl SampleSource for FileSource {
 
     fn image(&self, index: usize) -> Result<RgbImage, SourceError> {
         Ok(self.prepared(index)?)
+    }
+
+    /// The rows of an image that keeps its size, all pixels of which count.
+    fn rows(&self, index: usize) -> Result<Option<Box<dyn ImageRows>>, SourceError> {
+        if self.preparation.tile_overlap().is_none() {
+            return Ok(None);
+        }
+        let path = &self.samples[index].image_path;
+        let header = self.header(index)?;
+        if self.regions.of(path, header.size())?.is_some() {
+            return Ok(None);
+        }
+        let reading = self.depth.reading(&self.preparation.reading, &header)?;
+        Ok(Some(open_rows(path, &reading)?))
     }
 
     fn mask(&self, index: usize) -> Result<Option<Mask>, SourceError> {

@@ -14,4 +14,5 @@ pub use config::{CalibrationConfig, CalibrationMode, ModeError};
 pub use fit::{CalibratedFit, fit_calibrated, images_needed};
 pub use good_scores::{DefectTrial, GoodScored, score_good};
 pub use keep::KeepTraining;
+pub(crate) use seen::RowsDigest;
 pub use seen::image_digest;

@@ -2,7 +2,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use fmam_core::{
-    AnomalyMap, Label, Mask, Original, Progress, RgbImage, SampleSource, SourceError, StageId, ordered_map,
+    AnomalyMap, ImageRows, Label, Mask, Original, Progress, RgbImage, SampleSource, SourceError, StageId,
+    ordered_map,
 };
 use fmam_inspection::Calibration;
 use fmam_methods::{Detector, Prediction, TileProgress};
@@ -14,6 +15,7 @@ use fmam_record::{
 
 use super::map_digest::MapDigest;
 use super::pixel_sample::PixelSample;
+use crate::calibration::RowsDigest;
 use crate::{ExperimentError, image_digest};
 
 /// Bytes of pixel scores that are ranked in memory; beyond it they go to a temporary file.
@@ -98,9 +100,18 @@ impl Evaluator<'_> {
             // Images in their own size are large: one is in memory at a time, and its mask later.
             for index in 0..n {
                 let unread = |source| sample_error(test, index, source);
-                let Pictured { image, digest, inside } = picture(test, index).map_err(unread)?;
-                digests.push(digest);
-                let scored = self.score(detector, test, index, (vec![image], vec![inside]))?;
+                let scored = match test.rows(index).map_err(unread)? {
+                    Some(mut rows) => {
+                        let (prediction, digest) = self.scan(detector, test, index, rows.as_mut())?;
+                        digests.push(digest);
+                        vec![(prediction, None)]
+                    }
+                    None => {
+                        let Pictured { image, digest, inside } = picture(test, index).map_err(unread)?;
+                        digests.push(digest);
+                        self.score(detector, test, index, (vec![image], vec![inside]))?.collect()
+                    }
+                };
                 for (prediction, inside) in scored {
                     image_scores.push(prediction.image_score);
                     let truth = truth(test, index, Resolution::Network).map_err(unread)?;
@@ -190,6 +201,24 @@ impl Evaluator<'_> {
             digests,
             images_per_second,
         })
+    }
+
+    /// The prediction of the image at position `index`, which comes row by row, and its digest.
+    fn scan(
+        &self,
+        detector: &Detector,
+        test: &dyn SampleSource,
+        index: usize,
+        rows: &mut dyn ImageRows,
+    ) -> Result<(Prediction, String), ExperimentError> {
+        if self.progress.cancelled() {
+            return Err(ExperimentError::Cancelled);
+        }
+        let tiles = TileProgress::new(self.progress, index as u64);
+        let mut digest = RowsDigest::default();
+        let scored = detector.score_rows(rows, None, &tiles, &mut |pixels| digest.add(pixels));
+        let prediction = scored.map_err(|error| ExperimentError::of_image(error, &test.sample(index).id))?;
+        Ok((prediction, digest.finish()))
     }
 
     /// The predictions of images from position `first` on, each with the pixels that count.
