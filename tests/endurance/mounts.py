@@ -44,9 +44,7 @@ def check_loop(options, work, model):
         program = watching(options, camera, model)
         expected, told = ["first.png"], []
         for round_ in range(3):
-            for number in range(20):
-                (camera / f"{round_}-{number:02}.png").write_bytes(pictures.png(number))
-                expected.append(f"{round_}-{number:02}.png")
+            expected += photographed(camera, round_)
             # Half of them are waiting when the folder goes away.
             time.sleep(0.3)
             run("umount", "-l", camera)
@@ -62,6 +60,14 @@ def check_loop(options, work, model):
     passed = all(told) and sorted(found) == sorted(expected) and stopped is not None and stopped < 5
     return {"check": "loop mount", "unmounted": 3, "told": told, "images": len(found), "expected": len(expected),
             "seconds to stop": stopped, "exit": program.process.returncode}, passed and program.process.returncode == 0
+
+
+def photographed(folder, round_):
+    """Writes twenty pictures into a folder, at once; their names."""
+    names = [f"{round_}-{number:02}.png" for number in range(20)]
+    for number, name in enumerate(names):
+        (folder / name).write_bytes(pictures.png(number))
+    return names
 
 
 def mount_again(disk, camera):
@@ -116,9 +122,7 @@ def check_fuse_killed(options, work, model):
         program = watching(options, camera, model)
         expected, told = ["first.png"], []
         for round_ in range(3):
-            for number in range(20):
-                (folder / f"{round_}-{number:02}.png").write_bytes(pictures.png(number))
-                expected.append(f"{round_}-{number:02}.png")
+            expected += photographed(folder, round_)
             time.sleep(0.3)
             fuse.kill()
             told.append(wait_for(lambda: program.count("cannot read") == round_ + 1, 10))

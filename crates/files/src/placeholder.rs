@@ -7,7 +7,7 @@ pub const PLACEHOLDER_HEAD: u64 = 512;
 
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
-/// What Git or a server has put in the place of a file.
+/// The thing that Git or a server has put in the place of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placeholder {
     /// The pointer of Git LFS to a large file that was not fetched.

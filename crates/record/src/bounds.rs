@@ -2,7 +2,7 @@
 
 use crate::{Metrics, PixelCurves};
 
-/// What the sums of a program may add to a fraction.
+/// The most that rounding in the sums of a program adds to a fraction.
 const ROUNDING: f64 = 1e-6;
 
 /// The first metric that is no fraction, in words.

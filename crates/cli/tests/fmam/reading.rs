@@ -39,6 +39,17 @@ fn timed(dir: &Path, args: &str) -> (Option<i32>, String) {
     (code, told)
 }
 
+/// A folder with a data set, and a model of it called `m`.
+fn folder_with_model() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    image_dataset(dir.path());
+    succeed(
+        dir.path(),
+        "fit --data-root data --dataset mvtec --method padim --backbone tiny --image-size 64 --out m",
+    );
+    dir
+}
+
 /// Runs a command line that must fail and say each of `words`.
 #[track_caller]
 fn refused(dir: &Path, args: &str, words: &[&str]) {
@@ -51,12 +62,7 @@ fn refused(dir: &Path, args: &str, words: &[&str]) {
 
 #[test]
 fn a_pipe_in_the_place_of_a_file_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    image_dataset(dir.path());
-    succeed(
-        dir.path(),
-        "fit --data-root data --dataset mvtec --method padim --backbone tiny --image-size 64 --out m",
-    );
+    let dir = folder_with_model();
     for name in ["p.toml", "p.tar", "p.pth", "p.safetensors", "p.txt", "p.csv"] {
         pipe(&dir.path().join(name));
     }
@@ -108,12 +114,7 @@ fn a_file_of_another_kind_or_without_end_is_not_read_as_weights() {
 /// A list on stdin that is not ended keeps the program waiting, as a network that is gone does.
 #[test]
 fn a_read_that_waits_ends_on_the_request_to_stop() {
-    let dir = tempfile::tempdir().unwrap();
-    image_dataset(dir.path());
-    succeed(
-        dir.path(),
-        "fit --data-root data --dataset mvtec --method padim --backbone tiny --image-size 64 --out m",
-    );
+    let dir = folder_with_model();
     for signal in ["-INT", "-TERM"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fmam"));
         command.args(["predict", "-", "--model", "m", "--out", "p"]).current_dir(dir.path());
@@ -135,12 +136,7 @@ fn a_read_that_waits_ends_on_the_request_to_stop() {
 
 #[test]
 fn files_that_are_no_part_of_a_model_are_told() {
-    let dir = tempfile::tempdir().unwrap();
-    image_dataset(dir.path());
-    succeed(
-        dir.path(),
-        "fit --data-root data --dataset mvtec --method padim --backbone tiny --image-size 64 --out m",
-    );
+    let dir = folder_with_model();
     let predict = "predict data/plain/test/good/000.png --model m";
     std::fs::write(dir.path().join("m/.DS_Store"), "").unwrap();
     assert!(!line(dir.path(), predict).stderr.contains("no part of the model"));
